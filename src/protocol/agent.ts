@@ -1,0 +1,236 @@
+import { z } from "zod";
+
+/**
+ * The wire between an agent and control: `/agent/v1/*`, JSON over HTTPS, bearer token of role `agent`.
+ *
+ * Rules both sides rely on:
+ * - A job is leased to the agent that polled it. `progress` renews the lease, `done` ends it; both carry the lease token,
+ *   and a stale one is refused (409 `lease_lost`): someone else may hold the job now, so the agent drops its result.
+ * - A job is idempotent by its id, an instance by its id: starting one that runs reports it, stopping one that is gone
+ *   succeeds. The agent may be handed the same job twice (lease expired, answer lost) and must not do it twice.
+ * - `fence` rises with each lock of the environment. The agent remembers the highest it saw per environment and refuses
+ *   lower ones, so a coordinator that was paused and woke up can't act.
+ * - An agent that restarts, or can't reach control, never stops a container and never changes traffic.
+ */
+export const AGENT_PROTOCOL = 1;
+
+const id = z.string().min(1).max(64);
+const ms = z.number().int().nonnegative();
+
+/** An HTTP check of an instance. Durations in milliseconds. Success is any 2xx; a redirect is a failure, and is named. */
+export const probeSchema = z.strictObject({
+  path: z.string().startsWith("/"),
+  intervalMs: ms.min(50),
+  timeoutMs: ms.min(50),
+  /** Consecutive failures before the verdict falls. */
+  failures: z.number().int().min(1),
+  /** Consecutive successes before the verdict rises. */
+  successes: z.number().int().min(1),
+});
+export type Probe = z.infer<typeof probeSchema>;
+
+export const healthSpecSchema = z.strictObject({
+  /** Polled until it first succeeds; `deadlineMs` is how long the instance may take to become ready at all. */
+  startup: probeSchema.extend({ deadlineMs: ms }),
+  readiness: probeSchema,
+  /** Absent: never restarted for its answers, only when it exits. */
+  liveness: probeSchema.optional(),
+});
+export type HealthSpec = z.infer<typeof healthSpecSchema>;
+
+/** Everything an agent needs to run one instance. */
+export const instanceSpecSchema = z.strictObject({
+  instance: id,
+  release: id,
+  /** Human label of the release, e.g. `v42`. The app gets it as SLUICE_VERSION. */
+  version: z.string(),
+  app: z.string(),
+  environment: z.string(),
+  fence: z.number().int(),
+  slot: z.number().int().nonnegative(),
+  /** Port on the host's loopback that the slot's tunnel hostname leads to. */
+  hostPort: z.number().int().min(1).max(65535),
+  /**
+   * `docker`: an image pinned by digest (`repo@sha256:…`) or a local image id (`sha256:…`).
+   * `process`: `file:<directory>` under the agent's process root.
+   */
+  image: z.string(),
+  /** Port the app listens on inside its container (given to it as PORT). The process runtime gives it `hostPort` instead. */
+  containerPort: z.number().int().min(1).max(65535),
+  /** Overrides the image's command; the process runtime's default is `npm start`. */
+  command: z.array(z.string()).min(1).optional(),
+  env: z.record(z.string(), z.string()),
+  health: healthSpecSchema,
+  resources: z
+    .strictObject({
+      cpus: z.number().positive().optional(),
+      memoryBytes: z.number().int().positive().optional(),
+      memoryReservationBytes: z.number().int().positive().optional(),
+    })
+    .default({}),
+  logging: z
+    .strictObject({ maxSizeBytes: z.number().int().positive(), maxFiles: z.number().int().positive() })
+    .default({ maxSizeBytes: 10_000_000, maxFiles: 3 }),
+  /** After SIGTERM, how long the app may take before SIGKILL. */
+  stopGraceMs: ms,
+});
+export type InstanceSpec = z.infer<typeof instanceSpecSchema>;
+
+const jobBase = {
+  id,
+  lease: z.string(),
+  /** The environment the job belongs to: the scope of `fence`. */
+  environmentId: id,
+  fence: z.number().int(),
+  /** Epoch ms. After it control counts the job as failed; the agent gives up then, too. */
+  deadlineAt: z.number().int(),
+  /** Epoch ms. `progress` renews it. */
+  leaseExpiresAt: z.number().int(),
+};
+
+/** Resolve an image to a digest and have it on this host, before anything else of the release moves. */
+export const pullJobSchema = z.strictObject({ ...jobBase, kind: z.literal("pull"), image: z.string() });
+/** Run one instance and report when it is ready, or exactly why it never was. */
+export const startJobSchema = z.strictObject({
+  ...jobBase,
+  kind: z.literal("start"),
+  spec: instanceSpecSchema,
+});
+/** Stop one instance: SIGTERM, wait, SIGKILL, remove. */
+export const stopJobSchema = z.strictObject({
+  ...jobBase,
+  kind: z.literal("stop"),
+  instance: id,
+  graceMs: ms,
+});
+
+export const jobSchema = z.discriminatedUnion("kind", [pullJobSchema, startJobSchema, stopJobSchema]);
+export type Job = z.infer<typeof jobSchema>;
+export type JobKind = Job["kind"];
+
+export const JOB_ERROR_CODES = [
+  "image_not_found",
+  "image_pull_failed",
+  "image_unauthorized",
+  "runtime_unavailable",
+  "start_failed",
+  "exited",
+  "port_closed",
+  "health_status",
+  "health_redirect",
+  "health_timeout",
+  "health_unreachable",
+  "docker_unhealthy",
+  "stale_fence",
+  "deadline",
+  "port_in_use",
+  "internal",
+] as const;
+
+/** Why a job failed, exactly: what a person would have looked up by hand. */
+export const jobErrorSchema = z.strictObject({
+  code: z.enum(JOB_ERROR_CODES),
+  /** One sentence with the values in it: `GET http://127.0.0.1:20003/ready answered 503 (limit: 2xx) for 60 s`. */
+  message: z.string().max(2_000),
+  exitCode: z.number().int().optional(),
+  /** Signal that ended the process, or `OOMKilled`. */
+  signal: z.string().optional(),
+  probe: z
+    .strictObject({
+      url: z.string(),
+      status: z.number().int().optional(),
+      error: z.string().optional(),
+      body: z.string().max(500).optional(),
+    })
+    .optional(),
+  /** The app's last lines, oldest first. At most 50, each at most 1,000 characters. */
+  logs: z.array(z.string()).max(50).default([]),
+});
+export type JobError = z.infer<typeof jobErrorSchema>;
+
+export const jobResultSchema = z.strictObject({
+  /** `pull`: the image pinned, as `start` wants it. */
+  image: z.string().optional(),
+  /** `pull`: sha256:… of the manifest (registry), the image id (local) or the directory's content (process). */
+  digest: z.string().optional(),
+  /** `start`: milliseconds from container start to ready. */
+  readyAfterMs: z.number().int().optional(),
+  /** `start`, `stop`: the runtime's own name for it (container id, pid). */
+  runtimeId: z.string().optional(),
+  /** `stop`: whether it had to be killed after the grace. */
+  killed: z.boolean().optional(),
+});
+export type JobResult = z.infer<typeof jobResultSchema>;
+
+export const jobProgressSchema = z.strictObject({ lease: z.string(), message: z.string().max(500) });
+export const jobProgressAnswerSchema = z.object({ leaseExpiresAt: z.number().int() });
+export const jobDoneSchema = z.discriminatedUnion("ok", [
+  z.strictObject({ lease: z.string(), ok: z.literal(true), result: jobResultSchema }),
+  z.strictObject({ lease: z.string(), ok: z.literal(false), error: jobErrorSchema }),
+]);
+export type JobDone = z.infer<typeof jobDoneSchema>;
+
+export const RUNTIMES = ["docker", "process"] as const;
+
+export const enrollSchema = z.strictObject({
+  protocol: z.literal(AGENT_PROTOCOL),
+  agentVersion: z.string(),
+  /** One-time enrolment token. */
+  token: z.string(),
+  runtime: z.enum(RUNTIMES),
+  /** Host ports of slots are `portBase + n`. */
+  portBase: z.number().int().min(1024).max(65_000),
+  /**
+   * How the edge reaches this host without a tunnel (local, LAN), e.g. `http://127.0.0.1`: the slot's port is added.
+   */
+  originBase: z.url().optional(),
+});
+export type Enroll = z.infer<typeof enrollSchema>;
+
+export const enrollAnswerSchema = z.object({
+  host: z.object({ id, name: z.string() }),
+  /** The host's own token, shown this once. */
+  token: z.string(),
+  slots: z.array(z.object({ slot: z.number().int(), hostPort: z.number().int(), origin: z.url() })),
+});
+export type EnrollAnswer = z.infer<typeof enrollAnswerSchema>;
+
+/** What the agent knows of one instance it runs. `starting` has not been ready yet. */
+export const INSTANCE_REPORTS = ["starting", "ready", "unready", "exited"] as const;
+
+export const pollSchema = z.strictObject({
+  protocol: z.literal(AGENT_PROTOCOL),
+  agentVersion: z.string(),
+  /** The agent's clock, epoch ms: control tells skew from it. */
+  clock: z.number().int(),
+  /** Made anew each time the agent process starts. */
+  boot: z.string(),
+  /** True when the agent can take another job now. False: a heartbeat that leases nothing. */
+  wantsJobs: z.boolean(),
+  instances: z.array(z.strictObject({ instance: id, state: z.enum(INSTANCE_REPORTS) })).max(500),
+});
+export type Poll = z.infer<typeof pollSchema>;
+
+export const pollAnswerSchema = z.object({
+  jobs: z.array(jobSchema),
+  /** Epoch ms of control. */
+  now: z.number().int(),
+  /** Poll again after this long if nothing wakes the agent before (1 s busy, 30 s idle, 60 s idle with a socket). */
+  pollAfterMs: ms,
+});
+export type PollAnswer = z.infer<typeof pollAnswerSchema>;
+
+/** Only transitions are reported, at least once and in order per instance: `seq` rises, control ignores older ones. */
+export const healthReportSchema = z.strictObject({
+  instance: id,
+  seq: z.number().int().nonnegative(),
+  state: z.enum(INSTANCE_REPORTS),
+  at: z.number().int(),
+  /** In words, for anything but `ready`. */
+  cause: z.string().max(2_000).optional(),
+});
+export type HealthReport = z.infer<typeof healthReportSchema>;
+export const healthSchema = z.strictObject({ reports: z.array(healthReportSchema).min(1).max(100) });
+
+/** The only message the wake-up socket (`GET /agent/v1/wake`) ever carries downwards. Upwards: "ping", answered "pong". */
+export const WAKE = "poll";
