@@ -1,0 +1,90 @@
+/**
+ * The routing table: the only thing the edge reads, and all it needs to carry an environment's traffic on its own.
+ * Control compiles and publishes it, the edge chooses by it; both sides share this file and nothing else.
+ * `version` only rises: whoever holds a newer table never goes back to an older one.
+ */
+export const TABLE_SCHEMA = 1;
+/** Weights are basis points: 10,000 is all traffic. */
+export const FULL_WEIGHT = 10_000;
+
+export type Affinity =
+  | { readonly kind: "cookie" }
+  | { readonly kind: "header"; readonly name: string }
+  | { readonly kind: "ip" }
+  | { readonly kind: "none" };
+
+export interface TableInstance {
+  readonly id: string;
+  /** Scheme, host and port only, e.g. `https://sl-k3x9.example.com`: no path, no trailing slash. */
+  readonly origin: string;
+  readonly ready: boolean;
+}
+
+export interface TableRelease {
+  readonly id: string;
+  /** Human label, e.g. `v42`. */
+  readonly version: string;
+  /** Share of eligible visitors in basis points. 0: reachable by preview only. */
+  readonly weightBp: number;
+  readonly instances: readonly TableInstance[];
+}
+
+/** Who is eligible for releases other than stable. All given conditions must hold; the weights split those who match. */
+export interface MatchRule {
+  readonly header?: { readonly name: string; readonly value: string };
+  readonly cookie?: { readonly name: string; readonly value: string };
+  /** ISO 3166-1 alpha-2, upper case. */
+  readonly countries?: readonly string[];
+  readonly pathPrefix?: string;
+}
+
+/** `paused` holds new requests until `until` (epoch ms, at most 30 s away), then 503; `maintenance` answers 503 at once. */
+export type TrafficMode =
+  | { readonly kind: "open" }
+  | { readonly kind: "paused"; readonly until: number }
+  | { readonly kind: "maintenance"; readonly retryAfterS: number; readonly message: string | null };
+
+export interface RoutingTable {
+  readonly schema: typeof TABLE_SCHEMA;
+  /** Environment id. */
+  readonly environment: string;
+  readonly app: string;
+  readonly environmentName: string;
+  readonly version: number;
+  /** Epoch ms. */
+  readonly publishedAt: number;
+  /** Lower case, no port, no trailing dot. */
+  readonly hostnames: readonly string[];
+  /** The rollout's id: changes with each rollout, so that the unlucky first 1 % differ each time. */
+  readonly salt: string;
+  readonly affinity: Affinity;
+  /**
+   * Newest first, stable last. Weights sum to 10,000, or are all 0 before the first release is live.
+   * Buckets are dealt in this order from 0 up, so raising a release's weight never moves a visitor of it elsewhere.
+   */
+  readonly releases: readonly TableRelease[];
+  /** Where rescue, expired partial weights and the ineligible go. Null before the first release is live. */
+  readonly stable: string | null;
+  /** Dead-man rule, epoch ms: past it, every release but stable counts as weight 0. Null when nothing is partial. */
+  readonly partialUntil: number | null;
+  readonly match: readonly MatchRule[] | null;
+  /** A sampled share of GET/HEAD copied to `release`, answers dropped. */
+  readonly mirror: { readonly release: string; readonly shareBp: number } | null;
+  readonly mode: TrafficMode;
+  /** HMAC-SHA-256 key (hex) that preview tokens are signed with. */
+  readonly previewKey: string;
+  /** Suffixes a tunnel origin's host must end with (`.example.com`); others are refused. Empty: local origins, any host. */
+  readonly originSuffixes: readonly string[];
+  readonly timeouts: {
+    /** Until the origin's response head. */
+    readonly responseMs: number;
+  };
+  /** Whether answers carry `X-Sluice-Release`. */
+  readonly showRelease: boolean;
+}
+
+/** What control's `EdgePort` entrypoint answers for a hostname. */
+export type TableAnswer =
+  | { readonly kind: "table"; readonly table: RoutingTable }
+  | { readonly kind: "unchanged"; readonly version: number }
+  | { readonly kind: "unknown" };
