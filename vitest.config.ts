@@ -20,7 +20,11 @@ export default defineConfig({
             miniflare: { bindings: { TEST_MIGRATIONS: migrations } },
           }),
         ],
-        test: { name: "control", include: ["test/control/**/*.test.ts"], setupFiles: ["test/control/setup.ts"] },
+        test: {
+          name: "control",
+          include: ["test/control/**/*.test.ts"],
+          setupFiles: ["test/control/setup.ts"],
+        },
       },
       {
         test: {

@@ -1,0 +1,330 @@
+import { z } from "zod";
+import { RELEASE_STATES } from "../domain/release.ts";
+import { nextStepSchema } from "./problem.ts";
+
+/** The HTTP API's resources, `/api/v1`. Times are ISO 8601 UTC, weights are percent (25.5), durations end in Ms. */
+const time = z.iso.datetime();
+export const nameSchema = z.string().regex(/^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/, "a-z, 0-9 and -");
+
+export const ROLES = ["admin", "deployer", "viewer", "agent"] as const;
+
+// --- apps -----------------------------------------------------------------------------------------------------------
+
+export const changeSchema = z.object({
+  /** `environments.production.replicas`, or `app` when it is new. */
+  path: z.string(),
+  before: z.unknown(),
+  after: z.unknown(),
+});
+export const applyAnswerSchema = z
+  .object({
+    app: z.string(),
+    created: z.boolean(),
+    dryRun: z.boolean(),
+    environments: z.array(z.string()),
+    changes: z.array(changeSchema),
+  })
+  .meta({ id: "ApplyAnswer" });
+export type ApplyAnswer = z.infer<typeof applyAnswerSchema>;
+
+// --- releases -------------------------------------------------------------------------------------------------------
+
+export const failureSchema = z
+  .object({
+    /** Stable, e.g. `health_status`, `image_not_found`, `deadline`, `no_slots`. */
+    code: z.string(),
+    message: z.string(),
+    /** Which check failed, with which value, against which limit. */
+    check: z.object({ name: z.string(), value: z.string(), limit: z.string() }).optional(),
+    host: z.string().optional(),
+    instance: z.string().optional(),
+    /** The app's last lines, oldest first. */
+    logs: z.array(z.string()).default([]),
+  })
+  .meta({ id: "Failure" });
+export type Failure = z.infer<typeof failureSchema>;
+
+export const planSchema = z
+  .object({
+    instances: z.array(z.object({ host: z.string(), slot: z.number().int() })),
+    steps: z.array(z.object({ weight: z.number() })),
+    replaces: z.object({ release: z.string(), version: z.string() }).nullable(),
+    keepMs: z.number().int(),
+    /** In words: what makes a rollback instant, slow or impossible. */
+    rollback: z.string(),
+    /** What would stop it before anything moves. Empty: it can start. */
+    problems: z.array(z.object({ code: z.string(), detail: z.string() })),
+  })
+  .meta({ id: "Plan" });
+export type PlanView = z.infer<typeof planSchema>;
+
+export const instanceSchema = z
+  .object({
+    id: z.string(),
+    release: z.string(),
+    version: z.string(),
+    host: z.string(),
+    slot: z.number().int(),
+    /** What control decided. */
+    state: z.string(),
+    ready: z.boolean(),
+    cause: z.string().nullable(),
+    since: time,
+  })
+  .meta({ id: "Instance" });
+export type InstanceView = z.infer<typeof instanceSchema>;
+
+export const releaseSchema = z
+  .object({
+    id: z.string(),
+    app: z.string(),
+    environment: z.string(),
+    version: z.string(),
+    image: z.string(),
+    digest: z.string().nullable(),
+    state: z.enum(RELEASE_STATES),
+    strategy: z.string(),
+    /** Why it was made: `deploy` or `rollback`. */
+    kind: z.enum(["deploy", "rollback"]),
+    /** Who asked, e.g. `token:ci`. */
+    by: z.string(),
+    git: z.object({ sha: z.string(), branch: z.string().optional(), url: z.string().optional() }).nullable(),
+    /** Percent of eligible traffic the table gives it now. */
+    weight: z.number(),
+    /** Which step of how many; null before shifting. */
+    step: z.object({ index: z.number().int(), of: z.number().int() }).nullable(),
+    createdAt: time,
+    startedAt: time.nullable(),
+    /** When it first had all traffic. */
+    servingAt: time.nullable(),
+    endedAt: time.nullable(),
+    /** When the running state ends by itself if nothing else happens. */
+    deadlineAt: time.nullable(),
+    /** Until when its instances are kept for an instant rollback. */
+    warmUntil: time.nullable(),
+    /** Milliseconds spent per state. */
+    timings: z.record(z.string(), z.number()),
+    failure: failureSchema.nullable(),
+    /** Visitors' requests since the release began: all of the environment's, and how many of them failed. */
+    traffic: z.object({ requests: z.number().int(), failed: z.number().int() }),
+    instances: z.array(instanceSchema),
+    plan: planSchema,
+    next: z.array(nextStepSchema),
+  })
+  .meta({ id: "Release" });
+export type ReleaseView = z.infer<typeof releaseSchema>;
+
+export const createReleaseSchema = z
+  .strictObject({
+    /** Tag, digest (`repo@sha256:…`), local image id (`sha256:…`) or `file:<directory>`; default: the manifest's image. */
+    image: z.string().min(1).max(500).optional(),
+    /** Human label; default `v<n>`. Unique in the environment. */
+    version: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "1–64 of A-Z a-z 0-9 . _ -")
+      .optional(),
+    git: z
+      .strictObject({
+        sha: z.string().max(64),
+        branch: z.string().max(255).optional(),
+        url: z.string().max(500).optional(),
+      })
+      .optional(),
+    /** When another release is in progress: wait for it, refuse, or replace it. */
+    whenBusy: z.enum(["queue", "reject", "supersede"]).default("queue"),
+  })
+  .meta({ id: "CreateRelease" });
+export type CreateRelease = z.input<typeof createReleaseSchema>;
+
+export const abortSchema = z.strictObject({ reason: z.string().max(500).optional() }).meta({ id: "Abort" });
+export const rollbackSchema = z
+  .strictObject({
+    /** Release id or version label. Default: the last release that served all traffic before this one. */
+    to: z.string().max(64).optional(),
+  })
+  .meta({ id: "Rollback" });
+export const rollbackAnswerSchema = z
+  .object({
+    /** `instant`: a weight flip to warm instances. `restart`: a new release of the old digest. */
+    how: z.enum(["instant", "restart"]),
+    from: z.object({ release: z.string(), version: z.string() }),
+    to: z.object({ release: z.string(), version: z.string() }),
+    release: releaseSchema,
+  })
+  .meta({ id: "RollbackAnswer" });
+export type RollbackAnswer = z.infer<typeof rollbackAnswerSchema>;
+
+/** The whole split: release id or version label → percent, at most two decimals. Sums to 100. */
+export const weightsSchema = z.record(z.string(), z.number().min(0).max(100)).meta({ id: "Weights" });
+export type Weights = z.infer<typeof weightsSchema>;
+
+// --- status ---------------------------------------------------------------------------------------------------------
+
+export const splitEntrySchema = z.object({
+  release: z.string(),
+  version: z.string(),
+  weight: z.number(),
+  ready: z.number().int(),
+  instances: z.number().int(),
+});
+export const lockSchema = z.object({
+  holder: z.string(),
+  reason: z.string(),
+  fence: z.number().int(),
+  since: time,
+  expiresAt: time,
+});
+export const environmentSchema = z
+  .object({
+    app: z.string(),
+    environment: z.string(),
+    hostnames: z.array(z.string()),
+    strategy: z.string(),
+    replicas: z.number().int(),
+    split: z.array(splitEntrySchema),
+    /** The release that is on its way, if any. */
+    active: releaseSchema.nullable(),
+    queued: z.array(z.object({ release: z.string(), version: z.string() })),
+    /** The last release that held all traffic. */
+    live: releaseSchema.nullable(),
+    instances: z.array(instanceSchema),
+    lock: lockSchema.nullable(),
+    table: z.object({ version: z.number().int(), publishedAt: time.nullable() }),
+    /** What `sluice rollback` would do now. */
+    rollback: z.object({
+      possible: z.boolean(),
+      how: z.enum(["instant", "restart"]).nullable(),
+      to: z.object({ release: z.string(), version: z.string() }).nullable(),
+      reason: z.string(),
+    }),
+    next: z.array(nextStepSchema),
+  })
+  .meta({ id: "Environment" });
+export type EnvironmentView = z.infer<typeof environmentSchema>;
+
+export const appSchema = z
+  .object({ app: z.string(), createdAt: time, environments: z.array(environmentSchema) })
+  .meta({ id: "App" });
+export type AppView = z.infer<typeof appSchema>;
+
+// --- hosts ----------------------------------------------------------------------------------------------------------
+
+export const hostSchema = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    labels: z.record(z.string(), z.string()),
+    runtime: z.string(),
+    agentVersion: z.string(),
+    state: z.enum(["online", "offline", "removed"]),
+    lastSeenAt: time.nullable(),
+    /** Host clock minus control's, as of the last poll. */
+    clockSkewMs: z.number().int().nullable(),
+    slots: z.object({
+      total: z.number().int(),
+      used: z.number().int(),
+      reserved: z.number().int(),
+      free: z.number().int(),
+    }),
+    instances: z.array(instanceSchema),
+    createdAt: time,
+  })
+  .meta({ id: "Host" });
+export type HostView = z.infer<typeof hostSchema>;
+
+export const createEnrollmentSchema = z
+  .strictObject({
+    name: nameSchema,
+    labels: z.record(z.string().max(63), z.string().max(63)).default({}),
+    slots: z.number().int().min(1).max(200).default(8),
+    /** Minutes the one-time token is good for. */
+    expiresInMinutes: z.number().int().min(1).max(1440).default(60),
+  })
+  .meta({ id: "CreateEnrollment" });
+export const enrollmentSchema = z
+  .object({ name: z.string(), token: z.string(), expiresAt: time, command: z.string() })
+  .meta({ id: "Enrollment" });
+export type EnrollmentView = z.infer<typeof enrollmentSchema>;
+
+// --- tokens ---------------------------------------------------------------------------------------------------------
+
+export const createTokenSchema = z
+  .strictObject({
+    name: nameSchema,
+    role: z.enum(["admin", "deployer", "viewer"]),
+    app: nameSchema.optional(),
+    environment: nameSchema.optional(),
+    /** Days until it expires; default 90, at most 365. */
+    expiresInDays: z.number().int().min(1).max(365).default(90),
+  })
+  .refine((t) => t.environment === undefined || t.app !== undefined, {
+    message: "a token scoped to an environment needs `app`",
+    path: ["app"],
+  })
+  .meta({ id: "CreateToken" });
+export const tokenSchema = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    role: z.enum(ROLES),
+    app: z.string().nullable(),
+    environment: z.string().nullable(),
+    createdAt: time,
+    expiresAt: time.nullable(),
+    revokedAt: time.nullable(),
+    lastUsedAt: time.nullable(),
+  })
+  .meta({ id: "Token" });
+export type TokenView = z.infer<typeof tokenSchema>;
+export const createdTokenSchema = tokenSchema.extend({ token: z.string() }).meta({ id: "CreatedToken" });
+
+// --- events ---------------------------------------------------------------------------------------------------------
+
+export const EVENT_TYPES = [
+  "release.state",
+  "release.progress",
+  "instance.state",
+  "traffic.weights",
+  "lock.changed",
+  "app.applied",
+  "host.enrolled",
+  "host.removed",
+  "token.created",
+  "token.revoked",
+] as const;
+/** One line of the audit log and of the event feed: the same object. SSE: `id` = id, `event` = type, `data` = all of it. */
+export const eventSchema = z
+  .object({
+    id: z.number().int(),
+    at: time,
+    type: z.enum(EVENT_TYPES),
+    actor: z.string(),
+    app: z.string().nullable(),
+    environment: z.string().nullable(),
+    release: z.string().nullable(),
+    /** One plain sentence. */
+    message: z.string(),
+    /** Facts, by type. `release.state`: {state, from, weight}; `instance.state`: {instance, host, slot, state, cause}. */
+    data: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: "Event" });
+export type EventView = z.infer<typeof eventSchema>;
+
+export const healthAnswerSchema = z
+  .object({
+    status: z.enum(["healthy", "degraded", "unhealthy"]),
+    version: z.string(),
+    checks: z.record(
+      z.string(),
+      z.object({
+        status: z.enum(["up", "down"]),
+        responseTimeMs: z.number(),
+        message: z.string().optional(),
+      }),
+    ),
+  })
+  .meta({ id: "Health" });
+
+/** A page of a list: opaque cursor, null at the end. */
+export const pageOf = <T extends z.ZodType>(item: T) =>
+  z.object({ items: z.array(item), nextCursor: z.string().nullable() });
