@@ -1,0 +1,279 @@
+import { sql } from "drizzle-orm";
+import { index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import type { ReleaseState } from "../../domain/release.ts";
+import type { TrafficMode } from "../../domain/routing.ts";
+import type { EnvironmentSpec } from "../../domain/spec.ts";
+
+/**
+ * D1, the record of truth. All times are epoch milliseconds.
+ *
+ * An environment and everything below it (releases, instances, jobs, its slots) is one unit of consistency: it is
+ * written only by its coordinator, in batches that begin with the guarded update of `environments.rev` (store/guard.ts).
+ * Two exceptions, columns that only agents' reports write: `jobs` from its lease to its result, `instances.report*`.
+ */
+const at = (name: string) => integer(name, { mode: "number" });
+const json = <T>(name: string) => text(name, { mode: "json" }).$type<T>();
+
+export const apps = sqliteTable("apps", {
+  id: text("id").primaryKey(),
+  name: text("name").notNull().unique(),
+  /** The manifest as it was last applied, verbatim. */
+  manifest: text("manifest").notNull(),
+  createdAt: at("created_at").notNull(),
+  updatedAt: at("updated_at").notNull(),
+});
+
+export const environments = sqliteTable(
+  "environments",
+  {
+    id: text("id").primaryKey(),
+    appId: text("app_id")
+      .notNull()
+      .references(() => apps.id),
+    name: text("name").notNull(),
+    spec: json<EnvironmentSpec>("spec").notNull(),
+    /** Rises with each batch of the coordinator or of `apply`. Never NULL: a guard that misses sets NULL and so fails the batch. */
+    rev: integer("rev").notNull(),
+    /** The highest fence that wrote here. */
+    fence: integer("fence").notNull(),
+    /** Last release that held all traffic. */
+    stableReleaseId: text("stable_release_id"),
+    /** Salt of the visitors' buckets: the id of the rollout that last began. */
+    salt: text("salt").notNull(),
+    previewKey: text("preview_key").notNull(),
+    mode: json<TrafficMode>("mode").notNull(),
+    /** Number of the next release's default label. */
+    nextVersion: integer("next_version").notNull(),
+    createdAt: at("created_at").notNull(),
+    deletedAt: at("deleted_at"),
+  },
+  (t) => [uniqueIndex("environments_app_name").on(t.appId, t.name)],
+);
+
+export const hostnames = sqliteTable("hostnames", {
+  hostname: text("hostname").primaryKey(),
+  environmentId: text("environment_id")
+    .notNull()
+    .references(() => environments.id),
+});
+
+export const hosts = sqliteTable("hosts", {
+  id: text("id").primaryKey(),
+  name: text("name").notNull().unique(),
+  labels: json<Record<string, string>>("labels").notNull(),
+  runtime: text("runtime", { enum: ["docker", "process"] }).notNull(),
+  agentVersion: text("agent_version").notNull(),
+  /** Agent process, as of its last poll. Another one means that it restarted, and its leases are free. */
+  boot: text("boot"),
+  lastSeenAt: at("last_seen_at"),
+  clockSkewMs: integer("clock_skew_ms"),
+  createdAt: at("created_at").notNull(),
+  removedAt: at("removed_at"),
+});
+
+export const slots = sqliteTable(
+  "slots",
+  {
+    /** `<host id>/<n>` */
+    id: text("id").primaryKey(),
+    hostId: text("host_id")
+      .notNull()
+      .references(() => hosts.id),
+    n: integer("n").notNull(),
+    hostPort: integer("host_port").notNull(),
+    /** What the edge fetches, e.g. `https://sl-k3x9.example.com`. */
+    origin: text("origin").notNull(),
+    /** Reserved for this environment since its first use: a stale edge can only ever reach the same app here. */
+    environmentId: text("environment_id"),
+    quarantinedUntil: at("quarantined_until"),
+  },
+  (t) => [uniqueIndex("slots_host_n").on(t.hostId, t.n), index("slots_environment").on(t.environmentId)],
+);
+
+export const releases = sqliteTable(
+  "releases",
+  {
+    id: text("id").primaryKey(),
+    environmentId: text("environment_id")
+      .notNull()
+      .references(() => environments.id),
+    /** Human label. */
+    version: text("version").notNull(),
+    /** As asked for. */
+    image: text("image").notNull(),
+    /** As it runs: pinned by digest, set when it was pulled. */
+    pinnedImage: text("pinned_image"),
+    digest: text("digest"),
+    state: text("state").$type<ReleaseState>().notNull(),
+    kind: text("kind", { enum: ["deploy", "rollback"] }).notNull(),
+    spec: json<EnvironmentSpec>("spec").notNull(),
+    /** What `failed`, `aborted`, … came from; and the deadline's state. */
+    failure: json<unknown>("failure"),
+    by: text("by").notNull(),
+    git: json<{ sha: string; branch?: string | undefined; url?: string | undefined }>("git"),
+    weightBp: integer("weight_bp").notNull(),
+    stepIndex: integer("step_index"),
+    /** `Idempotency-Key` of the request that made it. */
+    requestKey: text("request_key"),
+    createdAt: at("created_at").notNull(),
+    startedAt: at("started_at"),
+    servingAt: at("serving_at"),
+    endedAt: at("ended_at"),
+    stateSince: at("state_since").notNull(),
+    deadlineAt: at("deadline_at"),
+    warmUntil: at("warm_until"),
+    timings: json<Record<string, number>>("timings").notNull(),
+  },
+  (t) => [
+    uniqueIndex("releases_environment_version").on(t.environmentId, t.version),
+    uniqueIndex("releases_request_key").on(t.environmentId, t.requestKey),
+    index("releases_environment_created").on(t.environmentId, t.createdAt),
+    index("releases_open").on(t.state).where(sql`ended_at IS NULL`),
+  ],
+);
+
+export const instances = sqliteTable(
+  "instances",
+  {
+    id: text("id").primaryKey(),
+    environmentId: text("environment_id").notNull(),
+    releaseId: text("release_id")
+      .notNull()
+      .references(() => releases.id),
+    hostId: text("host_id").notNull(),
+    slotId: text("slot_id").notNull(),
+    state: text("state").$type<InstanceState>().notNull(),
+    stateSince: at("state_since").notNull(),
+    /** When the drain is over and it may become warm or be stopped. */
+    drainUntil: at("drain_until"),
+    /** Last answer it gave control over its tunnel. */
+    verifiedAt: at("verified_at"),
+    verifyCause: text("verify_cause"),
+    /** The agent's last word on it. */
+    reportSeq: integer("report_seq").notNull(),
+    reportState: text("report_state").$type<"starting" | "ready" | "unready" | "exited">(),
+    reportCause: text("report_cause"),
+    reportAt: at("report_at"),
+    createdAt: at("created_at").notNull(),
+    stoppedAt: at("stopped_at"),
+  },
+  (t) => [
+    index("instances_release").on(t.releaseId),
+    index("instances_live").on(t.environmentId).where(sql`stopped_at IS NULL`),
+    // A slot holds one container: the second one to claim it fails its whole batch.
+    uniqueIndex("instances_slot").on(t.slotId).where(sql`stopped_at IS NULL`),
+  ],
+);
+/** `serving` = in the table; `draining` = weight 0, finishing; `warm` = kept for rollback; then `stopping`, `stopped`. */
+export type InstanceState =
+  | "pending"
+  | "starting"
+  | "ready"
+  | "serving"
+  | "draining"
+  | "warm"
+  | "stopping"
+  | "stopped";
+
+export const jobs = sqliteTable(
+  "jobs",
+  {
+    /** Made from what it is for (`start-<instance>`): the same decision taken twice inserts one job. */
+    id: text("id").primaryKey(),
+    kind: text("kind", { enum: ["pull", "start", "stop"] }).notNull(),
+    hostId: text("host_id").notNull(),
+    environmentId: text("environment_id").notNull(),
+    releaseId: text("release_id").notNull(),
+    instanceId: text("instance_id"),
+    fence: integer("fence").notNull(),
+    /** The kind's own part of the wire's job. */
+    payload: json<Record<string, unknown>>("payload").notNull(),
+    state: text("state", { enum: ["queued", "leased", "done", "failed", "cancelled"] }).notNull(),
+    lease: text("lease"),
+    leaseBoot: text("lease_boot"),
+    leaseExpiresAt: at("lease_expires_at"),
+    attempts: integer("attempts").notNull(),
+    progress: text("progress"),
+    result: json<Record<string, unknown>>("result"),
+    error: json<Record<string, unknown>>("error"),
+    deadlineAt: at("deadline_at").notNull(),
+    createdAt: at("created_at").notNull(),
+    finishedAt: at("finished_at"),
+  },
+  (t) => [
+    index("jobs_open").on(t.hostId, t.createdAt).where(sql`finished_at IS NULL`),
+    index("jobs_release").on(t.releaseId),
+  ],
+);
+
+/** The audit log and the event feed. Append only. */
+export const events = sqliteTable(
+  "events",
+  {
+    id: integer("id").primaryKey({ autoIncrement: true }),
+    at: at("at").notNull(),
+    type: text("type").notNull(),
+    actor: text("actor").notNull(),
+    app: text("app"),
+    environment: text("environment"),
+    environmentId: text("environment_id"),
+    releaseId: text("release_id"),
+    message: text("message").notNull(),
+    data: json<Record<string, unknown>>("data").notNull(),
+  },
+  (t) => [
+    index("events_release").on(t.releaseId, t.id),
+    index("events_environment").on(t.environmentId, t.id),
+  ],
+);
+
+export const tokens = sqliteTable("tokens", {
+  id: text("id").primaryKey(),
+  name: text("name").notNull(),
+  /** SHA-256 of the token, hex. */
+  hash: text("hash").notNull().unique(),
+  role: text("role", { enum: ["admin", "deployer", "viewer", "agent"] }).notNull(),
+  app: text("app"),
+  environment: text("environment"),
+  hostId: text("host_id"),
+  createdAt: at("created_at").notNull(),
+  expiresAt: at("expires_at"),
+  revokedAt: at("revoked_at"),
+  lastUsedAt: at("last_used_at"),
+});
+
+export const enrollments = sqliteTable("enrollments", {
+  hash: text("hash").primaryKey(),
+  name: text("name").notNull(),
+  labels: json<Record<string, string>>("labels").notNull(),
+  slots: integer("slots").notNull(),
+  createdBy: text("created_by").notNull(),
+  createdAt: at("created_at").notNull(),
+  expiresAt: at("expires_at").notNull(),
+  usedAt: at("used_at"),
+});
+
+/** Answers of mutations, kept 24 h by principal, route and `Idempotency-Key`. */
+export const idempotency = sqliteTable("idempotency", {
+  key: text("key").primaryKey(),
+  bodyHash: text("body_hash").notNull(),
+  status: integer("status"),
+  headers: json<Record<string, string>>("headers"),
+  body: text("body"),
+  createdAt: at("created_at").notNull(),
+});
+
+/** Effects outside D1 that a committed decision owes: delivered after the commit, again until they succeed. */
+export const outbox = sqliteTable(
+  "outbox",
+  {
+    id: integer("id").primaryKey({ autoIncrement: true }),
+    environmentId: text("environment_id").notNull(),
+    kind: text("kind", { enum: ["wake", "table_copy"] }).notNull(),
+    payload: json<Record<string, unknown>>("payload").notNull(),
+    attempts: integer("attempts").notNull(),
+    createdAt: at("created_at").notNull(),
+    nextAttemptAt: at("next_attempt_at").notNull(),
+  },
+  (t) => [index("outbox_environment").on(t.environmentId)],
+);
