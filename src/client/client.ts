@@ -1,0 +1,230 @@
+import { z } from "zod";
+import {
+  type ApplyAnswer,
+  type AppView,
+  applyAnswerSchema,
+  appSchema,
+  type CreateRelease,
+  createdTokenSchema,
+  type createEnrollmentSchema,
+  type createTokenSchema,
+  type EnrollmentView,
+  type EnvironmentView,
+  type EventView,
+  enrollmentSchema,
+  environmentSchema,
+  eventSchema,
+  type HostView,
+  healthAnswerSchema,
+  hostSchema,
+  type PlanView,
+  pageOf,
+  planSchema,
+  type ReleaseView,
+  type RollbackAnswer,
+  releaseSchema,
+  rollbackAnswerSchema,
+  type TokenView,
+  tokenSchema,
+  type Weights,
+} from "../protocol/api.ts";
+import { ApiError, ProtocolError } from "./errors.ts";
+import { type FeedItem, type FollowOptions, followFeed } from "./feed.ts";
+import { type Answer, type Call, type ClientOptions, parseJson, send } from "./transport.ts";
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly nextCursor: string | null;
+}
+export interface PageQuery {
+  readonly cursor?: string | undefined;
+  readonly limit?: number | undefined;
+}
+export type CreateEnrollment = z.input<typeof createEnrollmentSchema>;
+export type CreateToken = z.input<typeof createTokenSchema>;
+export type CreatedToken = z.infer<typeof createdTokenSchema>;
+export type HealthAnswer = z.infer<typeof healthAnswerSchema>;
+
+const API = "/api/v1";
+const seg = encodeURIComponent;
+
+/**
+ * The API as methods, one per endpoint. Answers are parsed by the protocol's schemas. Every method throws ApiError
+ * (control said no), ConnectionError (nobody knows what happened) or ProtocolError (that isn't Sluice).
+ *
+ *     const client = new Client({ url: "https://sluice.example.com", token: "slu_…" });
+ *     const { environment } = await client.environment("shop", "production");
+ */
+export class Client {
+  readonly #options: ClientOptions;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+  }
+
+  /** Applies a manifest's text; with `dryRun` only answers what would change. */
+  apply(app: string, manifest: string, options: { dryRun?: boolean } = {}): Promise<ApplyAnswer> {
+    return this.#parsed(applyAnswerSchema, {
+      method: "PUT",
+      path: `${API}/apps/${seg(app)}`,
+      query: { dryRun: options.dryRun ? 1 : undefined },
+      text: { body: manifest, type: "application/yaml" },
+    });
+  }
+
+  apps(page: PageQuery = {}): Promise<Page<AppView>> {
+    return this.#page(appSchema, `${API}/apps`, page);
+  }
+
+  app(app: string): Promise<AppView> {
+    return this.#get(appSchema, `${API}/apps/${seg(app)}`);
+  }
+
+  /** An environment and its ETag, for `setWeights`. */
+  async environment(
+    app: string,
+    environment: string,
+  ): Promise<{ environment: EnvironmentView; etag: string | undefined }> {
+    const call: Call = { method: "GET", path: environmentPath(app, environment) };
+    const answer = await send(this.#options, call);
+    return {
+      environment: parse(environmentSchema, call, answer),
+      etag: answer.headers.get("etag") ?? undefined,
+    };
+  }
+
+  /** Starts a release. The same key and body again answer the same release, so this one is retried. */
+  createRelease(
+    at: { app: string; environment: string; idempotencyKey: string },
+    body: CreateRelease,
+  ): Promise<ReleaseView> {
+    const path = `${environmentPath(at.app, at.environment)}/releases`;
+    const { idempotencyKey } = at;
+    return this.#parsed(releaseSchema, { method: "POST", path, json: body, idempotencyKey });
+  }
+
+  /** What a release would do; changes nothing. */
+  planRelease(app: string, environment: string, body: CreateRelease): Promise<PlanView> {
+    const path = `${environmentPath(app, environment)}/releases`;
+    return this.#parsed(planSchema, { method: "POST", path, query: { dryRun: 1 }, json: body });
+  }
+
+  /** Newest first. */
+  releases(app: string, environment: string, page: PageQuery = {}): Promise<Page<ReleaseView>> {
+    return this.#page(releaseSchema, `${environmentPath(app, environment)}/releases`, page);
+  }
+
+  release(id: string): Promise<ReleaseView> {
+    return this.#get(releaseSchema, `${API}/releases/${seg(id)}`);
+  }
+
+  /** A release's events until it is over, across lost connections. */
+  followRelease(id: string, options: FollowOptions = {}): AsyncGenerator<FeedItem, void, void> {
+    return followFeed(this.#options, `${API}/releases/${seg(id)}/events`, options);
+  }
+
+  abortRelease(id: string, body: { reason?: string } = {}): Promise<ReleaseView> {
+    return this.#parsed(releaseSchema, {
+      method: "POST",
+      path: `${API}/releases/${seg(id)}/abort`,
+      json: body,
+    });
+  }
+
+  rollback(app: string, environment: string, body: { to?: string } = {}): Promise<RollbackAnswer> {
+    const path = `${environmentPath(app, environment)}/rollback`;
+    return this.#parsed(rollbackAnswerSchema, { method: "POST", path, json: body });
+  }
+
+  /** Sets the whole split. With an ETag it is refused (412) if the environment has changed since. */
+  setWeights(
+    at: { app: string; environment: string; ifMatch?: string | undefined },
+    weights: Weights,
+  ): Promise<EnvironmentView> {
+    const path = `${environmentPath(at.app, at.environment)}/weights`;
+    return this.#parsed(environmentSchema, { method: "PUT", path, json: weights, ifMatch: at.ifMatch });
+  }
+
+  hosts(page: PageQuery = {}): Promise<Page<HostView>> {
+    return this.#page(hostSchema, `${API}/hosts`, page);
+  }
+
+  host(name: string): Promise<HostView> {
+    return this.#get(hostSchema, `${API}/hosts/${seg(name)}`);
+  }
+
+  async removeHost(name: string): Promise<void> {
+    await send(this.#options, { method: "DELETE", path: `${API}/hosts/${seg(name)}` });
+  }
+
+  createEnrollment(body: CreateEnrollment): Promise<EnrollmentView> {
+    return this.#parsed(enrollmentSchema, { method: "POST", path: `${API}/hosts/enrollments`, json: body });
+  }
+
+  tokens(page: PageQuery = {}): Promise<Page<TokenView>> {
+    return this.#page(tokenSchema, `${API}/tokens`, page);
+  }
+
+  createToken(body: CreateToken): Promise<CreatedToken> {
+    return this.#parsed(createdTokenSchema, { method: "POST", path: `${API}/tokens`, json: body });
+  }
+
+  async revokeToken(id: string): Promise<void> {
+    await send(this.#options, { method: "DELETE", path: `${API}/tokens/${seg(id)}` });
+  }
+
+  audit(page: PageQuery = {}): Promise<Page<EventView>> {
+    return this.#page(eventSchema, `${API}/audit`, page);
+  }
+
+  health(): Promise<HealthAnswer> {
+    return this.#get(healthAnswerSchema, "/health");
+  }
+
+  #get<T extends z.ZodType>(schema: T, path: string): Promise<z.infer<T>> {
+    return this.#parsed(schema, { method: "GET", path });
+  }
+
+  #page<T extends z.ZodType>(schema: T, path: string, page: PageQuery): Promise<Page<z.infer<T>>> {
+    return this.#parsed(pageOf(schema), {
+      method: "GET",
+      path,
+      query: { cursor: page.cursor, limit: page.limit },
+    });
+  }
+
+  async #parsed<T extends z.ZodType>(schema: T, call: Call): Promise<z.infer<T>> {
+    return parse(schema, call, await send(this.#options, call));
+  }
+}
+
+/** Walks a list's pages until `limit` items or the end. */
+export async function collect<T>(
+  list: (page: PageQuery) => Promise<Page<T>>,
+  limit = Number.POSITIVE_INFINITY,
+): Promise<T[]> {
+  const items: T[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await list({ cursor, limit: Math.min(100, limit - items.length) });
+    items.push(...page.items);
+    cursor = page.nextCursor ?? undefined;
+  } while (cursor !== undefined && items.length < limit);
+  return items.slice(0, limit);
+}
+
+/** The answer to "is it not there?" without a try around every call. */
+export const isProblem = (error: unknown, ...codes: readonly string[]): error is ApiError =>
+  error instanceof ApiError && codes.includes(error.problem.code);
+
+const environmentPath = (app: string, environment: string) =>
+  `${API}/apps/${seg(app)}/envs/${seg(environment)}`;
+
+function parse<T extends z.ZodType>(schema: T, call: Call, answer: Answer): z.infer<T> {
+  const parsed = schema.safeParse(parseJson(answer.text));
+  if (parsed.success) return parsed.data;
+  const what = `${call.method} ${call.path} answered ${answer.status}`;
+  throw new ProtocolError(
+    `${what}, but not what this version expects: ${z.prettifyError(parsed.error).slice(0, 500)}`,
+  );
+}

@@ -1,0 +1,4 @@
+export * from "./client.ts";
+export * from "./errors.ts";
+export type { FeedItem, FollowOptions } from "./feed.ts";
+export type { ClientOptions, Fetch } from "./transport.ts";
