@@ -1,0 +1,132 @@
+/** What counts as worse, how sure the judge must be, and what guards it from noise. Figures and reasons: docs/canary.md. */
+export interface CanaryConfig {
+  /** Chance that a good canary is ever rolled back, over the whole rollout. */
+  readonly alpha: number;
+  /** Share of alpha spent on the absolute limits. */
+  readonly guardShare: number;
+  /** Windows during which a change for the worse is looked for; later ones only add to suspicions already begun. */
+  readonly horizonWindows: number;
+  /** A canary is good while its error rate is at most rho0 · stable + delta. */
+  readonly rho0: number;
+  readonly delta: number;
+  readonly kappas: readonly number[];
+  /** … and its latency at most 2^(latShift/8) times stable's. */
+  readonly latShift: number;
+  readonly quantiles: readonly number[];
+  readonly psis: readonly number[];
+  readonly refDecay: number;
+  readonly refMin: number;
+  /** Error rate no canary may hold, stable or not. */
+  readonly ceiling: number;
+  readonly guardThetas: readonly number[];
+  /** Above this error rate stable itself is sick: hold, and don't learn from it. */
+  readonly guardBaseMax: number;
+  /** Stable's error rate above which the ceiling rests; null: guardBaseMax. */
+  readonly guardSkipMax: number | null;
+  /** Chance that a canary sitting on the pass limit (passRho · stable + passDelta) is ever passed. */
+  readonly beta: number;
+  readonly passRho: number;
+  readonly passDelta: number;
+  readonly passAlts: readonly number[];
+  readonly minPass: number;
+  readonly minErrors: number;
+  readonly minErrWindows: number;
+  readonly fastErrors: number;
+  readonly capErr: number;
+  readonly capErrDiv: number;
+  readonly capGuard: number;
+  readonly capGuardDiv: number;
+  readonly capLat: number;
+  readonly dispDecay: number;
+  readonly dispPrior: number;
+  readonly dispCap: number;
+  /** Milliseconds that at most 5 % of the canary's answers may exceed; null: no such limit. */
+  readonly p95MaxMs: number | null;
+  readonly p95Thetas: readonly number[];
+  /** Count at most one error per visitor and window, where the window says how many visitors met one. */
+  readonly perVisitor: boolean;
+  /** Windows from the canary's first request in which latency is not judged. Errors always are. */
+  readonly warmUpWindows: number;
+}
+
+export const CANARY_DEFAULTS: CanaryConfig = {
+  alpha: 0.01,
+  guardShare: 0.1,
+  horizonWindows: 360,
+  rho0: 1.25,
+  delta: 0.0005,
+  kappas: [1.5, 2.5, 5, 12, 40, 200],
+  latShift: 2,
+  quantiles: [0.5, 0.9, 0.99],
+  psis: [1.5, 2.5, 6, 30],
+  refDecay: 0.98,
+  refMin: 100,
+  ceiling: 0.1,
+  guardThetas: [0.25, 0.6, 0.95],
+  guardBaseMax: 0.05,
+  guardSkipMax: null,
+  beta: 0.05,
+  passRho: 2,
+  passDelta: 0.01,
+  passAlts: [1, 0.01],
+  minPass: 300,
+  minErrors: 3,
+  minErrWindows: 2,
+  fastErrors: 5,
+  capErr: 3,
+  capErrDiv: 40,
+  capGuard: 5,
+  capGuardDiv: 10,
+  capLat: 3,
+  dispDecay: 0.995,
+  dispPrior: 10,
+  dispCap: 10,
+  p95MaxMs: null,
+  p95Thetas: [0.1, 0.25, 0.6, 0.95],
+  perVisitor: true,
+  warmUpWindows: 0,
+};
+
+/** "p95 > L" is the same as "more than this share of answers is slower than L". */
+export const P95_CEILING = 0.05;
+
+/** What a manifest's `analysis:` may say, already parsed; rates are fractions. */
+export interface AnalysisLimits {
+  readonly errorRateMax?: number;
+  readonly p95MaxMs?: number;
+  readonly warmUpWindows?: number;
+  /** Length of the whole rollout in windows, pauses included: the longer it is, the thinner the watch is spread. */
+  readonly plannedWindows?: number;
+}
+
+/** User limits as configuration. Throws RangeError on a limit no canary could be judged by. */
+export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
+  const { errorRateMax, p95MaxMs, warmUpWindows, plannedWindows } = limits;
+  const config: { -readonly [K in keyof CanaryConfig]?: CanaryConfig[K] } = {};
+  if (errorRateMax !== undefined) Object.assign(config, ceilingAt(errorRateMax));
+  if (p95MaxMs !== undefined) {
+    if (!(p95MaxMs > 0 && Number.isFinite(p95MaxMs))) {
+      throw new RangeError(`p95Max must be a positive time, got ${p95MaxMs} ms`);
+    }
+    config.p95MaxMs = p95MaxMs;
+  }
+  if (warmUpWindows !== undefined) config.warmUpWindows = warmUpWindows;
+  if (plannedWindows !== undefined) {
+    config.horizonWindows = Math.max(CANARY_DEFAULTS.horizonWindows, Math.ceil(plannedWindows));
+  }
+  return config;
+}
+
+/** A low ceiling needs alternatives close above it: against 25 % alone, 4 % would speak *for* a limit of 1 %. */
+function ceilingAt(rate: number): Pick<CanaryConfig, "ceiling" | "guardThetas" | "guardSkipMax"> {
+  if (!(rate > 0 && rate < 1)) throw new RangeError(`errorRateMax must lie between 0 and 1, got ${rate}`);
+  const near = [2.5 * rate, 6 * rate].map((theta) => Number(theta.toPrecision(12)));
+  const thetas = [...new Set([...near, ...CANARY_DEFAULTS.guardThetas])].sort((a, b) => a - b);
+  return {
+    ceiling: rate,
+    guardThetas: thetas
+      .filter((theta) => theta > rate && theta < 1)
+      .concat(rate >= 0.95 ? [(1 + rate) / 2] : []),
+    guardSkipMax: Math.min(rate, CANARY_DEFAULTS.guardBaseMax),
+  };
+}

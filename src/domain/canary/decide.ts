@@ -1,0 +1,189 @@
+import { logAdd, logSumExp, quantileBucket } from "./evidence.ts";
+import type { CanaryState } from "./state.ts";
+import { countErrors, guardLogs, isEven, mixture, restart } from "./update.ts";
+import { addWindow, type CanaryWindow, checkWindow, NO_TOTALS, type Totals } from "./window.ts";
+
+export type Verdict =
+  | {
+      readonly verdict: "rollback";
+      readonly reason: "error-ceiling" | "latency-ceiling" | "errors" | "latency";
+    }
+  | { readonly verdict: "hold"; readonly reason: "shared-degradation" }
+  | { readonly verdict: "pass"; readonly reason: "non-inferior" }
+  | { readonly verdict: "continue"; readonly reason: "low-traffic" | "not-proven" };
+
+/** What a verdict was reached from; plain JSON, to be stored with it. Logs are natural; 0 = nothing known yet. */
+export interface Numbers {
+  /** Evidence that the canary is worse than stable; rolls back at `limits.worse`. */
+  readonly logE: number;
+  readonly logErr: number;
+  readonly logLat: number;
+  /** Evidence that its error rate is over the ceiling; rolls back at `limits.guard`. */
+  readonly logGuard: number;
+  /** Evidence that its p95 is over the user's limit; null without one. */
+  readonly logP95: number | null;
+  /** Evidence that it is no worse than the pass margin; passes at `limits.pass`. */
+  readonly logPass: number;
+  readonly phi: number;
+  /** Always valid: may be read after every window. */
+  readonly pValue: number;
+  readonly limits: {
+    readonly worse: number;
+    readonly guard: number;
+    readonly pass: number;
+    readonly errorRateMax: number;
+    readonly p95MaxMs: number | null;
+    readonly minRequests: number;
+  };
+  readonly windows: number;
+  readonly rollout: Compared;
+  /** The windows that made the suspicion: since the evidence last lay below even. */
+  readonly suspicion: Compared;
+  /** Stable's error rate over about the last minute. */
+  readonly recentBaselineErrorRate: number;
+  /** Errors as the test counted them (once per visitor and window where known). */
+  readonly countedErrors: number;
+}
+
+export interface Compared {
+  readonly windows: number;
+  readonly canary: Side;
+  readonly baseline: Side;
+  /** The quantile with most latency evidence. */
+  readonly quantile: number;
+}
+
+export interface Side {
+  readonly requests: number;
+  readonly errors: number;
+  readonly distinctErrors: number | null;
+  /** Answers with a measured latency. */
+  readonly answers: number;
+  /** Milliseconds, to within a bucket (9 %); null without answers. */
+  readonly p50Ms: number | null;
+  readonly p95Ms: number | null;
+  readonly p99Ms: number | null;
+  readonly quantileMs: number | null;
+}
+
+export type Decision = Verdict & Numbers;
+
+/** What to do now. The caller latches `rollback`: evidence may sink again after the canary is gone. */
+export function decide(state: CanaryState): Decision {
+  const numbers = measure(state);
+  return { ...judge(state, numbers), ...numbers };
+}
+
+/**
+ * The fast tick: reads the windows that are not folded in yet (oldest first, the last one still open) against the
+ * error ceiling alone. It returns a rollback or null and keeps nothing, so a window's evidence is spent once, by
+ * `update`. Peeking inside a window is sound because the guard's e-value is a martingale request by request.
+ */
+export function tick(state: CanaryState, open: readonly CanaryWindow[]): Decision | null {
+  const { config } = state;
+  let glimpse = state;
+  for (const window of open) {
+    checkWindow(window);
+    // Stable has traffic but none is counted here yet: an outage both share would look like the canary's own.
+    if (state.recent.n >= 1 && window.baseline.n === 0) continue;
+    const counted = countErrors(window, config);
+    const k = glimpse.k + 1;
+    glimpse = {
+      ...glimpse,
+      k,
+      guard: restart(glimpse.guard, guardLogs(window, counted.canary, config), k, config.horizonWindows),
+      countedErrors: glimpse.countedErrors + counted.canary,
+      totals: addWindow(glimpse.totals, window),
+      suspicion: addWindow(isEven(glimpse) ? NO_TOTALS : glimpse.suspicion, window),
+    };
+  }
+  const numbers = measure(glimpse);
+  if (!overCeiling(glimpse, numbers)) return null;
+  return { verdict: "rollback", reason: "error-ceiling", ...numbers };
+}
+
+function judge(state: CanaryState, numbers: Numbers): Verdict {
+  const { config, totals, countedErrors, errorWindows } = state;
+  const { logE, logErr, logLat, logP95, logPass, limits } = numbers;
+  const seenEnough =
+    (countedErrors >= config.minErrors && errorWindows >= config.minErrWindows) ||
+    countedErrors >= config.fastErrors;
+  if (overCeiling(state, numbers)) return { verdict: "rollback", reason: "error-ceiling" };
+  if (logP95 !== null && logP95 >= limits.guard && state.slowAnswers >= config.fastErrors) {
+    return { verdict: "rollback", reason: "latency-ceiling" };
+  }
+  if (logE >= limits.worse && (logLat > logErr || seenEnough)) {
+    return { verdict: "rollback", reason: logLat > logErr ? "latency" : "errors" };
+  }
+  if (numbers.recentBaselineErrorRate > config.guardBaseMax) {
+    return { verdict: "hold", reason: "shared-degradation" };
+  }
+  const requests = totals.canary.requests;
+  if (logPass >= limits.pass && requests >= config.minPass && logE < 0) {
+    return { verdict: "pass", reason: "non-inferior" };
+  }
+  return { verdict: "continue", reason: requests < config.minPass ? "low-traffic" : "not-proven" };
+}
+
+const overCeiling = (state: CanaryState, { logGuard, limits }: Numbers): boolean =>
+  logGuard >= limits.guard && state.countedErrors >= state.config.fastErrors;
+
+function measure(state: CanaryState): Numbers {
+  const { config, recent } = state;
+  const begun = state.k > 0;
+  const logErr = begun ? mixture(state.err) : 0;
+  const logLat = begun ? mixture(state.lat) : 0;
+  const logE = logAdd(logErr, logLat) - Math.log(2);
+  const hasP95 = state.p95.length > 0;
+  const quantile = leadingQuantile(state);
+  return {
+    logE,
+    logErr,
+    logLat,
+    logGuard: begun ? mixture(state.guard) : 0,
+    logP95: hasP95 ? (begun ? mixture(state.p95) : 0) : null,
+    logPass: logSumExp(state.pass) - Math.log(state.pass.length),
+    phi: state.phi,
+    pValue: Math.min(1, Math.exp(-logE)),
+    limits: {
+      worse: -Math.log(config.alpha * (1 - config.guardShare)),
+      // A second absolute limit shares the guard's part of alpha, so that the whole stays alpha.
+      guard: -Math.log((config.alpha * config.guardShare) / (hasP95 ? 2 : 1)),
+      pass: -Math.log(config.beta),
+      errorRateMax: config.ceiling,
+      p95MaxMs: config.p95MaxMs,
+      minRequests: config.minPass,
+    },
+    windows: state.k,
+    rollout: compare(state.totals, quantile),
+    suspicion: compare(state.suspicion, quantile),
+    recentBaselineErrorRate: recent.n > 0 ? recent.errors / recent.n : 0,
+    countedErrors: state.countedErrors,
+  };
+}
+
+function leadingQuantile({ config, lat }: CanaryState): number {
+  let best = 0;
+  const log = (i: number): number => Number(lat[i] ?? -Infinity);
+  for (let i = 1; i < lat.length; i++) if (log(i) > log(best)) best = i;
+  return config.quantiles[Math.floor(best / config.psis.length)] ?? 0.5;
+}
+
+function compare(totals: Totals, quantile: number): Compared {
+  const side = ({ requests, errors, distinctErrors, hist }: Totals["canary"]): Side => ({
+    requests,
+    errors,
+    distinctErrors,
+    answers: hist.reduce((sum, count) => sum + count, 0),
+    p50Ms: quantileMs(hist, 0.5),
+    p95Ms: quantileMs(hist, 0.95),
+    p99Ms: quantileMs(hist, 0.99),
+    quantileMs: quantileMs(hist, quantile),
+  });
+  return { windows: totals.windows, canary: side(totals.canary), baseline: side(totals.baseline), quantile };
+}
+
+function quantileMs(hist: readonly number[], q: number): number | null {
+  if (!hist.some((count) => count > 0)) return null;
+  return Number((2 ** ((quantileBucket(hist, q) + 0.5) / 8)).toPrecision(3));
+}

@@ -1,0 +1,179 @@
+import type { CanaryConfig } from "./config.ts";
+import { P95_CEILING } from "./config.ts";
+import {
+  logAdd,
+  logEError,
+  logEGuard,
+  logEOddsAll,
+  logEPass,
+  logSumExp,
+  quantileBucket,
+} from "./evidence.ts";
+import { burstiness, type CanaryState, disperse, fromLog, type LogEvidence, toLog } from "./state.ts";
+import { addHistogram, addWindow, type CanaryWindow, checkWindow, NO_TOTALS } from "./window.ts";
+
+const RECENT_DECAY = 0.8;
+
+/**
+ * Folds one whole window in. Windows lie on a fixed clock and come once each, oldest first; counts that arrive after
+ * their window was folded belong to the next one. Throws RangeError on impossible counts.
+ */
+export function update(state: CanaryState, window: CanaryWindow): CanaryState {
+  checkWindow(window);
+  const { config } = state;
+  const { canary, baseline } = window;
+  const counted = countErrors(window, config);
+  const phi = burstiness(state.dispersion, config);
+  const served = state.served + (state.served > 0 || canary.n > 0 ? 1 : 0);
+  const judged = served > config.warmUpWindows;
+  const k = state.k + 1;
+  const grow = (past: readonly LogEvidence[], logs: readonly number[]): LogEvidence[] =>
+    restart(past, logs, k, config.horizonWindows);
+  const slow = slowCounts(window, config);
+
+  return {
+    ...state,
+    k,
+    err: grow(state.err, errorLogs(window, counted, phi, config)),
+    lat: grow(state.lat, judged ? latencyLogs(window, state) : state.lat.map(() => 0)),
+    guard: grow(state.guard, guardLogs(window, counted.canary, config)),
+    p95: grow(state.p95, judged ? p95Logs(slow, config) : state.p95.map(() => 0)),
+    pass: passLogs(state, window),
+    reference: addHistogram(state.reference, baseline.hist, config.refDecay),
+    dispersion: disperse(state.dispersion, baseline.n, counted.baseline, config),
+    phi,
+    countedErrors: state.countedErrors + counted.canary,
+    errorWindows: state.errorWindows + (counted.canary > 0 ? 1 : 0),
+    slowAnswers: state.slowAnswers + (judged ? slow.x : 0),
+    recent: {
+      n: RECENT_DECAY * state.recent.n + baseline.n,
+      errors: RECENT_DECAY * state.recent.errors + baseline.errors,
+    },
+    served,
+    totals: addWindow(state.totals, window),
+    suspicion: addWindow(isEven(state) ? NO_TOTALS : state.suspicion, window),
+  };
+}
+
+/**
+ * A change may begin at any window: the mixture holds one bet per possible beginning, w₁ = ½ on "from the start" and
+ * 1/(2H) on each later window, so that a good past can't bury a late regression.
+ */
+export function restart(
+  past: readonly LogEvidence[],
+  logs: readonly number[],
+  k: number,
+  horizon: number,
+): LogEvidence[] {
+  const weight = k === 1 ? 0.5 : k <= horizon + 1 ? 1 / (2 * horizon) : 0;
+  return past.map((value, i) => fromLog(logAdd(toLog(value), Math.log(weight)) + (logs[i] ?? 0)));
+}
+
+/** Mean over a test's components, as a log; −∞ before the first window. */
+export function mixture(components: readonly LogEvidence[]): number {
+  return logSumExp(components.map(toLog)) - Math.log(components.length);
+}
+
+/** True while nothing speaks against the canary: the next window may be the first of a suspicion. */
+export function isEven(state: CanaryState): boolean {
+  const comparison = logAdd(mixture(state.err), mixture(state.lat)) - Math.log(2);
+  const p95 = state.p95.length > 0 ? mixture(state.p95) : -Infinity;
+  return comparison < 0 && mixture(state.guard) < 0 && p95 < 0;
+}
+
+/** Retries of one unlucky visitor are one error, if both sides can tell; else all errors count on both. */
+export function countErrors(
+  { canary, baseline }: CanaryWindow,
+  config: CanaryConfig,
+): { canary: number; baseline: number } {
+  const known = canary.distinctErrors !== undefined && baseline.distinctErrors !== undefined;
+  if (!config.perVisitor || !known) return { canary: canary.errors, baseline: baseline.errors };
+  return { canary: canary.distinctErrors ?? 0, baseline: baseline.distinctErrors ?? 0 };
+}
+
+function errorLogs(
+  { canary, baseline }: CanaryWindow,
+  counted: { canary: number; baseline: number },
+  phi: number,
+  config: CanaryConfig,
+): number[] {
+  const cap = Math.max(config.capErr, canary.n / config.capErrDiv);
+  const { rho0, delta } = config;
+  return config.kappas.map((kappa) =>
+    Math.min(
+      cap,
+      logEError(counted.canary, canary.n, counted.baseline, baseline.n, rho0, delta, rho0 * kappa) / phi,
+    ),
+  );
+}
+
+/** Pass evidence takes every error as it came: counting per visitor would make passing easier. */
+function passLogs(state: CanaryState, { canary, baseline }: CanaryWindow): number[] {
+  const { passRho, passDelta, passAlts } = state.config;
+  return state.pass.map(
+    (past, i) =>
+      past +
+      logEPass(canary.errors, canary.n, baseline.errors, baseline.n, passRho, passDelta, passAlts[i] ?? 1),
+  );
+}
+
+function latencyLogs({ canary, baseline }: CanaryWindow, state: CanaryState): number[] {
+  const { quantiles, psis, refMin, latShift, capLat } = state.config;
+  const { hist: canaryHist, n: nC } = withTotal(canary.hist);
+  const { hist: baselineHist, n: nB } = withTotal(baseline.hist);
+  if (withTotal(state.reference).n < refMin) return state.lat.map(() => 0);
+  return quantiles.flatMap((q) => {
+    const edge = quantileBucket(state.reference, q);
+    const x = above(canaryHist, edge + latShift);
+    const y = above(baselineHist, edge);
+    return logEOddsAll({ x, nC, y, nB }, psis).map((log) => Math.min(capLat, log));
+  });
+}
+
+/**
+ * Rests while stable is sick too: an outage both sides share says nothing about the canary. Duplicate errors of a
+ * visitor leave the count as if never sent, so that a dead canary still reads as 100 %.
+ */
+export function guardLogs(
+  { canary, baseline }: CanaryWindow,
+  counted: number,
+  config: CanaryConfig,
+): number[] {
+  const skipMax = config.guardSkipMax ?? config.guardBaseMax;
+  if (baseline.n > 0 && baseline.errors > skipMax * baseline.n) return config.guardThetas.map(() => 0);
+  const n = canary.n - (canary.errors - counted);
+  const cap = Math.max(config.capGuard, n / config.capGuardDiv);
+  return config.guardThetas.map((theta) => Math.min(cap, logEGuard(counted, n, config.ceiling, theta)));
+}
+
+interface Slow {
+  readonly x: number;
+  readonly nC: number;
+  readonly stableOver: boolean;
+}
+
+/** Answers slower than the p95 limit, the limit rounded up to the next bucket's edge. */
+function slowCounts({ canary, baseline }: CanaryWindow, { p95MaxMs }: CanaryConfig): Slow {
+  if (p95MaxMs === null) return { x: 0, nC: 0, stableOver: false };
+  const edge = Math.ceil(8 * Math.log2(p95MaxMs) - 1e-9) - 1;
+  const { hist, n: nC } = withTotal(canary.hist);
+  const stable = withTotal(baseline.hist);
+  return { x: above(hist, edge), nC, stableOver: above(stable.hist, edge) > P95_CEILING * stable.n };
+}
+
+function p95Logs({ x, nC, stableOver }: Slow, config: CanaryConfig): number[] {
+  if (config.p95MaxMs === null) return [];
+  if (stableOver) return config.p95Thetas.map(() => 0);
+  const cap = Math.max(config.capGuard, nC / config.capGuardDiv);
+  return config.p95Thetas.map((theta) => Math.min(cap, logEGuard(x, nC, P95_CEILING, theta)));
+}
+
+function withTotal(hist: readonly number[] = []): { hist: readonly number[]; n: number } {
+  return { hist, n: hist.reduce((sum, count) => sum + count, 0) };
+}
+
+function above(hist: readonly number[], edge: number): number {
+  let sum = 0;
+  for (let i = Math.max(0, edge + 1); i < hist.length; i++) sum += hist[i] ?? 0;
+  return sum;
+}

@@ -1,0 +1,105 @@
+import { HISTOGRAM_BUCKETS, type MeterEntry } from "../meter.ts";
+
+/** One side's counts in one window. */
+export interface ArmWindow {
+  readonly n: number;
+  /** 5xx, timeouts, connection failures: what the release itself did, before rescue. */
+  readonly errors: number;
+  /** Visitors who met at least one error; absent where the edge could not tell. */
+  readonly distinctErrors?: number | undefined;
+  /** Dense latency histogram of answers that were not errors (meter.ts). */
+  readonly hist?: readonly number[] | undefined;
+}
+
+/** Counts of canary and stable over the same seconds, split at random among the same visitors. */
+export interface CanaryWindow {
+  readonly canary: ArmWindow;
+  readonly baseline: ArmWindow;
+}
+
+/** Counts of several windows or rollouts parts, as shown to people. `distinctErrors` is null unless every part knew it. */
+export interface ArmTotals {
+  readonly requests: number;
+  readonly errors: number;
+  readonly distinctErrors: number | null;
+  readonly hist: readonly number[];
+}
+
+export interface Totals {
+  readonly windows: number;
+  readonly canary: ArmTotals;
+  readonly baseline: ArmTotals;
+}
+
+const NO_ARM: ArmTotals = {
+  requests: 0,
+  errors: 0,
+  distinctErrors: 0,
+  hist: new Array<number>(HISTOGRAM_BUCKETS).fill(0),
+};
+export const NO_TOTALS: Totals = { windows: 0, canary: NO_ARM, baseline: NO_ARM };
+
+export function addWindow(totals: Totals, window: CanaryWindow): Totals {
+  return {
+    windows: totals.windows + 1,
+    canary: addArm(totals.canary, window.canary),
+    baseline: addArm(totals.baseline, window.baseline),
+  };
+}
+
+function addArm(total: ArmTotals, arm: ArmWindow): ArmTotals {
+  const known = total.distinctErrors !== null && (arm.distinctErrors !== undefined || arm.errors === 0);
+  return {
+    requests: total.requests + arm.n,
+    errors: total.errors + arm.errors,
+    distinctErrors: known ? (total.distinctErrors ?? 0) + (arm.distinctErrors ?? 0) : null,
+    hist: addHistogram(total.hist, arm.hist),
+  };
+}
+
+/** a·keep + b; b may be absent. */
+export function addHistogram(a: readonly number[], b: readonly number[] | undefined, keep = 1): number[] {
+  return a.map((count, i) => count * keep + (b?.[i] ?? 0));
+}
+
+/** Throws RangeError on counts that can't have happened: a judge fed nonsense must stop, not guess. */
+export function checkWindow(window: CanaryWindow): void {
+  for (const [side, arm] of Object.entries(window)) {
+    const { n, errors, distinctErrors = 0 } = arm;
+    const counts = [n, errors, distinctErrors, ...(arm.hist ?? [])];
+    const bad = counts.find((count) => !(Number.isSafeInteger(count) && count >= 0));
+    if (bad !== undefined)
+      throw new RangeError(`${side} window holds ${bad}: counts are whole and not negative`);
+    if (errors > n || distinctErrors > errors) {
+      throw new RangeError(
+        `${side} window: ${distinctErrors} visitors ≤ ${errors} errors ≤ ${n} requests must hold`,
+      );
+    }
+    if (arm.hist && arm.hist.length !== HISTOGRAM_BUCKETS) {
+      throw new RangeError(`${side} histogram has ${arm.hist.length} buckets, not ${HISTOGRAM_BUCKETS}`);
+    }
+  }
+}
+
+/** Merges what the edge's isolates counted in one window. Visitors are merged by union, ineligible traffic left out. */
+export function windowFrom(entries: readonly MeterEntry[], canary: string, stable: string): CanaryWindow {
+  const eligible = entries.filter((entry) => entry.eligible);
+  return {
+    canary: armFrom(eligible.filter((entry) => entry.release === canary)),
+    baseline: armFrom(eligible.filter((entry) => entry.release === stable)),
+  };
+}
+
+function armFrom(entries: readonly MeterEntry[]): ArmWindow {
+  const hist = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
+  const visitors = new Set<number>();
+  let n = 0;
+  let errors = 0;
+  for (const entry of entries) {
+    n += entry.requests;
+    errors += entry.errors;
+    for (const [bucket, count] of entry.latency) hist[bucket] = (hist[bucket] ?? 0) + count;
+    for (const visitor of entry.erroredVisitors) visitors.add(visitor);
+  }
+  return { n, errors, distinctErrors: Math.min(visitors.size, errors), hist };
+}

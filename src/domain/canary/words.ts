@@ -1,0 +1,67 @@
+import type { Compared, Decision, Side } from "./decide.ts";
+import type { StepPolicy } from "./policy.ts";
+
+/** One line for people, with the numbers the verdict was reached from. All of them are in the decision itself. */
+export function describe(decision: Decision, onFailure: StepPolicy["onFailure"] = "rollback"): string {
+  const end = onFailure === "pause" ? "failed, paused" : "rolled back";
+  const { verdict, reason, rollout, suspicion, limits } = decision;
+  switch (verdict) {
+    case "rollback":
+      switch (reason) {
+        case "errors":
+          return `${errors(suspicion)}: ${end}`;
+        case "error-ceiling":
+          return `${errors(suspicion)}, over the limit of ${percent(limits.errorRateMax)}: ${end}`;
+        case "latency":
+          return `${latency(suspicion, suspicion.quantile)}: ${end}`;
+        case "latency-ceiling":
+          return `${latency(suspicion, 0.95)}, over the limit of ${thousands(limits.p95MaxMs ?? 0)} ms: ${end}`;
+      }
+      break;
+    case "hold":
+      return `stable itself fails (${percent(decision.recentBaselineErrorRate)} in the last minute), ${errors(rollout)}: holding`;
+    case "pass":
+      return `${errors(rollout)}, ${latency(rollout, 0.95)}: no worse than stable`;
+    case "continue":
+      return reason === "low-traffic"
+        ? `not enough data yet: ${errors(rollout)}; a verdict needs ${thousands(limits.minRequests)} canary requests`
+        : `not proven yet: ${errors(rollout)}, ${latency(rollout, 0.95)}`;
+  }
+}
+
+function errors({ canary, baseline }: Compared): string {
+  const counts = `${thousands(canary.requests)} and ${thousands(baseline.requests)} requests`;
+  return `errors ${rate(canary)} against ${rate(baseline)} on stable, ${counts}${visitors(canary, baseline)}`;
+}
+
+/** Said only where it differs: when some visitor met several errors in a window. */
+function visitors(canary: Side, baseline: Side): string {
+  if (canary.distinctErrors === null || baseline.distinctErrors === null) return "";
+  if (canary.distinctErrors === canary.errors && baseline.distinctErrors === baseline.errors) return "";
+  const each = (side: Side): string => `${thousands(side.distinctErrors ?? 0)} of ${thousands(side.errors)}`;
+  return ` (errors counted once per visitor and window: ${each(canary)} and ${each(baseline)})`;
+}
+
+function latency({ canary, baseline }: Compared, q: number): string {
+  const at = (side: Side): string => milliseconds(q === 0.95 ? side.p95Ms : side.quantileMs);
+  return `p${Number((q * 100).toPrecision(4))} ${at(canary)} against ${at(baseline)} on stable, ${thousands(canary.answers)} and ${thousands(baseline.answers)} answers`;
+}
+
+const milliseconds = (ms: number | null): string =>
+  ms === null ? "unknown" : `${thousands(Math.round(ms))} ms`;
+
+function rate({ requests, errors: failed }: Side): string {
+  if (requests === 0) return "unknown";
+  const text = percent(failed / requests);
+  return failed < requests && text === "100 %" ? "over 99 %" : text;
+}
+
+/** Two significant digits, and every digit of a large whole number: 4.1 %, 0.2 %, 100 %. */
+function percent(fraction: number): string {
+  return `${Number((fraction * 100).toPrecision(2))} %`;
+}
+
+/** Own code: Intl would follow the machine's locale data, and verdicts must read the same everywhere. */
+function thousands(value: number): string {
+  return String(value).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+}
