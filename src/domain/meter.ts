@@ -32,12 +32,36 @@ export interface MeterEntry {
   readonly eligible: boolean;
 }
 
+/** What became of the copies sent to a release under test. Visitors never saw these answers. */
+export interface MirrorEntry {
+  readonly release: string;
+  readonly window: number;
+  readonly requests: number;
+  /** Of those: 5xx, timeouts, connection failures. */
+  readonly errors: number;
+  /** Of those: another status than the visitor got. */
+  readonly mismatches: number;
+}
+
+/** Entries are increments since the isolate's last batch: control adds them up. */
 export interface MeterBatch {
+  /** Unique. A batch whose acknowledgement was lost comes again under the same id, and must not count twice. */
+  readonly id: string;
   /** Environment id. */
   readonly environment: string;
   /** Cloudflare data centre, e.g. `AMS`; shards the meter. */
   readonly colo: string;
   readonly entries: readonly MeterEntry[];
+  readonly mirrored: readonly MirrorEntry[];
+}
+
+/** The window a moment falls into. */
+export const windowOf = (now: number): number => now - (now % WINDOW_MS);
+
+/** The latency bucket of a duration in ms: floor(8·log2 ms), kept within the histogram. */
+export function latencyBucket(ms: number): number {
+  if (ms <= 1) return 0;
+  return Math.min(HISTOGRAM_BUCKETS - 1, Math.floor(8 * Math.log2(ms)));
 }
 
 /** The RPC surface of control that the edge's service binding reaches. Small, stable, additive only. */

@@ -6,6 +6,8 @@
 export const TABLE_SCHEMA = 1;
 /** Weights are basis points: 10,000 is all traffic. */
 export const FULL_WEIGHT = 10_000;
+/** A published change is in force in every edge isolate this long after: what a drain waits before it stops anything. */
+export const STALENESS_BOUND_MS = 3_000;
 
 export type Affinity =
   | { readonly kind: "cookie" }
@@ -88,3 +90,12 @@ export type TableAnswer =
   | { readonly kind: "table"; readonly table: RoutingTable }
   | { readonly kind: "unchanged"; readonly version: number }
   | { readonly kind: "unknown" };
+
+/**
+ * Whether `next` may replace `held`. Within an environment the version decides and never falls; a hostname that moved
+ * to another environment brings that one's versions, so then the later publication wins.
+ */
+export function supersedes(next: RoutingTable, held: RoutingTable): boolean {
+  if (next.environment === held.environment) return next.version >= held.version;
+  return next.publishedAt > held.publishedAt;
+}

@@ -1,0 +1,48 @@
+/** What became of one attempt at one instance, and whether the request may be sent again. */
+export type Attempt =
+  | { readonly kind: "answered"; readonly status: number; readonly tunnelError: string | null }
+  /** No answer: `fetch` failed. Refused and reset look alike, so the app may have seen the request. */
+  | { readonly kind: "disconnected" }
+  | { readonly kind: "timeout" };
+
+export interface Verdict {
+  /** Counts as an error of the instance. */
+  readonly error: boolean;
+  /** Of those: provably the path's, not the app's. */
+  readonly pathFault: boolean;
+  /** Speaks for taking the instance out: the app (or the way to it) is down, rather than one request unlucky. */
+  readonly unhealthy: boolean;
+  /** `any`: the app never saw it. `safe`: only a method without side effects may be sent again. */
+  readonly resend: "any" | "safe" | "never";
+}
+
+const GOOD: Verdict = { error: false, pathFault: false, unhealthy: false, resend: "never" };
+const APP_ERROR: Verdict = { error: true, pathFault: false, unhealthy: false, resend: "never" };
+const GATEWAY: Verdict = { error: true, pathFault: false, unhealthy: true, resend: "safe" };
+const PATH: Verdict = { error: true, pathFault: true, unhealthy: true, resend: "safe" };
+const UNREACHED: Verdict = { error: true, pathFault: true, unhealthy: true, resend: "any" };
+const TIMEOUT: Verdict = { error: true, pathFault: false, unhealthy: true, resend: "never" };
+
+/** Cloudflare's 530 bodies name the cause: 1033 no tunnel connected, 1016 no DNS record. Neither reached the host. */
+const UNREACHED_ERRORS = ["1033", "1016"];
+
+/**
+ * Judges an attempt. A 502 is cloudflared's as likely as the app's (they look alike), so it speaks against the app and
+ * is resent only when harmless; 52x and 530 can only be Cloudflare's.
+ */
+export function judge(attempt: Attempt): Verdict {
+  if (attempt.kind === "timeout") return TIMEOUT;
+  if (attempt.kind === "disconnected") return GATEWAY;
+  const { status, tunnelError } = attempt;
+  if (status < 500) return GOOD;
+  if (status === 530) {
+    return tunnelError !== null && UNREACHED_ERRORS.includes(tunnelError) ? UNREACHED : PATH;
+  }
+  if (status >= 520 && status <= 527) return PATH;
+  return status >= 502 && status <= 504 ? GATEWAY : APP_ERROR;
+}
+
+/** Methods that change nothing at the app (RFC 9110 §9.2.1). PUT and DELETE may be uploads: they are not sent twice. */
+export function isSafe(method: string): boolean {
+  return method === "GET" || method === "HEAD" || method === "OPTIONS";
+}

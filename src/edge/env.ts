@@ -1,0 +1,13 @@
+import type { EdgePortRpc } from "../domain/meter.ts";
+
+/** What `[env.edge]` of wrangler.toml binds. */
+export interface Env {
+  /** Control's `EdgePort`. */
+  readonly CONTROL: EdgePortRpc;
+  /** Copies of published tables, for isolates that start while control is gone. */
+  readonly TABLES: KVNamespace;
+  readonly ANALYTICS?: AnalyticsEngineDataset;
+  /** Cloudflare Access service token that opens the tunnel hostnames, when they are behind Access. */
+  readonly ACCESS_CLIENT_ID?: string;
+  readonly ACCESS_CLIENT_SECRET?: string;
+}

@@ -1,0 +1,71 @@
+/** One attempt at one instance. Streams both ways; what an attempt did is judged here and nowhere else. */
+import type { RouteInstance } from "../domain/choose.ts";
+import { type Attempt, judge, type Verdict } from "../domain/outcome.ts";
+import { TIMED_OUT, within } from "./deadline.ts";
+import type { Visit } from "./visit.ts";
+
+export interface Outgoing {
+  readonly headers: Headers;
+  /** A stream can be sent once; bytes were kept to be sent again. */
+  readonly body: ReadableStream | ArrayBuffer | null;
+}
+
+export interface Tried {
+  readonly instance: RouteInstance;
+  readonly attempt: Attempt;
+  readonly verdict: Verdict;
+  /** Null when there was no answer. */
+  readonly response: Response | null;
+  /** Until the answer's head, ms. */
+  readonly durationMs: number;
+}
+
+/** Cloudflare's own error pages are short texts; a longer body is not one. */
+const TUNNEL_ERROR_CHARS = 16_384;
+const TUNNEL_ERROR_DEADLINE_MS = 1_000;
+
+export async function forward(visit: Visit, instance: RouteInstance, outgoing: Outgoing): Promise<Tried> {
+  const startedAt = Date.now();
+  let response: Response | null = null;
+  let attempt: Attempt;
+  try {
+    const answer = await within(
+      fetch(instance.origin + visit.url.target, {
+        method: visit.request.method,
+        headers: outgoing.headers,
+        body: outgoing.body,
+        redirect: "manual",
+        // A slot's hostname outlives its release: nothing of one release may be served for the next.
+        cache: "no-store",
+      }),
+      visit.route.table.timeouts.responseMs,
+    );
+    if (answer === TIMED_OUT) attempt = { kind: "timeout" };
+    else {
+      response = answer;
+      attempt = { kind: "answered", status: answer.status, tunnelError: null };
+    }
+  } catch {
+    // The runtime says only "Network connection lost", whether refused or reset; the verdict assumes the worse.
+    attempt = { kind: "disconnected" };
+  }
+  const durationMs = Date.now() - startedAt;
+  if (response !== null && response.status === 530) {
+    const tunnelError = await readTunnelError(response);
+    attempt = { kind: "answered", status: 530, tunnelError };
+    response = null;
+  }
+  return { instance, attempt, verdict: judge(attempt), response, durationMs };
+}
+
+/** The number in `error code: 1033`, from Cloudflare's text or page. */
+async function readTunnelError(response: Response): Promise<string | null> {
+  try {
+    const text = await within(response.text(), TUNNEL_ERROR_DEADLINE_MS);
+    if (text === TIMED_OUT || text.length > TUNNEL_ERROR_CHARS) return null;
+    return /error(?:\s+code)?:?\s+(1[0-9]{3})\b/i.exec(text)?.[1] ?? null;
+  } catch {
+    // The status alone already says that the path is at fault; only which fault stays unknown.
+    return null;
+  }
+}

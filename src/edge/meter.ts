@@ -1,0 +1,184 @@
+/**
+ * What this isolate counted and control does not know yet. Counting is a few additions after the answer; a flush runs
+ * behind a request a second after the first count, and what a failed flush held goes with the next, under the same id.
+ */
+import {
+  latencyBucket,
+  type MeterBatch,
+  type MeterEntry,
+  type MirrorEntry,
+  windowOf,
+} from "../domain/meter.ts";
+import { writeAnalytics } from "./analytics.ts";
+import { TIMED_OUT, within } from "./deadline.ts";
+import type { Env } from "./env.ts";
+import type { Tried } from "./forward.ts";
+import type { Delivery } from "./rescue.ts";
+import type { Visit, Visitor } from "./visit.ts";
+
+const FLUSH_EVERY_MS = 1_000;
+const FLUSH_DEADLINE_MS = 5_000;
+/** Batches kept while control is away; past it the oldest goes. Ten minutes of one a second. */
+const KEPT_BATCHES = 600;
+/** Batches sent per flush: a backlog drains without a storm. */
+const BATCHES_PER_FLUSH = 10;
+
+/** A MeterEntry while it grows. */
+interface Tally {
+  readonly release: string;
+  readonly instance: string;
+  readonly window: number;
+  readonly eligible: boolean;
+  requests: number;
+  errors: number;
+  pathErrors: number;
+  readonly classes: [number, number, number, number, number, number];
+  rescued: number;
+  failed: number;
+  readonly latency: Map<number, number>;
+  readonly erroredVisitors: Set<number>;
+}
+
+interface EnvironmentCounts {
+  /** By instance, eligible and other traffic apart. */
+  readonly eligible: Map<string, Tally>;
+  readonly other: Map<string, Tally>;
+  /** Tallies of windows that have passed. */
+  readonly closed: Tally[];
+  readonly mirrored: Map<string, { -readonly [K in keyof MirrorEntry]: MirrorEntry[K] }>;
+}
+
+export class Meter {
+  readonly #counts = new Map<string, EnvironmentCounts>();
+  readonly #unsent: MeterBatch[] = [];
+  /** Epoch ms. Past it a flush counts as lost, and the next request starts another. */
+  #flushUntil = 0;
+
+  /** Counts a delivery. `eligible`: the visitor was dealt this release, rather than sent here for another reason. */
+  count(visit: Visit, visitor: Visitor, delivery: Delivery, eligible: boolean): void {
+    const { first, last } = delivery;
+    const window = windowOf(visit.arrivedAt);
+    const counts = this.#countsOf(visit.route.table.environment);
+    const tally = tallyOf(counts, first, window, eligible);
+    add(tally, first, visitor.bucket);
+    if (first.verdict.error) {
+      if (last.verdict.error) tally.failed += 1;
+      else tally.rescued += 1;
+      // Later attempts were steered here by another's failure: they say nothing about a fair split.
+      for (const tried of delivery.attempts) {
+        if (tried !== first) add(tallyOf(counts, tried, window, false), tried, visitor.bucket);
+      }
+    }
+    this.#schedule(visit);
+  }
+
+  countMirrored(visit: Visit, release: string, outcome: { error: boolean; mismatch: boolean }): void {
+    const { mirrored } = this.#countsOf(visit.route.table.environment);
+    const window = windowOf(visit.arrivedAt);
+    const key = `${release} ${window}`;
+    const entry = mirrored.get(key) ?? { release, window, requests: 0, errors: 0, mismatches: 0 };
+    entry.requests += 1;
+    if (outcome.error) entry.errors += 1;
+    if (outcome.mismatch) entry.mismatches += 1;
+    mirrored.set(key, entry);
+    this.#schedule(visit);
+  }
+
+  #countsOf(environment: string): EnvironmentCounts {
+    let counts = this.#counts.get(environment);
+    if (counts === undefined) {
+      counts = { eligible: new Map(), other: new Map(), closed: [], mirrored: new Map() };
+      this.#counts.set(environment, counts);
+    }
+    return counts;
+  }
+
+  #schedule(visit: Visit): void {
+    const now = Date.now();
+    if (this.#flushUntil > now) return;
+    this.#flushUntil = now + FLUSH_EVERY_MS + FLUSH_DEADLINE_MS * 2;
+    visit.ctx.waitUntil(this.#flush(visit.env, String(visit.request.cf?.colo ?? "LOCAL")));
+  }
+
+  async #flush(env: Env, colo: string): Promise<void> {
+    await scheduler.wait(FLUSH_EVERY_MS);
+    // From here on, new counts schedule the next flush.
+    const batches = this.#take(colo);
+    this.#flushUntil = 0;
+    this.#unsent.push(...batches);
+    this.#unsent.splice(0, Math.max(0, this.#unsent.length - KEPT_BATCHES));
+    for (const batch of batches) writeAnalytics(env, batch);
+    await Promise.all(this.#unsent.slice(0, BATCHES_PER_FLUSH).map((batch) => this.#send(env, batch)));
+  }
+
+  async #send(env: Env, batch: MeterBatch): Promise<void> {
+    try {
+      if ((await within(env.CONTROL.meter(batch), FLUSH_DEADLINE_MS)) === TIMED_OUT) return;
+    } catch {
+      // Control is away: the batch stays in #unsent and goes with the next flush.
+      return;
+    }
+    const at = this.#unsent.indexOf(batch);
+    if (at !== -1) this.#unsent.splice(at, 1);
+  }
+
+  #take(colo: string): MeterBatch[] {
+    const batches: MeterBatch[] = [];
+    for (const [environment, counts] of this.#counts) {
+      const tallies = [...counts.closed, ...counts.eligible.values(), ...counts.other.values()];
+      const entries = tallies.map(entryOf);
+      batches.push({
+        id: crypto.randomUUID(),
+        environment,
+        colo,
+        entries,
+        mirrored: [...counts.mirrored.values()],
+      });
+    }
+    this.#counts.clear();
+    return batches;
+  }
+}
+
+function tallyOf(counts: EnvironmentCounts, tried: Tried, window: number, eligible: boolean): Tally {
+  const byInstance = eligible ? counts.eligible : counts.other;
+  const { id, release } = tried.instance;
+  const held = byInstance.get(id);
+  if (held !== undefined && held.window === window) return held;
+  if (held !== undefined) counts.closed.push(held);
+  const tally: Tally = {
+    release: release.id,
+    instance: id,
+    window,
+    eligible,
+    requests: 0,
+    errors: 0,
+    pathErrors: 0,
+    classes: [0, 0, 0, 0, 0, 0],
+    rescued: 0,
+    failed: 0,
+    latency: new Map(),
+    erroredVisitors: new Set(),
+  };
+  byInstance.set(id, tally);
+  return tally;
+}
+
+function add(tally: Tally, tried: Tried, bucket: number): void {
+  const { attempt, verdict } = tried;
+  tally.requests += 1;
+  const statusClass = attempt.kind === "answered" ? Math.min(5, Math.floor(attempt.status / 100)) : 0;
+  tally.classes[statusClass as 0] += 1;
+  if (!verdict.error) {
+    const latency = latencyBucket(tried.durationMs);
+    tally.latency.set(latency, (tally.latency.get(latency) ?? 0) + 1);
+    return;
+  }
+  tally.errors += 1;
+  if (verdict.pathFault) tally.pathErrors += 1;
+  tally.erroredVisitors.add(bucket);
+}
+
+function entryOf(tally: Tally): MeterEntry {
+  return { ...tally, latency: [...tally.latency], erroredVisitors: [...tally.erroredVisitors] };
+}

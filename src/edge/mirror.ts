@@ -1,0 +1,34 @@
+/** Copies a sampled share of harmless requests to a release under test; its answers are compared and dropped. */
+import { chooseInstance, type RouteRelease } from "../domain/choose.ts";
+import { FULL_WEIGHT } from "../domain/routing.ts";
+import { forward } from "./forward.ts";
+import { originHeaders } from "./headers.ts";
+import type { Meter } from "./meter.ts";
+import type { Visit } from "./visit.ts";
+
+/** Marks a copy, so that the app can keep it out of its own statistics. */
+const MIRROR_HEADER = "X-Sluice-Mirror";
+
+/** Sends the copy behind the visitor's answer, which had `status` and came from `served`. */
+export function mirror(visit: Visit, meter: Meter, served: RouteRelease, status: number): void {
+  const plan = visit.route.table.mirror;
+  if (plan === null || plan.release === served.id || !isCopyable(visit.request)) return;
+  if (Math.random() * FULL_WEIGHT >= plan.shareBp) return;
+  const release = visit.route.releases.find((candidate) => candidate.id === plan.release);
+  const instance = release && chooseInstance(release, Math.floor(Math.random() * 1_000), Date.now());
+  if (!release || !instance) return;
+  const headers = originHeaders(visit);
+  headers.set(MIRROR_HEADER, "1");
+  const copy = async () => {
+    const { response, verdict, attempt } = await forward(visit, instance, { headers, body: null });
+    await response?.body?.cancel();
+    const mismatch = attempt.kind !== "answered" || attempt.status !== status;
+    meter.countMirrored(visit, release.id, { error: verdict.error, mismatch });
+  };
+  visit.ctx.waitUntil(copy());
+}
+
+function isCopyable(request: Request): boolean {
+  const isPlain = request.method === "GET" || request.method === "HEAD";
+  return isPlain && request.body === null && request.headers.get("upgrade") === null;
+}

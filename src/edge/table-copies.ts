@@ -1,0 +1,59 @@
+/** Copies of tables outside the isolate: the colo's cache, shared by its isolates for a second, and KV. */
+import type { RoutingTable } from "../domain/routing.ts";
+import { TIMED_OUT, within } from "./deadline.ts";
+import type { Env } from "./env.ts";
+
+/** A cache of its own: in the default one a table, with its preview key, could be fetched by URL. */
+const CACHE_NAME = "sluice-tables";
+const CACHE_DEADLINE_MS = 250;
+const KV_DEADLINE_MS = 1_000;
+
+export interface ColoCopy {
+  /** Unparsed: whoever reads it checks it. */
+  readonly table: unknown;
+  /** Epoch ms at which control vouched for it. */
+  readonly at: number;
+}
+
+/** The colo's copy, if control vouched for it after `since`. A cache that fails is a cache without a copy. */
+export async function readColoCache(hostname: string, since: number): Promise<ColoCopy | null> {
+  try {
+    const copy = await within(matchCopy(hostname), CACHE_DEADLINE_MS);
+    return copy !== TIMED_OUT && copy !== null && copy.at > since ? copy : null;
+  } catch {
+    // No Cache API here (workers.dev, bare workerd) or it is in trouble: control is asked instead.
+    return null;
+  }
+}
+
+export async function writeColoCache(hostname: string, table: RoutingTable, at: number): Promise<void> {
+  try {
+    const cache = await caches.open(CACHE_NAME);
+    const body = JSON.stringify({ table, at } satisfies ColoCopy);
+    await cache.put(cacheKey(hostname), new Response(body, { headers: { "Cache-Control": "max-age=1" } }));
+  } catch {
+    // As above: without the copy, other isolates ask control themselves.
+  }
+}
+
+/** The copy in KV, unparsed; null when there is none or KV can't be read. */
+export async function readKv(env: Env, hostname: string): Promise<unknown> {
+  try {
+    const value = await within(env.TABLES.get(`table:${hostname}`, "json"), KV_DEADLINE_MS);
+    return value === TIMED_OUT ? null : value;
+  } catch (error) {
+    console.error(`KV copy of the routing table of ${hostname} could not be read: ${String(error)}`);
+    return null;
+  }
+}
+
+async function matchCopy(hostname: string): Promise<ColoCopy | null> {
+  const cache = await caches.open(CACHE_NAME);
+  const found = await cache.match(cacheKey(hostname));
+  if (found === undefined) return null;
+  const copy: unknown = await found.json();
+  if (typeof copy !== "object" || copy === null || !("at" in copy) || !("table" in copy)) return null;
+  return typeof copy.at === "number" ? { table: copy.table, at: copy.at } : null;
+}
+
+const cacheKey = (hostname: string): string => `https://${hostname}/sluice-table`;

@@ -1,0 +1,198 @@
+/**
+ * The routing tables this isolate holds. A table in memory is used as it is for a second, refreshed behind a request for
+ * another, and waited for after that: with the colo cache's share, a change is in force within STALENESS_BOUND_MS.
+ * Whatever fails, the last good table serves without limit; only control's own word takes a hostname away.
+ */
+import { compileRoute, type Route } from "../domain/choose.ts";
+import { type RoutingTable, supersedes, type TableAnswer } from "../domain/routing.ts";
+import { parseTable } from "../domain/table-shape.ts";
+import { TIMED_OUT, within } from "./deadline.ts";
+import type { Env } from "./env.ts";
+import { readColoCache, readKv, writeColoCache } from "./table-copies.ts";
+
+const FRESH_MS = 1_000;
+const WAIT_FROM_MS = 2_000;
+/** After a failed refresh nobody waits for the next ones, until this long without traffic. */
+const FAILING_MS = 10_000;
+const REFRESH_DEADLINE_MS = 1_000;
+const COLD_DEADLINE_MS = 3_000;
+/** A full table is asked for this often even if the version is unchanged: a hostname may have changed environments. */
+const WHOLE_EVERY_MS = 30_000;
+const UNKNOWN_MS = 1_000;
+const UNKNOWN_MOST = 1_000;
+
+/** `unknown`: control says nobody owns the hostname. `unavailable`: no table could be had from anywhere. */
+export type Lookup = Route | "unknown" | "unavailable";
+
+interface Held {
+  route: Route;
+  /** Epoch ms at which control last vouched for it; 0 when it came from KV. */
+  checkedAt: number;
+  /** Epoch ms at which control last sent it whole. */
+  wholeAt: number;
+  /** Epoch ms of the last failed refresh since the last good one, or 0. */
+  failedAt: number;
+}
+
+interface Flight {
+  readonly done: Promise<void>;
+  /** Past it the flight counts as lost: the request that flew it may have been cancelled. */
+  readonly until: number;
+}
+
+export class Tables {
+  readonly #held = new Map<string, Held>();
+  readonly #unknownUntil = new Map<string, number>();
+  readonly #flights = new Map<string, Flight>();
+
+  /** The hot path: the table in memory if it needs no refresh, without a promise. */
+  fresh(hostname: string, now: number): Route | null {
+    const held = this.#held.get(hostname);
+    return held !== undefined && now - held.checkedAt <= FRESH_MS ? held.route : null;
+  }
+
+  async find(hostname: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
+    const now = Date.now();
+    const held = this.#held.get(hostname);
+    if (held === undefined) return this.#findCold(hostname, env, ctx);
+    const isFailing = now - held.failedAt <= FAILING_MS;
+    if (now - held.checkedAt <= WAIT_FROM_MS || isFailing) {
+      if (now - Math.max(held.checkedAt, held.failedAt) > FRESH_MS)
+        ctx.waitUntil(this.#refresh(hostname, env, ctx));
+      return held.route;
+    }
+    await within(this.#refresh(hostname, env, ctx), REFRESH_DEADLINE_MS);
+    return this.#current(hostname);
+  }
+
+  /** Asks control now, unless a refresh is under way or just was: for when no instance of the table is usable. */
+  async refreshed(hostname: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
+    const held = this.#held.get(hostname);
+    const now = Date.now();
+    if (held !== undefined && now - Math.max(held.checkedAt, held.failedAt) > FRESH_MS / 4) {
+      await within(this.#refresh(hostname, env, ctx), REFRESH_DEADLINE_MS);
+    }
+    return this.#current(hostname);
+  }
+
+  async #findCold(hostname: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
+    if (this.#isUnknown(hostname, Date.now())) return "unknown";
+    await within(this.#refresh(hostname, env, ctx), COLD_DEADLINE_MS);
+    return this.#current(hostname);
+  }
+
+  #current(hostname: string): Lookup {
+    return (
+      this.#held.get(hostname)?.route ?? (this.#isUnknown(hostname, Date.now()) ? "unknown" : "unavailable")
+    );
+  }
+
+  /** One refresh per hostname at a time; whoever comes meanwhile shares it. */
+  #refresh(hostname: string, env: Env, ctx: ExecutionContext): Promise<void> {
+    const flying = this.#flights.get(hostname);
+    if (flying !== undefined && flying.until > Date.now()) return flying.done;
+    const flight: Flight = {
+      done: this.#ask(hostname, env, ctx).finally(() => {
+        if (this.#flights.get(hostname) === flight) this.#flights.delete(hostname);
+      }),
+      until: Date.now() + COLD_DEADLINE_MS,
+    };
+    this.#flights.set(hostname, flight);
+    ctx.waitUntil(flight.done);
+    return flight.done;
+  }
+
+  async #ask(hostname: string, env: Env, ctx: ExecutionContext): Promise<void> {
+    const held = this.#held.get(hostname);
+    const cached = await readColoCache(hostname, Date.now() - FRESH_MS);
+    if (cached !== null && this.#accept(hostname, cached.table, cached.at)) return;
+    const known =
+      held !== undefined && Date.now() - held.wholeAt < WHOLE_EVERY_MS ? held.route.table.version : null;
+    const asked = Date.now();
+    const answer = await askControl(env, hostname, known);
+    if (answer?.kind === "unknown") return this.#forget(hostname);
+    if (answer?.kind === "unchanged" && held !== undefined) {
+      held.checkedAt = asked;
+      held.failedAt = 0;
+      ctx.waitUntil(writeColoCache(hostname, held.route.table, asked));
+      return;
+    }
+    if (answer?.kind === "table" && this.#accept(hostname, answer.table, asked)) {
+      ctx.waitUntil(writeColoCache(hostname, answer.table, asked));
+      return;
+    }
+    if (held !== undefined) {
+      if (held.failedAt === 0)
+        console.error(`no newer routing table for ${hostname}: serving version ${held.route.table.version}`);
+      held.failedAt = Date.now();
+      return;
+    }
+    const copy = await readKv(env, hostname);
+    if (copy !== null) this.#accept(hostname, copy, 0);
+  }
+
+  /** Takes a table in, unless it is malformed, foreign or older than the one held. `at`: when control vouched for it. */
+  #accept(hostname: string, candidate: unknown, at: number): boolean {
+    const parsed = parseTable(candidate);
+    if (!parsed.ok) {
+      console.error(`${hostname}: ${parsed.error}`);
+      return false;
+    }
+    const table = parsed.value;
+    const held = this.#held.get(hostname);
+    if (held !== undefined && !supersedes(table, held.route.table)) return false;
+    if (!table.hostnames.includes(hostname)) {
+      console.error(
+        `routing table refused: version ${table.version} is for ${table.hostnames.join(", ")}, not ${hostname}`,
+      );
+      return false;
+    }
+    this.#unknownUntil.delete(hostname);
+    this.#hold(hostname, table, at);
+    return true;
+  }
+
+  #hold(hostname: string, table: RoutingTable, at: number): void {
+    const held = this.#held.get(hostname);
+    const failedAt = at === 0 ? Date.now() : 0;
+    if (held?.route.table.environment === table.environment && held.route.table.version === table.version) {
+      held.checkedAt = Math.max(held.checkedAt, at);
+      held.wholeAt = Math.max(held.wholeAt, at);
+      held.failedAt = failedAt;
+      return;
+    }
+    const route = compileRoute(table, held?.route ?? null);
+    for (const origin of route.refusedOrigins) {
+      console.error(
+        `origin ${origin} refused for ${hostname}: its host must end in ${table.originSuffixes.join(" or ")}`,
+      );
+    }
+    this.#held.set(hostname, { route, checkedAt: at, wholeAt: at, failedAt });
+  }
+
+  #forget(hostname: string): void {
+    this.#held.delete(hostname);
+    this.#unknownUntil.delete(hostname);
+    this.#unknownUntil.set(hostname, Date.now() + UNKNOWN_MS);
+    if (this.#unknownUntil.size <= UNKNOWN_MOST) return;
+    for (const oldest of this.#unknownUntil.keys()) {
+      this.#unknownUntil.delete(oldest);
+      break;
+    }
+  }
+
+  #isUnknown(hostname: string, now: number): boolean {
+    return (this.#unknownUntil.get(hostname) ?? 0) > now;
+  }
+}
+
+/** Control's answer, or null when it failed or took too long. */
+async function askControl(env: Env, hostname: string, known: number | null): Promise<TableAnswer | null> {
+  try {
+    const answer = await within(env.CONTROL.table(hostname, known), REFRESH_DEADLINE_MS);
+    return answer === TIMED_OUT ? null : answer;
+  } catch {
+    // Control is down, being deployed or broken: the table held goes on serving, and the caller says so in the log.
+    return null;
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * The real edge, bundled as it is deployed, in workerd, with a control whose answers a test scripts from Node. Requests
+ * come in on raw sockets, without Miniflare's own Worker in front.
+ */
+import { build } from "esbuild";
+import { Miniflare } from "miniflare";
+import type { MeterBatch } from "../../src/domain/meter.ts";
+import type { TableAnswer } from "../../src/domain/routing.ts";
+import { COMPATIBILITY_DATE } from "./compatibility-date.ts";
+
+/** What the scripted control does; a test changes it at any time. A rejection reaches the edge as a failing control. */
+export interface ControlScript {
+  table(hostname: string, known: number | null): TableAnswer | Promise<TableAnswer>;
+  meter(batch: MeterBatch): void | Promise<void>;
+}
+
+export interface EdgeStack {
+  /** One per edge, each an isolate of its own with its own memory. */
+  readonly ports: readonly number[];
+  readonly control: ControlScript;
+  putKv(key: string, value: unknown): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+const STAND_IN = `
+import { WorkerEntrypoint } from "cloudflare:workers";
+const ask = async (env, name, args) => {
+  const response = await env.SCRIPT.fetch("http://script/" + name, { method: "POST", body: JSON.stringify(args) });
+  if (!response.ok) throw new Error(await response.text());
+  return response.json();
+};
+export class EdgePort extends WorkerEntrypoint {
+  table(hostname, known) { return ask(this.env, "table", [hostname, known]); }
+  async meter(batch) { await ask(this.env, "meter", [batch]); }
+}
+export default { fetch: () => new Response("control") };
+`;
+
+/** Builds the edge as wrangler does: one ES module. */
+export async function bundleEdge(minify = false): Promise<string> {
+  const result = await build({
+    entryPoints: [new URL("../../src/edge/worker.ts", import.meta.url).pathname],
+    bundle: true,
+    format: "esm",
+    target: "es2024",
+    minify,
+    write: false,
+    external: ["cloudflare:*"],
+  });
+  const [output] = result.outputFiles;
+  if (output === undefined) throw new Error("esbuild gave no output for src/edge/worker.ts");
+  return output.text;
+}
+
+export async function startEdgeStack(
+  script: ControlScript,
+  options: { readonly edges?: number; readonly vars?: Readonly<Record<string, string>> } = {},
+): Promise<EdgeStack> {
+  const control = { ...script };
+  const source = await bundleEdge();
+  const names = Array.from({ length: options.edges ?? 1 }, (_, index) => `edge-${index}`);
+  const vars = Object.entries(options.vars ?? {}).map(
+    ([name, value]) => [name, { type: "text", value }] as const,
+  );
+  const mf = new Miniflare({
+    port: 0,
+    cf: false,
+    workers: [
+      ...names.map((name) => ({
+        config: {
+          name,
+          compatibilityDate: COMPATIBILITY_DATE,
+          manifest: {
+            mainModule: "worker.mjs",
+            modules: { "worker.mjs": { type: "esm" as const, contents: source } },
+          },
+          env: {
+            CONTROL: { type: "worker" as const, worker: "control", exportName: "EdgePort" },
+            TABLES: { type: "kv" as const, id: "tables" },
+            ...Object.fromEntries(vars),
+          },
+        },
+        dev: { stripCfConnectingIp: false, unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }] },
+      })),
+      {
+        config: {
+          name: "control",
+          compatibilityDate: COMPATIBILITY_DATE,
+          manifest: {
+            mainModule: "worker.mjs",
+            modules: { "worker.mjs": { type: "esm", contents: STAND_IN } },
+          },
+          env: {
+            SCRIPT: {
+              type: "node-handler",
+              handler: async (request, response) => {
+                const chunks: Buffer[] = [];
+                for await (const chunk of request) chunks.push(chunk);
+                const args: unknown[] = JSON.parse(Buffer.concat(chunks).toString());
+                try {
+                  const name = request.url?.slice(1) === "table" ? "table" : "meter";
+                  const result = await Reflect.apply(control[name], control, args);
+                  response.end(JSON.stringify(result ?? null));
+                } catch (error) {
+                  response.statusCode = 500;
+                  response.end(String(error));
+                }
+              },
+            },
+          },
+        },
+      },
+    ],
+  });
+  await mf.ready;
+  const urls = await Promise.all(names.map((name) => mf.unsafeGetDirectURL(name)));
+  const kv = await mf.getKVNamespace("TABLES", "edge-0");
+  return {
+    ports: urls.map((url) => Number(url.port)),
+    control,
+    putKv: (key, value) => kv.put(key, JSON.stringify(value)),
+    dispose: () => mf.dispose(),
+  };
+}
