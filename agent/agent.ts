@@ -1,0 +1,112 @@
+import { randomUUID } from "node:crypto";
+import { type Clock, jittered, systemClock } from "./clock.ts";
+import { createControl } from "./control.ts";
+import type { Credentials } from "./credentials.ts";
+import { Dispatch } from "./dispatch.ts";
+import { Instances } from "./instances.ts";
+import { openJournal } from "./journal.ts";
+import type { Log } from "./log.ts";
+import { pollLoop } from "./loop.ts";
+import { Reports } from "./reports.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+import { Signal } from "./signal.ts";
+import { AGENT_VERSION } from "./version.ts";
+import { holdWakeSocket } from "./wake.ts";
+
+/** Control answers a poll in milliseconds; a connection that hangs longer is dead. */
+const CONTROL_TIMEOUT_MS = 15_000;
+const ADOPT_RETRY_MS = 2_000;
+const LEAVE_WITHIN_MS = 1_000;
+
+export interface AgentOptions {
+  credentials: Credentials;
+  /** Where the journal is kept. */
+  directory: string;
+  runtime: Runtime;
+  log: Log;
+  clock?: Clock;
+  fetch?: typeof fetch;
+  /** False: never opens the wake-up socket. */
+  wakeSocket?: boolean;
+  /** Between polls while control refuses this host. */
+  refusedMs?: number;
+}
+
+/**
+ * Runs an agent until the signal aborts. It then lets go of everything and touches nothing: instances run on, and the
+ * next agent on this directory takes them up again.
+ *
+ * @example await runAgent({ credentials, directory, runtime, log }, abort.signal)
+ */
+export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
+  const { credentials, directory, runtime, log, clock = systemClock } = options;
+  const journal = await openJournal(directory, (file) =>
+    log.error("the journal could not be read; going on from what runs", { keptAs: file }),
+  );
+  const control = createControl({
+    url: credentials.url,
+    token: credentials.token,
+    fetch: options.fetch ?? fetch,
+    timeoutMs: CONTROL_TIMEOUT_MS,
+    signal,
+  });
+  const reports = new Reports({ journal, control, clock, log });
+  const instances = new Instances({ runtime, journal, reports, clock, log });
+  const dispatch = new Dispatch({ runtime, instances, journal, control, clock, log });
+  const wake = new Signal(clock);
+  log.info("agent runs", {
+    host: credentials.host.name,
+    runtime: runtime.name,
+    control: credentials.url,
+    version: AGENT_VERSION,
+  });
+
+  const adopting = adopt({ instances, log, clock }, signal);
+  await adopting.firstTry;
+  dispatch.resume();
+  const loops = [
+    adopting.done,
+    reports.deliver(signal),
+    pollLoop(
+      {
+        version: AGENT_VERSION,
+        boot: randomUUID(),
+        journal,
+        control,
+        dispatch,
+        clock,
+        log,
+        wake,
+        ...(options.refusedMs !== undefined && { refusedMs: options.refusedMs }),
+      },
+      signal,
+    ),
+  ];
+  if (options.wakeSocket !== false) {
+    const { url, token } = credentials;
+    loops.push(holdWakeSocket({ url, token, clock, log, signal, onWake: () => wake.raise() }));
+  }
+  await Promise.all(loops);
+  // A stop or restart under way may take its whole grace: the engine ends it without us.
+  await Promise.race([Promise.all([dispatch.stop(), instances.releaseAll()]), clock.sleep(LEAVE_WITHIN_MS)]);
+  await journal.close();
+  log.info("agent ends; its instances run on");
+}
+
+/** The first try is waited for, so that polls tell the truth; an engine that is away is asked again behind them. */
+function adopt(
+  { instances, log, clock }: { instances: Instances; log: Log; clock: Clock },
+  signal: AbortSignal,
+): { firstTry: Promise<void>; done: Promise<void> } {
+  const first = instances.adopt();
+  const retry = async () => {
+    let outcome = await first;
+    if (!outcome.ok)
+      log.error("the runtime does not answer; what runs is left alone", { detail: outcome.error.message });
+    while (!outcome.ok && !signal.aborted) {
+      await clock.sleep(jittered(ADOPT_RETRY_MS), signal);
+      if (!signal.aborted) outcome = await instances.adopt();
+    }
+  };
+  return { firstTry: first.then(() => {}), done: retry() };
+}

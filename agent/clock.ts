@@ -1,0 +1,28 @@
+import { setTimeout as timeout } from "node:timers/promises";
+
+/** Time as the agent sees it, handed in so that tests can hold it still. */
+export interface Clock {
+  /** Epoch ms. */
+  now(): number;
+  /** Resolves after `ms`, or at once when the signal aborts: callers look at the signal, not for an exception. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  async sleep(ms, signal) {
+    try {
+      await timeout(ms, undefined, signal ? { signal } : {});
+    } catch (thrown) {
+      if (!signal?.aborted) throw thrown;
+    }
+  },
+};
+
+/** `ms` give or take a fifth, so that a fleet that lost control together doesn't come back together. */
+export const jittered = (ms: number, random: () => number = Math.random): number =>
+  Math.round(ms * (0.8 + 0.4 * random()));
+
+/** Doubling delays for a thing that keeps failing: first, 2·first, 4·first … up to `max`. */
+export const backOff = (attempt: number, { first, max }: { first: number; max: number }): number =>
+  Math.min(max, first * 2 ** Math.min(attempt, 30));

@@ -1,0 +1,15 @@
+import type { JobResult } from "../../src/protocol/agent.ts";
+import type { Outcome } from "../outcome.ts";
+import type { JobContext } from "./context.ts";
+
+/** Stops one instance: SIGTERM, grace, SIGKILL, remove. One that is gone already counts as stopped. */
+export async function stop(
+  { instance, graceMs }: { instance: string; graceMs: number },
+  { runtime, instances, progress }: JobContext,
+): Promise<Outcome<JobResult>> {
+  await instances.release(instance);
+  progress(`stopping ${instance}, grace ${graceMs / 1000} s`);
+  const stopped = await runtime.stop(instance, graceMs);
+  if (stopped.ok) await instances.forget(instance);
+  return stopped;
+}

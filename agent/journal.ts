@@ -1,0 +1,112 @@
+import { mkdir, readFile, rename } from "node:fs/promises";
+import path from "node:path";
+import { z } from "zod";
+import {
+  healthReportSchema,
+  INSTANCE_REPORTS,
+  instanceSpecSchema,
+  jobErrorSchema,
+  jobResultSchema,
+} from "../src/protocol/agent.ts";
+import { writeFileAtomically } from "./atomic-file.ts";
+
+/** One instance the agent answers for. Its spec is kept without variables: the runtime has them. */
+const instanceRecordSchema = z.object({
+  spec: instanceSpecSchema,
+  startedAt: z.number(),
+  runtimeId: z.string().optional(),
+  readyAfterMs: z.number().optional(),
+  state: z.enum(INSTANCE_REPORTS),
+  /** Of the last health report. */
+  seq: z.number().int(),
+  /** A stop was begun: not to be probed or restarted any more. */
+  stopping: z.boolean().default(false),
+});
+export type InstanceRecord = z.infer<typeof instanceRecordSchema>;
+
+const finishedJobSchema = z.object({
+  lease: z.string(),
+  outcome: z.union([
+    z.object({ ok: z.literal(true), value: jobResultSchema }),
+    z.object({ ok: z.literal(false), error: jobErrorSchema }),
+  ]),
+});
+export type FinishedJob = z.infer<typeof finishedJobSchema>;
+
+const stateSchema = z.object({
+  /** Highest fence seen, by environment id. */
+  fences: z.record(z.string(), z.number()),
+  instances: z.record(z.string(), instanceRecordSchema),
+  /** Results control has not acknowledged. */
+  finished: z.record(z.string(), finishedJobSchema),
+  /** Health transitions control has not acknowledged, oldest first. */
+  reports: z.array(healthReportSchema),
+});
+export type JournalState = z.infer<typeof stateSchema>;
+
+/**
+ * What the agent must still know after it was killed. Memory changes at once; the promise of `update` resolves when a
+ * write that holds the change is on disk. Changes made while a write is under way share the next one.
+ */
+export class Journal {
+  readonly #file: string;
+  readonly #state: JournalState;
+  #writing: Promise<void> = Promise.resolve();
+  #next: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(file: string, state: JournalState) {
+    this.#file = file;
+    this.#state = state;
+  }
+
+  get state(): Readonly<JournalState> {
+    return this.#state;
+  }
+
+  update(change: (state: JournalState) => void): Promise<void> {
+    change(this.#state);
+    // What ends after the agent has left is the next agent's to find out: the file may be its own by now.
+    if (this.#closed) return Promise.resolve();
+    this.#next ??= this.#writing.then(() => {
+      this.#next = undefined;
+      this.#writing = writeFileAtomically(this.#file, JSON.stringify(this.#state));
+      return this.#writing;
+    });
+    return this.#next;
+  }
+
+  /** Writes what is left, and nothing after it. */
+  async close(): Promise<void> {
+    await this.update(() => {});
+    this.#closed = true;
+  }
+}
+
+const empty = (): JournalState => ({ fences: {}, instances: {}, finished: {}, reports: [] });
+
+/**
+ * Opens the journal in a directory, or begins one. One that can't be read is put aside (`onCorrupt` gets its new name):
+ * the agent goes on from the runtime's labels, since refusing to run would help nobody.
+ */
+export async function openJournal(directory: string, onCorrupt: (file: string) => void): Promise<Journal> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const file = path.join(directory, "journal.json");
+  const text = await readFile(file, "utf8").catch(() => undefined); // first start
+  if (text === undefined) return new Journal(file, empty());
+  const parsed = stateSchema.safeParse(parseJson(text));
+  if (parsed.success) return new Journal(file, parsed.data);
+  const aside = `${file}.unreadable-${Date.now()}`;
+  await rename(file, aside);
+  onCorrupt(aside);
+  return new Journal(file, empty());
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not JSON is as unreadable as JSON of another shape: the schema refuses undefined.
+    return undefined;
+  }
+}

@@ -1,0 +1,33 @@
+/** Facts of a log line. Never a token, never an app's environment: callers pass ids and texts only. */
+export type LogFacts = Record<string, string | number | boolean | undefined>;
+export type LogLevel = "info" | "warn" | "error";
+
+export interface Log {
+  info(event: string, facts?: LogFacts): void;
+  warn(event: string, facts?: LogFacts): void;
+  error(event: string, facts?: LogFacts): void;
+}
+
+/** Writes one line per event: JSON for machines, or short words for people. */
+export function createLog(format: "json" | "human", write: (line: string) => void = toStderr): Log {
+  const line = format === "json" ? jsonLine : humanLine;
+  const at =
+    (level: LogLevel) =>
+    (event: string, facts: LogFacts = {}) =>
+      write(line(level, event, facts, new Date()));
+  return { info: at("info"), warn: at("warn"), error: at("error") };
+}
+
+export const silentLog: Log = { info() {}, warn() {}, error() {} };
+
+const toStderr = (line: string) => void process.stderr.write(`${line}\n`);
+
+const jsonLine = (level: LogLevel, event: string, facts: LogFacts, at: Date) =>
+  JSON.stringify({ at: at.toISOString(), level, event, ...facts });
+
+function humanLine(level: LogLevel, event: string, facts: LogFacts, at: Date): string {
+  const pairs = Object.entries(facts).filter(([, value]) => value !== undefined);
+  const tail = pairs.map(([key, value]) => `${key}=${value}`).join(" ");
+  const mark = level === "info" ? "" : `${level}: `;
+  return `${at.toISOString().slice(11, 23)} ${mark}${event}${tail && ` · ${tail}`}`;
+}

@@ -1,0 +1,123 @@
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { RUNTIMES } from "../src/protocol/agent.ts";
+import { runAgent } from "./agent.ts";
+import { type Credentials, readCredentials } from "./credentials.ts";
+import { enroll } from "./enroll.ts";
+import { createLog, type Log } from "./log.ts";
+import { words } from "./outcome.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+
+interface StateOptions {
+  state: string;
+  log: "json" | "human";
+}
+interface EnrollFlags {
+  url?: string;
+  token?: string;
+  runtime: (typeof RUNTIMES)[number];
+  portBase: number;
+  originBase?: string;
+}
+interface RunFlags {
+  processRoot?: string;
+  localImages?: boolean;
+}
+
+const program = new Command("agent").description("Runs releases on this host, as control says.");
+
+withEnrollment(withState(program.command("enroll")))
+  .description("Trade a one-time token for this host's credentials")
+  .action((flags: StateOptions & EnrollFlags) =>
+    guarded(flags, async (log) => void (await enrollHost(flags, log))),
+  );
+
+withEnrollment(withState(program.command("run")))
+  .description("Run the agent; enrols first when a token is given and the state directory has no credentials")
+  .option("--process-root <dir>", "only directories under it can be run (process runtime)")
+  .option("--local-images", "accept images that only this engine has, pinned by image id")
+  .action((flags: StateOptions & EnrollFlags & RunFlags) => guarded(flags, (log) => run(flags, log)));
+
+await program.parseAsync();
+
+function withState(command: Command): Command {
+  return command
+    .requiredOption("--state <dir>", "directory of credentials and journal")
+    .addOption(new Option("--log <format>", "log lines").choices(["json", "human"]).default("human"));
+}
+
+function withEnrollment(command: Command): Command {
+  return command
+    .option("--url <url>", "control's address")
+    .addOption(
+      new Option("--token <token>", "one-time token; the variable keeps it out of ps").env(
+        "SLUICE_ENROLL_TOKEN",
+      ),
+    )
+    .addOption(new Option("--runtime <runtime>", "what runs instances").choices(RUNTIMES).default("docker"))
+    .option("--port-base <port>", "host port of slot 0", parsePort, 20_000)
+    .option("--origin-base <url>", "how the edge reaches this host without a tunnel");
+}
+
+function parsePort(value: string): number {
+  const port = Number(value);
+  if (Number.isInteger(port) && port >= 1_024 && port <= 65_000) return port;
+  throw new InvalidArgumentError("a port base is a number from 1024 to 65000");
+}
+
+async function guarded(flags: StateOptions, action: (log: Log) => Promise<void>): Promise<void> {
+  const log = createLog(flags.log);
+  try {
+    await action(log);
+  } catch (thrown) {
+    log.error(words(thrown));
+    process.exitCode = 1;
+  }
+}
+
+async function enrollHost(flags: StateOptions & EnrollFlags, log: Log): Promise<Credentials> {
+  if (!flags.url || !flags.token) {
+    throw new Error(
+      "enrolling needs --url and --token (or SLUICE_ENROLL_TOKEN): `sluice hosts add` prints both",
+    );
+  }
+  const { url, token, runtime, portBase, originBase } = flags;
+  const credentials = await enroll({
+    url,
+    token,
+    runtime,
+    portBase,
+    directory: flags.state,
+    ...(originBase && { originBase }),
+  });
+  log.info("enrolled", { host: credentials.host.name, control: url, state: flags.state });
+  return credentials;
+}
+
+async function run(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Promise<void> {
+  const credentials = (await readCredentials(flags.state)) ?? (await enrollHost(flags, log));
+  const runtime = await createRuntime(credentials, flags);
+  const stop = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
+  await runAgent({ credentials, directory: flags.state, runtime, log }, stop.signal);
+  // Sockets of waits that were let go would hold the process for a while.
+  process.exit(0);
+}
+
+/** Each runtime is loaded only when it is the one. */
+async function createRuntime(
+  credentials: Credentials,
+  { processRoot, localImages, state }: StateOptions & RunFlags,
+): Promise<Runtime> {
+  if (credentials.runtime === "docker") {
+    const { createDockerRuntime } = await import("./runtime/docker.ts");
+    return createDockerRuntime({ host: credentials.host.id, localImages: localImages ?? false });
+  }
+  if (!processRoot)
+    throw new Error("this host was enrolled for the process runtime: name its --process-root <dir>");
+  const { createProcessRuntime } = await import("./runtime/process.ts");
+  const directory = path.join(state, "processes");
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  return createProcessRuntime({ root: processRoot, directory });
+}

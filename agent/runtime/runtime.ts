@@ -1,0 +1,113 @@
+import { constants } from "node:os";
+import type { InstanceSpec } from "../../src/protocol/agent.ts";
+import type { Outcome } from "../outcome.ts";
+
+/** An image as `start` wants it, and the digest of what is in it. */
+export interface PulledImage {
+  image: string;
+  digest: string;
+}
+
+/** How an instance ended. `gone`: the runtime no longer has it, so nobody knows how. */
+export interface Exit {
+  exitCode?: number;
+  /** Name of the signal, or `OOMKilled`. */
+  signal?: string;
+  gone?: true;
+}
+
+/** What a runtime has of one instance, running or not, from its own records (labels, pid file). */
+export interface Found {
+  instance: string;
+  runtimeId: string;
+  running: boolean;
+  /** Epoch ms. */
+  startedAt: number;
+  /** What the instance was started from, without its environment variables; absent when the record can't be read. */
+  spec?: InstanceSpec;
+}
+
+export interface Started {
+  runtimeId: string;
+  /** Epoch ms. */
+  startedAt: number;
+}
+
+export interface Stopped {
+  runtimeId?: string;
+  /** Whether SIGKILL was needed after the grace. */
+  killed: boolean;
+}
+
+/** The image's own verdict (Docker's HEALTHCHECK). `failing` may still recover, `unhealthy` has used up its retries. */
+export interface ImageHealth {
+  state: "none" | "healthy" | "failing" | "unhealthy";
+  output: string;
+}
+
+/**
+ * Runs instances on this host. Two implementations, one contract suite (test/agent/runtime.contract.ts).
+ *
+ * Every call is idempotent by instance id: an agent that died half-way is handed the same job again.
+ * Nothing an implementation does on its own account may stop or restart an instance.
+ */
+export interface Runtime {
+  readonly name: "docker" | "process";
+  /** Has the image on this host and pins it. Aborting gives `image_pull_failed`. */
+  pull(
+    image: string,
+    onProgress: (message: string) => void,
+    signal: AbortSignal,
+  ): Promise<Outcome<PulledImage>>;
+  /** Starts the instance; one that runs already is answered as it is, one that ended is replaced. */
+  start(spec: InstanceSpec): Promise<Outcome<Started>>;
+  /** Stops what is left of the instance and starts it anew, with the settings it was started with. */
+  restart(instance: string, graceMs: number): Promise<Outcome<Started>>;
+  /** SIGTERM, wait `graceMs`, SIGKILL, remove. Succeeds when there is nothing to stop. */
+  stop(instance: string, graceMs: number): Promise<Outcome<Stopped>>;
+  /** Everything this host's agent ever started and did not remove. */
+  list(): Promise<Outcome<Found[]>>;
+  /** Resolves when the instance ends (at once when it has); `undefined` when the signal aborts first. */
+  waitExit(instance: string, signal: AbortSignal): Promise<Exit | undefined>;
+  /** The app's last lines, oldest first, each at most 1,000 characters. Empty when there are none to be had. */
+  logs(instance: string, lines: number): Promise<string[]>;
+  /** Whether anything accepts connections on the app's own port; `undefined` when that can't be told from here. */
+  listens(spec: InstanceSpec): Promise<boolean | undefined>;
+  /** Runs or reads the image's own health check. */
+  imageHealth(instance: string, signal: AbortSignal): Promise<ImageHealth>;
+}
+
+/** Ids become file and container names, so they must be plain. */
+export const isPlainId = (id: string): boolean => /^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(id);
+
+/** What the app is told about itself, beside its own variables. */
+export const identityEnv = (spec: InstanceSpec, port: number): Record<string, string> => ({
+  ...spec.env,
+  PORT: String(port),
+  SLUICE_RELEASE: spec.release,
+  SLUICE_VERSION: spec.version,
+  SLUICE_INSTANCE: spec.instance,
+});
+
+/** `exited with code 1`, in the words of whoever reads it at night. */
+export function describeExit(exit: Exit): string {
+  if (exit.gone) return "is gone: removed from outside, or the host was restarted";
+  if (exit.signal === "OOMKilled") return "ran out of memory and was killed (OOMKilled)";
+  if (exit.signal) return `was ended by ${exit.signal}`;
+  if (exit.exitCode === undefined) return "ended; its exit code is unknown, the agent was not its parent";
+  return `exited with code ${exit.exitCode}`;
+}
+
+/** Shells and init report a signal's death as 128 + its number. */
+export function signalOf(exitCode: number): string | undefined {
+  const number = exitCode - 128;
+  return Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
+}
+
+/** The last `count` lines of a text, each cut to what the protocol carries. */
+export const lastLines = (text: string, count: number): string[] =>
+  text
+    .split("\n")
+    .map((line) => line.replace(/\r$/, "").slice(0, 1_000))
+    .filter((line) => line !== "")
+    .slice(-count);
