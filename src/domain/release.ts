@@ -1,3 +1,5 @@
+import type { EnvironmentSpec } from "./spec.ts";
+
 /**
  * A release's life, told by its states:
  *
@@ -21,3 +23,68 @@ export const RELEASE_STATES = [
   "superseded",
 ] as const;
 export type ReleaseState = (typeof RELEASE_STATES)[number];
+
+/** Every move a release can make. `superseded → live` is an instant rollback's target taking the traffic again. */
+const MOVES: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
+  queued: ["preparing", "failed", "aborted", "superseded"],
+  preparing: ["starting", "failed", "aborted", "superseded"],
+  starting: ["verifying", "failed", "aborted", "superseded"],
+  verifying: ["shifting", "failed", "aborted", "superseded"],
+  shifting: ["settling", "rolling_back"],
+  settling: ["live", "superseded", "rolling_back"],
+  live: ["superseded", "rolling_back"],
+  rolling_back: ["rolled_back", "live"],
+  superseded: ["live"],
+  rolled_back: ["live"],
+  failed: [],
+  aborted: [],
+};
+
+export const canMove = (from: ReleaseState, to: ReleaseState): boolean => MOVES[from].includes(to);
+
+/** On its way: holds the environment's lock, and the next one waits. */
+export const isActive = (state: ReleaseState): boolean =>
+  state === "preparing" || state === "starting" || state === "verifying" || state === "shifting";
+
+/** Nothing more will happen to it by itself that a person who deployed it waits for. */
+export const isAtRest = (state: ReleaseState): boolean =>
+  !isActive(state) && state !== "queued" && state !== "rolling_back";
+
+/** Has all its traffic, or had: a release that a rollback may return to. */
+export const hasServed = (release: {
+  readonly state: ReleaseState;
+  readonly servingAt: number | null;
+}): boolean => release.servingAt !== null && ["settling", "live", "superseded"].includes(release.state);
+
+/** Why a release ended without serving, in words a person can act on. */
+export interface ReleaseFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly check?: { readonly name: string; readonly value: string; readonly limit: string };
+  readonly host?: string;
+  readonly instance?: string;
+  readonly logs: readonly string[];
+}
+
+/** A release as the domain sees it. Times are epoch ms. */
+export interface ReleaseFacts {
+  readonly id: string;
+  readonly version: string;
+  readonly state: ReleaseState;
+  readonly kind: "deploy" | "rollback";
+  readonly spec: EnvironmentSpec;
+  readonly image: string;
+  readonly pinnedImage: string | null;
+  readonly digest: string | null;
+  readonly weightBp: number;
+  readonly stepIndex: number | null;
+  readonly createdAt: number;
+  readonly startedAt: number | null;
+  readonly servingAt: number | null;
+  readonly endedAt: number | null;
+  readonly stateSince: number;
+  readonly deadlineAt: number | null;
+  readonly warmUntil: number | null;
+  readonly timings: Readonly<Record<string, number>>;
+  readonly failure: ReleaseFailure | null;
+}

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import type { ReleaseState } from "../../domain/release.ts";
+import type { InstanceState } from "../../domain/facts.ts";
+import type { ReleaseFailure, ReleaseState } from "../../domain/release.ts";
 import type { TrafficMode } from "../../domain/routing.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 
@@ -108,7 +109,7 @@ export const releases = sqliteTable(
     kind: text("kind", { enum: ["deploy", "rollback"] }).notNull(),
     spec: json<EnvironmentSpec>("spec").notNull(),
     /** What `failed`, `aborted`, … came from; and the deadline's state. */
-    failure: json<unknown>("failure"),
+    failure: json<ReleaseFailure>("failure"),
     by: text("by").notNull(),
     git: json<{ sha: string; branch?: string | undefined; url?: string | undefined }>("git"),
     weightBp: integer("weight_bp").notNull(),
@@ -164,16 +165,6 @@ export const instances = sqliteTable(
     uniqueIndex("instances_slot").on(t.slotId).where(sql`stopped_at IS NULL`),
   ],
 );
-/** `serving` = in the table; `draining` = weight 0, finishing; `warm` = kept for rollback; then `stopping`, `stopped`. */
-export type InstanceState =
-  | "pending"
-  | "starting"
-  | "ready"
-  | "serving"
-  | "draining"
-  | "warm"
-  | "stopping"
-  | "stopped";
 
 export const jobs = sqliteTable(
   "jobs",
@@ -269,7 +260,7 @@ export const outbox = sqliteTable(
   {
     id: integer("id").primaryKey({ autoIncrement: true }),
     environmentId: text("environment_id").notNull(),
-    kind: text("kind", { enum: ["wake", "table_copy"] }).notNull(),
+    kind: text("kind", { enum: ["wake"] }).notNull(),
     payload: json<Record<string, unknown>>("payload").notNull(),
     attempts: integer("attempts").notNull(),
     createdAt: at("created_at").notNull(),

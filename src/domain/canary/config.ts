@@ -45,6 +45,8 @@ export interface CanaryConfig {
   readonly p95Thetas: readonly number[];
   /** Count at most one error per visitor and window, where the window says how many visitors met one. */
   readonly perVisitor: boolean;
+  /** The fast tick lifts the guard's cap once so many visitors met an error in the open window. */
+  readonly tickVisitors: number;
   /** Windows from the canary's first request in which latency is not judged. Errors always are. */
   readonly warmUpWindows: number;
 }
@@ -84,6 +86,7 @@ export const CANARY_DEFAULTS: CanaryConfig = {
   p95MaxMs: null,
   p95Thetas: [0.1, 0.25, 0.6, 0.95],
   perVisitor: true,
+  tickVisitors: 10,
   warmUpWindows: 0,
 };
 

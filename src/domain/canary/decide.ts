@@ -1,6 +1,6 @@
-import { logAdd, logSumExp, quantileBucket } from "./evidence.ts";
+import { histogramTotal, logAdd, logSumExp, quantileBucket } from "./evidence.ts";
 import type { CanaryState } from "./state.ts";
-import { countErrors, guardLogs, isEven, mixture, restart } from "./update.ts";
+import { countErrors, guardLogs, isEven, isPerVisitor, mixture, restart } from "./update.ts";
 import { addWindow, type CanaryWindow, checkWindow, NO_TOTALS, type Totals } from "./window.ts";
 
 export type Verdict =
@@ -86,13 +86,15 @@ export function tick(state: CanaryState, open: readonly CanaryWindow[]): Decisio
     checkWindow(window);
     // Stable has traffic but none is counted here yet: an outage both share would look like the canary's own.
     if (state.recent.n >= 1 && window.baseline.n === 0) continue;
-    const counted = countErrors(window, config);
+    const counted = countErrors(window, config).canary;
+    // Caps keep one cause with many errors from deciding; so many different visitors are not one cause.
+    const capped = !isPerVisitor(window, config) || counted < config.tickVisitors;
     const k = glimpse.k + 1;
     glimpse = {
       ...glimpse,
       k,
-      guard: restart(glimpse.guard, guardLogs(window, counted.canary, config), k, config.horizonWindows),
-      countedErrors: glimpse.countedErrors + counted.canary,
+      guard: restart(glimpse.guard, guardLogs(window, { counted, capped }, config), k, config.horizonWindows),
+      countedErrors: glimpse.countedErrors + counted,
       totals: addWindow(glimpse.totals, window),
       suspicion: addWindow(isEven(glimpse) ? NO_TOTALS : glimpse.suspicion, window),
     };
@@ -170,20 +172,22 @@ function leadingQuantile({ config, lat }: CanaryState): number {
 }
 
 function compare(totals: Totals, quantile: number): Compared {
-  const side = ({ requests, errors, distinctErrors, hist }: Totals["canary"]): Side => ({
-    requests,
-    errors,
-    distinctErrors,
-    answers: hist.reduce((sum, count) => sum + count, 0),
-    p50Ms: quantileMs(hist, 0.5),
-    p95Ms: quantileMs(hist, 0.95),
-    p99Ms: quantileMs(hist, 0.99),
-    quantileMs: quantileMs(hist, quantile),
-  });
+  const side = ({ requests, errors, distinctErrors, hist }: Totals["canary"]): Side => {
+    const answers = histogramTotal(hist);
+    const at = (q: number): number | null => (answers > 0 ? bucketMs(quantileBucket(hist, q)) : null);
+    return {
+      requests,
+      errors,
+      distinctErrors,
+      answers,
+      p50Ms: at(0.5),
+      p95Ms: at(0.95),
+      p99Ms: at(0.99),
+      quantileMs: at(quantile),
+    };
+  };
   return { windows: totals.windows, canary: side(totals.canary), baseline: side(totals.baseline), quantile };
 }
 
-function quantileMs(hist: readonly number[], q: number): number | null {
-  if (!hist.some((count) => count > 0)) return null;
-  return Number((2 ** ((quantileBucket(hist, q) + 0.5) / 8)).toPrecision(3));
-}
+/** The middle of a bucket, on its logarithmic scale. */
+const bucketMs = (bucket: number): number => Number((2 ** ((bucket + 0.5) / 8)).toPrecision(3));

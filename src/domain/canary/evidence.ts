@@ -107,12 +107,17 @@ function tiltedLogSum(terms: Float64Array, from: number, logPsi: number): number
 
 /** First bucket at which the cumulative share reaches q. The slack keeps exact ties from flipping after decay. */
 export function quantileBucket(hist: readonly number[], q: number): number {
-  const total = hist.reduce((sum, count) => sum + count, 0);
-  const target = q * total * (1 - 1e-9);
+  const target = q * histogramTotal(hist) * (1 - 1e-9);
   let cumulative = 0;
   for (let i = 0; i < hist.length; i++) {
     cumulative += hist[i] ?? 0;
     if (cumulative >= target) return i;
   }
   return hist.length - 1;
+}
+
+export function histogramTotal(hist: readonly number[]): number {
+  let total = 0;
+  for (let i = 0; i < hist.length; i++) total += hist[i] ?? 0;
+  return total;
 }

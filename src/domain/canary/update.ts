@@ -1,6 +1,7 @@
 import type { CanaryConfig } from "./config.ts";
 import { P95_CEILING } from "./config.ts";
 import {
+  histogramTotal,
   logAdd,
   logEError,
   logEGuard,
@@ -36,7 +37,7 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
     k,
     err: grow(state.err, errorLogs(window, counted, phi, config)),
     lat: grow(state.lat, judged ? latencyLogs(window, state) : state.lat.map(() => 0)),
-    guard: grow(state.guard, guardLogs(window, counted.canary, config)),
+    guard: grow(state.guard, guardLogs(window, { counted: counted.canary, capped: true }, config)),
     p95: grow(state.p95, judged ? p95Logs(slow, config) : state.p95.map(() => 0)),
     pass: passLogs(state, window),
     reference: addHistogram(state.reference, baseline.hist, config.refDecay),
@@ -81,13 +82,17 @@ export function isEven(state: CanaryState): boolean {
   return comparison < 0 && mixture(state.guard) < 0 && p95 < 0;
 }
 
-/** Retries of one unlucky visitor are one error, if both sides can tell; else all errors count on both. */
+/** Whether both sides can tell visitors apart; else all errors count on both. */
+export const isPerVisitor = ({ canary, baseline }: CanaryWindow, config: CanaryConfig): boolean =>
+  config.perVisitor && canary.distinctErrors !== undefined && baseline.distinctErrors !== undefined;
+
+/** Retries of one unlucky visitor are one error. */
 export function countErrors(
-  { canary, baseline }: CanaryWindow,
+  window: CanaryWindow,
   config: CanaryConfig,
 ): { canary: number; baseline: number } {
-  const known = canary.distinctErrors !== undefined && baseline.distinctErrors !== undefined;
-  if (!config.perVisitor || !known) return { canary: canary.errors, baseline: baseline.errors };
+  const { canary, baseline } = window;
+  if (!isPerVisitor(window, config)) return { canary: canary.errors, baseline: baseline.errors };
   return { canary: canary.distinctErrors ?? 0, baseline: baseline.distinctErrors ?? 0 };
 }
 
@@ -136,13 +141,13 @@ function latencyLogs({ canary, baseline }: CanaryWindow, state: CanaryState): nu
  */
 export function guardLogs(
   { canary, baseline }: CanaryWindow,
-  counted: number,
+  { counted, capped }: { readonly counted: number; readonly capped: boolean },
   config: CanaryConfig,
 ): number[] {
   const skipMax = config.guardSkipMax ?? config.guardBaseMax;
   if (baseline.n > 0 && baseline.errors > skipMax * baseline.n) return config.guardThetas.map(() => 0);
   const n = canary.n - (canary.errors - counted);
-  const cap = Math.max(config.capGuard, n / config.capGuardDiv);
+  const cap = capped ? Math.max(config.capGuard, canary.n / config.capGuardDiv) : Infinity;
   return config.guardThetas.map((theta) => Math.min(cap, logEGuard(counted, n, config.ceiling, theta)));
 }
 
@@ -169,7 +174,7 @@ function p95Logs({ x, nC, stableOver }: Slow, config: CanaryConfig): number[] {
 }
 
 function withTotal(hist: readonly number[] = []): { hist: readonly number[]; n: number } {
-  return { hist, n: hist.reduce((sum, count) => sum + count, 0) };
+  return { hist, n: histogramTotal(hist) };
 }
 
 function above(hist: readonly number[], edge: number): number {

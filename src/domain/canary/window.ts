@@ -59,15 +59,17 @@ function addArm(total: ArmTotals, arm: ArmWindow): ArmTotals {
 
 /** a·keep + b; b may be absent. */
 export function addHistogram(a: readonly number[], b: readonly number[] | undefined, keep = 1): number[] {
-  return a.map((count, i) => count * keep + (b?.[i] ?? 0));
+  const sum = a.slice();
+  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) * keep + (b?.[i] ?? 0);
+  return sum;
 }
 
 /** Throws RangeError on counts that can't have happened: a judge fed nonsense must stop, not guess. */
 export function checkWindow(window: CanaryWindow): void {
   for (const [side, arm] of Object.entries(window)) {
-    const { n, errors, distinctErrors = 0 } = arm;
-    const counts = [n, errors, distinctErrors, ...(arm.hist ?? [])];
-    const bad = counts.find((count) => !(Number.isSafeInteger(count) && count >= 0));
+    const { n, errors, distinctErrors = 0, hist = [] } = arm;
+    const isBad = (count: number): boolean => !(Number.isSafeInteger(count) && count >= 0);
+    const bad = [n, errors, distinctErrors].find(isBad) ?? hist.find(isBad);
     if (bad !== undefined)
       throw new RangeError(`${side} window holds ${bad}: counts are whole and not negative`);
     if (errors > n || distinctErrors > errors) {

@@ -1,0 +1,396 @@
+import { DurableObject } from "cloudflare:workers";
+import { advance } from "../domain/advance.ts";
+import * as commands from "../domain/commands.ts";
+import { type Decision, emptyDecision, hasChanges } from "../domain/decision.ts";
+import type { EnvironmentFacts, InstanceFacts, LockFacts } from "../domain/facts.ts";
+import type { MeterBatch } from "../domain/meter.ts";
+import { isActive } from "../domain/release.ts";
+import { err, ok, type Result } from "../domain/result.ts";
+import type { RoutingTable, TableAnswer } from "../domain/routing.ts";
+import type {
+  CoordinatorPort,
+  CoordinatorView,
+  CreateReleaseInput,
+  Refusal,
+  RollbackOutcome,
+} from "./coordinator-port.ts";
+import type { ControlEnv } from "./env.ts";
+import { newId } from "./ids.ts";
+import { probeInstance } from "./probe.ts";
+import { compileTable, sameRouting, tableKey } from "./publish.ts";
+import { commit } from "./store/decisions.ts";
+import { type Db, type LoadedEnvironment, loadEnvironment, openDb } from "./store/environments.ts";
+import * as outbox from "./store/outbox.ts";
+import { Traffic } from "./traffic.ts";
+
+/** The lock's lease. Renewed by each tick, so that a coordinator that died holds it no longer than this. */
+const LEASE_MS = 60_000;
+/** The longest time between two ticks while a release is on its way. */
+const TICK_MS = 20_000;
+/** Armed before each write: if everything after it dies, the alarm finishes the work. */
+const SAFETY_MS = 2_000;
+const MAX_PASSES = 100;
+const MAX_STALE = 5;
+/** A partial weight is renewed when less than this is left of its lease. */
+const RENEW_BEFORE_MS = 40_000;
+
+/** Where a test may end the process: between any two steps of a write. */
+export type FaultPoint = "armed" | "committed" | "published" | "woken";
+
+/**
+ * One per environment, named by its id: the only place that applies decisions. It holds the lock, the alarm and the
+ * published table; D1 holds everything else, and every tick begins by reading it.
+ *
+ * Order of each write: arm the alarm → one guarded batch → publish the table → wake the hosts. Dying between any two of
+ * these loses nothing: the alarm's tick compares what is owed with what was done, and does the rest.
+ */
+export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
+  readonly #db: Db;
+  readonly #traffic: Traffic;
+  #turn: Promise<unknown> = Promise.resolve();
+  readonly #probing = new Set<string>();
+  /** Own properties are out of reach of RPC. Tests set these. */
+  clock: () => number = Date.now;
+  fault: (point: FaultPoint) => void = () => {};
+
+  constructor(state: DurableObjectState, env: ControlEnv) {
+    super(state, env);
+    this.#db = openDb(env.DB);
+    this.#traffic = new Traffic(state.storage.sql);
+  }
+
+  async createRelease(
+    input: CreateReleaseInput,
+  ): Promise<Result<{ release: string; created: boolean }, Refusal>> {
+    return this.#inTurn(async () => {
+      const known = await this.#byRequestKey(input.requestKey);
+      if (known) return ok({ release: known, created: false });
+      const id = newId("rel", this.clock());
+      const made = await this.#decide((facts, now) => commands.createRelease(facts, { ...input, id }, now));
+      if (!made.ok) return made;
+      this.#advanceSoon();
+      return ok({ release: id, created: true });
+    });
+  }
+
+  async abort(input: {
+    release: string;
+    actor: string;
+    reason: string | null;
+  }): Promise<Result<null, Refusal>> {
+    return this.#inTurn(async () => {
+      const done = await this.#decide((facts, now) => commands.abort(facts, input, now));
+      if (!done.ok) return done;
+      await this.#advanceNow();
+      return ok(null);
+    });
+  }
+
+  async rollback(input: { to: string | null; actor: string }): Promise<Result<RollbackOutcome, Refusal>> {
+    return this.#inTurn(async () => {
+      const loaded = await this.#load();
+      if (!loaded) return err(gone());
+      const plan = commands.planRollback(loaded.facts, input.to);
+      if (!plan.ok) return plan;
+      const { from, to, prove } = plan.value;
+      const silent = (await Promise.all(prove.map((instance) => probeInstance(instance, to)))).find(
+        ({ cause }) => cause,
+      );
+      const instant = plan.value.how === "instant" && !silent;
+      const id = newId("rel", this.clock());
+      const reason = `asked by ${input.actor}`;
+      const done = await this.#decide((facts, now) =>
+        instant
+          ? commands.rollbackInstantly(facts, plan.value, { actor: input.actor, reason }, now)
+          : commands.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now),
+      );
+      if (!done.ok) return done;
+      await this.#advanceNow();
+      const how = instant ? "instant" : "restart";
+      return ok({ how, from: from.id, to: to.id, release: instant ? from.id : id });
+    });
+  }
+
+  async setWeights(input: {
+    weights: Record<string, number>;
+    actor: string;
+  }): Promise<Result<null, Refusal>> {
+    return this.#inTurn(async () => {
+      const done = await this.#decide((facts, now) => commands.setWeights(facts, input, now));
+      if (!done.ok) return done;
+      await this.#advanceNow();
+      return ok(null);
+    });
+  }
+
+  async poke(): Promise<void> {
+    await this.#inTurn(() => this.#advanceNow());
+  }
+
+  async table(hostname: string, known: number | null): Promise<TableAnswer> {
+    let table = await this.#published();
+    if (!table?.hostnames.includes(hostname)) {
+      const loaded = await this.#load();
+      if (!loaded) return { kind: "unknown" };
+      table = await this.#inTurn(() => this.#publish(loaded));
+    }
+    if (!table.hostnames.includes(hostname)) return { kind: "unknown" };
+    return table.version === known ? { kind: "unchanged", version: table.version } : { kind: "table", table };
+  }
+
+  async absorb(batch: MeterBatch): Promise<void> {
+    this.#traffic.absorb(batch, this.clock());
+  }
+
+  async inspect(): Promise<CoordinatorView> {
+    const table = await this.#published();
+    return {
+      lock: await this.#lock(),
+      table: { version: table?.version ?? 0, publishedAt: table?.publishedAt ?? null },
+      traffic: this.#traffic.byRelease(),
+      windows: this.#traffic.byWindow(),
+    };
+  }
+
+  override async alarm(): Promise<void> {
+    await this.#inTurn(() => this.#advanceNow());
+  }
+
+  // --- the loop -----------------------------------------------------------------------------------------------------
+
+  /** One thing at a time: a command never sees half of a tick. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  #advanceSoon(): void {
+    this.ctx.waitUntil(this.#inTurn(() => this.#advanceNow()));
+  }
+
+  /** Ticks until nothing is due. What fails is tried again by the alarm: a caller has its answer already. */
+  async #advanceNow(): Promise<void> {
+    try {
+      for (let pass = 0; pass < MAX_PASSES; pass++) {
+        const wakeAt = await this.#tick();
+        if (wakeAt !== "again") return this.#arm(wakeAt);
+      }
+      throw new Error(`environment ${this.#id()} did not come to rest in ${MAX_PASSES} passes`);
+    } catch (error) {
+      console.error(
+        JSON.stringify({
+          level: "error",
+          event: "advance.failed",
+          environment: this.#id(),
+          error: String(error),
+        }),
+      );
+      await this.#armBy(this.clock() + SAFETY_MS);
+    }
+  }
+
+  /** Loads, publishes what is owed, does what is due once. Answers when to tick next, or `again` if something changed. */
+  async #tick(): Promise<number | null | "again"> {
+    const loaded = await this.#load();
+    if (!loaded) return null;
+    await this.#publish(loaded);
+    await this.#deliver();
+    const now = this.clock();
+    const decision = advance(loaded.facts, now);
+    if (hasChanges(decision)) {
+      await this.#commit(loaded.facts, decision, now);
+      return "again";
+    }
+    for (const instance of decision.probes) this.#probe(loaded.facts, instance);
+    const busy = loaded.facts.releases.some((release) => isActive(release.state));
+    const tickAt = busy ? now + TICK_MS : null;
+    if (decision.wakeAt === null || tickAt === null) return decision.wakeAt ?? tickAt;
+    return Math.min(decision.wakeAt, tickAt);
+  }
+
+  /** Decides about the newest facts and writes it, again from new facts where another writer was first. */
+  async #decide<T extends { decision: Decision }>(
+    make: (facts: EnvironmentFacts, now: number) => Result<T, Refusal>,
+  ): Promise<Result<T, Refusal>> {
+    for (let attempt = 0; attempt < MAX_STALE; attempt++) {
+      const loaded = await this.#load();
+      if (!loaded) return err(gone());
+      const now = this.clock();
+      const made = make(loaded.facts, now);
+      if (!made.ok) return made;
+      const written = await this.#commit(loaded.facts, made.value.decision, now);
+      if (written.ok) return made;
+      if (written.error === "label_taken") {
+        return err({
+          code: "conflict",
+          detail: "a release with this version label exists already: pick another --version",
+        });
+      }
+    }
+    return err({
+      code: "unavailable",
+      detail: "the environment changed under this request five times: try again",
+    });
+  }
+
+  async #commit(facts: EnvironmentFacts, decision: Decision, now: number) {
+    await this.#armBy(now + SAFETY_MS);
+    this.fault("armed");
+    const fence = facts.fence + (decision.raiseFence ? 1 : 0);
+    const written = await commit(this.#db, { facts, decision, fence, now });
+    this.fault("committed");
+    return written;
+  }
+
+  async #load(): Promise<LoadedEnvironment | undefined> {
+    const loaded = await loadEnvironment(this.#db, this.#id());
+    if (!loaded) return undefined;
+    return { ...loaded, facts: { ...loaded.facts, lock: await this.#renewLock(loaded.facts) } };
+  }
+
+  #id(): string {
+    const name = this.ctx.id.name;
+    if (name === undefined) throw new Error("a coordinator is reached by its environment's id");
+    return name;
+  }
+
+  async #byRequestKey(key: string | null): Promise<string | undefined> {
+    if (key === null) return undefined;
+    const row = await this.env.DB.prepare(
+      "SELECT id FROM releases WHERE environment_id = ? AND request_key = ?",
+    )
+      .bind(this.#id(), key)
+      .first<{ id: string }>();
+    return row?.id;
+  }
+
+  // --- alarm and lock -----------------------------------------------------------------------------------------------
+
+  async #arm(at: number | null): Promise<void> {
+    if (at === null) await this.ctx.storage.deleteAlarm();
+    else await this.ctx.storage.setAlarm(at);
+  }
+
+  async #armBy(at: number): Promise<void> {
+    const armed = await this.ctx.storage.getAlarm();
+    if (armed === null || armed > at) await this.ctx.storage.setAlarm(at);
+  }
+
+  async #lock(): Promise<LockFacts | null> {
+    const lock = await this.ctx.storage.get<LockFacts>("lock");
+    return lock && lock.expiresAt > this.clock() ? lock : null;
+  }
+
+  /** The release on its way holds the lock; its lease is renewed while someone moves it on, and ends with it. */
+  async #renewLock(facts: EnvironmentFacts): Promise<LockFacts | null> {
+    const active = facts.releases.find((release) => isActive(release.state));
+    if (!active) {
+      await this.ctx.storage.delete("lock");
+      return null;
+    }
+    const lock: LockFacts = {
+      holder: active.id,
+      reason: `release ${active.version}`,
+      fence: facts.fence,
+      since: active.startedAt ?? active.createdAt,
+      expiresAt: this.clock() + LEASE_MS,
+    };
+    await this.ctx.storage.put("lock", lock);
+    return lock;
+  }
+
+  // --- effects ------------------------------------------------------------------------------------------------------
+
+  #published(): Promise<RoutingTable | undefined> {
+    return this.ctx.storage.get<RoutingTable>("table");
+  }
+
+  /** Makes the published table what the facts ask for. The version only rises. */
+  async #publish(loaded: LoadedEnvironment): Promise<RoutingTable> {
+    const now = this.clock();
+    const old = await this.#published();
+    const table = compileTable(loaded, { version: (old?.version ?? 0) + 1, now });
+    const renew = old?.partialUntil != null && old.partialUntil - now < RENEW_BEFORE_MS;
+    const current = old !== undefined && sameRouting(old, table) && !renew ? old : table;
+    if (current !== old) {
+      await this.ctx.storage.put("table", current);
+      this.fault("published");
+    }
+    if ((await this.ctx.storage.get<number>("copied")) !== current.version) await this.#copy(current);
+    return current;
+  }
+
+  /** KV holds the fallback of cold edges. Missing it delays nothing; the next tick tries again. */
+  async #copy(table: RoutingTable): Promise<void> {
+    try {
+      const text = JSON.stringify(table);
+      await Promise.all(table.hostnames.map((hostname) => this.env.TABLES.put(tableKey(hostname), text)));
+      await this.ctx.storage.put("copied", table.version);
+    } catch (error) {
+      console.error(
+        JSON.stringify({
+          level: "warn",
+          event: "table.copy_failed",
+          environment: this.#id(),
+          error: String(error),
+        }),
+      );
+      await this.#armBy(this.clock() + 10 * SAFETY_MS);
+    }
+  }
+
+  /** Hands over what committed decisions owe. A host that can't be woken finds its jobs at its next poll. */
+  async #deliver(): Promise<void> {
+    const now = this.clock();
+    const rows = await outbox.due(this.#db, this.#id(), now);
+    if (rows.length === 0) return;
+    const hosts = [...new Set(rows.map((row) => String(row.payload.host)))];
+    const woken = await Promise.allSettled(hosts.map((host) => this.env.HOST_LINK.getByName(host).wake()));
+    this.fault("woken");
+    const failed = new Set(hosts.filter((_, index) => woken[index]?.status === "rejected"));
+    const [late, done] = [
+      rows.filter((row) => failed.has(String(row.payload.host))),
+      rows.filter((row) => !failed.has(String(row.payload.host))),
+    ];
+    await outbox.settled(
+      this.#db,
+      done.map((row) => row.id),
+    );
+    await outbox.postpone(
+      this.#db,
+      late.map((row) => row.id),
+      now,
+    );
+    if (late.length > 0) await this.#armBy(now + 10 * SAFETY_MS);
+  }
+
+  /** Asks an instance beside the turn, so that a rollback never waits behind an answer that does not come. */
+  #probe(facts: EnvironmentFacts, instance: InstanceFacts): void {
+    const release = facts.releases.find(({ id }) => id === instance.releaseId);
+    if (!release || this.#probing.has(instance.id)) return;
+    this.#probing.add(instance.id);
+    const work = async () => {
+      const { cause } = await probeInstance(instance, release);
+      this.#probing.delete(instance.id);
+      await this.#inTurn(async () => {
+        await this.#decide((_, now) => {
+          const decision = emptyDecision();
+          decision.instances.set(
+            instance.id,
+            cause === null ? { verifiedAt: now, verifyCause: null } : { verifyCause: cause },
+          );
+          return ok({ decision });
+        });
+        if (cause === null) await this.#advanceNow();
+      });
+    };
+    this.ctx.waitUntil(
+      work().catch((error) =>
+        console.error(JSON.stringify({ level: "error", event: "probe.failed", error: String(error) })),
+      ),
+    );
+  }
+}
+
+const gone = (): Refusal => ({ code: "not_found", detail: "this environment does not exist (any more)" });

@@ -1,0 +1,92 @@
+import { PARTIAL_LEASE_MS } from "../domain/advance.ts";
+import type { InstanceFacts } from "../domain/facts.ts";
+import { isActive, type ReleaseFacts } from "../domain/release.ts";
+import {
+  FULL_WEIGHT,
+  type RoutingTable,
+  TABLE_SCHEMA,
+  type TableInstance,
+  type TableRelease,
+} from "../domain/routing.ts";
+import type { LoadedEnvironment } from "./store/environments.ts";
+
+/** KV key of a hostname's copy, which a cold edge isolate takes when control is gone. */
+export const tableKey = (hostname: string): string => `table:${hostname}`;
+
+/** The table that an environment's state asks for. `version` and `publishedAt` are the publisher's. */
+export function compileTable(
+  loaded: LoadedEnvironment,
+  stamp: { readonly version: number; readonly now: number },
+): RoutingTable {
+  const { facts } = loaded;
+  const releases = facts.releases
+    .filter((release) => isReachable(release, facts.instances))
+    .sort(
+      (a, b) =>
+        Number(a.id === facts.stableReleaseId) - Number(b.id === facts.stableReleaseId) ||
+        b.createdAt - a.createdAt,
+    )
+    .map((release) => toTableRelease(release, facts.instances));
+  const stable = releases.some((release) => release.id === facts.stableReleaseId)
+    ? facts.stableReleaseId
+    : null;
+  const partial = releases.some((release) => release.weightBp > 0 && release.weightBp < FULL_WEIGHT);
+  return {
+    schema: TABLE_SCHEMA,
+    environment: facts.id,
+    app: facts.app,
+    environmentName: facts.name,
+    version: stamp.version,
+    publishedAt: stamp.now,
+    hostnames: facts.spec.hostnames,
+    salt: loaded.salt,
+    affinity: facts.spec.affinity,
+    releases,
+    stable,
+    partialUntil: partial && stable !== null ? stamp.now + PARTIAL_LEASE_MS : null,
+    match: null,
+    mirror: null,
+    mode: loaded.mode,
+    previewKey: loaded.previewKey,
+    originSuffixes: [],
+    timeouts: facts.spec.timeouts,
+    showRelease: facts.spec.showRelease,
+  };
+}
+
+/** Has traffic, or has instances that a preview, a flip or a rescue may reach. */
+function isReachable(release: ReleaseFacts, instances: readonly InstanceFacts[]): boolean {
+  if (release.weightBp > 0) return true;
+  const warm = ["live", "settling", "superseded", "rolling_back"].includes(release.state);
+  if (!warm && !isActive(release.state)) return false;
+  return instances.some((instance) => instance.releaseId === release.id && serves(release, instance));
+}
+
+function toTableRelease(release: ReleaseFacts, instances: readonly InstanceFacts[]): TableRelease {
+  const own = instances.filter((instance) => instance.releaseId === release.id && serves(release, instance));
+  return {
+    id: release.id,
+    version: release.version,
+    weightBp: release.weightBp,
+    instances: own.map(toTableInstance),
+  };
+}
+
+const toTableInstance = (instance: InstanceFacts): TableInstance => ({
+  id: instance.id,
+  origin: instance.origin,
+  ready: instance.reportState === "ready",
+});
+
+/** Once a release has traffic only its serving instances count: one that drains gets nothing new. */
+const serves = (release: ReleaseFacts, instance: InstanceFacts): boolean =>
+  release.weightBp > 0
+    ? instance.state === "serving"
+    : ["ready", "serving", "draining", "warm"].includes(instance.state);
+
+/** True when two tables route alike: nothing to publish. */
+export function sameRouting(a: RoutingTable | undefined, b: RoutingTable): boolean {
+  const essence = (table: RoutingTable) =>
+    JSON.stringify({ ...table, version: 0, publishedAt: 0, partialUntil: table.partialUntil !== null });
+  return a !== undefined && essence(a) === essence(b);
+}

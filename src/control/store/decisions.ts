@@ -1,0 +1,136 @@
+import { eq, inArray, sql } from "drizzle-orm";
+import type { BatchItem } from "drizzle-orm/batch";
+import type { Decision, InstanceChange, NewRelease } from "../../domain/decision.ts";
+import type { EnvironmentFacts } from "../../domain/facts.ts";
+import { err, ok, type Result } from "../../domain/result.ts";
+import type { Db } from "./environments.ts";
+import { environments, events, instances, jobs, outbox, releases, slots } from "./schema.ts";
+
+/** Why a batch wrote nothing: another writer was first (`stale`: read again), or a label is taken (`label_taken`). */
+export type CommitMiss = "stale" | "label_taken";
+
+export interface Commit {
+  readonly facts: EnvironmentFacts;
+  readonly decision: Decision;
+  /** The fence this writer holds; a lower one than the environment has seen is refused. */
+  readonly fence: number;
+  readonly now: number;
+}
+
+/**
+ * Writes a decision in one batch: all of it or nothing. The first statement is the guard: where `rev` or `fence` moved on,
+ * it sets the NOT NULL column `rev` to NULL, D1 refuses it, and with it the whole batch.
+ */
+export async function commit(db: Db, input: Commit): Promise<Result<null, CommitMiss>> {
+  try {
+    await db.batch([guard(db, input), ...statements(db, input)]);
+    return ok(null);
+  } catch (error) {
+    const miss = missOf(error);
+    if (miss) return err(miss);
+    throw error;
+  }
+}
+
+/** drizzle wraps D1's error: its text stands in `cause`. */
+function missOf(error: unknown): CommitMiss | undefined {
+  const text = error instanceof Error ? `${error.message} ${String(error.cause)}` : String(error);
+  if (/NOT NULL constraint failed: (environments\.rev|slots\.n)/.test(text)) return "stale";
+  if (/UNIQUE constraint failed: instances\.slot_id/.test(text)) return "stale";
+  if (/UNIQUE constraint failed: releases\.environment_id, releases\.version/.test(text))
+    return "label_taken";
+  return undefined;
+}
+
+function guard(db: Db, { facts, decision, fence }: Commit) {
+  const holds = sql`${environments.rev} = ${facts.rev} AND ${environments.fence} <= ${fence}`;
+  return db
+    .update(environments)
+    .set({
+      ...decision.environment,
+      rev: sql`CASE WHEN ${holds} THEN ${environments.rev} + 1 ELSE NULL END`,
+      fence,
+    })
+    .where(eq(environments.id, facts.id));
+}
+
+function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
+  const { facts, decision, now } = input;
+  const batch: BatchItem<"sqlite">[] = [];
+  for (const release of decision.newReleases)
+    batch.push(db.insert(releases).values(newRelease(facts, release, now)));
+  for (const [id, change] of decision.releases)
+    batch.push(db.update(releases).set(change).where(eq(releases.id, id)));
+  for (const id of decision.reserveSlots) batch.push(reserveSlot(db, id, facts.id));
+  for (const instance of decision.newInstances) {
+    const row = {
+      ...instance,
+      environmentId: facts.id,
+      state: "pending",
+      stateSince: now,
+      reportSeq: -1,
+      createdAt: now,
+    } as const;
+    batch.push(db.insert(instances).values(row));
+  }
+  for (const [id, change] of decision.instances) {
+    batch.push(db.update(instances).set(instanceChange(change, now)).where(eq(instances.id, id)));
+  }
+  if (decision.cancelJobs.length > 0) {
+    const cancelled = { state: "cancelled", finishedAt: now } as const;
+    batch.push(db.update(jobs).set(cancelled).where(inArray(jobs.id, decision.cancelJobs)));
+  }
+  for (const job of decision.jobs) {
+    const row = {
+      ...job,
+      environmentId: facts.id,
+      fence: input.fence,
+      state: "queued",
+      attempts: 0,
+      createdAt: now,
+    } as const;
+    batch.push(db.insert(jobs).values(row).onConflictDoNothing());
+  }
+  for (const host of new Set(decision.jobs.map((job) => job.hostId))) {
+    const row = {
+      environmentId: facts.id,
+      kind: "wake",
+      payload: { host },
+      attempts: 0,
+      createdAt: now,
+      nextAttemptAt: now,
+    } as const;
+    batch.push(db.insert(outbox).values(row));
+  }
+  for (const event of decision.events) {
+    const row = { ...event, at: now, app: facts.app, environment: facts.name, environmentId: facts.id };
+    batch.push(db.insert(events).values(row));
+  }
+  return batch;
+}
+
+const instanceChange = (change: InstanceChange, now: number) =>
+  change.state ? { ...change, stateSince: now } : change;
+
+/** Fails the batch when another environment took the slot since it was read. */
+function reserveSlot(db: Db, slotId: string, environmentId: string) {
+  const mine = sql`${slots.environmentId} IS NULL OR ${slots.environmentId} = ${environmentId}`;
+  return db
+    .update(slots)
+    .set({ n: sql`CASE WHEN ${mine} THEN ${slots.n} ELSE NULL END`, environmentId, quarantinedUntil: null })
+    .where(eq(slots.id, slotId));
+}
+
+const newRelease = (
+  facts: EnvironmentFacts,
+  release: NewRelease,
+  now: number,
+): typeof releases.$inferInsert => ({
+  ...release,
+  environmentId: facts.id,
+  state: "queued",
+  weightBp: 0,
+  createdAt: now,
+  stateSince: now,
+  timings: {},
+});

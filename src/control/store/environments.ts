@@ -1,0 +1,133 @@
+import { and, desc, eq, inArray, isNotNull, isNull, or, sql } from "drizzle-orm";
+import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
+import type { EnvironmentFacts, HostFacts, InstanceFacts, JobFacts } from "../../domain/facts.ts";
+import type { ReleaseFacts } from "../../domain/release.ts";
+import type { TrafficMode } from "../../domain/routing.ts";
+import type { EnvironmentSpec } from "../../domain/spec.ts";
+import { apps, environments, hosts, instances, jobs, releases, slots } from "./schema.ts";
+
+export type Db = DrizzleD1Database;
+export const openDb = (d1: D1Database): Db => drizzle(d1);
+
+/** What a decision is made from, and what only the table's compiler needs beside it. */
+export interface LoadedEnvironment {
+  readonly facts: EnvironmentFacts;
+  readonly salt: string;
+  readonly previewKey: string;
+  readonly mode: TrafficMode;
+}
+
+/** Served releases that a rollback may name are kept in view up to this many. */
+const RELEASES_IN_VIEW = 50;
+
+/** Reads an environment whole, in one round trip (two when a release waits to be placed). Undefined: no such environment. */
+export async function loadEnvironment(
+  db: Db,
+  id: string,
+  options: { readonly withHosts?: boolean } = {},
+): Promise<LoadedEnvironment | undefined> {
+  const live = db
+    .select({ id: instances.id })
+    .from(instances)
+    .where(and(eq(instances.environmentId, id), isNull(instances.stoppedAt)));
+  const liveReleases = db
+    .select({ id: instances.releaseId })
+    .from(instances)
+    .where(and(eq(instances.environmentId, id), isNull(instances.stoppedAt)));
+  const openReleases = db
+    .select({ id: releases.id })
+    .from(releases)
+    .where(and(eq(releases.environmentId, id), isNull(releases.endedAt)));
+  const [environmentRows, releaseRows, instanceRows, jobRows] = await db.batch([
+    db
+      .select({ environment: environments, app: apps.name })
+      .from(environments)
+      .innerJoin(apps, eq(apps.id, environments.appId))
+      .where(eq(environments.id, id)),
+    db
+      .select()
+      .from(releases)
+      .where(
+        and(
+          eq(releases.environmentId, id),
+          or(isNull(releases.endedAt), isNotNull(releases.servingAt), inArray(releases.id, liveReleases)),
+        ),
+      )
+      .orderBy(desc(releases.createdAt))
+      .limit(RELEASES_IN_VIEW),
+    db
+      .select({ instance: instances, slot: slots, host: hosts.name })
+      .from(instances)
+      .innerJoin(slots, eq(slots.id, instances.slotId))
+      .innerJoin(hosts, eq(hosts.id, instances.hostId))
+      .where(and(eq(instances.environmentId, id), isNull(instances.stoppedAt)))
+      .orderBy(instances.id),
+    db
+      .select()
+      .from(jobs)
+      .where(
+        and(
+          eq(jobs.environmentId, id),
+          or(isNull(jobs.finishedAt), inArray(jobs.releaseId, openReleases), inArray(jobs.instanceId, live)),
+        ),
+      )
+      .orderBy(jobs.createdAt),
+  ]);
+  const [row] = environmentRows;
+  if (!row || row.environment.deletedAt !== null) return undefined;
+  const { environment, app } = row;
+  const waiting = releaseRows.filter((release) => release.state === "queued");
+  const specs = [environment.spec, ...waiting.map((release) => release.spec)];
+  const facts: EnvironmentFacts = {
+    id,
+    app,
+    name: environment.name,
+    spec: environment.spec,
+    rev: environment.rev,
+    fence: environment.fence,
+    stableReleaseId: environment.stableReleaseId,
+    nextVersion: environment.nextVersion,
+    lock: null,
+    releases: releaseRows satisfies ReleaseFacts[],
+    instances: instanceRows.map(toInstance),
+    jobs: jobRows.map(toJob),
+    hosts: waiting.length > 0 || options.withHosts ? await loadHosts(db, specs) : [],
+  };
+  return { facts, salt: environment.salt, previewKey: environment.previewKey, mode: environment.mode };
+}
+
+type InstanceRow = { instance: typeof instances.$inferSelect; slot: typeof slots.$inferSelect; host: string };
+
+const toInstance = ({ instance, slot, host }: InstanceRow): InstanceFacts => ({
+  ...instance,
+  hostName: host,
+  slot: slot.n,
+  hostPort: slot.hostPort,
+  origin: slot.origin,
+});
+
+function toJob(row: typeof jobs.$inferSelect): JobFacts {
+  // Written by routes/agent after parsing with the protocol's schemas, and by nobody else.
+  return { ...row, result: row.result as JobFacts["result"], error: row.error as JobFacts["error"] };
+}
+
+/** Hosts that carry all labels of at least one of the specs, with their slots. */
+async function loadHosts(db: Db, specs: readonly EnvironmentSpec[]): Promise<HostFacts[]> {
+  const occupied = sql<number>`EXISTS (SELECT 1 FROM ${instances} WHERE ${instances.slotId} = ${slots.id} AND ${instances.stoppedAt} IS NULL)`;
+  const [hostRows, slotRows] = await db.batch([
+    db.select().from(hosts).where(isNull(hosts.removedAt)).orderBy(hosts.name),
+    db.select({ slot: slots, occupied }).from(slots).orderBy(slots.n),
+  ]);
+  return hostRows
+    .filter((host) =>
+      specs.some((spec) => Object.entries(spec.hosts).every(([key, value]) => host.labels[key] === value)),
+    )
+    .map((host) => ({
+      id: host.id,
+      name: host.name,
+      lastSeenAt: host.lastSeenAt,
+      slots: slotRows
+        .filter(({ slot }) => slot.hostId === host.id)
+        .map(({ slot, occupied }) => ({ ...slot, occupied: occupied === 1 })),
+    }));
+}

@@ -1,0 +1,53 @@
+import { type MeterBatch, WINDOW_MS } from "../domain/meter.ts";
+
+/** Windows older than this are dropped from the coordinator's storage. */
+const KEEP_MS = 3_600_000;
+
+interface Totals {
+  readonly requests: number;
+  readonly failed: number;
+}
+
+/** What the edge counted of one environment, in its coordinator's own SQLite: per release and 10 s window. */
+export class Traffic {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+    sql.exec(`CREATE TABLE IF NOT EXISTS traffic (
+      release TEXT NOT NULL, window INTEGER NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
+      PRIMARY KEY (release, window))`);
+  }
+
+  absorb(batch: MeterBatch, now: number): void {
+    for (const entry of batch.entries) {
+      // A clock far off would leave windows that no clean-up reaches.
+      if (entry.window > now + WINDOW_MS || entry.window < now - KEEP_MS) continue;
+      this.#sql.exec(
+        `INSERT INTO traffic VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+         SET requests = requests + excluded.requests, failed = failed + excluded.failed`,
+        entry.release,
+        entry.window,
+        entry.requests,
+        entry.failed,
+      );
+    }
+    this.#sql.exec("DELETE FROM traffic WHERE window < ?", now - KEEP_MS);
+  }
+
+  /** Visitors' requests by release, over the windows that are kept. */
+  byRelease(): Record<string, Totals> {
+    const rows = this.#sql.exec<{ release: string; requests: number; failed: number }>(
+      "SELECT release, SUM(requests) AS requests, SUM(failed) AS failed FROM traffic GROUP BY release",
+    );
+    return Object.fromEntries([...rows].map(({ release, ...totals }) => [release, totals]));
+  }
+
+  /** All of the environment's requests per window, oldest first. */
+  byWindow(): (Totals & { window: number })[] {
+    const rows = this.#sql.exec<{ window: number; requests: number; failed: number }>(
+      "SELECT window, SUM(requests) AS requests, SUM(failed) AS failed FROM traffic GROUP BY window ORDER BY window",
+    );
+    return [...rows];
+  }
+}

@@ -1,0 +1,106 @@
+import type { ReleaseFacts } from "./release.ts";
+import type { EnvironmentSpec } from "./spec.ts";
+
+/** All that a decision about one environment is made from, read from D1 in one go. Times are epoch ms. */
+export interface EnvironmentFacts {
+  readonly id: string;
+  readonly app: string;
+  readonly name: string;
+  readonly spec: EnvironmentSpec;
+  readonly rev: number;
+  readonly fence: number;
+  readonly stableReleaseId: string | null;
+  readonly nextVersion: number;
+  readonly lock: LockFacts | null;
+  /** Open ones, those with instances, and the ones a rollback could name. Newest first. */
+  readonly releases: readonly ReleaseFacts[];
+  /** Those not stopped. */
+  readonly instances: readonly InstanceFacts[];
+  /** Unfinished ones, and all of releases that are on their way. */
+  readonly jobs: readonly JobFacts[];
+  /** Hosts that carry the labels the environment asks for, with their slots. */
+  readonly hosts: readonly HostFacts[];
+}
+
+export interface LockFacts {
+  readonly holder: string;
+  readonly reason: string;
+  readonly fence: number;
+  readonly since: number;
+  readonly expiresAt: number;
+}
+
+/** `pending` = planned; `ready` = may serve, weight 0; `serving` = in the table; `warm` = drained, kept for a rollback. */
+export type InstanceState =
+  | "pending"
+  | "starting"
+  | "ready"
+  | "serving"
+  | "draining"
+  | "warm"
+  | "stopping"
+  | "stopped";
+
+export interface InstanceFacts {
+  readonly id: string;
+  readonly releaseId: string;
+  readonly hostId: string;
+  readonly hostName: string;
+  readonly slotId: string;
+  readonly slot: number;
+  readonly hostPort: number;
+  readonly origin: string;
+  readonly state: InstanceState;
+  readonly stateSince: number;
+  readonly drainUntil: number | null;
+  readonly verifiedAt: number | null;
+  readonly verifyCause: string | null;
+  readonly reportState: "starting" | "ready" | "unready" | "exited" | null;
+  readonly reportCause: string | null;
+}
+
+export interface JobFacts {
+  readonly id: string;
+  readonly kind: "pull" | "start" | "stop";
+  readonly hostId: string;
+  readonly releaseId: string;
+  readonly instanceId: string | null;
+  readonly state: "queued" | "leased" | "done" | "failed" | "cancelled";
+  readonly progress: string | null;
+  readonly result: JobResultFacts | null;
+  readonly error: JobErrorFacts | null;
+  readonly finishedAt: number | null;
+}
+export interface JobResultFacts {
+  readonly image?: string;
+  readonly digest?: string;
+}
+export interface JobErrorFacts {
+  readonly code: string;
+  readonly message: string;
+  readonly exitCode?: number;
+  readonly signal?: string;
+  readonly probe?: { readonly url: string; readonly status?: number; readonly error?: string };
+  readonly logs: readonly string[];
+}
+
+export interface HostFacts {
+  readonly id: string;
+  readonly name: string;
+  readonly lastSeenAt: number | null;
+  readonly slots: readonly SlotFacts[];
+}
+export interface SlotFacts {
+  readonly id: string;
+  readonly n: number;
+  readonly hostPort: number;
+  readonly origin: string;
+  /** Environment it is reserved for. */
+  readonly environmentId: string | null;
+  /** A container is, or may still be, in it. */
+  readonly occupied: boolean;
+  readonly quarantinedUntil: number | null;
+}
+
+/** A host not heard from for this long counts as offline: nothing new is put on it. */
+export const HOST_OFFLINE_MS = 90_000;

@@ -1,0 +1,100 @@
+import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts } from "./facts.ts";
+import { hasServed, type ReleaseFacts } from "./release.ts";
+import { err, ok, type Result } from "./result.ts";
+import { FULL_WEIGHT } from "./routing.ts";
+import type { EnvironmentSpec } from "./spec.ts";
+
+/** One thing a release does while traffic shifts. */
+export interface Step {
+  readonly kind: "weight";
+  readonly weightBp: number;
+}
+
+/** The steps of a strategy, the last of them always all traffic. */
+export function stepsOf(spec: EnvironmentSpec): readonly Step[] {
+  switch (spec.strategy.kind) {
+    case "blue-green":
+      return [{ kind: "weight", weightBp: FULL_WEIGHT }];
+  }
+}
+
+export interface Placement {
+  readonly hostId: string;
+  readonly hostName: string;
+  readonly slotId: string;
+  readonly slot: number;
+}
+
+export interface PlacementProblem {
+  readonly code: "no_hosts" | "no_slots";
+  readonly detail: string;
+}
+
+/**
+ * Where a release's instances go: one at a time to the host that has the fewest of this environment's, so that they
+ * spread; on a host, to a slot the environment already holds before a fresh one, so that the pool stays large.
+ */
+export function place(facts: EnvironmentFacts, now: number): Result<readonly Placement[], PlacementProblem> {
+  const { spec } = facts;
+  const online = facts.hosts.filter((host) => isOnline(host, now));
+  if (online.length === 0) return err({ code: "no_hosts", detail: whyNoHost(facts) });
+  const pools = online.map((host) => ({
+    host,
+    load: facts.instances.filter((instance) => instance.hostId === host.id).length,
+    free: host.slots
+      .filter((slot) => isFree(slot, facts.id, now))
+      .sort((a, b) => Number(b.environmentId !== null) - Number(a.environmentId !== null) || a.n - b.n),
+  }));
+  const placements: Placement[] = [];
+  while (placements.length < spec.replicas) {
+    const [pool] = pools
+      .filter(({ free }) => free.length > 0)
+      .sort((a, b) => a.load - b.load || byName(a.host, b.host));
+    const slot = pool?.free.shift();
+    if (!pool || !slot) return err({ code: "no_slots", detail: whyNoSlot(facts, placements.length, online) });
+    pool.load += 1;
+    placements.push({ hostId: pool.host.id, hostName: pool.host.name, slotId: slot.id, slot: slot.n });
+  }
+  return ok(placements);
+}
+
+export const isOnline = (host: { readonly lastSeenAt: number | null }, now: number): boolean =>
+  host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
+
+/** May a new instance of this environment go into the slot? */
+export function isFree(slot: SlotFacts, environmentId: string, now: number): boolean {
+  if (slot.occupied) return false;
+  if (slot.environmentId === environmentId) return true;
+  return slot.environmentId === null && (slot.quarantinedUntil ?? 0) <= now;
+}
+
+const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
+
+function whyNoHost({ spec, hosts }: EnvironmentFacts): string {
+  const labels = Object.entries(spec.hosts).map(([key, value]) => `${key}=${value}`);
+  const wanted = labels.length > 0 ? ` with ${labels.join(", ")}` : "";
+  if (hosts.length === 0) return `no host${wanted} is enrolled: add one with \`sluice hosts enroll\``;
+  const names = hosts.map((host) => host.name).join(", ");
+  return `every host${wanted} is offline (${names}): their agents have not been heard from for ${HOST_OFFLINE_MS / 1000} s`;
+}
+
+function whyNoSlot({ spec, id }: EnvironmentFacts, placed: number, online: readonly HostFacts[]): string {
+  const counts = online.map((host) => {
+    const used = host.slots.filter((slot) => slot.occupied).length;
+    const foreign = host.slots.filter(
+      (slot) => !slot.occupied && slot.environmentId && slot.environmentId !== id,
+    ).length;
+    return `${host.name}: ${host.slots.length} slots, ${used} in use${foreign > 0 ? `, ${foreign} reserved for others` : ""}`;
+  });
+  return `${spec.replicas} instances are wanted, ${placed} found a free slot (${counts.join("; ")}): add a host, or lower \`replicas\` or \`keep\``;
+}
+
+/** What a rollback could return to: the release that served last before the one that serves now. */
+export function rollbackTarget(
+  facts: EnvironmentFacts,
+  from: ReleaseFacts | undefined,
+): ReleaseFacts | undefined {
+  return facts.releases
+    .filter((release) => release.id !== from?.id && release.state === "superseded" && hasServed(release))
+    .sort((a, b) => (b.servingAt ?? 0) - (a.servingAt ?? 0))[0];
+}

@@ -1,0 +1,70 @@
+import type { Draft } from "./decision.ts";
+import { FULL_WEIGHT } from "./routing.ts";
+
+/** A change of the table is in force at every edge within this long (design §5). */
+export const STALENESS_MS = 3_000;
+
+/**
+ * Gives the traffic of an environment anew. Every release not named gets 0. A release that loses its last traffic
+ * drains and is superseded but kept warm; one that gains traffic serves.
+ */
+export function shiftWeights(draft: Draft, weights: ReadonlyMap<string, number>): void {
+  const before = split(draft);
+  for (const { id } of draft.facts.releases) {
+    const release = draft.release(id);
+    const weightBp = weights.get(id) ?? 0;
+    if (!release || release.weightBp === weightBp) continue;
+    draft.changeRelease(id, { weightBp });
+    if (weightBp > 0) serve(draft, id);
+    else drain(draft, id);
+  }
+  const after = split(draft);
+  if (before === after) return;
+  draft.event("traffic.weights", null, `traffic: ${after}`, {
+    before,
+    after,
+    weights: Object.fromEntries(weights),
+  });
+}
+
+function serve(draft: Draft, releaseId: string): void {
+  draft.changeRelease(releaseId, { warmUntil: null });
+  for (const instance of draft.instancesOf(releaseId)) {
+    if (instance.state === "ready" || instance.state === "draining" || instance.state === "warm") {
+      draft.changeInstance(instance, { state: "serving", drainUntil: null });
+    }
+  }
+  const release = draft.release(releaseId);
+  if (release && (release.state === "superseded" || release.state === "rolled_back")) {
+    draft.moveRelease(release, "live", `${release.version} takes traffic again`, { endedAt: draft.now });
+  }
+}
+
+/** No new request comes once every edge has the table; then what is under way gets `drain`. */
+function drain(draft: Draft, releaseId: string): void {
+  const release = draft.release(releaseId);
+  if (!release) return;
+  const drainUntil = draft.now + STALENESS_MS + release.spec.drainMs;
+  for (const instance of draft.instancesOf(releaseId)) {
+    if (instance.state === "serving") draft.changeInstance(instance, { state: "draining", drainUntil });
+  }
+  if (release.state !== "live" && release.state !== "settling") return;
+  const warmUntil = Math.max(draft.now + release.spec.keepMs, drainUntil);
+  draft.moveRelease(release, "superseded", `${release.version} gave its traffic away and is kept warm`, {
+    endedAt: draft.now,
+    warmUntil,
+  });
+}
+
+/** `v2 75 %, v1 25 %`: the split in words, largest first. */
+export function split(draft: Draft): string {
+  const parts = draft.facts.releases
+    .map(({ id }) => draft.release(id))
+    .filter((release) => release !== undefined)
+    .filter((release) => release.weightBp > 0)
+    .sort((a, b) => b.weightBp - a.weightBp)
+    .map((release) => `${release.version} ${percent(release.weightBp)}`);
+  return parts.join(", ") || "nothing";
+}
+
+export const percent = (weightBp: number): string => `${(weightBp * 100) / FULL_WEIGHT} %`;
