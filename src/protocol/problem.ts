@@ -10,6 +10,7 @@ export const PROBLEM_CODES = [
   "token_revoked",
   "forbidden",
   "not_found",
+  "method_not_allowed",
   "conflict",
   "hostname_taken",
   "release_in_progress",

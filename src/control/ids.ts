@@ -1,0 +1,29 @@
+const CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz";
+
+export type IdPrefix = "app" | "env" | "rel" | "ins" | "host" | "tok" | "req";
+
+/** A prefixed id that sorts by time: 10 characters of `now` (epoch ms) and 16 random ones, e.g. `rel_01kas…`. */
+export function newId(prefix: IdPrefix, now: number): string {
+  let time = "";
+  for (let rest = now, i = 0; i < 10; i += 1, rest = Math.floor(rest / 32))
+    time = (CROCKFORD[rest % 32] ?? "") + time;
+  const random = Array.from(randomBytes(16), (byte) => CROCKFORD[byte % 32]).join("");
+  return `${prefix}_${time}${random}`;
+}
+
+/** A secret with 256 bits in it: `slu_…` is an API token, `sle_…` a host's one-time enrolment token. */
+export function newSecret(prefix: "slu" | "sle"): string {
+  const text = btoa(String.fromCharCode(...randomBytes(32)));
+  return `${prefix}_${text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+}
+
+/** Random bytes as lower-case hex. */
+export const randomHex = (bytes: number): string => hex(randomBytes(bytes));
+
+/** SHA-256 of a text, lower-case hex: how secrets are stored. */
+export async function sha256(text: string): Promise<string> {
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
+}
+
+const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length));
+const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

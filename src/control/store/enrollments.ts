@@ -1,0 +1,44 @@
+import { and, eq, isNull, lt, or, sql } from "drizzle-orm";
+import type { Db, Statement } from "./db.ts";
+import { enrollments, hosts, slots } from "./schema.ts";
+
+export type EnrollmentRow = typeof enrollments.$inferSelect;
+
+export const insertEnrollment = (db: Db, row: EnrollmentRow) =>
+  db.insert(enrollments).values(row) satisfies Statement;
+
+export const findEnrollment = (db: Db, hash: string): Promise<EnrollmentRow | undefined> =>
+  db.select().from(enrollments).where(eq(enrollments.hash, hash)).get();
+
+/**
+ * Uses the one-time token up. Used already or expired: sets NULL where that is not allowed, so that the whole batch
+ * (host, slots, token) fails and only one of two racing agents becomes the host.
+ */
+export const useEnrollment = (db: Db, hash: string, now: number) =>
+  db
+    .update(enrollments)
+    .set({
+      usedAt: now,
+      createdAt: sql`CASE WHEN ${enrollments.usedAt} IS NULL AND ${enrollments.expiresAt} > ${now} THEN ${enrollments.createdAt} END`,
+    })
+    .where(eq(enrollments.hash, hash)) satisfies Statement;
+
+export const insertHost = (db: Db, row: typeof hosts.$inferInsert) =>
+  db.insert(hosts).values(row) satisfies Statement;
+
+export type NewSlot = Pick<typeof slots.$inferInsert, "id" | "hostId" | "n" | "hostPort" | "origin">;
+
+/** All slots in one statement with one bound value: D1 allows no more than 100 of them. */
+export const insertSlots = (db: Db, rows: readonly NewSlot[]) =>
+  db.run(sql`INSERT INTO ${slots} (id, host_id, n, host_port, origin)
+    SELECT value ->> 'id', value ->> 'hostId', value ->> 'n', value ->> 'hostPort', value ->> 'origin'
+    FROM json_each(${JSON.stringify(rows)})`) satisfies Statement;
+
+/** Used or expired ones are of no use to anyone a day later. */
+export async function dropEnrollmentsBefore(db: Db, time: number): Promise<void> {
+  const isOver = or(
+    lt(enrollments.usedAt, time),
+    and(isNull(enrollments.usedAt), lt(enrollments.expiresAt, time)),
+  );
+  await db.delete(enrollments).where(isOver);
+}

@@ -1,0 +1,102 @@
+import { and, eq, isNull, sql } from "drizzle-orm";
+import type { Db } from "./db.ts";
+import { events, jobs } from "./schema.ts";
+
+export type JobRow = typeof jobs.$inferSelect;
+
+export const LEASE_MS = 30_000;
+/** Most jobs one poll leases. */
+const LEASES_PER_POLL = 10;
+
+export const readJob = (db: Db, id: string): Promise<JobRow | undefined> =>
+  db.select().from(jobs).where(eq(jobs.id, id)).get();
+
+export interface LeaseRequest {
+  readonly hostId: string;
+  readonly boot: string;
+  readonly now: number;
+}
+
+/**
+ * Leases what the host may work on: queued jobs, and those whose lease ran out or was held by an earlier process of the
+ * same agent. Jobs past their deadline are failed instead; their environments come back in `overdue`.
+ */
+export async function leaseJobs(
+  db: Db,
+  request: LeaseRequest,
+): Promise<{ leased: JobRow[]; overdue: string[] }> {
+  const { hostId, boot, now } = request;
+  const error = { code: "deadline", message: "the job was not done before its deadline", logs: [] };
+  const [failed, leased] = await db.batch([
+    db
+      .update(jobs)
+      .set({ state: "failed", error, finishedAt: now })
+      .where(sql`${jobs.hostId} = ${hostId} AND ${jobs.finishedAt} IS NULL AND ${jobs.deadlineAt} <= ${now}`)
+      .returning({ environmentId: jobs.environmentId }),
+    db
+      .update(jobs)
+      .set({
+        state: "leased",
+        lease: sql`lower(hex(randomblob(16)))`,
+        leaseBoot: boot,
+        leaseExpiresAt: now + LEASE_MS,
+        attempts: sql`${jobs.attempts} + 1`,
+      })
+      .where(sql`${jobs.id} IN (
+        SELECT id FROM jobs WHERE host_id = ${hostId} AND finished_at IS NULL AND ${isLeasable(boot, now)}
+        ORDER BY created_at, id LIMIT ${LEASES_PER_POLL})`)
+      .returning(),
+  ]);
+  return { leased: leased.sort(byAge), overdue: [...new Set(failed.map((row) => row.environmentId))] };
+}
+
+const isLeasable = (boot: string, now: number) =>
+  sql`(state = 'queued' OR (state = 'leased' AND (lease_expires_at <= ${now} OR lease_boot <> ${boot})))`;
+
+const byAge = (a: JobRow, b: JobRow) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1);
+
+export interface HeldLease {
+  readonly job: string;
+  readonly hostId: string;
+  readonly lease: string;
+  readonly now: number;
+}
+
+const isHeld = ({ job, hostId, lease }: HeldLease) =>
+  and(eq(jobs.id, job), eq(jobs.hostId, hostId), eq(jobs.lease, lease), isNull(jobs.finishedAt));
+
+/** Renews the lease and notes what the agent says; new words become an event of the release. False: the lease is lost. */
+export async function progressJob(db: Db, held: HeldLease, message: string, actor: string): Promise<boolean> {
+  const [, renewed] = await db.batch([
+    db.run(sql`INSERT INTO ${events} (at, type, actor, app, environment, environment_id, release_id, message, data)
+      SELECT ${held.now}, 'release.progress', ${actor}, a.name, e.name, e.id, j.release_id, ${message},
+        json_object('job', j.id, 'kind', j.kind, 'instance', j.instance_id)
+      FROM jobs j JOIN environments e ON e.id = j.environment_id JOIN apps a ON a.id = e.app_id
+      WHERE j.id = ${held.job} AND j.host_id = ${held.hostId} AND j.lease = ${held.lease}
+        AND j.finished_at IS NULL AND j.progress IS NOT ${message}`),
+    db
+      .update(jobs)
+      .set({ progress: message, leaseExpiresAt: held.now + LEASE_MS })
+      .where(isHeld(held))
+      .returning({ id: jobs.id }),
+  ]);
+  return renewed.length === 1;
+}
+
+export type JobOutcome =
+  | { readonly ok: true; readonly result: Record<string, unknown> }
+  | { readonly ok: false; readonly error: Record<string, unknown> };
+
+/** Ends the job if the lease still holds it. Answers the environment to tell, or undefined: the lease is lost. */
+export async function finishJob(db: Db, held: HeldLease, outcome: JobOutcome): Promise<string | undefined> {
+  const [row] = await db
+    .update(jobs)
+    .set({
+      state: outcome.ok ? "done" : "failed",
+      ...(outcome.ok ? { result: outcome.result } : { error: outcome.error }),
+      finishedAt: held.now,
+    })
+    .where(isHeld(held))
+    .returning({ environmentId: jobs.environmentId });
+  return row?.environmentId;
+}

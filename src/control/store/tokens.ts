@@ -1,0 +1,40 @@
+import { and, desc, eq, isNull, lt } from "drizzle-orm";
+import type { Db, Statement } from "./db.ts";
+import { tokens } from "./schema.ts";
+
+export type TokenRow = typeof tokens.$inferSelect;
+
+export const findToken = (db: Db, hash: string): Promise<TokenRow | undefined> =>
+  db.select().from(tokens).where(eq(tokens.hash, hash)).get();
+
+export const readToken = (db: Db, id: string): Promise<TokenRow | undefined> =>
+  db.select().from(tokens).where(eq(tokens.id, id)).get();
+
+/** Newest first, `limit` of those older than the id. Ids sort by time. */
+export const listTokens = (db: Db, page: { before: string | null; limit: number }): Promise<TokenRow[]> =>
+  db
+    .select()
+    .from(tokens)
+    .where(page.before === null ? undefined : lt(tokens.id, page.before))
+    .orderBy(desc(tokens.id))
+    .limit(page.limit)
+    .all();
+
+export const insertToken = (db: Db, row: TokenRow) => db.insert(tokens).values(row) satisfies Statement;
+
+/** Revoking twice keeps the first time. */
+export const revokeToken = (db: Db, id: string, now: number) =>
+  db
+    .update(tokens)
+    .set({ revokedAt: now })
+    .where(and(eq(tokens.id, id), isNull(tokens.revokedAt))) satisfies Statement;
+
+export const revokeHostTokens = (db: Db, hostId: string, now: number) =>
+  db
+    .update(tokens)
+    .set({ revokedAt: now })
+    .where(and(eq(tokens.hostId, hostId), isNull(tokens.revokedAt))) satisfies Statement;
+
+export async function touchToken(db: Db, id: string, now: number): Promise<void> {
+  await db.update(tokens).set({ lastUsedAt: now }).where(eq(tokens.id, id));
+}
