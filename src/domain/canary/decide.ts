@@ -99,9 +99,9 @@ export function tick(state: CanaryState, open: readonly CanaryWindow[]): Decisio
       suspicion: addWindow(isEven(glimpse) ? NO_TOTALS : glimpse.suspicion, window),
     };
   }
-  const numbers = measure(glimpse);
-  if (!overCeiling(glimpse, numbers)) return null;
-  return { verdict: "rollback", reason: "error-ceiling", ...numbers };
+  return isOverCeiling(glimpse)
+    ? { verdict: "rollback", reason: "error-ceiling", ...measure(glimpse) }
+    : null;
 }
 
 function judge(state: CanaryState, numbers: Numbers): Verdict {
@@ -110,7 +110,7 @@ function judge(state: CanaryState, numbers: Numbers): Verdict {
   const seenEnough =
     (countedErrors >= config.minErrors && errorWindows >= config.minErrWindows) ||
     countedErrors >= config.fastErrors;
-  if (overCeiling(state, numbers)) return { verdict: "rollback", reason: "error-ceiling" };
+  if (isOverCeiling(state)) return { verdict: "rollback", reason: "error-ceiling" };
   if (logP95 !== null && logP95 >= limits.guard && state.slowAnswers >= config.fastErrors) {
     return { verdict: "rollback", reason: "latency-ceiling" };
   }
@@ -127,8 +127,13 @@ function judge(state: CanaryState, numbers: Numbers): Verdict {
   return { verdict: "continue", reason: requests < config.minPass ? "low-traffic" : "not-proven" };
 }
 
-const overCeiling = (state: CanaryState, { logGuard, limits }: Numbers): boolean =>
-  logGuard >= limits.guard && state.countedErrors >= state.config.fastErrors;
+const isOverCeiling = (state: CanaryState): boolean =>
+  state.countedErrors >= state.config.fastErrors && mixture(state.guard) >= guardLimit(state);
+
+/** A second absolute limit shares the guard's part of alpha, so that the whole stays alpha. */
+function guardLimit({ config, p95 }: CanaryState): number {
+  return -Math.log((config.alpha * config.guardShare) / (p95.length > 0 ? 2 : 1));
+}
 
 function measure(state: CanaryState): Numbers {
   const { config, recent } = state;
@@ -149,8 +154,7 @@ function measure(state: CanaryState): Numbers {
     pValue: Math.min(1, Math.exp(-logE)),
     limits: {
       worse: -Math.log(config.alpha * (1 - config.guardShare)),
-      // A second absolute limit shares the guard's part of alpha, so that the whole stays alpha.
-      guard: -Math.log((config.alpha * config.guardShare) / (hasP95 ? 2 : 1)),
+      guard: guardLimit(state),
       pass: -Math.log(config.beta),
       errorRateMax: config.ceiling,
       p95MaxMs: config.p95MaxMs,
