@@ -1,0 +1,123 @@
+import { and, eq, sql } from "drizzle-orm";
+import type { EnvironmentSpec } from "../../domain/spec.ts";
+import type { Db, Statement } from "./db.ts";
+import { apps, environments, hostnames, instances, slots } from "./schema.ts";
+
+export type AppRow = typeof apps.$inferSelect;
+export type EnvironmentRow = typeof environments.$inferSelect;
+
+/** What applying a manifest starts from. Deleted environments are in it: their rows come back to life under their name. */
+export interface AppState {
+  readonly app: AppRow | undefined;
+  readonly environments: readonly EnvironmentRow[];
+  /** Owners of the hostnames asked about, and of all that belong to this app. */
+  readonly owners: readonly HostnameOwner[];
+}
+export interface HostnameOwner {
+  readonly hostname: string;
+  readonly environmentId: string;
+  readonly app: string;
+  readonly environment: string;
+}
+
+export async function readAppState(db: Db, name: string, wanted: readonly string[]): Promise<AppState> {
+  const [appRows, environmentRows, owners] = await db.batch([
+    db.select().from(apps).where(eq(apps.name, name)),
+    db
+      .select()
+      .from(environments)
+      .where(sql`${environments.appId} = (SELECT id FROM apps WHERE name = ${name})`),
+    db
+      .select({
+        hostname: hostnames.hostname,
+        environmentId: hostnames.environmentId,
+        app: apps.name,
+        environment: environments.name,
+      })
+      .from(hostnames)
+      .innerJoin(environments, eq(environments.id, hostnames.environmentId))
+      .innerJoin(apps, eq(apps.id, environments.appId))
+      .where(
+        sql`${apps.name} = ${name} OR ${hostnames.hostname} IN (SELECT value FROM json_each(${JSON.stringify(wanted)}))`,
+      ),
+  ]);
+  return { app: appRows[0], environments: environmentRows, owners };
+}
+
+export interface LiveUse {
+  readonly environment: string;
+  readonly instances: number;
+  readonly hosts: string;
+  readonly releases: number;
+}
+
+/** What still runs or is on its way in these environments. Raw, because drizzle drops the table's name in a selection. */
+export const readLiveUse = (db: Db, ids: readonly string[]): Promise<LiveUse[]> =>
+  db.all<LiveUse>(sql`
+    SELECT e.name AS environment,
+      (SELECT count(*) FROM instances i WHERE i.environment_id = e.id AND i.stopped_at IS NULL) AS instances,
+      (SELECT coalesce(group_concat(DISTINCT h.name), '') FROM instances i JOIN hosts h ON h.id = i.host_id
+        WHERE i.environment_id = e.id AND i.stopped_at IS NULL) AS hosts,
+      (SELECT count(*) FROM releases r WHERE r.environment_id = e.id AND r.state IN
+        ('queued', 'preparing', 'starting', 'verifying', 'shifting', 'settling', 'rolling_back')) AS releases
+    FROM environments e WHERE e.id IN (SELECT value FROM json_each(${JSON.stringify(ids)}))`);
+
+export const insertApp = (db: Db, row: AppRow) => db.insert(apps).values(row) satisfies Statement;
+
+/** Replaces the manifest, if nobody else did since: a miss sets NULL, and so fails the whole batch. */
+export const replaceManifest = (db: Db, app: AppRow, manifest: string, now: number) =>
+  db
+    .update(apps)
+    .set({
+      manifest: sql`CASE WHEN ${apps.updatedAt} = ${app.updatedAt} THEN ${manifest} END`,
+      updatedAt: Math.max(now, app.updatedAt + 1),
+    })
+    .where(eq(apps.id, app.id)) satisfies Statement;
+
+export const insertEnvironment = (db: Db, row: EnvironmentRow) =>
+  db.insert(environments).values(row) satisfies Statement;
+
+/**
+ * Writes an environment's spec (and brings it back if it was deleted), if its coordinator wrote nothing since: a miss
+ * sets `rev` NULL, and so fails the whole batch.
+ */
+export const replaceSpec = (
+  db: Db,
+  row: EnvironmentRow,
+  next: { spec: EnvironmentSpec; deletedAt: number | null },
+) =>
+  db
+    .update(environments)
+    .set({ ...next, rev: sql`CASE WHEN ${environments.rev} = ${row.rev} THEN ${row.rev + 1} END` })
+    .where(eq(environments.id, row.id)) satisfies Statement;
+
+export const deleteHostnames = (db: Db, environmentId: string, keep: readonly string[]) =>
+  db
+    .delete(hostnames)
+    .where(
+      and(
+        eq(hostnames.environmentId, environmentId),
+        sql`${hostnames.hostname} NOT IN (SELECT value FROM json_each(${JSON.stringify(keep)}))`,
+      ),
+    ) satisfies Statement;
+
+export const insertHostname = (db: Db, hostname: string, environmentId: string) =>
+  db.insert(hostnames).values({ hostname, environmentId }) satisfies Statement;
+
+/** Slots of a deleted environment go back to the pool after `until`; null takes that back. */
+export const quarantineSlots = (db: Db, environmentId: string, until: number | null) =>
+  db
+    .update(slots)
+    .set({ quarantinedUntil: until })
+    .where(eq(slots.environmentId, environmentId)) satisfies Statement;
+
+/** Ends the quarantine of slots whose time is over, unless something still runs in them. */
+export async function freeQuarantinedSlots(db: Db, now: number): Promise<void> {
+  await db
+    .update(slots)
+    .set({ environmentId: null, quarantinedUntil: null })
+    .where(
+      sql`${slots.quarantinedUntil} <= ${now} AND NOT EXISTS (
+        SELECT 1 FROM ${instances} i WHERE i.slot_id = ${slots.id} AND i.stopped_at IS NULL)`,
+    );
+}

@@ -1,0 +1,190 @@
+import { and, asc, desc, eq, gt, isNull, lt, or, type SQL, sql } from "drizzle-orm";
+import type { Db } from "./db.ts";
+import { apps, environments, hostnames, hosts, instances, releases, slots } from "./schema.ts";
+
+/** What the API's answers are made from: reads only, of nouns that other files write. */
+export type AppRow = typeof apps.$inferSelect;
+export type EnvironmentRow = typeof environments.$inferSelect;
+export type ReleaseRow = typeof releases.$inferSelect;
+export type InstanceRow = Awaited<ReturnType<typeof selectInstances>>[number];
+
+export interface EnvironmentStatus {
+  readonly app: string;
+  readonly environment: EnvironmentRow;
+  readonly hostnames: readonly string[];
+  /** Unfinished ones, those with instances, the stable one and the one a rollback would return to. Newest first. */
+  readonly releases: readonly ReleaseRow[];
+  /** Those not stopped. */
+  readonly instances: readonly InstanceRow[];
+}
+export interface ReleaseStatus {
+  readonly app: string;
+  readonly environment: EnvironmentRow;
+  readonly release: ReleaseRow;
+  readonly instances: readonly InstanceRow[];
+}
+
+/** An instance with the names a person knows it by. */
+export const selectInstances = (db: Db) =>
+  db
+    .select({
+      id: instances.id,
+      environmentId: instances.environmentId,
+      releaseId: instances.releaseId,
+      version: releases.version,
+      hostId: instances.hostId,
+      hostName: hosts.name,
+      slot: slots.n,
+      state: instances.state,
+      stateSince: instances.stateSince,
+      reportState: instances.reportState,
+      reportCause: instances.reportCause,
+      verifyCause: instances.verifyCause,
+      stoppedAt: instances.stoppedAt,
+    })
+    .from(instances)
+    .innerJoin(releases, eq(releases.id, instances.releaseId))
+    .innerJoin(hosts, eq(hosts.id, instances.hostId))
+    .innerJoin(slots, eq(slots.id, instances.slotId))
+    .orderBy(asc(hosts.name), asc(slots.n))
+    .$dynamic();
+
+/** Apps by name, after the cursor's. */
+export const listApps = (
+  db: Db,
+  page: { after: string | null; limit: number; only: string | null },
+): Promise<AppRow[]> =>
+  db
+    .select()
+    .from(apps)
+    .where(
+      and(
+        page.after === null ? undefined : gt(apps.name, page.after),
+        page.only === null ? undefined : eq(apps.name, page.only),
+      ),
+    )
+    .orderBy(asc(apps.name))
+    .limit(page.limit)
+    .all();
+
+export const readApp = (db: Db, name: string): Promise<AppRow | undefined> =>
+  db.select().from(apps).where(eq(apps.name, name)).get();
+
+/** The living environments of some apps (by id), all that a status says of them. */
+export async function readEnvironments(
+  db: Db,
+  of: { apps: readonly string[]; environment?: string | null },
+): Promise<EnvironmentStatus[]> {
+  const named = of.environment ? sql`AND name = ${of.environment}` : sql``;
+  const ids = sql`(SELECT id FROM environments WHERE deleted_at IS NULL ${named}
+    AND app_id IN (SELECT value FROM json_each(${JSON.stringify(of.apps)})))`;
+  const [rows, names, releaseRows, instanceRows] = await db.batch([
+    db
+      .select({ app: apps.name, environment: environments })
+      .from(environments)
+      .innerJoin(apps, eq(apps.id, environments.appId))
+      .where(sql`${environments.id} IN ${ids}`)
+      .orderBy(asc(apps.name), asc(environments.name)),
+    db.select().from(hostnames).where(sql`${hostnames.environmentId} IN ${ids}`).orderBy(asc(hostnames.hostname)),
+    db
+      .select()
+      .from(releases)
+      .where(and(sql`${releases.environmentId} IN ${ids}`, isRelevant))
+      .orderBy(desc(releases.createdAt), desc(releases.id)),
+    selectInstances(db).where(sql`${instances.environmentId} IN ${ids} AND ${instances.stoppedAt} IS NULL`),
+  ]);
+  return rows.map(({ app, environment }) => ({
+    app,
+    environment,
+    hostnames: names.filter((row) => row.environmentId === environment.id).map((row) => row.hostname),
+    releases: releaseRows.filter((row) => row.environmentId === environment.id),
+    instances: instanceRows.filter((row) => row.environmentId === environment.id),
+  }));
+}
+
+export async function readEnvironment(
+  db: Db,
+  app: string,
+  environment: string,
+): Promise<EnvironmentStatus | undefined> {
+  const row = await readApp(db, app);
+  return row ? (await readEnvironments(db, { apps: [row.id], environment }))[0] : undefined;
+}
+
+const isRelevant = or(
+  sql`${releases.state} IN
+    ('queued', 'preparing', 'starting', 'verifying', 'shifting', 'settling', 'rolling_back', 'live')`,
+  sql`${releases.id} IN (SELECT release_id FROM instances i
+    WHERE i.environment_id = ${releases.environmentId} AND i.stopped_at IS NULL)`,
+  sql`${releases.id} = (SELECT stable_release_id FROM environments e WHERE e.id = ${releases.environmentId})`,
+  sql`${releases.id} = (SELECT r.id FROM releases r WHERE r.environment_id = ${releases.environmentId}
+    AND r.state = 'superseded' AND r.serving_at IS NOT NULL ORDER BY r.serving_at DESC LIMIT 1)`,
+);
+
+const release = (db: Db) =>
+  db
+    .select({ app: apps.name, environment: environments, release: releases })
+    .from(releases)
+    .innerJoin(environments, eq(environments.id, releases.environmentId))
+    .innerJoin(apps, eq(apps.id, environments.appId))
+    .$dynamic();
+
+export async function readRelease(db: Db, id: string): Promise<ReleaseStatus | undefined> {
+  const [rows, instanceRows] = await db.batch([
+    release(db).where(eq(releases.id, id)),
+    selectInstances(db).where(eq(instances.releaseId, id)),
+  ]);
+  const row = rows[0];
+  return row ? { ...row, instances: instanceRows } : undefined;
+}
+
+export interface ReleasePage {
+  readonly environmentId: string;
+  readonly before: { readonly createdAt: number; readonly id: string } | null;
+  readonly limit: number;
+}
+
+/** An environment's releases, newest first. */
+export async function listReleases(db: Db, page: ReleasePage): Promise<ReleaseStatus[]> {
+  const { before } = page;
+  const rows = await release(db)
+    .where(and(eq(releases.environmentId, page.environmentId), before ? isOlder(before) : undefined))
+    .orderBy(desc(releases.createdAt), desc(releases.id))
+    .limit(page.limit);
+  const ids = JSON.stringify(rows.map((row) => row.release.id));
+  const live = await selectInstances(db).where(
+    sql`${instances.releaseId} IN (SELECT value FROM json_each(${ids})) AND ${instances.stoppedAt} IS NULL`,
+  );
+  return rows.map((row) => ({ ...row, instances: live.filter((i) => i.releaseId === row.release.id) }));
+}
+
+const isOlder = (before: { createdAt: number; id: string }): SQL | undefined =>
+  or(
+    lt(releases.createdAt, before.createdAt),
+    and(eq(releases.createdAt, before.createdAt), lt(releases.id, before.id)),
+  );
+
+/** Which of these labels or ids name a release of the environment. */
+export const findReleases = (db: Db, environmentId: string, keys: readonly string[]) =>
+  db
+    .select({ id: releases.id, version: releases.version })
+    .from(releases)
+    .where(
+      and(
+        eq(releases.environmentId, environmentId),
+        sql`(${releases.id} IN (SELECT value FROM json_each(${JSON.stringify(keys)}))
+          OR ${releases.version} IN (SELECT value FROM json_each(${JSON.stringify(keys)})))`,
+      ),
+    )
+    .all();
+
+/** The environment that owns a hostname, or undefined. */
+export async function findHostname(db: Db, hostname: string): Promise<string | undefined> {
+  const row = await db
+    .select({ id: hostnames.environmentId })
+    .from(hostnames)
+    .innerJoin(environments, eq(environments.id, hostnames.environmentId))
+    .where(and(eq(hostnames.hostname, hostname), isNull(environments.deletedAt)))
+    .get();
+  return row?.id;
+}
