@@ -1,5 +1,5 @@
 import { histogramTotal, logAdd, logSumExp, quantileBucket } from "./evidence.ts";
-import type { CanaryState } from "./state.ts";
+import { type CanaryState, type LogEvidence, toLog } from "./state.ts";
 import { countErrors, guardLogs, isEven, isPerVisitor, mixture, restart } from "./update.ts";
 import { addWindow, type CanaryWindow, checkWindow, NO_TOTALS, type Totals } from "./window.ts";
 
@@ -81,11 +81,12 @@ export function decide(state: CanaryState): Decision {
  */
 export function tick(state: CanaryState, open: readonly CanaryWindow[]): Decision | null {
   const { config } = state;
+  const expectsStable = state.dispersion.n > 0 || state.recent.n >= 1;
   let glimpse = state;
   for (const window of open) {
     checkWindow(window);
-    // Stable has traffic but none is counted here yet: an outage both share would look like the canary's own.
-    if (state.recent.n >= 1 && window.baseline.n === 0) continue;
+    // Stable had traffic but none is counted here yet: an outage both share would look like the canary's own.
+    if (expectsStable && window.baseline.n === 0) continue;
     const counted = countErrors(window, config).canary;
     // Caps keep one cause with many errors from deciding; so many different visitors are not one cause.
     const capped = !isPerVisitor(window, config) || counted < config.tickVisitors;
@@ -137,9 +138,8 @@ function guardLimit({ config, p95 }: CanaryState): number {
 
 function measure(state: CanaryState): Numbers {
   const { config, recent } = state;
-  const begun = state.k > 0;
-  const logErr = begun ? mixture(state.err) : 0;
-  const logLat = begun ? mixture(state.lat) : 0;
+  const logErr = standing(state.err);
+  const logLat = standing(state.lat);
   const logE = logAdd(logErr, logLat) - Math.log(2);
   const hasP95 = state.p95.length > 0;
   const quantile = leadingQuantile(state);
@@ -147,8 +147,8 @@ function measure(state: CanaryState): Numbers {
     logE,
     logErr,
     logLat,
-    logGuard: begun ? mixture(state.guard) : 0,
-    logP95: hasP95 ? (begun ? mixture(state.p95) : 0) : null,
+    logGuard: standing(state.guard),
+    logP95: hasP95 ? standing(state.p95) : null,
     logPass: logSumExp(state.pass) - Math.log(state.pass.length),
     phi: state.phi,
     pValue: Math.min(1, Math.exp(-logE)),
@@ -168,9 +168,15 @@ function measure(state: CanaryState): Numbers {
   };
 }
 
+/** Before its first window a test knows nothing: an e-value of 1. */
+function standing(components: readonly LogEvidence[]): number {
+  const log = mixture(components);
+  return log === -Infinity ? 0 : log;
+}
+
 function leadingQuantile({ config, lat }: CanaryState): number {
   let best = 0;
-  const log = (i: number): number => Number(lat[i] ?? -Infinity);
+  const log = (i: number): number => toLog(lat[i] ?? "-Infinity");
   for (let i = 1; i < lat.length; i++) if (log(i) > log(best)) best = i;
   return config.quantiles[Math.floor(best / config.psis.length)] ?? 0.5;
 }
