@@ -43,15 +43,16 @@ export async function* followFeed(
   follow: FollowOptions,
 ): AsyncGenerator<FeedItem, void, void> {
   const now = follow.now ?? Date.now;
+  const signal = follow.signal ?? options.signal;
   let last = follow.after;
   let lastContact = now();
   for (let failures = 0; ; ) {
     try {
-      const body = await connect(options, path, { last, signal: follow.signal });
+      const body = await connect(options, path, { last, signal });
       if (!body) return;
       lastContact = now();
       yield { kind: "heartbeat" };
-      for await (const message of messages(body, options, follow)) {
+      for await (const message of messages(body, options, { ...follow, ...(signal ? { signal } : {}) })) {
         lastContact = now();
         failures = 0;
         const item = toItem(message, last);
@@ -59,13 +60,13 @@ export async function* followFeed(
         if (item) yield item;
       }
       // An orderly end: ask again, control answers 204 if the release is over.
-      await (options.sleep ?? sleep)(BACKOFF_MS[Math.min(failures++, 4)] ?? 0, follow.signal);
+      await (options.sleep ?? sleep)(BACKOFF_MS[Math.min(failures++, 4)] ?? 0, signal);
     } catch (error) {
       const transient = error instanceof ConnectionError;
       if (!transient || now() - lastContact > (follow.giveUpMs ?? 120_000)) throw error;
       const retryInMs = BACKOFF_MS[Math.min(failures++, BACKOFF_MS.length - 1)] ?? 5_000;
       yield { kind: "lost", error, retryInMs };
-      await (options.sleep ?? sleep)(retryInMs, follow.signal);
+      await (options.sleep ?? sleep)(retryInMs, signal);
     }
   }
 }

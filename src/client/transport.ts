@@ -14,6 +14,8 @@ export interface ClientOptions {
   /** Further attempts of a GET or an idempotency-keyed POST. Default 3. */
   readonly retries?: number;
   readonly userAgent?: string;
+  /** Ends every call of this client when aborted; they throw its reason. */
+  readonly signal?: AbortSignal;
   readonly sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
@@ -61,13 +63,14 @@ export const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
  */
 export async function send(options: ClientOptions, call: Call): Promise<Answer> {
   const attempts = isRepeatable(call) ? 1 + (options.retries ?? 3) : 1;
+  const signal = call.signal ?? options.signal;
   for (let attempt = 1; ; attempt++) {
     try {
-      return await attemptOnce(options, call);
+      return await attemptOnce(options, { ...call, signal });
     } catch (error) {
       const waitMs = retryDelay(error, attempt);
       if (attempt >= attempts || waitMs === undefined) throw error;
-      await (options.sleep ?? sleep)(waitMs, call.signal);
+      await (options.sleep ?? sleep)(waitMs, signal);
     }
   }
 }

@@ -1,0 +1,113 @@
+import { Option } from "commander";
+import { isProblem } from "../../src/client/index.ts";
+import type { CreateRelease } from "../../src/protocol/api.ts";
+import { waitAndTell } from "../ending.ts";
+import { EXIT } from "../exit-codes.ts";
+import { gitFacts } from "../git.ts";
+import { idempotencyKey } from "../idempotency.ts";
+import { plural } from "../print.ts";
+import { CliError } from "../problem.ts";
+import type { Outcome, Session, Target } from "../session.ts";
+import { applyText } from "./apply.ts";
+import { examples, type Register, timeoutOption } from "./verb.ts";
+
+export interface ReleaseOptions {
+  readonly image?: string;
+  readonly version?: string;
+  readonly whenBusy: "queue" | "reject" | "supersede";
+}
+interface DeployOptions extends ReleaseOptions {
+  readonly detach?: boolean;
+  readonly apply?: boolean;
+  readonly timeout: number;
+}
+
+export const whenBusyOption = () =>
+  new Option("--when-busy <policy>", "if another release is in progress: wait, refuse, or replace it")
+    .choices(["queue", "reject", "supersede"])
+    .default("queue");
+
+export const deploy: Register = (program, act) => {
+  program
+    .command("deploy")
+    .description("release an image and wait until it serves all traffic, or is taken back")
+    .option("--image <ref>", "what to release (default: the manifest's image)")
+    .option("--version <label>", "a label for people (default: v<n>)")
+    .addOption(whenBusyOption())
+    .option("--apply", "apply the manifest first")
+    .option("--detach", "don't wait: print the release and leave")
+    .addOption(timeoutOption())
+    .addHelpText(
+      "before",
+      examples(
+        "sluice deploy --image ghcr.io/acme/shop@sha256:…",
+        "sluice deploy --image ghcr.io/acme/shop:1.4.2 --version 1.4.2 -e staging",
+        "sluice deploy --image … --json > release.json      # in CI",
+      ),
+    )
+    .action(act(run));
+};
+
+async function run(session: Session, options: DeployOptions): Promise<Outcome> {
+  const target = session.target();
+  await matchManifest(session, target, options.apply === true);
+  const body = await releaseBody(session, options);
+  const key = idempotencyKey(session.env, { ...target, body });
+  const release = await session.client.createRelease({ ...target, idempotencyKey: key }, body);
+  const watch = session.command(`watch ${release.id}`);
+  const { out } = session;
+  out.say(`${release.app}/${release.environment} ${release.version}  ${release.image}`);
+  out.say(`watch  ${watch}`);
+  if (options.detach) {
+    const json = { command: "deploy", outcome: "started", exitCode: EXIT.ok, release };
+    return { exit: EXIT.ok, json, text: out.stdoutIsTty ? undefined : release.id };
+  }
+  return waitAndTell(session, release, { command: "deploy", timeoutMs: options.timeout });
+}
+
+/** What a release is asked to be: the flags, and what git knows. */
+export async function releaseBody(session: Session, options: ReleaseOptions): Promise<CreateRelease> {
+  const git = await gitFacts(session.cwd, session.env);
+  return {
+    ...(options.image === undefined ? {} : { image: options.image }),
+    ...(options.version === undefined ? {} : { version: options.version }),
+    ...(git ? { git } : {}),
+    whenBusy: options.whenBusy,
+  };
+}
+
+/** A deploy uses what is applied. When the file on disk says something else, that is said, or applied if asked for. */
+async function matchManifest(session: Session, target: Target, apply: boolean): Promise<void> {
+  const { manifest } = target;
+  if (!manifest) {
+    if (apply) throw new CliError("no_manifest", "--apply needs a manifest: name it with -f");
+    return;
+  }
+  if (apply) {
+    const answer = await session.client.apply(target.app, manifest.text);
+    session.out.say(applyText(answer, manifest.path));
+    return;
+  }
+  const answer = await dryRun(session, target.app, manifest.text);
+  const again = session.carry("sluice deploy --apply");
+  if (answer?.created)
+    throw new CliError("not_found", `the control plane doesn't know ${target.app} yet`, {
+      title: "not applied",
+      next: [{ command: again, when: `to create it from ${manifest.path} and release` }],
+    });
+  if (answer && answer.changes.length > 0)
+    session.out.say(
+      `${manifest.path} differs from what is applied (${plural(answer.changes.length, "change")}), ` +
+        `and this deploy uses what is applied. To apply it too: ${again}`,
+    );
+}
+
+/** A deployer's token may not be allowed to look; the release itself doesn't need it. */
+async function dryRun(session: Session, app: string, text: string) {
+  try {
+    return await session.client.apply(app, text, { dryRun: true });
+  } catch (error) {
+    if (isProblem(error, "forbidden")) return undefined;
+    throw error;
+  }
+}

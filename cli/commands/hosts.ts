@@ -1,0 +1,120 @@
+import { InvalidArgumentError } from "commander";
+import { collect } from "../../src/client/index.ts";
+import type { HostView } from "../../src/protocol/api.ts";
+import { EXIT } from "../exit-codes.ts";
+import { ago, clean, facts, plural, table, until } from "../print.ts";
+import type { Outcome, Session } from "../session.ts";
+import { confirm, examples, parseCount, type Register } from "./verb.ts";
+
+export const hosts: Register = (program, act) => {
+  const group = program
+    .command("hosts")
+    .description("the machines that run instances")
+    .addHelpText(
+      "before",
+      examples(
+        "sluice hosts",
+        "sluice hosts enroll web-1 --label tier=web --slots 8",
+        "sluice hosts remove web-1",
+      ),
+    );
+  group.command("list", { isDefault: true }).description("all hosts").action(act(list));
+  group.command("show").argument("<host>").description("one host and what it runs").action(act(show));
+  group
+    .command("enroll")
+    .argument("<name>")
+    .description("make a one-time token for a new host; prints the command to run there")
+    .option("--label <key=value>", "a label, may be repeated", parseLabel, {})
+    .option("--slots <n>", "how many instances it can hold", parseCount(200), 8)
+    .option("--expires <minutes>", "how long the token is good for", parseCount(1_440), 60)
+    .action(act(enroll));
+  group
+    .command("remove")
+    .argument("<host>")
+    .description("forget a host; its instances are no longer reached")
+    .option("-y, --yes", "don't ask")
+    .action(act(remove));
+};
+
+function parseLabel(text: string, before: Record<string, string>): Record<string, string> {
+  const [, key, value] = /^([^=\s]+)=(.*)$/.exec(text) ?? [];
+  if (key === undefined || value === undefined) throw new InvalidArgumentError("It must be key=value.");
+  return { ...before, [key]: value };
+}
+
+async function list(session: Session): Promise<Outcome> {
+  const items = await collect((page) => session.client.hosts(page));
+  const rows = items.map((host) => [
+    host.name,
+    host.state,
+    host.runtime,
+    `${host.slots.used}/${host.slots.total}`,
+    String(host.slots.free),
+    host.lastSeenAt ? ago(host.lastSeenAt, session.now()) : "never",
+    host.agentVersion,
+    labels(host),
+  ]);
+  const heading = ["NAME", "STATE", "RUNTIME", "USED", "FREE", "SEEN", "AGENT", "LABELS"];
+  const text = items.length > 0 ? table([heading, ...rows]) : "no hosts yet: sluice hosts enroll <name>";
+  return { exit: EXIT.ok, json: { items }, text };
+}
+
+const labels = (host: HostView) =>
+  Object.entries(host.labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(",");
+
+async function show(session: Session, name: string): Promise<Outcome> {
+  const host = await session.client.host(name);
+  return { exit: EXIT.ok, json: { host }, text: hostText(host, session.now()) };
+}
+
+/** One host as text. */
+export function hostText(host: HostView, now: number): string {
+  const { slots, clockSkewMs } = host;
+  const rows = host.instances.map((i) => [
+    `  ${i.slot}`,
+    i.version,
+    i.ready ? "ready" : i.state,
+    i.cause ?? "",
+    i.id,
+  ]);
+  return [
+    `${clean(host.name)}  ${host.state}`,
+    ...facts([
+      ["runtime", `${clean(host.runtime)}, agent ${clean(host.agentVersion)}`],
+      ["labels", clean(labels(host)) || "none"],
+      ["seen", host.lastSeenAt ? ago(host.lastSeenAt, now) : "never"],
+      [
+        "clock",
+        clockSkewMs === null ? undefined : `${clockSkewMs >= 0 ? "+" : ""}${clockSkewMs} ms against control`,
+      ],
+      ["slots", `${slots.used} used, ${slots.reserved} reserved, ${slots.free} free of ${slots.total}`],
+    ]),
+    ...(rows.length > 0 ? [table([["  SLOT", "VERSION", "STATE", "CAUSE", "INSTANCE"], ...rows])] : []),
+  ].join("\n");
+}
+
+interface EnrollOptions {
+  readonly label: Record<string, string>;
+  readonly slots: number;
+  readonly expires: number;
+}
+
+async function enroll(session: Session, name: string, options: EnrollOptions): Promise<Outcome> {
+  const { label, slots, expires: expiresInMinutes } = options;
+  const answer = await session.client.createEnrollment({ name, labels: label, slots, expiresInMinutes });
+  session.out.say(
+    `run this on ${clean(answer.name)}, once, ${until(answer.expiresAt, session.now()).replace("in", "within")}; it carries the token, which is shown only here:`,
+  );
+  return { exit: EXIT.ok, json: answer, text: clean(answer.command), secret: true };
+}
+
+async function remove(session: Session, name: string, options: { yes?: boolean }): Promise<Outcome> {
+  const host = await session.client.host(name);
+  const running = plural(host.instances.length, "instance");
+  await confirm(session, `Remove ${clean(host.name)} (${host.state}, ${running})?`, options.yes);
+  await session.client.removeHost(name);
+  session.out.say(`${clean(host.name)} is removed`);
+  return { exit: EXIT.ok, json: { removed: host.name } };
+}

@@ -1,0 +1,100 @@
+import type { EnvironmentView, RollbackAnswer } from "../../src/protocol/api.ts";
+import { waitAndTell } from "../ending.ts";
+import { EXIT } from "../exit-codes.ts";
+import { clean, duration } from "../print.ts";
+import { CliError } from "../problem.ts";
+import type { Outcome, Session, Target } from "../session.ts";
+import { splitText } from "../verdict.ts";
+import { examples, publicUrl, type Register, timeoutOption } from "./verb.ts";
+
+interface RollbackOptions {
+  readonly to?: string;
+  readonly timeout: number;
+}
+const POLL_MS = 250;
+
+export const rollback: Register = (program, act) => {
+  program
+    .command("rollback")
+    .description("put the traffic back on the release before (instant while it is kept warm)")
+    .option("--to <release>", "release id or version (default: the last one that served all traffic)")
+    .addOption(timeoutOption())
+    .addHelpText("before", examples("sluice rollback", "sluice rollback --to v41 -e staging"))
+    .action(act(run));
+};
+
+async function run(session: Session, options: RollbackOptions): Promise<Outcome> {
+  const target = session.target();
+  const startedAt = session.now();
+  const { to, timeout: timeoutMs } = options;
+  const answer = await session.client.rollback(
+    target.app,
+    target.environment,
+    to === undefined ? {} : { to },
+  );
+  const { out } = session;
+  out.say(
+    `${target.app}/${target.environment}: ${clean(answer.from.version)} → ${clean(answer.to.version)} (${answer.how})`,
+  );
+  if (answer.how === "restart") {
+    out.say(`watch  ${session.command(`watch ${answer.release.id}`)}`);
+    return waitAndTell(session, answer.release, { command: "rollback", timeoutMs });
+  }
+  const environment = await untilServing(session, target, { answer, deadline: startedAt + timeoutMs });
+  const url = publicUrl(session, environment);
+  const took = duration(session.now() - startedAt);
+  out.say(
+    out.paint(
+      "green",
+      `✔ ${clean(answer.to.version)} serves 100% of ${target.app}/${target.environment}, after ${took}`,
+    ),
+  );
+  out.say(`  traffic  ${splitText(environment)}`);
+  const { how, from, to: onto } = answer;
+  return {
+    exit: EXIT.ok,
+    json: {
+      command: "rollback",
+      outcome: "live",
+      exitCode: EXIT.ok,
+      how,
+      from,
+      to: onto,
+      url,
+      traffic: environment.split,
+    },
+    text: out.stdoutIsTty ? undefined : url,
+  };
+}
+
+/** An instant rollback is one table version: asked for often, because it is over in moments. */
+async function untilServing(
+  session: Session,
+  target: Target,
+  { answer, deadline }: { answer: RollbackAnswer; deadline: number },
+): Promise<EnvironmentView> {
+  for (;;) {
+    const { environment } = await session.client.environment(target.app, target.environment);
+    const serves = environment.split.find((entry) => entry.release === answer.to.release);
+    if (serves?.weight === 100) return environment;
+    if (session.now() >= deadline)
+      throw new CliError("timeout", `the rollback was accepted, but now: ${splitText(environment)}`, {
+        next: [{ command: session.command("status", target), when: "to see how it goes on" }],
+      });
+    await pause(POLL_MS, session.signal);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      },
+      { once: true },
+    );
+  });
+}

@@ -1,0 +1,103 @@
+import { collect } from "../../src/client/index.ts";
+import type { EnvironmentView } from "../../src/protocol/api.ts";
+import { EXIT } from "../exit-codes.ts";
+import { ago, clean, facts, percent, table, until } from "../print.ts";
+import type { Outcome, Session } from "../session.ts";
+import { examples, type Register } from "./verb.ts";
+
+export const status: Register = (program, act) => {
+  program
+    .command("status")
+    .description("what serves what share now, what is on its way, what a rollback would do")
+    .option("--all", "every app and environment, one line each")
+    .addHelpText(
+      "before",
+      examples("sluice status", "sluice status -a shop -e staging --json", "sluice status --all"),
+    )
+    .action(act(run));
+};
+
+async function run(session: Session, options: { all?: boolean }): Promise<Outcome> {
+  const { globals, client } = session;
+  if (options.all || (globals.app === undefined && !session.findManifest())) return all(session);
+  const target = session.target();
+  const { environment } = await client.environment(target.app, target.environment);
+  const next = environment.next.map((step) => ({ ...step, command: session.carry(step.command) }));
+  const text = statusText({ ...environment, next }, session.now());
+  return { exit: EXIT.ok, json: { environment: { ...environment, next } }, text };
+}
+
+async function all(session: Session): Promise<Outcome> {
+  const apps = await collect((page) => session.client.apps(page));
+  const rows = apps.flatMap((app) =>
+    app.environments.map((env) => [
+      env.app,
+      env.environment,
+      shares(env) || "-",
+      env.active ? `${env.active.version} ${env.active.state}` : "-",
+      env.hostnames[0] ?? "-",
+    ]),
+  );
+  const text =
+    rows.length > 0
+      ? table([["APP", "ENVIRONMENT", "SERVES", "ON ITS WAY", "HOSTNAME"], ...rows])
+      : "no apps yet";
+  return { exit: EXIT.ok, json: { items: apps }, text };
+}
+
+const shares = (environment: EnvironmentView) =>
+  environment.split
+    .filter((entry) => entry.weight > 0)
+    .map((entry) => `${clean(entry.version)} ${percent(entry.weight)}`)
+    .join(", ");
+
+/** An environment as a person wants it in the first five seconds: what serves, is it moving, what can I do. */
+export function statusText(environment: EnvironmentView, now: number): string {
+  const { active, lock, rollback, split } = environment;
+  const rows = split.map((entry) => [
+    `  ${entry.version}`,
+    percent(entry.weight),
+    `${entry.ready}/${entry.instances} ready`,
+    noteOf(environment, entry.release, now),
+  ]);
+  const moving =
+    active &&
+    `${clean(active.version)} ${active.state}${stepText(active.step)}, asked for by ${clean(active.by)}`;
+  const details = facts([
+    ["on its way", moving || undefined],
+    ["deadline", active?.deadlineAt ? until(active.deadlineAt, now) : undefined],
+    ["queued", environment.queued.map((entry) => clean(entry.version)).join(", ") || undefined],
+    [
+      "lock",
+      lock
+        ? `${clean(lock.holder)}: ${clean(lock.reason)}, expires ${until(lock.expiresAt, now)}`
+        : undefined,
+    ],
+    ["rollback", rollbackText(rollback)],
+  ]);
+  const notReady = environment.instances
+    .filter((instance) => !instance.ready && instance.cause)
+    .map((i) => `  ✖ ${clean(`${i.version} on ${i.host} slot ${i.slot}: ${i.cause}`)}`);
+  const next = environment.next.map((step) => `    ${clean(step.command)}  (${clean(step.when)})`);
+  return [
+    `${environment.app}/${environment.environment}  ${environment.hostnames.map(clean).join(" ")}`,
+    rows.length > 0 ? table(rows) : "  nothing serves: no release has traffic yet",
+    ...notReady,
+    ...details,
+    ...(next.length > 0 ? ["  next:", ...next] : []),
+  ].join("\n");
+}
+
+function noteOf({ active, live }: EnvironmentView, release: string, now: number): string {
+  if (active?.id === release) return `${active.id}, ${active.state}`;
+  if (live?.id === release && live.servingAt) return `${live.id}, since ${ago(live.servingAt, now)}`;
+  return release;
+}
+
+const stepText = (step: { index: number; of: number } | null) =>
+  step ? ` (step ${step.index + 1} of ${step.of})` : "";
+
+function rollbackText(rollback: EnvironmentView["rollback"]): string {
+  if (!rollback.possible) return `not possible: ${clean(rollback.reason)}`;
+  return `${rollback.how ?? ""} to ${clean(rollback.to?.version ?? "?")}: ${clean(rollback.reason)}`.trim();
+}

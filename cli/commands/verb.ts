@@ -1,0 +1,67 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { EnvironmentView } from "../../src/protocol/api.ts";
+import { durationSchema } from "../../src/protocol/manifest.ts";
+import { CliError } from "../problem.ts";
+import type { Outcome, Session } from "../session.ts";
+
+/** Turns a command's function into commander's action, with the session made from the global flags. */
+export type Act = <Args extends unknown[]>(
+  run: (session: Session, ...args: Args) => Promise<Outcome>,
+) => (...args: Args) => Promise<void>;
+
+/** Adds one verb to the program. */
+export type Register = (program: Command, act: Act) => void;
+
+/** Examples come first in help: they are what most people came for. */
+export const examples = (...lines: readonly string[]) =>
+  `Examples:\n${lines.map((line) => `  ${line}`).join("\n")}\n`;
+
+export function parseDuration(text: string): number {
+  const parsed = durationSchema.safeParse(text);
+  if (parsed.success && parsed.data > 0) return Math.min(parsed.data, 2 ** 31 - 1);
+  throw new InvalidArgumentError("It must be a duration such as 90s, 10m or 2h.");
+}
+
+export const parseCount = (max: number) => (text: string) => {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
+  throw new InvalidArgumentError(`It must be a whole number from 1 to ${max}.`);
+};
+
+export const timeoutOption = () =>
+  new Option("--timeout <duration>", "stop waiting after this long (the release goes on)")
+    .argParser(parseDuration)
+    .default(7_200_000, "2h");
+
+/** Where people reach the environment: its first hostname, or the local edge's address for it. */
+export function publicUrl(session: Session, environment: EnvironmentView | undefined): string | undefined {
+  const hostname = environment?.hostnames[0];
+  if (hostname === undefined) return undefined;
+  const { edge } = session.config;
+  if (edge === undefined) return `https://${hostname}`;
+  const url = new URL(edge);
+  url.hostname = hostname;
+  return url.origin;
+}
+
+/** Destructive commands ask, and never take silence for a yes: without a terminal they want the flag. */
+export async function confirm(session: Session, question: string, yes: boolean | undefined): Promise<void> {
+  if (yes) return;
+  if (!process.stdin.isTTY || session.out.mode !== "off" || session.env.CI)
+    throw new CliError(
+      "confirmation_required",
+      `${question} Nobody is here to answer: add --yes to mean it.`,
+      {
+        title: "confirmation required",
+      },
+    );
+  const { createInterface } = await import("node:readline/promises");
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await lines.question(`${question} [y/N] `, { signal: session.signal });
+    if (/^y(es)?$/i.test(answer.trim())) return;
+  } finally {
+    lines.close();
+  }
+  throw new CliError("declined", "not confirmed: nothing was changed", { title: "declined" });
+}

@@ -1,0 +1,101 @@
+import { ApiError, ConnectionError } from "../src/client/index.ts";
+import type { EnvironmentView, ReleaseView } from "../src/protocol/api.ts";
+import { publicUrl } from "./commands/verb.ts";
+import { EXIT } from "./exit-codes.ts";
+import { type FollowEnd, follow } from "./follow.ts";
+import { duration } from "./print.ts";
+import type { Outcome, Session } from "./session.ts";
+import {
+  type BlockParts,
+  failureBlock,
+  judge,
+  judgeStop,
+  stoppedBlock,
+  successBlock,
+  type Verdict,
+} from "./verdict.ts";
+
+interface WaitParts {
+  readonly command: string;
+  readonly timeoutMs: number;
+  /** `live` (default): it shall serve. `stopped`: it shall go, and its traffic be back. */
+  readonly goal?: Goal;
+}
+type Goal = "live" | "stopped";
+
+/** Follows a release to its end and says it: block on stderr, URL or JSON as the result, and the exit code. */
+export async function waitAndTell(
+  session: Session,
+  release: ReleaseView,
+  parts: WaitParts,
+): Promise<Outcome> {
+  const end = await follow(session, release, parts);
+  if (end.kind === "over") return tell(session, end.release, parts);
+  return tellUnfinished(session, release, { ...parts, end });
+}
+
+/** The last word on a release that is over, with the traffic as it is now and not as it was meant to be. */
+export async function tell(
+  session: Session,
+  release: ReleaseView,
+  { command, goal = "live" }: { command: string; goal?: Goal },
+): Promise<Outcome> {
+  const environment = await readEnvironment(session, release);
+  const verdict = (goal === "live" ? judge : judgeStop)(release, environment);
+  const url = publicUrl(session, environment);
+  const next = release.next.map((step) => ({ ...step, command: session.carry(step.command) }));
+  const undo = session.command("rollback", release);
+  const block = { release, environment, url, undo, next, paint: session.out.paint };
+  const serves = verdict.outcome === "live" || verdict.outcome === "superseded";
+  session.out.say(blockText(block, verdict, goal));
+  return {
+    exit: verdict.exit,
+    json: {
+      command,
+      outcome: verdict.outcome,
+      exitCode: verdict.exit,
+      url: url ?? null,
+      release,
+      traffic: environment?.split ?? null,
+      undo: verdict.outcome === "live" && release.plan.replaces ? undo : null,
+      next,
+    },
+    text: serves && verdict.exit === EXIT.ok && !session.out.stdoutIsTty ? url : undefined,
+  };
+}
+
+function blockText(block: BlockParts, verdict: Verdict, goal: Goal): string {
+  if (verdict.exit !== EXIT.ok) return failureBlock(block, verdict);
+  return goal === "live" ? successBlock(block) : stoppedBlock(block, verdict);
+}
+
+/** Undefined is an answer here: the verdict then claims nothing about the traffic. */
+async function readEnvironment(session: Session, release: ReleaseView): Promise<EnvironmentView | undefined> {
+  try {
+    return (await session.client.environment(release.app, release.environment)).environment;
+  } catch (error) {
+    if (error instanceof ApiError || error instanceof ConnectionError) {
+      session.out.say(`could not read ${release.app}/${release.environment}: ${error.message}`);
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+function tellUnfinished(
+  session: Session,
+  release: ReleaseView,
+  parts: WaitParts & { end: Exclude<FollowEnd, { kind: "over" }> },
+): Outcome {
+  const { end } = parts;
+  const watch = session.command(`watch ${release.id}`);
+  const reason = {
+    timeout: `stopped waiting after ${duration(parts.timeoutMs)}`,
+    detached: "detached",
+    lost: `lost contact: ${end.kind === "lost" ? end.reason : ""}`,
+  }[end.kind];
+  session.out.say(`${reason}. ${release.version} goes on without this command.\n  watch  ${watch}`);
+  const exit = end.kind === "detached" ? EXIT.interrupted : EXIT.noAnswer;
+  const next = [{ command: watch, when: "to see how it goes on" }];
+  return { exit, json: { command: parts.command, outcome: end.kind, exitCode: exit, release, next } };
+}

@@ -1,0 +1,41 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import type { CreateRelease } from "../src/protocol/api.ts";
+
+const run = promisify(execFile);
+type GitFacts = NonNullable<CreateRelease["git"]>;
+
+/** Commit, branch and repository of the working directory; undefined outside a repository or without git. */
+export async function gitFacts(
+  cwd: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<GitFacts | undefined> {
+  const [sha, head, remote] = await Promise.all([
+    git(cwd, "rev-parse", "HEAD"),
+    git(cwd, "rev-parse", "--abbrev-ref", "HEAD"),
+    git(cwd, "config", "--get", "remote.origin.url"),
+  ]);
+  if (!sha) return undefined;
+  // CI checks out a bare commit, and knows the branch only by its environment.
+  const branch = head && head !== "HEAD" ? head : (env.GITHUB_REF_NAME ?? env.CI_COMMIT_REF_NAME);
+  const url = remote ? webAddress(remote) : undefined;
+  return { sha, ...(branch ? { branch: branch.slice(0, 255) } : {}), ...(url ? { url } : {}) };
+}
+
+async function git(cwd: string, ...args: string[]): Promise<string | undefined> {
+  try {
+    const { stdout } = await run("git", args, { cwd, timeout: 2_000 });
+    return stdout.trim() || undefined;
+  } catch {
+    return undefined; // No git, no repository, no commit, no remote: the release just has no such fact.
+  }
+}
+
+/** A remote as people open it; never with the credentials CI puts into it. */
+export function webAddress(remote: string): string | undefined {
+  const ssh = /^(?:ssh:\/\/)?[\w.-]+@([\w.-]+)(?::\d+\/|[:/])(.+?)(?:\.git)?$/.exec(remote);
+  if (ssh) return `https://${ssh[1]}/${ssh[2]}`;
+  if (!URL.canParse(remote)) return undefined;
+  const { protocol, host, pathname } = new URL(remote);
+  return /^https?:$/.test(protocol) ? `https://${host}${pathname.replace(/\.git$/, "")}` : undefined;
+}

@@ -1,0 +1,129 @@
+import { readFileSync } from "node:fs";
+import { CommanderError } from "commander";
+import { errorBlock } from "./error-block.ts";
+import { EXIT, type ExitCode } from "./exit-codes.ts";
+import { findManifest } from "./manifest-file.ts";
+import { type JsonMode, Output, type Terminal } from "./output.ts";
+import { CliError, exitOf, Interrupted, toProblem } from "./problem.ts";
+import { createProgram } from "./program.ts";
+import { type Globals, Session } from "./session.ts";
+
+interface MainParts {
+  readonly argv: readonly string[];
+  readonly terminal: Terminal;
+  readonly cwd: string;
+  readonly signal: AbortSignal;
+}
+
+/** Runs one command line and answers its exit code. Everything that can go wrong ends as one block and one code. */
+export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<ExitCode> {
+  const out = new Output(terminal, jsonMode(argv));
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+    version: string; // Our own file: it has one.
+  };
+  const sessionOf = (globals: Globals) =>
+    new Session({ globals, out, env: terminal.env, cwd, signal, version, now: Date.now });
+  let session = sessionOf({});
+  let exit: ExitCode = EXIT.ok;
+  const program = createProgram({
+    version,
+    write: (text) => terminal.stdout.write(text),
+    warn: (text) => terminal.stderr.write(text),
+    act:
+      (run) =>
+      async (...args) => {
+        session = sessionOf(program.opts<Globals>());
+        const outcome = await run(session, ...args);
+        out.finish(outcome);
+        exit = outcome.exit;
+      },
+  });
+  try {
+    await program.parseAsync(normalise(argv), { from: "user" });
+    return exit;
+  } catch (error) {
+    return fail(session, signal.aborted ? signal.reason : error);
+  }
+}
+
+const jsonMode = (argv: readonly string[]): JsonMode =>
+  argv.includes("--json=stream") ? "stream" : argv.some((arg) => /^--json(=|$)/.test(arg)) ? "object" : "off";
+
+/** `--json` never swallows the word after it, and `sluice --version` is this CLI's, as everywhere. */
+function normalise(argv: readonly string[]): string[] {
+  if (argv.length === 1 && argv[0] === "--version") return ["--cli-version"];
+  return argv.map((arg) => (arg === "--json" ? "--json=object" : arg));
+}
+
+function fail(session: Session, error: unknown): ExitCode {
+  if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok; // Help and version, asked for.
+  if (error instanceof CommanderError && error.code === "commander.help") return EXIT.usage;
+  const problem = toProblem(error instanceof CommanderError ? usage(error) : error);
+  const next = problem.next.map((step) => ({ ...step, command: session.carry(step.command) }));
+  const exitCode = exitOf(problem.code);
+  const { out } = session;
+  if (error instanceof Interrupted) out.say("interrupted");
+  else out.say(errorBlock({ problem, source: manifestSource(session, problem), next, paint: out.paint }));
+  out.finish({ json: { ...problem, next, exitCode } });
+  return exitCode;
+}
+
+function usage(error: CommanderError): CliError {
+  const detail = error.message.replace(/^error: /, "");
+  return new CliError("usage", detail, {
+    next: [{ command: "sluice -h", when: "to see what there is; every command has -h, too" }],
+  });
+}
+
+/** The text that an error's line and column are about. */
+function manifestSource(
+  session: Session,
+  { errors }: { errors?: readonly { line?: number | undefined }[] | undefined },
+) {
+  if (!errors?.some((error) => error.line !== undefined)) return undefined;
+  const file = findManifest(session.globals.file, session.cwd);
+  if (file === undefined) return undefined;
+  try {
+    return {
+      path: session.globals.file ?? relativePath(file, session.cwd),
+      text: readFileSync(file, "utf8"),
+    };
+  } catch {
+    return undefined; // Gone since it was sent: the error stands without the line.
+  }
+}
+
+const relativePath = (file: string, cwd: string) =>
+  file.startsWith(`${cwd}/`) ? file.slice(cwd.length + 1) : file;
+
+if (import.meta.main) {
+  const interrupt = new AbortController();
+  const onSignal = () => {
+    // A second Ctrl-C is impatience: nothing here needs more time than the first one had.
+    if (interrupt.signal.aborted) process.exit(EXIT.interrupted);
+    interrupt.abort(new Interrupted());
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  // `sluice releases | head` closes our stdout early, and means it.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+  const { stdout, stderr, env } = process;
+  process.exitCode = await main({
+    argv: process.argv.slice(2),
+    terminal: {
+      stdout: { isTTY: stdout.isTTY === true, write: (text) => void stdout.write(text) },
+      stderr: {
+        isTTY: stderr.isTTY === true,
+        get columns() {
+          return stderr.columns ?? 80;
+        },
+        write: (text) => void stderr.write(text),
+      },
+      env,
+    },
+    cwd: process.cwd(),
+    signal: interrupt.signal,
+  });
+}

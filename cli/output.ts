@@ -1,0 +1,76 @@
+import { appendFileSync } from "node:fs";
+import { coloured, type Paint, plain } from "./print.ts";
+
+export type JsonMode = "off" | "object" | "stream";
+
+/** The process's ends, as values, so that tests can hand in their own. */
+export interface Terminal {
+  readonly stdout: { readonly isTTY: boolean; write(text: string): void };
+  readonly stderr: { readonly isTTY: boolean; readonly columns: number; write(text: string): void };
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Who may write where. stdout carries the result and nothing else (text, or JSON when asked for); all that is said to
+ * a person goes to stderr. Commands return their result, so that only `finish` can reach stdout.
+ */
+export class Output {
+  readonly mode: JsonMode;
+  readonly stdoutIsTty: boolean;
+  /** Redrawing is for a person at a real terminal. CI logs keep every byte, and half a terminal garbles them. */
+  readonly redraws: boolean;
+  readonly paint: Paint;
+  readonly #terminal: Terminal;
+  #live: { clear(): void; draw(): void } | undefined;
+
+  constructor(terminal: Terminal, mode: JsonMode) {
+    const { env, stderr } = terminal;
+    this.#terminal = terminal;
+    this.mode = mode;
+    this.stdoutIsTty = terminal.stdout.isTTY;
+    const smart = stderr.isTTY && env.TERM !== "dumb";
+    this.redraws = smart && !env.CI;
+    this.paint = smart && !env.NO_COLOR ? coloured : plain;
+  }
+
+  get columns(): number {
+    return this.#terminal.stderr.columns || 80;
+  }
+
+  /** A line (or lines) for the person. */
+  say(text = ""): void {
+    this.#live?.clear();
+    this.#terminal.stderr.write(`${text}\n`);
+    this.#live?.draw();
+  }
+
+  /** Raw bytes to stderr, for the redrawn region only. */
+  draw(text: string): void {
+    this.#terminal.stderr.write(text);
+  }
+
+  /** Registers the region that must step aside while a line is said. */
+  setLive(region: { clear(): void; draw(): void } | undefined): void {
+    this.#live = region;
+  }
+
+  /** One event of a feed: NDJSON with `--json=stream`, and into SLUICE_OUTPUT_FILE. */
+  event(event: object): void {
+    const line = JSON.stringify({ schema: 1, ...event });
+    if (this.mode === "stream") this.#terminal.stdout.write(`${line}\n`);
+    this.#append(line);
+  }
+
+  /** The result, once, at the end. */
+  finish(result: { json: object; text?: string | undefined; secret?: boolean }): void {
+    const line = JSON.stringify({ schema: 1, ...result.json });
+    if (this.mode !== "off") this.#terminal.stdout.write(`${line}\n`);
+    else if (result.text !== undefined) this.#terminal.stdout.write(`${result.text}\n`);
+    if (!result.secret) this.#append(line);
+  }
+
+  #append(line: string): void {
+    const file = this.#terminal.env.SLUICE_OUTPUT_FILE;
+    if (file) appendFileSync(file, `${line}\n`);
+  }
+}

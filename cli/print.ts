@@ -1,0 +1,86 @@
+import { stripVTControlCharacters, styleText } from "node:util";
+
+/** Text as people read it. Pure: no stream, no clock. */
+
+export type Paint = (style: Style, text: string) => string;
+export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
+export const plain: Paint = (_style, text) => text;
+export const coloured: Paint = (style, text) => styleText(style, text, { validateStream: false });
+
+/** Text from elsewhere (app logs, other people's names) must not steer the reader's terminal. */
+export function clean(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, " ");
+}
+
+/** `850ms`, `12.4s`, `6m12s`, `2h05m`, `3d4h`. */
+export function duration(ms: number): string {
+  if (ms < 1_000) return `${Math.max(0, Math.round(ms))}ms`;
+  if (ms < 59_950) return `${(ms / 1_000).toFixed(1)}s`;
+  const seconds = Math.round(ms / 1_000);
+  const [minutes, hours, days] = [
+    Math.floor(seconds / 60),
+    Math.floor(seconds / 3_600),
+    Math.floor(seconds / 86_400),
+  ];
+  if (hours === 0) return `${minutes}m${pad(seconds % 60)}s`;
+  if (days === 0) return `${hours}h${pad(minutes % 60)}m`;
+  return `${days}d${hours % 24}h`;
+}
+
+/** `0:07`, `12:31`, `1:00:02`. */
+export function clock(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1_000));
+  const hours = Math.floor(seconds / 3_600);
+  const minutes = Math.floor(seconds / 60) % 60;
+  return hours > 0 ? `${hours}:${pad(minutes)}:${pad(seconds % 60)}` : `${minutes}:${pad(seconds % 60)}`;
+}
+
+const pad = (n: number) => String(n).padStart(2, "0");
+
+export const percent = (value: number) => `${Number(value.toFixed(2))}%`;
+export const count = (value: number) => value.toLocaleString("en-US");
+export const plural = (value: number, noun: string) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+
+/** `2m ago`, from an ISO time. */
+export const ago = (iso: string, now: number) => `${coarse(now - Date.parse(iso))} ago`;
+/** `in 9m`, or `now` once past. */
+export const until = (iso: string, now: number) =>
+  Date.parse(iso) > now ? `in ${coarse(Date.parse(iso) - now)}` : "now";
+
+function coarse(ms: number): string {
+  const units: [number, string][] = [
+    [86_400_000, "d"],
+    [3_600_000, "h"],
+    [60_000, "m"],
+  ];
+  const unit = units.find(([size]) => ms >= size);
+  return unit ? `${Math.floor(ms / unit[0])}${unit[1]}` : `${Math.max(0, Math.floor(ms / 1_000))}s`;
+}
+
+/** Columns aligned, no trailing blanks; the first row is the heading. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) => row.map(clean));
+  const widths = (cells[0] ?? []).map((_, column) =>
+    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
+  );
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** `label  value` lines, labels aligned. */
+export function facts(pairs: readonly (readonly [string, string | undefined])[], indent = "  "): string[] {
+  const shown = pairs.filter((pair): pair is readonly [string, string] => pair[1] !== undefined);
+  const width = Math.max(0, ...shown.map(([label]) => label.length));
+  return shown.map(([label, value]) => `${indent}${label.padEnd(width)}  ${value}`);
+}
+
+/** For a POSIX shell; what needs no quotes gets none. */
+export const quote = (word: string) =>
+  /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -1,0 +1,80 @@
+import { Command, Option } from "commander";
+import { abort } from "./commands/abort.ts";
+import { apply } from "./commands/apply.ts";
+import { audit } from "./commands/audit.ts";
+import { deploy } from "./commands/deploy.ts";
+import { explain } from "./commands/explain.ts";
+import { hosts } from "./commands/hosts.ts";
+import { plan } from "./commands/plan.ts";
+import { releases } from "./commands/releases.ts";
+import { rollback } from "./commands/rollback.ts";
+import { status } from "./commands/status.ts";
+import { token } from "./commands/token.ts";
+import { type Act, examples, type Register } from "./commands/verb.ts";
+import { watch } from "./commands/watch.ts";
+import { weight } from "./commands/weight.ts";
+import { EXIT, EXIT_MEANINGS } from "./exit-codes.ts";
+
+const VERBS: readonly Register[] = [
+  apply,
+  plan,
+  deploy,
+  watch,
+  status,
+  weight,
+  rollback,
+  abort,
+  releases,
+  hosts,
+  token,
+  audit,
+  explain,
+];
+
+interface ProgramParts {
+  readonly act: Act;
+  readonly version: string;
+  /** stdout, for help and version that were asked for. */
+  readonly write: (text: string) => void;
+  /** stderr, for help that was not. */
+  readonly warn: (text: string) => void;
+}
+
+/** The command line's grammar. Throws commander's errors, never exits. */
+export function createProgram({ act, version, write, warn }: ProgramParts): Command {
+  const program = new Command("sluice")
+    .description("Zero-downtime releases of Docker apps on your own hosts")
+    .version(version, "-V, --cli-version", "this CLI's version")
+    .option("-a, --app <name>", "the app (default: the manifest's)")
+    .option("-e, --env <name>", "the environment (default: the manifest's only one, else production)")
+    .option("-f, --file <path>", "the manifest (default: sluice.yaml here or above)")
+    .option("--url <url>", "the control plane (default: SLUICE_URL, else .sluice/cli.json)")
+    .option("--token <token>", "default: SLUICE_TOKEN, else .sluice/cli.json; in CI prefer the variable")
+    .addOption(
+      new Option("--json [mode]", "one JSON object on stdout; `stream`: events before it, as NDJSON").choices(
+        ["object", "stream"],
+      ),
+    )
+    .helpOption("-h, --help", "help, also for one command")
+    .helpCommand("help [command]", "help for a command")
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: write, writeErr: warn, outputError: () => {} })
+    .exitOverride()
+    .addHelpText(
+      "before",
+      examples(
+        "sluice apply",
+        "sluice deploy --image ghcr.io/acme/shop:1.4.2",
+        "sluice status",
+        "sluice rollback",
+      ),
+    )
+    .addHelpText("after", exitHelp());
+  for (const register of VERBS) register(program, act);
+  return program;
+}
+
+function exitHelp(): string {
+  const lines = Object.values(EXIT).map((code) => `  ${String(code).padEnd(4)} ${EXIT_MEANINGS[code]}`);
+  return `\nExit codes:\n${lines.join("\n")}\n\nsluice explain <code> says more.`;
+}

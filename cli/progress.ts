@@ -1,0 +1,175 @@
+import type { EventView, InstanceView, ReleaseView } from "../src/protocol/api.ts";
+import { clean, clock, type Paint, percent } from "./print.ts";
+
+/** What is known of a release on its way, and how it reads. Pure: fed with answers, events and the time. */
+export interface Progress {
+  readonly release: ReleaseView;
+  /** Its instances by id, as the last event or answer had them. */
+  readonly instances: ReadonlyMap<string, InstanceLine>;
+  /** The last thing control said about work in progress, e.g. how far a pull is. */
+  readonly note: string | undefined;
+  /** Why there is no contact at the moment. */
+  readonly lost: string | undefined;
+}
+type InstanceLine = Pick<InstanceView, "id" | "host" | "slot" | "state" | "ready" | "cause">;
+
+const STAGES = ["queued", "preparing", "starting", "verifying", "shifting", "settling"] as const;
+/** States in which the release has all it was asked for. `settling` only cleans up behind it. */
+const SERVING: ReadonlySet<string> = new Set(["settling", "live"]);
+const OVER: ReadonlySet<string> = new Set([...SERVING, "failed", "aborted", "rolled_back", "superseded"]);
+export const isServing = (state: string) => SERVING.has(state);
+export const isOver = (state: string) => OVER.has(state);
+
+export function begin(release: ReleaseView): Progress {
+  return {
+    release,
+    instances: new Map(release.instances.map((instance) => [instance.id, instance])),
+    note: undefined,
+    lost: undefined,
+  };
+}
+
+/** A fresh answer outweighs what events said before it. */
+export const refresh = (progress: Progress, release: ReleaseView): Progress => ({
+  ...begin(release),
+  note: progress.note,
+});
+
+/** Applies one event; what its `data` doesn't say stays as it was. */
+export function apply(progress: Progress, event: EventView): Progress {
+  const { data } = event;
+  const lost = undefined;
+  if (event.type === "release.progress") return { ...progress, note: clean(event.message), lost };
+  if (event.type === "release.state") {
+    const state = typeof data.state === "string" ? data.state : progress.release.state;
+    const weight = typeof data.weight === "number" ? data.weight : progress.release.weight;
+    const known = isState(state) ? state : progress.release.state;
+    return { ...progress, release: { ...progress.release, state: known, weight }, note: undefined, lost };
+  }
+  if (event.type === "instance.state" && typeof data.instance === "string") {
+    const instances = new Map(progress.instances);
+    instances.set(data.instance, instanceOf(data.instance, data, instances.get(data.instance)));
+    return { ...progress, instances, lost };
+  }
+  return { ...progress, lost };
+}
+
+const STATES: ReadonlySet<string> = new Set([...OVER, ...STAGES, "rolling_back"]);
+const isState = (state: string): state is ReleaseView["state"] => STATES.has(state);
+
+function instanceOf(id: string, data: EventView["data"], before: InstanceLine | undefined): InstanceLine {
+  const state = typeof data.state === "string" ? data.state : (before?.state ?? "unknown");
+  return {
+    id,
+    host: typeof data.host === "string" ? data.host : (before?.host ?? "?"),
+    slot: typeof data.slot === "number" ? data.slot : (before?.slot ?? 0),
+    state,
+    ready: state === "ready",
+    cause: typeof data.cause === "string" ? data.cause : null,
+  };
+}
+
+/** One plain sentence: what has to happen next. */
+export function waitsFor(progress: Progress): string {
+  const { release, instances, note } = progress;
+  const waiting = [...instances.values()].filter((instance) => !instance.ready);
+  const names = waiting.slice(0, 3).map(place).join(", ") + (waiting.length > 3 ? ", …" : "");
+  const words: Record<string, string> = {
+    queued: "the release before it",
+    preparing: note ?? "the hosts to have the image",
+    starting: waiting.length > 0 ? names : (note ?? "its instances to start"),
+    verifying: note ?? "each new instance to answer through its tunnel",
+    shifting: note ?? "the edge to move the traffic",
+    rolling_back: `the traffic to be back on ${release.plan.replaces?.version ?? "the release before"}`,
+  };
+  return words[release.state] ?? note ?? "control";
+}
+
+const place = (instance: InstanceLine) =>
+  clean(`${instance.host} slot ${instance.slot}${instance.cause ? ` (${instance.cause})` : ""}`);
+
+// --- append-only --------------------------------------------------------------------------------------------------
+
+/** An event as a log line, or nothing: how far a pull is would fill a CI log. Times run from the release's creation. */
+export function logLine(progress: Progress, event: EventView): string | undefined {
+  if (event.type === "release.progress") return undefined;
+  const stamp = clock(Date.parse(event.at) - Date.parse(progress.release.createdAt)).padStart(6);
+  const label = event.type === "release.state" ? String(event.data.state ?? "") : "";
+  return `${stamp}  ${label.padEnd(12)}${clean(event.message)}`.trimEnd();
+}
+
+/** The line that says "still there" while nothing changes. `elapsedMs` since the release's creation. */
+export function stillLine(progress: Progress, elapsedMs: number): string {
+  const stamp = clock(elapsedMs).padStart(6);
+  if (progress.lost) return `${stamp}  no contact: ${clean(progress.lost)}`;
+  return `${stamp}  still ${progress.release.state.replace("_", " ")}: waits for ${waitsFor(progress)}`;
+}
+
+// --- redrawn ------------------------------------------------------------------------------------------------------
+
+const BAR = 24;
+
+/** The live view: state, track, split, instances, what it waits for. At most `columns` wide, at most 12 lines. */
+export function liveView(
+  progress: Progress,
+  at: { elapsedMs: number; columns: number; paint: Paint },
+): string[] {
+  const { release } = progress;
+  const { paint } = at;
+  const head = `${release.app}/${release.environment} ${release.version}`;
+  const lines = [
+    `${paint("bold", clean(head))}  ${release.state.replace("_", " ")}  ${paint("dim", clock(at.elapsedMs))}`,
+    `  ${track(release.state, paint)}`,
+    `  ${splitBar(release, paint)}`,
+    ...instanceLines(progress, paint),
+    progress.lost
+      ? paint("yellow", `  no contact: ${clean(progress.lost)}`)
+      : paint("dim", `  waits for ${waitsFor(progress)}`),
+  ];
+  return lines.map((line) => truncate(line, at.columns - 1));
+}
+
+function track(state: string, paint: Paint): string {
+  const here = (STAGES as readonly string[]).indexOf(state);
+  if (here < 0) return state.replace("_", " ");
+  return STAGES.map((stage, i) => {
+    if (i < here) return paint("green", `✔ ${stage}`);
+    return i === here ? paint("cyan", `● ${stage}`) : paint("dim", `○ ${stage}`);
+  }).join(" ");
+}
+
+function splitBar(release: ReleaseView, paint: Paint): string {
+  const mine = Math.round((release.weight / 100) * BAR);
+  const bar = paint("green", "█".repeat(mine)) + paint("dim", "░".repeat(BAR - mine));
+  const other = release.plan.replaces;
+  const rest = other ? `, ${clean(other.version)} ${percent(100 - release.weight)}` : "";
+  return `${bar} ${clean(release.version)} ${percent(release.weight)}${rest}`;
+}
+
+const INSTANCES_MAX = 8;
+
+function instanceLines(progress: Progress, paint: Paint): string[] {
+  const all = [...progress.instances.values()];
+  const shown = all.length > INSTANCES_MAX ? all.filter((i) => !i.ready).slice(0, INSTANCES_MAX - 1) : all;
+  const lines = shown.map((instance) => {
+    const mark = instance.ready ? paint("green", "✔") : paint("cyan", "●");
+    const cause = instance.cause ? `: ${instance.cause}` : "";
+    return `  ${mark} ${clean(`${instance.host} slot ${instance.slot}  ${instance.state}${cause}`)}`;
+  });
+  const rest = all.length - shown.length;
+  return rest > 0 ? [...lines, `    and ${rest} more, ${all.filter((i) => i.ready).length} ready`] : lines;
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: a colour sequence starts with one
+const PIECES = /\u001b\[[0-9;]*m|[\s\S]/gu;
+
+/** Cuts to a width without counting or breaking colour sequences: a wrapped line would break the redraw. */
+export function truncate(line: string, columns: number): string {
+  let width = 0;
+  let out = "";
+  for (const piece of line.match(PIECES) ?? []) {
+    if (piece.length > 1 && piece.startsWith("\u001b")) out += piece;
+    else if (++width <= columns) out += piece;
+  }
+  return out;
+}

@@ -1,0 +1,154 @@
+import { Client } from "../src/client/index.ts";
+import { type Config, loadConfig } from "./config.ts";
+import type { ExitCode } from "./exit-codes.ts";
+import { findManifest, type ManifestFile, noManifest, readManifest } from "./manifest-file.ts";
+import type { Output } from "./output.ts";
+import { quote } from "./print.ts";
+import { CliError } from "./problem.ts";
+
+/** As given on the command line, nothing from elsewhere: these are what a suggested command has to repeat. */
+export interface Globals {
+  readonly url?: string;
+  readonly token?: string;
+  readonly file?: string;
+  readonly app?: string;
+  readonly env?: string;
+}
+
+export interface Target {
+  readonly app: string;
+  readonly environment: string;
+  /** When the manifest at hand is this app's. */
+  readonly manifest?: ManifestFile | undefined;
+}
+
+/** What a command gives back: its exit code, its JSON, and its text for stdout. Nothing else may reach stdout. */
+export interface Outcome {
+  readonly exit: ExitCode;
+  readonly json: object;
+  readonly text?: string | undefined;
+  /** It carries a secret, shown this once: kept out of SLUICE_OUTPUT_FILE. */
+  readonly secret?: boolean;
+}
+
+interface SessionParts {
+  readonly globals: Globals;
+  readonly out: Output;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly signal: AbortSignal;
+  readonly version: string;
+  readonly now: () => number;
+}
+
+/** One run of the CLI. Configuration is read when first needed, so that help and `explain` need none. */
+export class Session {
+  readonly globals: Globals;
+  readonly out: Output;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+  readonly now: () => number;
+  readonly #version: string;
+  #config: Config | undefined;
+  #client: Client | undefined;
+
+  constructor(parts: SessionParts) {
+    this.globals = parts.globals;
+    this.out = parts.out;
+    this.env = parts.env;
+    this.cwd = parts.cwd;
+    this.signal = parts.signal;
+    this.now = parts.now;
+    this.#version = parts.version;
+  }
+
+  get config(): Config {
+    this.#config ??= loadConfig({ flags: this.globals, env: this.env, cwd: this.cwd });
+    return this.#config;
+  }
+
+  get client(): Client {
+    const { url, token } = this.config;
+    const userAgent = `sluice-cli/${this.#version}`;
+    this.#client ??= new Client({ url, token, userAgent, signal: this.signal });
+    return this.#client;
+  }
+
+  /** The manifest in reach, or undefined. Throws if it is there and wrong. */
+  findManifest(): ManifestFile | undefined {
+    const file = findManifest(this.globals.file, this.cwd);
+    return file === undefined ? undefined : readManifest(file, this.cwd);
+  }
+
+  manifest(): ManifestFile {
+    const found = this.findManifest();
+    if (!found) throw noManifest();
+    return found;
+  }
+
+  /** Which app and environment: the flags, else the manifest, else `production`. */
+  target(): Target {
+    const { app, env } = this.globals;
+    if (app !== undefined) {
+      const manifest = this.#manifestOf(app);
+      return { app, environment: env ?? onlyEnvironment(manifest) ?? "production", manifest };
+    }
+    const manifest = this.manifest();
+    const known = Object.keys(manifest.manifest.environments);
+    const environment = env ?? onlyEnvironment(manifest) ?? "production";
+    if (!known.includes(environment)) throw unknownEnvironment(environment, manifest.path, known);
+    return { app: manifest.manifest.app, environment, manifest };
+  }
+
+  /** With `-a` another app's manifest, or a broken one that nobody named, is none of this command's business. */
+  #manifestOf(app: string): ManifestFile | undefined {
+    try {
+      const found = this.findManifest();
+      return found?.manifest.app === app ? found : undefined;
+    } catch (error) {
+      if (this.globals.file !== undefined) throw error;
+      return undefined;
+    }
+  }
+
+  /** `sluice <verb> -a … -e …` with the flags that led here; never the token. */
+  command(verb: string, target?: { app: string; environment: string }): string {
+    const at = target ? ` -a ${quote(target.app)} -e ${quote(target.environment)}` : "";
+    return this.carry(`sluice ${verb}${at}`);
+  }
+
+  /** Adds to a suggested command what the user gave by flag and the command doesn't carry yet. */
+  carry(command: string): string {
+    if (!command.startsWith("sluice ")) return command;
+    const { url, file, app, env } = this.globals;
+    const verb = command.split(" ")[1] ?? "";
+    const named = /\s(-a|--app)[\s=]/.test(command);
+    const additions = [
+      !named && FILE_VERBS.has(verb) && !/\s(-f|--file)[\s=]/.test(command) && file && `-f ${quote(file)}`,
+      !named && TARGET_VERBS.has(verb) && app && `-a ${quote(app)}`,
+      TARGET_VERBS.has(verb) && !/\s(-e|--env)[\s=]/.test(command) && env && `-e ${quote(env)}`,
+      !/\s--url[\s=]/.test(command) && url && `--url ${quote(url)}`,
+    ].filter((part): part is string => typeof part === "string" && part !== "");
+    return [command, ...additions].join(" ");
+  }
+}
+
+const TARGET_VERBS = new Set(["deploy", "plan", "status", "rollback", "weight", "releases"]);
+const FILE_VERBS = new Set([...TARGET_VERBS, "apply"]);
+
+function onlyEnvironment(manifest: ManifestFile | undefined): string | undefined {
+  const names = manifest ? Object.keys(manifest.manifest.environments) : [];
+  return names.length === 1 ? names[0] : undefined;
+}
+
+const unknownEnvironment = (environment: string, path: string, known: readonly string[]) =>
+  new CliError(
+    "usage",
+    `${path} has no environment \`${environment}\`; it has ${known.map((name) => `\`${name}\``).join(", ")}`,
+    {
+      title: "unknown environment",
+      next: known.map((name) => ({ command: `add -e ${name}`, when: `you mean ${name}` })),
+    },
+  );

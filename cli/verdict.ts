@@ -1,0 +1,146 @@
+import type { EnvironmentView, ReleaseView } from "../src/protocol/api.ts";
+import { EXIT, type ExitCode } from "./exit-codes.ts";
+import { clean, clock, count, duration, facts, type Paint, percent, plural } from "./print.ts";
+import { isServing } from "./progress.ts";
+
+/** How a release ended, judged by where the traffic is: the exit code and the last block. Pure. */
+export interface Verdict {
+  readonly exit: ExitCode;
+  readonly outcome: "live" | "superseded" | "failed" | "aborted" | "rolled_back";
+}
+
+/** `environment` undefined: could not be read, so nothing good may be claimed of it. */
+export function judge(release: ReleaseView, environment: EnvironmentView | undefined): Verdict {
+  if (isServing(release.state)) return { exit: EXIT.ok, outcome: "live" };
+  const outcome = release.state === "superseded" ? "superseded" : endOf(release.state);
+  if (outcome === "superseded" && release.servingAt !== null) return { exit: EXIT.ok, outcome };
+  if (outcome === "superseded" && release.startedAt === null) return { exit: EXIT.refused, outcome };
+  return { exit: isRestored(release, environment) ? EXIT.restored : EXIT.notRestored, outcome };
+}
+
+/** What an abort wanted is the opposite: the release gone and its traffic back. One that got through first is a refusal. */
+export function judgeStop(release: ReleaseView, environment: EnvironmentView | undefined): Verdict {
+  const verdict = judge(release, environment);
+  if (verdict.outcome === "live") return { ...verdict, exit: EXIT.refused };
+  const stopped = verdict.exit === EXIT.refused || verdict.exit === EXIT.restored;
+  return stopped ? { ...verdict, exit: EXIT.ok } : verdict;
+}
+
+function endOf(state: ReleaseView["state"]): "failed" | "aborted" | "rolled_back" {
+  return state === "aborted" || state === "rolled_back" ? state : "failed";
+}
+
+/** Proof, not hope: this release has no weight, and every release that has some has a ready instance for it. */
+export function isRestored(release: ReleaseView, environment: EnvironmentView | undefined): boolean {
+  if (!environment) return false;
+  const serving = environment.split.filter((entry) => entry.weight > 0);
+  if (serving.some((entry) => entry.release === release.id || entry.ready === 0)) return false;
+  return serving.length > 0 || release.plan.replaces === null;
+}
+
+/** `v42 serves 100%`, `v42 90%, v43 10%`. */
+export function splitText(environment: EnvironmentView): string {
+  const serving = environment.split.filter((entry) => entry.weight > 0);
+  if (serving.length === 0) return "nothing serves: no release has traffic";
+  const parts = serving.map((entry) => {
+    const ready = `${entry.ready} of ${plural(entry.instances, "instance")} ready`;
+    return `${clean(entry.version)} serves ${percent(entry.weight)} (${ready})`;
+  });
+  return parts.join(", ");
+}
+
+export interface BlockParts {
+  readonly release: ReleaseView;
+  readonly environment: EnvironmentView | undefined;
+  readonly url: string | undefined;
+  /** Commands as this user would type them. */
+  readonly undo: string;
+  readonly next: readonly { readonly command: string; readonly when: string }[];
+  readonly paint: Paint;
+}
+
+/** What a person reads last when it went well: what serves now, how long, what failed, how to undo. */
+export function successBlock(parts: BlockParts): string {
+  const { release, environment, paint } = parts;
+  const was = release.plan.replaces ? ` (was ${clean(release.plan.replaces.version)})` : "";
+  const head = `${clean(release.version)} serves ${shareOf(release, environment)} of ${release.app}/${release.environment}${was}`;
+  const rows: [string, string | undefined][] = [
+    ["took", tookText(release)],
+    ["requests", requestsText(release)],
+    ["traffic", environment ? splitText(environment) : undefined],
+    ["url", parts.url],
+    ["undo", release.plan.replaces ? `${parts.undo}${warmText(release)}` : undefined],
+  ];
+  return [paint("green", `✔ ${head}`), ...facts(rows)].join("\n");
+}
+
+/** After an abort: being stopped is the success, and where the traffic is now is the news. */
+export function stoppedBlock({ release, environment, paint }: BlockParts, verdict: Verdict): string {
+  const head = `${clean(release.version)} is stopped (${release.state.replace("_", " ")})`;
+  return [
+    paint("green", `✔ ${head}`),
+    ...facts([
+      ["requests", requestsText(release)],
+      ["traffic now", trafficNow(environment, verdict)],
+    ]),
+  ].join("\n");
+}
+
+/** What a person reads last when it didn't: why, where the traffic is NOW, the app's last words, what to do. */
+export function failureBlock(parts: BlockParts, verdict: Verdict): string {
+  const { release, environment, paint } = parts;
+  const { failure } = release;
+  const message = failure ? `: ${clean(failure.message)}` : "";
+  const head = `${clean(release.version)} ${release.state.replace("_", " ")} after ${tookText(release)}${message}`;
+  const at = [failure?.host, failure?.instance].filter((part) => part !== undefined).join(", ");
+  const rows: [string, string | undefined][] = [
+    ["check", failure?.check && clean(failure.check.name)],
+    ["value", failure?.check && clean(failure.check.value)],
+    ["limit", failure?.check && clean(failure.check.limit)],
+    ["at", at ? clean(at) : undefined],
+    ["requests", requestsText(release)],
+    ["traffic now", trafficNow(environment, verdict)],
+  ];
+  const logs = failure?.logs.slice(-20) ?? [];
+  return [
+    paint("red", `✖ ${head}`),
+    ...facts(rows),
+    ...(logs.length > 0 ? ["  the app's last lines:", ...logs.map((line) => `    | ${clean(line)}`)] : []),
+    ...nextLines(parts.next, paint),
+  ].join("\n");
+}
+
+export function nextLines(next: BlockParts["next"], paint: Paint): string[] {
+  const width = Math.max(0, ...next.map((step) => step.command.length));
+  const lines = next.map(
+    (step) => `    ${clean(step.command).padEnd(Math.min(width, 60))}  ${paint("dim", clean(step.when))}`,
+  );
+  return lines.length > 0 ? ["  next:", ...lines] : [];
+}
+
+function trafficNow(environment: EnvironmentView | undefined, verdict: Verdict): string {
+  if (!environment) return "UNKNOWN: the environment could not be read just now; look before anything else";
+  const warning = verdict.exit === EXIT.notRestored ? "NOT RESTORED: " : "";
+  return `${warning}${splitText(environment)}`;
+}
+
+function shareOf(release: ReleaseView, environment: EnvironmentView | undefined): string {
+  const entry = environment?.split.find((part) => part.release === release.id);
+  return percent(entry?.weight ?? release.weight);
+}
+
+function tookText(release: ReleaseView): string {
+  const end = release.servingAt ?? release.endedAt;
+  if (end !== null) return duration(Date.parse(end) - Date.parse(release.createdAt));
+  return duration(Object.values(release.timings).reduce((sum, ms) => sum + ms, 0));
+}
+
+const requestsText = ({ traffic }: ReleaseView) =>
+  `${count(traffic.failed)} failed of ${plural(traffic.requests, "request")}`;
+
+function warmText(release: ReleaseView): string {
+  const keep = release.plan.keepMs;
+  return keep > 0
+    ? `   instant for ${clock(keep)}, while ${clean(release.plan.replaces?.version ?? "")} is kept warm`
+    : "";
+}
