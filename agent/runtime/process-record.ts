@@ -24,7 +24,7 @@ export function processRecords(directory: string) {
     log: (instance: string) => path.join(folder(instance), "out.log"),
     async read(instance: string): Promise<ProcessRecord | undefined> {
       const text = await readFile(file(instance), "utf8").catch(() => undefined); // never started here
-      return text === undefined ? undefined : recordSchema.parse(JSON.parse(text));
+      return text === undefined ? undefined : parseRecord(text);
     },
     async prepare(instance: string): Promise<void> {
       await mkdir(folder(instance), { recursive: true, mode: 0o700 });
@@ -40,6 +40,15 @@ export function processRecords(directory: string) {
       return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
     },
   };
+}
+
+/** A record from another age is none: the process is left alone, since its pid can't be told to be its own. */
+function parseRecord(text: string): ProcessRecord | undefined {
+  try {
+    return recordSchema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined; // not JSON: as unreadable as another shape
+  }
 }
 
 /** When a process was born, in words that no other process shares; `undefined` when it is dead (or a zombie). */

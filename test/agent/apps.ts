@@ -1,0 +1,30 @@
+/**
+ * Small programs, each misbehaving in one way. Given to `node -e`, so that both runtimes can run them as they are.
+ */
+const serve = (body: string) =>
+  `require("node:http").createServer((request, response) => { ${body} }).listen(process.env.PORT);`;
+
+export const apps = {
+  /** Answers 200 to everything with what it was told about itself. Its signal handling is Node's default. */
+  good: serve(
+    "response.end(JSON.stringify({ version: process.env.SLUICE_VERSION, release: process.env.SLUICE_RELEASE, instance: process.env.SLUICE_INSTANCE, port: process.env.PORT, own: process.env.OWN, secret: process.env.AGENT_SECRET ?? null, pid: process.pid }))",
+  ),
+  exits:
+    'for (let n = 1; n <= 60; n++) console.log("line " + n); console.error("no database"); process.exitCode = 3;',
+  silent: "setInterval(() => {}, 1000);",
+  status: serve('response.statusCode = 503; response.end("no database");'),
+  redirect: serve('response.writeHead(302, { location: "https://login.example.com/" }); response.end();'),
+  hangs: serve(""),
+  resets: serve("request.socket.resetAndDestroy();"),
+  /** Ignores SIGTERM. */
+  stubborn: `process.on("SIGTERM", () => console.log("no")); ${serve("response.end()")}`,
+  /** Answers /die by exiting with code 7. */
+  mortal: serve('if (request.url === "/die") process.exit(7); response.end(String(process.pid));'),
+  /** /live and /ready answer 200 until asked for /sicken. */
+  sickly: `let sick = false; ${serve('if (request.url === "/sicken") sick = true; response.statusCode = sick ? 500 : 200; response.end(String(process.pid));')}`,
+  /** /ready can be switched off and on. */
+  moody: `let ready = true; ${serve('if (request.url === "/off") ready = false; if (request.url === "/on") ready = true; response.statusCode = request.url === "/ready" && !ready ? 503 : 200; response.end("ready: " + ready);')}`,
+  hog: "const kept = []; setInterval(() => kept.push(Buffer.alloc(32 << 20, 1)), 5);",
+} as const;
+
+export const nodeCommand = (app: keyof typeof apps): string[] => ["node", "-e", apps[app]];

@@ -1,0 +1,77 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { runAgent } from "../../agent/agent.ts";
+import type { Log } from "../../agent/log.ts";
+import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import type { Runtime } from "../../agent/runtime/runtime.ts";
+import { FakeControl } from "../support/fake-control.ts";
+
+export interface AgentBench {
+  control: FakeControl;
+  runtime: Runtime;
+  /** Lines of its log: `info|warn|error event {facts}`. */
+  lines: string[];
+  /** Ends the agent (not its instances) and starts another on the same state. */
+  restart(): Promise<void>;
+  /** Ends the agent. */
+  stop(): Promise<void>;
+  start(): void;
+  /** Ends agent, instances and control, and removes the state. */
+  close(): Promise<void>;
+}
+
+/** An agent in this process, on real processes (or the runtime given), against a scripted control. */
+export async function agentBench(over: { runtime?: Runtime } = {}): Promise<AgentBench> {
+  const base = await mkdtemp(path.join(tmpdir(), "sluice-agent-"));
+  await mkdir(path.join(base, "root", "app"), { recursive: true });
+  const control = await new FakeControl().open();
+  const runtime =
+    over.runtime ??
+    createProcessRuntime({ root: path.join(base, "root"), directory: path.join(base, "processes") });
+  const lines: string[] = [];
+  const log = keepLines(lines);
+  const credentials = {
+    url: control.url,
+    token: "slu_host-token",
+    host: { id: "host-1", name: "one" },
+    runtime: runtime.name,
+  };
+  let abort = new AbortController();
+  let running = Promise.resolve();
+  const start = () => {
+    abort = new AbortController();
+    running = runAgent({ credentials, directory: base, runtime, log, refusedMs: 50 }, abort.signal);
+  };
+  const stop = async () => {
+    abort.abort();
+    await running;
+  };
+  start();
+  return {
+    control,
+    runtime,
+    lines,
+    start,
+    stop,
+    async restart() {
+      await stop();
+      start();
+    },
+    async close() {
+      await stop();
+      const listed = await runtime.list();
+      for (const { instance } of listed.ok ? listed.value : []) await runtime.stop(instance, 0);
+      await control.close();
+      await rm(base, { recursive: true, force: true });
+    },
+  };
+}
+
+function keepLines(lines: string[]): Log {
+  const at =
+    (level: string): Log["info"] =>
+    (event, facts = {}) =>
+      void lines.push(`${level} ${event} ${JSON.stringify(facts)}`);
+  return { info: at("info"), warn: at("warn"), error: at("error") };
+}

@@ -1,0 +1,210 @@
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createDockerRuntime } from "../../agent/runtime/docker.ts";
+import { containerConfig } from "../../agent/runtime/docker-container.ts";
+import { createEngine } from "../../agent/runtime/engine.ts";
+import {
+  dockerTest,
+  engine,
+  freePort,
+  hasRegistry,
+  type Registry,
+  startRegistry,
+} from "../support/docker.ts";
+import { nodeCommand } from "./apps.ts";
+import { imageWith, nodeImage } from "./images.ts";
+import { answerOf, runtimeContract } from "./runtime.contract.ts";
+import { specOf } from "./specs.ts";
+
+const host = `host-${Math.random().toString(36).slice(2, 10)}`;
+const open = async () => createDockerRuntime({ host, localImages: true });
+const never = new AbortController().signal;
+const quiet = () => {};
+
+runtimeContract("docker", dockerTest, {
+  open,
+  image: nodeImage,
+  missingImage: `sha256:${"0".repeat(64)}`,
+  unavailable: !engine,
+});
+
+describe("docker runtime, on its own", () => {
+  test("publishes on loopback only, drops capabilities, and leaves restarts to the agent", () => {
+    const spec = specOf({
+      instance: "ins-1",
+      image: "repo@sha256:abc",
+      hostPort: 20_003,
+      env: { KEY: "value" },
+      resources: { cpus: 0.5, memoryBytes: 256_000_000 },
+    });
+    expect(containerConfig(spec, "host-1")).toMatchObject({
+      Image: "repo@sha256:abc",
+      Env: ["KEY=value", "PORT=3000", "SLUICE_RELEASE=rel-1", "SLUICE_VERSION=v1", "SLUICE_INSTANCE=ins-1"],
+      Labels: {
+        "sluice.host": "host-1",
+        "sluice.instance": "ins-1",
+        "sluice.fence": "1",
+        "sluice.version": "v1",
+      },
+      HostConfig: {
+        PortBindings: { "3000/tcp": [{ HostIp: "127.0.0.1", HostPort: "20003" }] },
+        RestartPolicy: { Name: "no" },
+        Init: true,
+        SecurityOpt: ["no-new-privileges"],
+        CapDrop: ["ALL"],
+        LogConfig: { Type: "json-file", Config: { "max-size": "1000000", "max-file": "2" } },
+        NanoCpus: 500_000_000,
+        Memory: 256_000_000,
+        MemorySwap: 256_000_000,
+      },
+    });
+  });
+
+  test("keeps an app's variables out of the labels, which everybody may read", () => {
+    const spec = specOf({ instance: "ins-1", image: "i", hostPort: 20_003, env: { KEY: "the-secret" } });
+    expect(JSON.stringify(containerConfig(spec, "host-1").Labels)).not.toContain("the-secret");
+  });
+
+  test("says where it looked when no engine answers", async () => {
+    const away = createDockerRuntime({ host, engine: createEngine("unix:///no/such/docker.sock") });
+    const spec = specOf({ instance: "ins-1", image: `sha256:${"0".repeat(64)}`, hostPort: 20_003 });
+    const expected = {
+      ok: false,
+      error: { code: "runtime_unavailable", message: expect.stringContaining("/no/such/docker.sock") },
+    };
+    expect(await away.list()).toMatchObject(expected);
+    expect(await away.start(spec)).toMatchObject(expected);
+    expect(await away.stop("ins-1", 0)).toMatchObject(expected);
+    expect(await away.pull("nginx:1", quiet, never)).toMatchObject(expected);
+  });
+
+  dockerTest("sees only the containers of its own host", async () => {
+    const spec = specOf({
+      instance: `${host}-own`,
+      image: await nodeImage(),
+      hostPort: await freePort(),
+      command: nodeCommand("good"),
+    });
+    const mine = await open();
+    await mine.start(spec);
+    const other = createDockerRuntime({ host: "another-host" });
+    expect(await other.list()).toEqual({ ok: true, value: [] });
+    await mine.stop(spec.instance, 0);
+  });
+
+  dockerTest("says that memory ran out when the kernel ended the app", async () => {
+    const runtime = await open();
+    const spec = specOf({
+      instance: `${host}-hog`,
+      image: await nodeImage(),
+      hostPort: await freePort(),
+      command: nodeCommand("hog"),
+      resources: { memoryBytes: 96 << 20 },
+    });
+    await runtime.start(spec);
+    const exit = await runtime.waitExit(spec.instance, AbortSignal.timeout(20_000));
+    await runtime.stop(spec.instance, 0);
+    expect(exit).toMatchObject({ signal: "OOMKilled" });
+  });
+
+  dockerTest(
+    "runs the image's HEALTHCHECK at once instead of waiting for Docker's first interval",
+    async () => {
+      const runtime = await open();
+      const script = 'process.exit(require("node:fs").existsSync("/tmp/well") ? 0 : 1)';
+      const check = `HEALTHCHECK --interval=60s CMD ["node", "-e", ${JSON.stringify(`console.log("looked"); ${script}`)}]`;
+      const image = await imageWith("checked", { lines: [check] });
+      const app =
+        'require("node:http").createServer((q, s) => { require("node:fs").writeFileSync("/tmp/well", ""); s.end(); }).listen(process.env.PORT)';
+      const spec = specOf({
+        instance: `${host}-check`,
+        image,
+        hostPort: await freePort(),
+        command: ["node", "-e", app],
+      });
+      await runtime.start(spec);
+      expect(await runtime.imageHealth(spec.instance, never)).toEqual({ state: "failing", output: "looked" });
+      await answerOf(spec);
+      expect(await runtime.imageHealth(spec.instance, never)).toMatchObject({ state: "healthy" });
+      await runtime.stop(spec.instance, 0);
+    },
+  );
+
+  dockerTest("takes an image that only this engine has, by its tag, when told to", async () => {
+    const id = await nodeImage();
+    const local = await open();
+    expect(await local.pull("sluice-test:node", quiet, never)).toEqual({
+      ok: true,
+      value: { image: id, digest: id },
+    });
+  });
+});
+
+describe.skipIf(!engine || !hasRegistry)("docker runtime and a registry", () => {
+  let registry: Registry;
+  beforeAll(async () => {
+    await nodeImage();
+    registry = await startRegistry();
+  }, 60_000);
+  afterAll(() => registry.close());
+
+  test("pins a tag by the registry's digest and runs it by that", async () => {
+    const runtime = await open();
+    const digest = await registry.push("sluice-test:node", "app:v1");
+    const pulled = await runtime.pull(`${registry.address}/app:v1`, quiet, never);
+    const image = `${registry.address}/app@${digest}`;
+    expect(pulled).toEqual({ ok: true, value: { image, digest } });
+    expect(await runtime.pull(image, quiet, never)).toEqual(pulled);
+    const spec = specOf({
+      instance: `${host}-pulled`,
+      image,
+      hostPort: await freePort(),
+      command: nodeCommand("good"),
+    });
+    expect(await runtime.start(spec)).toMatchObject({ ok: true });
+    expect(await answerOf(spec)).toContain(spec.instance);
+    await runtime.stop(spec.instance, 0);
+  });
+
+  test.each(["app:no-such-tag", "no-such-app:v1", `app@sha256:${"1".repeat(64)}`])(
+    "says that the registry has no %s",
+    async (name) => {
+      const outcome = await (await open()).pull(`${registry.address}/${name}`, quiet, never);
+      expect(outcome).toMatchObject({ ok: false, error: { code: "image_not_found" } });
+      expect(JSON.stringify(outcome)).toContain(registry.address);
+    },
+  );
+
+  test("tells a registry that wants a login from one that has no such image", async () => {
+    const closed = http.createServer((_request, response) => {
+      response.writeHead(401, { "www-authenticate": 'Basic realm="private"' });
+      response.end('{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}');
+    });
+    const address = await listening(closed);
+    const outcome = await (await open()).pull(`${address}/app:v1`, quiet, never);
+    closed.close();
+    expect(outcome).toMatchObject({
+      ok: false,
+      error: { code: "image_unauthorized", message: expect.stringContaining(`docker login ${address}`) },
+    });
+  });
+
+  test("says that the registry can't be reached", async () => {
+    const address = `127.0.0.1:${await freePort()}`;
+    const outcome = await (await open()).pull(`${address}/app:v1`, quiet, never);
+    expect(outcome).toMatchObject({
+      ok: false,
+      error: {
+        code: "image_pull_failed",
+        message: expect.stringContaining(`can't reach the registry ${address}`),
+      },
+    });
+  });
+});
+
+function listening(server: http.Server): Promise<string> {
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", () => resolve(`127.0.0.1:${(server.address() as AddressInfo).port}`));
+  });
+}

@@ -1,0 +1,120 @@
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import { rotate } from "../../agent/runtime/process-log.ts";
+import { birthOf } from "../../agent/runtime/process-record.ts";
+import { freePort } from "../support/docker.ts";
+import { answerOf, runtimeContract } from "./runtime.contract.ts";
+import { specOf } from "./specs.ts";
+
+const base = await mkdtemp(path.join(tmpdir(), "sluice-process-"));
+const root = path.join(base, "root");
+const directory = path.join(base, "processes");
+const open = async () => createProcessRuntime({ root, directory });
+const never = new AbortController().signal;
+
+beforeAll(async () => {
+  await mkdir(path.join(root, "app"), { recursive: true });
+  await writeFile(path.join(root, "app", "package.json"), '{ "scripts": { "start": "node main.js" } }');
+  await writeFile(
+    path.join(root, "app", "main.js"),
+    'require("node:http").createServer((q, s) => s.end(String(process.ppid))).listen(process.env.PORT)',
+  );
+});
+afterAll(() => rm(base, { recursive: true, force: true }));
+
+runtimeContract("process", test, {
+  open,
+  image: async () => "file:app",
+  missingImage: "file:no-such-app",
+});
+
+describe("process runtime, on its own", () => {
+  test("runs what npm start would run, without npm in between", async () => {
+    const runtime = await open();
+    const spec = specOf({ instance: "ins-start", image: "file:app", hostPort: await freePort() });
+    expect(await runtime.start(spec)).toMatchObject({ ok: true });
+    expect(await answerOf(spec)).toBe(String(process.pid));
+    await runtime.stop(spec.instance, 1_000);
+  });
+
+  test.each(["file:..", "file:../..", "file:/etc", "file:escape", "nginx:latest"])(
+    "refuses %s, which is not under its root",
+    async (image) => {
+      await symlink("/etc", path.join(root, "escape")).catch(() => {});
+      const outcome = await (await open()).pull(image, () => {}, never);
+      expect(outcome).toMatchObject({ ok: false, error: { code: "image_not_found" } });
+    },
+  );
+
+  test("gives a directory another digest when a file changes, and the same when only node_modules does", async () => {
+    const app = path.join(root, "changing");
+    await mkdir(path.join(app, "node_modules"), { recursive: true });
+    await writeFile(path.join(app, "main.js"), "1");
+    const digest = async () => {
+      const outcome = await (await open()).pull("file:changing", () => {}, never);
+      return outcome.ok ? outcome.value.digest : outcome.error.message;
+    };
+    const first = await digest();
+    await writeFile(path.join(app, "node_modules", "x.js"), "x");
+    expect(await digest()).toBe(first);
+    await writeFile(path.join(app, "main.js"), "2");
+    expect(await digest()).not.toBe(first);
+  });
+
+  test("stops the app's children with it", async () => {
+    const runtime = await open();
+    const child =
+      'require("node:http").createServer((q, s) => s.end(String(process.pid))).listen(process.env.PORT)';
+    const parent = `require("node:child_process").spawn(process.execPath, ["-e", ${JSON.stringify(child)}]); setInterval(() => {}, 1000)`;
+    const hostPort = await freePort();
+    const spec = specOf({
+      instance: "ins-family",
+      image: "file:app",
+      hostPort,
+      command: ["node", "-e", parent],
+    });
+    await runtime.start(spec);
+    const pid = Number(await answerOf(spec));
+    await runtime.stop(spec.instance, 1_000);
+    await expect.poll(() => birthOf(pid)).toBeUndefined();
+  });
+
+  test("never takes a recycled pid for its own", async () => {
+    const runtime = await open();
+    const hostPort = await freePort();
+    const spec = specOf({ instance: "ins-recycled", image: "file:app", hostPort });
+    await runtime.start(spec);
+    const file = path.join(directory, spec.instance, "record.json");
+    const record = JSON.parse(await readFile(file, "utf8"));
+    // As if the app had ended and the number had gone to another process: this test's own.
+    await writeFile(file, JSON.stringify({ ...record, pid: process.pid }));
+    const later = await open();
+    const found = await later.list();
+    expect(found.ok && found.value.find(({ instance }) => instance === spec.instance)?.running).toBe(false);
+    expect(await later.stop(spec.instance, 0)).toMatchObject({ ok: true, value: { killed: false } });
+    process.kill(record.pid, "SIGKILL");
+  });
+
+  test("keeps its records, which hold the app's secrets, from other users", async () => {
+    const runtime = await open();
+    const hostPort = await freePort();
+    const spec = specOf({ instance: "ins-secret", image: "file:app", hostPort, env: { KEY: "secret" } });
+    await runtime.start(spec);
+    expect((await stat(path.join(directory, spec.instance, "record.json"))).mode & 0o077).toBe(0);
+    await runtime.stop(spec.instance, 0);
+  });
+
+  test("cuts a log at its limit and keeps as many old ones as asked", async () => {
+    const file = path.join(base, "out.log");
+    for (const content of ["first", "second", "third"]) {
+      await writeFile(file, content.repeat(10));
+      await rotate(file, { maxSizeBytes: 20, maxFiles: 2 });
+    }
+    expect(await readFile(file, "utf8")).toBe("");
+    expect(await readFile(`${file}.1`, "utf8")).toContain("third");
+    await expect(stat(`${file}.2`)).rejects.toThrow("ENOENT");
+  });
+});

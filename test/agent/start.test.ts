@@ -1,0 +1,151 @@
+import http from "node:http";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { createDockerRuntime } from "../../agent/runtime/docker.ts";
+import { dockerTest, engine, freePort } from "../support/docker.ts";
+import { type apps, nodeCommand } from "./apps.ts";
+import { imageWith, nodeImage } from "./images.ts";
+import { type AgentBench, agentBench } from "./running-agent.ts";
+import { healthOf, specOf } from "./specs.ts";
+
+const host = `host-${Math.random().toString(36).slice(2, 10)}`;
+type Over = Parameters<typeof specOf>[0];
+
+/** Each way a start can go wrong: what control is told, on both runtimes, and that nothing stays behind. */
+function startFailures(name: "process" | "docker", it: typeof dockerTest): void {
+  describe(`a start job on the ${name} runtime`, () => {
+    let bench: AgentBench;
+    let image = "file:app";
+    let jobs = 0;
+
+    beforeAll(async () => {
+      if (name === "docker" && !engine) return;
+      if (name === "docker") image = await nodeImage();
+      bench = await agentBench(name === "docker" ? { runtime: createDockerRuntime({ host }) } : {});
+    }, 60_000);
+    afterEach(() => expect(bench?.control.invalid ?? []).toEqual([]));
+    afterAll(() => bench?.close());
+
+    async function start(app: keyof typeof apps, over: Partial<Over> = {}) {
+      const id = `job-${++jobs}`;
+      const spec = specOf({
+        instance: `${host}-${name}-${jobs}`,
+        image,
+        hostPort: await freePort(),
+        command: nodeCommand(app),
+        health: healthOf({ deadlineMs: 700, timeoutMs: 300 }),
+        ...over,
+      });
+      bench.control.give({ id, kind: "start", spec });
+      const result = await bench.control.result(id);
+      return { spec, result };
+    }
+
+    async function failure(app: keyof typeof apps, over: Partial<Over> = {}) {
+      const { spec, result } = await start(app, over);
+      if (result.ok) throw new Error("it did not fail");
+      const left = await bench.runtime.list();
+      expect(left.ok && left.value.map(({ instance }) => instance)).not.toContain(spec.instance);
+      return { spec, error: result.error };
+    }
+
+    it("reports ready, how long it took, and what the runtime calls it", async () => {
+      const { spec, result } = await start("good", { health: healthOf() });
+      expect(result).toMatchObject({
+        ok: true,
+        result: { runtimeId: expect.any(String), readyAfterMs: expect.any(Number) },
+      });
+      await bench.control.until(
+        () => bench.control.reports.some((one) => one.instance === spec.instance),
+        "health reported",
+      );
+      expect(bench.control.reports.find((one) => one.instance === spec.instance)).toMatchObject({
+        state: "ready",
+      });
+    });
+
+    it("tells exit code and last lines of an app that exits at once", async () => {
+      const { error } = await failure("exits");
+      expect(error).toMatchObject({ code: "exited", exitCode: 3 });
+      expect(error.message).toContain("exited with code 3");
+      expect(error.logs).toHaveLength(50);
+      expect(error.logs).toContain("no database");
+    });
+
+    it("tells that the port was never opened", async () => {
+      const { spec, error } = await failure("silent");
+      expect(error.code).toBe("port_closed");
+      expect(error.message).toContain(String(name === "docker" ? spec.containerPort : spec.hostPort));
+    });
+
+    it("tells the status and body of a health check that answers 503", async () => {
+      const { spec, error } = await failure("status");
+      expect(error).toMatchObject({ code: "health_status", probe: { status: 503, body: "no database" } });
+      expect(error.message).toContain(`GET http://127.0.0.1:${spec.hostPort}/health answered 503`);
+    });
+
+    it("tells where a health check that redirects leads", async () => {
+      const { error } = await failure("redirect");
+      expect(error).toMatchObject({ code: "health_redirect", probe: { status: 302 } });
+      expect(error.message).toContain("https://login.example.com/");
+    });
+
+    it("tells of a health check that hangs", async () => {
+      const { error } = await failure("hangs");
+      expect(error.code).toBe("health_timeout");
+      expect(error.message).toContain("no answer within 300 ms");
+    });
+
+    it("tells of a health check whose connection is cut", async () => {
+      const { error } = await failure("resets");
+      expect(error.code).toBe("health_unreachable");
+      expect(error.probe?.error).toBeTruthy();
+    });
+
+    it("names the port that something else holds", async () => {
+      const hostPort = await freePort();
+      const other = http.createServer().listen(hostPort, "127.0.0.1");
+      const { error } = await failure("good", { hostPort });
+      other.close();
+      expect(error.code).toBe("port_in_use");
+      expect(error.message).toContain(String(hostPort));
+    });
+
+    it("gives up when the job's own time is over, and says what was last seen", async () => {
+      const id = `job-${++jobs}`;
+      const spec = specOf({
+        instance: `${host}-${name}-${jobs}`,
+        image,
+        hostPort: await freePort(),
+        command: nodeCommand("status"),
+        health: healthOf({ deadlineMs: 60_000 }),
+      });
+      bench.control.give({ id, kind: "start", spec, deadlineAt: Date.now() + 1_500 });
+      const result = await bench.control.result(id);
+      expect(result).toMatchObject({
+        ok: false,
+        error: { code: "deadline", message: expect.stringContaining("answered 503") },
+      });
+    });
+
+    it("says that the image is missing", async () => {
+      const missing = name === "docker" ? `sha256:${"0".repeat(64)}` : "file:missing";
+      const { error } = await failure("good", { image: missing });
+      expect(error.code).toBe("image_not_found");
+      expect(error.message).toContain(missing);
+    });
+
+    if (name === "docker") {
+      it("fails when the probes pass but the image's own HEALTHCHECK doesn't", async () => {
+        const lines = [
+          `HEALTHCHECK --interval=60s CMD ["node", "-e", "console.log('disk full'); process.exit(1)"]`,
+        ];
+        const { error } = await failure("good", { image: await imageWith("unhealthy", { lines }) });
+        expect(error.code).toBe("docker_unhealthy");
+        expect(error.message).toContain("disk full");
+      });
+    }
+  });
+}
+
+startFailures("process", test as typeof dockerTest);
+startFailures("docker", dockerTest);

@@ -1,0 +1,184 @@
+import { once } from "node:events";
+import http from "node:http";
+import { type WebSocket, WebSocketServer } from "ws";
+import {
+  type Enroll,
+  enrollSchema,
+  type HealthReport,
+  healthSchema,
+  type Job,
+  type JobDone,
+  jobDoneSchema,
+  jobProgressSchema,
+  jobSchema,
+  type Poll,
+  pollSchema,
+  WAKE,
+} from "../../src/protocol/agent.ts";
+
+/** What control answers instead of its usual answer. */
+export type Fault =
+  | { status: number; code: string; detail?: string }
+  /** Does what was asked, then cuts the connection: the answer is lost. */
+  | "lost-answer";
+
+type Request = "enroll" | "poll" | "health" | "progress" | "done";
+
+/**
+ * Control as the agent sees it, scripted by a test: it parses every message with the protocol's schemas, so a wrong one
+ * fails the test by its 400, and keeps what it was told.
+ */
+export class FakeControl {
+  readonly #server = http.createServer((request, response) => void this.#handle(request, response));
+  readonly #sockets = new WebSocketServer({ noServer: true });
+  readonly #faults = new Map<Request, Fault[]>();
+  readonly #always = new Map<Request, Fault>();
+  #queue: Job[] = [];
+  #port = 0;
+  #changed: () => void = () => {};
+  readonly polls: Poll[] = [];
+  readonly done: { id: string; done: JobDone }[] = [];
+  readonly progress: { id: string; message: string }[] = [];
+  readonly reports: HealthReport[] = [];
+  readonly enrollments: Enroll[] = [];
+  /** Messages that did not parse: none, in a passing test. */
+  readonly invalid: string[] = [];
+  pollAfterMs = 60_000;
+  leaseMs = 10_000;
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Opens, on the same port as before if it was open once. */
+  async open(): Promise<this> {
+    this.#server.removeAllListeners("upgrade");
+    this.#server.on("upgrade", (request, socket, head) =>
+      this.#sockets.handleUpgrade(request, socket, head, (client) => {
+        client.on("message", (message) => message.toString() === "ping" && client.send("pong"));
+        this.#sockets.emit("connection", client, request);
+      }),
+    );
+    this.#server.listen(this.#port, "127.0.0.1");
+    await once(this.#server, "listening");
+    const address = this.#server.address();
+    if (address === null || typeof address === "string") throw new Error("no address");
+    this.#port = address.port;
+    return this;
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#sockets.clients) client.terminate();
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, "close");
+  }
+
+  /** Hands a job out with the next poll and wakes the agent. A job without the usual fields gets them. */
+  give(job: JobInput): string {
+    const now = Date.now();
+    const lease = `lease-${Math.random().toString(36).slice(2, 8)}`;
+    const usual = {
+      lease,
+      environmentId: "env-1",
+      fence: 1,
+      deadlineAt: now + 60_000,
+      leaseExpiresAt: now + this.leaseMs,
+    };
+    const parsed = jobSchema.parse({ ...usual, ...job });
+    this.#queue.push(parsed);
+    this.wake();
+    return parsed.lease;
+  }
+
+  wake(): void {
+    for (const client of this.#sockets.clients as Set<WebSocket>) client.send(WAKE);
+  }
+
+  /** Answers the next request of that kind with a fault. */
+  failNext(request: Request, ...faults: Fault[]): void {
+    this.#faults.set(request, [...(this.#faults.get(request) ?? []), ...faults]);
+  }
+
+  failAlways(request: Request, fault: Fault | undefined): void {
+    if (fault) this.#always.set(request, fault);
+    else this.#always.delete(request);
+  }
+
+  /** The outcome of a job, once it is reported. */
+  async result(id: string): Promise<JobDone> {
+    await this.until(() => this.done.some((one) => one.id === id), `job ${id} is done`);
+    const found = this.done.findLast((one) => one.id === id);
+    if (!found) throw new Error(`job ${id} is not done`);
+    return found.done;
+  }
+
+  /** Waits until something the agent said makes the condition true. */
+  async until(condition: () => boolean, what: string, withinMs = 20_000): Promise<void> {
+    const deadline = Date.now() + withinMs;
+    while (!condition()) {
+      const left = deadline - Date.now();
+      if (left <= 0) throw new Error(`after ${withinMs} ms still not: ${what}. ${this.#story()}`);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#changed = resolve;
+      const timer = setTimeout(resolve, Math.min(left, 250));
+      await promise;
+      clearTimeout(timer);
+    }
+  }
+
+  #story(): string {
+    const { done, reports, invalid } = this;
+    return JSON.stringify({ polls: this.polls.length, lastPoll: this.polls.at(-1), done, reports, invalid });
+  }
+
+  async #handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const body: Buffer[] = [];
+    for await (const chunk of request) body.push(chunk);
+    const [kind, id] = routeOf(request.url ?? "");
+    const fault = this.#faults.get(kind)?.shift() ?? this.#always.get(kind);
+    if (fault && fault !== "lost-answer") return refuse(response, fault);
+    try {
+      const answer = this.#answer(kind, id, JSON.parse(Buffer.concat(body).toString("utf8")));
+      if (fault === "lost-answer") response.destroy();
+      else response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
+    } catch (thrown) {
+      this.invalid.push(`${request.url}: ${thrown}`);
+      refuse(response, { status: 400, code: "invalid_request", detail: String(thrown) });
+    }
+    this.#changed();
+  }
+
+  #answer(kind: Request, id: string, body: unknown): unknown {
+    const now = Date.now();
+    if (kind === "poll") {
+      this.polls.push(pollSchema.parse(body));
+      return { jobs: this.#queue.splice(0), now, pollAfterMs: this.pollAfterMs };
+    }
+    if (kind === "health") this.reports.push(...healthSchema.parse(body).reports);
+    if (kind === "done") this.done.push({ id, done: jobDoneSchema.parse(body) });
+    if (kind === "enroll") {
+      this.enrollments.push(enrollSchema.parse(body));
+      return { host: { id: "host-1", name: "one" }, token: "slu_host", slots: [] };
+    }
+    if (kind === "progress") this.progress.push({ id, message: jobProgressSchema.parse(body).message });
+    return { leaseExpiresAt: now + this.leaseMs };
+  }
+}
+
+type JobInput = Record<string, unknown> & { id: string; kind: Job["kind"] };
+
+function routeOf(url: string): [Request, string] {
+  const [, , , noun = "", id = "", verb = ""] = url.split("/");
+  const kind = noun === "jobs" ? verb : noun;
+  if (kind === "poll" || kind === "health" || kind === "progress" || kind === "done" || kind === "enroll") {
+    return [kind, id];
+  }
+  throw new Error(`the agent asked for ${url}`);
+}
+
+function refuse(response: http.ServerResponse, fault: Exclude<Fault, "lost-answer">): void {
+  const { status, code, detail = code } = fault;
+  const problem = { type: `urn:${code}`, title: code, status, code, detail, next: [] };
+  response.writeHead(status, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
+}
