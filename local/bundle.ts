@@ -1,0 +1,30 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { build } from "esbuild";
+
+const ROOT = new URL("..", import.meta.url).pathname;
+
+/** Bundles one of the two Workers as wrangler does: a single ES module. */
+export async function bundleWorker(name: "control" | "edge"): Promise<string> {
+  const result = await build({
+    entryPoints: [join(ROOT, "src", name, "worker.ts")],
+    bundle: true,
+    format: "esm",
+    target: "es2024",
+    conditions: ["workerd", "worker", "browser"],
+    external: ["cloudflare:*", "node:*"],
+    write: false,
+    logLevel: "error",
+  });
+  const [output] = result.outputFiles;
+  if (!output) throw new Error(`esbuild made nothing of the ${name} Worker`);
+  return output.text;
+}
+
+/** The date that both Workers are deployed with, so that the local stack runs them alike. */
+export async function compatibilityDate(): Promise<string> {
+  const text = await readFile(join(ROOT, "wrangler.toml"), "utf8");
+  const date = /^compatibility_date = "([^"]+)"/m.exec(text)?.[1];
+  if (!date) throw new Error("wrangler.toml names no compatibility_date");
+  return date;
+}

@@ -1,0 +1,49 @@
+import { createHash, randomBytes } from "node:crypto";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** Where a local installation keeps everything: the stack's state, its agents', and the CLI's address and token. */
+export interface Home {
+  readonly dir: string;
+  readonly stateDir: string;
+  /** The first admin token. Made once, kept in the CLI's own file, so that `sluice` finds it from any folder below. */
+  readonly token: string;
+  readonly tokenSha256: string;
+  agentDir(name: string): string;
+  /** Tells the CLI where control is. */
+  announce(url: string): Promise<void>;
+}
+
+export async function openHome(dir: string): Promise<Home> {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const file = join(dir, "cli.json");
+  const token = (await readToken(file)) ?? `slu_${randomBytes(30).toString("base64url")}`;
+  return {
+    dir,
+    stateDir: join(dir, "state"),
+    token,
+    tokenSha256: createHash("sha256").update(token).digest("hex"),
+    agentDir: (name) => join(dir, "agents", name),
+    announce: (url) => replaceFile(file, `${JSON.stringify({ url, token }, null, 2)}\n`),
+  };
+}
+
+async function readToken(file: string): Promise<string | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+  const content: unknown = JSON.parse(text);
+  const token =
+    content !== null && typeof content === "object" && "token" in content ? content.token : undefined;
+  if (typeof token !== "string") throw new Error(`${file} holds no token: remove the file to begin anew`);
+  return token;
+}
+
+async function replaceFile(file: string, content: string): Promise<void> {
+  await writeFile(`${file}.new`, content, { mode: 0o600 });
+  await rename(`${file}.new`, file);
+}
