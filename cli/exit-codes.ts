@@ -37,7 +37,6 @@ export const EXIT_OF_PROBLEM = {
   forbidden: EXIT.usage,
   not_found: EXIT.usage,
   method_not_allowed: EXIT.usage,
-  method_not_allowed: EXIT.usage,
   weights_invalid: EXIT.usage,
   enrollment_invalid: EXIT.usage,
   protocol_unsupported: EXIT.usage,

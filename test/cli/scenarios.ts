@@ -1,0 +1,67 @@
+import type { ReleaseView } from "../../src/protocol/api.ts";
+import {
+  aFailedRelease,
+  anEnvironment,
+  aRelease,
+  aServingRelease,
+  GOOD_EVENTS,
+  type Route,
+  stateEvent,
+} from "../support/fake-api.ts";
+
+/** The calls one deploy makes, answered so that it goes well; tests put their own answers over these. */
+export const ENV = "/api/v1/apps/shop/envs/production";
+export const unchanged = {
+  app: "shop",
+  created: false,
+  dryRun: true,
+  environments: ["production"],
+  changes: [],
+};
+
+export function goodDeploy(over: Readonly<Record<string, Route>> = {}): Record<string, Route> {
+  return {
+    "PUT /api/v1/apps/shop": (_asked, answer) => answer.json(200, unchanged),
+    [`POST ${ENV}/releases`]: (_asked, answer) =>
+      answer.json(202, aRelease(), { location: "/api/v1/releases/rel_2" }),
+    "GET /api/v1/releases/rel_2/events": (_asked, answer) => {
+      const feed = answer.feed();
+      for (const event of GOOD_EVENTS) feed.event(event);
+      feed.end();
+    },
+    "GET /api/v1/releases/rel_2": endsAs(aServingRelease()),
+    [`GET ${ENV}`]: (_asked, answer) =>
+      answer.json(
+        200,
+        anEnvironment([
+          ["v2", 100],
+          ["v1", 0],
+        ]),
+        { etag: '"7"' },
+      ),
+    ...over,
+  };
+}
+
+/** A release is on its way until its feed has ended: the first look comes right after connecting. */
+export const endsAs =
+  (release: ReleaseView): Route =>
+  (_asked, answer, nth) =>
+    answer.json(200, nth === 1 ? aRelease() : release);
+
+export function failedDeploy(
+  release: ReleaseView = aFailedRelease(),
+  over: Readonly<Record<string, Route>> = {},
+): Record<string, Route> {
+  return goodDeploy({
+    "GET /api/v1/releases/rel_2/events": (_asked, answer) => {
+      const feed = answer.feed();
+      feed.event(stateEvent(1, 50, "preparing", "pulling the image on 1 host"));
+      feed.event(stateEvent(2, 61_000, release.state, "ins_1 never became ready"));
+      feed.end();
+    },
+    "GET /api/v1/releases/rel_2": endsAs(release),
+    [`GET ${ENV}`]: (_asked, answer) => answer.json(200, anEnvironment([["v1", 100]])),
+    ...over,
+  });
+}

@@ -1,0 +1,70 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+export const NODE = join(ROOT, "node_modules/.bin/node");
+export const MAIN = join(ROOT, "cli/main.ts");
+
+export interface Ran {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+export interface RunOptions {
+  /** Files of the working directory, by name. */
+  readonly files?: Readonly<Record<string, string>>;
+  readonly url?: string | undefined;
+  readonly env?: Readonly<Record<string, string>>;
+}
+export interface Running {
+  readonly child: ChildProcess;
+  readonly done: Promise<Ran>;
+  /** Resolves when stderr has said so. */
+  said(text: string): Promise<void>;
+}
+
+/** Starts the real CLI as its own process, without a terminal, in a working directory of its own. */
+export async function startCli(args: readonly string[], options: RunOptions = {}): Promise<Running> {
+  const cwd = await mkdtemp(join(tmpdir(), "sluice-cli-"));
+  for (const [name, text] of Object.entries(options.files ?? {})) await writeFile(join(cwd, name), text);
+  const child = spawn(NODE, [MAIN, ...args], { cwd, env: environment(cwd, options) });
+  let stdout = "";
+  let stderr = "";
+  const waiting: { text: string; resolve: () => void }[] = [];
+  child.stdout.on("data", (chunk) => {
+    stdout += chunk;
+  });
+  child.stderr.on("data", (chunk) => {
+    stderr += chunk;
+    for (const waiter of waiting) if (stderr.includes(waiter.text)) waiter.resolve();
+  });
+  const done = new Promise<Ran>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", async (code) => {
+      await rm(cwd, { recursive: true, force: true });
+      resolve({ code, stdout, stderr });
+    });
+  });
+  const said = (text: string) =>
+    stderr.includes(text)
+      ? Promise.resolve()
+      : new Promise<void>((resolve) => waiting.push({ text, resolve: () => resolve() }));
+  return { child, done, said };
+}
+
+export async function runCli(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+  return (await startCli(args, options)).done;
+}
+
+/** Nothing of the developer's own set-up leaks in: not their control plane, and not that this is CI. */
+function environment(cwd: string, { url, env }: RunOptions): Record<string, string> {
+  return {
+    PATH: process.env.PATH ?? "",
+    HOME: cwd,
+    GIT_CEILING_DIRECTORIES: tmpdir(),
+    ...(url === undefined ? {} : { SLUICE_URL: url, SLUICE_TOKEN: "slu_test" }),
+    ...env,
+  };
+}
