@@ -149,13 +149,19 @@ export class FakeControl {
     this.#changed();
   }
 
+  /** At least once is what the agent promises: like control, the same or an older number is ignored. */
+  #report(report: HealthReport): void {
+    const last = this.reports.findLast(({ instance }) => instance === report.instance);
+    if (!last || report.seq > last.seq) this.reports.push(report);
+  }
+
   #answer(kind: Request, id: string, body: unknown): unknown {
     const now = Date.now();
     if (kind === "poll") {
       this.polls.push(pollSchema.parse(body));
       return { jobs: this.#queue.splice(0), now, pollAfterMs: this.pollAfterMs };
     }
-    if (kind === "health") this.reports.push(...healthSchema.parse(body).reports);
+    if (kind === "health") for (const report of healthSchema.parse(body).reports) this.#report(report);
     if (kind === "done") this.done.push({ id, done: jobDoneSchema.parse(body) });
     if (kind === "enroll") {
       this.enrollments.push(enrollSchema.parse(body));

@@ -1,0 +1,192 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createDockerRuntime } from "../../agent/runtime/docker.ts";
+import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import type { Runtime } from "../../agent/runtime/runtime.ts";
+import { dockerTest, freePort } from "../support/docker.ts";
+import { FakeControl } from "../support/fake-control.ts";
+import { nodeCommand } from "./apps.ts";
+import { nodeImage } from "./images.ts";
+import { answerOf } from "./runtime.contract.ts";
+import { healthOf, specOf } from "./specs.ts";
+
+const MAIN = path.resolve(import.meta.dirname, "../../agent/main.ts");
+
+let base: string;
+let state: string;
+let control: FakeControl;
+const children: ChildProcess[] = [];
+
+beforeEach(async () => {
+  base = await mkdtemp(path.join(tmpdir(), "sluice-main-"));
+  state = path.join(base, "state");
+  await mkdir(path.join(base, "root", "app"), { recursive: true });
+  control = await new FakeControl().open();
+});
+afterEach(async () => {
+  for (const child of children.splice(0)) await kill(child, "SIGKILL");
+  await control.close();
+  await rm(base, { recursive: true, force: true });
+  expect(control.invalid).toEqual([]);
+});
+
+function agent(...args: string[]): ChildProcess & { said: string[] } {
+  const env = { ...process.env, SLUICE_ENROLL_TOKEN: "slu_one-time" };
+  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const said: string[] = [];
+  child.stderr?.setEncoding("utf8").on("data", (chunk: string) => said.push(chunk));
+  children.push(child);
+  return Object.assign(child, { said });
+}
+
+const runArgs = (runtime: "process" | "docker") => [
+  ...["run", "--state", state, "--url", control.url, "--runtime", runtime, "--log", "json"],
+  ...(runtime === "process" ? ["--process-root", path.join(base, "root")] : []),
+];
+
+async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) {
+    child.kill(signal);
+    await once(child, "exit");
+  }
+  return child.exitCode;
+}
+
+describe("agent enroll", () => {
+  test("trades the token for credentials that only their owner can read, and never logs either", async () => {
+    const child = agent(
+      "enroll",
+      "--state",
+      state,
+      "--url",
+      control.url,
+      "--port-base",
+      "21000",
+      "--origin-base",
+      "http://127.0.0.1",
+    );
+    await once(child, "exit");
+    expect(child.exitCode).toBe(0);
+    expect(control.enrollments).toMatchObject([
+      { token: "slu_one-time", runtime: "docker", portBase: 21_000, originBase: "http://127.0.0.1" },
+    ]);
+    const file = path.join(state, "credentials.json");
+    expect(JSON.parse(await readFile(file, "utf8"))).toMatchObject({
+      token: "slu_host",
+      host: { id: "host-1" },
+    });
+    expect((await stat(file)).mode & 0o077).toBe(0);
+    expect(child.said.join()).not.toContain("slu_");
+  });
+
+  test("says what control said when the token is refused", async () => {
+    control.failAlways("enroll", {
+      status: 403,
+      code: "enrollment_invalid",
+      detail: "the token was used already",
+    });
+    const child = agent("enroll", "--state", state, "--url", control.url);
+    await once(child, "exit");
+    expect(child.exitCode).toBe(1);
+    expect(child.said.join()).toContain("the token was used already");
+  });
+
+  test("refuses to run without credentials and without a way to get them", async () => {
+    const child = agent("run", "--state", state);
+    await once(child, "exit");
+    expect(child.exitCode).toBe(1);
+    expect(child.said.join()).toContain("--url and --token");
+  });
+});
+
+const runtimes: Record<"process" | "docker", () => Runtime> = {
+  process: () =>
+    createProcessRuntime({ root: path.join(base, "root"), directory: path.join(state, "processes") }),
+  docker: () => createDockerRuntime({ host: "host-1" }),
+};
+
+for (const [name, it] of [
+  ["process", test],
+  ["docker", dockerTest],
+] as const) {
+  describe(`agent run on the ${name} runtime`, () => {
+    let runtime: Runtime;
+    beforeEach(() => {
+      runtime = runtimes[name]();
+    });
+    afterEach(async () => {
+      const listed = await runtime.list();
+      for (const { instance } of listed.ok ? listed.value : []) await runtime.stop(instance, 0);
+    });
+
+    const newSpec = async (app: "moody" | "good", over = {}) =>
+      specOf({
+        instance: `ins-${Math.random().toString(36).slice(2, 10)}`,
+        image: name === "docker" ? await nodeImage() : "file:app",
+        hostPort: await freePort(),
+        command: nodeCommand(app),
+        ...over,
+      });
+
+    async function runtimeIds() {
+      const listed = await runtime.list();
+      return listed.ok
+        ? listed.value.map(({ runtimeId, running }) => `${runtimeId} ${running}`)
+        : listed.error;
+    }
+
+    it("leaves everything running when it is told to end, and ends at once", async () => {
+      const child = agent(...runArgs(name));
+      const spec = await newSpec("good");
+      control.give({ id: "job-1", kind: "start", spec });
+      await control.result("job-1");
+      const before = await runtimeIds();
+      const asked = Date.now();
+      expect(await kill(child, "SIGTERM")).toBe(0);
+      expect(Date.now() - asked).toBeLessThan(2_500);
+      expect(await runtimeIds()).toEqual(before);
+      expect(await answerOf(spec)).toContain(spec.instance);
+    }, 60_000);
+
+    it("adopts the same instances after it was killed, and restarts none", async () => {
+      const first = agent(...runArgs(name));
+      const spec = await newSpec("moody");
+      control.give({ id: "job-1", kind: "start", spec });
+      await control.result("job-1");
+      await control.until(() => control.reports.length === 1, "ready");
+      const before = await runtimeIds();
+      await kill(first, "SIGKILL");
+      const second = agent(...runArgs(name));
+      await control.until(() => second.said.join().includes("instance adopted"), "adopted");
+      expect(control.enrollments).toHaveLength(1);
+      expect(await runtimeIds()).toEqual(before);
+      await control.until(() => control.polls.some(({ boot }) => boot !== control.polls[0]?.boot), "polled");
+      expect(control.polls.at(-1)?.instances).toEqual([{ instance: spec.instance, state: "ready" }]);
+      await answerOf(spec, "/off");
+      await control.until(() => control.reports.length === 2, "probed again");
+      expect(control.reports.map(({ state }) => state)).toEqual(["ready", "unready"]);
+      expect(await runtimeIds()).toEqual(before);
+    }, 60_000);
+
+    it("finishes a start it was killed in the middle of, with the same instance, when the job is handed out again", async () => {
+      const first = agent(...runArgs(name));
+      const boots =
+        "const at = Date.now() + 3000; require('node:http').createServer((q, s) => { s.statusCode = Date.now() < at ? 503 : 200; s.end(); }).listen(process.env.PORT)";
+      const spec = await newSpec("good", { command: ["node", "-e", boots], health: healthOf() });
+      control.give({ id: "job-1", kind: "start", spec });
+      await answerOf(spec);
+      await kill(first, "SIGKILL");
+      const before = await runtimeIds();
+      agent(...runArgs(name));
+      await control.until(() => control.polls.some(({ boot }) => boot !== control.polls[0]?.boot), "polled");
+      expect(control.polls.at(-1)?.instances).toEqual([{ instance: spec.instance, state: "starting" }]);
+      control.give({ id: "job-1", kind: "start", spec });
+      expect(await control.result("job-1")).toMatchObject({ ok: true });
+      expect(await runtimeIds()).toEqual(before);
+    }, 60_000);
+  });
+}
