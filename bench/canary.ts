@@ -30,7 +30,7 @@ export async function run(quick = process.argv.includes("--quick")): Promise<Ben
       const seed = SEED + 1000 * index + rate;
       const outcomes = Array.from({ length: runs }, (_, i) => simulate({ ...cell.scenario, rate }, seed, i));
       measure(cell, rate, outcomes, { quick, result });
-      await new Promise(setImmediate);
+      await new Promise(setImmediate); // let a signal in
     }
   }
   const met = Object.entries(result.budgets).every(
@@ -87,7 +87,7 @@ function quantile(values: readonly number[], q: number): number | null {
 }
 
 /** Clopper-Pearson, one-sided 95 %: the largest true share under which so few of n would still happen 1 time in 20. */
-export function upperBound(seen: number, n: number): number {
+function upperBound(seen: number, n: number): number {
   let low = seen / n;
   let high = 1;
   for (let i = 0; i < 60; i++) {

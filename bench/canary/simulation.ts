@@ -32,8 +32,10 @@ export interface Scenario {
   readonly recoversS?: number;
   /** A fault both sides share, drawn per run. */
   readonly outage?: (chance: Random) => Outage;
-  /** Mean errors per cause: an unlucky visitor who tries again every half second. */
+  /** Mean errors per cause: an unlucky visitor who tries again and again … */
   readonly burst?: number;
+  /** … every so many seconds. Default 0.5, so that one cause may fall into two windows. */
+  readonly burstSpacingS?: number;
   /** Standard deviation of each side's own latency factor per window. */
   readonly jitter?: number;
   /** Requests a visitor makes within a window: what counting per visitor loses when errors are independent. */
@@ -190,7 +192,8 @@ class World {
   private latency(side: Side, at: number): number {
     const { canaryLatency = 1, jitter = 0 } = this.scenario;
     const own = this.isChanged(side, at) ? canaryLatency : 1;
-    const noise = jitter > 0 ? Math.exp(jitter * this.chance.normal()) : 1;
+    // In steps of 0.5 %, so that the distributions can be kept.
+    const noise = jitter > 0 ? Math.exp(Math.round(200 * jitter * this.chance.normal()) / 200) : 1;
     return own * noise * (this.inOutage(at)?.latency ?? 1);
   }
 
@@ -216,11 +219,12 @@ class World {
 
   /** Times within the window, in seconds, at which each unlucky visitor met errors. */
   private bursts(side: Side, mean: number, size: number): number[][] {
+    const spacing = this.scenario.burstSpacingS ?? 0.5;
     const faults = this.spill[side];
     this.spill[side] = [];
     for (let i = this.chance.poisson(mean / size); i > 0; i--) {
       const begin = this.chance.uniform() * WINDOW_S;
-      const times = Array.from({ length: 1 + this.chance.poisson(size - 1) }, (_, j) => begin + j / 2);
+      const times = Array.from({ length: 1 + this.chance.poisson(size - 1) }, (_, j) => begin + j * spacing);
       faults.push(times.filter((at) => at < WINDOW_S));
       const late = times.filter((at) => at >= WINDOW_S).map((at) => at - WINDOW_S);
       if (late.length > 0) this.spill[side].push(late);
@@ -247,24 +251,23 @@ class World {
 }
 
 interface Distribution {
-  readonly factor: number;
   /** Share of answers in each bucket of the histogram. */
   readonly shares: readonly number[];
   readonly cumulative: readonly number[];
 }
 
-let known: Distribution[] = [];
+const known = new Map<number, Distribution>();
 
 /** A lognormal with median 80 ms · factor and σ 0.6, by bucket. */
 function distribution(factor: number): Distribution {
-  const before = known.find((entry) => entry.factor === factor);
+  const before = known.get(factor);
   if (before) return before;
   const cumulative = Array.from({ length: HISTOGRAM_BUCKETS }, (_, i) =>
     normalCdf((Math.log(2 ** ((i + 1) / 8)) - Math.log(MEDIAN_MS * factor)) / SIGMA),
   );
   const shares = cumulative.map((below, i) => below - (cumulative[i - 1] ?? 0));
-  const fresh = { factor, shares, cumulative };
-  known = [fresh, ...known.slice(0, 7)];
+  const fresh = { shares, cumulative };
+  known.set(factor, fresh);
   return fresh;
 }
 

@@ -164,6 +164,21 @@ describe("user limits", () => {
     expect(decide(fed(60, onLimit, fresh(config))).verdict).not.toBe("rollback");
   });
 
+  it("does not take four slow answers for a slow canary, even without a stable side", () => {
+    const one = windowOf({ n: 1, ms: 700 }, { n: 0 });
+    const config = canaryConfig({ p95MaxMs: 500 });
+    expect(decide(fed(4, one, fresh(config))).verdict).toBe("continue");
+    expect(untilRollback(one, fresh(config))).toMatchObject({
+      windows: 5,
+      decision: { reason: "latency-ceiling" },
+    });
+  });
+
+  it("bets only on rates above the ceiling, wherever it lies", () => {
+    expect(canaryConfig({ errorRateMax: 0.3 }).guardThetas).toEqual([0.6, 0.75, 0.95]);
+    expect(canaryConfig({ errorRateMax: 0.97 }).guardThetas).toEqual([0.985]);
+  });
+
   it("shares the guard's chance of error between two limits", () => {
     expect(decide(fresh()).limits.guard).toBeCloseTo(Math.log(1000), 9);
     expect(decide(fresh(canaryConfig({ p95MaxMs: 500 }))).limits.guard).toBeCloseTo(Math.log(2000), 9);
@@ -230,6 +245,11 @@ describe("fast tick", () => {
     expect(decision && inWords(decision)).toBe(
       "errors 100 % against 0 % on stable, 20 and 180 requests, over the limit of 10 %: rolled back",
     );
+  });
+
+  it("explains itself by the failing seconds, not by the good hours before", () => {
+    const decision = tick(fed(180, GOOD), [dead]);
+    expect(decision && inWords(decision)).toMatch(/^errors 100 % against 0 % on stable, 20 and 180 requests/);
   });
 
   it("says nothing about a healthy, slow or slightly failing canary", () => {
