@@ -1,4 +1,5 @@
-import { type Decision, Draft } from "./decision.ts";
+import { failureOf, hostName, names, waitsFor } from "./causes.ts";
+import { type Decision, Draft, hasChanges } from "./decision.ts";
 import type { EnvironmentFacts, InstanceFacts, JobFacts } from "./facts.ts";
 import { place, stepsOf } from "./plan.ts";
 import { isActive, type ReleaseFacts, type ReleaseFailure } from "./release.ts";
@@ -26,7 +27,8 @@ export function advance(facts: EnvironmentFacts, now: number): Decision {
     const release = draft.release(id);
     if (release) progress(draft, release);
   }
-  startNext(draft);
+  // What this step frees (a lock, slots) is seen by the next one, from fresh facts.
+  if (!hasChanges(draft.decision)) startNext(draft);
   renewPartial(draft);
   return draft.decision;
 }
@@ -48,17 +50,14 @@ function progress(draft: Draft, release: ReleaseFacts): void {
 
 function startNext(draft: Draft): void {
   const { facts, now } = draft;
-  const queued = facts.releases.filter((release) => draft.release(release.id)?.state === "queued");
-  if (
-    queued.length === 0 ||
-    facts.releases.some((release) => isActive(draft.release(release.id)?.state ?? "live"))
-  )
-    return;
+  const queued = facts.releases.filter((release) => release.state === "queued");
+  if (queued.length === 0 || facts.releases.some((release) => isActive(release.state))) return;
   const release = queued.reduce((a, b) => (a.createdAt <= b.createdAt ? a : b));
   const lock = facts.lock;
   if (lock && lock.holder !== release.id && lock.expiresAt > now) return draft.wakeAt(lock.expiresAt);
   const placed = place(withSpec(facts, release), now);
   if (!placed.ok) {
+    if (placed.error.code === "no_slots" && isFreeing(facts)) return;
     const failure = { code: placed.error.code, message: placed.error.detail, logs: [] };
     return draft.moveRelease(release, "failed", `${release.version} failed: ${failure.message}`, {
       failure,
@@ -81,9 +80,10 @@ function startNext(draft: Draft): void {
     draft.decision.newInstances.push({ id, releaseId: release.id, hostId: slot.hostId, slotId: slot.slotId });
     draft.decision.reserveSlots.push(slot.slotId);
   }
-  for (const [hostId] of hosts) {
+  for (const [index, [hostId]] of hosts.entries()) {
     draft.decision.jobs.push({
-      id: `pull-${release.id}-${hostId}`,
+      // The wire allows 64 characters: too few for both ids.
+      id: `pull-${release.id}-${index + 1}`,
       kind: "pull",
       hostId,
       releaseId: release.id,
@@ -93,6 +93,10 @@ function startNext(draft: Draft): void {
     });
   }
 }
+
+/** Slots are about to be free: a release that finds none waits for them, up to its deadline. */
+const isFreeing = (facts: EnvironmentFacts): boolean =>
+  facts.instances.some((instance) => instance.state === "stopping");
 
 /** A release is placed by the spec it was made with, not by one applied since. */
 const withSpec = (facts: EnvironmentFacts, release: ReleaseFacts): EnvironmentFacts => ({
@@ -246,6 +250,8 @@ function retire(draft: Draft, instance: InstanceFacts): void {
   const release = draft.release(instance.releaseId);
   if (!release) throw new Error(`instance ${instance.id} is of unknown release ${instance.releaseId}`);
   if (instance.state === "stopping") return confirmStop(draft, instance);
+  // Never had traffic, so there is nothing to drain.
+  if (instance.state === "ready" && release.state === "rolling_back") return stop(draft, instance);
   if (instance.state !== "draining" && instance.state !== "warm") return;
   const keptUntil = release.state === "superseded" ? (release.warmUntil ?? 0) : 0;
   const until = Math.max(keptUntil, instance.drainUntil ?? 0);
@@ -319,64 +325,30 @@ export function endWithoutTraffic(
   }
 }
 
+/** Ends a release that was taking traffic: what it has goes back to stable. */
+export function giveBack(
+  draft: Draft,
+  release: ReleaseFacts,
+  message: string,
+  failure: ReleaseFailure,
+): void {
+  const { stableReleaseId } = draft.facts;
+  draft.moveRelease(release, "rolling_back", message, { failure });
+  if (release.weightBp > 0 && stableReleaseId) {
+    shiftWeights(draft, new Map([[stableReleaseId, FULL_WEIGHT]]));
+  }
+}
+
 /** True when the deadline ended it. */
 function pastDeadline(draft: Draft, release: ReleaseFacts): boolean {
   if (release.state !== "queued" && !isActive(release.state)) return false;
   const message = `${release.state} took longer than ${seconds(draft.now - release.stateSince)}: ${waitsFor(draft, release)}`;
   const failure = { code: "deadline", message, logs: [] };
-  if (release.state === "shifting") throw new Error(`release ${release.id} was shifting past its deadline`);
-  fail(draft, release, failure);
+  if (release.state === "shifting")
+    giveBack(draft, release, `${release.version} rolls back: ${message}`, failure);
+  else fail(draft, release, failure);
   return true;
 }
-
-/** What a release that took too long was waiting for. */
-function waitsFor(draft: Draft, release: ReleaseFacts): string {
-  if (release.state === "queued") {
-    const { lock } = draft.facts;
-    return lock ? `the environment is locked by ${lock.holder} (${lock.reason})` : "its turn did not come";
-  }
-  const open = draft.facts.jobs.filter((job) => job.releaseId === release.id && job.finishedAt === null);
-  const jobs = open.map((job) => {
-    const host = hostName(draft, job.hostId);
-    if (job.state === "queued") return `${host} has not taken the ${job.kind} job: is its agent running?`;
-    return `${host} still works on ${job.kind}${job.progress ? ` (${job.progress})` : ""}`;
-  });
-  const silent = draft
-    .instancesOf(release.id)
-    .filter((instance) => release.state === "verifying" && instance.verifiedAt === null)
-    .map(
-      (instance) => `${instance.origin} on ${instance.hostName}: ${instance.verifyCause ?? "no answer yet"}`,
-    );
-  return [...jobs, ...silent].join("; ") || "nothing answered";
-}
-
-function failureOf(draft: Draft, job: JobFacts): ReleaseFailure {
-  const error = job.error ?? {
-    code: "internal",
-    message: `the ${job.kind} job failed without a cause`,
-    logs: [],
-  };
-  const check = error.probe
-    ? {
-        name: `GET ${error.probe.url}`,
-        value:
-          error.probe.status === undefined ? (error.probe.error ?? "no answer") : String(error.probe.status),
-        limit: "2xx",
-      }
-    : error.exitCode === undefined
-      ? undefined
-      : { name: "process", value: `exited with code ${error.exitCode}`, limit: "keeps running" };
-  return {
-    code: error.code,
-    message: `${hostName(draft, job.hostId)}: ${error.message}`,
-    ...(check ? { check } : {}),
-    host: hostName(draft, job.hostId),
-    ...(job.instanceId ? { instance: job.instanceId } : {}),
-    logs: error.logs,
-  };
-}
-
-// --- small words ----------------------------------------------------------------------------------------------------
 
 /** A partial weight is a lease that each tick renews (the dead-man rule, design §3). */
 function renewPartial(draft: Draft): void {
@@ -389,11 +361,5 @@ function renewPartial(draft: Draft): void {
 const jobsOf = (draft: Draft, release: ReleaseFacts, kind: JobFacts["kind"]): JobFacts[] =>
   draft.facts.jobs.filter((job) => job.releaseId === release.id && job.kind === kind);
 
-function hostName(draft: Draft, hostId: string): string {
-  const named = draft.facts.instances.find((instance) => instance.hostId === hostId)?.hostName;
-  return named ?? draft.facts.hosts.find((host) => host.id === hostId)?.name ?? hostId;
-}
-
-const names = (list: readonly string[]): string => [...new Set(list)].join(", ");
 const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;
 const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`;

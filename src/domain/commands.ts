@@ -1,4 +1,4 @@
-import { endWithoutTraffic } from "./advance.ts";
+import { endWithoutTraffic, giveBack } from "./advance.ts";
 import { type Decision, Draft, type NewRelease } from "./decision.ts";
 import type { EnvironmentFacts, InstanceFacts } from "./facts.ts";
 import { rollbackTarget } from "./plan.ts";
@@ -126,10 +126,8 @@ export function abort(
   }
   const why = `${release.version} aborted by ${input.actor}${input.reason ? `: ${input.reason}` : ""}`;
   const failure = { code: "aborted", message: why, logs: [] };
-  if (release.state === "shifting") {
-    draft.moveRelease(release, "rolling_back", why, { failure });
-    if (facts.stableReleaseId) shiftWeights(draft, new Map([[facts.stableReleaseId, FULL_WEIGHT]]));
-  } else endWithoutTraffic(draft, release, "aborted", why, failure);
+  if (release.state === "shifting") giveBack(draft, release, why, failure);
+  else endWithoutTraffic(draft, release, "aborted", why, failure);
   return ok({ decision: draft.decision });
 }
 
@@ -142,6 +140,11 @@ export function setWeights(
   const draft = new Draft(facts, now, input.actor);
   const entries = Object.entries(input.weights);
   const total = entries.reduce((sum, [, weightBp]) => sum + weightBp, 0);
+  const odd = entries.find(([, weightBp]) => !Number.isInteger(weightBp) || weightBp < 0);
+  if (odd) {
+    const detail = `the weight ${odd[1] / 100} % of ${odd[0]} is not one of 0 %, 0.01 %, … 100 %`;
+    return err({ code: "weights_invalid", detail });
+  }
   if (total !== FULL_WEIGHT) {
     return err({ code: "weights_invalid", detail: `the weights sum to ${total / 100} %, not to 100 %` });
   }
@@ -161,9 +164,18 @@ export function setWeights(
   );
   if (shifting) return err(shiftingAlready(shifting));
   shiftWeights(draft, new Map(entries));
-  const whole = entries.find(([, weightBp]) => weightBp === FULL_WEIGHT);
-  if (whole) draft.decision.environment.stableReleaseId = whole[0];
+  draft.decision.environment.stableReleaseId = stableAfter(facts, entries);
   return ok({ decision: draft.decision });
+}
+
+/** Stable stays stable while it has any traffic, unless another has all of it; else the heaviest takes its part. */
+function stableAfter(
+  facts: EnvironmentFacts,
+  entries: readonly (readonly [string, number])[],
+): string | null {
+  const [heaviest] = [...entries].sort(([, a], [, b]) => b - a);
+  const kept = entries.some(([id, weightBp]) => id === facts.stableReleaseId && weightBp > 0);
+  return kept ? facts.stableReleaseId : (heaviest?.[0] ?? null);
 }
 
 const canServe = (facts: EnvironmentFacts, release: ReleaseFacts): boolean =>
@@ -212,7 +224,7 @@ export function planRollback(facts: EnvironmentFacts, to: string | null): Result
       detail: `${target.version} serves already; releases to go back to: ${valid}`,
     });
   }
-  if (!hasServed(target) && target.state !== "rolled_back") {
+  if (target.servingAt === null) {
     const detail = `${target.version} is ${target.state} and never held all traffic; releases to go back to: ${valid}`;
     return err({ code: "rollback_impossible", detail });
   }

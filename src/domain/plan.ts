@@ -31,8 +31,8 @@ export interface PlacementProblem {
 }
 
 /**
- * Where a release's instances go: one at a time to the host that has the fewest of this environment's, so that they
- * spread; on a host, to a slot the environment already holds before a fresh one, so that the pool stays large.
+ * Where a release's instances go: one at a time to the host that got the fewest of them, so that they spread, then to the
+ * one that has the fewest of this environment's; on a host, to a slot the environment already holds before a fresh one, so that the pool stays large.
  */
 export function place(facts: EnvironmentFacts, now: number): Result<readonly Placement[], PlacementProblem> {
   const { spec } = facts;
@@ -40,6 +40,7 @@ export function place(facts: EnvironmentFacts, now: number): Result<readonly Pla
   if (online.length === 0) return err({ code: "no_hosts", detail: whyNoHost(facts) });
   const pools = online.map((host) => ({
     host,
+    placed: 0,
     load: facts.instances.filter((instance) => instance.hostId === host.id).length,
     free: host.slots
       .filter((slot) => isFree(slot, facts.id, now))
@@ -49,10 +50,10 @@ export function place(facts: EnvironmentFacts, now: number): Result<readonly Pla
   while (placements.length < spec.replicas) {
     const [pool] = pools
       .filter(({ free }) => free.length > 0)
-      .sort((a, b) => a.load - b.load || byName(a.host, b.host));
+      .sort((a, b) => a.placed - b.placed || a.load - b.load || byName(a.host, b.host));
     const slot = pool?.free.shift();
     if (!pool || !slot) return err({ code: "no_slots", detail: whyNoSlot(facts, placements.length, online) });
-    pool.load += 1;
+    pool.placed += 1;
     placements.push({ hostId: pool.host.id, hostName: pool.host.name, slotId: slot.id, slot: slot.n });
   }
   return ok(placements);
@@ -89,12 +90,12 @@ function whyNoSlot({ spec, id }: EnvironmentFacts, placed: number, online: reado
   return `${spec.replicas} instances are wanted, ${placed} found a free slot (${counts.join("; ")}): add a host, or lower \`replicas\` or \`keep\``;
 }
 
-/** What a rollback could return to: the release that served last before the one that serves now. */
+/** What a rollback could return to: the release that gave its traffic away last. */
 export function rollbackTarget(
   facts: EnvironmentFacts,
   from: ReleaseFacts | undefined,
 ): ReleaseFacts | undefined {
   return facts.releases
     .filter((release) => release.id !== from?.id && release.state === "superseded" && hasServed(release))
-    .sort((a, b) => (b.servingAt ?? 0) - (a.servingAt ?? 0))[0];
+    .sort((a, b) => (b.endedAt ?? 0) - (a.endedAt ?? 0) || b.createdAt - a.createdAt)[0];
 }

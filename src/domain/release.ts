@@ -24,7 +24,10 @@ export const RELEASE_STATES = [
 ] as const;
 export type ReleaseState = (typeof RELEASE_STATES)[number];
 
-/** Every move a release can make. `superseded → live` is an instant rollback's target taking the traffic again. */
+/**
+ * Every move a release can make. `superseded → live` is an instant rollback's target taking the traffic again,
+ * `rolling_back → live` a release that was given it back before its instances were stopped.
+ */
 const MOVES: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
   queued: ["preparing", "failed", "aborted", "superseded"],
   preparing: ["starting", "failed", "aborted", "superseded"],
@@ -35,7 +38,7 @@ const MOVES: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
   live: ["superseded", "rolling_back"],
   rolling_back: ["rolled_back", "live"],
   superseded: ["live"],
-  rolled_back: ["live"],
+  rolled_back: [],
   failed: [],
   aborted: [],
 };

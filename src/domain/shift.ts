@@ -35,8 +35,11 @@ function serve(draft: Draft, releaseId: string): void {
     }
   }
   const release = draft.release(releaseId);
-  if (release && (release.state === "superseded" || release.state === "rolled_back")) {
-    draft.moveRelease(release, "live", `${release.version} takes traffic again`, { endedAt: draft.now });
+  if (release && (release.state === "superseded" || release.state === "rolling_back")) {
+    draft.moveRelease(release, "live", `${release.version} takes traffic again`, {
+      endedAt: draft.now,
+      failure: null,
+    });
   }
 }
 
