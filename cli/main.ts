@@ -96,7 +96,8 @@ function manifestSource(
 const relativePath = (file: string, cwd: string) =>
   file.startsWith(`${cwd}/`) ? file.slice(cwd.length + 1) : file;
 
-if (import.meta.main) {
+/** The same, with this process's ends: arguments, streams, signals and exit code. */
+export async function runProcess(): Promise<void> {
   const interrupt = new AbortController();
   const onSignal = () => {
     // A second Ctrl-C is impatience: nothing here needs more time than the first one had.
@@ -127,3 +128,5 @@ if (import.meta.main) {
     signal: interrupt.signal,
   });
 }
+
+if (import.meta.main) await runProcess();

@@ -1,0 +1,116 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadConfig } from "../../cli/config.ts";
+import { fakeApi, MANIFEST } from "../support/fake-api.ts";
+import { callCli } from "../support/run-cli.ts";
+
+let root: string;
+const local = { url: "http://127.0.0.1:8787", token: "slu_local", edge: "http://127.0.0.1:8080" };
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "sluice-config-"));
+  await mkdir(join(root, "project/.sluice"), { recursive: true });
+  await mkdir(join(root, "project/deep/er"), { recursive: true });
+  await mkdir(join(root, "home/.config/sluice"), { recursive: true });
+  await mkdir(join(root, "elsewhere"));
+  await mkdir(join(root, "broken/.sluice"), { recursive: true });
+  await writeFile(join(root, "project/.sluice/cli.json"), JSON.stringify(local));
+  await writeFile(
+    join(root, "home/.config/sluice/cli.json"),
+    JSON.stringify({ url: "https://far.example.com", token: "slu_far" }),
+  );
+  await writeFile(join(root, "broken/.sluice/cli.json"), '{"url": "nonsense"}');
+});
+afterAll(() => rm(root, { recursive: true }));
+
+const load = (over: Partial<Parameters<typeof loadConfig>[0]>) =>
+  loadConfig({ flags: {}, env: { HOME: join(root, "home") }, cwd: join(root, "elsewhere"), ...over });
+
+describe("address and token come from", () => {
+  test("the flags before the environment", () => {
+    const env = { SLUICE_URL: "https://env.example.com", SLUICE_TOKEN: "slu_env" };
+    expect(load({ flags: { url: "https://flag.example.com" }, env })).toMatchObject({
+      url: "https://flag.example.com",
+      token: "slu_env",
+    });
+    expect(load({ env })).toMatchObject({ url: "https://env.example.com", token: "slu_env" });
+  });
+
+  test("the nearest .sluice/cli.json above the working directory", () => {
+    expect(load({ cwd: join(root, "project/deep/er") })).toEqual(local);
+  });
+
+  test("the home directory's, else", () => {
+    expect(load({})).toMatchObject({ url: "https://far.example.com", token: "slu_far" });
+  });
+});
+
+describe("a token is never sent where it doesn't belong", () => {
+  test("another address doesn't get the file's token", () => {
+    const call = () => load({ flags: { url: "https://evil.example.com" }, cwd: join(root, "project") });
+    expect(call).toThrow(/no token for https:\/\/evil\.example\.com/);
+  });
+
+  test("the same address by flag does", () => {
+    const flags = { url: "http://127.0.0.1:8787/" };
+    expect(load({ flags, cwd: join(root, "project") })).toMatchObject({ token: "slu_local" });
+  });
+});
+
+describe("what can't be used is named", () => {
+  test("a broken file", () => {
+    expect(() => load({ cwd: join(root, "broken") })).toThrow(/broken\/\.sluice\/cli\.json is not usable/);
+  });
+
+  test("an address without http", () => {
+    const env = { SLUICE_URL: "sluice.example.com", SLUICE_TOKEN: "x" };
+    expect(() => load({ env })).toThrow(/`sluice\.example\.com` is not an http\(s\) URL/);
+  });
+
+  test("a missing manifest, with the two ways out", async () => {
+    await using api = await fakeApi({});
+    const { code, stderr } = await callCli(["deploy"], { url: api.url });
+    expect(code).toBe(1);
+    expect(stderr).toContain("no sluice.yaml here or in a folder above");
+    expect(stderr).toContain("-a <app>");
+  });
+
+  test("an unknown manifest key: file, line, column, the line itself and what was meant", async () => {
+    const text = MANIFEST.replace("    hostnames", "    replcas: 3\n    hostnames");
+    const { code, stderr } = await callCli(["apply"], {
+      url: "http://127.0.0.1:9",
+      files: { "sluice.yaml": text },
+    });
+    expect(code).toBe(1);
+    expect(
+      stderr,
+    ).toContain(`sluice.yaml:6:5  \`environments.production.replcas\` is not a key of the manifest: did you mean \`replicas\`?
+    6 |     replcas: 3
+      |     ^`);
+  });
+
+  test("the same as JSON, with line and column", async () => {
+    const files = { "other.yaml": `${MANIFEST}hooks: {}\n` };
+    const { stdout } = await callCli(["apply", "-f", "other.yaml", "--json"], {
+      url: "http://127.0.0.1:9",
+      files,
+    });
+    expect(JSON.parse(stdout)).toMatchObject({
+      schema: 1,
+      code: "not_landed",
+      exitCode: 1,
+      errors: [{ pointer: "hooks", line: 7, column: 1 }],
+    });
+  });
+
+  test("two environments and neither production: which are there", async () => {
+    const text = MANIFEST.replace("  production:", "  eu:\n    hostnames: [eu.example.com]\n  us:");
+    const { stderr } = await callCli(["status"], {
+      url: "http://127.0.0.1:9",
+      files: { "sluice.yaml": text },
+    });
+    expect(stderr).toContain("no environment `production`; it has `eu`, `us`");
+  });
+});

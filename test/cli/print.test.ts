@@ -1,0 +1,60 @@
+import { describe, expect, test } from "vitest";
+import { webAddress } from "../../cli/git.ts";
+import { ago, clean, clock, duration, percent, quote, table, until } from "../../cli/print.ts";
+
+describe("figures read as people say them", () => {
+  test.each([
+    [0, "0ms"],
+    [850, "850ms"],
+    [12_400, "12.4s"],
+    [59_949, "59.9s"],
+    [59_960, "1m00s"],
+    [372_000, "6m12s"],
+    [7_500_000, "2h05m"],
+    [273_600_000, "3d4h"],
+  ])("%i ms as %s", (ms, text) => expect(duration(ms)).toBe(text));
+
+  test.each([
+    [7_900, "0:07"],
+    [751_000, "12:31"],
+    [3_602_000, "1:00:02"],
+    [-5, "0:00"],
+  ])("%i ms on the clock as %s", (ms, text) => expect(clock(ms)).toBe(text));
+
+  test("weights without needless decimals", () => {
+    expect([percent(25), percent(25.5), percent(33.333)]).toEqual(["25%", "25.5%", "33.33%"]);
+  });
+
+  test("times against now", () => {
+    const now = Date.parse("2026-11-23T12:00:00Z");
+    expect(ago("2026-11-23T11:57:00Z", now)).toBe("3m ago");
+    expect(until("2026-11-23T14:00:00Z", now)).toBe("in 2h");
+    expect(until("2026-11-23T11:00:00Z", now)).toBe("now");
+  });
+});
+
+test("columns line up and end without blanks", () => {
+  expect(
+    table([
+      ["A", "LONG"],
+      ["aaaa", "b"],
+    ]),
+  ).toBe("A     LONG\naaaa  b");
+});
+
+test("text from elsewhere can't carry control characters", () => {
+  expect(clean("a\u001b[31mred\u001b[0m\u0007\r\nb\u009b2J")).toBe("ared   b");
+});
+
+test.each([
+  ["shop", "shop"],
+  ["https://x.example.com/a?b=1", "'https://x.example.com/a?b=1'"],
+  ["it's; rm -rf /", "'it'\\''s; rm -rf /'"],
+])("%s is quoted for a shell as %s", (word, quoted) => expect(quote(word)).toBe(quoted));
+
+test.each([
+  ["git@github.com:acme/shop.git", "https://github.com/acme/shop"],
+  ["ssh://git@github.com:22/acme/shop.git", "https://github.com/acme/shop"],
+  ["https://x-access-token:ghs_secret@github.com/acme/shop.git", "https://github.com/acme/shop"],
+  ["/srv/git/shop", undefined],
+])("the remote %s is shown as %s", (remote, url) => expect(webAddress(remote)).toBe(url));

@@ -1,0 +1,152 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Output } from "../../cli/output.ts";
+import { plain } from "../../cli/print.ts";
+import { apply, begin, liveView, logLine, stillLine, truncate, waitsFor } from "../../cli/progress.ts";
+import { createReporter } from "../../cli/reporter.ts";
+import { ConnectionError } from "../../src/client/index.ts";
+import { anEvent, anInstance, aRelease, GOOD_EVENTS, stateEvent } from "../support/fake-api.ts";
+
+const after = (n: number) => GOOD_EVENTS.slice(0, n).reduce(apply, begin(aRelease()));
+const view = (n: number, columns = 100) => liveView(after(n), { elapsedMs: 5_100, columns, paint: plain });
+
+describe("the live view", () => {
+  test("shows where it is, the split, each instance and what it waits for", () => {
+    expect(view(3)).toEqual([
+      "shop/production v2  starting  0:05",
+      "  ✔ queued ✔ preparing ● starting ○ verifying ○ shifting ○ settling",
+      "  ░░░░░░░░░░░░░░░░░░░░░░░░ v2 0%, v1 100%",
+      "  ● web-1 slot 3  starting",
+      "  waits for web-1 slot 3",
+    ]);
+  });
+
+  test("follows the events to the full split", () => {
+    expect(view(7)[2]).toBe("  ████████████████████████ v2 100%, v1 0%");
+    expect(view(7)[3]).toBe("  ✔ web-1 slot 3  ready");
+  });
+
+  test("never wraps: a wrapped line would break the redraw", () => {
+    for (const line of view(3, 30)) expect(line.length).toBeLessThan(30);
+    expect(truncate("\u001b[32mabcdef\u001b[39m", 3)).toBe("\u001b[32mabc\u001b[39m");
+  });
+
+  test("stays small with many instances, and keeps those that are not ready in sight", () => {
+    const instances = Array.from({ length: 50 }, (_, i) =>
+      anInstance({ id: `ins_${i}`, slot: i, ready: i !== 40 }),
+    );
+    const lines = liveView(begin(aRelease({ state: "starting", instances })), {
+      elapsedMs: 0,
+      columns: 80,
+      paint: plain,
+    });
+    expect(lines.length).toBeLessThanOrEqual(12);
+    expect(lines.join("\n")).toContain("slot 40");
+    expect(lines.join("\n")).toContain("and 49 more, 49 ready");
+  });
+});
+
+describe("what it waits for", () => {
+  test("names the instances that are not ready, with the cause", () => {
+    const cause = "startup probe answered 503";
+    const event = anEvent({
+      type: "instance.state",
+      data: { instance: "ins_1", host: "web-1", slot: 3, state: "starting", cause },
+    });
+    expect(waitsFor(apply(apply(begin(aRelease()), stateEvent(1, 0, "starting", "")), event))).toBe(
+      "web-1 slot 3 (startup probe answered 503)",
+    );
+  });
+
+  test("is the last word on work in progress, until the state changes", () => {
+    const pulling = apply(
+      apply(begin(aRelease()), stateEvent(1, 0, "preparing", "")),
+      anEvent({ type: "release.progress", message: "web-1: 40 of 134 MB" }),
+    );
+    expect(waitsFor(pulling)).toBe("web-1: 40 of 134 MB");
+    expect(waitsFor(apply(pulling, stateEvent(3, 0, "verifying", "")))).toBe(
+      "each new instance to answer through its tunnel",
+    );
+  });
+});
+
+describe("the append-only log", () => {
+  test("leaves out how far a pull is, and stamps lines by control's clock", () => {
+    const progress = begin(aRelease());
+    expect(logLine(progress, anEvent({ type: "release.progress" }))).toBeUndefined();
+    expect(logLine(progress, stateEvent(1, 65_000, "shifting", "0% → 100%"))).toBe(
+      "  1:05  shifting    0% → 100%",
+    );
+  });
+
+  test("says it is still there, and for what it waits", () => {
+    expect(stillLine(after(3), 35_000)).toBe("  0:35  still starting: waits for web-1 slot 3");
+  });
+});
+
+describe("the reporter", () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  const start = (stderrIsTty: boolean, env: Record<string, string> = {}) => {
+    const written: string[] = [];
+    const terminal = {
+      stdout: { isTTY: false, write: () => expect.fail("stdout is for results") },
+      stderr: { isTTY: stderrIsTty, columns: 80, write: (text: string) => void written.push(text) },
+      env: { TERM: "xterm", NO_COLOR: "1", ...env },
+    };
+    const out = new Output(terminal, "off");
+    const reporter = createReporter({ out, release: aRelease(), now: Date.now });
+    return { reporter, out, written };
+  };
+
+  test("says one line every 30 s in a log that would be silent, with the time passed", () => {
+    const { reporter, written } = start(false);
+    vi.advanceTimersByTime(61_000);
+    reporter.stop();
+    vi.advanceTimersByTime(60_000);
+    expect(written).toEqual([
+      "  0:30  still queued: waits for the release before it\n",
+      "  1:00  still queued: waits for the release before it\n",
+    ]);
+  });
+
+  test("a line of news puts the next heartbeat off", () => {
+    const { reporter, written } = start(false);
+    vi.advanceTimersByTime(29_000);
+    reporter.item({ kind: "event", event: stateEvent(1, 29_000, "starting", "go") });
+    vi.advanceTimersByTime(29_000);
+    expect(written).toEqual(["  0:29  starting    go\n"]);
+    reporter.stop();
+  });
+
+  test("says once that contact is lost, and once that it is back", () => {
+    const { reporter, written } = start(false);
+    const error = new ConnectionError("reset", { url: "x" });
+    for (let i = 0; i < 3; i++) reporter.item({ kind: "lost", error, retryInMs: 250 });
+    reporter.item({ kind: "heartbeat" });
+    reporter.item({ kind: "heartbeat" });
+    reporter.stop();
+    expect(written).toEqual(["  0:00  no contact: reset\n", "        back in contact\n"]);
+  });
+
+  test.each([
+    ["a terminal", true, {}, true],
+    ["a terminal in CI", true, { CI: "true" }, false],
+    ["a dumb terminal", true, { TERM: "dumb" }, false],
+    ["no terminal", false, {}, false],
+  ])("%s: redraws %s", (_where, tty, env, redraws) => {
+    const { reporter, written } = start(tty, env);
+    reporter.item({ kind: "event", event: stateEvent(1, 0, "starting", "go") });
+    reporter.stop();
+    expect(written.join("").includes("\u001b[")).toBe(redraws);
+  });
+
+  test("takes its region away at the end, so that only lines remain", () => {
+    const { reporter, out, written } = start(true);
+    reporter.stop();
+    out.say("the final block");
+    const drawn = written[0]?.split("\n").length ?? 0;
+    expect(written[1]).toBe(`\u001b[${drawn - 1}A\u001b[0J`);
+    expect(written[2]).toBe("the final block\n");
+  });
+});

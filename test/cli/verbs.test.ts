@@ -1,0 +1,371 @@
+import { describe, expect, test } from "vitest";
+import {
+  aFailedRelease,
+  anEnvironment,
+  anEvent,
+  anInstance,
+  aRelease,
+  aServingRelease,
+  at,
+  fakeApi,
+  MANIFEST,
+  type Route,
+} from "../support/fake-api.ts";
+import { callCli } from "../support/run-cli.ts";
+import { ENV, failedDeploy, goodDeploy, unchanged } from "./scenarios.ts";
+
+const files = { "sluice.yaml": MANIFEST };
+const page =
+  (...items: unknown[]): Route =>
+  (_asked, answer) =>
+    answer.json(200, { items, nextCursor: null });
+const run = async (args: readonly string[], routes: Record<string, Route>) => {
+  await using api = await fakeApi(routes);
+  return { ...(await callCli(args, { url: api.url, files })), asked: api.asked };
+};
+
+describe.concurrent("apply", () => {
+  test("sends the file as it is and lists what changed", async () => {
+    const changes = [{ path: "environments.production.replicas", before: 1, after: 3 }];
+    const { code, stderr, stdout, asked } = await run(["apply"], {
+      "PUT /api/v1/apps/shop": (_asked, answer) => answer.json(200, { ...unchanged, dryRun: false, changes }),
+    });
+    expect(code).toBe(0);
+    expect(asked[0]?.body).toBe(MANIFEST);
+    expect(stderr).toBe("shop: 1 change made\n  environments.production.replicas: 1 → 3\n");
+    expect(stdout).toBe("");
+  });
+
+  test("shows the line of what control refuses", async () => {
+    const errors = [
+      { pointer: "environments.production.hostnames.0", detail: "taken by app blog", line: 6, column: 17 },
+    ];
+    const { code, stderr } = await run(["apply"], {
+      "PUT /api/v1/apps/shop": (_asked, answer) =>
+        answer.problem({ code: "hostname_taken", status: 409, errors }),
+    });
+    expect(code).toBe(2);
+    expect(stderr).toContain(`sluice.yaml:6:17  taken by app blog
+    6 |     hostnames: [shop.example.com]
+      |                 ^`);
+  });
+});
+
+describe.concurrent("status", () => {
+  test("is the result, so it is on stdout: what serves, what is on its way, what a rollback would do", async () => {
+    const live = aServingRelease({ state: "live", servingAt: at(0) });
+    const environment = anEnvironment(
+      [
+        ["v2", 100],
+        ["v1", 0],
+      ],
+      {
+        live,
+        active: aRelease({ id: "rel_3", version: "v3", state: "starting" }),
+        instances: [
+          anInstance({ version: "v3", state: "starting", ready: false, cause: "startup probe: 503" }),
+        ],
+      },
+    );
+    const { stdout, stderr } = await run(["status"], {
+      [`GET ${ENV}`]: (_a, answer) => answer.json(200, environment),
+    });
+    expect(stderr).toBe("");
+    expect(stdout).toContain("shop/production  shop.example.com");
+    expect(stdout).toMatch(/ {2}v2 {2}100% {2}1\/1 ready {2}rel_2, since/);
+    expect(stdout).toMatch(/ {2}v1 {2}0% /);
+    expect(stdout).toContain("✖ v3 on web-1 slot 3: startup probe: 503");
+    expect(stdout).toMatch(/on its way +v3 starting/);
+    expect(stdout).toMatch(/rollback +instant to v1/);
+  });
+
+  test("--all is one line per environment", async () => {
+    const app = { app: "shop", createdAt: at(0), environments: [anEnvironment()] };
+    const { stdout } = await run(["status", "--all"], { "GET /api/v1/apps": page(app) });
+    expect(stdout).toMatch(/^APP +ENVIRONMENT +SERVES/);
+    expect(stdout).toMatch(/shop +production +v1 100%/);
+  });
+});
+
+describe.concurrent("rollback", () => {
+  const answered =
+    (how: "instant" | "restart"): Route =>
+    (_asked, answer) =>
+      answer.json(202, {
+        how,
+        from: { release: "rel_2", version: "v2" },
+        to: { release: "rel_1", version: "v1" },
+        release: aRelease({ kind: "rollback" }),
+      });
+
+  test("instant: waits until the old version has all traffic, and asks nothing else", async () => {
+    const { code, stdout, stderr } = await run(["rollback"], {
+      [`POST ${ENV}/rollback`]: answered("instant"),
+      [`GET ${ENV}`]: (_asked, answer, nth) =>
+        answer.json(
+          200,
+          nth === 1
+            ? anEnvironment([
+                ["v2", 100],
+                ["v1", 0],
+              ])
+            : anEnvironment([["v1", 100]]),
+        ),
+    });
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain("v2 → v1 (instant)");
+    expect(stderr).toContain("✔ v1 serves 100% of shop/production");
+    expect(stdout).toBe("https://shop.example.com\n");
+  });
+
+  test("restart: follows the new release of the old image", async () => {
+    const ran = await run(["rollback", "--to", "v1"], {
+      ...goodDeploy(),
+      [`POST ${ENV}/rollback`]: answered("restart"),
+    });
+    expect(ran.code, ran.stderr).toBe(0);
+    expect(JSON.parse(ran.asked[0]?.body ?? "")).toEqual({ to: "v1" });
+    expect(ran.stderr).toContain("watch  sluice watch rel_2");
+  });
+});
+
+describe.concurrent("weight", () => {
+  const split = anEnvironment(
+    [
+      ["v2", 0],
+      ["v1", 100],
+    ],
+    { active: aRelease() },
+  );
+  const routes = (over: Record<string, Route> = {}): Record<string, Route> => ({
+    [`GET ${ENV}`]: (_asked, answer) => answer.json(200, split, { etag: '"7"' }),
+    [`PUT ${ENV}/weights`]: (_asked, answer) =>
+      answer.json(
+        200,
+        anEnvironment([
+          ["v2", 25],
+          ["v1", 75],
+        ]),
+      ),
+    ...over,
+  });
+
+  test("sets the whole split from one number, against the state it saw", async () => {
+    const { code, asked, stderr } = await run(["weight", "25"], routes());
+    expect(code, stderr).toBe(0);
+    expect(asked[1]).toMatchObject({ method: "PUT", headers: { "if-match": '"7"' } });
+    expect(JSON.parse(asked[1]?.body ?? "")).toEqual({ rel_2: 25, rel_1: 75 });
+    expect(stderr).toContain("now     v2 serves 25%");
+  });
+
+  test("tries again when something else than the split had changed", async () => {
+    const { code, asked } = await run(
+      ["weight", "25"],
+      routes({
+        [`PUT ${ENV}/weights`]: (_asked, answer, nth) =>
+          nth === 1 ? answer.problem({ code: "precondition_failed", status: 412 }) : answer.json(200, split),
+      }),
+    );
+    expect(code).toBe(0);
+    expect(asked.filter((call) => call.method === "PUT")).toHaveLength(2);
+  });
+
+  test("refuses when the split itself moved meanwhile", async () => {
+    const { code, stderr, asked } = await run(
+      ["weight", "25"],
+      routes({
+        [`GET ${ENV}`]: (_asked, answer, nth) =>
+          answer.json(
+            200,
+            nth === 1
+              ? split
+              : anEnvironment(
+                  [
+                    ["v2", 100],
+                    ["v1", 0],
+                  ],
+                  { active: aRelease() },
+                ),
+          ),
+        [`PUT ${ENV}/weights`]: (_asked, answer) =>
+          answer.problem({ code: "precondition_failed", status: 412 }),
+      }),
+    );
+    expect(code).toBe(2);
+    expect(stderr).toContain("v2 serves 100%");
+    expect(asked.filter((call) => call.method === "PUT")).toHaveLength(1);
+  });
+});
+
+describe.concurrent("abort and watch", () => {
+  test("abort without an id stops the release on its way, and says where the traffic is", async () => {
+    const { code, stderr, asked } = await run(
+      ["abort", "--reason", "wrong branch"],
+      failedDeploy(aFailedRelease({ state: "aborted", failure: null }), {
+        [`GET ${ENV}`]: (_asked, answer) =>
+          answer.json(200, anEnvironment([["v1", 100]], { active: aRelease() })),
+        "POST /api/v1/releases/rel_2/abort": (_asked, answer) =>
+          answer.json(202, aRelease({ state: "rolling_back" })),
+      }),
+    );
+    expect(code, stderr).toBe(0);
+    expect(asked.find((call) => call.method === "POST")?.body).toBe('{"reason":"wrong branch"}');
+    expect(stderr).toContain("✔ v2 is stopped (aborted)");
+    expect(stderr).toContain("traffic now  v1 serves 100%");
+  });
+
+  test("abort with nothing on its way says so and sends nothing", async () => {
+    const { code, stderr, asked } = await run(["abort"], {
+      [`GET ${ENV}`]: (_a, answer) => answer.json(200, anEnvironment()),
+    });
+    expect(code).toBe(1);
+    expect(stderr).toContain("no release is on its way in shop/production");
+    expect(asked).toHaveLength(1);
+  });
+
+  test("watch of a release that is over tells its end at once", async () => {
+    const { code, asked } = await run(["watch", "rel_2"], {
+      "GET /api/v1/releases/rel_2": (_asked, answer) => answer.json(200, aFailedRelease()),
+      [`GET ${ENV}`]: (_asked, answer) => answer.json(200, anEnvironment()),
+    });
+    expect(code).toBe(3);
+    expect(asked.map((call) => call.path)).not.toContain("/api/v1/releases/rel_2/events");
+  });
+});
+
+const aHost = {
+  id: "host_1",
+  name: "web-1",
+  labels: { tier: "web" },
+  runtime: "docker",
+  agentVersion: "0.1.0",
+  state: "online",
+  lastSeenAt: at(0),
+  clockSkewMs: 12,
+  slots: { total: 8, used: 1, reserved: 2, free: 5 },
+  instances: [anInstance()],
+  createdAt: at(0),
+};
+const aToken = {
+  id: "tok_1",
+  name: "ci",
+  role: "deployer",
+  app: "shop",
+  environment: null,
+  createdAt: at(0),
+  expiresAt: at(86_400_000),
+  revokedAt: null,
+  lastUsedAt: null,
+};
+
+describe.concurrent("hosts and token", () => {
+  test("hosts lists them on stdout", async () => {
+    const { stdout } = await run(["hosts"], { "GET /api/v1/hosts": page(aHost) });
+    expect(stdout).toMatch(/web-1 +online +docker +1\/8 +5/);
+  });
+
+  test("hosts show has its instances", async () => {
+    const { stdout } = await run(["hosts", "show", "web-1"], {
+      "GET /api/v1/hosts/web-1": (_a, answer) => answer.json(200, aHost),
+    });
+    expect(stdout).toContain("1 used, 2 reserved, 5 free of 8");
+    expect(stdout).toMatch(/3 +v2 +ready/);
+  });
+
+  test("hosts enroll prints the command alone on stdout", async () => {
+    const { stdout, asked } = await run(["hosts", "enroll", "web-2", "--label", "tier=web", "--slots", "4"], {
+      "POST /api/v1/hosts/enrollments": (_asked, answer) =>
+        answer.json(201, {
+          name: "web-2",
+          token: "enr_1",
+          expiresAt: at(3_600_000),
+          command: "sluice-agent enroll enr_1",
+        }),
+    });
+    expect(stdout).toBe("sluice-agent enroll enr_1\n");
+    expect(JSON.parse(asked[0]?.body ?? "")).toEqual({
+      name: "web-2",
+      labels: { tier: "web" },
+      slots: 4,
+      expiresInMinutes: 60,
+    });
+  });
+
+  test.each([{ args: ["hosts", "remove", "web-1"] }, { args: ["token", "revoke", "tok_1"] }])(
+    "$args without a terminal names --yes and changes nothing",
+    async ({ args }) => {
+      const { code, stderr, asked } = await run(args, {
+        "GET /api/v1/hosts/web-1": (_asked, answer) => answer.json(200, aHost),
+      });
+      expect(code).toBe(1);
+      expect(stderr).toContain("--yes");
+      expect(asked.some((call) => call.method === "DELETE")).toBe(false);
+    },
+  );
+
+  test("with --yes they do it", async () => {
+    const host = await run(["hosts", "remove", "web-1", "--yes"], {
+      "GET /api/v1/hosts/web-1": (_asked, answer) => answer.json(200, aHost),
+      "DELETE /api/v1/hosts/web-1": (_asked, answer) => answer.empty(204),
+    });
+    const token = await run(["token", "revoke", "tok_1", "-y"], {
+      "DELETE /api/v1/tokens/tok_1": (_asked, answer) => answer.empty(204),
+    });
+    expect([host.code, token.code]).toEqual([0, 0]);
+    expect(host.asked.at(-1)?.method).toBe("DELETE");
+  });
+
+  test("token create prints the token alone, and its scope is only what the flags say", async () => {
+    const { stdout, asked } = await run(["token", "create", "ci", "--role", "deployer"], {
+      "POST /api/v1/tokens": (_asked, answer) => answer.json(201, { ...aToken, token: "slu_secret" }),
+    });
+    expect(stdout).toBe("slu_secret\n");
+    expect(JSON.parse(asked[0]?.body ?? "")).toEqual({ name: "ci", role: "deployer", expiresInDays: 90 });
+  });
+
+  test("token list never shows a secret, and pages to the end", async () => {
+    const { stdout } = await run(["token", "list"], {
+      "GET /api/v1/tokens": (asked, answer) =>
+        asked.query.get("cursor") === "next"
+          ? answer.json(200, { items: [{ ...aToken, id: "tok_2" }], nextCursor: null })
+          : answer.json(200, { items: [aToken], nextCursor: "next" }),
+    });
+    expect(stdout).toContain("tok_1");
+    expect(stdout).toContain("tok_2");
+  });
+});
+
+describe.concurrent("releases, audit, plan and explain", () => {
+  test("releases lists them, at most --limit", async () => {
+    const { stdout, asked } = await run(["releases", "--limit", "1"], {
+      [`GET ${ENV}/releases`]: page(aServingRelease()),
+    });
+    expect(asked[0]?.query.get("limit")).toBe("1");
+    expect(stdout).toMatch(/v2 +settling +100% +deploy +token:ci/);
+  });
+
+  test("audit says who did what", async () => {
+    const { stdout } = await run(["audit"], {
+      "GET /api/v1/audit": page(anEvent({ actor: "token:ci", message: "v2 asked for" })),
+    });
+    expect(stdout).toMatch(/token:ci +shop\/production +v2 asked for/);
+  });
+
+  test("plan shows where, what traffic and which rollback", async () => {
+    const { stdout } = await run(["plan"], {
+      [`POST ${ENV}/releases`]: (_a, answer) => answer.json(200, aRelease().plan),
+    });
+    expect(stdout).toContain("web-1 (slot 3)");
+    expect(stdout).toContain("0% → 100%");
+    expect(stdout).toContain("instant while v1 is kept warm");
+  });
+
+  test("explain needs no control plane and knows codes and exit codes", async () => {
+    const code = await callCli(["explain", "no_slots"]);
+    const exit = await callCli(["explain", "4", "--json"]);
+    const unknown = await callCli(["explain", "nonsense"]);
+    expect(code.stdout).toContain("no_slots (exit code 2)");
+    expect(JSON.parse(exit.stdout)).toMatchObject({ schema: 1, exitCode: 4 });
+    expect(unknown.code).toBe(1);
+  });
+});

@@ -1,0 +1,133 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { wholeSplit } from "../../cli/commands/weight.ts";
+import { EXIT } from "../../cli/exit-codes.ts";
+import { EXPLANATIONS } from "../../cli/explanations.ts";
+import { CLI_CODES } from "../../cli/problem.ts";
+import { isRestored, judge } from "../../cli/verdict.ts";
+import { RELEASE_STATES } from "../../src/domain/release.ts";
+import { PROBLEM_CODES } from "../../src/protocol/problem.ts";
+import { aFailedRelease, anEnvironment, aRelease } from "../support/fake-api.ts";
+
+describe("the verdict", () => {
+  test("claims 3 only with proof: whatever the split, 3 means nothing of it and all of the rest is ready", () => {
+    const share = fc.tuple(
+      fc.constantFrom("v1", "v2", "v3"),
+      fc.integer({ min: 0, max: 100 }),
+      fc.integer({ min: 0, max: 2 }),
+    );
+    fc.assert(
+      fc.property(fc.uniqueArray(share, { selector: ([version]) => version }), (shares) => {
+        const environment = anEnvironment(shares);
+        const { exit } = judge(aFailedRelease(), environment);
+        const serving = environment.split.filter((entry) => entry.weight > 0);
+        const good =
+          serving.length > 0 && serving.every((entry) => entry.release !== "rel_2" && entry.ready > 0);
+        expect(exit).toBe(good ? EXIT.restored : EXIT.notRestored);
+      }),
+    );
+  });
+
+  test("a first release that fails has taken nothing from anybody", () => {
+    const first = aFailedRelease({ plan: { ...aRelease().plan, replaces: null } });
+    expect(isRestored(first, anEnvironment([]))).toBe(true);
+    expect(isRestored(aFailedRelease(), anEnvironment([]))).toBe(false);
+  });
+
+  test("only serving, or having served, is a success", () => {
+    const good = RELEASE_STATES.filter(
+      (state) => judge(aRelease({ state }), anEnvironment()).exit === EXIT.ok,
+    );
+    expect(good).toEqual(["settling", "live"]);
+    expect(judge(aRelease({ state: "superseded", servingAt: aRelease().createdAt }), undefined).exit).toBe(
+      EXIT.ok,
+    );
+  });
+});
+
+test("every problem, of the API and of the CLI, can be explained", () => {
+  expect(Object.keys(EXPLANATIONS).sort()).toEqual([...PROBLEM_CODES, ...Object.keys(CLI_CODES)].sort());
+});
+
+describe("the whole split from what was said", () => {
+  const two = anEnvironment(
+    [
+      ["v2", 0],
+      ["v1", 100],
+    ],
+    { active: aRelease() },
+  );
+  const split = (asked: readonly [string | undefined, number][], environment = two) =>
+    wholeSplit(
+      environment,
+      asked.map(([release, weight]) => ({ release, weight })),
+    );
+
+  test("one number is the share of the release on its way", () => {
+    expect(split([[undefined, 25.5]])).toEqual({ rel_2: 25.5, rel_1: 74.5 });
+  });
+
+  test("versions and ids both name a release", () => {
+    expect(split([["v2", 10]])).toEqual(split([["rel_2", 10]]));
+  });
+
+  test("all of it to one leaves nothing to the others", () => {
+    expect(split([["v1", 100]])).toEqual({ rel_1: 100, rel_2: 0 });
+  });
+
+  test.each([
+    ["an unknown version", [["v9", 10]], /v9.*these have: v2, v1/],
+    [
+      "more than everything",
+      [
+        ["v1", 60],
+        ["v2", 60],
+      ],
+      /120%/,
+    ],
+    [
+      "the same release twice",
+      [
+        ["v1", 60],
+        ["rel_1", 40],
+      ],
+      /twice/,
+    ],
+    [
+      "a sum under 100 with nobody to take the rest",
+      [
+        ["v1", 60],
+        ["v2", 10],
+      ],
+      /30% of the traffic would go nowhere/,
+    ],
+  ] as const)("refuses %s", (_what, asked, message) => {
+    expect(() => split([...asked].map(([release, weight]) => [release, weight]))).toThrow(message);
+  });
+
+  test("one number is refused when no release is on its way", () => {
+    expect(() =>
+      split(
+        [[undefined, 25]],
+        anEnvironment([
+          ["v2", 100],
+          ["v1", 0],
+        ]),
+      ),
+    ).toThrow(/say which one/);
+  });
+
+  test("always sums to 100 and is never negative, whatever it was before", () => {
+    const hundredths = fc.integer({ min: 0, max: 10_000 });
+    fc.assert(
+      fc.property(hundredths, fc.array(hundredths, { minLength: 1, maxLength: 5 }), (asked, others) => {
+        const shares = others.map((weight, i) => [`v${i + 3}`, Math.max(0.01, weight / 100)] as const);
+        const environment = anEnvironment([["v2", 0], ...shares], { active: aRelease() });
+        const weights = Object.values(split([[undefined, asked / 100]], environment));
+        const sum = weights.reduce((total, weight) => total + Math.round(weight * 100), 0);
+        expect(sum).toBe(10_000);
+        expect(Math.min(...weights)).toBeGreaterThanOrEqual(0);
+      }),
+    );
+  });
+});
