@@ -89,7 +89,8 @@ export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
   c.set("db", db);
   c.set("principal", found.value.principal);
   const { row } = found.value;
-  if (row && now - (row.lastUsedAt ?? 0) > TOUCH_MS) inBackground(c, "token.touch", touchToken(db, row.id, now));
+  if (row && now - (row.lastUsedAt ?? 0) > TOUCH_MS)
+    inBackground(c, "token.touch", touchToken(db, row.id, now));
   await next();
 };
 
@@ -112,7 +113,11 @@ export function authorize(c: AppContext, need: Need): Principal {
   const has = `${principal.actor} has the role ${principal.role} for ${scope(principal)}`;
   const detail = `${has}: this needs ${need.role} for ${scope(need)}`;
   const command = `sluice token create --role ${need.role}${need.app === null ? "" : ` --app ${need.app}`}`;
-  throw new ProblemError({ code: "forbidden", detail, next: [{ command, when: "an administrator allows it" }] });
+  throw new ProblemError({
+    code: "forbidden",
+    detail,
+    next: [{ command, when: "an administrator allows it" }],
+  });
 }
 
 /** The agent's own host, or a refusal: people's tokens open nothing here. */

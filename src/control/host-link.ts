@@ -18,7 +18,8 @@ export class HostLink extends DurableObject<ControlEnv> {
 
   override fetch(): Response {
     // An agent that lost its connection comes back before the old socket is known to be dead: the newest one counts.
-    for (const old of this.ctx.getWebSockets()) old.close(REPLACED, "another connection of this host took over");
+    for (const old of this.ctx.getWebSockets())
+      old.close(REPLACED, "another connection of this host took over");
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
     return new Response(null, { status: 101, webSocket: client });

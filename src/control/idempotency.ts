@@ -40,7 +40,9 @@ export const idempotent: MiddlewareHandler<AppEnv> = async (c, next) => {
   await next();
   if (!c.res.ok) return releaseKey(db, key);
   const body = await seal(await c.res.clone().text(), bearer);
-  const headers = REPLAYED.flatMap((name) => (c.res.headers.has(name) ? [[name, c.res.headers.get(name) ?? ""]] : []));
+  const headers = REPLAYED.flatMap((name) =>
+    c.res.headers.has(name) ? [[name, c.res.headers.get(name) ?? ""]] : [],
+  );
   await finishKey(db, key, { status: c.res.status, headers: Object.fromEntries(headers), body });
 };
 
@@ -59,7 +61,8 @@ async function earlierAnswer(db: Db, at: { key: string; bodyHash: string; now: n
     const detail = "this Idempotency-Key was used with another body: use a new key for a new request";
     throw new ProblemError({ code: "idempotency_conflict", detail });
   }
-  if (row && row.status !== null) return { status: row.status, headers: row.headers ?? {}, body: row.body ?? "" };
+  if (row && row.status !== null)
+    return { status: row.status, headers: row.headers ?? {}, body: row.body ?? "" };
   const isDead = row && at.now - row.createdAt > RETAKE_AFTER_MS;
   if (isDead && (await retakeKey(db, at.key, row.createdAt, at.now))) return undefined;
   const detail = "the first request with this Idempotency-Key is not finished: ask again in a moment";
@@ -76,15 +79,27 @@ async function seal(text: string, bearer: string): Promise<string> {
 async function unseal(text: string, bearer: string): Promise<string> {
   const [iv = "", sealed = ""] = text.split(".");
   const key = await sealingKey(bearer);
-  const opened = await crypto.subtle.decrypt({ name: "AES-GCM", iv: fromBase64(iv) }, key, fromBase64(sealed));
+  const opened = await crypto.subtle.decrypt(
+    { name: "AES-GCM", iv: fromBase64(iv) },
+    key,
+    fromBase64(sealed),
+  );
   return new TextDecoder().decode(opened);
 }
 
 async function sealingKey(bearer: string): Promise<CryptoKey> {
   const bytes = new TextEncoder();
   const secret = await crypto.subtle.importKey("raw", bytes.encode(bearer), "HKDF", false, ["deriveKey"]);
-  const how = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info: bytes.encode("sluice-idempotency:1") };
-  return crypto.subtle.deriveKey(how, secret, { name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
+  const how = {
+    name: "HKDF",
+    hash: "SHA-256",
+    salt: new Uint8Array(),
+    info: bytes.encode("sluice-idempotency:1"),
+  };
+  return crypto.subtle.deriveKey(how, secret, { name: "AES-GCM", length: 256 }, false, [
+    "encrypt",
+    "decrypt",
+  ]);
 }
 
 const fromBase64 = (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));

@@ -73,7 +73,11 @@ export function toResponse(reason: Reason, requestId: string): Response {
     next: [...(reason.next ?? NEXT[reason.code] ?? [])],
     requestId,
   };
-  const headers = new Headers({ "content-type": PROBLEM_TYPE, "cache-control": "no-store", ...reason.headers });
+  const headers = new Headers({
+    "content-type": PROBLEM_TYPE,
+    "cache-control": "no-store",
+    ...reason.headers,
+  });
   if (reason.retryAfterS !== undefined) headers.set("retry-after", String(reason.retryAfterS));
   if (status === 401) headers.set("www-authenticate", 'Bearer realm="sluice"');
   return new Response(JSON.stringify(problem), { status, headers });
@@ -96,13 +100,20 @@ export function toReason(error: unknown): Reason {
     const detail = "the database or a coordinator did not answer: nothing was lost, try again";
     return { code: "unavailable", detail, retryAfterS: 2 };
   }
-  return { code: "internal", detail: "control failed in a way it did not expect: the log has it under this requestId" };
+  return {
+    code: "internal",
+    detail: "control failed in a way it did not expect: the log has it under this requestId",
+  };
 }
 
 function fromHttp(error: HTTPException): Reason {
   if (error.status === 413) return { code: "body_too_large", detail: error.message };
-  if (error.status < 500) return { code: "invalid_request", detail: error.message || "the request can't be read" };
-  return { code: "internal", detail: "control failed in a way it did not expect: the log has it under this requestId" };
+  if (error.status < 500)
+    return { code: "invalid_request", detail: error.message || "the request can't be read" };
+  return {
+    code: "internal",
+    detail: "control failed in a way it did not expect: the log has it under this requestId",
+  };
 }
 
 /** D1 or a Durable Object that can't be reached, as against one that was asked something wrong. */

@@ -68,6 +68,8 @@ export function rateLimit(perMinute: number): MiddlewareHandler<AppEnv> {
       throw new ProblemError({ code: "rate_limited", detail, retryAfterS: resetS, headers });
     }
     await next();
+    // An upgraded socket's answer can't be changed.
+    if (c.res.status === 101) return;
     for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value);
     if (c.res.status !== 401 && !limit.knows(token)) limit.take(token, c.var.now());
   };

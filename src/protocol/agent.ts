@@ -207,6 +207,8 @@ export const pollSchema = z.strictObject({
   boot: z.string(),
   /** True when the agent can take another job now. False: a heartbeat that leases nothing. */
   wantsJobs: z.boolean(),
+  /** Whether it holds its wake-up socket: without it, control asks for a poll twice as often. */
+  connected: z.boolean().optional(),
   instances: z.array(z.strictObject({ instance: id, state: z.enum(INSTANCE_REPORTS) })).max(500),
 });
 export type Poll = z.infer<typeof pollSchema>;

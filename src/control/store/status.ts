@@ -34,12 +34,17 @@ export const selectInstances = (db: Db) =>
       version: releases.version,
       hostId: instances.hostId,
       hostName: hosts.name,
+      slotId: instances.slotId,
       slot: slots.n,
+      hostPort: slots.hostPort,
+      origin: slots.origin,
       state: instances.state,
       stateSince: instances.stateSince,
+      drainUntil: instances.drainUntil,
+      verifiedAt: instances.verifiedAt,
+      verifyCause: instances.verifyCause,
       reportState: instances.reportState,
       reportCause: instances.reportCause,
-      verifyCause: instances.verifyCause,
       stoppedAt: instances.stoppedAt,
     })
     .from(instances)
@@ -85,7 +90,11 @@ export async function readEnvironments(
       .innerJoin(apps, eq(apps.id, environments.appId))
       .where(sql`${environments.id} IN ${ids}`)
       .orderBy(asc(apps.name), asc(environments.name)),
-    db.select().from(hostnames).where(sql`${hostnames.environmentId} IN ${ids}`).orderBy(asc(hostnames.hostname)),
+    db
+      .select()
+      .from(hostnames)
+      .where(sql`${hostnames.environmentId} IN ${ids}`)
+      .orderBy(asc(hostnames.hostname)),
     db
       .select()
       .from(releases)

@@ -1,0 +1,105 @@
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { authenticate } from "./auth.ts";
+import { type AppEnv, logFailure } from "./context.ts";
+import { docsPage } from "./docs-page.ts";
+import type { FeedTimes } from "./feed.ts";
+import { idempotent } from "./idempotency.ts";
+import { newId } from "./ids.ts";
+import { openApiDocument } from "./openapi.ts";
+import { ProblemError, statusOf, toReason, toResponse } from "./problems.ts";
+import { rateLimit } from "./rate-limit.ts";
+import { agentRoutes } from "./routes/agent.ts";
+import { appRoutes } from "./routes/apps.ts";
+import { auditRoutes } from "./routes/audit.ts";
+import { feedRoutes } from "./routes/feed.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { hostRoutes } from "./routes/hosts.ts";
+import { releaseRoutes } from "./routes/releases.ts";
+import { newRouter } from "./routes/router.ts";
+import { tokenRoutes } from "./routes/tokens.ts";
+import { trafficRoutes } from "./routes/traffic.ts";
+
+const MAX_BODY_BYTES = 1024 * 1024;
+const REQUESTS_PER_MINUTE = { people: 600, agents: 1_200 };
+
+export interface AppOptions {
+  /** Epoch ms. */
+  readonly now?: () => number;
+  readonly feed?: FeedTimes;
+  readonly perMinute?: { readonly people: number; readonly agents: number };
+}
+
+/** Control's HTTP surface: every request through the same doors, every error out of the same one. */
+export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
+  const { now = Date.now, perMinute = REQUESTS_PER_MINUTE } = options;
+  const app = newRouter();
+  app.onError((error, c) => {
+    const reason = toReason(error);
+    if (statusOf(reason.code) >= 500) {
+      const { requestId } = c.var;
+      logFailure("request.failed", error, { requestId, method: c.req.method, path: c.req.path });
+    }
+    return secured(toResponse(reason, c.var.requestId));
+  });
+  app.notFound((c) => secured(toResponse(nowhere(app, c.req.method, c.req.path), c.var.requestId)));
+  app.use(opening(now), bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
+  app.route("/", healthRoutes());
+  app.get("/api/openapi.json", (c) => c.json(openApiDocument(app)));
+  app.get("/api/docs", (c) => c.html(docsPage(openApiDocument(app))));
+  app.use("/api/v1/*", rateLimit(perMinute.people), authenticate, idempotent);
+  app.use("/agent/v1/*", rateLimit(perMinute.agents));
+  const routes = [appRoutes(), releaseRoutes(), feedRoutes(options.feed), trafficRoutes(), hostRoutes()];
+  for (const router of [...routes, tokenRoutes(), auditRoutes(), agentRoutes()]) app.route("/", router);
+  return app;
+}
+
+/** Gives the request its id and clock, and its answer the headers that every answer has. */
+const opening =
+  (now: () => number): MiddlewareHandler<AppEnv> =>
+  async (c, next) => {
+    const given = c.req.header("x-request-id");
+    c.set("requestId", given && /^[\w.-]{8,64}$/.test(given) ? given : newId("req", now()));
+    c.set("now", now);
+    await next();
+    // An upgraded socket's answer is the Durable Object's own, and can't be changed.
+    if (c.res.status === 101) return;
+    c.res.headers.set("x-request-id", c.var.requestId);
+    c.res = secured(c.res);
+  };
+
+const SECURITY = {
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "referrer-policy": "no-referrer",
+  "content-security-policy":
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+  "strict-transport-security": "max-age=31536000",
+};
+
+function secured(response: Response): Response {
+  for (const [name, value] of Object.entries(SECURITY))
+    if (!response.headers.has(name)) response.headers.set(name, value);
+  if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store");
+  return response;
+}
+
+function tooLarge(): never {
+  const detail = `the body is larger than ${MAX_BODY_BYTES} bytes, which nothing here needs: send less`;
+  throw new ProblemError({ code: "body_too_large", detail });
+}
+
+/** Why a request matched no route: the path is unknown, or only its method is wrong. */
+function nowhere(app: OpenAPIHono<AppEnv>, method: string, path: string) {
+  const fits = app.routes.filter((route) => route.method !== "ALL" && pattern(route.path).test(path));
+  const allowed = [...new Set(fits.map((route) => route.method))].sort();
+  if (allowed.length === 0) {
+    const detail = `there is nothing at ${path}: /api/docs lists what there is`;
+    return { code: "not_found" as const, detail };
+  }
+  const detail = `${path} does not take ${method}: use ${allowed.join(" or ")}`;
+  return { code: "method_not_allowed" as const, detail, headers: { allow: allowed.join(", ") } };
+}
+
+const pattern = (path: string) => new RegExp(`^${path.replace(/:[^/]+/g, "[^/]+")}$`);

@@ -1,0 +1,194 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
+import {
+  AGENT_PROTOCOL,
+  enrollAnswerSchema,
+  enrollSchema,
+  healthSchema,
+  jobDoneSchema,
+  jobProgressAnswerSchema,
+  jobProgressSchema,
+  pollAnswerSchema,
+  pollSchema,
+} from "../../protocol/agent.ts";
+import { authenticate, authorizeAgent, identify, tokenHash } from "../auth.ts";
+import { type AppContext, type AppEnv, coordinatorOf, inBackground } from "../context.ts";
+import { enrollHost } from "../enroll.ts";
+import { leaseForPoll } from "../lease.ts";
+import { ProblemError } from "../problems.ts";
+import { openDb } from "../store/db.ts";
+import { heartbeat } from "../store/hosts.ts";
+import { finishJob, LEASE_MS, progressJob, readJob } from "../store/jobs.ts";
+import { writeReports } from "../store/reports.ts";
+import { body, json, newRouter } from "./router.ts";
+
+const BUSY_MS = 1_000;
+const IDLE_MS = 60_000;
+const IDLE_UNCONNECTED_MS = 30_000;
+
+/** Another version's body would only be called invalid; this says what is really wrong. */
+const sameProtocol: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const sent: unknown = await c.req.json().catch(() => undefined); // Not JSON: the validator says so better.
+  const protocol =
+    typeof sent === "object" && sent !== null && "protocol" in sent ? sent.protocol : undefined;
+  if (protocol === undefined || protocol === AGENT_PROTOCOL) return next();
+  const detail = `the agent speaks protocol ${JSON.stringify(protocol)}, control speaks ${AGENT_PROTOCOL}: upgrade the ${Number(protocol) > AGENT_PROTOCOL ? "control plane" : "agent"}`;
+  throw new ProblemError({ code: "protocol_unsupported", detail });
+};
+
+const tags = ["agent"];
+const jobParams = z.object({ id: z.string().min(1).max(128) });
+
+const enroll = createRoute({
+  method: "post",
+  path: "/agent/v1/enroll",
+  summary: "Trade a one-time token for a host's credentials",
+  tags,
+  security: [],
+  middleware: [sameProtocol] as const,
+  request: { body: body(enrollSchema) },
+  responses: { 200: json(enrollAnswerSchema, "The host, its token (shown this once) and its slots") },
+});
+
+const poll = createRoute({
+  method: "post",
+  path: "/agent/v1/poll",
+  summary: "Say what runs, get jobs",
+  tags,
+  middleware: [sameProtocol] as const,
+  request: { body: body(pollSchema) },
+  responses: { 200: json(pollAnswerSchema, "Jobs, leased to this agent, and when to ask again") },
+});
+
+const progress = createRoute({
+  method: "post",
+  path: "/agent/v1/jobs/{id}/progress",
+  summary: "Renew a job's lease and say how it goes",
+  tags,
+  middleware: [authenticate] as const,
+  request: { params: jobParams, body: body(jobProgressSchema) },
+  responses: { 200: json(jobProgressAnswerSchema, "The lease's new end") },
+});
+
+const done = createRoute({
+  method: "post",
+  path: "/agent/v1/jobs/{id}/done",
+  summary: "End a job with its result",
+  tags,
+  middleware: [authenticate] as const,
+  request: { params: jobParams, body: body(jobDoneSchema) },
+  responses: { 200: json(z.object({}), "Written; the same again answers the same") },
+});
+
+const health = createRoute({
+  method: "post",
+  path: "/agent/v1/health",
+  summary: "Report instances whose state changed",
+  tags,
+  middleware: [authenticate] as const,
+  request: { body: body(healthSchema) },
+  responses: { 200: json(z.object({}), "Written") },
+});
+
+const wake = createRoute({
+  method: "get",
+  path: "/agent/v1/wake",
+  summary: "The wake-up socket (WebSocket)",
+  tags,
+  middleware: [authenticate] as const,
+  responses: { 101: { description: "Carries `poll` when there is work" } },
+});
+
+/** What agents call. */
+export const agentRoutes = () =>
+  newRouter()
+    .openapi(enroll, async (c) => {
+      const enrolled = await enrollHost(openDb(c.env.DB), c.req.valid("json"), c.var.now());
+      if (!enrolled.ok) throw new ProblemError(enrolled.error);
+      return c.json(enrolled.value, 200);
+    })
+    .openapi(poll, async (c) => {
+      const sent = c.req.valid("json");
+      const now = c.var.now();
+      const db = openDb(c.env.DB);
+      const host = await beat(c, sent, now);
+      const answer =
+        sent.wantsJobs && host.due > 0
+          ? await leaseForPoll(db, { hostId: host.id, boot: sent.boot, now })
+          : { jobs: [], touched: [] };
+      pokeAll(c, answer.touched);
+      const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
+      return c.json({ jobs: answer.jobs, now, pollAfterMs: host.open > 0 ? BUSY_MS : idleMs }, 200);
+    })
+    .openapi(progress, async (c) => {
+      const { hostId, actor } = authorizeAgent(c);
+      const { lease, message } = c.req.valid("json");
+      const now = c.var.now();
+      const held = { job: c.req.valid("param").id, hostId, lease, now };
+      if (!(await progressJob(c.var.db, held, message, actor))) throw leaseLost(held.job);
+      return c.json({ leaseExpiresAt: now + LEASE_MS }, 200);
+    })
+    .openapi(done, async (c) => {
+      const { hostId } = authorizeAgent(c);
+      const { lease, ...outcome } = c.req.valid("json");
+      const held = { job: c.req.valid("param").id, hostId, lease, now: c.var.now() };
+      const environment = await finishJob(c.var.db, held, outcome);
+      if (environment === undefined) await refuseUnlessRepeated(c, held, outcome);
+      else pokeAll(c, [environment]);
+      return c.json({}, 200);
+    })
+    .openapi(health, async (c) => {
+      const { hostId } = authorizeAgent(c);
+      const { reports } = c.req.valid("json");
+      pokeAll(c, await writeReports(c.var.db, { hostId, now: c.var.now() }, reports));
+      return c.json({}, 200);
+    })
+    .openapi(wake, async (c) => {
+      const { hostId } = authorizeAgent(c);
+      if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
+        const detail = "this is a WebSocket: connect with `Upgrade: websocket`";
+        throw new ProblemError({ code: "invalid_request", detail });
+      }
+      return c.env.HOST_LINK.getByName(hostId).fetch(c.req.raw);
+    });
+
+/** An idle poll's one query; only a refusal needs a second one, to say why. */
+async function beat(c: AppContext, sent: z.output<typeof pollSchema>, now: number) {
+  const db = openDb(c.env.DB);
+  const hash = await tokenHash(c.req.header("authorization"));
+  const { boot, agentVersion } = sent;
+  const facts = { boot, agentVersion, clockSkewMs: sent.clock - now, now };
+  const host = hash && (await heartbeat(db, { tokenHash: hash, ...facts }));
+  if (host) return host;
+  const found = await identify({ env: c.env, db, now }, hash);
+  if (!found.ok) throw new ProblemError(found.error);
+  c.set("principal", found.value.principal);
+  authorizeAgent(c);
+  throw new ProblemError({ code: "token_revoked", detail: "this host was removed" });
+}
+
+function pokeAll(c: AppContext, environments: readonly string[]): void {
+  for (const id of environments) inBackground(c, "poke.failed", coordinatorOf(c.env, id).poke());
+}
+
+/** The answer to a `done` may get lost: the same lease with the same outcome is success, again. */
+async function refuseUnlessRepeated(
+  c: AppContext,
+  held: { job: string; hostId: string; lease: string },
+  outcome: { ok: boolean; result?: unknown; error?: unknown },
+): Promise<void> {
+  const job = await readJob(c.var.db, held.job);
+  const isSame =
+    job?.hostId === held.hostId &&
+    job.lease === held.lease &&
+    job.state === (outcome.ok ? "done" : "failed") &&
+    JSON.stringify(outcome.ok ? job.result : job.error) ===
+      JSON.stringify(outcome.ok ? outcome.result : outcome.error);
+  if (!isSame) throw leaseLost(held.job);
+}
+
+const leaseLost = (job: string) =>
+  new ProblemError({
+    code: "lease_lost",
+    detail: `this lease of job ${job} is not valid any more (it ran out and went to another poll, or the job was ended): drop the result`,
+  });

@@ -1,0 +1,129 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { applyAnswerSchema, appSchema, environmentSchema, pageOf } from "../../protocol/api.ts";
+import { applyManifest } from "../apply.ts";
+import { authorize } from "../auth.ts";
+import { type AppContext, coordinatorOf, logFailure } from "../context.ts";
+import { ProblemError } from "../problems.ts";
+import { listApps, readApp, readEnvironments } from "../store/status.ts";
+import { iso } from "../views.ts";
+import {
+  appParams,
+  decodeCursor,
+  dryRunQuery,
+  environmentParams,
+  json,
+  newRouter,
+  pageQuery,
+  toPage,
+} from "./router.ts";
+import { etagOf, requireEnvironment, statusView } from "./status.ts";
+
+const apply = createRoute({
+  method: "put",
+  path: "/api/v1/apps/{app}",
+  summary: "Apply a manifest",
+  description: "Idempotent. Releases nothing. Answers what changed, or with `dryRun=1` what would.",
+  tags: ["apps"],
+  request: {
+    params: appParams,
+    query: dryRunQuery,
+    body: {
+      required: true,
+      description: "`sluice.yaml`, or the same as JSON",
+      content: { "application/yaml": { schema: z.string() } },
+    },
+  },
+  responses: { 200: json(applyAnswerSchema, "What changed, per key") },
+});
+
+const list = createRoute({
+  method: "get",
+  path: "/api/v1/apps",
+  summary: "All apps with their environments",
+  tags: ["apps"],
+  request: { query: pageQuery(50, 20) },
+  responses: { 200: json(pageOf(appSchema), "A page, by name") },
+});
+
+const show = createRoute({
+  method: "get",
+  path: "/api/v1/apps/{app}",
+  summary: "One app with its environments",
+  tags: ["apps"],
+  request: { params: appParams },
+  responses: { 200: json(appSchema, "The app") },
+});
+
+const showEnvironment = createRoute({
+  method: "get",
+  path: "/api/v1/apps/{app}/envs/{env}",
+  summary: "An environment's status",
+  description: "The `ETag` names the state that moves depend on (not its counters): send it as `If-Match`.",
+  tags: ["apps"],
+  request: { params: environmentParams },
+  responses: {
+    200: json(environmentSchema, "What serves, what is on its way, and what a rollback would do"),
+  },
+});
+
+/** Apps: what a manifest declares, and what has become of it. */
+export const appRoutes = () =>
+  newRouter()
+    .openapi(apply, async (c) => {
+      const { app } = c.req.valid("param");
+      const principal = authorize(c, { role: "deployer", app, environment: null });
+      const dryRun = c.req.valid("query").dryRun === "1";
+      const input = { app, text: await c.req.text(), dryRun, actor: principal.actor, now: c.var.now() };
+      const applied = await applyManifest(c.var.db, input);
+      if (!applied.ok) throw new ProblemError(applied.error);
+      await poke(c, applied.value.changed);
+      return c.json(applied.value.answer, 200);
+    })
+    .openapi(list, async (c) => {
+      const { limit, cursor } = c.req.valid("query");
+      const { principal } = c.var;
+      authorize(c, { role: "viewer", app: principal.app, environment: principal.environment });
+      const page = { after: decodeCursor(cursor), limit: limit + 1, only: principal.app };
+      const rows = await listApps(c.var.db, page);
+      const ids = rows.slice(0, limit).map((row) => row.id);
+      const statuses = await readEnvironments(c.var.db, { apps: ids, environment: principal.environment });
+      const views = await Promise.all(statuses.map((status) => statusView(c, status)));
+      const item = (row: (typeof rows)[number]) => ({
+        app: row.name,
+        createdAt: iso(row.createdAt),
+        environments: views.filter((view) => view.app === row.name),
+      });
+      return c.json(toPage(rows, limit, { item, cursor: (row) => row.name }), 200);
+    })
+    .openapi(show, async (c) => {
+      const { app } = c.req.valid("param");
+      const { environment } = c.var.principal;
+      authorize(c, { role: "viewer", app, environment });
+      const row = await readApp(c.var.db, app);
+      if (!row) throw new ProblemError(noApp(app));
+      const statuses = await readEnvironments(c.var.db, { apps: [row.id], environment });
+      const environments = await Promise.all(statuses.map((status) => statusView(c, status)));
+      return c.json({ app: row.name, createdAt: iso(row.createdAt), environments }, 200);
+    })
+    .openapi(showEnvironment, async (c) => {
+      const { app, env } = c.req.valid("param");
+      authorize(c, { role: "viewer", app, environment: env });
+      const status = await requireEnvironment(c, app, env);
+      c.header("etag", etagOf(status));
+      return c.json(await statusView(c, status), 200);
+    });
+
+const noApp = (app: string) => ({
+  code: "not_found" as const,
+  detail: `there is no app \`${app}\``,
+  next: [{ command: "sluice apply", when: "its manifest was never applied" }],
+});
+
+/** The coordinators publish what was applied. One that can't now does at its next tick, and the log says so. */
+async function poke(c: AppContext, environments: readonly string[]): Promise<void> {
+  const done = await Promise.allSettled(environments.map((id) => coordinatorOf(c.env, id).poke()));
+  done.forEach((result, index) => {
+    if (result.status === "rejected")
+      logFailure("apply.poke_failed", result.reason, { environment: environments[index] });
+  });
+}

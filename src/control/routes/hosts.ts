@@ -1,0 +1,129 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import {
+  createEnrollmentSchema,
+  enrollmentSchema,
+  hostSchema,
+  nameSchema,
+  pageOf,
+} from "../../protocol/api.ts";
+import { authorize, everything } from "../auth.ts";
+import { type AppContext, inBackground } from "../context.ts";
+import { taken } from "../enroll.ts";
+import { newSecret, sha256 } from "../ids.ts";
+import { ProblemError } from "../problems.ts";
+import { runBatch } from "../store/db.ts";
+import { insertEnrollment } from "../store/enrollments.ts";
+import { insertEvent } from "../store/events.ts";
+import { type HostStatus, isHostKnown, listHosts, readHost, removeHost } from "../store/hosts.ts";
+import { revokeHostTokens } from "../store/tokens.ts";
+import { hostView, iso } from "../views.ts";
+import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "./router.ts";
+
+const hostParams = z.object({ host: nameSchema });
+
+const list = createRoute({
+  method: "get",
+  path: "/api/v1/hosts",
+  summary: "All hosts",
+  tags: ["hosts"],
+  request: { query: pageQuery(100, 50) },
+  responses: { 200: json(pageOf(hostSchema), "A page, by name") },
+});
+
+const show = createRoute({
+  method: "get",
+  path: "/api/v1/hosts/{host}",
+  summary: "One host, its slots and what it runs",
+  tags: ["hosts"],
+  request: { params: hostParams },
+  responses: { 200: json(hostSchema, "The host") },
+});
+
+const remove = createRoute({
+  method: "delete",
+  path: "/api/v1/hosts/{host}",
+  summary: "Forget a host",
+  description: "Its token stops working at once. Refused while instances live on it, unless `force=1`.",
+  tags: ["hosts"],
+  request: { params: hostParams, query: z.object({ force: z.enum(["0", "1"]).optional() }) },
+  responses: { 200: json(hostSchema, "The host as it was") },
+});
+
+const enroll = createRoute({
+  method: "post",
+  path: "/api/v1/hosts/enrollments",
+  summary: "Make a one-time token for a new host",
+  tags: ["hosts"],
+  request: {
+    headers: z.object({ "idempotency-key": z.string().optional() }),
+    body: body(createEnrollmentSchema),
+  },
+  responses: {
+    201: json(enrollmentSchema, "The token, shown this once, and the command to run on the host"),
+  },
+});
+
+/** Hosts: the machines that carry the instances. */
+export const hostRoutes = () =>
+  newRouter()
+    .openapi(list, async (c) => {
+      authorize(c, everything("viewer"));
+      const { limit, cursor } = c.req.valid("query");
+      const rows = await listHosts(c.var.db, { after: decodeCursor(cursor), limit: limit + 1 });
+      const item = (row: HostStatus) => hostView(row, c.var.now());
+      return c.json(toPage(rows, limit, { item, cursor: ({ host }) => host.name }), 200);
+    })
+    .openapi(show, async (c) => {
+      authorize(c, everything("viewer"));
+      return c.json(hostView(await requireHost(c, c.req.valid("param").host), c.var.now()), 200);
+    })
+    .openapi(remove, async (c) => {
+      const { actor } = authorize(c, everything("admin"));
+      const status = await requireHost(c, c.req.valid("param").host);
+      if (c.req.valid("query").force !== "1") refuseBusy(status);
+      const { host } = status;
+      const now = c.var.now();
+      await runBatch(c.var.db, [
+        removeHost(c.var.db, host, now),
+        revokeHostTokens(c.var.db, host.id, now),
+        insertEvent(c.var.db, {
+          at: now,
+          type: "host.removed",
+          actor,
+          message: `host ${host.name} removed`,
+          data: { host: host.name, id: host.id, instances: status.instances.map(({ id }) => id) },
+        }),
+      ]);
+      inBackground(c, "host.shut", c.env.HOST_LINK.getByName(host.id).shut("this host was removed"));
+      return c.json(hostView({ ...status, host: { ...host, removedAt: now } }, now), 200);
+    })
+    .openapi(enroll, async (c) => {
+      const { actor } = authorize(c, everything("admin"));
+      const { name, labels, slots, expiresInMinutes } = c.req.valid("json");
+      if (await isHostKnown(c.var.db, name)) throw new ProblemError(taken(name));
+      const now = c.var.now();
+      const expiresAt = now + expiresInMinutes * 60_000;
+      const token = newSecret("sle");
+      const row = { hash: await sha256(token), name, labels, slots, createdBy: actor, createdAt: now };
+      await insertEnrollment(c.var.db, { ...row, expiresAt, usedAt: null });
+      // By variable, because arguments can be read by everyone on the host.
+      const command = `SLUICE_ENROLL_TOKEN=${token} node agent/main.ts run --state /var/lib/sluice --url ${new URL(c.req.url).origin} --origin-base http://<address of ${name}>`;
+      return c.json({ name, token, expiresAt: iso(expiresAt), command }, 201);
+    });
+
+async function requireHost(c: AppContext, name: string): Promise<HostStatus> {
+  const status = await readHost(c.var.db, name);
+  if (status) return status;
+  const next = [{ command: "sluice hosts", when: "to see all hosts" }];
+  throw new ProblemError({ code: "not_found", detail: `there is no host \`${name}\``, next });
+}
+
+function refuseBusy({ host, instances }: HostStatus): void {
+  if (instances.length === 0) return;
+  const what = instances.map(({ version, slot }) => `${version} in slot ${slot}`).join(", ");
+  const detail = `${host.name} still has ${instances.length} instances (${what}): move them away first, or use force`;
+  const next = [
+    { command: `sluice hosts remove ${host.name} --force`, when: "the machine is gone for good" },
+  ];
+  throw new ProblemError({ code: "host_busy", detail, next });
+}

@@ -1,0 +1,130 @@
+import { createRoute } from "@hono/zod-openapi";
+import { z } from "zod";
+import { abortSchema, createReleaseSchema, pageOf, planSchema, releaseSchema } from "../../protocol/api.ts";
+import { authorize } from "../auth.ts";
+import { coordinatorOf, orRefuse } from "../context.ts";
+import { parseKey } from "../idempotency.ts";
+import { planRelease } from "../plan-release.ts";
+import { listReleases } from "../store/status.ts";
+import { releaseView } from "../views.ts";
+import {
+  body,
+  decodeCursor,
+  dryRunQuery,
+  environmentParams,
+  json,
+  newRouter,
+  pageQuery,
+  releaseParams,
+  toPage,
+} from "./router.ts";
+import { releaseStatusView, requireEnvironment, requireRelease } from "./status.ts";
+
+const keyHeader = z.object({
+  "idempotency-key": z.string().optional().describe("The same key and body again answer the same release"),
+});
+
+const create = createRoute({
+  method: "post",
+  path: "/api/v1/apps/{app}/envs/{env}/releases",
+  summary: "Start a release",
+  description:
+    "Answers at once; follow it by its events. With `dryRun=1` answers the plan and changes nothing.",
+  tags: ["releases"],
+  request: {
+    params: environmentParams,
+    query: dryRunQuery,
+    headers: keyHeader,
+    body: body(createReleaseSchema),
+  },
+  responses: {
+    200: json(planSchema, "`dryRun=1`: what it would do"),
+    202: json(releaseSchema, "The release is queued; `Location` is where it can be watched"),
+  },
+});
+
+const list = createRoute({
+  method: "get",
+  path: "/api/v1/apps/{app}/envs/{env}/releases",
+  summary: "An environment's releases",
+  tags: ["releases"],
+  request: { params: environmentParams, query: pageQuery(100, 20) },
+  responses: { 200: json(pageOf(releaseSchema), "A page, newest first") },
+});
+
+const show = createRoute({
+  method: "get",
+  path: "/api/v1/releases/{id}",
+  summary: "One release",
+  tags: ["releases"],
+  request: { params: releaseParams },
+  responses: { 200: json(releaseSchema, "State, step, timings, and what failed with which value") },
+});
+
+const abort = createRoute({
+  method: "post",
+  path: "/api/v1/releases/{id}/abort",
+  summary: "End a release that is on its way",
+  description: "The release before it has the traffic afterwards.",
+  tags: ["releases"],
+  request: { params: releaseParams, headers: keyHeader, body: body(abortSchema) },
+  responses: { 202: json(releaseSchema, "It ends, or has ended") },
+});
+
+/** Releases: start, watch, end. */
+export const releaseRoutes = () =>
+  newRouter()
+    .openapi(create, async (c) => {
+      const { app, env } = c.req.valid("param");
+      const principal = authorize(c, { role: "deployer", app, environment: env });
+      const { environment } = await requireEnvironment(c, app, env);
+      const input = c.req.valid("json");
+      if (c.req.valid("query").dryRun === "1")
+        return c.json(await planRelease(c.var.db, environment.id, c.var.now()), 200);
+      const key = c.req.header("idempotency-key");
+      const made = await coordinatorOf(c.env, environment.id).createRelease({
+        image: input.image ?? null,
+        version: input.version ?? null,
+        git: input.git ?? null,
+        whenBusy: input.whenBusy,
+        actor: principal.actor,
+        requestKey: key === undefined ? null : `${principal.id}:${parseKey(key)}`,
+      });
+      const { release } = orRefuse(made);
+      c.header("location", `/api/v1/releases/${release}`);
+      return c.json(await releaseStatusView(c, await requireRelease(c, release)), 202);
+    })
+    .openapi(list, async (c) => {
+      const { app, env } = c.req.valid("param");
+      authorize(c, { role: "viewer", app, environment: env });
+      const { limit, cursor } = c.req.valid("query");
+      const { environment } = await requireEnvironment(c, app, env);
+      const before = parseReleaseCursor(decodeCursor(cursor));
+      const rows = await listReleases(c.var.db, { environmentId: environment.id, before, limit: limit + 1 });
+      const context = { live: await coordinatorOf(c.env, environment.id).inspect(), now: c.var.now() };
+      const page = toPage(rows, limit, {
+        item: (row) => releaseView(row, context),
+        cursor: ({ release }) => `${release.createdAt} ${release.id}`,
+      });
+      return c.json(page, 200);
+    })
+    .openapi(show, async (c) => {
+      const status = await requireRelease(c, c.req.valid("param").id);
+      authorize(c, { role: "viewer", app: status.app, environment: status.environment.name });
+      return c.json(await releaseStatusView(c, status), 200);
+    })
+    .openapi(abort, async (c) => {
+      const { id } = c.req.valid("param");
+      const { app, environment } = await requireRelease(c, id);
+      const principal = authorize(c, { role: "deployer", app, environment: environment.name });
+      const reason = c.req.valid("json").reason ?? null;
+      orRefuse(
+        await coordinatorOf(c.env, environment.id).abort({ release: id, actor: principal.actor, reason }),
+      );
+      return c.json(await releaseStatusView(c, await requireRelease(c, id)), 202);
+    });
+
+function parseReleaseCursor(cursor: string | null): { createdAt: number; id: string } | null {
+  const [createdAt, id] = cursor?.split(" ") ?? [];
+  return createdAt === undefined || id === undefined ? null : { createdAt: Number(createdAt), id };
+}

@@ -1,0 +1,48 @@
+import type { EnvironmentView, ReleaseView } from "../../protocol/api.ts";
+import { type AppContext, coordinatorOf } from "../context.ts";
+import { ProblemError } from "../problems.ts";
+import { type EnvironmentStatus, type ReleaseStatus, readEnvironment, readRelease } from "../store/status.ts";
+import { environmentView, releaseView } from "../views.ts";
+
+/** The environment, or the problem that says which of the two names is wrong. */
+export async function requireEnvironment(
+  c: AppContext,
+  app: string,
+  environment: string,
+): Promise<EnvironmentStatus> {
+  const status = await readEnvironment(c.var.db, app, environment);
+  if (status) return status;
+  throw new ProblemError({
+    code: "not_found",
+    detail: `there is no environment \`${environment}\` of an app \`${app}\``,
+    next: [{ command: "sluice apply", when: "its manifest was never applied, or without this environment" }],
+  });
+}
+
+export async function requireRelease(c: AppContext, id: string): Promise<ReleaseStatus> {
+  const status = await readRelease(c.var.db, id);
+  if (status) return status;
+  throw new ProblemError({
+    code: "not_found",
+    detail: `there is no release \`${id}\``,
+    next: [{ command: "sluice releases", when: "to see the releases of an environment" }],
+  });
+}
+
+/** Status as D1 has it, and what only the coordinator knows. */
+export async function statusView(c: AppContext, status: EnvironmentStatus): Promise<EnvironmentView> {
+  const live = await coordinatorOf(c.env, status.environment.id).inspect();
+  return environmentView(status, { live, now: c.var.now() });
+}
+
+export async function releaseStatusView(c: AppContext, status: ReleaseStatus): Promise<ReleaseView> {
+  const live = await coordinatorOf(c.env, status.environment.id).inspect();
+  return releaseView(status, { live, now: c.var.now() });
+}
+
+/**
+ * Names the state that a person decides on: it changes with each thing the coordinator or an apply wrote, and not with
+ * request counters or an agent's heartbeat, which would make every If-Match stale.
+ */
+export const etagOf = ({ environment }: EnvironmentStatus): string =>
+  `"${environment.id}-${environment.rev}"`;

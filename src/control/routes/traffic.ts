@@ -1,0 +1,95 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import {
+  environmentSchema,
+  rollbackAnswerSchema,
+  rollbackSchema,
+  weightsSchema,
+} from "../../protocol/api.ts";
+import { authorize } from "../auth.ts";
+import { coordinatorOf, orRefuse } from "../context.ts";
+import { ProblemError } from "../problems.ts";
+import { findReleases } from "../store/status.ts";
+import { isReady } from "../views.ts";
+import { toBasisPoints } from "../weights.ts";
+import { body, environmentParams, json, newRouter } from "./router.ts";
+import { etagOf, releaseStatusView, requireEnvironment, requireRelease, statusView } from "./status.ts";
+
+const rollback = createRoute({
+  method: "post",
+  path: "/api/v1/apps/{app}/envs/{env}/rollback",
+  summary: "Go back to an earlier release",
+  description:
+    "`instant` flips the traffic to instances that are still warm; `restart` starts the old image again.",
+  tags: ["traffic"],
+  request: {
+    params: environmentParams,
+    headers: z.object({ "idempotency-key": z.string().optional() }),
+    body: body(rollbackSchema),
+  },
+  responses: { 202: json(rollbackAnswerSchema, "It is on its way; `Location` is the release to follow") },
+});
+
+const weights = createRoute({
+  method: "put",
+  path: "/api/v1/apps/{app}/envs/{env}/weights",
+  summary: "Set the whole split by hand",
+  description: "Percent by release id or label, at most two decimals, summing to 100.",
+  tags: ["traffic"],
+  request: {
+    params: environmentParams,
+    headers: z.object({
+      "if-match": z
+        .string()
+        .optional()
+        .describe("`ETag` of the status this was decided on; 412 when it has changed"),
+    }),
+    body: body(weightsSchema),
+  },
+  responses: { 200: json(environmentSchema, "The environment as it is now") },
+});
+
+/** Traffic, moved by hand. */
+export const trafficRoutes = () =>
+  newRouter()
+    .openapi(rollback, async (c) => {
+      const { app, env } = c.req.valid("param");
+      const { actor } = authorize(c, { role: "deployer", app, environment: env });
+      const { environment } = await requireEnvironment(c, app, env);
+      const to = c.req.valid("json").to ?? null;
+      const done = orRefuse(await coordinatorOf(c.env, environment.id).rollback({ to, actor }));
+      const [from, target, followed] = await Promise.all([
+        requireRelease(c, done.from),
+        requireRelease(c, done.to),
+        requireRelease(c, done.release),
+      ]);
+      c.header("location", `/api/v1/releases/${done.release}`);
+      const answer = {
+        how: done.how,
+        from: { release: done.from, version: from.release.version },
+        to: { release: done.to, version: target.release.version },
+        release: await releaseStatusView(c, followed),
+      };
+      return c.json(answer, 202);
+    })
+    .openapi(weights, async (c) => {
+      const { app, env } = c.req.valid("param");
+      const { actor } = authorize(c, { role: "deployer", app, environment: env });
+      const status = await requireEnvironment(c, app, env);
+      refuseStale(c.req.header("if-match"), etagOf(status));
+      const asked = c.req.valid("json");
+      const known = await findReleases(c.var.db, status.environment.id, Object.keys(asked));
+      const ready = new Set(status.instances.filter(isReady).map((instance) => instance.releaseId));
+      const valid = status.releases.filter(({ id }) => ready.has(id)).map(({ version }) => version);
+      const split = orRefuse(toBasisPoints(asked, known, valid));
+      orRefuse(await coordinatorOf(c.env, status.environment.id).setWeights({ weights: split, actor }));
+      const now = await requireEnvironment(c, app, env);
+      c.header("etag", etagOf(now));
+      return c.json(await statusView(c, now), 200);
+    });
+
+function refuseStale(ifMatch: string | undefined, etag: string): void {
+  if (ifMatch === undefined || ifMatch.trim() === "*") return;
+  if (ifMatch.split(",").some((tag) => tag.trim() === etag)) return;
+  const detail = `the environment has changed since you looked (it is ${etag} now, you had ${ifMatch}): look again`;
+  throw new ProblemError({ code: "precondition_failed", detail });
+}

@@ -1,0 +1,17 @@
+import { createApp } from "./app.ts";
+import type { ControlEnv } from "./env.ts";
+import { sweep } from "./sweep.ts";
+
+export { Coordinator } from "./coordinator.ts";
+export { EdgePort } from "./edge-port.ts";
+export { HostLink } from "./host-link.ts";
+
+const app = createApp();
+
+/** Control's Worker: the HTTP API, the sweep of each minute, and the Durable Objects. */
+export default {
+  fetch: (request, env, ctx) => app.fetch(request, env, ctx),
+  scheduled: async (controller, env) => {
+    await sweep(env, controller.scheduledTime);
+  },
+} satisfies ExportedHandler<ControlEnv>;
