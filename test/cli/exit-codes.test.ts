@@ -6,6 +6,7 @@ import {
   anEnvironment,
   aRelease,
   aServingRelease,
+  closedUrl,
   fakeApi,
   MANIFEST,
   type Route,
@@ -214,9 +215,10 @@ describe.concurrent("it exits with", () => {
   });
 
   test("6 when nothing listens at the address", async () => {
-    const ran = await callCli(["status"], { url: "http://127.0.0.1:9", files: withManifest });
+    const url = await closedUrl();
+    const ran = await callCli(["status"], { url, files: withManifest });
     expect(ran.code).toBe(6);
-    expect(ran.stderr).toContain("http://127.0.0.1:9");
+    expect(ran.stderr).toContain(`can't reach ${url}: connection refused`);
     expect(ran.stderr).toContain("SLUICE_URL");
   });
 

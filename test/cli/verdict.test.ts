@@ -16,7 +16,7 @@ describe("the verdict", () => {
       fc.integer({ min: 0, max: 100 }),
       fc.integer({ min: 0, max: 2 }),
     );
-    fc.assert(
+    void fc.assert(
       fc.property(fc.uniqueArray(share, { selector: ([version]) => version }), (shares) => {
         const environment = anEnvironment(shares);
         const { exit } = judge(aFailedRelease(), environment);
@@ -119,7 +119,7 @@ describe("the whole split from what was said", () => {
 
   test("always sums to 100 and is never negative, whatever it was before", () => {
     const hundredths = fc.integer({ min: 0, max: 10_000 });
-    fc.assert(
+    void fc.assert(
       fc.property(hundredths, fc.array(hundredths, { minLength: 1, maxLength: 5 }), (asked, others) => {
         const shares = others.map((weight, i) => [`v${i + 3}`, Math.max(0.01, weight / 100)] as const);
         const environment = anEnvironment([["v2", 0], ...shares], { active: aRelease() });

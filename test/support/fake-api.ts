@@ -88,6 +88,12 @@ export async function fakeApi(routes: Readonly<Record<string, Route>>): Promise<
   };
 }
 
+/** An address where nothing listens any more. */
+export async function closedUrl(): Promise<string> {
+  await using api = await fakeApi({});
+  return api.url;
+}
+
 async function read(request: IncomingMessage): Promise<Asked> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(Buffer.from(chunk));

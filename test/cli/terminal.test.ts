@@ -1,0 +1,119 @@
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { aServingRelease, fakeApi, GOOD_EVENTS, MANIFEST } from "../support/fake-api.ts";
+import { MAIN, NODE } from "../support/run-cli.ts";
+import { goodDeploy } from "./scenarios.ts";
+
+const BIN = new URL("../../cli/bin.js", import.meta.url).pathname;
+/** `script` of bsdutils gives a command a pseudo-terminal; without it there is none to test with. */
+const hasScript = spawnSync("script", ["--version"]).status === 0;
+
+/** Runs a command on a pseudo-terminal and answers everything the terminal got. */
+async function onTerminal(
+  command: string,
+  env: Record<string, string>,
+): Promise<{ code: number | null; text: string }> {
+  const cwd = await mkdtemp(join(tmpdir(), "sluice-tty-"));
+  await writeFile(join(cwd, "sluice.yaml"), MANIFEST);
+  const child = spawn("script", ["-qec", command, "/dev/null"], {
+    cwd,
+    stdio: ["ignore", "pipe", "inherit"],
+    env: {
+      PATH: process.env.PATH ?? "",
+      HOME: cwd,
+      TERM: "xterm-256color",
+      GIT_CEILING_DIRECTORIES: tmpdir(),
+      ...env,
+    },
+  });
+  let text = "";
+  child.stdout.on("data", (chunk) => {
+    text += chunk;
+  });
+  const code = await new Promise<number | null>((resolve, reject) =>
+    child.on("error", reject).on("close", resolve),
+  );
+  await rm(cwd, { recursive: true, force: true });
+  return { code, text };
+}
+
+const slowDeploy = () =>
+  goodDeploy({
+    "GET /api/v1/releases/rel_2/events": (_asked, answer) => {
+      const feed = answer.feed();
+      GOOD_EVENTS.forEach((event, i) => void setTimeout(() => feed.event(event), i * 10));
+    },
+    "GET /api/v1/releases/rel_2": (_asked, answer, nth) =>
+      answer.json(
+        200,
+        nth === 1 ? { ...aServingRelease(), state: "queued", weight: 0, instances: [] } : aServingRelease(),
+      ),
+  });
+
+describe.runIf(hasScript)("on a terminal", { concurrent: true }, () => {
+  const command = `${NODE} ${MAIN} deploy`;
+
+  test("the progress is redrawn in place and gone at the end; the final block and every state change stay", async () => {
+    await using api = await fakeApi(slowDeploy());
+    const { code, text } = await onTerminal(command, { SLUICE_URL: api.url, SLUICE_TOKEN: "x" });
+    expect(code, text).toBe(0);
+    expect(text).toContain("\u001b[0J");
+    expect(text).toContain("●");
+    const screen = replay(text);
+    expect(screen.filter((line) => line.includes("waits for"))).toEqual([]);
+    expect(screen.filter((line) => /^ +\d:\d\d {2}/.test(line))).toHaveLength(GOOD_EVENTS.length);
+    expect(screen.join("\n")).toContain("✔ v2 serves 100% of shop/production (was v1)");
+  });
+
+  test("in CI nothing is redrawn, though a terminal is there", async () => {
+    await using api = await fakeApi(slowDeploy());
+    const { text } = await onTerminal(command, {
+      SLUICE_URL: api.url,
+      SLUICE_TOKEN: "x",
+      CI: "1",
+      NO_COLOR: "1",
+    });
+    expect(text).not.toContain("\u001b");
+    expect(text).toContain("settling    v2 serves all traffic");
+  });
+
+  test("NO_COLOR takes the colours and leaves the redraw", async () => {
+    await using api = await fakeApi(slowDeploy());
+    const { text } = await onTerminal(command, { SLUICE_URL: api.url, SLUICE_TOKEN: "x", NO_COLOR: "1" });
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colour sequences are what is looked for
+    expect(text).not.toMatch(/\u001b\[[0-9;]*m/);
+    expect(text).toContain("\u001b[0J");
+  });
+});
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it reads a terminal's bytes
+const PIECES = /\u001b\[(\d+)A|\u001b\[0J|\u001b\[[0-9;]*m|\r?\n|[^\u001b\r\n]+/g;
+
+/** What a terminal would show: lines, cursor up and "clear to the end" are all the progress uses. */
+function replay(text: string): string[] {
+  const lines = [""];
+  let row = 0;
+  for (const [piece, up] of text.matchAll(PIECES)) {
+    if (up !== undefined) row -= Number(up);
+    else if (piece === "\u001b[0J") lines.length = row + 1;
+    else if (/\n/.test(piece)) row += 1;
+    else if (!piece.startsWith("\u001b")) lines[row] = (lines[row] ?? "") + piece;
+    if (piece === "\u001b[0J") lines[row] = "";
+    lines[row] ??= "";
+  }
+  return lines;
+}
+
+describe.concurrent("bin.js", () => {
+  test("runs on whatever Node is installed, and passes the exit code on", () => {
+    const run = spawnSync("node", [BIN, "explain", "nonsense"], {
+      encoding: "utf8",
+      env: { ...process.env, HOME: tmpdir() },
+    });
+    expect(run.status).toBe(1);
+    expect(run.stderr).toContain("there is no code `nonsense`");
+  });
+});
