@@ -9,7 +9,7 @@ import type { Visit } from "./visit.ts";
 export function answer(visit: Visit, delivery: Delivery, newVisitorId: string | null): Response {
   const { last } = delivery;
   const { response } = last;
-  if (response === null) return errorAnswer(visit.request, visit.requestId, failureOf(visit, last));
+  if (response === null) return errorAnswer(visit.request, visit.survey.requestId, failureOf(visit, last));
   // A status outside what a Response can be made with goes through untouched.
   const isSwitch = response.webSocket !== null;
   if (!isSwitch && (response.status < 200 || response.status > 599)) return response;
@@ -17,9 +17,9 @@ export function answer(visit: Visit, delivery: Delivery, newVisitorId: string | 
     ? new Response(null, { status: 101, headers: response.headers, webSocket: response.webSocket })
     : new Response(response.body, response);
   const { headers } = published;
-  publishHeaders(headers, visit, last.instance.host);
+  publishHeaders(published, visit, last.instance.host);
   if (visit.route.table.showRelease) headers.set("X-Sluice-Release", last.instance.release.version);
-  headers.set("X-Request-Id", visit.requestId);
+  headers.set("X-Request-Id", visit.survey.requestId);
   headers.append("Server-Timing", timing(visit, last));
   if (newVisitorId !== null) headers.append("Set-Cookie", visitorCookie(newVisitorId, visit.url.secure));
   return published;

@@ -1,7 +1,7 @@
 /** One attempt at one instance. Streams both ways; what an attempt did is judged here and nowhere else. */
 import type { RouteInstance } from "../domain/choose.ts";
 import { type Attempt, judge, type Verdict } from "../domain/outcome.ts";
-import { TIMED_OUT, within } from "./deadline.ts";
+import { Patrol, TIMED_OUT, within } from "./deadline.ts";
 import type { Visit } from "./visit.ts";
 
 export interface Outgoing {
@@ -24,12 +24,15 @@ export interface Tried {
 const TUNNEL_ERROR_CHARS = 16_384;
 const TUNNEL_ERROR_DEADLINE_MS = 1_000;
 
+const patrol = new Patrol();
+
 export async function forward(visit: Visit, instance: RouteInstance, outgoing: Outgoing): Promise<Tried> {
   const startedAt = Date.now();
   let response: Response | null = null;
   let attempt: Attempt;
   try {
-    const answer = await within(
+    const answer = await patrol.within(
+      visit.ctx,
       fetch(instance.origin + visit.url.target, {
         method: visit.request.method,
         headers: outgoing.headers,

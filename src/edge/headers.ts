@@ -21,32 +21,69 @@ const DROPPED = new Set([
   "x-forwarded-server",
   "x-real-ip",
 ]);
+const NOTHING: readonly string[] = [];
 const REQUEST_ID = /^[A-Za-z0-9._:+=/-]{1,128}$/;
 
-/** The client's own request id when it is a sane one, so that a caller can follow it through; else a new one. */
-export function requestIdOf(headers: Headers): string {
-  const given = headers.get("x-request-id");
-  return given !== null && REQUEST_ID.test(given) ? given : crypto.randomUUID();
+/** What the request brought along, read in one pass: each look into a `Headers` costs a crossing into the runtime. */
+export interface Survey {
+  readonly requestId: string;
+  readonly cookies: string | null;
+  readonly connection: string | null;
+  /** The visitor's address, from Cloudflare; null where nobody vouches for one. */
+  readonly address: string | null;
+  readonly preview: string | null;
+  /** Bytes, if declared. */
+  readonly contentLength: number | null;
+  readonly isUpgrade: boolean;
+  /** Names that must not reach the app. */
+  readonly dropped: readonly string[];
+}
+
+/** Made with the first request: a Worker has no randomness while it starts. */
+let requestIdPrefix: string | null = null;
+let requestCount = 0;
+
+export function surveyHeaders(headers: Headers): Survey {
+  let requestId: string | null = null;
+  let cookies: string | null = null;
+  let connection: string | null = null;
+  let address: string | null = null;
+  let preview: string | null = null;
+  let contentLength: number | null = null;
+  let isUpgrade = false;
+  let dropped = NOTHING;
+  for (const name of headers.keys()) {
+    if (name === "cookie") cookies = headers.get(name);
+    else if (name === "connection") connection = headers.get(name);
+    else if (name === "cf-connecting-ip") address = headers.get(name);
+    else if (name === "content-length") contentLength = Number(headers.get(name));
+    else if (name === "upgrade") isUpgrade = true;
+    else if (name === "x-request-id") requestId = headers.get(name);
+    else if (DROPPED.has(name) || name.startsWith("x-sluice-")) {
+      if (name === "x-sluice-preview") preview = headers.get(name);
+      dropped = [...dropped, name];
+    }
+  }
+  // The client's own id when it is a sane one, so that a caller can follow the request through.
+  if (requestId === null || !REQUEST_ID.test(requestId)) requestId = newRequestId();
+  return { requestId, cookies, connection, address, preview, contentLength, isUpgrade, dropped };
 }
 
 /** What the app gets. Made once per request: a second attempt sends the same. */
 export function originHeaders(visit: Visit): Headers {
-  const { request, env } = visit;
+  const { request, env, survey } = visit;
   const headers = new Headers(request.headers);
-  for (const name of request.headers.keys()) {
-    if (DROPPED.has(name) || name.startsWith("x-sluice-")) headers.delete(name);
-  }
-  dropNamedByConnection(headers, request.headers.get("connection"));
+  for (const name of survey.dropped) headers.delete(name);
+  dropNamedByConnection(headers, survey.connection);
   headers.set("X-Forwarded-Host", visit.url.authority);
   headers.set("X-Forwarded-Proto", visit.url.secure ? "https" : "http");
-  headers.set("X-Request-Id", visit.requestId);
-  const address = request.headers.get("cf-connecting-ip");
-  if (address !== null) {
-    headers.set("X-Forwarded-For", address);
-    headers.set("X-Real-IP", address);
+  headers.set("X-Request-Id", survey.requestId);
+  if (survey.address !== null) {
+    headers.set("X-Forwarded-For", survey.address);
+    headers.set("X-Real-IP", survey.address);
   }
-  if (visit.cookies?.includes(PREVIEW_COOKIE)) {
-    const rest = withoutCookie(visit.cookies, PREVIEW_COOKIE);
+  if (survey.cookies?.includes(PREVIEW_COOKIE)) {
+    const rest = withoutCookie(survey.cookies, PREVIEW_COOKIE);
     if (rest === null) headers.delete("Cookie");
     else headers.set("Cookie", rest);
   }
@@ -57,17 +94,23 @@ export function originHeaders(visit: Visit): Headers {
   return headers;
 }
 
-/** Makes an app's headers the public hostname's. `slot` is the origin's host, with port. */
-export function publishHeaders(headers: Headers, visit: Visit, slot: string): void {
+/** Makes an answer's headers the public hostname's. `slot` is the origin's host, with port. */
+export function publishHeaders(answer: Response, visit: Visit, slot: string): void {
+  const { headers, status } = answer;
   dropNamedByConnection(headers, headers.get("connection"));
-  headers.delete("proxy-connection");
-  const location = headers.get("location");
+  const location = status === 201 || (status >= 300 && status < 400) ? headers.get("location") : null;
   if (location !== null) {
     const mended = publicLocation(location, visit, slot);
     if (mended !== location) headers.set("Location", mended);
   }
   const cookies = headers.get("set-cookie");
   if (cookies?.includes(hostOnly(slot))) publishCookies(headers, visit.hostname, hostOnly(slot));
+}
+
+function newRequestId(): string {
+  requestIdPrefix ??= crypto.randomUUID().slice(0, 18);
+  requestCount += 1;
+  return `${requestIdPrefix}-${requestCount.toString(36)}`;
 }
 
 /** `Connection: x-foo` makes `X-Foo` hop-by-hop. `close`, `keep-alive` and `upgrade` are the runtime's business. */

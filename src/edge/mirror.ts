@@ -12,7 +12,7 @@ const MIRROR_HEADER = "X-Sluice-Mirror";
 /** Sends the copy behind the visitor's answer, which had `status` and came from `served`. */
 export function mirror(visit: Visit, meter: Meter, served: RouteRelease, status: number): void {
   const plan = visit.route.table.mirror;
-  if (plan === null || plan.release === served.id || !isCopyable(visit.request)) return;
+  if (plan === null || plan.release === served.id || !isCopyable(visit)) return;
   if (Math.random() * FULL_WEIGHT >= plan.shareBp) return;
   const release = visit.route.releases.find((candidate) => candidate.id === plan.release);
   const instance = release && chooseInstance(release, Math.floor(Math.random() * 1_000), Date.now());
@@ -28,7 +28,7 @@ export function mirror(visit: Visit, meter: Meter, served: RouteRelease, status:
   visit.ctx.waitUntil(copy());
 }
 
-function isCopyable(request: Request): boolean {
+function isCopyable({ request, survey }: Visit): boolean {
   const isPlain = request.method === "GET" || request.method === "HEAD";
-  return isPlain && request.body === null && request.headers.get("upgrade") === null;
+  return isPlain && request.body === null && !survey.isUpgrade;
 }

@@ -27,13 +27,17 @@ export interface Delivery {
 export async function deliver(visit: Visit, instance: RouteInstance, pinned: boolean): Promise<Delivery> {
   const budget = budgetOf(visit);
   budget.requests += 1;
-  const outgoing: Outgoing = { headers: originHeaders(visit), body: await keepBody(visit.request) };
+  const body = keepBody(visit);
+  const outgoing: Outgoing = {
+    headers: originHeaders(visit),
+    body: body instanceof Promise ? await body : body,
+  };
   const first = await forward(visit, instance, outgoing);
   note(first);
   if (!first.verdict.error) return { first, last: first, attempts: [first] };
   const attempts = [first];
   let last = first;
-  while (last.verdict.error && attempts.length <= MOST_RETRIES && mayResend(visit.request, last, outgoing)) {
+  while (last.verdict.error && attempts.length <= MOST_RETRIES && mayResend(visit, last, outgoing)) {
     const next = chooseRescue(
       visit.route,
       { tried: attempts.map((tried) => tried.instance), pinned, attempt: attempts.length },
@@ -66,17 +70,15 @@ function othersOf(instance: RouteInstance, release: RouteRelease) {
 }
 
 /** Small bodies of declared length are read in, so that they can be sent again; all others stream and can't. */
-async function keepBody(request: Request): Promise<Outgoing["body"]> {
-  if (request.body === null) return null;
-  const length = request.headers.get("content-length");
-  if (length === null || Number(length) > KEPT_BODY_BYTES) return request.body;
-  return await request.arrayBuffer();
+function keepBody({ request, survey }: Visit): Outgoing["body"] | Promise<ArrayBuffer> {
+  const { contentLength } = survey;
+  return contentLength === null || contentLength > KEPT_BODY_BYTES ? request.body : request.arrayBuffer();
 }
 
-function mayResend(request: Request, tried: Tried, outgoing: Outgoing): boolean {
+function mayResend({ request, survey }: Visit, tried: Tried, outgoing: Outgoing): boolean {
   const { resend } = tried.verdict;
   if (resend === "never" || outgoing.body instanceof ReadableStream) return false;
-  return resend === "any" || (isSafe(request.method) && request.headers.get("upgrade") === null);
+  return resend === "any" || (isSafe(request.method) && !survey.isUpgrade);
 }
 
 function budgetOf(visit: Visit): { budget: RetryBudget; requests: number } {

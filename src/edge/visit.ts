@@ -1,6 +1,7 @@
 import type { Route } from "../domain/choose.ts";
 import type { SplitUrl } from "../domain/hostname.ts";
 import type { Env } from "./env.ts";
+import type { Survey } from "./headers.ts";
 
 /** One request on its way through the edge. */
 export interface Visit {
@@ -9,12 +10,10 @@ export interface Visit {
   readonly ctx: ExecutionContext;
   readonly url: SplitUrl;
   readonly hostname: string;
-  readonly requestId: string;
+  readonly survey: Survey;
   /** Epoch ms. */
   readonly arrivedAt: number;
   readonly route: Route;
-  /** The `Cookie` header. */
-  readonly cookies: string | null;
 }
 
 /** Who the visitor is to the rollout. */

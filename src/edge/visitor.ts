@@ -5,12 +5,12 @@ import type { Visit, Visitor } from "./visit.ts";
 
 /** Finds the visitor's bucket by the environment's affinity. Unknown visitors get a random one. */
 export function identify(visit: Visit): Visitor {
-  const { route, request } = visit;
+  const { route } = visit;
   const eligible = route.table.match === null || isEligible(route.table.match, factsOf(visit));
   const key = affinityKey(route, visit);
   if (key !== null) return { bucket: bucketOf(route.seed, key), eligible, newId: null };
   if (route.table.affinity.kind !== "cookie" || !route.isSplit || !eligible) {
-    const address = request.headers.get("cf-connecting-ip");
+    const address = visit.survey.address;
     const isRandom = route.table.affinity.kind !== "cookie" || address === null;
     const anonymous = isRandom ? String(Math.random()) : address;
     return { bucket: bucketOf(route.seed, anonymous), eligible, newId: null };
@@ -23,11 +23,11 @@ function affinityKey(route: Route, visit: Visit): string | null {
   const { affinity } = route.table;
   switch (affinity.kind) {
     case "cookie":
-      return visitorId(visit.cookies);
+      return visitorId(visit.survey.cookies);
     case "header":
       return visit.request.headers.get(affinity.name);
     case "ip":
-      return visit.request.headers.get("cf-connecting-ip");
+      return visit.survey.address;
     case "none":
       return null;
   }
@@ -36,7 +36,7 @@ function affinityKey(route: Route, visit: Visit): string | null {
 function factsOf(visit: Visit): RequestFacts {
   return {
     header: (name) => visit.request.headers.get(name),
-    cookie: (name) => cookieValue(visit.cookies, name),
+    cookie: (name) => cookieValue(visit.survey.cookies, name),
     country: () => {
       const country = visit.request.cf?.country;
       return typeof country === "string" ? country : null;

@@ -8,11 +8,10 @@ import {
 } from "../domain/choose.ts";
 import { cookieValue, PREVIEW_COOKIE } from "../domain/cookie.ts";
 import { normalHostname, splitUrl } from "../domain/hostname.ts";
-import { PREVIEW_HEADER } from "../domain/preview.ts";
 import { answer } from "./answer.ts";
 import type { Env } from "./env.ts";
 import { type ErrorAnswer, errorAnswer } from "./error-answer.ts";
-import { requestIdOf } from "./headers.ts";
+import { type Survey, surveyHeaders } from "./headers.ts";
 import { Meter } from "./meter.ts";
 import { mirror } from "./mirror.ts";
 import { waitForOpen } from "./mode.ts";
@@ -24,48 +23,42 @@ import { identify } from "./visitor.ts";
 
 const tables = new Tables();
 const meter = new Meter();
-/** Rotates over a release's instances; where it starts differs between isolates. */
-let turn = Math.floor(Math.random() * 1_000);
+/** Rotates over a release's instances. */
+let turn = 0;
 
 export default {
   async fetch(request, env, ctx): Promise<Response> {
-    const requestId = requestIdOf(request.headers);
+    const survey = surveyHeaders(request.headers);
     try {
-      return await serve(request, env, ctx, requestId);
+      return await serve(request, env, ctx, survey);
     } catch (error) {
-      console.error(`request ${requestId} failed in the edge:`, error);
-      return errorAnswer(request, requestId, EDGE_FAILED);
+      console.error(`request ${survey.requestId} failed in the edge:`, error);
+      return errorAnswer(request, survey.requestId, EDGE_FAILED);
     }
   },
 } satisfies ExportedHandler<Env>;
 
-async function serve(
-  request: Request,
-  env: Env,
-  ctx: ExecutionContext,
-  requestId: string,
-): Promise<Response> {
+async function serve(request: Request, env: Env, ctx: ExecutionContext, survey: Survey): Promise<Response> {
   const arrivedAt = Date.now();
   const url = splitUrl(request.url);
   const hostname = normalHostname(url.authority);
   const found: Lookup = tables.fresh(hostname, arrivedAt) ?? (await tables.find(hostname, env, ctx));
-  if (found === "unknown") return errorAnswer(request, requestId, unknownHostname(hostname));
-  if (found === "unavailable") return errorAnswer(request, requestId, tableUnavailable(hostname));
-  const cookies = request.headers.get("cookie");
-  const visit: Visit = { request, env, ctx, url, hostname, requestId, arrivedAt, route: found, cookies };
+  if (found === "unknown") return errorAnswer(request, survey.requestId, unknownHostname(hostname));
+  if (found === "unavailable") return errorAnswer(request, survey.requestId, tableUnavailable(hostname));
+  const visit: Visit = { request, env, ctx, url, hostname, survey, arrivedAt, route: found };
   const token = previewToken(visit);
   if (token !== null) return servePreview(visit, token);
   if (found.table.mode.kind === "open") return serveVisitor(visit);
   const opened = await waitForOpen(visit, tables);
   return "status" in opened
-    ? errorAnswer(request, requestId, opened)
+    ? errorAnswer(request, survey.requestId, opened)
     : serveVisitor({ ...visit, route: opened });
 }
 
 async function serveVisitor(visit: Visit): Promise<Response> {
   const visitor = identify(visit);
   const chosen = chooseRelease(visit.route, visitor, visit.arrivedAt);
-  if (chosen === null) return errorAnswer(visit.request, visit.requestId, noRelease(visit.route));
+  if (chosen === null) return errorAnswer(visit.request, visit.survey.requestId, noRelease(visit.route));
   turn += 1;
   const instance = chooseInstance(chosen, turn, visit.arrivedAt);
   if (instance !== null) return send(visit, visitor, instance, true);
@@ -82,7 +75,7 @@ async function serveWithoutChoice(stale: Visit, visitor: Visitor): Promise<Respo
   if (own !== null) return send(visit, visitor, own, true);
   const other = chosen && chooseFallback(visit.route, chosen, turn, now);
   if (other !== null) return send(visit, visitor, other, false);
-  return errorAnswer(visit.request, visit.requestId, noInstance(visit.route));
+  return errorAnswer(visit.request, visit.survey.requestId, noInstance(visit.route));
 }
 
 async function send(
@@ -101,21 +94,20 @@ async function send(
 /** Preview goes where its token says or nowhere, at any weight and in any mode. */
 async function servePreview(visit: Visit, token: string): Promise<Response> {
   const opened = await openPreview(visit.route, visit.hostname, token);
-  if (!opened.ok) return errorAnswer(visit.request, visit.requestId, previewRefused(opened.error));
+  if (!opened.ok) return errorAnswer(visit.request, visit.survey.requestId, previewRefused(opened.error));
   const { release, instance } = opened.value;
   turn += 1;
   const target = instance ?? chooseInstance(release, turn, visit.arrivedAt) ?? release.instances[0];
-  if (target === undefined) return errorAnswer(visit.request, visit.requestId, noInstance(visit.route));
+  if (target === undefined)
+    return errorAnswer(visit.request, visit.survey.requestId, noInstance(visit.route));
   const delivery = await deliver(visit, target, true);
   meter.count(visit, { bucket: 0, eligible: false, newId: null }, delivery, false);
   return answer(visit, delivery, null);
 }
 
 function previewToken(visit: Visit): string | null {
-  const header = visit.request.headers.get(PREVIEW_HEADER);
-  return (
-    header ?? (visit.cookies?.includes(PREVIEW_COOKIE) ? cookieValue(visit.cookies, PREVIEW_COOKIE) : null)
-  );
+  const { preview, cookies } = visit.survey;
+  return preview ?? (cookies?.includes(PREVIEW_COOKIE) ? cookieValue(cookies, PREVIEW_COOKIE) : null);
 }
 
 const EDGE_FAILED: ErrorAnswer = {
