@@ -1,0 +1,128 @@
+/**
+ * The edge against a bare pass-through Worker on the same workerd, and against nginx: same origin process, same load,
+ * in alternating rounds, so that a machine's moods hit all of them alike. Ratios are the budget, not requests/s.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import autocannon from "autocannon";
+import { releaseOf, tableOf } from "../test/support/tables.ts";
+import { cpuMs, type Running, startEdge, startNginx, startOrigin, startPassThrough } from "./proxies.ts";
+import { type BenchResult, median, resultOf, rounded } from "./result.ts";
+
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 6);
+const ROUND_S = 4;
+const CONNECTIONS = 32;
+
+/** A browser's headers, with the cookie of a visitor who has been here before. */
+const HEADERS = {
+  host: "shop.test",
+  "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+  accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+  "accept-language": "en-GB,en;q=0.5",
+  "accept-encoding": "gzip, deflate, br",
+  cookie: "session=0123456789abcdef; sluice_visitor=3f1c8a52-6a0f-4c53-9c2e-5a9f6d2b7e10; theme=dark",
+  "upgrade-insecure-requests": "1",
+};
+
+interface Round {
+  readonly perSecond: number;
+  readonly cpuUs: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly failed: number;
+}
+
+export async function run(): Promise<BenchResult> {
+  const directory = mkdtempSync(join(tmpdir(), "sluice-bench-"));
+  const running: Running[] = [];
+  const keep = (proxy: Running): Running => {
+    running.push(proxy);
+    return proxy;
+  };
+  try {
+    const origin = keep(await startOrigin());
+    const url = `http://127.0.0.1:${origin.port}`;
+    const releases = [releaseOf("r2", 1_000, [url, url]), releaseOf("r1", 9_000, [url, url, url])];
+    const table = tableOf([], { hostnames: ["shop.test"], releases, stable: "r1" });
+    const edge = keep(await startEdge(table, directory));
+    const pass = keep(await startPassThrough(url, directory));
+    const nginx = await startNginx(origin.port, directory);
+    if (nginx !== null) keep(nginx);
+    return await compare({ edge, pass, nginx });
+  } finally {
+    await Promise.all(running.map((proxy) => proxy.stop()));
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function compare(proxies: {
+  edge: Running;
+  pass: Running;
+  nginx: Running | null;
+}): Promise<BenchResult> {
+  const { edge, pass, nginx } = proxies;
+  for (const proxy of [edge, pass]) await load(proxy, 2);
+  const rounds: Record<"edge" | "pass" | "nginx", Round[]> = { edge: [], pass: [], nginx: [] };
+  for (let i = 0; i < ROUNDS; i += 1) {
+    // Who goes first changes, so that a slow drift favours nobody.
+    const pair = [
+      async () => rounds.edge.push(await load(edge, ROUND_S)),
+      async () => rounds.pass.push(await load(pass, ROUND_S)),
+    ];
+    for (const step of i % 2 === 0 ? pair : pair.reverse()) await step();
+    if (nginx !== null && i < 2) rounds.nginx.push(await load(nginx, ROUND_S));
+  }
+  const ratios = (pick: (round: Round) => number) =>
+    median(rounds.edge.map((round, i) => pick(round) / pick(rounds.pass[i] ?? round)));
+  const figures = {
+    throughputRatio: rounded(
+      ratios((round) => round.perSecond),
+      3,
+    ),
+    cpuRatio: rounded(
+      ratios((round) => round.cpuUs),
+      3,
+    ),
+    failed: rounds.edge.reduce((sum, round) => sum + round.failed, 0),
+    ...figuresOf("edge", rounds.edge),
+    ...figuresOf("passThrough", rounds.pass),
+    ...(nginx === null ? { nginx: "skipped: nginx is not installed" } : figuresOf("nginx", rounds.nginx)),
+  };
+  return resultOf("edge", figures, {
+    throughputRatio: { atLeast: 0.95 },
+    cpuRatio: { atMost: 1.15 },
+    failed: { atMost: 0 },
+  });
+}
+
+function figuresOf(name: string, rounds: readonly Round[]): Record<string, number> {
+  const of = (pick: (round: Round) => number) => median(rounds.map(pick));
+  return {
+    [`${name}PerSecond`]: Math.round(of((round) => round.perSecond)),
+    [`${name}CpuUs`]: rounded(
+      of((round) => round.cpuUs),
+      1,
+    ),
+    [`${name}P50Ms`]: rounded(of((round) => round.p50)),
+    [`${name}P99Ms`]: rounded(of((round) => round.p99)),
+  };
+}
+
+async function load(proxy: Running, seconds: number): Promise<Round> {
+  const before = cpuMs(proxy.pid);
+  const result = await autocannon({
+    url: `http://127.0.0.1:${proxy.port}/products/42?ref=home&page=3`,
+    connections: CONNECTIONS,
+    duration: seconds,
+    headers: HEADERS,
+  });
+  const total = result.requests.total;
+  return {
+    perSecond: total / result.duration,
+    cpuUs: ((cpuMs(proxy.pid) - before) * 1_000) / total,
+    p50: result.latency.p50,
+    p99: result.latency.p99,
+    failed: result.non2xx + result.errors + result.timeouts,
+  };
+}
