@@ -25,7 +25,6 @@ export interface AgentOptions {
   runtime: Runtime;
   log: Log;
   clock?: Clock;
-  fetch?: typeof fetch;
   /** False: never opens the wake-up socket. */
   wakeSocket?: boolean;
   /** Between polls while control refuses this host. */
@@ -40,13 +39,10 @@ export interface AgentOptions {
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { credentials, directory, runtime, log, clock = systemClock } = options;
-  const journal = await openJournal(directory, (file) =>
-    log.error("the journal could not be read; going on from what runs", { keptAs: file }),
-  );
+  const journal = await openJournal(directory, (message) => log.error(message));
   const control = createControl({
     url: credentials.url,
     token: credentials.token,
-    fetch: options.fetch ?? fetch,
     timeoutMs: CONTROL_TIMEOUT_MS,
     signal,
   });

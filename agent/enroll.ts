@@ -9,13 +9,12 @@ export interface EnrollOptions extends Pick<Enroll, "token" | "runtime" | "portB
   url: string;
   /** State directory that gets the host's credentials. */
   directory: string;
-  fetch?: typeof fetch;
 }
 
 /** Trades a one-time token for this host's credentials and keeps them. Throws with control's words when it refuses. */
 export async function enroll(options: EnrollOptions): Promise<Credentials> {
-  const { url, directory, fetch: send = fetch, token, runtime, portBase, originBase } = options;
-  const control = createControl({ url, fetch: send, timeoutMs: TIMEOUT_MS });
+  const { url, directory, token, runtime, portBase, originBase } = options;
+  const control = createControl({ url, timeoutMs: TIMEOUT_MS });
   const body: Enroll = {
     protocol: AGENT_PROTOCOL,
     agentVersion: AGENT_VERSION,

@@ -22,13 +22,14 @@ export class Instances {
   async begin(spec: InstanceSpec): Promise<void> {
     const { journal, clock } = this.#deps;
     const known = journal.state.instances[spec.instance];
-    if (known) return;
+    if (known && !known.stopping) return;
     await journal.update(({ instances }) => {
       instances[spec.instance] = {
         spec: { ...spec, env: {} },
         startedAt: clock.now(),
         state: "starting",
-        seq: 0,
+        // An agent that died while it cleared a failed start away gave out numbers already.
+        seq: known?.seq ?? 0,
         stopping: false,
       };
     });

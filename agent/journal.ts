@@ -9,6 +9,7 @@ import {
   jobResultSchema,
 } from "../src/protocol/agent.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
+import { words } from "./outcome.ts";
 
 /** One instance the agent answers for. Its spec is kept without variables: the runtime has them. */
 const instanceRecordSchema = z.object({
@@ -46,17 +47,19 @@ export type JournalState = z.infer<typeof stateSchema>;
 
 /**
  * What the agent must still know after it was killed. Memory changes at once; the promise of `update` resolves when a
- * write that holds the change is on disk. Changes made while a write is under way share the next one.
+ * write that holds the change has been made. Changes made while a write is under way share the next one.
  */
 export class Journal {
   readonly #file: string;
+  readonly #onTrouble: (message: string) => void;
   readonly #state: JournalState;
   #writing: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
   #closed = false;
 
-  constructor(file: string, state: JournalState) {
+  constructor(file: string, state: JournalState, onTrouble: (message: string) => void) {
     this.#file = file;
+    this.#onTrouble = onTrouble;
     this.#state = state;
   }
 
@@ -70,10 +73,21 @@ export class Journal {
     if (this.#closed) return Promise.resolve();
     this.#next ??= this.#writing.then(() => {
       this.#next = undefined;
-      this.#writing = writeFileAtomically(this.#file, JSON.stringify(this.#state));
+      this.#writing = this.#write();
       return this.#writing;
     });
     return this.#next;
+  }
+
+  /** A full disk must not end the watch over instances: memory goes on, and the next change writes all of it again. */
+  async #write(): Promise<void> {
+    try {
+      await writeFileAtomically(this.#file, JSON.stringify(this.#state));
+    } catch (thrown) {
+      this.#onTrouble(
+        `${this.#file} can't be written, a crash now would lose what it should hold: ${words(thrown)}`,
+      );
+    }
   }
 
   /** Writes what is left, and nothing after it. */
@@ -86,20 +100,20 @@ export class Journal {
 const empty = (): JournalState => ({ fences: {}, instances: {}, finished: {}, reports: [] });
 
 /**
- * Opens the journal in a directory, or begins one. One that can't be read is put aside (`onCorrupt` gets its new name):
- * the agent goes on from the runtime's labels, since refusing to run would help nobody.
+ * Opens the journal in a directory, or begins one. One that can't be read is put aside: the agent goes on from the
+ * runtime's labels, since refusing to run would help nobody. `onTrouble` is told of that, and of failing writes.
  */
-export async function openJournal(directory: string, onCorrupt: (file: string) => void): Promise<Journal> {
+export async function openJournal(directory: string, onTrouble: (message: string) => void): Promise<Journal> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const file = path.join(directory, "journal.json");
   const text = await readFile(file, "utf8").catch(() => undefined); // first start
-  if (text === undefined) return new Journal(file, empty());
+  if (text === undefined) return new Journal(file, empty(), onTrouble);
   const parsed = stateSchema.safeParse(parseJson(text));
-  if (parsed.success) return new Journal(file, parsed.data);
+  if (parsed.success) return new Journal(file, parsed.data, onTrouble);
   const aside = `${file}.unreadable-${Date.now()}`;
   await rename(file, aside);
-  onCorrupt(aside);
-  return new Journal(file, empty());
+  onTrouble(`the journal could not be read and was put aside as ${aside}; going on from what runs`);
+  return new Journal(file, empty(), onTrouble);
 }
 
 function parseJson(text: string): unknown {

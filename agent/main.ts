@@ -1,4 +1,5 @@
 import { mkdir } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
 import path from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { RUNTIMES } from "../src/protocol/agent.ts";
@@ -98,6 +99,8 @@ async function enrollHost(flags: StateOptions & EnrollFlags, log: Log): Promise<
 async function run(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Promise<void> {
   const credentials = (await readCredentials(flags.state)) ?? (await enrollHost(flags, log));
   const runtime = await createRuntime(credentials, flags);
+  // Written now, or an agent that is never ended properly would strip and compile all of it at each start.
+  flushCompileCache();
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
   await runAgent({ credentials, directory: flags.state, runtime, log }, stop.signal);

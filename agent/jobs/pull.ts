@@ -8,7 +8,12 @@ export async function pull(
   image: string,
   { runtime, progress, signal }: JobContext,
 ): Promise<Outcome<JobResult>> {
-  return singleFlight(image, () => runtime.pull(image, progress, signal), runtime);
+  for (;;) {
+    const flight = singleFlight(image, () => runtime.pull(image, progress, signal), runtime);
+    const outcome = await flight.outcome;
+    // The one who asked first may have run out of time: that is no answer for the others.
+    if (outcome.ok || signal.aborted || flight.isOwn) return outcome;
+  }
 }
 
 const flights = new WeakMap<object, Map<string, Promise<Outcome<PulledImage>>>>();
@@ -17,7 +22,8 @@ const flights = new WeakMap<object, Map<string, Promise<Outcome<PulledImage>>>>(
 function singleFlight(image: string, start: () => Promise<Outcome<PulledImage>>, scope: object) {
   const inScope = flights.get(scope) ?? new Map<string, Promise<Outcome<PulledImage>>>();
   flights.set(scope, inScope);
-  const flight = inScope.get(image) ?? start().finally(() => inScope.delete(image));
-  inScope.set(image, flight);
-  return flight;
+  const others = inScope.get(image);
+  const outcome = others ?? start().finally(() => inScope.delete(image));
+  inScope.set(image, outcome);
+  return { outcome, isOwn: !others };
 }

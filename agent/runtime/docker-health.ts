@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { words } from "../outcome.ts";
-import { type Engine, EngineError } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import type { ImageHealth } from "./runtime.ts";
 
 const inspectSchema = z.object({
@@ -59,7 +58,8 @@ async function runCheck({ engine, container, test, timeoutNs, signal }: Check): 
     const { ExitCode } = await engine.json(execSchema, "GET", `${path}/json`, { signal: within });
     return { state: ExitCode === 0 ? "healthy" : "failing", output: output.toString("utf8").trim() };
   } catch (thrown) {
-    if (thrown instanceof EngineError || within.aborted) return { state: "failing", output: words(thrown) };
+    if (within.aborted && !signal.aborted)
+      return { state: "failing", output: "it did not end within its timeout" };
     throw thrown;
   }
 }

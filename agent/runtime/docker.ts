@@ -66,7 +66,14 @@ export function createDockerRuntime({
     waitExit: (instance, signal) => waitExit(engine, calls, instance, signal),
     logs: (instance, lines) => tail(engine, instance, lines),
     listens: (spec) => listens(calls, spec),
-    imageHealth: (instance, signal) => health(containerName(instance), signal),
+    imageHealth: async (instance, signal) => {
+      try {
+        return await health(containerName(instance), signal);
+      } catch (thrown) {
+        // No verdict is no good verdict; the next look, or the container's exit, tells more.
+        return { state: "failing", output: words(thrown) };
+      }
+    },
   };
 }
 
@@ -259,7 +266,9 @@ function demultiplex(frames: Buffer): string {
 
 /** Asked of the container itself: on the host's side the engine's proxy accepts whether or not the app listens. */
 async function listens(calls: Calls, spec: InstanceSpec): Promise<boolean | undefined> {
-  const host = (await calls.inspect(spec.instance))?.NetworkSettings.IPAddress;
+  // Asked to explain a failure: that the engine is away, too, must not replace it.
+  const container = await calls.inspect(spec.instance).catch(() => undefined);
+  const host = container?.NetworkSettings.IPAddress;
   if (!host) return undefined;
   return new Promise((resolve) => {
     const socket = net.connect({ host, port: spec.containerPort, timeout: 1_000 });

@@ -40,15 +40,24 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
   return {
     name: "process",
     pull: (image) => pullDirectory(root, image),
-    start: (spec) => host.start(spec),
-    restart: (instance, graceMs) => host.restart(instance, graceMs),
-    stop: (instance, graceMs) => host.stop(instance, graceMs),
-    list: () => host.list(),
+    start: (spec) => told(() => host.start(spec)),
+    restart: (instance, graceMs) => told(() => host.restart(instance, graceMs)),
+    stop: (instance, graceMs) => told(() => host.stop(instance, graceMs)),
+    list: () => told(() => host.list()),
     waitExit: (instance, signal) => host.waitExit(instance, signal),
     logs: (instance, lines) => tailFile(host.records.log(instance), lines),
     listens: (spec) => accepts(spec.hostPort),
     imageHealth: async () => ({ state: "none", output: "" }),
   };
+}
+
+/** A full disk or a missing right is an expected thing on somebody's host. */
+async function told<T>(call: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+  try {
+    return await call();
+  } catch (thrown) {
+    return failed("runtime_unavailable", `the process runtime can't work on this host: ${words(thrown)}`);
+  }
 }
 
 class ProcessHost {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -12,7 +12,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-const open = (onCorrupt: (file: string) => void = () => {}) => openJournal(directory, onCorrupt);
+const open = (onTrouble: (message: string) => void = (message) => expect.fail(message)) =>
+  openJournal(directory, onTrouble);
 
 test("has on disk what an update promised, for its owner only", async () => {
   const journal = await open();
@@ -55,7 +56,7 @@ test("holds the old state or the new whenever its process is killed, never somet
     await once(child, "close");
     expect(child.signalCode).toBe("SIGKILL");
     const promised = Number(said.trimEnd().split("\n").at(-1));
-    const { state } = await open(() => expect.fail("the journal was torn"));
+    const { state } = await open();
     expect(state.fences.last).toBeGreaterThanOrEqual(promised);
   }
 });
@@ -64,13 +65,13 @@ test.each(["", "{", '{"fences": 3}', "null"])(
   "puts aside a journal that reads %j and begins anew",
   async (content) => {
     await writeFile(path.join(directory, "journal.json"), content);
-    let aside = "";
-    const journal = await open((file) => {
-      aside = file;
-    });
+    const told: string[] = [];
+    const journal = await open((message) => void told.push(message));
     expect(journal.state.instances).toEqual({});
-    expect(await readFile(aside, "utf8")).toBe(content);
-    expect(await readdir(directory)).toHaveLength(1);
+    const [aside = "", ...others] = await readdir(directory);
+    expect(others).toEqual([]);
+    expect(told.join()).toContain(aside);
+    expect(await readFile(path.join(directory, aside), "utf8")).toBe(content);
   },
 );
 
@@ -81,4 +82,19 @@ test("writes nothing after it was closed: the file may be the next agent's", asy
     fences["env-1"] = 7;
   });
   expect((await open()).state.fences).toEqual({});
+});
+
+test("goes on in memory when it can't write, says so, and writes all of it when it can again", async () => {
+  const told: string[] = [];
+  const journal = await open((message) => void told.push(message));
+  await rm(directory, { recursive: true });
+  await journal.update(({ fences }) => {
+    fences.first = 1;
+  });
+  expect(told.join()).toContain("can't be written");
+  await mkdir(directory);
+  await journal.update(({ fences }) => {
+    fences.second = 2;
+  });
+  expect((await open()).state.fences).toEqual({ first: 1, second: 2 });
 });

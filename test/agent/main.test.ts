@@ -14,7 +14,7 @@ import { nodeImage } from "./images.ts";
 import { answerOf } from "./runtime.contract.ts";
 import { healthOf, specOf } from "./specs.ts";
 
-const MAIN = path.resolve(import.meta.dirname, "../../agent/main.ts");
+const BIN = path.resolve(import.meta.dirname, "../../agent/bin.js");
 
 let base: string;
 let state: string;
@@ -36,7 +36,7 @@ afterEach(async () => {
 
 function agent(...args: string[]): ChildProcess & { said: string[] } {
   const env = { ...process.env, SLUICE_ENROLL_TOKEN: "slu_one-time" };
-  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.execPath, [BIN, ...args], { env, stdio: ["ignore", "ignore", "pipe"] });
   const said: string[] = [];
   child.stderr?.setEncoding("utf8").on("data", (chunk: string) => said.push(chunk));
   children.push(child);

@@ -12,7 +12,7 @@ type Over = Parameters<typeof specOf>[0];
 
 /** Each way a start can go wrong: what control is told, on both runtimes, and that nothing stays behind. */
 function startFailures(name: "process" | "docker", it: typeof dockerTest): void {
-  describe(`a start job on the ${name} runtime`, () => {
+  describe.concurrent(`a start job on the ${name} runtime`, () => {
     let bench: AgentBench;
     let image = "file:app";
     let jobs = 0;
@@ -26,13 +26,14 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
     afterAll(() => bench?.close());
 
     async function start(app: keyof typeof apps, over: Partial<Over> = {}) {
-      const id = `job-${++jobs}`;
+      const n = ++jobs;
+      const id = `job-${n}`;
       const spec = specOf({
-        instance: `${host}-${name}-${jobs}`,
+        instance: `${host}-${name}-${n}`,
         image,
         hostPort: await freePort(),
         command: nodeCommand(app),
-        health: healthOf({ deadlineMs: 700, timeoutMs: 300 }),
+        health: healthOf({ deadlineMs: name === "docker" ? 4_000 : 2_000, timeoutMs: 300 }),
         ...over,
       });
       bench.control.give({ id, kind: "start", spec });
@@ -111,9 +112,10 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
     });
 
     it("gives up when the job's own time is over, and says what was last seen", async () => {
-      const id = `job-${++jobs}`;
+      const n = ++jobs;
+      const id = `job-${n}`;
       const spec = specOf({
-        instance: `${host}-${name}-${jobs}`,
+        instance: `${host}-${name}-${n}`,
         image,
         hostPort: await freePort(),
         command: nodeCommand("status"),
