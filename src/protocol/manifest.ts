@@ -1,6 +1,9 @@
-import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import { type Document, isAlias, isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import type { EnvironmentSpec, ProbeSpec } from "../domain/spec.ts";
+import { type ManifestError, schemaErrors, yamlErrors } from "./manifest-errors.ts";
+
+export type { ManifestError } from "./manifest-errors.ts";
 
 /**
  * `sluice.yaml`. A key whose feature is not in this version is refused by name, never ignored: a manifest that looks
@@ -21,40 +24,56 @@ const NOT_LANDED = new Set([
 ]);
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/;
+const NAME_RULE = "must be 1–40 of a-z, 0-9 and -, beginning and ending with a letter or digit";
+/** A Docker reference (registry, path, tag, digest), a local image id, or a directory for the process runtime. */
+const IMAGE =
+  /^(?:file:.+|sha256:[0-9a-f]{64}|(?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?)$/;
 const HOSTNAME =
   /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const UNIT_BYTES: Record<string, number> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 
-/** `250ms`, `3s`, `10m`, `24h`, `7d` → milliseconds. */
-export const durationSchema = z
-  .string()
-  .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, "a duration such as 250ms, 3s, 10m or 24h")
-  .transform((text) => {
-    const [, amount, unit] = /^([\d.]+)(\D+)$/.exec(text) ?? [];
-    return Math.round(Number(amount) * (UNIT_MS[unit ?? ""] ?? Number.NaN));
-  });
+const AFFINITY = "must be cookie, ip, none or header:<name>";
+const DURATION = "must be a duration such as 250ms, 3s, 10m or 24h";
+const YEAR_MS = 365 * 86_400_000;
+
+/** `250ms`, `3s`, `10m`, `24h`, `7d` → milliseconds, at least `minMs` (said as `least`), at most a year. */
+const durationFrom = (minMs: number, least: string) =>
+  z
+    .string({ error: DURATION })
+    .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, DURATION)
+    .transform((text) => {
+      const [, amount, unit] = /^([\d.]+)(\D+)$/.exec(text) ?? [];
+      return Math.round(Number(amount) * (UNIT_MS[unit ?? ""] ?? Number.NaN));
+    })
+    .refine((ms) => ms >= minMs, `must be at least ${least}`)
+    .refine((ms) => ms <= YEAR_MS, "must be at most 365d");
+export const durationSchema = durationFrom(0, "0s");
+/** The agent polls no faster, and gives no answer less time (`protocol/agent.ts`). */
+const probeDuration = durationFrom(50, "50ms");
+const deadline = durationFrom(1_000, "1s");
 
 /** `512m`, `1g` → bytes. */
+const SIZE = "must be a size such as 512m or 1g";
 const bytesSchema = z
-  .string()
-  .regex(/^\d+(\.\d+)?[bkmg]$/i, "a size such as 512m or 1g")
+  .string({ error: SIZE })
+  .regex(/^\d+(\.\d+)?[bkmg]$/i, SIZE)
   .transform((text) =>
     Math.round(Number(text.slice(0, -1)) * (UNIT_BYTES[text.slice(-1).toLowerCase()] ?? 0)),
   );
 
-const path = z.string().regex(/^\/\S*$/, "a path that starts with /");
+const path = z.string().regex(/^\/\S*$/, "must be a path that starts with /");
 const probe = {
   path,
-  interval: durationSchema.optional(),
-  timeout: durationSchema.optional(),
+  interval: probeDuration.optional(),
+  timeout: probeDuration.optional(),
   failures: z.number().int().min(1).max(100).optional(),
   successes: z.number().int().min(1).max(100).optional(),
 };
 const envSchema = z.record(
-  z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "a name of letters, digits and _"),
-  z.union([z.string(), z.number(), z.boolean()]).transform(String),
+  z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be a name of letters, digits and _"),
+  z.string({ error: "must be text" }),
 );
 
 const environmentSchema = z.strictObject({
@@ -63,54 +82,64 @@ const environmentSchema = z.strictObject({
       z
         .string()
         .toLowerCase()
-        .regex(HOSTNAME, "a hostname such as shop.example.com: no scheme, port or path"),
+        .regex(HOSTNAME, "must be a hostname such as shop.example.com: no scheme, port or path"),
     )
     .min(1)
     .max(50)
-    .refine((names) => new Set(names).size === names.length, "hostnames must differ from each other"),
+    .refine((names) => new Set(names).size === names.length, "names a hostname twice"),
   hosts: z.record(z.string(), z.string()).default({}),
   replicas: z.number().int().min(1).max(100).default(1),
   strategy: z
-    .union([z.literal("blue-green"), z.strictObject({ "blue-green": z.strictObject({}) })], {
-      error: "blue-green",
+    .union([z.literal("blue-green"), z.strictObject({ "blue-green": z.strictObject({}).nullable() })], {
+      error: "must be blue-green",
     })
     .default("blue-green"),
   keep: durationSchema.default(600_000),
   env: envSchema.default({}),
   affinity: z
-    .union([
-      z.enum(["cookie", "ip", "none"]),
-      z.string().regex(/^header:[A-Za-z0-9-]+$/, "cookie, ip, none or header:<name>"),
-    ])
+    .union([z.enum(["cookie", "ip", "none"]), z.string().regex(/^header:[A-Za-z0-9-]+$/, AFFINITY)], {
+      error: AFFINITY,
+    })
     .default("cookie"),
-  timeouts: z.strictObject({ response: durationSchema.optional() }).default({}),
+  timeouts: z.strictObject({ response: deadline.optional() }).default({}),
   showRelease: z.boolean().default(true),
   deadlines: z
     .strictObject({
-      prepare: durationSchema.optional(),
-      verify: durationSchema.optional(),
-      release: durationSchema.optional(),
+      prepare: deadline.optional(),
+      verify: deadline.optional(),
+      release: deadline.optional(),
     })
     .default({}),
 });
 
+/** A hostname leads to one environment. Those of other apps are control's to know. */
+function refuseSharedHostnames(
+  environments: Record<string, { hostnames: string[] }>,
+  context: z.RefinementCtx,
+): void {
+  const owner = new Map<string, string>();
+  for (const [name, { hostnames }] of Object.entries(environments))
+    for (const [i, hostname] of hostnames.entries()) {
+      const first = owner.get(hostname) ?? name;
+      owner.set(hostname, first);
+      if (first === name) continue;
+      const message = `is \`${hostname}\`, which environment \`${first}\` has already`;
+      context.addIssue({ code: "custom", path: [name, "hostnames", i], message });
+    }
+}
+
 export const manifestSchema = z.strictObject({
   $schema: z.string().optional(),
-  app: z.string().regex(NAME, "1–40 of a-z, 0-9 and -, beginning and ending with a letter or digit"),
+  app: z.string().regex(NAME, NAME_RULE),
   image: z
     .string()
-    .min(1)
-    .refine(
-      (image) => image.startsWith("file:") || !/[\s]/.test(image),
-      "an image repository without spaces",
-    ),
+    .max(500)
+    .regex(IMAGE, "must be an image such as ghcr.io/acme/shop, or file:<directory> for the process runtime"),
   port: z.number().int().min(1).max(65_535),
   command: z.array(z.string()).min(1).optional(),
   health: z
     .strictObject({
-      startup: z
-        .strictObject({ ...probe, path: path.optional(), deadline: durationSchema.optional() })
-        .optional(),
+      startup: z.strictObject({ ...probe, path: path.optional(), deadline: deadline.optional() }).optional(),
       readiness: z.strictObject(probe).optional(),
       liveness: z.strictObject(probe).optional(),
     })
@@ -121,6 +150,10 @@ export const manifestSchema = z.strictObject({
       memory: bytesSchema.optional(),
       memoryReservation: bytesSchema.optional(),
     })
+    .refine(
+      ({ memory, memoryReservation }) => !((memoryReservation ?? 0) > (memory ?? Number.POSITIVE_INFINITY)),
+      "must not reserve more memory than its limit",
+    )
     .default({}),
   logging: z
     .strictObject({ maxSize: bytesSchema.optional(), maxFile: z.number().int().min(1).max(100).optional() })
@@ -129,150 +162,51 @@ export const manifestSchema = z.strictObject({
   drain: durationSchema.default(30_000),
   stopGrace: durationSchema.default(30_000),
   environments: z
-    .record(z.string().regex(NAME, "1–40 of a-z, 0-9 and -"), environmentSchema)
-    .refine((environments) => Object.keys(environments).length > 0, "at least one environment"),
+    .record(z.string().regex(NAME, NAME_RULE), environmentSchema)
+    .refine((environments) => Object.keys(environments).length > 0, "must have at least one environment")
+    .superRefine(refuseSharedHostnames),
 });
 export type Manifest = z.infer<typeof manifestSchema>;
 
-/** One thing wrong with a manifest. `pointer` is the dotted key path; line and column are 1-based. */
-export interface ManifestError {
-  readonly code: "syntax" | "unknown_key" | "repeated_key" | "not_landed" | "invalid";
-  readonly pointer: string;
-  readonly detail: string;
-  readonly line?: number;
-  readonly column?: number;
-}
 export type ParsedManifest =
   | { readonly ok: true; readonly manifest: Manifest }
   | { readonly ok: false; readonly errors: readonly ManifestError[] };
 
-/** Parses a manifest's text (YAML, so JSON too). All errors at once, in the order of the file. */
+/** Parses a manifest's text (YAML, so JSON too). All errors at once, in the order of the file. Never throws. */
 export function parseManifest(text: string): ParsedManifest {
+  try {
+    return parse(text);
+  } catch (error) {
+    // Aliases that multiply, nesting without end: the YAML library gives up by throwing.
+    const detail = `it can't be read as YAML: ${error instanceof Error ? error.message : String(error)}`;
+    return { ok: false, errors: [{ code: "syntax", pointer: "", detail }] };
+  }
+}
+
+function parse(text: string): ParsedManifest {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const syntax = document.errors.map((error): ManifestError => {
-    const { line, col } = lines.linePos(error.pos[0]);
-    const repeated = error.code === "DUPLICATE_KEY";
-    const key = repeated ? (/^[^\s:]+/.exec(text.slice(error.pos[0]))?.[0] ?? "") : "";
-    return {
-      code: repeated ? "repeated_key" : "syntax",
-      pointer: key,
-      detail: repeated ? `the key \`${key}\` stands twice: keep one of them` : error.message,
-      line,
-      column: col,
-    };
-  });
-  if (syntax.length > 0) return { ok: false, errors: syntax };
+  // Not "silent": that would also hide that there is a second document.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
+  const source = { document, lines };
+  const objections = yamlErrors(source);
+  if (objections.length > 0) return { ok: false, errors: objections };
+  keepEnvironmentText(document);
   const parsed = manifestSchema.safeParse(document.toJS() ?? {});
   if (parsed.success) return { ok: true, manifest: parsed.data };
-  const at = (path: readonly PropertyKey[]) => locate(document, lines, path);
-  const errors = parsed.error.issues.flatMap((issue) => explain(issue, at));
-  return { ok: false, errors: errors.sort((a, b) => (a.line ?? 0) - (b.line ?? 0)) };
+  const grammar = { schema: manifestSchema, notLanded: NOT_LANDED };
+  return { ok: false, errors: schemaErrors(parsed.error.issues, source, grammar) };
 }
 
-type Locate = (path: readonly PropertyKey[]) => { line?: number; column?: number };
-
-function explain(issue: z.core.$ZodIssue, at: Locate): ManifestError[] {
-  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(issue.path, key, at));
-  if (issue.code === "invalid_union" && issue.path.at(-1) === "strategy") return [strategyError(issue, at)];
-  const pointer = issue.path.join(".");
-  const wanted = issue.message.replace(/^Invalid input: /, "");
-  return [
-    { code: "invalid", pointer, detail: `\`${pointer || "(top level)"}\`: ${wanted}`, ...at(issue.path) },
-  ];
-}
-
-function unknownKey(path: readonly PropertyKey[], key: string, at: Locate): ManifestError {
-  const full = [...path, key];
-  const pointer = full.join(".");
-  const where = at(full);
-  if (isNotLanded(full)) {
-    const detail = `\`${pointer}\` is not available in this version of Sluice: remove it, or upgrade the control plane`;
-    return { code: "not_landed", pointer, detail, ...where };
+/** An environment variable is text: `1.50`, `012` and `12345678901234567890` reach the app as they were written. */
+function keepEnvironmentText(document: Document): void {
+  const environments = document.get("environments");
+  const scopes = isMap(environments) ? environments.items.map((item) => item.value) : [];
+  for (const scope of [document.contents, ...scopes]) {
+    const env = isMap(scope) ? scope.get("env", true) : undefined;
+    const map: unknown = isAlias(env) ? env.resolve(document) : env;
+    for (const { value } of isMap(map) ? map.items : [])
+      if (isScalar(value) && value.value !== null && value.source !== undefined) value.value = value.source;
   }
-  const meant = closest(key, keysAt(path));
-  const detail = `\`${pointer}\` is not a key of the manifest${meant ? `: did you mean \`${meant}\`?` : ""}`;
-  return { code: "unknown_key", pointer, detail, ...where };
-}
-
-function strategyError(issue: z.core.$ZodIssue & { code: "invalid_union" }, at: Locate): ManifestError {
-  const pointer = issue.path.join(".");
-  const named = issue.errors.flat().find((inner) => inner.code === "unrecognized_keys");
-  const key = named?.code === "unrecognized_keys" ? named.keys[0] : undefined;
-  const value = key ?? (typeof issue.input === "string" ? issue.input : undefined);
-  if (value !== undefined && isNotLanded([...issue.path, value])) {
-    const detail = `strategy \`${value}\` is not available in this version of Sluice: use blue-green`;
-    return { code: "not_landed", pointer, detail, ...at(issue.path) };
-  }
-  return { code: "invalid", pointer, detail: `\`${pointer}\` must be blue-green`, ...at(issue.path) };
-}
-
-function isNotLanded(path: readonly PropertyKey[]): boolean {
-  const pattern = path
-    .map((part, i) => (i === 1 && path[0] === "environments" ? "*" : String(part)))
-    .join(".");
-  return NOT_LANDED.has(pattern);
-}
-
-/** The keys the schema knows at a path, for "did you mean". */
-function keysAt(path: readonly PropertyKey[]): string[] {
-  let schema: unknown = manifestSchema;
-  for (const part of path) {
-    schema = unwrap(schema);
-    if (schema instanceof z.ZodObject) schema = schema.shape[String(part)];
-    else if (schema instanceof z.ZodRecord) schema = schema.valueType;
-    else return [];
-  }
-  schema = unwrap(schema);
-  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
-}
-
-function unwrap(schema: unknown): unknown {
-  while (schema instanceof z.ZodDefault || schema instanceof z.ZodOptional) schema = schema.unwrap();
-  return schema;
-}
-
-function locate(
-  document: ReturnType<typeof parseDocument>,
-  lines: LineCounter,
-  path: readonly PropertyKey[],
-) {
-  let node: unknown = document.contents;
-  let start: number | undefined;
-  for (const part of path) {
-    if (isMap(node)) {
-      const pair = node.items.find((item) => isScalar(item.key) && item.key.value === part);
-      if (!pair) break;
-      if (isScalar(pair.key)) start = pair.key.range?.[0];
-      node = pair.value;
-    } else if (node && typeof node === "object" && "items" in node && Array.isArray(node.items)) {
-      node = node.items[Number(part)];
-      if (isScalar(node)) start = node.range?.[0];
-    } else break;
-  }
-  if (start === undefined) return {};
-  const { line, col } = lines.linePos(start);
-  return { line, column: col };
-}
-
-function closest(word: string, candidates: readonly string[]): string | undefined {
-  const scored = candidates.map((candidate) => ({ candidate, distance: distance(word, candidate) }));
-  const best = scored.sort((a, b) => a.distance - b.distance)[0];
-  return best && best.distance <= Math.max(2, Math.floor(word.length / 3)) ? best.candidate : undefined;
-}
-
-/** Levenshtein distance, case-insensitive. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const swap = (row[j - 1] ?? 0) + (a[i - 1]?.toLowerCase() === b[j - 1]?.toLowerCase() ? 0 : 1);
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
 
 type ProbeInput = { path: string } & Partial<
@@ -281,7 +215,9 @@ type ProbeInput = { path: string } & Partial<
 
 /** The normalised spec of one environment: the manifest with every default filled in. */
 export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec | undefined {
-  const env = manifest.environments[environment];
+  const env = Object.hasOwn(manifest.environments, environment)
+    ? manifest.environments[environment]
+    : undefined;
   if (!env) return undefined;
   const readiness = toProbe(manifest.health.readiness ?? { path: "/" }, { intervalMs: 5_000, failures: 3 });
   const startup = manifest.health.startup ?? {};

@@ -1,0 +1,477 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { instanceSpecSchema } from "../../src/protocol/agent.ts";
+import { type ManifestError, parseManifest, toSpec } from "../../src/protocol/manifest.ts";
+
+const MINIMAL = `app: shop
+image: ghcr.io/acme/shop
+port: 3000
+environments:
+  production:
+    hostnames: [shop.example.com]
+`;
+/** The smallest manifest with lines put before it or under its environment. */
+const withTop = (lines: string) => `${MINIMAL}${lines}\n`;
+const withEnv = (lines: string) => `${MINIMAL}${lines.replace(/^/gm, "    ")}\n`;
+
+function errorsOf(text: string): readonly ManifestError[] {
+  const parsed = parseManifest(text);
+  return parsed.ok ? [] : parsed.errors;
+}
+const onlyError = (text: string): ManifestError => {
+  const errors = errorsOf(text);
+  expect(errors, JSON.stringify(errors)).toHaveLength(1);
+  return errors[0] ?? expect.fail();
+};
+function specOf(text: string, environment = "production") {
+  const parsed = parseManifest(text);
+  if (!parsed.ok) return expect.fail(JSON.stringify(parsed.errors));
+  return toSpec(parsed.manifest, environment) ?? expect.fail(`no environment ${environment}`);
+}
+
+describe("a good manifest", () => {
+  test("needs only app, image, port and a hostname; the rest has defaults", () => {
+    expect(specOf(MINIMAL)).toEqual({
+      app: "shop",
+      environment: "production",
+      image: "ghcr.io/acme/shop",
+      port: 3000,
+      env: {},
+      health: {
+        startup: {
+          path: "/",
+          intervalMs: 250,
+          timeoutMs: 3_000,
+          failures: 1,
+          successes: 1,
+          deadlineMs: 60_000,
+        },
+        readiness: { path: "/", intervalMs: 5_000, timeoutMs: 3_000, failures: 3, successes: 1 },
+      },
+      resources: {},
+      logging: { maxSizeBytes: 10_485_760, maxFiles: 3 },
+      drainMs: 30_000,
+      stopGraceMs: 30_000,
+      hostnames: ["shop.example.com"],
+      hosts: {},
+      replicas: 1,
+      strategy: { kind: "blue-green" },
+      keepMs: 600_000,
+      affinity: { kind: "cookie" },
+      timeouts: { responseMs: 100_000 },
+      showRelease: true,
+      deadlines: { prepareMs: 600_000, verifyMs: 30_000, releaseMs: 3_600_000 },
+    });
+  });
+
+  test("keeps everything it says", () => {
+    const text = `app: shop
+image: localhost:5000/acme/shop:1.2@sha256:${"a".repeat(64)}
+port: 80
+command: [node, server.js]
+health:
+  startup: { interval: 100ms, deadline: 2m }
+  readiness: { path: /ready, timeout: 1s, failures: 2, successes: 2 }
+  liveness: { path: /live }
+resources: { cpus: 0.5, memory: 1g, memoryReservation: 512M }
+logging: { maxSize: 5m, maxFile: 2 }
+env: { NODE_ENV: production, SHARED: all }
+drain: 1.5s
+stopGrace: 0s
+environments:
+  eu:
+    hostnames: [EU.Example.com]
+    hosts: { tier: web }
+    replicas: 3
+    strategy: { blue-green: }
+    keep: 0s
+    env: { SHARED: eu }
+    affinity: header:X-User
+    timeouts: { response: 10s }
+    showRelease: false
+    deadlines: { prepare: 1m, verify: 5s, release: 1h }
+`;
+    expect(specOf(text, "eu")).toMatchObject({
+      command: ["node", "server.js"],
+      env: { NODE_ENV: "production", SHARED: "eu" },
+      health: {
+        startup: { path: "/ready", intervalMs: 100, deadlineMs: 120_000 },
+        readiness: { timeoutMs: 1_000, failures: 2, successes: 2 },
+        liveness: { path: "/live", intervalMs: 10_000, failures: 3 },
+      },
+      resources: { cpus: 0.5, memoryBytes: 1_073_741_824, memoryReservationBytes: 536_870_912 },
+      logging: { maxSizeBytes: 5_242_880, maxFiles: 2 },
+      drainMs: 1_500,
+      stopGraceMs: 0,
+      hostnames: ["eu.example.com"],
+      hosts: { tier: "web" },
+      keepMs: 0,
+      affinity: { kind: "header", name: "x-user" },
+      timeouts: { responseMs: 10_000 },
+      showRelease: false,
+      deadlines: { prepareMs: 60_000, verifyMs: 5_000, releaseMs: 3_600_000 },
+    });
+  });
+
+  test("environment variables reach the app as they were written", () => {
+    const text = withTop(
+      `env: { A: 1.50, B: 012, C: 12345678901234567890, D: true, E: TRUE, F: 1e3, G: "", H: 'null' }`,
+    );
+    expect(specOf(text).env).toEqual({
+      A: "1.50",
+      B: "012",
+      C: "12345678901234567890",
+      D: "true",
+      E: "TRUE",
+      F: "1e3",
+      G: "",
+      H: "null",
+    });
+  });
+
+  test("so do those of an environment, and those shared by an alias", () => {
+    const text = `${MINIMAL.replace("environments:", "env: &all { A: 1.50 }\nenvironments:")}    env: *all\n`;
+    expect(specOf(text).env).toEqual({ A: "1.50" });
+    expect(specOf(withEnv("env: { B: 0x10 }")).env).toEqual({ B: "0x10" });
+  });
+
+  test("may be JSON, have a byte order mark, or Windows line ends", () => {
+    const json = JSON.stringify({ app: "a", image: "b", port: 1, environments: { p: { hostnames: ["h"] } } });
+    expect([json, `\ufeff${MINIMAL}`, MINIMAL.replaceAll("\n", "\r\n")].flatMap(errorsOf)).toEqual([]);
+  });
+
+  test("every spec it makes is one the agent takes", () => {
+    const ms = fc.integer({ min: 50, max: 100_000 }).map((n) => `${n}ms`);
+    const probe = fc.record({ interval: ms, timeout: ms, failures: fc.integer({ min: 1, max: 100 }) });
+    void fc.assert(
+      fc.property(probe, fc.integer({ min: 1, max: 65_535 }), (readiness, port) => {
+        const manifest = {
+          app: "a",
+          image: "b",
+          port,
+          health: { readiness: { path: "/r", ...readiness } },
+          environments: { p: { hostnames: ["h"] } },
+        };
+        const { app, environment, health, env, stopGraceMs } = specOf(JSON.stringify(manifest), "p");
+        const base = {
+          instance: "i",
+          release: "r",
+          version: "v1",
+          fence: 1,
+          slot: 0,
+          hostPort: 4000,
+          image: "b@sha256:0",
+        };
+        instanceSpecSchema.parse({
+          ...base,
+          app,
+          environment,
+          containerPort: port,
+          env,
+          health,
+          stopGraceMs,
+        });
+      }),
+    );
+  });
+
+  test("an environment it doesn't have is undefined, whatever its name", () => {
+    const parsed = parseManifest(MINIMAL);
+    const names = ["staging", "constructor", "__proto__", "toString"];
+    expect(parsed.ok && names.map((name) => toSpec(parsed.manifest, name))).toEqual(
+      names.map(() => undefined),
+    );
+  });
+});
+
+describe("a key that isn't one is refused by name, with its line", () => {
+  test.each([
+    ["at the top", withTop("replicas: 3"), "replicas", 7, 1, undefined],
+    ["a typo", MINIMAL.replace("port:", "prot:"), "prot", 3, 1, "port"],
+    ["in an environment", withEnv("replcas: 3"), "environments.production.replcas", 7, 5, "replicas"],
+    [
+      "in a probe",
+      withTop("health:\n  readiness: { path: /, intervall: 1s }"),
+      "health.readiness.intervall",
+      8,
+      25,
+      "interval",
+    ],
+    ["in a flow map", withTop("resources: { cpu: 1 }"), "resources.cpu", 7, 14, "cpus"],
+    [
+      "in the strategy",
+      withEnv("strategy: { blue-green: { keep: 1m } }"),
+      "environments.production.strategy.blue-green.keep",
+      7,
+      31,
+      undefined,
+    ],
+    ["a number", withTop("7: x"), "7", 7, 1, undefined],
+    ["one that JavaScript would drop", withTop("env: { __proto__: x }"), "__proto__", 7, 8, undefined],
+  ])("%s", (_where, text, pointer, line, column, meant) => {
+    const errors = errorsOf(text);
+    const error = errors.find((candidate) => candidate.code === "unknown_key");
+    expect(error, JSON.stringify(errors)).toMatchObject({ code: "unknown_key", pointer, line, column });
+    if (meant) expect(error?.detail).toContain(`did you mean \`${meant}\`?`);
+    else expect(error?.detail).not.toContain("did you mean");
+  });
+});
+
+describe("a key whose feature is not there yet is refused, never ignored", () => {
+  test.each([
+    [withTop("secrets: [DATABASE_URL]"), "secrets", 7],
+    [withTop("volumes: [uploads:/app/uploads]"), "volumes", 7],
+    [withTop("hooks: {}"), "hooks", 7],
+    [withTop("smoke: []"), "smoke", 7],
+    [withEnv("requires: { branch: main }"), "environments.production.requires", 7],
+    [withEnv("notify: {}"), "environments.production.notify", 7],
+    [withEnv("windows: []"), "environments.production.windows", 7],
+    [withEnv("strategy: canary"), "environments.production.strategy.canary", 7],
+    [withEnv("strategy: rolling"), "environments.production.strategy.rolling", 7],
+    [withEnv("strategy:\n  canary: { steps: [] }"), "environments.production.strategy.canary", 8],
+  ])("%#: %s", (text, pointer, line) => {
+    expect(onlyError(text)).toMatchObject({ code: "not_landed", pointer, line });
+    expect(onlyError(text).detail).toContain("not available in this version");
+  });
+});
+
+describe("a key that stands twice is refused, with its whole path and the second's line", () => {
+  test.each([
+    ["at the top", withTop("port: 4000"), "port", 7],
+    ["in an environment", withEnv("hostnames: [b.example.com]"), "environments.production.hostnames", 7],
+    ["in other quotes", withTop('"port": 4000'), "port", 7],
+    [
+      "an environment",
+      `${MINIMAL}  production:\n    hostnames: [b.example.com]\n`,
+      "environments.production",
+      7,
+    ],
+  ])("%s", (_where, text, pointer, line) => {
+    expect(onlyError(text)).toMatchObject({ code: "repeated_key", pointer, line });
+  });
+});
+
+describe("a wrong value is named, with what it must be", () => {
+  test.each([
+    [
+      "a number for text",
+      MINIMAL.replace("shop\n", "123\n"),
+      "app",
+      'must be text: write it in quotes, "123"',
+    ],
+    ["text for a number", MINIMAL.replace("3000", '"3000"'), "port", "must be a number, without quotes"],
+    ["a port out of range", MINIMAL.replace("3000", "70000"), "port", "must be at most 65535"],
+    [
+      "half a replica",
+      withEnv("replicas: 1.5"),
+      "environments.production.replicas",
+      "must be a whole number",
+    ],
+    ["no replica", withEnv("replicas: 0"), "environments.production.replicas", "must be at least 1"],
+    ["a duration without a unit", withTop("drain: 30"), "drain", "must be a duration such as 250ms"],
+    ["a duration without an end", withTop("drain: 99999999999d"), "drain", "must be at most 365d"],
+    [
+      "a probe that never rests",
+      withTop("health: { readiness: { path: /, interval: 0s } }"),
+      "health.readiness.interval",
+      "must be at least 50ms",
+    ],
+    [
+      "no time to start",
+      withTop("health: { startup: { deadline: 0s } }"),
+      "health.startup.deadline",
+      "must be at least 1s",
+    ],
+    [
+      "a size that isn't one",
+      withTop("resources: { memory: 1gb }"),
+      "resources.memory",
+      "must be a size such as",
+    ],
+    [
+      "a reservation over the limit",
+      withTop("resources: { memory: 1g, memoryReservation: 2g }"),
+      "resources",
+      "must not reserve more memory",
+    ],
+    [
+      "a path without a slash",
+      withTop("health: { liveness: { path: live } }"),
+      "health.liveness.path",
+      "must be a path that starts with /",
+    ],
+    [
+      "a path that ends the line",
+      withTop('health: { liveness: { path: "/a\\r\\nX: y" } }'),
+      "health.liveness.path",
+      "must be a path",
+    ],
+    [
+      "a URL for a hostname",
+      MINIMAL.replace("[shop", "[https://shop"),
+      "environments.production.hostnames.0",
+      "no scheme, port or path",
+    ],
+    [
+      "a wildcard hostname",
+      MINIMAL.replace("shop.example.com", "'*.example.com'"),
+      "environments.production.hostnames.0",
+      "must be a hostname",
+    ],
+    [
+      "no hostname",
+      MINIMAL.replace("[shop.example.com]", "[]"),
+      "environments.production.hostnames",
+      "must be at least 1 entries",
+    ],
+    [
+      "the same hostname twice",
+      MINIMAL.replace("[shop.example.com]", "[a.b, A.b]"),
+      "environments.production.hostnames",
+      "names a hostname twice",
+    ],
+    [
+      "an image that is a flag",
+      MINIMAL.replace("ghcr.io/acme/shop", "--privileged"),
+      "image",
+      "must be an image such as",
+    ],
+    [
+      "an image with blanks",
+      MINIMAL.replace("ghcr.io/acme/shop", "a b"),
+      "image",
+      "must be an image such as",
+    ],
+    [
+      "an unknown affinity",
+      withEnv("affinity: cokie"),
+      "environments.production.affinity",
+      "must be cookie, ip, none or header:<name>",
+    ],
+    [
+      "an unknown strategy",
+      withEnv("strategy: blue-gren"),
+      "environments.production.strategy",
+      "must be blue-green",
+    ],
+    ["a variable without a value", withTop("env: { A: }"), "env.A", "is empty"],
+    ["a variable that is a list", withTop("env: { A: [1] }"), "env.A", "must be text"],
+    [
+      "a variable no shell takes",
+      withTop("env: { A-B: x }"),
+      "env.A-B",
+      "must be a name of letters, digits and _",
+    ],
+    [
+      "an environment without content",
+      "app: a\nimage: b\nport: 1\nenvironments:\n  production:\n",
+      "environments.production",
+      "is empty",
+    ],
+    [
+      "an environment in capitals",
+      MINIMAL.replace("production:", "Prod:"),
+      "environments.Prod",
+      "must be 1–40 of a-z",
+    ],
+    [
+      "no environment",
+      "app: a\nimage: b\nport: 1\nenvironments: {}\n",
+      "environments",
+      "must have at least one environment",
+    ],
+  ])("%s", (_what, text, pointer, detail) => {
+    const error = onlyError(text);
+    expect(error).toMatchObject({ code: "invalid", pointer });
+    expect(error.detail).toContain(detail);
+    expect(error.line).toBeGreaterThan(0);
+  });
+
+  test("what is missing is said to be missing", () => {
+    expect(errorsOf("app: shop\n").map((error) => error.detail)).toEqual([
+      "`image` is missing",
+      "`port` is missing",
+      "`environments` is missing",
+    ]);
+  });
+
+  test("two environments can't have the same hostname", () => {
+    const text = `${MINIMAL}  staging:\n    hostnames:\n      - s.example.com\n      - Shop.example.com\n`;
+    expect(onlyError(text)).toMatchObject({
+      pointer: "environments.staging.hostnames.1",
+      line: 10,
+      column: 9,
+    });
+    expect(onlyError(text).detail).toContain(
+      "`shop.example.com`, which environment `production` has already",
+    );
+  });
+
+  test("all errors come at once, in the order of the file", () => {
+    const text = `app: Shop\nimage: b\nport: x\nhoks: {}\nhooks: {}\nenvironments:\n  p: { hostnames: [h], replicas: 0 }\n`;
+    expect(errorsOf(text).map((error) => [error.line, error.code])).toEqual([
+      [1, "invalid"],
+      [3, "invalid"],
+      [4, "unknown_key"],
+      [5, "not_landed"],
+      [7, "invalid"],
+    ]);
+  });
+});
+
+describe("text that is no manifest", () => {
+  test.each([
+    ["nothing", ""],
+    ["a word", "hello"],
+    ["a list", "- a"],
+    ["tabs", "app:\n\tshop"],
+    ["an open quote", 'app: "shop'],
+    ["two documents", `${MINIMAL}---\n${MINIMAL}`],
+    ["a tag nobody resolves", MINIMAL.replace("port: 3000", "port: !env PORT")],
+    ["an alias to nothing", MINIMAL.replace("3000", "*port")],
+    ["an alias to itself", withTop("command: &c [*c]")],
+    ["aliases that multiply", bomb()],
+    ["nesting without end", "[".repeat(20_000)],
+    ["a null byte", "app: a\u0000b"],
+  ])("%s is refused, not thrown", (_what, text) => {
+    const errors = errorsOf(text);
+    expect(errors.length).toBeGreaterThan(0);
+    for (const error of errors) expect(error.detail).not.toBe("");
+  });
+
+  test("whatever the text, the parser answers", () => {
+    const piece = fc.constantFrom(
+      "app",
+      ":",
+      " ",
+      "\n",
+      "  ",
+      "- ",
+      "&a",
+      "*a",
+      "{",
+      "}",
+      "[",
+      "]",
+      "'",
+      '"',
+      "!x",
+      "|",
+      "?",
+      "#",
+      "1",
+      "null",
+    );
+    void fc.assert(
+      fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
+        const parsed = parseManifest(pieces.join(""));
+        expect(parsed.ok).toBe(false);
+      }),
+    );
+  });
+});
+
+function bomb(): string {
+  const row = (name: string, of: string) => `${name}: &${name} [${Array(9).fill(of).join(",")}]\n`;
+  return ["x", "*a", "*b", "*c", "*d", "*e"].map((of, i) => row("abcdef"[i] ?? "", of)).join("");
+}
