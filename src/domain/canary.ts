@@ -12,7 +12,7 @@ export {
   type StepEnd,
   type StepPolicy,
 } from "./canary/policy.ts";
-export { type CanaryState, type HistoryWindow, init, parse, serialise } from "./canary/state.ts";
+export { type CanaryState, type HistoryWindow, init, parse, renew, serialise } from "./canary/state.ts";
 export { update } from "./canary/update.ts";
 export { type ArmWindow, type CanaryWindow, windowFrom } from "./canary/window.ts";
 export { describe } from "./canary/words.ts";

@@ -10,6 +10,7 @@ import {
   init,
   describe as inWords,
   parse,
+  renew,
   type StepPolicy,
   serialise,
   tick,
@@ -340,6 +341,25 @@ describe("end of a step", () => {
     expect(endStep(silent, policy("promote")).because).toBe(
       "0 canary requests prove neither good nor bad; onInconclusive: promote needs at least 50",
     );
+  });
+});
+
+describe("rollout longer than its horizon", () => {
+  const dead = windowOf({ n: 200, errors: 200 }, { n: 1800, errors: 4 });
+  const outlived = fed(300, GOOD, fresh({ horizonWindows: 10 }));
+
+  it("says when it no longer looks for a change, and looks again once renewed", () => {
+    expect(decide(fed(9, GOOD, fresh({ horizonWindows: 10 }))).horizonLeft).toBe(2);
+    expect(decide(outlived).horizonLeft).toBe(0);
+    expect(decide(fed(5, dead, outlived)).verdict).not.toBe("rollback");
+    expect(untilRollback(dead, renew(outlived)).windows).toBe(1);
+  });
+
+  it("keeps its counts and what it knows of stable", () => {
+    const renewed = renew(outlived);
+    expect(renewed.totals).toEqual(outlived.totals);
+    expect(renewed.reference).toEqual(outlived.reference);
+    expect(decide(renewed).windows).toBe(300);
   });
 });
 

@@ -36,6 +36,8 @@ export interface Numbers {
     readonly minRequests: number;
   };
   readonly windows: number;
+  /** Windows left in which a change for the worse is looked for; at 0, `renew`. */
+  readonly horizonLeft: number;
   readonly rollout: Compared;
   /** The windows that made the suspicion: since the evidence last lay below even. */
   readonly suspicion: Compared;
@@ -160,7 +162,8 @@ function measure(state: CanaryState): Numbers {
       p95MaxMs: config.p95MaxMs,
       minRequests: config.minPass,
     },
-    windows: state.k,
+    windows: state.totals.windows,
+    horizonLeft: Math.max(0, config.horizonWindows + 1 - state.k),
     rollout: compare(state.totals, quantile),
     suspicion: compare(state.suspicion, quantile),
     recentBaselineErrorRate: recent.n > 0 ? recent.errors / recent.n : 0,

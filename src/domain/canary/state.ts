@@ -92,6 +92,15 @@ export function init(
   };
 }
 
+/**
+ * For a rollout that outlives its horizon (`horizonLeft` 0), say a pause over night: starts the evidence afresh and
+ * keeps what was learned of stable. Each renewal grants a further `alpha`, the price of never looking away.
+ */
+export function renew(state: CanaryState): CanaryState {
+  const { k, err, lat, guard, p95 } = init([], state.config);
+  return { ...state, k, err, lat, guard, p95 };
+}
+
 const historyErrors = (w: HistoryWindow, config: CanaryConfig): number =>
   config.perVisitor ? (w.distinctErrors ?? w.errors) : w.errors;
 
