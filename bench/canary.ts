@@ -50,7 +50,7 @@ function measure(cell: Cell, rate: Rate, outcomes: readonly Outcome[], sheet: Sh
     const seenBar = quick && cell.falseUpperPct !== undefined ? round(100 / n) : cell.seenPct;
     note(`rolled back, % of ${n}`, round((100 * back) / n), seenBar);
   }
-  if (!quick && cell.falseUpperPct !== undefined) {
+  if (!quick && (cell.falseUpperPct !== undefined || cell.showFalse)) {
     note("rolled back, 95 % upper bound", round(100 * upperBound(back, n)), cell.falseUpperPct);
   }
   const passed = outcomes.filter((o) => o.passedS !== null).length;
