@@ -119,12 +119,12 @@ function refuseSharedHostnames(
 ): void {
   const owner = new Map<string, string>();
   for (const [name, { hostnames }] of Object.entries(environments))
-    for (const [i, hostname] of hostnames.entries()) {
+    for (const hostname of hostnames) {
       const first = owner.get(hostname) ?? name;
       owner.set(hostname, first);
       if (first === name) continue;
-      const message = `is \`${hostname}\`, which environment \`${first}\` has already`;
-      context.addIssue({ code: "custom", path: [name, "hostnames", i], message });
+      const message = `has \`${hostname}\`, which environment \`${first}\` has already`;
+      context.addIssue({ code: "custom", path: [name, "hostnames"], message });
     }
 }
 
