@@ -43,12 +43,16 @@ export class Instances {
 
   /** Ends the watch before a stop, so that the stop isn't taken for a crash. */
   async release(instance: string): Promise<void> {
-    const watched = this.#watched.get(instance);
-    this.#watched.delete(instance);
     await this.#deps.journal.update(({ instances }) => {
       const record = instances[instance];
       if (record) record.stopping = true;
     });
+    await this.unwatch(instance);
+  }
+
+  async unwatch(instance: string): Promise<void> {
+    const watched = this.#watched.get(instance);
+    this.#watched.delete(instance);
     await watched?.release();
   }
 

@@ -1,6 +1,6 @@
 /** Facts of a log line. Never a token, never an app's environment: callers pass ids and texts only. */
-export type LogFacts = Record<string, string | number | boolean | undefined>;
-export type LogLevel = "info" | "warn" | "error";
+type LogFacts = Record<string, string | number | boolean | undefined>;
+type LogLevel = "info" | "warn" | "error";
 
 export interface Log {
   info(event: string, facts?: LogFacts): void;
@@ -17,8 +17,6 @@ export function createLog(format: "json" | "human", write: (line: string) => voi
       write(line(level, event, facts, new Date()));
   return { info: at("info"), warn: at("warn"), error: at("error") };
 }
-
-export const silentLog: Log = { info() {}, warn() {}, error() {} };
 
 const toStderr = (line: string) => void process.stderr.write(`${line}\n`);
 

@@ -37,7 +37,7 @@ export async function awaitReady(startup: Startup): Promise<Outcome<{ readyAfter
 
 const asExit = (exit: Exit | undefined) => ({ exit });
 
-export async function exitFailure({ spec, runtime }: Pick<Startup, "spec" | "runtime">, exit: Exit) {
+async function exitFailure({ spec, runtime }: Pick<Startup, "spec" | "runtime">, exit: Exit) {
   return failed("exited", `${spec.app} ${spec.version} ${describeExit(exit)} before it was ready`, {
     ...(exit.exitCode !== undefined && { exitCode: exit.exitCode }),
     ...(exit.signal && { signal: exit.signal }),

@@ -21,6 +21,8 @@ export async function start(spec: InstanceSpec, context: JobContext): Promise<Ou
     return started;
   }
   const { runtimeId, startedAt } = started.value;
+  // Adopted, found ended, and now replaced: what the watch saw was about the one before.
+  if (journal.state.instances[spec.instance]?.runtimeId !== runtimeId) await instances.unwatch(spec.instance);
   await journal.update((state) => {
     const record = state.instances[spec.instance];
     if (record) Object.assign(record, { runtimeId, startedAt });

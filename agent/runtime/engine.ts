@@ -20,7 +20,7 @@ export interface Engine {
   messages(method: string, path: string, options?: EngineOptions): AsyncIterable<unknown>;
 }
 
-export interface EngineOptions {
+interface EngineOptions {
   query?: Record<string, string>;
   json?: unknown;
   /** A tar archive. */

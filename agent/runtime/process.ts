@@ -100,6 +100,7 @@ class ProcessHost {
     try {
       await once(child, "spawn");
     } catch (thrown) {
+      await this.records.remove(spec.instance);
       return failed("start_failed", `${command.join(" ")} can't be run in ${cwd}: ${words(thrown)}`);
     }
     return this.#remember(spec, child);

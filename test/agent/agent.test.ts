@@ -227,6 +227,22 @@ describe("an agent that restarts, or is alone", () => {
     );
   });
 
+  test("begins a start anew whose instance ended while no agent was there", async () => {
+    const boots = `const at = Date.now() + 700; require("node:http").createServer((q, s) => { s.statusCode = Date.now() < at ? 503 : 200; s.end(); }).listen(process.env.PORT)`;
+    const spec = await specFor("good", { command: ["node", "-e", boots] });
+    const job = { id: "job-1", kind: "start", spec } as const;
+    bench.control.give(job);
+    await answerOf(spec);
+    await bench.stop();
+    process.kill(Number(await runtimeIdOf(spec.instance)), "SIGKILL");
+    await bench.runtime.waitExit(spec.instance, AbortSignal.timeout(5_000));
+    bench.start();
+    await bench.control.until(() => bench.lines.some((line) => line.includes("found ended")), "found");
+    bench.control.give(job);
+    expect(await bench.control.result("job-1")).toMatchObject({ ok: true });
+    expect(await answerOf(spec)).toBe("");
+  });
+
   test("watches an instance its journal doesn't know, and never stops it", async () => {
     const spec = await specFor("moody");
     await bench.runtime.start(spec);

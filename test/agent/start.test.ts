@@ -33,7 +33,7 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
         image,
         hostPort: await freePort(),
         command: nodeCommand(app),
-        health: healthOf({ deadlineMs: name === "docker" ? 4_000 : 2_000, timeoutMs: 300 }),
+        health: healthOf({ deadlineMs: name === "docker" ? 2_500 : 1_200, timeoutMs: 300 }),
         ...over,
       });
       bench.control.give({ id, kind: "start", spec });
