@@ -398,9 +398,9 @@ describe("a wrong value is named, with what it must be", () => {
   test("two environments can't have the same hostname", () => {
     const text = `${MINIMAL}  staging:\n    hostnames:\n      - s.example.com\n      - Shop.example.com\n`;
     expect(onlyError(text)).toMatchObject({
-      pointer: "environments.staging.hostnames.1",
-      line: 10,
-      column: 9,
+      pointer: "environments.staging.hostnames",
+      line: 8,
+      column: 5,
     });
     expect(onlyError(text).detail).toContain(
       "`shop.example.com`, which environment `production` has already",
