@@ -2,7 +2,7 @@
  * The canary's judge, pure: fold each window in with `update`, ask `decide` after it, `tick` in between, and `endStep`
  * when a step's time is up. How it judges and what it can't see: docs/canary.md.
  */
-export { type AnalysisLimits, CANARY_DEFAULTS, type CanaryConfig, canaryConfig } from "./canary/config.ts";
+export { type AnalysisLimits, type CanaryConfig, canaryConfig } from "./canary/config.ts";
 export { type Decision, decide, tick, type Verdict } from "./canary/decide.ts";
 export { logEError, logEGuard, logEOdds, logEPass, quantileBucket } from "./canary/evidence.ts";
 export {

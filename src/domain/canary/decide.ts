@@ -13,7 +13,7 @@ export type Verdict =
   | { readonly verdict: "continue"; readonly reason: "low-traffic" | "not-proven" };
 
 /** What a verdict was reached from; plain JSON, to be stored with it. Logs are natural; 0 = nothing known yet. */
-export interface Numbers {
+interface Numbers {
   /** Evidence that the canary is worse than stable; rolls back at `limits.worse`. */
   readonly logE: number;
   readonly logErr: number;

@@ -39,7 +39,9 @@ export function logEError(
 }
 
 /** The same test turned round: evidence that the canary is *not* as bad as `passRho`·p_b + `passDelta`. */
-export const logEPass = logEError;
+export function logEPass(...args: Parameters<typeof logEError>): number {
+  return logEError(...args);
+}
 
 /** x of nC requests over a limit that allows a share of `ceiling`; alternative: a share of `theta`. */
 export function logEGuard(x: number, nC: number, ceiling: number, theta: number): number {

@@ -6,7 +6,7 @@ import { NO_TOTALS, type Totals } from "./window.ts";
 /** Log evidence that survives JSON: −∞ ("never") is spelled out, since JSON would make it null. */
 export type LogEvidence = number | "-Infinity";
 
-export const STATE_SCHEMA = 1;
+const STATE_SCHEMA = 1;
 
 /**
  * All the judge remembers of one rollout; plain JSON. One state serves all steps of a rollout: a fresh one per step

@@ -17,8 +17,8 @@ export interface CanaryWindow {
   readonly baseline: ArmWindow;
 }
 
-/** Counts of several windows or rollouts parts, as shown to people. `distinctErrors` is null unless every part knew it. */
-export interface ArmTotals {
+/** Counts of several windows, as shown to people. `distinctErrors` is null unless every part knew it. */
+interface ArmTotals {
   readonly requests: number;
   readonly errors: number;
   readonly distinctErrors: number | null;
