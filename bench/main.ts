@@ -1,5 +1,5 @@
 /**
- * Runs benchmarks: `npm run bench -- [name …] [--json]`, all without a name. With --json the last line is one object
+ * Runs benchmarks: `npm run bench -- [name …] [--quick] [--json]`, all without a name. With --json the last line is one object
  * per run (a list when several ran). Exits 1 when a budget is missed.
  */
 import { readdirSync } from "node:fs";
@@ -7,7 +7,8 @@ import { parseArgs } from "node:util";
 import { type BenchResult, isMet } from "./result.ts";
 
 const { values, positionals } = parseArgs({
-  options: { json: { type: "boolean", default: false } },
+  // A benchmark that knows a short form looks for --quick itself.
+  options: { json: { type: "boolean", default: false }, quick: { type: "boolean", default: false } },
   allowPositionals: true,
 });
 /** Files beside this one that are no benchmark: what the benchmarks share. */
