@@ -11,6 +11,7 @@ import { type Home, openHome } from "./home.ts";
 import { chooseRuntime, LocalHost, type RuntimeName } from "./hosts.ts";
 import { findEngine, helloImage, removeImages } from "./images.ts";
 import { Load } from "./load.ts";
+import { freePorts } from "./ports.ts";
 import { type Stack, startStack } from "./stack.ts";
 
 const HELP = `npm run demo -- [options]
@@ -27,6 +28,7 @@ const EXAMPLE = join(import.meta.dirname, "../examples/hello/sluice.yaml");
 const HOSTNAME = "hello.localhost";
 const VERSIONS = ["v1", "v2", "v3"] as const;
 const TAG = (version: string) => `sluice-demo:${version}`;
+const PORTS_PER_HOST = 8;
 /** After a switch, how long its effect is watched. */
 const WATCH_MS = 2_000;
 
@@ -120,7 +122,8 @@ async function prepare(): Promise<World> {
   await home.announce(stack.controlUrl);
   say(`control: ${stack.controlUrl}   edge: ${stack.edgeUrl} (Host: ${HOSTNAME})`);
   const client = new Client({ url: stack.controlUrl, token: home.token, signal: interrupted.signal });
-  const hosts = await Promise.all([startHost("web-1", 22_000), startHost("web-2", 22_100)]);
+  const base = await freePorts(2 * PORTS_PER_HOST);
+  const hosts = await Promise.all([startHost("web-1", base), startHost("web-2", base + PORTS_PER_HOST)]);
   say(`hosts: ${hosts.map((host) => host.name).join(", ")} enrolled\n`);
   const load = new Load({ edgeUrl: stack.edgeUrl, hostname: HOSTNAME, rate: Number(flags.rate) });
   return { home, stack, client, hosts, runtime, load };
@@ -133,7 +136,7 @@ async function prepare(): Promise<World> {
       dir: home.agentDir(name),
       runtime,
       portBase,
-      slots: 6,
+      slots: PORTS_PER_HOST,
       labels: { tier: "web" },
       processRoot: join(import.meta.dirname, "../examples"),
       quiet: true,
@@ -167,7 +170,9 @@ async function apply(world: World, env: Record<string, string>, deadline = "30s"
   if (code !== 0) throw new Error(`sluice apply ended with code ${code}`);
 }
 
-const manifestFile = (world: World) => join(world.home.dir, "sluice.yaml");
+function manifestFile(world: World): string {
+  return join(world.home.dir, "sluice.yaml");
+}
 
 function cli(world: World, args: readonly string[]) {
   const { stack, home } = world;
@@ -231,7 +236,11 @@ async function killAgent(world: World): Promise<DemoPhase> {
   const [host] = world.hosts;
   if (!host) throw new Error("no host");
   say(`\nkilling the agent of ${host.name} (SIGKILL), its containers go on`);
-  const before = await host.instances();
+  const { environment } = await world.client.environment("hello", "production");
+  const serving = environment.instances.filter(
+    ({ host: name, state }) => name === host.name && state === "serving",
+  );
+  const before = await host.running();
   await host.stop("SIGKILL");
   await sleep(WATCH_MS, undefined, { signal: interrupted.signal });
   const began = Date.now();
@@ -239,14 +248,14 @@ async function killAgent(world: World): Promise<DemoPhase> {
   const ms = Date.now() - began;
   say(`the agent of ${host.name} is back`);
   await sleep(WATCH_MS, undefined, { signal: interrupted.signal });
-  const after = await host.instances();
-  const same = before.every((runtimeId) => after.includes(runtimeId));
+  const after = await host.running();
+  const same = serving.every(({ id }) => before.has(id) && before.get(id) === after.get(id));
   return {
     phase,
     ...world.load.counts(phase),
     ms,
     budgetMs: 10_000,
-    note: `until it is back; ${before.length} instances adopted`,
+    note: `until it is back; ${serving.length} serving instance adopted`,
     error: same ? null : "the agent did not adopt the containers that ran",
   };
 }

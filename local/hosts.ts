@@ -138,11 +138,13 @@ export class LocalHost {
     await Promise.all(found.value.map(({ instance }) => runtime.stop(instance, 0)));
   }
 
-  /** The runtime's own names of what runs here: container ids or pids. */
-  async instances(): Promise<string[]> {
+  /** What runs here: the runtime's own name (container id or pid) by instance id. */
+  async running(): Promise<Map<string, string>> {
     const found = await (await this.#runtime())?.list();
-    if (!found?.ok) return [];
-    return found.value.filter(({ running }) => running).map(({ runtimeId }) => runtimeId);
+    if (!found?.ok) return new Map();
+    return new Map(
+      found.value.filter(({ running }) => running).map(({ instance, runtimeId }) => [instance, runtimeId]),
+    );
   }
 
   async #runtime(): Promise<Runtime | undefined> {

@@ -32,6 +32,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     bundleWorker("edge"),
     compatibilityDate(),
   ]);
+  const before = signalListeners();
   const miniflare = new Miniflare({
     cf: false,
     port: 0,
@@ -74,6 +75,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     ],
   });
   await miniflare.ready;
+  keepSignals(before);
   await migrate(await miniflare.getD1Database("DB", "control"));
   const cron = setInterval(() => void runCron(miniflare), CRON_MS);
   return {
@@ -84,6 +86,18 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       await miniflare.dispose();
     },
   };
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const signalListeners = () => new Map(SIGNALS.map((signal) => [signal, process.listeners(signal)]));
+
+/** Miniflare ends the process on a signal, at once. Whoever started the stack has more to undo, and calls `dispose`. */
+function keepSignals(before: ReturnType<typeof signalListeners>): void {
+  for (const signal of SIGNALS) {
+    for (const listener of process.listeners(signal)) {
+      if (!before.get(signal)?.includes(listener)) process.removeListener(signal, listener);
+    }
+  }
 }
 
 const module = (contents: string) => ({

@@ -1,0 +1,21 @@
+import { createServer } from "node:net";
+
+const FIRST = 22_000;
+const LAST = 32_000;
+
+/** The first of `count` ports in a row that nothing listens on. */
+export async function freePorts(count: number): Promise<number> {
+  for (let base = FIRST; base + count <= LAST; base += count) {
+    const ports = Array.from({ length: count }, (_, index) => base + index);
+    const free = await Promise.all(ports.map(isFree));
+    if (free.every(Boolean)) return base;
+  }
+  throw new Error(`no ${count} free ports in a row between ${FIRST} and ${LAST}`);
+}
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
