@@ -118,6 +118,8 @@ export class Instance {
     const started = await runtime.restart(this.spec.instance, this.spec.stopGraceMs);
     if (this.#over.signal.aborted) return false;
     if (!started.ok) {
+      // The engine is away: whether the instance runs, nobody knows, so nothing is claimed.
+      if (started.error.code === "runtime_unavailable") return false;
       await this.#report("exited", `restart failed: ${started.error.message}`);
       return false;
     }

@@ -1,0 +1,133 @@
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Clock } from "../../agent/clock.ts";
+import { Instances } from "../../agent/instances.ts";
+import { type Journal, openJournal } from "../../agent/journal.ts";
+import { done, failed } from "../../agent/outcome.ts";
+import { Reports } from "../../agent/reports.ts";
+import type { Exit, Runtime } from "../../agent/runtime/runtime.ts";
+import { specOf } from "./specs.ts";
+
+let directory: string;
+let journal: Journal;
+let server: http.Server;
+let hostPort: number;
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), "sluice-instance-"));
+  journal = await openJournal(directory, (message) => expect.fail(message));
+  server = http.createServer((_request, response) => void response.end()).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  hostPort = (server.address() as AddressInfo).port;
+});
+afterEach(async () => {
+  server.close();
+  await rm(directory, { recursive: true });
+});
+
+/** Time that passes as fast as it is asked to, and remembers what it was asked. */
+function quickClock(): Clock & { slept: number[] } {
+  let now = 1_000_000;
+  const slept: number[] = [];
+  return {
+    slept,
+    now: () => now,
+    async sleep(ms, signal) {
+      if (signal?.aborted) return;
+      slept.push(ms);
+      now += ms;
+      await new Promise((resolve) => setImmediate(resolve));
+    },
+  };
+}
+
+/** A runtime whose instance answers its probes (by the server above) and ends as the test says. */
+function scriptedRuntime(over: Partial<Runtime> & Pick<Runtime, "waitExit">): Runtime {
+  const unused = async () => failed("internal", "not for this test");
+  return {
+    name: "process",
+    pull: unused,
+    start: unused,
+    restart: async () => done({ runtimeId: "1", startedAt: 0 }),
+    stop: unused,
+    list: unused,
+    logs: async () => [],
+    listens: async () => true,
+    imageHealth: async () => ({ state: "none", output: "" }),
+    ...over,
+  };
+}
+
+function watch(runtime: Runtime, clock: Clock) {
+  const log = { info() {}, warn() {}, error() {} };
+  const control = async () => ({ ok: false, kind: "unreachable", detail: "not for this test" }) as const;
+  const reports = new Reports({ journal, control, clock, log });
+  return new Instances({ runtime, journal, reports, clock, log });
+}
+
+const untilAborted = (signal: AbortSignal) =>
+  new Promise<undefined>((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined));
+  });
+
+test("waits longer before each restart of an instance that keeps crashing, up to a minute", async () => {
+  const clock = quickClock();
+  let restarts = 0;
+  const enough = Promise.withResolvers<void>();
+  const runtime = scriptedRuntime({
+    // Ends as soon as it is ready, eight times over.
+    async waitExit(_instance, signal): Promise<Exit | undefined> {
+      const isReady = journal.state.instances["ins-1"]?.state === "ready";
+      return isReady ? { exitCode: 1 } : untilAborted(signal);
+    },
+    async restart() {
+      restarts += 1;
+      if (restarts === 8) enough.resolve();
+      return done({ runtimeId: "1", startedAt: clock.now() });
+    },
+  });
+  const instances = watch(runtime, clock);
+  const spec = specOf({ instance: "ins-1", image: "file:app", hostPort });
+  await instances.begin(spec);
+  expect(await instances.watch(spec).bringUp(clock.now())).toMatchObject({ ok: true });
+  await enough.promise;
+  await instances.releaseAll();
+  const waits = clock.slept.filter((ms) => ms >= 1_000);
+  expect(waits.slice(0, 8)).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+  expect(journal.state.reports.slice(0, 5).map(({ state }) => state)).toEqual([
+    "ready",
+    "exited",
+    "starting",
+    "ready",
+    "exited",
+  ]);
+});
+
+test("claims nothing about an instance that it can't restart because the engine is away", async () => {
+  const clock = quickClock();
+  const tried = Promise.withResolvers<void>();
+  let tries = 0;
+  const runtime = scriptedRuntime({
+    async waitExit(_instance, signal) {
+      return journal.state.instances["ins-1"]?.state === "ready" ? { exitCode: 1 } : untilAborted(signal);
+    },
+    async restart() {
+      tries += 1;
+      if (tries === 3) tried.resolve();
+      return failed("runtime_unavailable", "no engine");
+    },
+  });
+  const instances = watch(runtime, clock);
+  const spec = specOf({ instance: "ins-1", image: "file:app", hostPort });
+  await instances.begin(spec);
+  await instances.watch(spec).bringUp(clock.now());
+  await tried.promise;
+  await instances.releaseAll();
+  expect(journal.state.reports.map(({ state }) => state)).toEqual(["ready", "exited"]);
+});
