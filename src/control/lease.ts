@@ -30,7 +30,7 @@ export async function leaseForPoll(
 }
 
 const toWire = (row: JobRow): Record<string, unknown> => ({
-  ...row.payload,
+  ...withFence(row),
   id: row.id,
   kind: row.kind,
   lease: row.lease,
@@ -39,3 +39,11 @@ const toWire = (row: JobRow): Record<string, unknown> => ({
   deadlineAt: row.deadlineAt,
   leaseExpiresAt: row.leaseExpiresAt,
 });
+
+/** A start's instance carries the fence, too: the container's labels tell who decided it. */
+function withFence({ kind, payload, fence }: JobRow): Record<string, unknown> {
+  const { spec } = payload;
+  return kind === "start" && spec !== null && typeof spec === "object"
+    ? { ...payload, spec: { ...spec, fence } }
+    : payload;
+}

@@ -21,7 +21,7 @@ export interface HostnameOwner {
 }
 
 export async function readAppState(db: Db, name: string, wanted: readonly string[]): Promise<AppState> {
-  const [appRows, environmentRows, owners] = await db.batch([
+  const [appRows, environmentRows, owners] = await Promise.all([
     db.select().from(apps).where(eq(apps.name, name)),
     db
       .select()

@@ -1,4 +1,4 @@
-import { and, desc, eq, inArray, isNotNull, isNull, or, sql } from "drizzle-orm";
+import { and, desc, eq, getTableColumns, inArray, isNotNull, isNull, or, sql } from "drizzle-orm";
 import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
 import type { EnvironmentFacts, HostFacts, InstanceFacts, JobFacts } from "../../domain/facts.ts";
 import type { ReleaseFacts } from "../../domain/release.ts";
@@ -20,7 +20,10 @@ export interface LoadedEnvironment {
 /** Served releases that a rollback may name are kept in view up to this many. */
 const RELEASES_IN_VIEW = 50;
 
-/** Reads an environment whole, in one round trip (two when a release waits to be placed). Undefined: no such environment. */
+/**
+ * Reads an environment whole, in one round trip (two when a release waits to be placed). Undefined: no such environment.
+ * In a batch D1 answers rows as objects by column name, so a join must give each column a name of its own.
+ */
 export async function loadEnvironment(
   db: Db,
   id: string,
@@ -40,7 +43,7 @@ export async function loadEnvironment(
     .where(and(eq(releases.environmentId, id), isNull(releases.endedAt)));
   const [environmentRows, releaseRows, instanceRows, jobRows] = await db.batch([
     db
-      .select({ environment: environments, app: apps.name })
+      .select({ ...getTableColumns(environments), app: sql<string>`${apps.name}`.as("app_name") })
       .from(environments)
       .innerJoin(apps, eq(apps.id, environments.appId))
       .where(eq(environments.id, id)),
@@ -56,7 +59,13 @@ export async function loadEnvironment(
       .orderBy(desc(releases.createdAt))
       .limit(RELEASES_IN_VIEW),
     db
-      .select({ instance: instances, slot: slots, host: hosts.name })
+      .select({
+        ...getTableColumns(instances),
+        hostName: sql<string>`${hosts.name}`.as("host_name"),
+        slot: sql<number>`${slots.n}`.as("slot_n"),
+        hostPort: slots.hostPort,
+        origin: slots.origin,
+      })
       .from(instances)
       .innerJoin(slots, eq(slots.id, instances.slotId))
       .innerJoin(hosts, eq(hosts.id, instances.hostId))
@@ -73,14 +82,13 @@ export async function loadEnvironment(
       )
       .orderBy(jobs.createdAt),
   ]);
-  const [row] = environmentRows;
-  if (!row || row.environment.deletedAt !== null) return undefined;
-  const { environment, app } = row;
+  const [environment] = environmentRows;
+  if (!environment || environment.deletedAt !== null) return undefined;
   const waiting = releaseRows.filter((release) => release.state === "queued");
   const specs = [environment.spec, ...waiting.map((release) => release.spec)];
   const facts: EnvironmentFacts = {
     id,
-    app,
+    app: environment.app,
     name: environment.name,
     spec: environment.spec,
     rev: environment.rev,
@@ -89,22 +97,12 @@ export async function loadEnvironment(
     nextVersion: environment.nextVersion,
     lock: null,
     releases: releaseRows satisfies ReleaseFacts[],
-    instances: instanceRows.map(toInstance),
+    instances: instanceRows satisfies InstanceFacts[],
     jobs: jobRows.map(toJob),
     hosts: waiting.length > 0 || options.withHosts ? await loadHosts(db, specs) : [],
   };
   return { facts, salt: environment.salt, previewKey: environment.previewKey, mode: environment.mode };
 }
-
-type InstanceRow = { instance: typeof instances.$inferSelect; slot: typeof slots.$inferSelect; host: string };
-
-const toInstance = ({ instance, slot, host }: InstanceRow): InstanceFacts => ({
-  ...instance,
-  hostName: host,
-  slot: slot.n,
-  hostPort: slot.hostPort,
-  origin: slot.origin,
-});
 
 function toJob(row: typeof jobs.$inferSelect): JobFacts {
   // Written by routes/agent after parsing with the protocol's schemas, and by nobody else.
@@ -113,10 +111,14 @@ function toJob(row: typeof jobs.$inferSelect): JobFacts {
 
 /** Hosts that carry all labels of at least one of the specs, with their slots. */
 async function loadHosts(db: Db, specs: readonly EnvironmentSpec[]): Promise<HostFacts[]> {
-  const occupied = sql<number>`EXISTS (SELECT 1 FROM ${instances} WHERE ${instances.slotId} = ${slots.id} AND ${instances.stoppedAt} IS NULL)`;
+  // Written out: in a selection of one table drizzle drops the names of tables.
+  const occupied = sql<number>`EXISTS (SELECT 1 FROM instances WHERE instances.slot_id = slots.id AND instances.stopped_at IS NULL)`;
   const [hostRows, slotRows] = await db.batch([
     db.select().from(hosts).where(isNull(hosts.removedAt)).orderBy(hosts.name),
-    db.select({ slot: slots, occupied }).from(slots).orderBy(slots.n),
+    db
+      .select({ ...getTableColumns(slots), occupied: occupied.as("occupied") })
+      .from(slots)
+      .orderBy(slots.n),
   ]);
   return hostRows
     .filter((host) =>
@@ -127,7 +129,7 @@ async function loadHosts(db: Db, specs: readonly EnvironmentSpec[]): Promise<Hos
       name: host.name,
       lastSeenAt: host.lastSeenAt,
       slots: slotRows
-        .filter(({ slot }) => slot.hostId === host.id)
-        .map(({ slot, occupied }) => ({ ...slot, occupied: occupied === 1 })),
+        .filter((slot) => slot.hostId === host.id)
+        .map((slot) => ({ ...slot, occupied: slot.occupied === 1 })),
     }));
 }

@@ -79,7 +79,7 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
   if (rows.length === 0) return [];
   const ids = JSON.stringify(rows.map((row) => row.id));
   const isTheirs = sql`IN (SELECT value FROM json_each(${ids}))`;
-  const [counts, live] = await db.batch([
+  const [counts, live] = await Promise.all([
     db
       .select({
         hostId: slots.hostId,

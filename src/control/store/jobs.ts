@@ -41,6 +41,8 @@ export async function leaseJobs(
         leaseBoot: boot,
         leaseExpiresAt: now + LEASE_MS,
         attempts: sql`${jobs.attempts} + 1`,
+        // What D1 holds is decided; the newest fence lets an agent that saw a newer release still do an older one's stop.
+        fence: sql`(SELECT fence FROM environments WHERE environments.id = ${jobs.environmentId})`,
       })
       .where(sql`${jobs.id} IN (
         SELECT id FROM jobs WHERE host_id = ${hostId} AND finished_at IS NULL AND ${isLeasable(boot, now)}
@@ -67,19 +69,18 @@ const isHeld = ({ job, hostId, lease }: HeldLease) =>
 
 /** Renews the lease and notes what the agent says; new words become an event of the release. False: the lease is lost. */
 export async function progressJob(db: Db, held: HeldLease, message: string, actor: string): Promise<boolean> {
-  const [, renewed] = await db.batch([
-    db.run(sql`INSERT INTO ${events} (at, type, actor, app, environment, environment_id, release_id, message, data)
+  // Not a batch: drizzle can't put raw statements into one, and an event too many costs nothing.
+  await db.run(sql`INSERT INTO ${events} (at, type, actor, app, environment, environment_id, release_id, message, data)
       SELECT ${held.now}, 'release.progress', ${actor}, a.name, e.name, e.id, j.release_id, ${message},
         json_object('job', j.id, 'kind', j.kind, 'instance', j.instance_id)
       FROM jobs j JOIN environments e ON e.id = j.environment_id JOIN apps a ON a.id = e.app_id
       WHERE j.id = ${held.job} AND j.host_id = ${held.hostId} AND j.lease = ${held.lease}
-        AND j.finished_at IS NULL AND j.progress IS NOT ${message}`),
-    db
-      .update(jobs)
-      .set({ progress: message, leaseExpiresAt: held.now + LEASE_MS })
-      .where(isHeld(held))
-      .returning({ id: jobs.id }),
-  ]);
+        AND j.finished_at IS NULL AND j.progress IS NOT ${message}`);
+  const renewed = await db
+    .update(jobs)
+    .set({ progress: message, leaseExpiresAt: held.now + LEASE_MS })
+    .where(isHeld(held))
+    .returning({ id: jobs.id });
   return renewed.length === 1;
 }
 

@@ -83,7 +83,7 @@ export async function readEnvironments(
   const named = of.environment ? sql`AND name = ${of.environment}` : sql``;
   const ids = sql`(SELECT id FROM environments WHERE deleted_at IS NULL ${named}
     AND app_id IN (SELECT value FROM json_each(${JSON.stringify(of.apps)})))`;
-  const [rows, names, releaseRows, instanceRows] = await db.batch([
+  const [rows, names, releaseRows, instanceRows] = await Promise.all([
     db
       .select({ app: apps.name, environment: environments })
       .from(environments)
@@ -139,7 +139,7 @@ const release = (db: Db) =>
     .$dynamic();
 
 export async function readRelease(db: Db, id: string): Promise<ReleaseStatus | undefined> {
-  const [rows, instanceRows] = await db.batch([
+  const [rows, instanceRows] = await Promise.all([
     release(db).where(eq(releases.id, id)),
     selectInstances(db).where(eq(instances.releaseId, id)),
   ]);
