@@ -1,0 +1,68 @@
+import type {
+  CoordinatorPort,
+  CoordinatorView,
+  CreateReleaseInput,
+  Refusal,
+  RollbackOutcome,
+} from "../../../src/control/coordinator-port.ts";
+import type { ControlEnv } from "../../../src/control/env.ts";
+import { err, ok, type Result } from "../../../src/domain/result.ts";
+
+const IDLE: CoordinatorView = {
+  lock: null,
+  table: { version: 0, publishedAt: null },
+  traffic: {},
+  windows: [],
+};
+
+/** Stands in for every environment's coordinator. Its own tests are beside it: here only what is asked of it counts. */
+export class FakeCoordinators {
+  readonly asked: { readonly environment: string; readonly what: string; readonly input: unknown }[] = [];
+  view: CoordinatorView = IDLE;
+  refusal: Refusal | undefined;
+  /** What the next releases are answered with. */
+  release: (input: CreateReleaseInput, environment: string) => Promise<string> = async () => "rel_none";
+  rollbackOutcome: RollbackOutcome | undefined;
+
+  namespace(): ControlEnv["COORDINATOR"] {
+    const getByName = (environment: string) => this.#port(environment);
+    // Control calls nothing else of the namespace.
+    return { getByName } as unknown as ControlEnv["COORDINATOR"];
+  }
+
+  of(what: string) {
+    return this.asked.filter((entry) => entry.what === what);
+  }
+
+  #port(environment: string): CoordinatorPort {
+    const note = (what: string, input: unknown) => void this.asked.push({ environment, what, input });
+    const answer = <T>(value: T): Result<T, Refusal> => (this.refusal ? err(this.refusal) : ok(value));
+    return {
+      createRelease: async (input) => {
+        note("createRelease", input);
+        if (this.refusal) return err(this.refusal);
+        return ok({ release: await this.release(input, environment), created: true });
+      },
+      abort: async (input) => {
+        note("abort", input);
+        return answer(null);
+      },
+      rollback: async (input) => {
+        note("rollback", input);
+        if (this.rollbackOutcome) return answer(this.rollbackOutcome);
+        return err(this.refusal ?? { code: "nothing_to_roll_back", detail: "no release has traffic" });
+      },
+      setWeights: async (input) => {
+        note("setWeights", input);
+        return answer(null);
+      },
+      poke: async () => note("poke", null),
+      table: async (hostname, known) => {
+        note("table", { hostname, known });
+        return { kind: "unknown" };
+      },
+      absorb: async (batch) => note("absorb", batch),
+      inspect: async () => this.view,
+    };
+  }
+}
