@@ -38,10 +38,27 @@ export function openApiDocument(app: OpenAPIHono<AppEnv>): OpenApiDocument {
     security: [{ token: [] }],
   }) as unknown as OpenApiDocument;
   const document = structuredClone(made);
-  document.components.schemas ??= {};
-  document.components.schemas.Problem = z.toJSONSchema(problemSchema, { io: "output" });
+  document.components.schemas = { ...document.components.schemas, ...namedSchemas() };
   document.components.securitySchemes = { token: { type: "http", scheme: "bearer" } };
   for (const path of Object.values(document.paths))
     for (const operation of Object.values(path)) operation.responses.default ??= PROBLEM_ANSWER;
   return document;
 }
+
+/** What callers send: described as they may write it. All others as control answers them. */
+const SENT = new Set(["CreateRelease", "Abort", "Rollback", "Weights", "CreateEnrollment", "CreateToken"]);
+
+/** Every schema with an id, by zod itself: the library's own rendering loses `null` beside a reference. */
+function namedSchemas(): Record<string, unknown> {
+  const uri = (id: string) => `#/components/schemas/${id}`;
+  const [sent, answered] = (["input", "output"] as const).map(
+    (io) => z.toJSONSchema(z.globalRegistry, { io, uri }).schemas,
+  );
+  const named = Object.keys(answered ?? {}).map((id) => {
+    const { $schema, $id, ...schema } = (SENT.has(id) ? sent : answered)?.[id] ?? {};
+    return [id, schema];
+  });
+  return { ...Object.fromEntries(named), Problem: plain(z.toJSONSchema(problemSchema)) };
+}
+
+const plain = ({ $schema, ...schema }: Record<string, unknown>) => schema;

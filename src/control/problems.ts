@@ -107,6 +107,8 @@ export function toReason(error: unknown): Reason {
 }
 
 function fromHttp(error: HTTPException): Reason {
+  if (error.status === 415)
+    return { code: "invalid_request", detail: "the body must be sent with `Content-Type: application/json`" };
   if (error.status === 413) return { code: "body_too_large", detail: error.message };
   if (error.status < 500)
     return { code: "invalid_request", detail: error.message || "the request can't be read" };
