@@ -11,7 +11,7 @@ const PROBE_INTERVAL_MS = 500;
 /** How often a partial weight is renewed; the edge drops it after PARTIAL_LEASE_MS without renewal. */
 export const PARTIAL_RENEW_MS = 20_000;
 export const PARTIAL_LEASE_MS = 60_000;
-/** A stop that failed is tried again after this long. */
+/** A stop that failed is tried again after this long, the next one after twice as long, and so on up to twenty times. */
 const STOP_RETRY_MS = 30_000;
 /** Beyond the startup deadline: for the job to reach the host and the answer to come back. */
 const JOB_SLACK_MS = 30_000;
@@ -292,7 +292,7 @@ function confirmStop(draft: Draft, instance: InstanceFacts): void {
   }
   const last = stops.at(-1);
   if (stops.some((job) => job.state === "queued" || job.state === "leased")) return;
-  const retryAt = (last?.finishedAt ?? instance.stateSince) + STOP_RETRY_MS;
+  const retryAt = (last?.finishedAt ?? instance.stateSince) + STOP_RETRY_MS * Math.min(stops.length, 20);
   if (retryAt <= draft.now) return stop(draft, instance);
   draft.wakeAt(retryAt);
 }

@@ -172,6 +172,22 @@ export class World {
     throw new Error(`not at rest after ${MAX_PASSES} passes`);
   }
 
+  /** One decision, and one round of the agents. */
+  step(): void {
+    const decision = advance(this.facts(), this.now);
+    if (hasChanges(decision)) return this.apply(decision);
+    this.#probe(decision.probes);
+    this.workJobs();
+  }
+
+  /** Goes on decision by decision until the release is in a state that most moments pass over. */
+  until(version: string, state: ReleaseState): void {
+    for (let pass = 0; this.state(version) !== state; pass++) {
+      if (pass > MAX_PASSES) throw new Error(`${version} never got ${state}, it is ${this.state(version)}`);
+      this.step();
+    }
+  }
+
   /** Follows the wake-ups, moving the clock, until nothing is left to do or `until` is reached. */
   run(until = Number.POSITIVE_INFINITY): void {
     for (let steps = 0; steps < 20_000; steps++) {
