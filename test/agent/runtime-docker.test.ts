@@ -9,6 +9,7 @@ import {
   engine,
   freePort,
   hasRegistry,
+  missingEngine,
   type Registry,
   startRegistry,
 } from "../support/docker.ts";
@@ -19,6 +20,8 @@ import { specOf } from "./specs.ts";
 
 const host = `host-${Math.random().toString(36).slice(2, 10)}`;
 const open = async () => createDockerRuntime({ host, localImages: true });
+if (missingEngine) console.warn(`SKIPPED: ${missingEngine}`);
+
 const never = new AbortController().signal;
 const quiet = () => {};
 
