@@ -18,6 +18,8 @@ export interface Decision {
   readonly events: NewEvent[];
   /** Instances to be asked over their real path whether they answer. */
   readonly probes: InstanceFacts[];
+  /** Releases whose smoke checks are to be run now. */
+  readonly smokes: { readonly release: ReleaseFacts; readonly when: "before" | "after" }[];
   /** A new release begins: the fence rises. */
   raiseFence: boolean;
   /** When there is something to do next if nothing happens before. */
@@ -34,16 +36,18 @@ export interface InstanceChange {
   stoppedAt?: number;
   verifiedAt?: number;
   verifyCause?: string | null;
+  unreachableSince?: number | null;
 }
 export interface NewInstance {
   readonly id: string;
   readonly releaseId: string;
   readonly hostId: string;
   readonly slotId: string;
+  readonly state: "pending" | "starting";
 }
 export interface NewJob {
   readonly id: string;
-  readonly kind: "pull" | "start" | "stop";
+  readonly kind: "pull" | "start" | "stop" | "run";
   readonly hostId: string;
   readonly releaseId: string;
   readonly instanceId: string | null;
@@ -63,6 +67,7 @@ export interface NewRelease {
     readonly url?: string | undefined;
   } | null;
   readonly requestKey: string | null;
+  readonly hold: boolean;
   readonly deadlineAt: number;
 }
 export interface NewEvent {
@@ -84,6 +89,7 @@ export const emptyDecision = (): Decision => ({
   reserveSlots: [],
   events: [],
   probes: [],
+  smokes: [],
   raiseFence: false,
   wakeAt: null,
 });

@@ -1,3 +1,4 @@
+import type { Decision as Analysis } from "./canary.ts";
 import type { ReleaseFacts } from "./release.ts";
 import type { EnvironmentSpec } from "./spec.ts";
 
@@ -18,6 +19,8 @@ export interface EnvironmentFacts {
   readonly instances: readonly InstanceFacts[];
   /** Unfinished ones, and all of releases that are on their way. */
   readonly jobs: readonly JobFacts[];
+  /** What the judge says of the canary that is on its way. */
+  readonly analysis: { readonly release: string; readonly decision: Analysis } | null;
   /** Hosts that carry the labels the environment asks for, with their slots. */
   readonly hosts: readonly HostFacts[];
 }
@@ -55,13 +58,16 @@ export interface InstanceFacts {
   readonly drainUntil: number | null;
   readonly verifiedAt: number | null;
   readonly verifyCause: string | null;
+  /** Since when it does not answer over its real path any more, once it had; null: it does. */
+  readonly unreachableSince: number | null;
   readonly reportState: "starting" | "ready" | "unready" | "exited" | null;
   readonly reportCause: string | null;
+  readonly reportAt: number | null;
 }
 
 export interface JobFacts {
   readonly id: string;
-  readonly kind: "pull" | "start" | "stop";
+  readonly kind: "pull" | "start" | "stop" | "run";
   readonly hostId: string;
   readonly releaseId: string;
   readonly instanceId: string | null;
@@ -69,6 +75,7 @@ export interface JobFacts {
   readonly progress: string | null;
   readonly result: JobResultFacts | null;
   readonly error: JobErrorFacts | null;
+  readonly createdAt: number;
   readonly finishedAt: number | null;
 }
 export interface JobResultFacts {

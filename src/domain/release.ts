@@ -30,7 +30,7 @@ export type ReleaseState = (typeof RELEASE_STATES)[number];
  */
 const MOVES: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
   queued: ["preparing", "failed", "aborted", "superseded"],
-  preparing: ["starting", "failed", "aborted", "superseded"],
+  preparing: ["starting", "shifting", "failed", "aborted", "superseded"],
   starting: ["verifying", "failed", "aborted", "superseded"],
   verifying: ["shifting", "failed", "aborted", "superseded"],
   shifting: ["settling", "rolling_back"],
@@ -69,6 +69,24 @@ export interface ReleaseFailure {
   readonly logs: readonly string[];
 }
 
+export interface Paused {
+  readonly at: number;
+  readonly by: string;
+  readonly reason: string;
+  /** When it goes on by itself; null: until told. */
+  readonly until: number | null;
+}
+
+/** What the smoke checks said before and after the switch; `failure` null: all as wanted. */
+export interface SmokeOutcomes {
+  readonly before?: SmokeOutcome;
+  readonly after?: SmokeOutcome;
+}
+export interface SmokeOutcome {
+  readonly at: number;
+  readonly failure: ReleaseFailure | null;
+}
+
 /** A release as the domain sees it. Times are epoch ms. */
 export interface ReleaseFacts {
   readonly id: string;
@@ -81,6 +99,17 @@ export interface ReleaseFacts {
   readonly digest: string | null;
   readonly weightBp: number;
   readonly stepIndex: number | null;
+  /** When the step began; null: not entered yet. */
+  readonly stepSince: number | null;
+  /** Holds where it is. */
+  readonly paused: Paused | null;
+  /** Prepared and kept at 0 % until someone promotes it. */
+  readonly hold: boolean;
+  /** Instances ever made of it: numbers the next one. */
+  readonly instancesMade: number;
+  readonly smoke: SmokeOutcomes | null;
+  /** When its contract hook ended well: from then on nothing older can serve. */
+  readonly contractedAt: number | null;
   readonly createdAt: number;
   readonly startedAt: number | null;
   readonly servingAt: number | null;

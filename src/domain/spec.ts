@@ -30,8 +30,16 @@ export interface EnvironmentSpec {
   readonly affinity: import("./routing.ts").Affinity;
   readonly timeouts: { readonly responseMs: number };
   readonly showRelease: boolean;
+  readonly hooks: Hooks;
+  readonly smoke: readonly SmokeCheck[];
+  /** When releases may begin. */
+  readonly rules: import("./windows.ts").DeployRules;
   readonly deadlines: {
     readonly prepareMs: number;
+    /** One hook. */
+    readonly hookMs: number;
+    /** A pause that waits for a person. */
+    readonly pauseMs: number;
     readonly verifyMs: number;
     readonly releaseMs: number;
   };
@@ -45,8 +53,73 @@ export interface ProbeSpec {
   readonly successes: number;
 }
 
-export const STRATEGIES = ["blue-green"] as const;
+/** A number of instances, or a percentage of the replicas. */
+export type Amount = { readonly count: number } | { readonly percent: number };
+
+export const resolveAmount = (amount: Amount, replicas: number, round: (n: number) => number): number =>
+  "count" in amount ? amount.count : round((amount.percent * replicas) / 100);
+
 export interface BlueGreen {
   readonly kind: "blue-green";
 }
-export type StrategySpec = BlueGreen;
+export interface Rolling {
+  readonly kind: "rolling";
+  readonly maxSurge: Amount;
+  readonly maxUnavailable: Amount;
+}
+export interface Canary {
+  readonly kind: "canary";
+  /** The last one is all traffic. */
+  readonly steps: readonly Step[];
+  readonly analysis: AnalysisSpec;
+}
+export type StrategySpec = BlueGreen | Rolling | Canary;
+
+/** One thing a release does while traffic shifts. */
+export type Step = WeightStep | PauseStep | AnalysisStep;
+export interface WeightStep {
+  readonly kind: "weight";
+  readonly weightBp: number;
+  /** How long it stays so before the analysis is asked. */
+  readonly bakeMs: number;
+  /** Who is eligible for the new release, from this step on; null: everyone. */
+  readonly match: readonly import("./routing.ts").MatchRule[] | null;
+  /** Share of GET and HEAD copied to the new release, from this step on. */
+  readonly mirrorBp: number;
+}
+export interface PauseStep {
+  readonly kind: "pause";
+  /** Null: until a person promotes. */
+  readonly forMs: number | null;
+}
+/** Waits for proof that the canary is no worse, at most this long. */
+export interface AnalysisStep {
+  readonly kind: "analysis";
+  readonly forMs: number;
+}
+
+export interface AnalysisSpec {
+  readonly enabled: boolean;
+  /** Fractions: 0.01 is 1 %. */
+  readonly errorRateMax?: number;
+  readonly p95MaxMs?: number;
+  readonly warmUpMs: number;
+  readonly onInconclusive: "ask" | "promote" | "abort";
+  readonly onFailure: "rollback" | "pause";
+  /** Beyond a step's bake: how long it may wait for proof before `onInconclusive` decides. */
+  readonly maxWaitMs: number;
+}
+
+/** A request that must be answered just so, before and after the switch. */
+export interface SmokeCheck {
+  readonly path: string;
+  readonly status: number;
+  readonly contains?: string;
+}
+
+export interface Hooks {
+  /** Once, in the new image, before anything of the release starts. */
+  readonly expand?: readonly string[];
+  /** Once, in the new image, after the rollback window. */
+  readonly contract?: readonly string[];
+}

@@ -104,7 +104,27 @@ export const stopJobSchema = z.strictObject({
   graceMs: ms,
 });
 
-export const jobSchema = z.discriminatedUnion("kind", [pullJobSchema, startJobSchema, stopJobSchema]);
+/**
+ * Run a command to its end, once, in a release's image: a migration hook. Never twice: an agent that finds that it began
+ * one and can't tell how it ended answers `hook_interrupted`, and a person looks.
+ */
+export const runJobSchema = z.strictObject({
+  ...jobBase,
+  kind: z.literal("run"),
+  /** Names the run on the host, as an instance id names an instance. */
+  run: id,
+  hook: z.enum(["expand", "contract"]),
+  release: id,
+  version: z.string(),
+  app: z.string(),
+  environment: z.string(),
+  image: z.string(),
+  command: z.array(z.string()).min(1),
+  env: z.record(z.string(), z.string()),
+  resources: instanceSpecSchema.shape.resources,
+});
+
+export const jobSchema = z.discriminatedUnion("kind", [pullJobSchema, startJobSchema, stopJobSchema, runJobSchema]);
 export type Job = z.infer<typeof jobSchema>;
 export type JobKind = Job["kind"];
 
@@ -124,6 +144,8 @@ export const JOB_ERROR_CODES = [
   "stale_fence",
   "deadline",
   "port_in_use",
+  "hook_failed",
+  "hook_interrupted",
   "internal",
 ] as const;
 
@@ -159,6 +181,8 @@ export const jobResultSchema = z.strictObject({
   runtimeId: z.string().optional(),
   /** `stop`: whether it had to be killed after the grace. */
   killed: z.boolean().optional(),
+  /** `run`: the command's last lines, oldest first. */
+  logs: z.array(z.string()).max(50).optional(),
 });
 export type JobResult = z.infer<typeof jobResultSchema>;
 

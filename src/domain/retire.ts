@@ -1,0 +1,54 @@
+import type { Draft } from "./decision.ts";
+import type { InstanceFacts } from "./facts.ts";
+
+/** draining → warm → stopping → stopped: how an instance leaves, without dropping what it has begun. */
+
+/** A stop that failed is tried again after this long, the next one after twice as long, and so on up to twenty times. */
+const STOP_RETRY_MS = 30_000;
+
+export function retire(draft: Draft, instance: InstanceFacts): void {
+  const release = draft.release(instance.releaseId);
+  if (!release) throw new Error(`instance ${instance.id} is of unknown release ${instance.releaseId}`);
+  if (instance.state === "stopping") return confirmStop(draft, instance);
+  // Never had traffic, so there is nothing to drain.
+  if (instance.state === "ready" && release.state === "rolling_back") return stop(draft, instance);
+  if (instance.state !== "draining" && instance.state !== "warm") return;
+  const keptUntil = release.state === "superseded" ? (release.warmUntil ?? 0) : 0;
+  const until = Math.max(keptUntil, instance.drainUntil ?? 0);
+  if (until <= draft.now) return stop(draft, instance);
+  if (instance.state === "draining" && (instance.drainUntil ?? 0) <= draft.now) {
+    draft.changeInstance(instance, { state: "warm" }, `${release.version} on ${instance.hostName} is kept warm`);
+  }
+  draft.wakeAt(instance.state === "warm" ? until : (instance.drainUntil ?? until));
+}
+
+/** Asks the host to stop the container; the slot stays taken until the host says that it is gone. */
+export function stop(draft: Draft, instance: InstanceFacts): void {
+  const release = draft.release(instance.releaseId);
+  const attempt =
+    draft.facts.jobs.filter((job) => job.kind === "stop" && job.instanceId === instance.id).length + 1;
+  const graceMs = release?.spec.stopGraceMs ?? 0;
+  draft.changeInstance(instance, { state: "stopping" }, `${release?.version} on ${instance.hostName} stops`);
+  draft.decision.jobs.push({
+    id: `stop-${instance.id}-${attempt}`,
+    kind: "stop",
+    hostId: instance.hostId,
+    releaseId: instance.releaseId,
+    instanceId: instance.id,
+    payload: { instance: instance.id, graceMs },
+    // A host that is away gets it when it is back; a week later a person has to look.
+    deadlineAt: draft.now + 7 * 86_400_000,
+  });
+}
+
+function confirmStop(draft: Draft, instance: InstanceFacts): void {
+  const stops = draft.facts.jobs.filter((job) => job.kind === "stop" && job.instanceId === instance.id);
+  if (stops.some((job) => job.state === "done")) {
+    return draft.changeInstance(instance, { state: "stopped", stoppedAt: draft.now });
+  }
+  const last = stops.at(-1);
+  if (stops.some((job) => job.state === "queued" || job.state === "leased")) return;
+  const retryAt = (last?.finishedAt ?? instance.stateSince) + STOP_RETRY_MS * Math.min(stops.length, 20);
+  if (retryAt <= draft.now) return stop(draft, instance);
+  draft.wakeAt(retryAt);
+}

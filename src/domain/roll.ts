@@ -1,0 +1,111 @@
+import type { Draft } from "./decision.ts";
+import type { InstanceFacts } from "./facts.ts";
+import { place } from "./plan.ts";
+import type { ReleaseFacts } from "./release.ts";
+import { FULL_WEIGHT } from "./routing.ts";
+import { drainInstance, shiftWeights } from "./shift.ts";
+import { type Amount, type Rolling, resolveAmount } from "./spec.ts";
+import { startInstance } from "./start.ts";
+
+/**
+ * A rolling change: instances of `to` come up and instances of `from` go down, a few at a time, and the weight follows
+ * those that serve. Run with the two swapped it puts everything back, which is what aborting a rolling release means.
+ */
+export interface Roll {
+  readonly to: ReleaseFacts;
+  readonly from: ReleaseFacts | undefined;
+  readonly limits: RollLimits;
+}
+
+export interface RollLimits {
+  /** Instances beyond `replicas` that may exist for a moment. */
+  readonly maxSurge: number;
+  /** Serving instances that may be missing for a moment. */
+  readonly maxUnavailable: number;
+}
+
+/** Percentages are of the replicas: surge rounds up, unavailable rounds down; both zero would never move, so one surges. */
+export function rollLimits(strategy: Rolling, replicas: number): RollLimits {
+  const maxSurge = resolveAmount(strategy.maxSurge, replicas, Math.ceil);
+  const maxUnavailable = resolveAmount(strategy.maxUnavailable, replicas, Math.floor);
+  return maxSurge + maxUnavailable === 0 ? { maxSurge: 1, maxUnavailable: 0 } : { maxSurge, maxUnavailable };
+}
+
+/** One tick of a roll. `done`: `to` has all its replicas serving and `from` none. */
+export function roll(draft: Draft, { to, from, limits }: Roll): "going" | "done" {
+  const replicas = to.spec.replicas;
+  admit(draft, to, replicas);
+  const serving = () => ({ to: servingOf(draft, to).length, from: from ? servingOf(draft, from).length : 0 });
+  release(draft, from, serving(), replicas - limits.maxUnavailable, replicas);
+  weigh(draft, to, from, serving());
+  const { to: up, from: left } = serving();
+  if (up >= replicas && left === 0) return "done";
+  grow(draft, { to, from, limits });
+  return "going";
+}
+
+/** Those that are ready and answer on their real path begin to serve; warm ones of an interrupted roll come first. */
+function admit(draft: Draft, to: ReleaseFacts, replicas: number): void {
+  let room = replicas - servingOf(draft, to).length;
+  const order = ["draining", "warm", "ready"];
+  const able = draft
+    .instancesOf(to.id)
+    .filter((instance) => instance.reportState === "ready" && instance.verifiedAt !== null)
+    .filter((instance) => order.includes(instance.state))
+    .sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
+  for (const instance of able) {
+    if (room-- <= 0) return;
+    draft.changeInstance(instance, { state: "serving", drainUntil: null }, `${to.version} on ${instance.hostName} serves`);
+  }
+}
+
+/** Lets go of as many old ones as keeps at least `floor` serving; all of them once the new ones are complete. */
+function release(
+  draft: Draft,
+  from: ReleaseFacts | undefined,
+  serving: { to: number; from: number },
+  floor: number,
+  replicas: number,
+): void {
+  if (!from) return;
+  const surplus = serving.to >= replicas ? serving.from : Math.max(0, serving.to + serving.from - floor);
+  for (const instance of servingOf(draft, from).slice(0, surplus)) {
+    drainInstance(draft, from, instance, `${from.version} on ${instance.hostName} drains`);
+  }
+}
+
+function weigh(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined, serving: { to: number; from: number }): void {
+  const total = serving.to + serving.from;
+  // Nobody serves for a moment: weights stay, and the edge waits for the first to come.
+  if (total === 0) return;
+  const weightBp = Math.round((FULL_WEIGHT * serving.to) / total);
+  const weights = new Map([[to.id, weightBp]]);
+  if (from) weights.set(from.id, FULL_WEIGHT - weightBp);
+  shiftWeights(draft, weights, { keepInstances: true });
+}
+
+/** Starts as many as the surge allows and slots are free for. */
+function grow(draft: Draft, { to, from, limits }: Roll): void {
+  const coming = draft.instancesOf(to.id).filter(isComing).length;
+  const up = servingOf(draft, to).length;
+  const left = from ? servingOf(draft, from).length : 0;
+  const missing = to.spec.replicas - up - coming;
+  const allowed = to.spec.replicas + limits.maxSurge - up - coming - left;
+  const wanted = Math.min(missing, allowed);
+  if (wanted <= 0) return;
+  // Fewer slots than wanted is no failure: the next one frees when an old instance has stopped.
+  for (let count = wanted; count > 0; count--) {
+    const placed = place({ ...draft.facts, spec: { ...to.spec, replicas: count } }, draft.now);
+    if (!placed.ok) continue;
+    for (const slot of placed.value) startInstance(draft, to, slot);
+    return;
+  }
+}
+
+const servingOf = (draft: Draft, { id }: ReleaseFacts): InstanceFacts[] =>
+  draft.instancesOf(id).filter((instance) => instance.state === "serving");
+
+const isComing = (instance: InstanceFacts): boolean =>
+  instance.state === "pending" || instance.state === "starting" || instance.state === "ready";
+
+export type { Amount };

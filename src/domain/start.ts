@@ -1,0 +1,66 @@
+import type { Draft } from "./decision.ts";
+import type { InstanceFacts } from "./facts.ts";
+import type { Placement } from "./plan.ts";
+import type { ReleaseFacts } from "./release.ts";
+
+/** Beyond the startup deadline: for the job to reach the host and the answer to come back. */
+export const JOB_SLACK_MS = 30_000;
+
+type Place = Pick<InstanceFacts, "id" | "hostId" | "slot" | "hostPort">;
+
+/** Makes an instance and has it started at once: how a rolling change grows. The slot becomes the environment's. */
+export function startInstance(draft: Draft, release: ReleaseFacts, slot: Placement): void {
+  const id = nextInstanceId(draft, release);
+  const { hostId, slotId } = slot;
+  draft.decision.newInstances.push({ id, releaseId: release.id, hostId, slotId, state: "starting" });
+  draft.decision.reserveSlots.push(slotId);
+  orderStart(draft, release, { id, hostId, slot: slot.slot, hostPort: slot.hostPort });
+  draft.event("instance.state", release.id, `${release.version} starts on ${slot.hostName}`, {
+    instance: id,
+    host: slot.hostName,
+    slot: slot.slot,
+    state: "starting",
+  });
+}
+
+/** Never one that was used before: a host's agent takes an id it knows for the instance it knew. */
+export function nextInstanceId(draft: Draft, release: ReleaseFacts): string {
+  const made = (draft.release(release.id) ?? release).instancesMade + 1;
+  draft.changeRelease(release.id, { instancesMade: made });
+  return `${release.id}-${made}`;
+}
+
+export function orderStart(draft: Draft, release: ReleaseFacts, place: Place): void {
+  const { deadlineMs } = release.spec.health.startup;
+  draft.decision.jobs.push({
+    id: `start-${place.id}`,
+    kind: "start",
+    hostId: place.hostId,
+    releaseId: release.id,
+    instanceId: place.id,
+    payload: { spec: startSpec(draft.release(release.id) ?? release, place) },
+    deadlineAt: draft.now + deadlineMs + JOB_SLACK_MS / 2,
+  });
+}
+
+/** The wire's InstanceSpec, but for the fence, which is the lease's. */
+function startSpec(release: ReleaseFacts, place: Place): Record<string, unknown> {
+  const { spec } = release;
+  return {
+    instance: place.id,
+    release: release.id,
+    version: release.version,
+    app: spec.app,
+    environment: spec.environment,
+    slot: place.slot,
+    hostPort: place.hostPort,
+    image: release.pinnedImage ?? release.image,
+    containerPort: spec.port,
+    ...(spec.command ? { command: spec.command } : {}),
+    env: spec.env,
+    health: spec.health,
+    resources: spec.resources,
+    logging: spec.logging,
+    stopGraceMs: spec.stopGraceMs,
+  };
+}

@@ -1,0 +1,156 @@
+import { err, ok, type Result } from "./result.ts";
+
+/** When releases may begin. Times are wall-clock times of the window's own zone, so that summer time moves them along. */
+export interface DeployWindow {
+  /** 0 = Sunday. */
+  readonly days: readonly number[];
+  /** Minutes since midnight; `toMin` exclusive, smaller than `fromMin` when the window passes midnight. */
+  readonly fromMin: number;
+  readonly toMin: number;
+  readonly timeZone: string;
+}
+
+/** Whole days, both included, of a zone. */
+export interface Freeze {
+  /** `YYYY-MM-DD` */
+  readonly from: string;
+  readonly to: string;
+  readonly timeZone: string;
+}
+
+export interface DeployRules {
+  /** Empty: at any time that is not frozen. */
+  readonly allow: readonly DeployWindow[];
+  readonly freeze: readonly Freeze[];
+}
+
+export type Openness =
+  | { readonly open: true }
+  | {
+      readonly open: false;
+      /** In words. */
+      readonly reason: string;
+      /** Epoch ms of the next opening; null: not within the next 60 days. */
+      readonly opensAt: number | null;
+    };
+
+const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MINUTE = 60_000;
+/** Every zone's offset is a multiple of 15 minutes, and so is every sensible window. */
+const SEARCH_STEP = 15 * MINUTE;
+const SEARCH_DAYS = 60;
+
+/** Parses `Mon-Fri 08:00-18:00 Asia/Dhaka`; days may be a list (`Mon,Wed,Fri`), the zone defaults to UTC. */
+export function parseWindow(text: string): Result<DeployWindow, string> {
+  const match = /^(\S+)\s+(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})(?:\s+(\S+))?$/.exec(text.trim());
+  if (!match) return err(`\`${text}\` is not a window such as \`Mon-Fri 08:00-18:00 Asia/Dhaka\``);
+  const [, dayText = "", fromH, fromM, toH, toM, zone = "UTC"] = match;
+  const days = parseDays(dayText);
+  if (!days) return err(`\`${dayText}\` in \`${text}\` is not a day, a list (Mon,Wed) or a range (Mon-Fri)`);
+  const fromMin = Number(fromH) * 60 + Number(fromM);
+  const toMin = Number(toH) * 60 + Number(toM);
+  if (fromMin >= 1440 || toMin > 1440 || Number(fromM) > 59 || Number(toM) > 59) {
+    return err(`\`${text}\` has a time beyond 24:00`);
+  }
+  if (fromMin === toMin) return err(`\`${text}\` never opens: it begins when it ends`);
+  if (!isTimeZone(zone))
+    return err(`\`${zone}\` in \`${text}\` is not a time zone such as Europe/Berlin or UTC`);
+  return ok({ days, fromMin, toMin, timeZone: zone });
+}
+
+/** Parses `2026-12-24` or `2026-12-24..2027-01-02`, optionally followed by a zone. */
+export function parseFreeze(text: string): Result<Freeze, string> {
+  const match = /^(\d{4}-\d{2}-\d{2})(?:\.\.(\d{4}-\d{2}-\d{2}))?(?:\s+(\S+))?$/.exec(text.trim());
+  const [, from = "", to = from, timeZone = "UTC"] = match ?? [];
+  const isDate = (date: string) => !Number.isNaN(Date.parse(`${date}T00:00:00Z`));
+  if (!match || !isDate(from) || !isDate(to)) {
+    return err(`\`${text}\` is not a date (2026-12-24) or a range (2026-12-24..2027-01-02)`);
+  }
+  if (to < from) return err(`\`${text}\` ends before it begins`);
+  if (!isTimeZone(timeZone)) return err(`\`${timeZone}\` in \`${text}\` is not a time zone`);
+  return ok({ from, to, timeZone });
+}
+
+/** May a release begin now? If not: why, and when it may. `now` in epoch ms. */
+export function openness(rules: DeployRules, now: number): Openness {
+  const reason = whyClosed(rules, now);
+  if (reason === null) return { open: true };
+  return { open: false, reason, opensAt: nextOpening(rules, now) };
+}
+
+function whyClosed(rules: DeployRules, now: number): string | null {
+  const frozen = rules.freeze.find((freeze) => isFrozen(freeze, now));
+  if (frozen) return `releases are frozen ${frozen.from} to ${frozen.to} (${frozen.timeZone})`;
+  if (rules.allow.length === 0 || rules.allow.some((window) => isIn(window, now))) return null;
+  return `releases may begin ${rules.allow.map(describe).join(" or ")}`;
+}
+
+function nextOpening(rules: DeployRules, now: number): number | null {
+  const first = Math.floor(now / SEARCH_STEP) * SEARCH_STEP + SEARCH_STEP;
+  const last = now + SEARCH_DAYS * 86_400_000;
+  for (let at = first; at <= last; at += SEARCH_STEP) if (whyClosed(rules, at) === null) return at;
+  return null;
+}
+
+function isIn(window: DeployWindow, now: number): boolean {
+  const { day, minute } = wallClock(window.timeZone, now);
+  if (window.fromMin < window.toMin) {
+    return window.days.includes(day) && minute >= window.fromMin && minute < window.toMin;
+  }
+  // Past midnight it still belongs to the day on which it began.
+  if (minute >= window.fromMin) return window.days.includes(day);
+  return minute < window.toMin && window.days.includes((day + 6) % 7);
+}
+
+function isFrozen(freeze: Freeze, now: number): boolean {
+  const { date } = wallClock(freeze.timeZone, now);
+  return date >= freeze.from && date <= freeze.to;
+}
+
+function wallClock(timeZone: string, now: number): { day: number; minute: number; date: string } {
+  const parts = new Intl.DateTimeFormat("en-US", {
+    timeZone,
+    hourCycle: "h23",
+    weekday: "short",
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
+  }).formatToParts(now);
+  const part = (type: string) => parts.find((candidate) => candidate.type === type)?.value ?? "";
+  return {
+    day: DAYS.indexOf(part("weekday")),
+    minute: Number(part("hour")) * 60 + Number(part("minute")),
+    date: `${part("year")}-${part("month")}-${part("day")}`,
+  };
+}
+
+function parseDays(text: string): number[] | undefined {
+  const days: number[] = [];
+  for (const part of text.split(",")) {
+    const [from = -1, to = from] = part
+      .split("-")
+      .map((name) => DAYS.findIndex((day) => day.toLowerCase() === name.toLowerCase()));
+    if (from < 0 || to < 0 || part.split("-").length > 2) return undefined;
+    for (let day = from; ; day = (day + 1) % 7) {
+      days.push(day);
+      if (day === to) break;
+    }
+  }
+  return [...new Set(days)];
+}
+
+const clock = (minutes: number): string =>
+  `${String(Math.floor(minutes / 60)).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`;
+const describe = (window: DeployWindow): string =>
+  `${window.days.map((day) => DAYS[day]).join(",")} ${clock(window.fromMin)}-${clock(window.toMin)} ${window.timeZone}`;
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat("en-US", { timeZone: name });
+    return true;
+  } catch {
+    return false; // RangeError is how Intl says that it knows no such zone.
+  }
+}
