@@ -45,6 +45,8 @@ function progress(draft: Draft, release: ReleaseFacts): void {
 
 /** A partial weight is a lease that each tick renews (the dead-man rule, design §3). */
 function renewPartial(draft: Draft): void {
-  const partial = draft.facts.releases.some((release) => release.weightBp > 0 && release.weightBp < FULL_WEIGHT);
+  const partial = draft.facts.releases.some(
+    (release) => release.weightBp > 0 && release.weightBp < FULL_WEIGHT,
+  );
   if (partial) draft.wakeAt(draft.now + PARTIAL_RENEW_MS);
 }

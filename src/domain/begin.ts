@@ -59,7 +59,8 @@ function pullHosts(
   placed: readonly Placement[],
   now: number,
 ): ReadonlyMap<string, string> {
-  if (release.spec.strategy.kind !== "rolling") return new Map(placed.map((slot) => [slot.hostId, slot.hostName]));
+  if (release.spec.strategy.kind !== "rolling")
+    return new Map(placed.map((slot) => [slot.hostId, slot.hostName]));
   return new Map(facts.hosts.filter((host) => isOnline(host, now)).map((host) => [host.id, host.name]));
 }
 
@@ -90,7 +91,9 @@ export function prepare(draft: Draft, release: ReleaseFacts): void {
   if (pulls.length === 0 || pulls.some((job) => job.state !== "done")) return;
   const digests = new Map(pulls.map((job) => [job.result?.digest ?? "", job]));
   if (digests.size > 1) {
-    const seen = [...digests].map(([digest, job]) => `${hostName(draft, job.hostId)} has ${digest}`).join(", ");
+    const seen = [...digests]
+      .map(([digest, job]) => `${hostName(draft, job.hostId)} has ${digest}`)
+      .join(", ");
     const message = `${release.image} is not the same image on every host: ${seen}. Deploy by digest, or push the tag again`;
     return fail(draft, release, { code: "image_differs", message, logs: [] });
   }
@@ -145,12 +148,21 @@ export function orderHook(draft: Draft, release: ReleaseFacts, order: HookOrder)
     deadlineAt,
   });
   if (release.deadlineAt !== null) draft.changeRelease(release.id, { deadlineAt: deadlineAt + JOB_SLACK_MS });
-  draft.event("release.progress", release.id, `${release.version}: ${order.hook} hook runs (${order.command.join(" ")})`, {
-    hook: order.hook,
-  });
+  draft.event(
+    "release.progress",
+    release.id,
+    `${release.version}: ${order.hook} hook runs (${order.command.join(" ")})`,
+    {
+      hook: order.hook,
+    },
+  );
 }
 
-function begin(draft: Draft, release: ReleaseFacts, pinned: { digest: string | null; pinnedImage: string }): void {
+function begin(
+  draft: Draft,
+  release: ReleaseFacts,
+  pinned: { digest: string | null; pinnedImage: string },
+): void {
   if (release.spec.strategy.kind === "rolling") {
     draft.changeRelease(release.id, pinned);
     return openShift(draft, release, `${release.version}: rolling, a few at a time`);
@@ -182,9 +194,12 @@ export function start(draft: Draft, release: ReleaseFacts): void {
 export function markReady(draft: Draft): void {
   for (const instance of draft.facts.instances) {
     if (instance.state !== "starting") continue;
-    const done = draft.facts.jobs.some((job) => job.kind === "start" && job.instanceId === instance.id && job.state === "done");
+    const done = draft.facts.jobs.some(
+      (job) => job.kind === "start" && job.instanceId === instance.id && job.state === "done",
+    );
     const version = draft.release(instance.releaseId)?.version;
-    if (done) draft.changeInstance(instance, { state: "ready" }, `${version} on ${instance.hostName} is ready`);
+    if (done)
+      draft.changeInstance(instance, { state: "ready" }, `${version} on ${instance.hostName} is ready`);
   }
 }
 
@@ -204,12 +219,17 @@ export function verify(draft: Draft, release: ReleaseFacts): void {
 
 function openShift(draft: Draft, release: ReleaseFacts, message: string): void {
   const held = { at: draft.now, by: "sluice", reason: "prepared and held at 0 %, as asked", until: null };
-  draft.moveRelease(release, "shifting", release.hold ? `${release.version}: prepared, held at 0 %` : message, {
-    stepIndex: 0,
-    stepSince: null,
-    paused: release.hold ? held : null,
-    deadlineAt: draft.now + release.spec.deadlines.releaseMs,
-  });
+  draft.moveRelease(
+    release,
+    "shifting",
+    release.hold ? `${release.version}: prepared, held at 0 %` : message,
+    {
+      stepIndex: 0,
+      stepSince: null,
+      paused: release.hold ? held : null,
+      deadlineAt: draft.now + release.spec.deadlines.releaseMs,
+    },
+  );
   draft.decision.environment.salt = release.id;
 }
 

@@ -24,7 +24,8 @@ export function endWithoutTraffic(
   });
   cancelJobs(draft, release);
   for (const instance of draft.instancesOf(release.id)) {
-    if (instance.state === "pending") draft.changeInstance(instance, { state: "stopped", stoppedAt: draft.now });
+    if (instance.state === "pending")
+      draft.changeInstance(instance, { state: "stopped", stoppedAt: draft.now });
     else if (instance.state !== "stopping") stop(draft, instance);
   }
 }
@@ -33,7 +34,12 @@ export function endWithoutTraffic(
  * Ends a release that was taking traffic: what it has goes back to stable. A rolling one is rolled back the way it came,
  * a few at a time, because the few old instances that are left could not carry all of it.
  */
-export function giveBack(draft: Draft, release: ReleaseFacts, message: string, failure: ReleaseFailure): void {
+export function giveBack(
+  draft: Draft,
+  release: ReleaseFacts,
+  message: string,
+  failure: ReleaseFailure,
+): void {
   const { stableReleaseId } = draft.facts;
   draft.moveRelease(release, "rolling_back", message, { failure, paused: null, endedAt: null });
   cancelJobs(draft, release);
@@ -54,7 +60,8 @@ export function pastDeadline(draft: Draft, release: ReleaseFacts): boolean {
   if (release.state !== "queued" && !isActive(release.state)) return false;
   const message = `${release.state} took longer than ${seconds(draft.now - release.stateSince)}: ${waitsFor(draft, release)}`;
   const failure = { code: "deadline", message, logs: [] };
-  if (release.state === "shifting") giveBack(draft, release, `${release.version} rolls back: ${message}`, failure);
+  if (release.state === "shifting")
+    giveBack(draft, release, `${release.version} rolls back: ${message}`, failure);
   else fail(draft, release, failure);
   return true;
 }

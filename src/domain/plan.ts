@@ -2,19 +2,18 @@ import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts 
 import { hasServed, type ReleaseFacts } from "./release.ts";
 import { err, ok, type Result } from "./result.ts";
 import { FULL_WEIGHT } from "./routing.ts";
-import type { EnvironmentSpec } from "./spec.ts";
+import type { EnvironmentSpec, Step } from "./spec.ts";
 
-/** One thing a release does while traffic shifts. */
-export interface Step {
-  readonly kind: "weight";
-  readonly weightBp: number;
-}
-
-/** The steps of a strategy, the last of them always all traffic. */
+/** The steps of a strategy, the last of them all traffic. A rolling release has none: its weight follows its instances. */
 export function stepsOf(spec: EnvironmentSpec): readonly Step[] {
-  switch (spec.strategy.kind) {
+  const { strategy } = spec;
+  switch (strategy.kind) {
     case "blue-green":
-      return [{ kind: "weight", weightBp: FULL_WEIGHT }];
+      return [{ kind: "weight", weightBp: FULL_WEIGHT, bakeMs: 0, match: null, mirrorBp: 0 }];
+    case "canary":
+      return strategy.steps;
+    case "rolling":
+      return [];
   }
 }
 
@@ -23,6 +22,7 @@ export interface Placement {
   readonly hostName: string;
   readonly slotId: string;
   readonly slot: number;
+  readonly hostPort: number;
 }
 
 export interface PlacementProblem {
@@ -54,7 +54,13 @@ export function place(facts: EnvironmentFacts, now: number): Result<readonly Pla
     const slot = pool?.free.shift();
     if (!pool || !slot) return err({ code: "no_slots", detail: whyNoSlot(facts, placements.length, online) });
     pool.placed += 1;
-    placements.push({ hostId: pool.host.id, hostName: pool.host.name, slotId: slot.id, slot: slot.n });
+    placements.push({
+      hostId: pool.host.id,
+      hostName: pool.host.name,
+      slotId: slot.id,
+      slot: slot.n,
+      hostPort: slot.hostPort,
+    });
   }
   return ok(placements);
 }
@@ -71,7 +77,7 @@ export function isFree(slot: SlotFacts, environmentId: string, now: number): boo
 
 const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
 
-function whyNoHost({ spec, hosts }: EnvironmentFacts): string {
+export function whyNoHost({ spec, hosts }: EnvironmentFacts): string {
   const labels = Object.entries(spec.hosts).map(([key, value]) => `${key}=${value}`);
   const wanted = labels.length > 0 ? ` with ${labels.join(", ")}` : "";
   if (hosts.length === 0) return `no host${wanted} is enrolled: add one with \`sluice hosts enroll\``;

@@ -17,7 +17,11 @@ export function retire(draft: Draft, instance: InstanceFacts): void {
   const until = Math.max(keptUntil, instance.drainUntil ?? 0);
   if (until <= draft.now) return stop(draft, instance);
   if (instance.state === "draining" && (instance.drainUntil ?? 0) <= draft.now) {
-    draft.changeInstance(instance, { state: "warm" }, `${release.version} on ${instance.hostName} is kept warm`);
+    draft.changeInstance(
+      instance,
+      { state: "warm" },
+      `${release.version} on ${instance.hostName} is kept warm`,
+    );
   }
   draft.wakeAt(instance.state === "warm" ? until : (instance.drainUntil ?? until));
 }

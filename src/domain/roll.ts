@@ -4,7 +4,7 @@ import { place } from "./plan.ts";
 import type { ReleaseFacts } from "./release.ts";
 import { FULL_WEIGHT } from "./routing.ts";
 import { drainInstance, shiftWeights } from "./shift.ts";
-import { type Amount, type Rolling, resolveAmount } from "./spec.ts";
+import { type Rolling, resolveAmount } from "./spec.ts";
 import { startInstance } from "./start.ts";
 
 /**
@@ -15,6 +15,8 @@ export interface Roll {
   readonly to: ReleaseFacts;
   readonly from: ReleaseFacts | undefined;
   readonly limits: RollLimits;
+  /** False: no new instance of `to` is started; those that serve are all there will be. */
+  readonly grow: boolean;
 }
 
 export interface RollLimits {
@@ -32,15 +34,16 @@ export function rollLimits(strategy: Rolling, replicas: number): RollLimits {
 }
 
 /** One tick of a roll. `done`: `to` has all its replicas serving and `from` none. */
-export function roll(draft: Draft, { to, from, limits }: Roll): "going" | "done" {
-  const replicas = to.spec.replicas;
-  admit(draft, to, replicas);
+export function roll(draft: Draft, { to, from, limits, grow }: Roll): "going" | "done" {
+  admit(draft, to, to.spec.replicas);
+  const coming = draft.instancesOf(to.id).filter(isComing).length;
+  const whole = grow ? to.spec.replicas : Math.min(to.spec.replicas, servingOf(draft, to).length + coming);
   const serving = () => ({ to: servingOf(draft, to).length, from: from ? servingOf(draft, from).length : 0 });
-  release(draft, from, serving(), replicas - limits.maxUnavailable, replicas);
+  release(draft, from, serving(), { floor: to.spec.replicas - limits.maxUnavailable, whole });
   weigh(draft, to, from, serving());
   const { to: up, from: left } = serving();
-  if (up >= replicas && left === 0) return "done";
-  grow(draft, { to, from, limits });
+  if (up >= whole && left === 0) return "done";
+  if (grow) start(draft, to, left, limits.maxSurge);
   return "going";
 }
 
@@ -55,7 +58,11 @@ function admit(draft: Draft, to: ReleaseFacts, replicas: number): void {
     .sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
   for (const instance of able) {
     if (room-- <= 0) return;
-    draft.changeInstance(instance, { state: "serving", drainUntil: null }, `${to.version} on ${instance.hostName} serves`);
+    draft.changeInstance(
+      instance,
+      { state: "serving", drainUntil: null },
+      `${to.version} on ${instance.hostName} serves`,
+    );
   }
 }
 
@@ -64,17 +71,21 @@ function release(
   draft: Draft,
   from: ReleaseFacts | undefined,
   serving: { to: number; from: number },
-  floor: number,
-  replicas: number,
+  { floor, whole }: { floor: number; whole: number },
 ): void {
   if (!from) return;
-  const surplus = serving.to >= replicas ? serving.from : Math.max(0, serving.to + serving.from - floor);
+  const surplus = serving.to >= whole ? serving.from : Math.max(0, serving.to + serving.from - floor);
   for (const instance of servingOf(draft, from).slice(0, surplus)) {
-    drainInstance(draft, from, instance, `${from.version} on ${instance.hostName} drains`);
+    drainInstance(draft, from, instance);
   }
 }
 
-function weigh(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined, serving: { to: number; from: number }): void {
+function weigh(
+  draft: Draft,
+  to: ReleaseFacts,
+  from: ReleaseFacts | undefined,
+  serving: { to: number; from: number },
+): void {
   const total = serving.to + serving.from;
   // Nobody serves for a moment: weights stay, and the edge waits for the first to come.
   if (total === 0) return;
@@ -84,15 +95,13 @@ function weigh(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined, s
   shiftWeights(draft, weights, { keepInstances: true });
 }
 
-/** Starts as many as the surge allows and slots are free for. */
-function grow(draft: Draft, { to, from, limits }: Roll): void {
-  const coming = draft.instancesOf(to.id).filter(isComing).length;
-  const up = servingOf(draft, to).length;
-  const left = from ? servingOf(draft, from).length : 0;
-  const missing = to.spec.replicas - up - coming;
-  const allowed = to.spec.replicas + limits.maxSurge - up - coming - left;
-  const wanted = Math.min(missing, allowed);
-  if (wanted <= 0) return;
+/** Starts as many as the surge allows and slots are free for. `left`: old instances that still serve. */
+function start(draft: Draft, to: ReleaseFacts, left: number, maxSurge: number): void {
+  const { replicas } = to.spec;
+  const made = draft
+    .instancesOf(to.id)
+    .filter((instance) => isComing(instance) || instance.state === "serving").length;
+  const wanted = Math.min(replicas - made, replicas + maxSurge - made - left);
   // Fewer slots than wanted is no failure: the next one frees when an old instance has stopped.
   for (let count = wanted; count > 0; count--) {
     const placed = place({ ...draft.facts, spec: { ...to.spec, replicas: count } }, draft.now);
@@ -107,5 +116,3 @@ const servingOf = (draft: Draft, { id }: ReleaseFacts): InstanceFacts[] =>
 
 const isComing = (instance: InstanceFacts): boolean =>
   instance.state === "pending" || instance.state === "starting" || instance.state === "ready";
-
-export type { Amount };

@@ -1,4 +1,6 @@
 import type { Draft } from "./decision.ts";
+import type { InstanceFacts } from "./facts.ts";
+import type { ReleaseFacts } from "./release.ts";
 import { FULL_WEIGHT } from "./routing.ts";
 
 /** A change of the table is in force at every edge within this long (design §5). */
@@ -8,13 +10,19 @@ export const STALENESS_MS = 3_000;
  * Gives the traffic of an environment anew. Every release not named gets 0. A release that loses its last traffic
  * drains and is superseded but kept warm; one that gains traffic serves.
  */
-export function shiftWeights(draft: Draft, weights: ReadonlyMap<string, number>): void {
+export function shiftWeights(
+  draft: Draft,
+  weights: ReadonlyMap<string, number>,
+  /** Rolling moves instances itself, one by one; only the weights follow. */
+  options: { readonly keepInstances?: boolean } = {},
+): void {
   const before = split(draft);
   for (const { id } of draft.facts.releases) {
     const release = draft.release(id);
     const weightBp = weights.get(id) ?? 0;
     if (!release || release.weightBp === weightBp) continue;
     draft.changeRelease(id, { weightBp });
+    if (options.keepInstances && weightBp > 0) continue;
     if (weightBp > 0) serve(draft, id);
     else drain(draft, id);
   }
@@ -47,7 +55,7 @@ function serve(draft: Draft, releaseId: string): void {
 function drain(draft: Draft, releaseId: string): void {
   const release = draft.release(releaseId);
   if (!release) return;
-  const drainUntil = draft.now + STALENESS_MS + release.spec.drainMs;
+  const drainUntil = drainsUntil(draft, release);
   for (const instance of draft.instancesOf(releaseId)) {
     if (instance.state === "serving") draft.changeInstance(instance, { state: "draining", drainUntil });
   }
@@ -58,6 +66,15 @@ function drain(draft: Draft, releaseId: string): void {
     warmUntil,
   });
 }
+
+/** Lets one instance go while its release goes on serving from others. */
+export function drainInstance(draft: Draft, release: ReleaseFacts, instance: InstanceFacts): void {
+  const change = { state: "draining", drainUntil: drainsUntil(draft, release) } as const;
+  draft.changeInstance(instance, change, `${release.version} on ${instance.hostName} drains`);
+}
+
+const drainsUntil = (draft: Draft, release: ReleaseFacts): number =>
+  draft.now + STALENESS_MS + release.spec.drainMs;
 
 /** `v2 75 %, v1 25 %`: the split in words, largest first. */
 export function split(draft: Draft): string {

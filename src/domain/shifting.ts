@@ -1,3 +1,4 @@
+import { jobsOf, orderHook, PROBE_INTERVAL_MS } from "./begin.ts";
 import { describe, endStep } from "./canary.ts";
 import { failureOf } from "./causes.ts";
 import type { Draft } from "./decision.ts";
@@ -5,7 +6,6 @@ import { giveBack } from "./ending.ts";
 import type { InstanceFacts } from "./facts.ts";
 import { WINDOW_MS } from "./meter.ts";
 import { rollbackTarget, stepsOf } from "./plan.ts";
-import { jobsOf, orderHook, PROBE_INTERVAL_MS } from "./begin.ts";
 import type { Paused, ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { roll, rollLimits } from "./roll.ts";
 import { FULL_WEIGHT } from "./routing.ts";
@@ -24,15 +24,16 @@ export function shift(draft: Draft, release: ReleaseFacts): void {
   if (lost) return giveBack(draft, release, `${release.version} rolls back: ${lost.message}`, lost);
   if (judged(draft, release)) return;
   if (release.paused) {
-    if (release.paused.until === null || release.paused.until > draft.now) return draft.wakeAt(release.paused.until);
+    if (release.paused.until === null || release.paused.until > draft.now)
+      return draft.wakeAt(release.paused.until);
     return nextStep(draft, release);
   }
   const { strategy } = release.spec;
   if (strategy.kind === "rolling") return rollOn(draft, release, strategy);
   const step = stepsOf(release.spec)[release.stepIndex ?? 0];
   if (!step) throw new Error(`release ${release.id} has no step ${release.stepIndex}`);
-  // The first release has nobody to be compared with and nothing to go back to.
-  if (!servingStable(draft, release)) return takeOver(draft, release);
+  // A first release has nobody to be compared with; a rollback goes to what has served before.
+  if (release.kind === "rollback" || !servingStable(draft, release)) return takeOver(draft, release);
   if (release.stepSince === null) return enter(draft, release, step);
   remain(draft, release, step);
 }
@@ -82,7 +83,8 @@ function remain(draft: Draft, release: ReleaseFacts, step: Step): void {
     return nextStep(draft, release);
   }
   if (end.action === "wait") return draft.wakeAt(draft.now + WINDOW_MS);
-  if (end.action === "abort") return giveBack(draft, release, `${release.version} rolls back: ${end.because}`, bad(end.because));
+  if (end.action === "abort")
+    return giveBack(draft, release, `${release.version} rolls back: ${end.because}`, bad(end.because));
   pause(draft, release, { by: "analysis", reason: `${end.because} (${said})`, until: null });
 }
 
@@ -114,7 +116,11 @@ function judged(draft: Draft, release: ReleaseFacts): boolean {
   const failure = {
     code: "analysis_failed",
     message,
-    check: { name: `canary analysis (${decision.reason})`, value: `errors ${rate(canary)}`, limit: `stable: ${rate(stable)}` },
+    check: {
+      name: `canary analysis (${decision.reason})`,
+      value: `errors ${rate(canary)}`,
+      limit: `stable: ${rate(stable)}`,
+    },
     logs: [],
   };
   giveBack(draft, release, `${release.version} rolls back: ${message}`, failure);
@@ -129,7 +135,11 @@ export function nextStep(draft: Draft, release: ReleaseFacts): void {
   const entered = release.stepSince !== null;
   const steps = stepsOf(release.spec);
   const index = (release.stepIndex ?? 0) + (entered && steps.length > 0 ? 1 : 0);
-  draft.changeRelease(release.id, { stepIndex: Math.min(index, Math.max(0, steps.length - 1)), stepSince: null, paused: null });
+  draft.changeRelease(release.id, {
+    stepIndex: Math.min(index, Math.max(0, steps.length - 1)),
+    stepSince: null,
+    paused: null,
+  });
 }
 
 export function pause(draft: Draft, release: ReleaseFacts, why: Omit<Paused, "at">): void {
@@ -144,7 +154,8 @@ export function pause(draft: Draft, release: ReleaseFacts, why: Omit<Paused, "at
 }
 
 function words(step: Step): string {
-  if (step.kind === "pause") return step.forMs === null ? "wait for a promote" : `pause for ${step.forMs / 1000} s`;
+  if (step.kind === "pause")
+    return step.forMs === null ? "wait for a promote" : `pause for ${step.forMs / 1000} s`;
   if (step.kind === "analysis") return `wait for proof, at most ${step.forMs / 1000} s`;
   return `weight ${percent(step.weightBp)}${step.bakeMs > 0 ? ` for ${step.bakeMs / 1000} s` : ""}`;
 }
@@ -157,7 +168,8 @@ function rollOn(draft: Draft, release: ReleaseFacts, strategy: Rolling): void {
   askNew(draft, release);
   const stable = servingStable(draft, release);
   const limits = rollLimits(strategy, release.spec.replicas);
-  if (roll(draft, { to: release, from: stable, limits, grow: true }) === "done") takeOver(draft, draft.release(release.id) ?? release);
+  if (roll(draft, { to: release, from: stable, limits, grow: true }) === "done")
+    takeOver(draft, draft.release(release.id) ?? release);
 }
 
 /** A new instance that never became ready, or is ready and does not answer on its real path. */
@@ -166,7 +178,10 @@ function brokenStart(draft: Draft, release: ReleaseFacts): ReleaseFailure | unde
   if (job) return failureOf(draft, job);
   const late = draft
     .instancesOf(release.id)
-    .find((instance) => instance.state === "ready" && instance.stateSince + release.spec.deadlines.verifyMs <= draft.now);
+    .find(
+      (instance) =>
+        instance.state === "ready" && instance.stateSince + release.spec.deadlines.verifyMs <= draft.now,
+    );
   if (!late) return undefined;
   const message = `${late.hostName}: ${late.origin} does not answer: ${late.verifyCause ?? "no answer yet"}`;
   return { code: "unreachable", message, host: late.hostName, instance: late.id, logs: [] };
@@ -195,7 +210,9 @@ function lostCause(draft: Draft, release: ReleaseFacts): ReleaseFailure | undefi
   draft.wakeAt(draft.now + WATCH_MS);
   const since = serving.map((instance) => downSince(instance));
   if (since.some((time) => time === null || time + LOST_MS > draft.now)) return undefined;
-  const each = serving.map((instance) => `${instance.hostName}: ${instance.verifyCause ?? instance.reportCause ?? "not ready"}`);
+  const each = serving.map(
+    (instance) => `${instance.hostName}: ${instance.verifyCause ?? instance.reportCause ?? "not ready"}`,
+  );
   return { code: "instances_lost", message: `all its instances are lost (${each.join("; ")})`, logs: [] };
 }
 
@@ -207,7 +224,7 @@ function downSince(instance: InstanceFacts): number | null {
 // --- settling → live ------------------------------------------------------------------------------------------------
 
 /** The release has all traffic: the others drain, and the next release may begin. */
-function takeOver(draft: Draft, release: ReleaseFacts): void {
+export function takeOver(draft: Draft, release: ReleaseFacts): void {
   shiftWeights(draft, new Map([[release.id, FULL_WEIGHT]]));
   draft.moveRelease(release, "settling", `${release.version} serves 100 %`, {
     servingAt: draft.now,
@@ -240,7 +257,9 @@ function smokeFailure(draft: Draft, release: ReleaseFacts): ReleaseFailure | "as
 /** Back to what served before, if that still runs. False: there is nothing to go back to, so what serves stays. */
 function takeBack(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): boolean {
   const target = rollbackTarget(draft.facts, release);
-  const warm = target ? draft.instancesOf(target.id).filter((instance) => instance.reportState === "ready") : [];
+  const warm = target
+    ? draft.instancesOf(target.id).filter((instance) => instance.reportState === "ready")
+    : [];
   if (!target || warm.length === 0) return false;
   const message = `${release.version} rolls back to ${target.version}: ${failure.message}`;
   draft.moveRelease(release, "rolling_back", message, { failure, endedAt: null });
@@ -252,7 +271,13 @@ function takeBack(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure):
 /** The rollback window is closed: what only the old release needed may go. Once, and never twice. */
 export function contract(draft: Draft, release: ReleaseFacts): void {
   const command = release.spec.hooks.contract;
-  if (!command || release.kind === "rollback" || release.contractedAt !== null || release.weightBp < FULL_WEIGHT) return;
+  if (
+    !command ||
+    release.kind === "rollback" ||
+    release.contractedAt !== null ||
+    release.weightBp < FULL_WEIGHT
+  )
+    return;
   const opensAt = (release.servingAt ?? draft.now) + release.spec.keepMs;
   if (opensAt > draft.now) return draft.wakeAt(opensAt);
   if (draft.facts.instances.some((instance) => instance.releaseId !== release.id)) return;
@@ -260,13 +285,22 @@ export function contract(draft: Draft, release: ReleaseFacts): void {
   if (job) {
     if (job.state === "done") {
       draft.changeRelease(release.id, { contractedAt: draft.now });
-      draft.event("release.progress", release.id, `${release.version}: contract hook done, nothing older can serve any more`);
+      draft.event(
+        "release.progress",
+        release.id,
+        `${release.version}: contract hook done, nothing older can serve any more`,
+      );
     }
     return;
   }
   const [instance] = draft.instancesOf(release.id);
   if (!instance) return;
-  orderHook(draft, release, { hook: "contract", command, host: instance.hostId, image: release.pinnedImage ?? release.image });
+  orderHook(draft, release, {
+    hook: "contract",
+    command,
+    host: instance.hostId,
+    image: release.pinnedImage ?? release.image,
+  });
 }
 
 // --- rolling back ---------------------------------------------------------------------------------------------------
@@ -276,7 +310,9 @@ export function endRollback(draft: Draft, release: ReleaseFacts): void {
   const stable = draft.facts.stableReleaseId ? draft.release(draft.facts.stableReleaseId) : undefined;
   if (strategy.kind === "rolling" && stable && stable.id !== release.id) {
     askNew(draft, stable);
-    const failed = jobsOf(draft, stable, "start").some((job) => job.state === "failed" && job.createdAt >= release.stateSince);
+    const failed = jobsOf(draft, stable, "start").some(
+      (job) => job.state === "failed" && job.createdAt >= release.stateSince,
+    );
     const limits = rollLimits(strategy, stable.spec.replicas);
     // Where the old release can't be started again either, what is left of it takes all of the traffic.
     if (roll(draft, { to: stable, from: release, limits, grow: !failed }) === "going") return;

@@ -66,7 +66,6 @@ function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
     const row = {
       ...instance,
       environmentId: facts.id,
-      state: "pending",
       stateSince: now,
       reportSeq: -1,
       createdAt: now,
@@ -130,6 +129,7 @@ const newRelease = (
   environmentId: facts.id,
   state: "queued",
   weightBp: 0,
+  instancesMade: 0,
   createdAt: now,
   stateSince: now,
   timings: {},

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
-import { index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { InstanceState } from "../../domain/facts.ts";
-import type { ReleaseFailure, ReleaseState } from "../../domain/release.ts";
+import type { Paused, ReleaseFailure, ReleaseState, SmokeOutcomes } from "../../domain/release.ts";
 import type { TrafficMode } from "../../domain/routing.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 
@@ -43,6 +43,8 @@ export const environments = sqliteTable(
     salt: text("salt").notNull(),
     previewKey: text("preview_key").notNull(),
     mode: json<TrafficMode>("mode").notNull(),
+    /** A person's lock: no release begins while it holds. */
+    held: json<Held>("held"),
     /** Number of the next release's default label. */
     nextVersion: integer("next_version").notNull(),
     createdAt: at("created_at").notNull(),
@@ -50,6 +52,13 @@ export const environments = sqliteTable(
   },
   (t) => [uniqueIndex("environments_app_name").on(t.appId, t.name)],
 );
+
+export interface Held {
+  readonly holder: string;
+  readonly reason: string;
+  readonly since: number;
+  readonly expiresAt: number;
+}
 
 export const hostnames = sqliteTable("hostnames", {
   hostname: text("hostname").primaryKey(),
@@ -114,6 +123,12 @@ export const releases = sqliteTable(
     git: json<{ sha: string; branch?: string | undefined; url?: string | undefined }>("git"),
     weightBp: integer("weight_bp").notNull(),
     stepIndex: integer("step_index"),
+    stepSince: at("step_since"),
+    paused: json<Paused>("paused"),
+    hold: integer("hold", { mode: "boolean" }).notNull(),
+    instancesMade: integer("instances_made").notNull(),
+    smoke: json<SmokeOutcomes>("smoke"),
+    contractedAt: at("contracted_at"),
     /** `Idempotency-Key` of the request that made it. */
     requestKey: text("request_key"),
     createdAt: at("created_at").notNull(),
@@ -150,6 +165,7 @@ export const instances = sqliteTable(
     /** Last answer it gave control over its tunnel. */
     verifiedAt: at("verified_at"),
     verifyCause: text("verify_cause"),
+    unreachableSince: at("unreachable_since"),
     /** The agent's last word on it. */
     reportSeq: integer("report_seq").notNull(),
     reportState: text("report_state").$type<"starting" | "ready" | "unready" | "exited">(),
@@ -171,7 +187,7 @@ export const jobs = sqliteTable(
   {
     /** Made from what it is for (`start-<instance>`): the same decision taken twice inserts one job. */
     id: text("id").primaryKey(),
-    kind: text("kind", { enum: ["pull", "start", "stop"] }).notNull(),
+    kind: text("kind", { enum: ["pull", "start", "stop", "run"] }).notNull(),
     hostId: text("host_id").notNull(),
     environmentId: text("environment_id").notNull(),
     releaseId: text("release_id").notNull(),
@@ -195,6 +211,23 @@ export const jobs = sqliteTable(
     index("jobs_open").on(t.hostId, t.createdAt).where(sql`finished_at IS NULL`),
     index("jobs_release").on(t.releaseId),
   ],
+);
+
+/** Each judgement of a canary with the numbers it was reached from: one per release and window. */
+export const verdicts = sqliteTable(
+  "verdicts",
+  {
+    releaseId: text("release_id").notNull(),
+    /** Start of the 10 s window that it ends with; epoch ms. */
+    window: at("window").notNull(),
+    at: at("at").notNull(),
+    verdict: text("verdict").notNull(),
+    reason: text("reason").notNull(),
+    /** One sentence. */
+    words: text("words").notNull(),
+    numbers: json<Record<string, unknown>>("numbers").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.releaseId, t.window] })],
 );
 
 /** The audit log and the event feed. Append only. */

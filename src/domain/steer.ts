@@ -1,0 +1,144 @@
+import { shiftingAlready } from "./commands.ts";
+import { Draft } from "./decision.ts";
+import type { EnvironmentFacts } from "./facts.ts";
+import { stepsOf } from "./plan.ts";
+import type { Outcome, Refused } from "./refusal.ts";
+import { isActive, type ReleaseFacts } from "./release.ts";
+import { err, ok, type Result } from "./result.ts";
+import { readyInstances } from "./rollback.ts";
+import { FULL_WEIGHT } from "./routing.ts";
+import { percent, shiftWeights } from "./shift.ts";
+import { pause as hold, nextStep, takeOver } from "./shifting.ts";
+
+/** A person at the wheel: promote, pause, resume, and weights by hand. */
+
+export interface Steer {
+  readonly release: string;
+  readonly actor: string;
+  /** The step the caller saw (0-based): a stale one is refused, so that a double click skips nothing. */
+  readonly step: number | null;
+}
+
+/** Ends the current step, bake or pause; `full`: all the rest of them. */
+export function promote(
+  facts: EnvironmentFacts,
+  input: Steer & { readonly full: boolean },
+  now: number,
+): Outcome<object> {
+  const found = steerable(facts, input);
+  if (!found.ok) return found;
+  const draft = new Draft(facts, now, input.actor);
+  const release = found.value;
+  draft.event(
+    "release.progress",
+    release.id,
+    `${release.version}: promoted by ${input.actor}${input.full ? ", in full" : ""}`,
+  );
+  if (release.spec.strategy.kind === "rolling") draft.changeRelease(release.id, { paused: null });
+  else if (input.full) takeOver(draft, release);
+  else nextStep(draft, release);
+  return ok({ decision: draft.decision });
+}
+
+/** Holds the release where it is, until `resume` or `promote`. */
+export function pause(facts: EnvironmentFacts, input: Steer, now: number): Outcome<object> {
+  const found = steerable(facts, input);
+  if (!found.ok) return found;
+  const draft = new Draft(facts, now, input.actor);
+  hold(draft, found.value, { by: input.actor, reason: `paused by ${input.actor}`, until: null });
+  return ok({ decision: draft.decision });
+}
+
+/** Goes on with the step it was in. After weights by hand the step begins anew; a planned pause ends. */
+export function resume(facts: EnvironmentFacts, input: Steer, now: number): Outcome<object> {
+  const found = steerable(facts, input);
+  if (!found.ok) return found;
+  const release = found.value;
+  if (!release.paused) return err({ code: "stale_step", detail: `${release.version} is not paused` });
+  const draft = new Draft(facts, now, input.actor);
+  const step = stepsOf(release.spec)[release.stepIndex ?? 0];
+  if (step?.kind === "pause" && release.stepSince !== null) nextStep(draft, release);
+  else draft.changeRelease(release.id, { paused: null });
+  draft.event("release.progress", release.id, `${release.version}: resumed by ${input.actor}`);
+  return ok({ decision: draft.decision });
+}
+
+function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Result<ReleaseFacts, Refused> {
+  const release = facts.releases.find((candidate) => candidate.id === id);
+  if (!release) return err({ code: "not_found", detail: `no release ${id} in this environment` });
+  if (release.state !== "shifting") {
+    return err({
+      code: "stale_step",
+      detail: `${release.version} is ${release.state}: there is no step to steer`,
+    });
+  }
+  const current = release.stepIndex ?? 0;
+  if (step !== null && step !== current) {
+    const of = stepsOf(release.spec).length;
+    const detail = `${release.version} is in step ${current + 1} of ${of}, not in step ${step + 1} any more: look again before you promote`;
+    return err({ code: "stale_step", detail });
+  }
+  return ok(release);
+}
+
+/** Gives the traffic by hand. Weights in basis points by release id, summing to 10,000. */
+export function setWeights(
+  facts: EnvironmentFacts,
+  input: { readonly weights: Readonly<Record<string, number>>; readonly actor: string },
+  now: number,
+): Outcome<object> {
+  const draft = new Draft(facts, now, input.actor);
+  const entries = Object.entries(input.weights);
+  const total = entries.reduce((sum, [, weightBp]) => sum + weightBp, 0);
+  const odd = entries.find(([, weightBp]) => !Number.isInteger(weightBp) || weightBp < 0);
+  if (odd) {
+    const detail = `the weight ${odd[1] / 100} % of ${odd[0]} is not one of 0 %, 0.01 %, … 100 %`;
+    return err({ code: "weights_invalid", detail });
+  }
+  if (total !== FULL_WEIGHT) {
+    return err({ code: "weights_invalid", detail: `the weights sum to ${total / 100} %, not to 100 %` });
+  }
+  const steered = facts.releases.find(
+    (release) => release.state === "shifting" && release.spec.strategy.kind !== "rolling",
+  );
+  const able = facts.releases.filter((release) => release.id === steered?.id || canServe(facts, release));
+  for (const [id, weightBp] of entries) {
+    if (weightBp === 0 || able.some((release) => release.id === id)) continue;
+    const release = facts.releases.find((candidate) => candidate.id === id);
+    const named = release ? `${release.version} (${release.state})` : id;
+    const others = able.map((candidate) => candidate.version).join(", ") || "none";
+    return err({
+      code: "release_not_serving",
+      detail: `${named} has no ready instance to take traffic; releases that could: ${others}`,
+    });
+  }
+  const active = facts.releases.find(
+    (release) =>
+      isActive(release.state) && release.id !== steered?.id && (input.weights[release.id] ?? 0) > 0,
+  );
+  if (active) return err(shiftingAlready(active));
+  if (steered && input.weights[steered.id] === FULL_WEIGHT) {
+    takeOver(draft, steered);
+    return ok({ decision: draft.decision });
+  }
+  shiftWeights(draft, new Map(entries));
+  if (steered) {
+    const share = percent(input.weights[steered.id] ?? 0);
+    pause(draft, steered, { by: input.actor, reason: `weight set by hand to ${share}`, until: null });
+    draft.changeRelease(steered.id, { stepSince: null });
+  } else draft.decision.environment.stableReleaseId = stableAfter(facts, entries);
+  return ok({ decision: draft.decision });
+}
+
+/** Stable stays stable while it has any traffic, unless another has all of it; else the heaviest takes its part. */
+function stableAfter(
+  facts: EnvironmentFacts,
+  entries: readonly (readonly [string, number])[],
+): string | null {
+  const [heaviest] = [...entries].sort(([, a], [, b]) => b - a);
+  const kept = entries.some(([id, weightBp]) => id === facts.stableReleaseId && weightBp > 0);
+  return kept ? facts.stableReleaseId : (heaviest?.[0] ?? null);
+}
+
+const canServe = (facts: EnvironmentFacts, release: ReleaseFacts): boolean =>
+  release.servingAt !== null && readyInstances(facts, release).length > 0;
