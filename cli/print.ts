@@ -36,6 +36,10 @@ export function clock(ms: number): string {
   return hours > 0 ? `${hours}:${pad(minutes)}:${pad(seconds % 60)}` : `${minutes}:${pad(seconds % 60)}`;
 }
 
+/** The time at the head of a log line: `0.4s`, `59.9s`, then `1:05`. */
+export const stamp = (ms: number) =>
+  (ms < 60_000 ? `${(Math.floor(Math.max(0, ms) / 100) / 10).toFixed(1)}s` : clock(ms)).padStart(7);
+
 const pad = (n: number) => String(n).padStart(2, "0");
 
 export const percent = (value: number) => `${Number(value.toFixed(2))}%`;

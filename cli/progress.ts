@@ -1,5 +1,5 @@
 import type { EventView, InstanceView, ReleaseView } from "../src/protocol/api.ts";
-import { clean, clock, type Paint, percent } from "./print.ts";
+import { clean, clock, type Paint, percent, stamp } from "./print.ts";
 
 /** What is known of a release on its way, and how it reads. Pure: fed with answers, events and the time. */
 export interface Progress {
@@ -93,16 +93,23 @@ const place = (instance: InstanceLine) =>
 /** An event as a log line, or nothing: how far a pull is would fill a CI log. Times run from the release's creation. */
 export function logLine(progress: Progress, event: EventView): string | undefined {
   if (event.type === "release.progress") return undefined;
-  const stamp = clock(Date.parse(event.at) - Date.parse(progress.release.createdAt)).padStart(6);
-  const label = event.type === "release.state" ? String(event.data.state ?? "") : "";
-  return `${stamp}  ${label.padEnd(12)}${clean(event.message)}`.trimEnd();
+  const time = stamp(Date.parse(event.at) - Date.parse(progress.release.createdAt));
+  const label = event.type === "release.state" ? clean(String(event.data.state ?? "")) : "";
+  return `${time}  ${label.padEnd(12)}${clean(sentence(progress, event))}`.trimEnd();
+}
+
+/** Several instances of a release on one host differ by their slots: control's sentence doesn't name them. */
+function sentence(progress: Progress, event: EventView): string {
+  if (event.type !== "instance.state" || typeof event.data.instance !== "string") return event.message;
+  const instance = instanceOf(event.data.instance, event.data, progress.instances.get(event.data.instance));
+  return `${instance.host} slot ${instance.slot}: ${instance.state}${instance.cause ? `, ${instance.cause}` : ""}`;
 }
 
 /** The line that says "still there" while nothing changes. `elapsedMs` since the release's creation. */
 export function stillLine(progress: Progress, elapsedMs: number): string {
-  const stamp = clock(elapsedMs).padStart(6);
-  if (progress.lost) return `${stamp}  no contact: ${clean(progress.lost)}`;
-  return `${stamp}  still ${progress.release.state.replace("_", " ")}: waits for ${waitsFor(progress)}`;
+  const time = stamp(elapsedMs);
+  if (progress.lost) return `${time}  no contact: ${clean(progress.lost)}`;
+  return `${time}  still ${progress.release.state.replace("_", " ")}: waits for ${waitsFor(progress)}`;
 }
 
 // --- redrawn ------------------------------------------------------------------------------------------------------

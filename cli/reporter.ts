@@ -40,7 +40,7 @@ export function createReporter(parts: ReporterParts): Reporter {
       } else if (item.kind === "lost" && before.lost === undefined) {
         surface.line(stillLine(progress, elapsedMs()));
       } else if (item.kind === "heartbeat" && before.lost !== undefined) {
-        surface.line(`${" ".repeat(8)}back in contact`);
+        surface.line(`${" ".repeat(9)}back in contact`);
       }
       surface.changed();
     },

@@ -25,7 +25,7 @@ describe.concurrent("a deploy whose contact breaks", () => {
     const ran = await runCli(["deploy"], { url: api.url, files });
     expect(ran.code, ran.stderr).toBe(0);
     expect(api.asked.filter((call) => `GET ${call.path}` === EVENTS)[1]?.headers["last-event-id"]).toBe("3");
-    expect(ran.stderr.match(/ins_1 on web-1 slot 3 is starting/g)).toHaveLength(1);
+    expect(ran.stderr.match(/web-1 slot 3: starting/g)).toHaveLength(1);
     expect(ran.stderr).toContain("no contact: lost the event feed");
     expect(ran.stderr).toContain("back in contact");
   });

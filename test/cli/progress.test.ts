@@ -74,12 +74,12 @@ describe("the append-only log", () => {
     const progress = begin(aRelease());
     expect(logLine(progress, anEvent({ type: "release.progress" }))).toBeUndefined();
     expect(logLine(progress, stateEvent(1, 65_000, "shifting", "0% → 100%"))).toBe(
-      "  1:05  shifting    0% → 100%",
+      "   1:05  shifting    0% → 100%",
     );
   });
 
   test("says it is still there, and for what it waits", () => {
-    expect(stillLine(after(3), 35_000)).toBe("  0:35  still starting: waits for web-1 slot 3");
+    expect(stillLine(after(3), 35_000)).toBe("  35.0s  still starting: waits for web-1 slot 3");
   });
 });
 
@@ -105,8 +105,8 @@ describe("the reporter", () => {
     reporter.stop();
     vi.advanceTimersByTime(60_000);
     expect(written).toEqual([
-      "  0:30  still queued: waits for the release before it\n",
-      "  1:00  still queued: waits for the release before it\n",
+      "  30.0s  still queued: waits for the release before it\n",
+      "   1:00  still queued: waits for the release before it\n",
     ]);
   });
 
@@ -115,7 +115,7 @@ describe("the reporter", () => {
     vi.advanceTimersByTime(29_000);
     reporter.item({ kind: "event", event: stateEvent(1, 29_000, "starting", "go") });
     vi.advanceTimersByTime(29_000);
-    expect(written).toEqual(["  0:29  starting    go\n"]);
+    expect(written).toEqual(["  29.0s  starting    go\n"]);
     reporter.stop();
   });
 
@@ -126,7 +126,7 @@ describe("the reporter", () => {
     reporter.item({ kind: "heartbeat" });
     reporter.item({ kind: "heartbeat" });
     reporter.stop();
-    expect(written).toEqual(["  0:00  no contact: reset\n", "        back in contact\n"]);
+    expect(written).toEqual(["   0.0s  no contact: reset\n", "         back in contact\n"]);
   });
 
   test.each([
