@@ -64,7 +64,9 @@ describe("the wake-up socket", () => {
 
   it("closes when the host's token is revoked", async () => {
     const ended = next(await connect());
-    const { items } = await (await api.get("/api/v1/tokens")).json<{ items: { id: string; role: string }[] }>();
+    const { items } = await (await api.get("/api/v1/tokens")).json<{
+      items: { id: string; role: string }[];
+    }>();
     await api.delete(`/api/v1/tokens/${items.find(({ role }) => role === "agent")?.id}`);
     expect(await ended).toBe("closed 4001");
   });
@@ -73,6 +75,8 @@ describe("the wake-up socket", () => {
     const open = (token: string | null) => api.get("/agent/v1/wake", { token, headers: UPGRADE });
     expect(await problemOf(await open(null))).toBe("401 unauthenticated");
     expect(await problemOf(await open(await api.token("admin")))).toBe("403 forbidden");
-    expect(await problemOf(await api.get("/agent/v1/wake", { token: host.token }))).toBe("400 invalid_request");
+    expect(await problemOf(await api.get("/agent/v1/wake", { token: host.token }))).toBe(
+      "400 invalid_request",
+    );
   });
 });

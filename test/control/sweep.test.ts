@@ -15,7 +15,7 @@ beforeEach(async () => {
   api = new Api();
   host = await world.enrolled(api, "web-1", 20);
   ids = [];
-  for (const app of ["a", "b", "c", "d", "e", "f", "g"]) ids.push(await world.applied(api, app));
+  for (const app of ["a", "b", "c", "d", "e", "f", "g", "h"]) ids.push(await world.applied(api, app));
   api.coordinators.asked.length = 0;
 });
 const at = (i: number) => ids[i] ?? "";
@@ -26,20 +26,26 @@ describe("the sweep of each minute", () => {
     await world.release(at(0), { state: "starting" });
     const served = { state: "superseded", endedAt: 1 } as const;
     const drained = await world.release(at(1), served);
-    await world.instance({ environmentId: at(1), releaseId: drained, host, slot: 0 }, { drainUntil: now - 1 });
+    await world.instance(
+      { environmentId: at(1), releaseId: drained, host, slot: 0 },
+      { drainUntil: now - 1 },
+    );
     const kept = await world.release(at(2), { ...served, warmUntil: now });
     await world.instance({ environmentId: at(2), releaseId: kept, host, slot: 1 }, { state: "warm" });
     const row = { kind: "wake", payload: {}, attempts: 0, createdAt: now, nextAttemptAt: now } as const;
     await world.db.insert(outbox).values({ ...row, environmentId: at(3) });
     const done = await world.release(at(4), served);
     await world.job({ environmentId: at(4), releaseId: done, host }, { deadlineAt: now });
+    // A release that was live once ended then: rolling back, it is on its way again.
+    const bad = await world.release(at(5), { state: "rolling_back", endedAt: 1 });
+    await world.instance({ environmentId: at(5), releaseId: bad, host, slot: 3 });
     // Nothing is due in these two: one serves in peace, one is empty.
-    const live = await world.release(at(5), { weightBp: 10_000 });
-    await world.instance({ environmentId: at(5), releaseId: live, host, slot: 2 }, { drainUntil: null });
+    const live = await world.release(at(6), { weightBp: 10_000 });
+    await world.instance({ environmentId: at(6), releaseId: live, host, slot: 2 }, { drainUntil: null });
 
-    expect(await sweep(api.env, now)).toEqual({ poked: 5, failed: 0 });
+    expect(await sweep(api.env, now)).toEqual({ poked: 6, failed: 0 });
     const poked = api.coordinators.of("poke").map(({ environment }) => environment);
-    expect(poked.sort()).toEqual(ids.slice(0, 5).sort());
+    expect(poked.sort()).toEqual(ids.slice(0, 6).sort());
   });
 
   it("goes on to the others when one coordinator fails", async () => {

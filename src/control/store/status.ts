@@ -126,8 +126,8 @@ const isRelevant = or(
   sql`${releases.id} IN (SELECT release_id FROM instances i
     WHERE i.environment_id = ${releases.environmentId} AND i.stopped_at IS NULL)`,
   sql`${releases.id} = (SELECT stable_release_id FROM environments e WHERE e.id = ${releases.environmentId})`,
-  sql`${releases.id} = (SELECT r.id FROM releases r WHERE r.environment_id = ${releases.environmentId}
-    AND r.state = 'superseded' AND r.serving_at IS NOT NULL ORDER BY r.serving_at DESC LIMIT 1)`,
+  sql`${releases.id} IN (SELECT r.id FROM releases r WHERE r.environment_id = ${releases.environmentId}
+    AND r.state = 'superseded' AND r.serving_at IS NOT NULL ORDER BY r.ended_at DESC, r.created_at DESC LIMIT 2)`,
 );
 
 const release = (db: Db) =>
