@@ -13,6 +13,8 @@ export type FollowEnd =
 
 interface FollowParts {
   readonly timeoutMs: number;
+  /** The version that had the traffic before. */
+  readonly was: string | undefined;
 }
 
 /**
@@ -22,7 +24,7 @@ interface FollowParts {
 export async function follow(session: Session, release: ReleaseView, parts: FollowParts): Promise<FollowEnd> {
   const deadline = AbortSignal.timeout(parts.timeoutMs);
   const signal = AbortSignal.any([session.signal, deadline]);
-  const reporter = createReporter({ out: session.out, release, now: session.now });
+  const reporter = createReporter({ out: session.out, release, was: parts.was, now: session.now });
   try {
     return { kind: "over", release: await untilOver(session, release, { signal, reporter }) };
   } catch (error) {

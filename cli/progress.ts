@@ -4,6 +4,8 @@ import { clean, clock, type Paint, percent, stamp } from "./print.ts";
 /** What is known of a release on its way, and how it reads. Pure: fed with answers, events and the time. */
 export interface Progress {
   readonly release: ReleaseView;
+  /** The version that had the traffic before. */
+  readonly was: string | undefined;
   /** Its instances by id, as the last event or answer had them. */
   readonly instances: ReadonlyMap<string, InstanceLine>;
   /** The last thing control said about work in progress, e.g. how far a pull is. */
@@ -20,9 +22,10 @@ const OVER: ReadonlySet<string> = new Set([...SERVING, "failed", "aborted", "rol
 export const isServing = (state: string) => SERVING.has(state);
 export const isOver = (state: string) => OVER.has(state);
 
-export function begin(release: ReleaseView): Progress {
+export function begin(release: ReleaseView, was: string | undefined): Progress {
   return {
     release,
+    was,
     instances: new Map(release.instances.map((instance) => [instance.id, instance])),
     note: undefined,
     lost: undefined,
@@ -31,7 +34,7 @@ export function begin(release: ReleaseView): Progress {
 
 /** A fresh answer outweighs what events said before it. */
 export const refresh = (progress: Progress, release: ReleaseView): Progress => ({
-  ...begin(release),
+  ...begin(release, progress.was),
   note: progress.note,
 });
 
@@ -80,7 +83,7 @@ export function waitsFor(progress: Progress): string {
     starting: waiting.length > 0 ? names : (note ?? "its instances to start"),
     verifying: note ?? "each new instance to answer through its tunnel",
     shifting: note ?? "the edge to move the traffic",
-    rolling_back: `the traffic to be back on ${release.plan.replaces?.version ?? "the release before"}`,
+    rolling_back: `the traffic to be back on ${clean(progress.was ?? "the release before")}`,
   };
   return words[release.state] ?? note ?? "control";
 }
@@ -127,7 +130,7 @@ export function liveView(
   const lines = [
     `${paint("bold", clean(head))}  ${release.state.replace("_", " ")}  ${paint("dim", clock(at.elapsedMs))}`,
     `  ${track(release.state, paint)}`,
-    `  ${splitBar(release, paint)}`,
+    `  ${splitBar(progress, paint)}`,
     ...instanceLines(progress, paint),
     progress.lost
       ? paint("yellow", `  no contact: ${clean(progress.lost)}`)
@@ -145,11 +148,10 @@ function track(state: string, paint: Paint): string {
   }).join(" ");
 }
 
-function splitBar(release: ReleaseView, paint: Paint): string {
+function splitBar({ release, was }: Progress, paint: Paint): string {
   const mine = Math.round((release.weight / 100) * BAR);
   const bar = paint("green", "█".repeat(mine)) + paint("dim", "░".repeat(BAR - mine));
-  const other = release.plan.replaces;
-  const rest = other ? `, ${clean(other.version)} ${percent(100 - release.weight)}` : "";
+  const rest = was ? `, ${clean(was)} ${percent(100 - release.weight)}` : "";
   return `${bar} ${clean(release.version)} ${percent(release.weight)}${rest}`;
 }
 

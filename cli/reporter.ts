@@ -14,6 +14,7 @@ export interface Reporter {
 interface ReporterParts {
   readonly out: Output;
   readonly release: ReleaseView;
+  readonly was: string | undefined;
   readonly now: () => number;
   /** How often an append-only log says that it is still there. */
   readonly beatMs?: number;
@@ -21,7 +22,7 @@ interface ReporterParts {
 
 export function createReporter(parts: ReporterParts): Reporter {
   const { out, now } = parts;
-  let progress = begin(parts.release);
+  let progress = begin(parts.release, parts.was);
   let anchor = { elapsedMs: elapsedAtStart(parts.release), at: now() };
   const elapsedMs = () => anchor.elapsedMs + now() - anchor.at;
   const surface = out.redraws

@@ -55,6 +55,18 @@ describe.concurrent("a deploy whose contact breaks", () => {
     expect(await done).toMatchObject({ code: 130, stdout: "" });
   });
 
+  test("Ctrl-C while the release is being asked for says that it may have begun", async () => {
+    const create = "POST /api/v1/apps/shop/envs/production/releases";
+    await using api = await fakeApi(goodDeploy({ [create]: () => {} }));
+    const { child, done } = await startCli(["deploy", "--json"], { url: api.url, files });
+    await api.until(create);
+    child.kill("SIGINT");
+    const { code, stderr, stdout } = await done;
+    expect(code).toBe(130);
+    expect(stderr).toContain("the release may have begun");
+    expect(JSON.parse(stdout).next[0].command).toBe("sluice watch -a shop -e production");
+  });
+
   test("--timeout ends the waiting, not the release", async () => {
     await using api = await fakeApi(goodDeploy({ [EVENTS]: (_asked, answer) => void answer.feed() }));
     const ran = await runCli(["deploy", "--timeout", "200ms"], { url: api.url, files });

@@ -27,7 +27,7 @@ watch  sluice watch rel_2
   requests  0 failed of 18,204 requests
   traffic   v2 serves 100% (1 of 1 instance ready)
   url       https://shop.example.com
-  undo      sluice rollback -a shop -e production   instant for 10:00, while v1 is kept warm
+  undo      sluice rollback -a shop -e production   instant, to v1
 `);
     expect(ran.stdout).toBe("https://shop.example.com\n");
   });

@@ -6,7 +6,7 @@ import { createReporter } from "../../cli/reporter.ts";
 import { ConnectionError } from "../../src/client/index.ts";
 import { anEvent, anInstance, aRelease, GOOD_EVENTS, stateEvent } from "../support/fake-api.ts";
 
-const after = (n: number) => GOOD_EVENTS.slice(0, n).reduce(apply, begin(aRelease()));
+const after = (n: number) => GOOD_EVENTS.slice(0, n).reduce(apply, begin(aRelease(), "v1"));
 const view = (n: number, columns = 100) => liveView(after(n), { elapsedMs: 5_100, columns, paint: plain });
 
 describe("the live view", () => {
@@ -34,7 +34,7 @@ describe("the live view", () => {
     const instances = Array.from({ length: 50 }, (_, i) =>
       anInstance({ id: `ins_${i}`, slot: i, ready: i !== 40 }),
     );
-    const lines = liveView(begin(aRelease({ state: "starting", instances })), {
+    const lines = liveView(begin(aRelease({ state: "starting", instances }), undefined), {
       elapsedMs: 0,
       columns: 80,
       paint: plain,
@@ -52,14 +52,14 @@ describe("what it waits for", () => {
       type: "instance.state",
       data: { instance: "ins_1", host: "web-1", slot: 3, state: "starting", cause },
     });
-    expect(waitsFor(apply(apply(begin(aRelease()), stateEvent(1, 0, "starting", "")), event))).toBe(
+    expect(waitsFor(apply(apply(begin(aRelease(), "v1"), stateEvent(1, 0, "starting", "")), event))).toBe(
       "web-1 slot 3 (startup probe answered 503)",
     );
   });
 
   test("is the last word on work in progress, until the state changes", () => {
     const pulling = apply(
-      apply(begin(aRelease()), stateEvent(1, 0, "preparing", "")),
+      apply(begin(aRelease(), "v1"), stateEvent(1, 0, "preparing", "")),
       anEvent({ type: "release.progress", message: "web-1: 40 of 134 MB" }),
     );
     expect(waitsFor(pulling)).toBe("web-1: 40 of 134 MB");
@@ -71,7 +71,7 @@ describe("what it waits for", () => {
 
 describe("the append-only log", () => {
   test("leaves out how far a pull is, and stamps lines by control's clock", () => {
-    const progress = begin(aRelease());
+    const progress = begin(aRelease(), "v1");
     expect(logLine(progress, anEvent({ type: "release.progress" }))).toBeUndefined();
     expect(logLine(progress, stateEvent(1, 65_000, "shifting", "0% → 100%"))).toBe(
       "   1:05  shifting    0% → 100%",
@@ -95,7 +95,7 @@ describe("the reporter", () => {
       env: { TERM: "xterm", NO_COLOR: "1", ...env },
     };
     const out = new Output(terminal, "off");
-    const reporter = createReporter({ out, release: aRelease(), now: Date.now });
+    const reporter = createReporter({ out, release: aRelease(), was: "v1", now: Date.now });
     return { reporter, out, written };
   };
 
