@@ -45,7 +45,7 @@ export type FaultPoint = "armed" | "committed" | "published" | "woken";
  * these loses nothing: the alarm's tick compares what is owed with what was done, and does the rest.
  */
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
-  readonly #db: Db;
+  #db: Db;
   readonly #traffic: Traffic;
   #turn: Promise<unknown> = Promise.resolve();
   readonly #probing = new Set<string>();
@@ -55,6 +55,9 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
   fault: (point: FaultPoint) => void = () => {};
+  useDatabase = (d1: D1Database): void => {
+    this.#db = openDb(d1);
+  };
 
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
