@@ -4,7 +4,7 @@ import { apps, environments, hostnames, hosts, instances, releases, slots } from
 
 /** What the API's answers are made from: reads only, of nouns that other files write. */
 export type AppRow = typeof apps.$inferSelect;
-export type EnvironmentRow = typeof environments.$inferSelect;
+type EnvironmentRow = typeof environments.$inferSelect;
 export type ReleaseRow = typeof releases.$inferSelect;
 export type InstanceRow = Awaited<ReturnType<typeof selectInstances>>[number];
 
