@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { tableKey } from "../../src/control/publish.ts";
 import { commit } from "../../src/control/store/decisions.ts";
 import { loadEnvironment, openDb } from "../../src/control/store/environments.ts";
-import { environments, outbox } from "../../src/control/store/schema.ts";
+import { environments, outbox, releases } from "../../src/control/store/schema.ts";
 import { emptyDecision } from "../../src/domain/decision.ts";
 import type { MeterBatch } from "../../src/domain/meter.ts";
 import { ENVIRONMENT, HOSTNAME, Stage } from "./support/stage.ts";
@@ -162,6 +162,44 @@ describe("a guarded write", () => {
     expect(await write(5)).toEqual({ ok: false, error: "stale" });
     const [row] = await db.select().from(environments);
     expect(row).toMatchObject({ rev: 1, fence: 5, nextVersion: 7 });
+  });
+});
+
+describe("a command", () => {
+  it("is decided again from new facts where another writer was first", async () => {
+    const due = { bump: false, bumped: 0 };
+    const batch = async (statements: D1PreparedStatement[]) => {
+      if (due.bump) {
+        due.bump = false;
+        due.bumped += 1;
+        await env.DB.prepare("UPDATE environments SET rev = rev + 1, next_version = 9").run();
+      }
+      return env.DB.batch(statements);
+    };
+    await stage.inside((coordinator) => {
+      coordinator.fault = (at) => {
+        if (at === "armed" && due.bumped === 0) due.bump = true;
+      };
+      const prepare = (sql: string) => env.DB.prepare(sql);
+      coordinator.useDatabase(Object.assign(Object.create(env.DB), { batch, prepare }));
+    });
+    expect(await stage.create()).toMatchObject({ ok: true });
+    expect(due.bumped).toBe(1);
+    expect((await stage.releases()).map(({ version }) => version)).toEqual(["v9"]);
+  });
+
+  it("passes over a label that a release out of view holds", async () => {
+    await stage.deploy();
+    const [row] = await stage.releases();
+    if (!row) throw new Error("no release");
+    const failed = { ...row, state: "failed", weightBp: 0, endedAt: 1, requestKey: null } as const;
+    const older = (n: number) => ({ ...failed, id: `rel_old${n}`, version: `old${n}`, createdAt: 2 });
+    const hidden = { ...failed, id: "rel_hidden", version: "v2", createdAt: 1 };
+    for (let n = 0; n < 50; n++) await stage.db.insert(releases).values(older(n));
+    await stage.db.insert(releases).values(hidden);
+    expect(await stage.create()).toMatchObject({ ok: true });
+    expect((await stage.release("v3")).kind).toBe("deploy");
+    expect(await stage.create({ version: "v2" })).toMatchObject({ ok: false, error: { code: "conflict" } });
   });
 });
 
