@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { readdirSync } from "node:fs";
-import { chown, mkdtemp, readFile, rm } from "node:fs/promises";
+import { appendFile, chown, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -23,8 +23,11 @@ export interface Postgres {
   close(): Promise<void>;
 }
 
-/** Starts a PostgreSQL of our own: a free loopback port, a temporary directory, no password. */
-export async function startPostgres(): Promise<Postgres> {
+/**
+ * Starts a PostgreSQL of our own: a free loopback port, a temporary directory, no password. `gateway` is an address of this
+ * machine at which containers reach it too.
+ */
+export async function startPostgres(gateway?: string): Promise<Postgres> {
   const directory = await mkdtemp(path.join(tmpdir(), "sluice-postgres-"));
   // PostgreSQL refuses to run as root.
   const user = process.getuid?.() === 0 ? await idsOf("postgres") : undefined;
@@ -32,12 +35,14 @@ export async function startPostgres(): Promise<Postgres> {
   const data = path.join(directory, "data");
   const init = ["-D", data, "-U", "shop", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
   await run(path.join(PROGRAMS, "initdb"), init, { timeout: 60_000, cwd: "/", ...user });
+  if (gateway) await appendFile(path.join(data, "pg_hba.conf"), `host all all ${gateway}/16 trust\n`);
   const port = await freePort();
+  const addresses = ["127.0.0.1", ...(gateway ? [gateway] : [])].join(",");
   const url = (name: string) => `postgresql://shop@127.0.0.1:${port}/${name}`;
   const daemon = new Daemon({
     command: path.join(PROGRAMS, "postgres"),
     // What a test loses in a power cut is no loss.
-    args: ["-D", data, "-h", "127.0.0.1", "-p", String(port), "-k", directory, "-c", "fsync=off"],
+    args: ["-D", data, "-h", addresses, "-p", String(port), "-k", directory, "-c", "fsync=off"],
     ...(user && { user }),
     stopSignal: "SIGINT",
     probe: () => runSql(url("postgres"), "SELECT 1").then(() => {}),

@@ -20,8 +20,11 @@ export interface Redis {
   close(): Promise<void>;
 }
 
-/** Starts a Redis of our own: a free loopback port, nothing written to disk. */
-export async function startRedis(): Promise<Redis> {
+/**
+ * Starts a Redis of our own: a free loopback port, nothing written to disk. `gateway` is an address of this machine at which
+ * containers reach it too.
+ */
+export async function startRedis(gateway?: string): Promise<Redis> {
   const directory = await mkdtemp(path.join(tmpdir(), "sluice-redis-"));
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;
@@ -36,16 +39,9 @@ export async function startRedis(): Promise<Redis> {
   const daemon = new Daemon({
     command: PROGRAM,
     args: [
-      "--port",
-      String(port),
-      "--bind",
-      "127.0.0.1",
-      "--dir",
-      directory,
-      "--save",
-      "",
-      "--appendonly",
-      "no",
+      ...["--port", String(port), "--bind", "127.0.0.1", ...(gateway ? [gateway] : [])],
+      // Without a password it would refuse everybody but loopback.
+      ...["--protected-mode", "no", "--dir", directory, "--save", "", "--appendonly", "no"],
     ],
     stopSignal: "SIGTERM",
     probe: () => send(["PING"]),

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { hasPostgres, type Postgres, startPostgres } from "./postgres.ts";
 import { hasRedis, type Redis, startRedis } from "./redis.ts";
@@ -14,6 +16,8 @@ import {
   startShop,
 } from "./shop.ts";
 
+const run = promisify(execFile);
+
 /** For tests that need PostgreSQL and Redis. */
 export const shopTest = test.skipIf(!hasPostgres || !hasRedis);
 
@@ -23,6 +27,7 @@ export type ShopEnv = Record<string, string>;
 export class ShopStand {
   #postgres: Postgres | undefined;
   #redis: Redis | undefined;
+  #gateway: string | undefined;
   #root = "";
   #databases = 0;
   readonly #directories = new Map<Step, string>();
@@ -41,7 +46,11 @@ export class ShopStand {
   async set(steps: Step[]): Promise<void> {
     if (!hasPostgres || !hasRedis) return;
     this.#root = await mkdtemp(path.join(tmpdir(), "sluice-shops-"));
-    [this.#postgres, this.#redis] = await Promise.all([startPostgres(), startRedis()]);
+    this.#gateway = await bridgeAddress();
+    [this.#postgres, this.#redis] = await Promise.all([
+      startPostgres(this.#gateway),
+      startRedis(this.#gateway),
+    ]);
     for (const step of steps) this.#directories.set(step, await shopDirectory(this.#root, step));
   }
 
@@ -58,6 +67,14 @@ export class ShopStand {
   async newEnv(): Promise<ShopEnv> {
     const url = await this.postgres.database(`shop_${++this.#databases}`);
     return { DATABASE_URL: url, REDIS_URL: this.redis.url };
+  }
+
+  /** The same variables for a shop in a container. */
+  inContainer(env: ShopEnv): ShopEnv {
+    const gateway = this.#gateway;
+    if (!gateway) throw new Error("no interface docker0: containers can't reach PostgreSQL on this machine");
+    const entries = Object.entries(env).map(([name, value]) => [name, value.replace("127.0.0.1", gateway)]);
+    return Object.fromEntries(entries);
   }
 
   migration(step: Step, phase: Phase, env: ShopEnv): RunningMigration {
@@ -92,4 +109,15 @@ export function useShops(steps: Step[]): ShopStand {
   afterEach(() => stand.stopShops());
   afterAll(() => stand.clear());
   return stand;
+}
+
+/** Where containers of the default network find this machine. Node lists no interface that has nobody on it yet. */
+async function bridgeAddress(): Promise<string | undefined> {
+  try {
+    const { stdout } = await run("ip", ["-4", "-o", "addr", "show", "docker0"], { timeout: 5_000 });
+    return /inet ([\d.]+)/.exec(stdout)?.[1];
+  } catch {
+    // No such interface, or no such program: then no container needs it either.
+    return undefined;
+  }
 }
