@@ -29,8 +29,9 @@ export async function waitAndTell(
   release: ReleaseView,
   parts: WaitParts,
 ): Promise<Outcome> {
-  const end = await follow(session, release, parts);
-  if (end.kind === "over") return tell(session, end.release, parts);
+  const was = replacedVersion(release, await readEnvironment(session, release));
+  const end = await follow(session, release, { timeoutMs: parts.timeoutMs, was });
+  if (end.kind === "over") return tell(session, end.release, { ...parts, was });
   return tellUnfinished(session, release, { ...parts, end });
 }
 
@@ -38,14 +39,22 @@ export async function waitAndTell(
 export async function tell(
   session: Session,
   release: ReleaseView,
-  { command, goal = "live" }: { command: string; goal?: Goal },
+  { command, goal = "live", was }: { command: string; goal?: Goal; was?: string | undefined },
 ): Promise<Outcome> {
   const environment = await readEnvironment(session, release);
   const verdict = (goal === "live" ? judge : judgeStop)(release, environment);
   const url = publicUrl(session, environment);
   const next = release.next.map((step) => ({ ...step, command: session.carry(step.command) }));
   const undo = session.command("rollback", release);
-  const block = { release, environment, url, undo, next, paint: session.out.paint };
+  const block = {
+    release,
+    environment,
+    url,
+    undo,
+    next,
+    was: was ?? replacedVersion(release, environment),
+    paint: session.out.paint,
+  };
   const serves = verdict.outcome === "live" || verdict.outcome === "superseded";
   session.out.say(blockText(block, verdict, goal));
   return {
@@ -57,7 +66,7 @@ export async function tell(
       url: url ?? null,
       release,
       traffic: environment?.split ?? null,
-      undo: verdict.outcome === "live" && release.plan.replaces ? undo : null,
+      undo: verdict.outcome === "live" && environment?.rollback.possible ? undo : null,
       next,
     },
     text: serves && verdict.exit === EXIT.ok && !session.out.stdoutIsTty ? url : undefined,
@@ -67,6 +76,13 @@ export async function tell(
 function blockText(block: BlockParts, verdict: Verdict, goal: Goal): string {
   if (verdict.exit !== EXIT.ok) return failureBlock(block, verdict);
   return goal === "live" ? successBlock(block) : stoppedBlock(block, verdict);
+}
+
+/** Whose traffic it takes, or took: the plan says so, else the split does, else where a rollback would go. */
+function replacedVersion(release: ReleaseView, environment: EnvironmentView | undefined): string | undefined {
+  const others = environment?.split.filter((entry) => entry.release !== release.id && entry.weight > 0) ?? [];
+  const most = others.sort((a, b) => b.weight - a.weight)[0];
+  return release.plan.replaces?.version ?? most?.version ?? environment?.rollback.to?.version;
 }
 
 /** Undefined is an answer here: the verdict then claims nothing about the traffic. */

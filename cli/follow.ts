@@ -13,6 +13,8 @@ export type FollowEnd =
 
 interface FollowParts {
   readonly timeoutMs: number;
+  /** The version that had the traffic before. */
+  readonly was: string | undefined;
 }
 
 /**
@@ -22,7 +24,7 @@ interface FollowParts {
 export async function follow(session: Session, release: ReleaseView, parts: FollowParts): Promise<FollowEnd> {
   const deadline = AbortSignal.timeout(parts.timeoutMs);
   const signal = AbortSignal.any([session.signal, deadline]);
-  const reporter = createReporter({ out: session.out, release, now: session.now });
+  const reporter = createReporter({ out: session.out, release, was: parts.was, now: session.now });
   try {
     return { kind: "over", release: await untilOver(session, release, { signal, reporter }) };
   } catch (error) {
@@ -40,23 +42,26 @@ interface UntilParts {
   readonly reporter: ReturnType<typeof createReporter>;
 }
 
-/** Events say when to look; what is believed is the release as control answers it. */
+/**
+ * Changes of state and heartbeats say when to look; what is believed is the release as control answers it. A release
+ * that is over before its last event came is not left at once: the lines on the way would be lost.
+ */
 async function untilOver(session: Session, release: ReleaseView, parts: UntilParts): Promise<ReleaseView> {
   const { signal, reporter } = parts;
-  let current = release;
+  let beatsAfterEnd = 0;
   for await (const item of session.client.followRelease(release.id, { signal })) {
     reporter.item(item);
-    if (item.kind === "event") session.out.event(item.event);
     if (item.kind === "lost") continue;
-    const ends = item.kind === "event" && isOver(String(item.event.data.state ?? ""));
-    if (item.kind === "event" && !ends) continue;
-    current = await session.client.release(release.id);
-    if (isOver(current.state)) return current;
-    reporter.refresh(current);
+    if (item.kind === "event") session.out.event(item.event);
+    if (item.kind === "event" && item.event.type !== "release.state") continue;
+    const current = await session.client.release(release.id);
+    const told = item.kind === "event" && isOver(String(item.event.data.state ?? ""));
+    if (isOver(current.state) && item.kind === "heartbeat") beatsAfterEnd += 1;
+    if (isOver(current.state) && (told || beatsAfterEnd > 1)) return current;
+    if (!isOver(current.state)) reporter.refresh(current);
   }
-  current = await session.client.release(release.id);
-  if (isOver(current.state)) return current;
-  throw new ConnectionError(`the event feed ended while the release is ${current.state}`, {
-    url: session.config.url,
-  });
+  const last = await session.client.release(release.id);
+  if (isOver(last.state)) return last;
+  const message = `the event feed ended while the release is ${last.state}`;
+  throw new ConnectionError(message, { url: session.config.url });
 }

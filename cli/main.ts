@@ -42,7 +42,7 @@ export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<
     await program.parseAsync(normalise(argv), { from: "user" });
     return exit;
   } catch (error) {
-    return fail(session, signal.aborted ? signal.reason : error);
+    return fail(session, signal.aborted && !(error instanceof CliError) ? signal.reason : error);
   }
 }
 

@@ -18,7 +18,8 @@ export function findManifest(file: string | undefined, cwd: string): string | un
 
 /** Reads and checks a manifest before anything is sent. Throws CliError `no_manifest`, `manifest_invalid`, `not_landed`. */
 export function readManifest(file: string, cwd: string): ManifestFile {
-  const path = relative(cwd, file) || file;
+  const near = relative(cwd, file);
+  const path = near.startsWith("../../") ? file : near;
   const text = readText(file, path);
   const parsed = parseManifest(text);
   if (parsed.ok) return { path, text, manifest: parsed.manifest };

@@ -36,6 +36,10 @@ export function clock(ms: number): string {
   return hours > 0 ? `${hours}:${pad(minutes)}:${pad(seconds % 60)}` : `${minutes}:${pad(seconds % 60)}`;
 }
 
+/** The time at the head of a log line: `0.4s`, `59.9s`, then `1:05`. */
+export const stamp = (ms: number) =>
+  (ms < 60_000 ? `${(Math.floor(Math.max(0, ms) / 100) / 10).toFixed(1)}s` : clock(ms)).padStart(7);
+
 const pad = (n: number) => String(n).padStart(2, "0");
 
 export const percent = (value: number) => `${Number(value.toFixed(2))}%`;
@@ -43,19 +47,19 @@ export const count = (value: number) => value.toLocaleString("en-US");
 export const plural = (value: number, noun: string) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 
 /** `2m ago`, from an ISO time. */
-export const ago = (iso: string, now: number) => `${coarse(now - Date.parse(iso))} ago`;
+export const ago = (iso: string, now: number) => `${coarse(now - Date.parse(iso), Math.floor)} ago`;
 /** `in 9m`, or `now` once past. */
 export const until = (iso: string, now: number) =>
-  Date.parse(iso) > now ? `in ${coarse(Date.parse(iso) - now)}` : "now";
+  Date.parse(iso) > now ? `in ${coarse(Date.parse(iso) - now, Math.round)}` : "now";
 
-function coarse(ms: number): string {
+function coarse(ms: number, whole: (value: number) => number): string {
   const units: [number, string][] = [
     [86_400_000, "d"],
     [3_600_000, "h"],
     [60_000, "m"],
   ];
   const unit = units.find(([size]) => ms >= size);
-  return unit ? `${Math.floor(ms / unit[0])}${unit[1]}` : `${Math.max(0, Math.floor(ms / 1_000))}s`;
+  return unit ? `${whole(ms / unit[0])}${unit[1]}` : `${Math.max(0, whole(ms / 1_000))}s`;
 }
 
 /** Columns aligned, no trailing blanks; the first row is the heading. */

@@ -1,9 +1,11 @@
 import type { EventView, InstanceView, ReleaseView } from "../src/protocol/api.ts";
-import { clean, clock, type Paint, percent } from "./print.ts";
+import { clean, clock, type Paint, percent, stamp } from "./print.ts";
 
 /** What is known of a release on its way, and how it reads. Pure: fed with answers, events and the time. */
 export interface Progress {
   readonly release: ReleaseView;
+  /** The version that had the traffic before. */
+  readonly was: string | undefined;
   /** Its instances by id, as the last event or answer had them. */
   readonly instances: ReadonlyMap<string, InstanceLine>;
   /** The last thing control said about work in progress, e.g. how far a pull is. */
@@ -20,9 +22,10 @@ const OVER: ReadonlySet<string> = new Set([...SERVING, "failed", "aborted", "rol
 export const isServing = (state: string) => SERVING.has(state);
 export const isOver = (state: string) => OVER.has(state);
 
-export function begin(release: ReleaseView): Progress {
+export function begin(release: ReleaseView, was: string | undefined): Progress {
   return {
     release,
+    was,
     instances: new Map(release.instances.map((instance) => [instance.id, instance])),
     note: undefined,
     lost: undefined,
@@ -31,7 +34,7 @@ export function begin(release: ReleaseView): Progress {
 
 /** A fresh answer outweighs what events said before it. */
 export const refresh = (progress: Progress, release: ReleaseView): Progress => ({
-  ...begin(release),
+  ...begin(release, progress.was),
   note: progress.note,
 });
 
@@ -80,7 +83,7 @@ export function waitsFor(progress: Progress): string {
     starting: waiting.length > 0 ? names : (note ?? "its instances to start"),
     verifying: note ?? "each new instance to answer through its tunnel",
     shifting: note ?? "the edge to move the traffic",
-    rolling_back: `the traffic to be back on ${release.plan.replaces?.version ?? "the release before"}`,
+    rolling_back: `the traffic to be back on ${clean(progress.was ?? "the release before")}`,
   };
   return words[release.state] ?? note ?? "control";
 }
@@ -93,16 +96,23 @@ const place = (instance: InstanceLine) =>
 /** An event as a log line, or nothing: how far a pull is would fill a CI log. Times run from the release's creation. */
 export function logLine(progress: Progress, event: EventView): string | undefined {
   if (event.type === "release.progress") return undefined;
-  const stamp = clock(Date.parse(event.at) - Date.parse(progress.release.createdAt)).padStart(6);
-  const label = event.type === "release.state" ? String(event.data.state ?? "") : "";
-  return `${stamp}  ${label.padEnd(12)}${clean(event.message)}`.trimEnd();
+  const time = stamp(Date.parse(event.at) - Date.parse(progress.release.createdAt));
+  const label = event.type === "release.state" ? clean(String(event.data.state ?? "")) : "";
+  return `${time}  ${label.padEnd(12)}${clean(sentence(progress, event))}`.trimEnd();
+}
+
+/** Several instances of a release on one host differ by their slots: control's sentence doesn't name them. */
+function sentence(progress: Progress, event: EventView): string {
+  if (event.type !== "instance.state" || typeof event.data.instance !== "string") return event.message;
+  const instance = instanceOf(event.data.instance, event.data, progress.instances.get(event.data.instance));
+  return `${instance.host} slot ${instance.slot}: ${instance.state}${instance.cause ? `, ${instance.cause}` : ""}`;
 }
 
 /** The line that says "still there" while nothing changes. `elapsedMs` since the release's creation. */
 export function stillLine(progress: Progress, elapsedMs: number): string {
-  const stamp = clock(elapsedMs).padStart(6);
-  if (progress.lost) return `${stamp}  no contact: ${clean(progress.lost)}`;
-  return `${stamp}  still ${progress.release.state.replace("_", " ")}: waits for ${waitsFor(progress)}`;
+  const time = stamp(elapsedMs);
+  if (progress.lost) return `${time}  no contact: ${clean(progress.lost)}`;
+  return `${time}  still ${progress.release.state.replace("_", " ")}: waits for ${waitsFor(progress)}`;
 }
 
 // --- redrawn ------------------------------------------------------------------------------------------------------
@@ -120,7 +130,7 @@ export function liveView(
   const lines = [
     `${paint("bold", clean(head))}  ${release.state.replace("_", " ")}  ${paint("dim", clock(at.elapsedMs))}`,
     `  ${track(release.state, paint)}`,
-    `  ${splitBar(release, paint)}`,
+    `  ${splitBar(progress, paint)}`,
     ...instanceLines(progress, paint),
     progress.lost
       ? paint("yellow", `  no contact: ${clean(progress.lost)}`)
@@ -138,11 +148,10 @@ function track(state: string, paint: Paint): string {
   }).join(" ");
 }
 
-function splitBar(release: ReleaseView, paint: Paint): string {
+function splitBar({ release, was }: Progress, paint: Paint): string {
   const mine = Math.round((release.weight / 100) * BAR);
   const bar = paint("green", "█".repeat(mine)) + paint("dim", "░".repeat(BAR - mine));
-  const other = release.plan.replaces;
-  const rest = other ? `, ${clean(other.version)} ${percent(100 - release.weight)}` : "";
+  const rest = was ? `, ${clean(was)} ${percent(100 - release.weight)}` : "";
   return `${bar} ${clean(release.version)} ${percent(release.weight)}${rest}`;
 }
 

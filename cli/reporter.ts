@@ -14,6 +14,7 @@ export interface Reporter {
 interface ReporterParts {
   readonly out: Output;
   readonly release: ReleaseView;
+  readonly was: string | undefined;
   readonly now: () => number;
   /** How often an append-only log says that it is still there. */
   readonly beatMs?: number;
@@ -21,7 +22,7 @@ interface ReporterParts {
 
 export function createReporter(parts: ReporterParts): Reporter {
   const { out, now } = parts;
-  let progress = begin(parts.release);
+  let progress = begin(parts.release, parts.was);
   let anchor = { elapsedMs: elapsedAtStart(parts.release), at: now() };
   const elapsedMs = () => anchor.elapsedMs + now() - anchor.at;
   const surface = out.redraws
@@ -40,7 +41,7 @@ export function createReporter(parts: ReporterParts): Reporter {
       } else if (item.kind === "lost" && before.lost === undefined) {
         surface.line(stillLine(progress, elapsedMs()));
       } else if (item.kind === "heartbeat" && before.lost !== undefined) {
-        surface.line(`${" ".repeat(8)}back in contact`);
+        surface.line(`${" ".repeat(9)}back in contact`);
       }
       surface.changed();
     },

@@ -1,6 +1,6 @@
 import type { EnvironmentView, ReleaseView } from "../src/protocol/api.ts";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
-import { clean, clock, count, duration, facts, type Paint, percent, plural } from "./print.ts";
+import { clean, count, duration, facts, type Paint, percent, plural } from "./print.ts";
 import { isServing } from "./progress.ts";
 
 /** How a release ended, judged by where the traffic is: the exit code and the last block. Pure. */
@@ -30,12 +30,15 @@ function endOf(state: ReleaseView["state"]): "failed" | "aborted" | "rolled_back
   return state === "aborted" || state === "rolled_back" ? state : "failed";
 }
 
-/** Proof, not hope: this release has no weight, and every release that has some has a ready instance for it. */
+/**
+ * Proof, not hope: this release has no weight, and every release that has some has a ready instance for it. Where
+ * nothing has weight, nothing may ever have had it.
+ */
 export function isRestored(release: ReleaseView, environment: EnvironmentView | undefined): boolean {
   if (!environment) return false;
   const serving = environment.split.filter((entry) => entry.weight > 0);
   if (serving.some((entry) => entry.release === release.id || entry.ready === 0)) return false;
-  return serving.length > 0 || release.plan.replaces === null;
+  return serving.length > 0 || environment.live === null;
 }
 
 /** `v42 serves 100%`, `v42 90%, v43 10%`. */
@@ -53,6 +56,8 @@ export interface BlockParts {
   readonly release: ReleaseView;
   readonly environment: EnvironmentView | undefined;
   readonly url: string | undefined;
+  /** The version that had the traffic before. */
+  readonly was: string | undefined;
   /** Commands as this user would type them. */
   readonly undo: string;
   readonly next: readonly { readonly command: string; readonly when: string }[];
@@ -62,14 +67,14 @@ export interface BlockParts {
 /** What a person reads last when it went well: what serves now, how long, what failed, how to undo. */
 export function successBlock(parts: BlockParts): string {
   const { release, environment, paint } = parts;
-  const was = release.plan.replaces ? ` (was ${clean(release.plan.replaces.version)})` : "";
+  const was = parts.was === undefined ? "" : ` (was ${clean(parts.was)})`;
   const head = `${clean(release.version)} serves ${shareOf(release, environment)} of ${release.app}/${release.environment}${was}`;
   const rows: [string, string | undefined][] = [
     ["took", tookText(release)],
     ["requests", requestsText(release)],
     ["traffic", environment ? splitText(environment) : undefined],
     ["url", parts.url],
-    ["undo", release.plan.replaces ? `${parts.undo}${warmText(release)}` : undefined],
+    ["undo", environment?.rollback.possible ? `${parts.undo}${undoText(environment)}` : undefined],
   ];
   return [paint("green", `✔ ${head}`), ...facts(rows)].join("\n");
 }
@@ -138,9 +143,7 @@ function tookText(release: ReleaseView): string {
 const requestsText = ({ traffic }: ReleaseView) =>
   `${count(traffic.failed)} failed of ${plural(traffic.requests, "request")}`;
 
-function warmText(release: ReleaseView): string {
-  const keep = release.plan.keepMs;
-  return keep > 0
-    ? `   instant for ${clock(keep)}, while ${clean(release.plan.replaces?.version ?? "")} is kept warm`
-    : "";
+function undoText({ rollback }: EnvironmentView): string {
+  const to = rollback.to ? `, to ${clean(rollback.to.version)}` : "";
+  return rollback.how === "instant" ? `   instant${to}` : `   by starting its image again${to}`;
 }

@@ -119,7 +119,7 @@ async function prepare(): Promise<World> {
     version: "demo",
   });
   undo.push(() => stack.dispose());
-  await home.announce(stack.controlUrl);
+  await home.announce(stack.controlUrl, stack.edgeUrl);
   say(`control: ${stack.controlUrl}   edge: ${stack.edgeUrl} (Host: ${HOSTNAME})`);
   const client = new Client({ url: stack.controlUrl, token: home.token, signal: interrupted.signal });
   const base = await freePorts(2 * PORTS_PER_HOST);

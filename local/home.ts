@@ -10,8 +10,8 @@ export interface Home {
   readonly token: string;
   readonly tokenSha256: string;
   agentDir(name: string): string;
-  /** Tells the CLI where control is. */
-  announce(url: string): Promise<void>;
+  /** Tells the CLI where control is, and where the edge serves the apps' hostnames. */
+  announce(url: string, edge: string): Promise<void>;
 }
 
 export async function openHome(dir: string): Promise<Home> {
@@ -24,7 +24,7 @@ export async function openHome(dir: string): Promise<Home> {
     token,
     tokenSha256: createHash("sha256").update(token).digest("hex"),
     agentDir: (name) => join(dir, "agents", name),
-    announce: (url) => replaceFile(file, `${JSON.stringify({ url, token }, null, 2)}\n`),
+    announce: (url, edge) => replaceFile(file, `${JSON.stringify({ url, token, edge }, null, 2)}\n`),
   };
 }
 

@@ -156,7 +156,8 @@ interface Build {
   args?: Record<string, string>;
 }
 
-async function build(engine: Engine, { directory, tag, args = {} }: Build): Promise<void> {
+/** Builds a directory with its Dockerfile by the classic builder. Throws with the engine's words. */
+export async function build(engine: Engine, { directory, tag, args = {} }: Build): Promise<void> {
   // The classic builder: it needs no BuildKit session, hence nothing from outside.
   const query = new URLSearchParams({
     t: tag,

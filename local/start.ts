@@ -38,7 +38,7 @@ const stack = await startStack({
   adminTokenSha256: home.tokenSha256,
   version: "local",
 });
-await home.announce(stack.controlUrl);
+await home.announce(stack.controlUrl, stack.edgeUrl);
 const client = new Client({ url: stack.controlUrl, token: home.token });
 const { runtime, why } = await chooseRuntime(values.runtime);
 const host = new LocalHost({

@@ -1,6 +1,6 @@
 import { Option } from "commander";
 import { isProblem } from "../../src/client/index.ts";
-import type { CreateRelease } from "../../src/protocol/api.ts";
+import type { CreateRelease, ReleaseView } from "../../src/protocol/api.ts";
 import { waitAndTell } from "../ending.ts";
 import { EXIT } from "../exit-codes.ts";
 import { gitFacts } from "../git.ts";
@@ -53,7 +53,7 @@ async function run(session: Session, options: DeployOptions): Promise<Outcome> {
   await matchManifest(session, target, options.apply === true);
   const body = await releaseBody(session, options);
   const key = idempotencyKey(session.env, { ...target, body });
-  const release = await session.client.createRelease({ ...target, idempotencyKey: key }, body);
+  const release = await create(session, { ...target, idempotencyKey: key }, body);
   const watch = session.command(`watch ${release.id}`);
   const { out } = session;
   out.say(`${release.app}/${release.environment} ${release.version}  ${release.image}`);
@@ -63,6 +63,22 @@ async function run(session: Session, options: DeployOptions): Promise<Outcome> {
     return { exit: EXIT.ok, json, text: out.stdoutIsTty ? undefined : release.id };
   }
   return waitAndTell(session, release, { command: "deploy", timeoutMs: options.timeout });
+}
+
+/** Interrupted while control hasn't answered, nobody here knows whether it has begun: that is said, with the way to see. */
+async function create(
+  session: Session,
+  at: Target & { idempotencyKey: string },
+  body: CreateRelease,
+): Promise<ReleaseView> {
+  try {
+    return await session.client.createRelease(at, body);
+  } catch (error) {
+    if (!session.signal.aborted) throw error;
+    throw new CliError("interrupted", "control had not answered yet: the release may have begun", {
+      next: [{ command: session.command("watch", at), when: "to see" }],
+    });
+  }
 }
 
 /** What a release is asked to be: the flags, and what git knows. */

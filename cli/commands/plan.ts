@@ -24,6 +24,9 @@ async function run(session: Session, options: ReleaseOptions): Promise<Outcome> 
   return { exit, json: { command: "plan", exitCode: exit, plan: answer }, text: planText(answer, target) };
 }
 
+const keeps = (version: string, keepMs: number) =>
+  keepMs > 0 ? `${clean(version)} warm for ${duration(keepMs)}` : `nothing of ${clean(version)}`;
+
 /** A plan as text. */
 export function planText(plan: PlanView, target: Target): string {
   const perHost = Map.groupBy(plan.instances, (instance) => instance.host);
@@ -38,7 +41,7 @@ export function planText(plan: PlanView, target: Target): string {
       `${plural(plan.instances.length, "instance")}${hosts.length > 0 ? `: ${hosts.join(", ")}` : ""}`,
     ],
     ["traffic", `0% → ${steps}`],
-    ["keeps the old one", plan.keepMs > 0 ? `warm for ${duration(plan.keepMs)}` : "not at all"],
+    ["keeps", plan.replaces ? keeps(plan.replaces.version, plan.keepMs) : undefined],
     ["rollback", clean(plan.rollback)],
   ];
   const problems = plan.problems.map((problem) => `  ✖ ${problem.code}: ${clean(problem.detail)}`);

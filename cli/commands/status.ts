@@ -53,8 +53,8 @@ const shares = (environment: EnvironmentView) =>
 
 /** An environment as a person wants it in the first five seconds: what serves, is it moving, what can I do. */
 export function statusText(environment: EnvironmentView, now: number): string {
-  const { active, lock, rollback, split } = environment;
-  const rows = split.map((entry) => [
+  const { active, lock, rollback } = environment;
+  const rows = withTraffic(environment).map((entry) => [
     `  ${entry.version}`,
     percent(entry.weight),
     `${entry.ready}/${entry.instances} ready`,
@@ -86,6 +86,19 @@ export function statusText(environment: EnvironmentView, now: number): string {
     ...details,
     ...(next.length > 0 ? ["  next:", ...next] : []),
   ].join("\n");
+}
+
+/** The split, and below it the releases that have instances and no traffic: kept warm, or on their way. */
+function withTraffic({ split, instances }: EnvironmentView): EnvironmentView["split"] {
+  const others = instances.filter((instance) => !split.some((entry) => entry.release === instance.release));
+  const idle = [...Map.groupBy(others, (instance) => instance.release)].map(([release, list]) => ({
+    release,
+    version: list[0]?.version ?? release,
+    weight: 0,
+    ready: list.filter((instance) => instance.ready).length,
+    instances: list.length,
+  }));
+  return [...split, ...idle];
 }
 
 function noteOf({ active, live }: EnvironmentView, release: string, now: number): string {

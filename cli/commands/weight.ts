@@ -82,7 +82,7 @@ export function wholeSplit(environment: EnvironmentView, asked: readonly Asked[]
   if (named.length !== Object.keys(weights).length) throw new CliError("usage", "a release is named twice");
   const sum = round(named.reduce((total, [, share]) => total + share, 0));
   if (sum > 100) throw new CliError("weights_invalid", `the weights sum to ${percent(sum)}, more than 100%`);
-  const others = environment.split.filter((entry) => !(entry.release in weights));
+  const others = candidates(environment).filter((entry) => !(entry.release in weights));
   if (sum === 100) return { ...weights, ...Object.fromEntries(others.map((entry) => [entry.release, 0])) };
   return { ...weights, ...rest(others, round(100 - sum)) };
 }
@@ -92,19 +92,33 @@ function nameOf(environment: EnvironmentView, release: string | undefined): stri
     if (environment.active) return environment.active.id;
     throw new CliError("usage", "no release is on its way: say which one gets the weight", {
       title: "which release?",
-      next: environment.split.map((entry) => ({
+      next: candidates(environment).map((entry) => ({
         command: `sluice weight ${entry.version}=<weight>`,
         when: `${entry.version} has ${percent(entry.weight)} now`,
       })),
     });
   }
-  const found = environment.split.find((entry) => entry.release === release || entry.version === release);
+  const all = candidates(environment);
+  const found = all.find((entry) => entry.release === release || entry.version === release);
   if (found) return found.release;
-  const known = environment.split.map((entry) => clean(entry.version)).join(", ") || "none";
-  throw new CliError("release_not_serving", `\`${release}\` has no running instance; these have: ${known}`);
+  const known = all.map((entry) => clean(entry.version)).join(", ") || "none";
+  throw new CliError(
+    "release_not_serving",
+    `\`${clean(release)}\` has no ready instance; these have: ${known}`,
+  );
 }
 
-type Entry = EnvironmentView["split"][number];
+type Entry = Pick<EnvironmentView["split"][number], "release" | "version" | "weight">;
+
+/** Who can have traffic: those that have some, and those that are kept warm or just got ready. */
+function candidates(environment: EnvironmentView): Entry[] {
+  const serving: Entry[] = environment.split;
+  const ready = environment.instances.filter(
+    (instance) => instance.ready && !serving.some((entry) => entry.release === instance.release),
+  );
+  const warm = new Map(ready.map(({ release, version }) => [release, { release, version, weight: 0 }]));
+  return [...serving, ...warm.values()];
+}
 
 /** What is left goes to the other one, or is shared as it was among several. */
 function rest(others: readonly Entry[], left: number): Weights {

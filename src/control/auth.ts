@@ -9,7 +9,7 @@ import { ProblemError } from "./problems.ts";
 import { type Db, openDb } from "./store/db.ts";
 import { findToken, type TokenRow, touchToken } from "./store/tokens.ts";
 
-export type Role = TokenRow["role"];
+type Role = TokenRow["role"];
 /** Who asks. Looked up anew for every request, never cached: a revocation holds from the next request on. */
 export interface Principal {
   readonly id: string;

@@ -20,8 +20,8 @@ import { probeInstance } from "./probe.ts";
 import { compileTable, sameRouting, tableKey } from "./publish.ts";
 import { commit } from "./store/decisions.ts";
 import { type Db, type LoadedEnvironment, loadEnvironment, openDb } from "./store/environments.ts";
-import * as outbox from "./store/outbox.ts";
 import { Traffic } from "./traffic.ts";
+import { wakeHosts } from "./wake.ts";
 
 /** The lock's lease. Renewed by each tick, so that a coordinator that died holds it no longer than this. */
 const LEASE_MS = 60_000;
@@ -45,13 +45,19 @@ export type FaultPoint = "armed" | "committed" | "published" | "woken";
  * these loses nothing: the alarm's tick compares what is owed with what was done, and does the rest.
  */
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
-  readonly #db: Db;
+  #db: Db;
   readonly #traffic: Traffic;
   #turn: Promise<unknown> = Promise.resolve();
   readonly #probing = new Set<string>();
+  /** When what a tick could not hand over (KV copy, wake-ups) is tried again. */
+  #retryAt: number | null = null;
+  #failures = 0;
   /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
   fault: (point: FaultPoint) => void = () => {};
+  useDatabase = (d1: D1Database): void => {
+    this.#db = openDb(d1);
+  };
 
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
@@ -66,7 +72,12 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       const known = await this.#byRequestKey(input.requestKey);
       if (known) return ok({ release: known, created: false });
       const id = newId("rel", this.clock());
-      const made = await this.#decide((facts, now) => commands.createRelease(facts, { ...input, id }, now));
+      const made = await this.#decide((facts, now, takenLabels) => {
+        if (takenLabels > 0 && input.version !== null) return err(labelTaken());
+        // A label out of view (of a release that failed long ago) is passed over.
+        const nextVersion = facts.nextVersion + takenLabels;
+        return commands.createRelease({ ...facts, nextVersion }, { ...input, id }, now);
+      });
       if (!made.ok) return made;
       this.#advanceSoon();
       return ok({ release: id, created: true });
@@ -130,11 +141,12 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   async table(hostname: string, known: number | null): Promise<TableAnswer> {
     let table = await this.#published();
     if (!table?.hostnames.includes(hostname)) {
-      const loaded = await this.#load();
-      if (!loaded) return { kind: "unknown" };
-      table = await this.#inTurn(() => this.#publish(loaded));
+      table = await this.#inTurn(async () => {
+        const loaded = await this.#load();
+        return loaded && this.#publish(loaded);
+      });
     }
-    if (!table.hostnames.includes(hostname)) return { kind: "unknown" };
+    if (!table?.hostnames.includes(hostname)) return { kind: "unknown" };
     return table.version === known ? { kind: "unchanged", version: table.version } : { kind: "table", table };
   }
 
@@ -174,7 +186,9 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     try {
       for (let pass = 0; pass < MAX_PASSES; pass++) {
         const wakeAt = await this.#tick();
-        if (wakeAt !== "again") return this.#arm(wakeAt);
+        if (wakeAt === "again") continue;
+        this.#failures = 0;
+        return await this.#arm(earliest(wakeAt, this.#retryAt));
       }
       throw new Error(`environment ${this.#id()} did not come to rest in ${MAX_PASSES} passes`);
     } catch (error) {
@@ -186,17 +200,22 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
           error: String(error),
         }),
       );
-      await this.#armBy(this.clock() + SAFETY_MS);
+      this.#failures += 1;
+      await this.#armBy(this.clock() + Math.min(SAFETY_MS * 2 ** (this.#failures - 1), LEASE_MS));
     }
   }
 
   /** Loads, publishes what is owed, does what is due once. Answers when to tick next, or `again` if something changed. */
   async #tick(): Promise<number | null | "again"> {
+    this.#retryAt = null;
     const loaded = await this.#load();
     if (!loaded) return null;
     await this.#publish(loaded);
-    await this.#deliver();
     const now = this.clock();
+    const woken = () => this.fault("woken");
+    const environmentId = this.#id();
+    const all = await wakeHosts({ env: this.env, db: this.#db, environmentId, now, woken });
+    if (!all) this.#retryAt = earliest(this.#retryAt, now + 10 * SAFETY_MS);
     const decision = advance(loaded.facts, now);
     if (hasChanges(decision)) {
       await this.#commit(loaded.facts, decision, now);
@@ -204,30 +223,25 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     }
     for (const instance of decision.probes) this.#probe(loaded.facts, instance);
     const busy = loaded.facts.releases.some((release) => isActive(release.state));
-    const tickAt = busy ? now + TICK_MS : null;
-    if (decision.wakeAt === null || tickAt === null) return decision.wakeAt ?? tickAt;
-    return Math.min(decision.wakeAt, tickAt);
+    return earliest(decision.wakeAt, busy ? now + TICK_MS : null);
   }
 
   /** Decides about the newest facts and writes it, again from new facts where another writer was first. */
   async #decide<T extends { decision: Decision }>(
-    make: (facts: EnvironmentFacts, now: number) => Result<T, Refusal>,
+    make: (facts: EnvironmentFacts, now: number, takenLabels: number) => Result<T, Refusal>,
   ): Promise<Result<T, Refusal>> {
+    let takenLabels = 0;
     for (let attempt = 0; attempt < MAX_STALE; attempt++) {
       const loaded = await this.#load();
       if (!loaded) return err(gone());
       const now = this.clock();
-      const made = make(loaded.facts, now);
+      const made = make(loaded.facts, now, takenLabels);
       if (!made.ok) return made;
       const written = await this.#commit(loaded.facts, made.value.decision, now);
       if (written.ok) return made;
-      if (written.error === "label_taken") {
-        return err({
-          code: "conflict",
-          detail: "a release with this version label exists already: pick another --version",
-        });
-      }
+      if (written.error === "label_taken") takenLabels += 1;
     }
+    if (takenLabels > 0) return err(labelTaken());
     return err({
       code: "unavailable",
       detail: "the environment changed under this request five times: try again",
@@ -336,33 +350,10 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
           error: String(error),
         }),
       );
-      await this.#armBy(this.clock() + 10 * SAFETY_MS);
+      const retryAt = this.clock() + 10 * SAFETY_MS;
+      this.#retryAt = earliest(this.#retryAt, retryAt);
+      await this.#armBy(retryAt);
     }
-  }
-
-  /** Hands over what committed decisions owe. A host that can't be woken finds its jobs at its next poll. */
-  async #deliver(): Promise<void> {
-    const now = this.clock();
-    const rows = await outbox.due(this.#db, this.#id(), now);
-    if (rows.length === 0) return;
-    const hosts = [...new Set(rows.map((row) => String(row.payload.host)))];
-    const woken = await Promise.allSettled(hosts.map((host) => this.env.HOST_LINK.getByName(host).wake()));
-    this.fault("woken");
-    const failed = new Set(hosts.filter((_, index) => woken[index]?.status === "rejected"));
-    const [late, done] = [
-      rows.filter((row) => failed.has(String(row.payload.host))),
-      rows.filter((row) => !failed.has(String(row.payload.host))),
-    ];
-    await outbox.settled(
-      this.#db,
-      done.map((row) => row.id),
-    );
-    await outbox.postpone(
-      this.#db,
-      late.map((row) => row.id),
-      now,
-    );
-    if (late.length > 0) await this.#armBy(now + 10 * SAFETY_MS);
   }
 
   /** Asks an instance beside the turn, so that a rollback never waits behind an answer that does not come. */
@@ -373,6 +364,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     const work = async () => {
       const { cause } = await probeInstance(instance, release);
       this.#probing.delete(instance.id);
+      if (cause !== null && cause === instance.verifyCause) return;
       await this.#inTurn(async () => {
         await this.#decide((_, now) => {
           const decision = emptyDecision();
@@ -393,4 +385,12 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 }
 
+/** Null is never. */
+const earliest = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? (a ?? b) : Math.min(a, b);
+
+const labelTaken = (): Refusal => ({
+  code: "conflict",
+  detail: "a release with this version label exists already: pick another --version",
+});
 const gone = (): Refusal => ({ code: "not_found", detail: "this environment does not exist (any more)" });

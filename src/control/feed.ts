@@ -1,5 +1,6 @@
 import { isAtRest } from "../domain/release.ts";
-import { type Db, wordsOf } from "./store/db.ts";
+import { logFailure } from "./context.ts";
+import type { Db } from "./store/db.ts";
 import { readFeed } from "./store/events.ts";
 import { eventView, iso } from "./views.ts";
 
@@ -54,6 +55,11 @@ async function write(
 ): Promise<void> {
   const { times, now } = start;
   const send = (text: string) => out.write(new TextEncoder().encode(text));
+  let hasLeft = false;
+  out.closed.catch(() => {
+    // How a reader's leaving shows: ordinary, and nothing to log.
+    hasLeft = true;
+  });
   let look = first;
   let after = start.after;
   let beatAt = now();
@@ -79,11 +85,10 @@ async function write(
     }
     await out.close();
   } catch (error) {
-    // The reader left, or the database did not answer: either way this connection is over, and the client resumes.
-    console.warn(
-      JSON.stringify({ level: "warn", event: "feed.ended", release: start.release, error: wordsOf(error) }),
-    );
-    await out.abort(new Error("the feed was interrupted")).catch(() => undefined); // Already closed: nothing to end.
+    if (hasLeft) return;
+    // The database did not answer: this connection is over, and the client resumes where it was.
+    logFailure("feed.failed", error, { release: start.release });
+    await out.abort(new Error("the feed was interrupted")).catch(() => undefined); // The reader left meanwhile.
   }
 }
 

@@ -17,7 +17,7 @@ interface Bucket {
  * against a flood from everywhere. A token that was never accepted shares one bucket with all others of its address,
  * so that made-up tokens buy nothing.
  */
-export class RateLimit {
+class RateLimit {
   readonly #buckets = new Map<string, Bucket>();
   readonly #perMinute: number;
 
@@ -46,6 +46,12 @@ export class RateLimit {
     };
   }
 
+  /** Takes a request back: it turned out not to be one of those that the bucket is for. */
+  giveBack(caller: string): void {
+    const bucket = this.#buckets.get(caller);
+    if (bucket) bucket.tokens = Math.min(this.#perMinute, bucket.tokens + 1);
+  }
+
   #forgetOldest(): void {
     const [oldest] = this.#buckets.keys();
     if (oldest !== undefined) this.#buckets.delete(oldest);
@@ -58,7 +64,8 @@ export function rateLimit(perMinute: number): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const token = await sha256(c.req.header("authorization") ?? "");
     const address = `ip:${c.req.header("cf-connecting-ip") ?? "local"}`;
-    const { allowed, remaining, resetS } = limit.take(limit.knows(token) ? token : address, c.var.now());
+    const isKnown = limit.knows(token);
+    const { allowed, remaining, resetS } = limit.take(isKnown ? token : address, c.var.now());
     const headers = {
       "ratelimit-policy": `"default";q=${perMinute};w=${WINDOW_MS / 1000}`,
       ratelimit: `"default";r=${remaining};t=${resetS}`,
@@ -71,6 +78,9 @@ export function rateLimit(perMinute: number): MiddlewareHandler<AppEnv> {
     // An upgraded socket's answer can't be changed.
     if (c.res.status === 101) return;
     for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value);
-    if (c.res.status !== 401 && !limit.knows(token)) limit.take(token, c.var.now());
+    if (isKnown || c.res.status === 401 || c.res.status === 403) return;
+    // A thousand agents behind one address that come back at once are no strangers.
+    limit.giveBack(address);
+    if (c.req.header("authorization") !== undefined) limit.take(token, c.var.now());
   };
 }

@@ -2,6 +2,8 @@ import { type MeterBatch, WINDOW_MS } from "../domain/meter.ts";
 
 /** Windows older than this are dropped from the coordinator's storage. */
 const KEEP_MS = 3_600_000;
+/** The edge sends a batch again for less long than this. */
+const SEEN_MS = 300_000;
 
 interface Totals {
   readonly requests: number;
@@ -17,9 +19,15 @@ export class Traffic {
     sql.exec(`CREATE TABLE IF NOT EXISTS traffic (
       release TEXT NOT NULL, window INTEGER NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
       PRIMARY KEY (release, window))`);
+    sql.exec("CREATE TABLE IF NOT EXISTS batches (id TEXT PRIMARY KEY, at INTEGER NOT NULL)");
+    sql.exec("CREATE INDEX IF NOT EXISTS batches_at ON batches (at)");
   }
 
+  /** A batch that comes again, its acknowledgement having been lost, counts once. */
   absorb(batch: MeterBatch, now: number): void {
+    this.#sql.exec("DELETE FROM batches WHERE at < ?", now - SEEN_MS);
+    const fresh = this.#sql.exec("INSERT OR IGNORE INTO batches VALUES (?, ?)", batch.id, now);
+    if (fresh.rowsWritten === 0) return;
     for (const entry of batch.entries) {
       // A clock far off would leave windows that no clean-up reaches.
       if (entry.window > now + WINDOW_MS || entry.window < now - KEEP_MS) continue;

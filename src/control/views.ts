@@ -29,7 +29,7 @@ const UP = new Set(["ready", "serving", "draining", "warm"]);
 
 export const isReady = (row: InstanceRow): boolean => UP.has(row.state) && row.reportState === "ready";
 
-export const instanceView = (row: InstanceRow): InstanceView => ({
+const instanceView = (row: InstanceRow): InstanceView => ({
   id: row.id,
   release: row.releaseId,
   version: row.version,

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../agent/runtime/docker.ts";
 import { containerConfig } from "../../agent/runtime/docker-container.ts";
 import { createEngine } from "../../agent/runtime/engine.ts";
+import { removeImages, variantImage } from "../../local/images.ts";
 import {
   dockerTest,
   engine,
@@ -12,6 +13,7 @@ import {
   missingEngine,
   type Registry,
   startRegistry,
+  theEngine,
 } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";
 import { imageWith, nodeImage } from "./images.ts";
@@ -147,27 +149,35 @@ describe("docker runtime, on its own", () => {
 describe.skipIf(!engine || !hasRegistry)("docker runtime and a registry", () => {
   let registry: Registry;
   beforeAll(async () => {
-    await nodeImage();
     registry = await startRegistry();
   }, 60_000);
   afterAll(() => registry.close());
 
-  test("pins a tag by the registry's digest and runs it by that", async () => {
+  test("downloads a tag, pins it by the registry's digest, and runs it by that", async () => {
     const runtime = await open();
-    const digest = await registry.push("sluice-test:node", "app:v1");
-    const pulled = await runtime.pull(`${registry.address}/app:v1`, quiet, never);
+    // Of one small file: what it runs is only the init the agent asks for, and that ends at once.
+    const tiny = `sluice-test:tiny-${process.pid}`;
+    await variantImage(theEngine(), { from: "scratch", tag: tiny, lines: ["COPY Dockerfile /"] });
+    const digest = await registry.push(tiny, "app:v1");
+    await removeImages(theEngine(), [tiny, `${registry.address}/app:v1`]);
     const image = `${registry.address}/app@${digest}`;
+    expect(await runtime.start(specOf({ instance: `${host}-early`, image, hostPort: 1 }))).toMatchObject({
+      ok: false,
+      error: { code: "image_not_found" },
+    });
+    const pulled = await runtime.pull(`${registry.address}/app:v1`, quiet, never);
     expect(pulled).toEqual({ ok: true, value: { image, digest } });
     expect(await runtime.pull(image, quiet, never)).toEqual(pulled);
     const spec = specOf({
       instance: `${host}-pulled`,
       image,
       hostPort: await freePort(),
-      command: nodeCommand("good"),
+      command: ["/nothing"],
     });
     expect(await runtime.start(spec)).toMatchObject({ ok: true });
-    expect(await answerOf(spec)).toContain(spec.instance);
+    expect(await runtime.waitExit(spec.instance, AbortSignal.timeout(10_000))).toEqual({ exitCode: 127 });
     await runtime.stop(spec.instance, 0);
+    await removeImages(theEngine(), [image]);
   });
 
   test.each(["app:no-such-tag", "no-such-app:v1", `app@sha256:${"1".repeat(64)}`])(

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadConfig } from "../../cli/config.ts";
 import { fakeApi, MANIFEST } from "../support/fake-api.ts";
 import { callCli } from "../support/run-cli.ts";
+import { goodDeploy } from "./scenarios.ts";
 
 let root: string;
 const local = { url: "http://127.0.0.1:8787", token: "slu_local", edge: "http://127.0.0.1:8080" };
@@ -40,6 +41,14 @@ describe("address and token come from", () => {
 
   test("the nearest .sluice/cli.json above the working directory", () => {
     expect(load({ cwd: join(root, "project/deep/er") })).toEqual(local);
+  });
+
+  test("the same file says where the local edge serves the hostnames", async () => {
+    await using api = await fakeApi(goodDeploy());
+    const { stdout } = await callCli(["deploy", "-a", "shop"], {
+      files: { ".sluice/cli.json": JSON.stringify({ ...local, url: api.url }) },
+    });
+    expect(stdout).toBe("http://shop.example.com:8080\n");
   });
 
   test("the home directory's, else", () => {

@@ -25,7 +25,7 @@ describe.concurrent("a deploy whose contact breaks", () => {
     const ran = await runCli(["deploy"], { url: api.url, files });
     expect(ran.code, ran.stderr).toBe(0);
     expect(api.asked.filter((call) => `GET ${call.path}` === EVENTS)[1]?.headers["last-event-id"]).toBe("3");
-    expect(ran.stderr.match(/ins_1 on web-1 slot 3 is starting/g)).toHaveLength(1);
+    expect(ran.stderr.match(/web-1 slot 3: starting/g)).toHaveLength(1);
     expect(ran.stderr).toContain("no contact: lost the event feed");
     expect(ran.stderr).toContain("back in contact");
   });
@@ -53,6 +53,18 @@ describe.concurrent("a deploy whose contact breaks", () => {
     await api.until("PUT /api/v1/apps/shop");
     child.kill("SIGINT");
     expect(await done).toMatchObject({ code: 130, stdout: "" });
+  });
+
+  test("Ctrl-C while the release is being asked for says that it may have begun", async () => {
+    const create = "POST /api/v1/apps/shop/envs/production/releases";
+    await using api = await fakeApi(goodDeploy({ [create]: () => {} }));
+    const { child, done } = await startCli(["deploy", "--json"], { url: api.url, files });
+    await api.until(create);
+    child.kill("SIGINT");
+    const { code, stderr, stdout } = await done;
+    expect(code).toBe(130);
+    expect(stderr).toContain("the release may have begun");
+    expect(JSON.parse(stdout).next[0].command).toBe("sluice watch -a shop -e production");
   });
 
   test("--timeout ends the waiting, not the release", async () => {

@@ -15,19 +15,19 @@ describe.concurrent("deploy without a terminal", () => {
     const ran = await runCli(["deploy", "--image", "ghcr.io/acme/shop:2"], { url: api.url, files });
     expect(ran.stderr).toBe(`shop/production v2  ghcr.io/acme/shop:2
 watch  sluice watch rel_2
-  0:00  preparing   pulling the image on 1 host
-  0:00  starting    starting 1 instance
-  0:00              ins_1 on web-1 slot 3 is starting
-  0:05              ins_1 on web-1 slot 3 is ready
-  0:05  verifying   asking ins_1 through its tunnel
-  0:06  shifting    0% → 100%
-  0:12  settling    v2 serves all traffic
+   0.0s  preparing   pulling the image on 1 host
+   0.9s  starting    starting 1 instance
+   0.9s              web-1 slot 3: starting
+   5.1s              web-1 slot 3: ready
+   5.2s  verifying   asking ins_1 through its tunnel
+   6.0s  shifting    0% → 100%
+  12.4s  settling    v2 serves all traffic
 ✔ v2 serves 100% of shop/production (was v1)
   took      12.4s
   requests  0 failed of 18,204 requests
   traffic   v2 serves 100% (1 of 1 instance ready)
   url       https://shop.example.com
-  undo      sluice rollback -a shop -e production   instant for 10:00, while v1 is kept warm
+  undo      sluice rollback -a shop -e production   instant, to v1
 `);
     expect(ran.stdout).toBe("https://shop.example.com\n");
   });

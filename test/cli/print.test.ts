@@ -29,6 +29,7 @@ describe("figures read as people say them", () => {
     const now = Date.parse("2026-11-23T12:00:00Z");
     expect(ago("2026-11-23T11:57:00Z", now)).toBe("3m ago");
     expect(until("2026-11-23T14:00:00Z", now)).toBe("in 2h");
+    expect(until("2026-11-23T12:59:59Z", now)).toBe("in 60m");
     expect(until("2026-11-23T11:00:00Z", now)).toBe("now");
   });
 });

@@ -6,7 +6,7 @@ import { createReporter } from "../../cli/reporter.ts";
 import { ConnectionError } from "../../src/client/index.ts";
 import { anEvent, anInstance, aRelease, GOOD_EVENTS, stateEvent } from "../support/fake-api.ts";
 
-const after = (n: number) => GOOD_EVENTS.slice(0, n).reduce(apply, begin(aRelease()));
+const after = (n: number) => GOOD_EVENTS.slice(0, n).reduce(apply, begin(aRelease(), "v1"));
 const view = (n: number, columns = 100) => liveView(after(n), { elapsedMs: 5_100, columns, paint: plain });
 
 describe("the live view", () => {
@@ -34,7 +34,7 @@ describe("the live view", () => {
     const instances = Array.from({ length: 50 }, (_, i) =>
       anInstance({ id: `ins_${i}`, slot: i, ready: i !== 40 }),
     );
-    const lines = liveView(begin(aRelease({ state: "starting", instances })), {
+    const lines = liveView(begin(aRelease({ state: "starting", instances }), undefined), {
       elapsedMs: 0,
       columns: 80,
       paint: plain,
@@ -52,14 +52,14 @@ describe("what it waits for", () => {
       type: "instance.state",
       data: { instance: "ins_1", host: "web-1", slot: 3, state: "starting", cause },
     });
-    expect(waitsFor(apply(apply(begin(aRelease()), stateEvent(1, 0, "starting", "")), event))).toBe(
+    expect(waitsFor(apply(apply(begin(aRelease(), "v1"), stateEvent(1, 0, "starting", "")), event))).toBe(
       "web-1 slot 3 (startup probe answered 503)",
     );
   });
 
   test("is the last word on work in progress, until the state changes", () => {
     const pulling = apply(
-      apply(begin(aRelease()), stateEvent(1, 0, "preparing", "")),
+      apply(begin(aRelease(), "v1"), stateEvent(1, 0, "preparing", "")),
       anEvent({ type: "release.progress", message: "web-1: 40 of 134 MB" }),
     );
     expect(waitsFor(pulling)).toBe("web-1: 40 of 134 MB");
@@ -71,15 +71,15 @@ describe("what it waits for", () => {
 
 describe("the append-only log", () => {
   test("leaves out how far a pull is, and stamps lines by control's clock", () => {
-    const progress = begin(aRelease());
+    const progress = begin(aRelease(), "v1");
     expect(logLine(progress, anEvent({ type: "release.progress" }))).toBeUndefined();
     expect(logLine(progress, stateEvent(1, 65_000, "shifting", "0% → 100%"))).toBe(
-      "  1:05  shifting    0% → 100%",
+      "   1:05  shifting    0% → 100%",
     );
   });
 
   test("says it is still there, and for what it waits", () => {
-    expect(stillLine(after(3), 35_000)).toBe("  0:35  still starting: waits for web-1 slot 3");
+    expect(stillLine(after(3), 35_000)).toBe("  35.0s  still starting: waits for web-1 slot 3");
   });
 });
 
@@ -95,7 +95,7 @@ describe("the reporter", () => {
       env: { TERM: "xterm", NO_COLOR: "1", ...env },
     };
     const out = new Output(terminal, "off");
-    const reporter = createReporter({ out, release: aRelease(), now: Date.now });
+    const reporter = createReporter({ out, release: aRelease(), was: "v1", now: Date.now });
     return { reporter, out, written };
   };
 
@@ -105,8 +105,8 @@ describe("the reporter", () => {
     reporter.stop();
     vi.advanceTimersByTime(60_000);
     expect(written).toEqual([
-      "  0:30  still queued: waits for the release before it\n",
-      "  1:00  still queued: waits for the release before it\n",
+      "  30.0s  still queued: waits for the release before it\n",
+      "   1:00  still queued: waits for the release before it\n",
     ]);
   });
 
@@ -115,7 +115,7 @@ describe("the reporter", () => {
     vi.advanceTimersByTime(29_000);
     reporter.item({ kind: "event", event: stateEvent(1, 29_000, "starting", "go") });
     vi.advanceTimersByTime(29_000);
-    expect(written).toEqual(["  0:29  starting    go\n"]);
+    expect(written).toEqual(["  29.0s  starting    go\n"]);
     reporter.stop();
   });
 
@@ -126,7 +126,7 @@ describe("the reporter", () => {
     reporter.item({ kind: "heartbeat" });
     reporter.item({ kind: "heartbeat" });
     reporter.stop();
-    expect(written).toEqual(["  0:00  no contact: reset\n", "        back in contact\n"]);
+    expect(written).toEqual(["   0.0s  no contact: reset\n", "         back in contact\n"]);
   });
 
   test.each([

@@ -64,7 +64,7 @@ describe.runIf(hasScript)("on a terminal", { concurrent: true }, () => {
     expect(text).toContain("●");
     const screen = replay(text);
     expect(screen.filter((line) => line.includes("waits for"))).toEqual([]);
-    expect(screen.filter((line) => /^ +\d:\d\d {2}/.test(line))).toHaveLength(GOOD_EVENTS.length);
+    expect(screen.filter((line) => /^ +\d+\.\ds {2}/.test(line))).toHaveLength(GOOD_EVENTS.length);
     expect(screen.join("\n")).toContain("✔ v2 serves 100% of shop/production (was v1)");
   });
 

@@ -63,7 +63,13 @@ describe.concurrent("status", () => {
         live,
         active: aRelease({ id: "rel_3", version: "v3", state: "starting" }),
         instances: [
-          anInstance({ version: "v3", state: "starting", ready: false, cause: "startup probe: 503" }),
+          anInstance({
+            release: "rel_3",
+            version: "v3",
+            state: "starting",
+            ready: false,
+            cause: "startup probe: 503",
+          }),
         ],
       },
     );
@@ -74,6 +80,7 @@ describe.concurrent("status", () => {
     expect(stdout).toContain("shop/production  shop.example.com");
     expect(stdout).toMatch(/ {2}v2 {2}100% {2}1\/1 ready {2}rel_2, since/);
     expect(stdout).toMatch(/ {2}v1 {2}0% /);
+    expect(stdout).toMatch(/ {2}v3 {2}0% {4}0\/1 ready/);
     expect(stdout).toContain("✖ v3 on web-1 slot 3: startup probe: 503");
     expect(stdout).toMatch(/on its way +v3 starting/);
     expect(stdout).toMatch(/rollback +instant to v1/);

@@ -7,7 +7,7 @@ import { CLI_CODES } from "../../cli/problem.ts";
 import { isRestored, judge } from "../../cli/verdict.ts";
 import { RELEASE_STATES } from "../../src/domain/release.ts";
 import { PROBLEM_CODES } from "../../src/protocol/problem.ts";
-import { aFailedRelease, anEnvironment, aRelease } from "../support/fake-api.ts";
+import { aFailedRelease, anEnvironment, anInstance, aRelease } from "../support/fake-api.ts";
 
 describe("the verdict", () => {
   test("claims 3 only with proof: whatever the split, 3 means nothing of it and all of the rest is ready", () => {
@@ -18,7 +18,7 @@ describe("the verdict", () => {
     );
     void fc.assert(
       fc.property(fc.uniqueArray(share, { selector: ([version]) => version }), (shares) => {
-        const environment = anEnvironment(shares);
+        const environment = anEnvironment(shares, { live: aRelease({ id: "rel_1" }) });
         const { exit } = judge(aFailedRelease(), environment);
         const serving = environment.split.filter((entry) => entry.weight > 0);
         const good =
@@ -29,9 +29,8 @@ describe("the verdict", () => {
   });
 
   test("a first release that fails has taken nothing from anybody", () => {
-    const first = aFailedRelease({ plan: { ...aRelease().plan, replaces: null } });
-    expect(isRestored(first, anEnvironment([]))).toBe(true);
-    expect(isRestored(aFailedRelease(), anEnvironment([]))).toBe(false);
+    expect(isRestored(aFailedRelease(), anEnvironment([]))).toBe(true);
+    expect(isRestored(aFailedRelease(), anEnvironment([], { live: aRelease({ id: "rel_1" }) }))).toBe(false);
   });
 
   test("only serving, or having served, is a success", () => {
@@ -69,6 +68,16 @@ describe("the whole split from what was said", () => {
 
   test("versions and ids both name a release", () => {
     expect(split([["v2", 10]])).toEqual(split([["rel_2", 10]]));
+  });
+
+  test("a release kept warm without traffic can be given some; one without a ready instance can't", () => {
+    const warm = [
+      anInstance({ release: "rel_1", version: "v1" }),
+      anInstance({ id: "ins_0", release: "rel_0", version: "v0", ready: false }),
+    ];
+    const environment = anEnvironment([["v2", 100]], { instances: warm });
+    expect(split([["v1", 25]], environment)).toEqual({ rel_1: 25, rel_2: 75 });
+    expect(() => split([["v0", 25]], environment)).toThrow(/v0` has no ready instance; these have: v2, v1/);
   });
 
   test("all of it to one leaves nothing to the others", () => {

@@ -160,6 +160,13 @@ describe("the rate limit", () => {
     expect((await get()).status).toBe(200);
   });
 
+  it("lets any number of enrolled agents come back at once from one address", async () => {
+    const hosts = await Promise.all(["a", "b", "c", "d", "e"].map((name) => world.enrolled(api, name)));
+    const tight = new Api({ perMinute: { people: 2, agents: 2 } });
+    for (const { token } of hosts)
+      expect((await tight.post("/agent/v1/poll", world.pollBody(), { token })).status).toBe(200);
+  });
+
   it("gives made-up tokens one bucket together, and leaves a good one its own", async () => {
     const tight = new Api({ perMinute: { people: 20, agents: 20 } });
     expect((await tight.get("/api/v1/apps")).status).toBe(200);

@@ -132,6 +132,12 @@ describe("a manifest that can't be applied", () => {
     expect(await problemOf(response)).toBe("422 manifest_invalid");
   });
 
+  it("refuses bytes that are no text", async () => {
+    const request = api.request("PUT", "/api/v1/apps/shop");
+    const body = new Uint8Array([0xff, 0xfe, 0x00]);
+    expect(await problemOf(await api.send(new Request(request, { body })))).toBe("422 manifest_invalid");
+  });
+
   it("refuses a manifest of another app", async () => {
     expect(await problemOf(await api.apply("shop", manifest("other")))).toBe("422 manifest_invalid");
   });

@@ -1,9 +1,11 @@
+import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { events, releases } from "../../src/control/store/schema.ts";
 import { eventSchema } from "../../src/protocol/api.ts";
 import { Api, problemOf } from "./support/api.ts";
+import { countQueries } from "./support/count-queries.ts";
 import * as world from "./support/world.ts";
 
 const FAST = { busyMs: 5, quietMs: 5, quietAfterMs: 1_000, heartbeatMs: 10_000, maxLooks: 2_000 };
@@ -102,6 +104,22 @@ describe("a release's feed", () => {
     const seen = await read(await short.get(path()), () => undefined);
     expect(seen.map(({ data }) => JSON.parse(data).message)).toEqual(["one"]);
     expect((await short.get(path())).status).toBe(200);
+  });
+
+  it("stops looking, without an error, when its reader leaves", async () => {
+    const log = vi.spyOn(console, "error");
+    const { counted, DB } = countQueries(env.DB);
+    const left = new Api({ feed: { ...FAST, heartbeatMs: 0 } }, { DB });
+    await say("one");
+    const reader = (await left.get(path())).body?.getReader();
+    await reader?.read();
+    await reader?.cancel();
+    await vi.waitFor(async () => {
+      const before = counted.queries;
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      expect(counted.queries).toBe(before);
+    });
+    expect(log).not.toHaveBeenCalled();
   });
 
   it("refuses what is no event id", async () => {

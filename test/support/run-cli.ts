@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { main } from "../../cli/main.ts";
 import type { Terminal } from "../../cli/output.ts";
 
@@ -30,7 +30,7 @@ export interface Running {
 /** Starts the real CLI as its own process, without a terminal, in a working directory of its own. */
 export async function startCli(args: readonly string[], options: RunOptions = {}): Promise<Running> {
   const cwd = await mkdtemp(join(tmpdir(), "sluice-cli-"));
-  for (const [name, text] of Object.entries(options.files ?? {})) await writeFile(join(cwd, name), text);
+  await writeFiles(cwd, options.files ?? {});
   const child = spawn(NODE, [MAIN, ...args], { cwd, env: environment(cwd, options) });
   let stdout = "";
   let stderr = "";
@@ -56,6 +56,13 @@ export async function startCli(args: readonly string[], options: RunOptions = {}
   return { child, done, said };
 }
 
+async function writeFiles(cwd: string, files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(dirname(join(cwd, name)), { recursive: true });
+    await writeFile(join(cwd, name), text);
+  }
+}
+
 export async function runCli(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
   return (await startCli(args, options)).done;
 }
@@ -63,7 +70,7 @@ export async function runCli(args: readonly string[], options: RunOptions = {}):
 /** The same command line in this process: milliseconds instead of a process's start. Never a terminal. */
 export async function callCli(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const cwd = await mkdtemp(join(tmpdir(), "sluice-cli-"));
-  for (const [name, text] of Object.entries(options.files ?? {})) await writeFile(join(cwd, name), text);
+  await writeFiles(cwd, options.files ?? {});
   const [stdout, stderr]: [string[], string[]] = [[], []];
   const terminal: Terminal = {
     stdout: { isTTY: false, write: (text) => void stdout.push(text) },

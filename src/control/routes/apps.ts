@@ -73,7 +73,13 @@ export const appRoutes = () =>
       const { app } = c.req.valid("param");
       const principal = authorize(c, { role: "deployer", app, environment: null });
       const dryRun = c.req.valid("query").dryRun === "1";
-      const input = { app, text: await c.req.text(), dryRun, actor: principal.actor, now: c.var.now() };
+      const input = {
+        app,
+        text: decode(await c.req.arrayBuffer()),
+        dryRun,
+        actor: principal.actor,
+        now: c.var.now(),
+      };
       const applied = await applyManifest(c.var.db, input);
       if (!applied.ok) throw new ProblemError(applied.error);
       await poke(c, applied.value.changed);
@@ -112,6 +118,19 @@ export const appRoutes = () =>
       c.header("etag", etagOf(status));
       return c.json(await statusView(c, status), 200);
     });
+
+/** By hand, because the runtime warns of text in a type that doesn't say `text`. */
+function decode(bytes: ArrayBuffer): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+  } catch {
+    // The decoder says no more than that.
+    throw new ProblemError({
+      code: "manifest_invalid",
+      detail: "the manifest is not UTF-8 text: save it as UTF-8",
+    });
+  }
+}
 
 const noApp = (app: string) => ({
   code: "not_found" as const,

@@ -12,7 +12,7 @@ export const newRouter = () =>
   });
 
 /** What zod found wrong with a body, a query, a path: each with its JSON pointer. */
-export function invalidInput(target: string, error: z.ZodError) {
+function invalidInput(target: string, error: z.ZodError) {
   const errors = error.issues.flatMap((issue) => {
     const path =
       issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
@@ -59,7 +59,7 @@ export const pageQuery = (max: number, usual: number) =>
   });
 
 /** Cursors are opaque to clients: where the page before ended, in base64url. */
-export const encodeCursor = (after: string): string =>
+const encodeCursor = (after: string): string =>
   btoa(after).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 
 export function decodeCursor(cursor: string | undefined): string | null {

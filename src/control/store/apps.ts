@@ -13,7 +13,7 @@ export interface AppState {
   /** Owners of the hostnames asked about, and of all that belong to this app. */
   readonly owners: readonly HostnameOwner[];
 }
-export interface HostnameOwner {
+interface HostnameOwner {
   readonly hostname: string;
   readonly environmentId: string;
   readonly app: string;

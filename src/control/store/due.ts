@@ -15,7 +15,7 @@ export async function findDueEnvironments(db: Db, now: number): Promise<string[]
     UNION SELECT environment_id FROM instances WHERE stopped_at IS NULL
       AND (drain_until <= ${now} OR state IN ('pending', 'starting', 'stopping'))
     UNION SELECT i.environment_id FROM instances i JOIN releases r ON r.id = i.release_id
-      WHERE i.stopped_at IS NULL AND r.warm_until <= ${now}
+      WHERE i.stopped_at IS NULL AND (r.warm_until <= ${now} OR r.state = 'rolling_back')
     UNION SELECT environment_id FROM outbox WHERE next_attempt_at <= ${now}
     UNION SELECT environment_id FROM jobs WHERE finished_at IS NULL
       AND (deadline_at <= ${now} OR lease_expires_at <= ${now})

@@ -1,4 +1,4 @@
-import { and, desc, eq, getTableColumns, inArray, isNotNull, isNull, or, sql } from "drizzle-orm";
+import { and, desc, eq, getTableColumns, gt, inArray, isNull, or, sql } from "drizzle-orm";
 import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
 import type { EnvironmentFacts, HostFacts, InstanceFacts, JobFacts } from "../../domain/facts.ts";
 import type { ReleaseFacts } from "../../domain/release.ts";
@@ -17,7 +17,7 @@ export interface LoadedEnvironment {
   readonly mode: TrafficMode;
 }
 
-/** Served releases that a rollback may name are kept in view up to this many. */
+/** All that are open, have traffic or instances, and as many of the newest others: a rollback may name them. */
 const RELEASES_IN_VIEW = 50;
 
 /**
@@ -41,6 +41,7 @@ export async function loadEnvironment(
     .select({ id: releases.id })
     .from(releases)
     .where(and(eq(releases.environmentId, id), isNull(releases.endedAt)));
+  const inUse = sql`${or(isNull(releases.endedAt), gt(releases.weightBp, 0), inArray(releases.id, liveReleases))}`;
   const [environmentRows, releaseRows, instanceRows, jobRows] = await db.batch([
     db
       .select({ ...getTableColumns(environments), app: sql<string>`${apps.name}`.as("app_name") })
@@ -50,13 +51,8 @@ export async function loadEnvironment(
     db
       .select()
       .from(releases)
-      .where(
-        and(
-          eq(releases.environmentId, id),
-          or(isNull(releases.endedAt), isNotNull(releases.servingAt), inArray(releases.id, liveReleases)),
-        ),
-      )
-      .orderBy(desc(releases.createdAt))
+      .where(eq(releases.environmentId, id))
+      .orderBy(desc(inUse), desc(releases.createdAt))
       .limit(RELEASES_IN_VIEW),
     db
       .select({
@@ -96,7 +92,7 @@ export async function loadEnvironment(
     stableReleaseId: environment.stableReleaseId,
     nextVersion: environment.nextVersion,
     lock: null,
-    releases: releaseRows satisfies ReleaseFacts[],
+    releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
     instances: instanceRows satisfies InstanceFacts[],
     jobs: jobRows.map(toJob),
     hosts: waiting.length > 0 || options.withHosts ? await loadHosts(db, specs) : [],

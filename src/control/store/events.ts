@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
+import { and, desc, eq, gt, lt } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
 import { events, releases } from "./schema.ts";
 
@@ -50,12 +50,3 @@ export const listEvents = (db: Db, query: AuditQuery): Promise<EventRow[]> =>
     .orderBy(desc(events.id))
     .limit(query.limit)
     .all();
-
-/** The newest event's id, so that an empty feed can begin where the log stands. */
-export async function lastEventId(db: Db): Promise<number> {
-  const row = await db
-    .select({ id: sql<number>`coalesce(max(${events.id}), 0)` })
-    .from(events)
-    .get();
-  return row?.id ?? 0;
-}

@@ -4,7 +4,7 @@ import { hosts, instances, jobs, slots, tokens } from "./schema.ts";
 import { type InstanceRow, selectInstances } from "./status.ts";
 
 export type HostRow = typeof hosts.$inferSelect;
-export interface SlotCounts {
+interface SlotCounts {
   readonly hostId: string;
   readonly total: number;
   readonly used: number;

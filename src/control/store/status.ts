@@ -4,7 +4,7 @@ import { apps, environments, hostnames, hosts, instances, releases, slots } from
 
 /** What the API's answers are made from: reads only, of nouns that other files write. */
 export type AppRow = typeof apps.$inferSelect;
-export type EnvironmentRow = typeof environments.$inferSelect;
+type EnvironmentRow = typeof environments.$inferSelect;
 export type ReleaseRow = typeof releases.$inferSelect;
 export type InstanceRow = Awaited<ReturnType<typeof selectInstances>>[number];
 
@@ -126,8 +126,8 @@ const isRelevant = or(
   sql`${releases.id} IN (SELECT release_id FROM instances i
     WHERE i.environment_id = ${releases.environmentId} AND i.stopped_at IS NULL)`,
   sql`${releases.id} = (SELECT stable_release_id FROM environments e WHERE e.id = ${releases.environmentId})`,
-  sql`${releases.id} = (SELECT r.id FROM releases r WHERE r.environment_id = ${releases.environmentId}
-    AND r.state = 'superseded' AND r.serving_at IS NOT NULL ORDER BY r.serving_at DESC LIMIT 1)`,
+  sql`${releases.id} IN (SELECT r.id FROM releases r WHERE r.environment_id = ${releases.environmentId}
+    AND r.state = 'superseded' AND r.serving_at IS NOT NULL ORDER BY r.ended_at DESC, r.created_at DESC LIMIT 2)`,
 );
 
 const release = (db: Db) =>

@@ -30,9 +30,13 @@ export class Api {
   }
 
   /** Sends a request as the admin unless told otherwise, and waits for what it left running. */
-  async call(method: string, path: string, call: Call = {}): Promise<Response> {
+  call(method: string, path: string, call: Call = {}): Promise<Response> {
+    return this.send(this.request(method, path, call));
+  }
+
+  async send(request: Request): Promise<Response> {
     const ctx = createExecutionContext();
-    const response = await this.#app.fetch(this.request(method, path, call), this.env, ctx);
+    const response = await this.#app.fetch(request, this.env, ctx);
     await waitOnExecutionContext(ctx);
     return response;
   }

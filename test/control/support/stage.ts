@@ -1,0 +1,172 @@
+import {
+  applyD1Migrations,
+  evictDurableObject,
+  reset,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { and, asc, eq, isNull } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/d1";
+import type { Coordinator, FaultPoint } from "../../../src/control/coordinator.ts";
+import {
+  apps,
+  environments,
+  hosts,
+  instances,
+  jobs,
+  releases,
+  slots,
+} from "../../../src/control/store/schema.ts";
+import type { ReleaseState } from "../../../src/domain/release.ts";
+import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
+import { aSpec, DIGEST } from "../../domain/spec.ts";
+
+export const ENVIRONMENT = "env_1";
+export const HOSTNAME = "shop.example.com";
+const REQUEST = {
+  image: null,
+  version: null,
+  git: null,
+  whenBusy: "queue",
+  actor: "ci",
+  requestKey: null,
+} as const;
+
+/** An environment with two hosts on the real D1, its real coordinator, and hands that do the agents' work. */
+export class Stage {
+  readonly db = drizzle(env.DB);
+  /** What is added to the coordinator's clock. */
+  ahead = 0;
+
+  /** A fresh one. The instances answer wherever they are asked, unless `silent` names their release. */
+  static async open(spec: Partial<EnvironmentSpec> = {}): Promise<Stage> {
+    await reset();
+    await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
+    const stage = new Stage();
+    await stage.#fill(aSpec(spec));
+    return stage;
+  }
+
+  async #fill(spec: EnvironmentSpec): Promise<void> {
+    const now = Date.now();
+    const row = {
+      id: ENVIRONMENT,
+      appId: "app_1",
+      name: "production",
+      spec,
+      rev: 0,
+      fence: 0,
+      nextVersion: 1,
+    };
+    const rest = { salt: "s", previewKey: "00", mode: { kind: "open" }, createdAt: now } as const;
+    await this.db
+      .insert(apps)
+      .values({ id: "app_1", name: "shop", manifest: "", createdAt: now, updatedAt: now });
+    await this.db.insert(environments).values({ ...row, ...rest });
+    for (const name of ["anna", "bert"]) {
+      const about = {
+        labels: {},
+        runtime: "docker",
+        agentVersion: "1",
+        lastSeenAt: now + 86_400_000,
+      } as const;
+      await this.db.insert(hosts).values({ id: `host_${name}`, name, ...about, createdAt: now });
+      const slot = (n: number) => ({
+        ...{ id: `host_${name}/${n}`, hostId: `host_${name}`, n, hostPort: 20_000 + n },
+        origin: `http://${name}-${n}.test`,
+      });
+      await this.db.insert(slots).values([0, 1, 2, 3, 4, 5].map(slot));
+    }
+  }
+
+  get coordinator(): DurableObjectStub<Coordinator> {
+    return env.COORDINATOR.getByName(ENVIRONMENT);
+  }
+
+  inside<T>(work: (coordinator: Coordinator, state: DurableObjectState) => T | Promise<T>): Promise<T> {
+    return runInDurableObject(this.coordinator, (instance, state) => {
+      const { ahead } = this;
+      instance.clock = () => Date.now() + ahead;
+      return work(instance, state);
+    });
+  }
+
+  /** The process of the coordinator ends; the next call meets a fresh one. */
+  async kill(): Promise<void> {
+    await evictDurableObject(this.coordinator);
+  }
+
+  /** Ends the work at this point the n-th time it is passed. */
+  async failAt(point: FaultPoint, nth = 1): Promise<void> {
+    let passed = 0;
+    await this.inside((coordinator) => {
+      coordinator.fault = (at) => {
+        if (at === point && ++passed === nth) throw new Error(`ended: ${point}`);
+      };
+    });
+  }
+
+  create(input: Partial<Parameters<Coordinator["createRelease"]>[0]> = {}) {
+    return this.coordinator.createRelease({ ...REQUEST, ...input });
+  }
+
+  /** Each open job is done, as the agents would. Answers how many. */
+  async work(): Promise<number> {
+    const open = await this.db.select().from(jobs).where(isNull(jobs.finishedAt));
+    for (const job of open) {
+      const result = { image: `ghcr.io/acme/shop@${DIGEST}`, digest: DIGEST };
+      const done = { state: "done", result, finishedAt: Date.now() } as const;
+      await this.db
+        .update(jobs)
+        .set(done)
+        .where(and(eq(jobs.id, job.id), isNull(jobs.finishedAt)));
+      if (job.kind !== "start" || !job.instanceId) continue;
+      await this.db.update(instances).set({ reportState: "ready" }).where(eq(instances.id, job.instanceId));
+    }
+    return open.length;
+  }
+
+  /** Agents and alarm take turns until the release is in the state. */
+  async until(version: string, state: ReleaseState): Promise<void> {
+    for (let turn = 0; turn < 60; turn++) {
+      if ((await this.release(version)).state === state) return;
+      await this.work();
+      await this.inside(() => {});
+      if (!(await runDurableObjectAlarm(this.coordinator))) await this.coordinator.poke();
+    }
+    const release = await this.release(version);
+    throw new Error(`${version} never got ${state}: ${release.state} ${JSON.stringify(release.failure)}`);
+  }
+
+  async deploy(): Promise<string> {
+    const made = await this.create();
+    if (!made.ok) throw new Error(made.error.detail);
+    const row = (await this.releases()).find(({ id }) => id === made.value.release);
+    await this.until(row?.version ?? "", "settling");
+    return made.value.release;
+  }
+
+  releases() {
+    return this.db.select().from(releases).orderBy(asc(releases.createdAt), asc(releases.version));
+  }
+  async release(version: string) {
+    const found = (await this.releases()).find((release) => release.version === version);
+    if (!found) throw new Error(`no release ${version}`);
+    return found;
+  }
+  instances() {
+    return this.db.select().from(instances).orderBy(asc(instances.id));
+  }
+  jobs() {
+    return this.db.select().from(jobs).orderBy(asc(jobs.id));
+  }
+  /** Each release's share in the published table. */
+  async routed(): Promise<{ version: number; weights: Record<string, number> }> {
+    const answer = await this.coordinator.table(HOSTNAME, null);
+    if (answer.kind !== "table") throw new Error(`no table: ${answer.kind}`);
+    const some = answer.table.releases.filter(({ weightBp }) => weightBp > 0);
+    const weights = Object.fromEntries(some.map((release) => [release.version, release.weightBp]));
+    return { version: answer.table.version, weights };
+  }
+}
