@@ -70,7 +70,7 @@ async function show(session: Session, name: string): Promise<Outcome> {
 }
 
 /** One host as text. */
-export function hostText(host: HostView, now: number): string {
+function hostText(host: HostView, now: number): string {
   const { slots, clockSkewMs } = host;
   const rows = host.instances.map((i) => [
     `  ${i.slot}`,

@@ -16,7 +16,7 @@ export type Register = (program: Command, act: Act) => void;
 export const examples = (...lines: readonly string[]) =>
   `Examples:\n${lines.map((line) => `  ${line}`).join("\n")}\n`;
 
-export function parseDuration(text: string): number {
+function parseDuration(text: string): number {
   const parsed = durationSchema.safeParse(text);
   if (parsed.success && parsed.data > 0) return Math.min(parsed.data, 2 ** 31 - 1);
   throw new InvalidArgumentError("It must be a duration such as 90s, 10m or 2h.");

@@ -9,7 +9,8 @@ import { goodDeploy } from "./scenarios.ts";
 
 const BIN = new URL("../../cli/bin.js", import.meta.url).pathname;
 /** `script` of bsdutils gives a command a pseudo-terminal; without it there is none to test with. */
-const hasScript = spawnSync("script", ["--version"]).status === 0;
+const SCRIPT = "script";
+const hasScript = spawnSync(SCRIPT, ["--version"]).status === 0;
 
 /** Runs a command on a pseudo-terminal and answers everything the terminal got. */
 async function onTerminal(
@@ -18,7 +19,7 @@ async function onTerminal(
 ): Promise<{ code: number | null; text: string }> {
   const cwd = await mkdtemp(join(tmpdir(), "sluice-tty-"));
   await writeFile(join(cwd, "sluice.yaml"), MANIFEST);
-  const child = spawn("script", ["-qec", command, "/dev/null"], {
+  const child = spawn(SCRIPT, ["-qec", command, "/dev/null"], {
     cwd,
     stdio: ["ignore", "pipe", "inherit"],
     env: {
