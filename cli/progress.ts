@@ -46,7 +46,7 @@ export function apply(progress: Progress, event: EventView): Progress {
   if (event.type === "release.state") {
     const state = typeof data.state === "string" ? data.state : progress.release.state;
     const weight = typeof data.weight === "number" ? data.weight : progress.release.weight;
-    const known = isState(state) ? state : progress.release.state;
+    const known = isState(state) && !isBehind(state, progress.release.state) ? state : progress.release.state;
     return { ...progress, release: { ...progress.release, state: known, weight }, note: undefined, lost };
   }
   if (event.type === "instance.state" && typeof data.instance === "string") {
@@ -56,6 +56,12 @@ export function apply(progress: Progress, event: EventView): Progress {
   }
   return { ...progress, lost };
 }
+
+/** Events replayed from the beginning don't take back what a fresh answer has shown already. */
+const isBehind = (state: string, current: string) => {
+  const stages: readonly string[] = STAGES;
+  return stages.includes(state) && stages.indexOf(state) < stages.indexOf(current);
+};
 
 const STATES: ReadonlySet<string> = new Set([...OVER, ...STAGES, "rolling_back"]);
 const isState = (state: string): state is ReleaseView["state"] => STATES.has(state);

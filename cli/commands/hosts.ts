@@ -1,10 +1,11 @@
 import { InvalidArgumentError } from "commander";
 import { collect } from "../../src/client/index.ts";
 import type { HostView } from "../../src/protocol/api.ts";
+import { confirm } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
 import { ago, clean, facts, plural, table, until } from "../print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { confirm, examples, parseCount, type Register } from "./verb.ts";
+import { examples, parseCount, type Register } from "./verb.ts";
 
 export const hosts: Register = (program, act) => {
   const group = program
@@ -70,7 +71,7 @@ async function show(session: Session, name: string): Promise<Outcome> {
 }
 
 /** One host as text. */
-export function hostText(host: HostView, now: number): string {
+function hostText(host: HostView, now: number): string {
   const { slots, clockSkewMs } = host;
   const rows = host.instances.map((i) => [
     `  ${i.slot}`,

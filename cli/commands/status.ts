@@ -52,7 +52,7 @@ const shares = (environment: EnvironmentView) =>
     .join(", ");
 
 /** An environment as a person wants it in the first five seconds: what serves, is it moving, what can I do. */
-export function statusText(environment: EnvironmentView, now: number): string {
+function statusText(environment: EnvironmentView, now: number): string {
   const { active, lock, rollback } = environment;
   const rows = withTraffic(environment).map((entry) => [
     `  ${entry.version}`,

@@ -1,7 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { EnvironmentView } from "../../src/protocol/api.ts";
 import { durationSchema } from "../../src/protocol/manifest.ts";
-import { CliError } from "../problem.ts";
 import type { Outcome, Session } from "../session.ts";
 
 /** Turns a command's function into commander's action, with the session made from the global flags. */
@@ -16,7 +15,7 @@ export type Register = (program: Command, act: Act) => void;
 export const examples = (...lines: readonly string[]) =>
   `Examples:\n${lines.map((line) => `  ${line}`).join("\n")}\n`;
 
-export function parseDuration(text: string): number {
+function parseDuration(text: string): number {
   const parsed = durationSchema.safeParse(text);
   if (parsed.success && parsed.data > 0) return Math.min(parsed.data, 2 ** 31 - 1);
   throw new InvalidArgumentError("It must be a duration such as 90s, 10m or 2h.");
@@ -42,26 +41,4 @@ export function publicUrl(session: Session, environment: EnvironmentView | undef
   const url = new URL(edge);
   url.hostname = hostname;
   return url.origin;
-}
-
-/** Destructive commands ask, and never take silence for a yes: without a terminal they want the flag. */
-export async function confirm(session: Session, question: string, yes: boolean | undefined): Promise<void> {
-  if (yes) return;
-  if (!process.stdin.isTTY || session.out.mode !== "off" || session.env.CI)
-    throw new CliError(
-      "confirmation_required",
-      `${question} Nobody is here to answer: add --yes to mean it.`,
-      {
-        title: "confirmation required",
-      },
-    );
-  const { createInterface } = await import("node:readline/promises");
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await lines.question(`${question} [y/N] `, { signal: session.signal });
-    if (/^y(es)?$/i.test(answer.trim())) return;
-  } finally {
-    lines.close();
-  }
-  throw new CliError("declined", "not confirmed: nothing was changed", { title: "declined" });
 }

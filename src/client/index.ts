@@ -1,4 +1,4 @@
 export * from "./client.ts";
 export * from "./errors.ts";
 export type { FeedItem, FollowOptions } from "./feed.ts";
-export type { ClientOptions, Fetch } from "./transport.ts";
+export type { ClientOptions } from "./transport.ts";

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Problem, type ProblemCode, problemSchema } from "../protocol/problem.ts";
 import { ApiError, ConnectionError, ProtocolError } from "./errors.ts";
 
-export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface ClientOptions {
   /** Control's address, e.g. `https://sluice.example.com`. */

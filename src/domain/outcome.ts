@@ -3,7 +3,9 @@ export type Attempt =
   | { readonly kind: "answered"; readonly status: number; readonly tunnelError: string | null }
   /** No answer: `fetch` failed. Refused and reset look alike, so the app may have seen the request. */
   | { readonly kind: "disconnected" }
-  | { readonly kind: "timeout" };
+  | { readonly kind: "timeout" }
+  /** The runtime won't send such a request: the client's doing, and nothing was sent. */
+  | { readonly kind: "unsendable"; readonly reason: string };
 
 export interface Verdict {
   /** Counts as an error of the instance. */
@@ -33,6 +35,7 @@ const UNREACHED_ERRORS = ["1033", "1016"];
 export function judge(attempt: Attempt): Verdict {
   if (attempt.kind === "timeout") return TIMEOUT;
   if (attempt.kind === "disconnected") return GATEWAY;
+  if (attempt.kind === "unsendable") return GOOD;
   const { status, tunnelError } = attempt;
   if (status < 500) return GOOD;
   if (status === 530) {

@@ -42,6 +42,14 @@ function failureOf(visit: Visit, last: Tried) {
       detail: `${who} sent no answer within ${table.timeouts.responseMs} ms (timeouts.response of its environment).`,
     } as const;
   }
+  if (last.attempt.kind === "unsendable") {
+    return {
+      status: 400,
+      code: "bad_request",
+      title: "The request can't be forwarded",
+      detail: `It is not one that can be sent on: ${last.attempt.reason}`,
+    } as const;
+  }
   const cause =
     last.attempt.kind === "disconnected"
       ? "closed the connection without an answer, or refused it"

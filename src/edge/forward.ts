@@ -6,8 +6,8 @@ import type { Visit } from "./visit.ts";
 
 export interface Outgoing {
   readonly headers: Headers;
-  /** A stream can be sent once; bytes were kept to be sent again. */
-  readonly body: ReadableStream | ArrayBuffer | null;
+  /** Bytes were kept to be sent again. `stream` goes as it comes, and once. */
+  readonly body: ArrayBuffer | "stream" | null;
 }
 
 export interface Tried {
@@ -33,14 +33,7 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
   try {
     const answer = await patrol.within(
       visit.ctx,
-      fetch(instance.origin + visit.url.target, {
-        method: visit.request.method,
-        headers: outgoing.headers,
-        body: outgoing.body,
-        redirect: "manual",
-        // A slot's hostname outlives its release: nothing of one release may be served for the next.
-        cache: "no-store",
-      }),
+      fetchFrom(visit, instance, outgoing),
       visit.route.table.timeouts.responseMs,
     );
     if (answer === TIMED_OUT) attempt = { kind: "timeout" };
@@ -48,9 +41,11 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
       response = answer;
       attempt = { kind: "answered", status: answer.status, tunnelError: null };
     }
-  } catch {
-    // The runtime says only "Network connection lost", whether refused or reset; the verdict assumes the worse.
-    attempt = { kind: "disconnected" };
+  } catch (error) {
+    // Of the network the runtime says only "Network connection lost", whether refused or reset: the verdict assumes
+    // the worse. A TypeError is its refusal to send this request at all.
+    attempt =
+      error instanceof TypeError ? { kind: "unsendable", reason: error.message } : { kind: "disconnected" };
   }
   const durationMs = Date.now() - startedAt;
   if (response !== null && response.status === 530) {
@@ -59,6 +54,16 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
     response = null;
   }
   return { instance, attempt, verdict: judge(attempt), response, durationMs };
+}
+
+function fetchFrom(visit: Visit, instance: RouteInstance, { headers, body }: Outgoing): Promise<Response> {
+  const url = instance.origin + visit.url.target;
+  // A slot's hostname outlives its release: nothing of one release may be served for the next.
+  const cache = "no-store";
+  const redirect = "manual";
+  // The request itself as source carries a body for GET too, which `body` may not.
+  if (body === "stream") return fetch(new Request(url, visit.request), { headers, redirect, cache });
+  return fetch(url, { method: visit.request.method, headers, body, redirect, cache });
 }
 
 /** The number in `error code: 1033`, from Cloudflare's text or page. */

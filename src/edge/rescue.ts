@@ -71,13 +71,15 @@ function othersOf(instance: RouteInstance, release: RouteRelease) {
 
 /** Small bodies of declared length are read in, so that they can be sent again; all others stream and can't. */
 function keepBody({ request, survey }: Visit): Outgoing["body"] | Promise<ArrayBuffer> {
+  if (request.body === null) return null;
   const { contentLength } = survey;
-  return contentLength === null || contentLength > KEPT_BODY_BYTES ? request.body : request.arrayBuffer();
+  const isKept = contentLength !== null && contentLength <= KEPT_BODY_BYTES;
+  return isKept && request.method !== "GET" && request.method !== "HEAD" ? request.arrayBuffer() : "stream";
 }
 
 function mayResend({ request, survey }: Visit, tried: Tried, outgoing: Outgoing): boolean {
   const { resend } = tried.verdict;
-  if (resend === "never" || outgoing.body instanceof ReadableStream) return false;
+  if (resend === "never" || outgoing.body === "stream") return false;
   return resend === "any" || (isSafe(request.method) && !survey.isUpgrade);
 }
 

@@ -128,7 +128,7 @@ function refuseSharedHostnames(
     }
 }
 
-export const manifestSchema = z.strictObject({
+const manifestSchema = z.strictObject({
   $schema: z.string().optional(),
   app: z.string().regex(NAME, NAME_RULE),
   image: z

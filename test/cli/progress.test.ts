@@ -25,6 +25,12 @@ describe("the live view", () => {
     expect(view(7)[3]).toBe("  ✔ web-1 slot 3  ready");
   });
 
+  test("doesn't go back to the past while old events are replayed", () => {
+    const starting = begin(aRelease({ state: "starting" }), "v1");
+    expect(apply(starting, stateEvent(1, 50, "preparing", "")).release.state).toBe("starting");
+    expect(apply(starting, stateEvent(1, 50, "rolling_back", "")).release.state).toBe("rolling_back");
+  });
+
   test("never wraps: a wrapped line would break the redraw", () => {
     for (const line of view(3, 30)) expect(line.length).toBeLessThan(30);
     expect(truncate("\u001b[32mabcdef\u001b[39m", 3)).toBe("\u001b[32mabc\u001b[39m");

@@ -9,18 +9,20 @@ import { goodDeploy } from "./scenarios.ts";
 
 const BIN = new URL("../../cli/bin.js", import.meta.url).pathname;
 /** `script` of bsdutils gives a command a pseudo-terminal; without it there is none to test with. */
-const hasScript = spawnSync("script", ["--version"]).status === 0;
+const SCRIPT = "script";
+const hasScript = spawnSync(SCRIPT, ["--version"]).status === 0;
 
 /** Runs a command on a pseudo-terminal and answers everything the terminal got. */
 async function onTerminal(
   command: string,
   env: Record<string, string>,
+  typed?: { after: string; keys: string },
 ): Promise<{ code: number | null; text: string }> {
   const cwd = await mkdtemp(join(tmpdir(), "sluice-tty-"));
   await writeFile(join(cwd, "sluice.yaml"), MANIFEST);
-  const child = spawn("script", ["-qec", command, "/dev/null"], {
+  const child = spawn(SCRIPT, ["-qec", command, "/dev/null"], {
     cwd,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
     env: {
       PATH: process.env.PATH ?? "",
       HOME: cwd,
@@ -31,7 +33,9 @@ async function onTerminal(
   });
   let text = "";
   child.stdout.on("data", (chunk) => {
+    const before = text;
     text += chunk;
+    if (typed && text.includes(typed.after) && !before.includes(typed.after)) child.stdin.write(typed.keys);
   });
   const code = await new Promise<number | null>((resolve, reject) =>
     child.on("error", reject).on("close", resolve),
@@ -86,6 +90,22 @@ describe.runIf(hasScript)("on a terminal", { concurrent: true }, () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: colour sequences are what is looked for
     expect(text).not.toMatch(/\u001b\[[0-9;]*m/);
     expect(text).toContain("\u001b[0J");
+  });
+});
+
+describe.runIf(hasScript)("a question before something is destroyed", { concurrent: true }, () => {
+  test.each([
+    ["y", "y\r", 0, 1],
+    ["no", "n\r", 1, 0],
+    ["Enter alone", "\r", 1, 0],
+    ["Ctrl-D", "\u0004", 1, 0],
+    ["Ctrl-C", "\u0003", 130, 0],
+  ])("%s", async (_what, keys, code, deletes) => {
+    await using api = await fakeApi({ "DELETE /api/v1/tokens/tok_1": (_asked, answer) => answer.empty(204) });
+    const env = { SLUICE_URL: api.url, SLUICE_TOKEN: "x" };
+    const ran = await onTerminal(`${NODE} ${MAIN} token revoke tok_1`, env, { after: "[y/N]", keys });
+    expect(ran.code, ran.text).toBe(code);
+    expect(api.asked).toHaveLength(deletes);
   });
 });
 

@@ -12,14 +12,14 @@ import {
 import { type Problem, type ProblemCode, problemSchema } from "../../src/protocol/problem.ts";
 
 /** A control plane whose answers a test writes. What it sends is checked by the protocol's own schemas first. */
-export interface Asked {
+interface Asked {
   readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly body: string;
 }
-export interface Answering {
+interface Answering {
   json(status: number, body: unknown, headers?: Record<string, string>): void;
   problem(
     problem: Partial<Problem> & { code: ProblemCode; status: number },
@@ -34,7 +34,7 @@ export interface Answering {
   /** Resolves when the client has gone. */
   readonly gone: Promise<void>;
 }
-export interface Feed {
+interface Feed {
   event(event: EventView): void;
   heartbeat(): void;
   raw(text: string): void;
@@ -154,7 +154,7 @@ function answering(request: IncomingMessage, response: ServerResponse): Answerin
 // --- resources ----------------------------------------------------------------------------------------------------
 
 /** The moment all made-up resources begin. */
-export const T0 = Date.parse("2026-11-23T12:00:00.000Z");
+const T0 = Date.parse("2026-11-23T12:00:00.000Z");
 export const at = (ms: number) => new Date(T0 + ms).toISOString();
 
 export function anInstance(over: Partial<InstanceView> = {}): InstanceView {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 
 /** What visitors met, and what they were told is ordered. */
-export interface Visits {
+interface Visits {
   requests: number;
   /** Each answer that was not what a visitor wants, in words. */
   failures: string[];

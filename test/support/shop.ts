@@ -106,7 +106,7 @@ export async function startShop(directory: string, env: Record<string, string>):
   };
 }
 
-export interface Migrated {
+interface Migrated {
   code: number | null;
   output: string;
 }

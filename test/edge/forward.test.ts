@@ -1,0 +1,333 @@
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { request as httpRequest, type RequestListener } from "node:http";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { ask } from "../support/http-client.ts";
+import { type Origin, startOrigin } from "../support/origin.ts";
+import { tableOf } from "../support/tables.ts";
+
+const GZIPPED = gzipSync("hello ".repeat(1_000));
+const MEGABYTE = randomBytes(1_048_576);
+/** Called when the app sees its client leave `/stream`. */
+let left: () => void = () => {};
+
+const app: RequestListener = async (request, response) => {
+  const path = request.url ?? "/";
+  if (path.startsWith("/redirect")) {
+    return response.writeHead(302, { Location: `http://${request.headers.host}/there?x=1` }).end();
+  }
+  if (path.startsWith("/elsewhere"))
+    return response.writeHead(301, { Location: "https://other.test/x" }).end();
+  if (path.startsWith("/relative")) return response.writeHead(303, { Location: "/there" }).end();
+  if (path.startsWith("/cookies")) {
+    const domain = request.headers.host?.replace(/:.*/, "");
+    return response
+      .writeHead(200, {
+        "Set-Cookie": ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", `b=2; Domain=${domain}; Path=/`],
+      })
+      .end("ok");
+  }
+  if (path.startsWith("/gzip")) {
+    return response
+      .writeHead(200, { "Content-Encoding": "gzip", "Content-Length": GZIPPED.length })
+      .end(GZIPPED);
+  }
+  if (path.startsWith("/length")) return response.writeHead(200, { "Content-Length": "5" }).end("12345");
+  if (path.startsWith("/not-modified")) return response.writeHead(304, { ETag: '"e1"' }).end();
+  if (path.startsWith("/range")) {
+    return response.writeHead(206, { "Content-Range": "bytes 2-4/10", "Content-Length": "3" }).end("234");
+  }
+  if (path.startsWith("/status/")) return response.writeHead(Number(path.slice(8)), { "X-App": "1" }).end();
+  if (path.startsWith("/hop")) {
+    return response
+      .writeHead(200, { Connection: "x-secret, keep-alive", "X-Secret": "1", "X-Kept": "1" })
+      .end("ok");
+  }
+  if (path.startsWith("/large")) {
+    for (let i = 0; i < 64; i += 1) if (!response.write(MEGABYTE)) await once(response, "drain");
+    return response.end();
+  }
+  if (path.startsWith("/events")) {
+    response.writeHead(200, { "Content-Type": "text/event-stream" });
+    response.write("data: first\n\n");
+    return request.on("end", () => {}).resume();
+  }
+  if (path.startsWith("/stream")) {
+    const ticking = setInterval(() => response.write("tick"), 20);
+    response.on("close", () => {
+      clearInterval(ticking);
+      left();
+    });
+    return response.writeHead(200).write("begin");
+  }
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += chunk.length;
+    hash.update(chunk);
+  }
+  response.end(JSON.stringify({ bytes, sha256: hash.digest("hex") }));
+};
+
+let origin: Origin;
+let edge: EdgeStack;
+let port: number;
+const last = () => {
+  const seen = origin.seen.at(-1);
+  if (seen === undefined) throw new Error("the app saw no request");
+  return seen;
+};
+/** All values of a header, as the app saw them on the wire. */
+const wire = (name: string) =>
+  last().rawHeaders.filter((_, i, all) => i % 2 === 1 && all[i - 1]?.toLowerCase() === name.toLowerCase());
+
+beforeAll(async () => {
+  origin = await startOrigin("app", app);
+  edge = await startEdgeStack({
+    table: () => ({ kind: "table", table: tableOf([origin.url]) }),
+    meter: () => {},
+  });
+  port = edge.ports[0] ?? 0;
+});
+afterAll(async () => {
+  await edge.dispose();
+  await origin.stop();
+});
+beforeEach(() => {
+  origin.seen.length = 0;
+});
+
+describe("a request on its way to the app", () => {
+  it.each([
+    "/a//b/%2F/c?x=%zz&y=a'b&z=1&z=2",
+    "/?q=a+b%20c&&=",
+    "/search?redirect=http://evil.test/?a=b#",
+    `/long?q=${"x".repeat(15_900)}`,
+  ])("keeps path and query: %.40s", async (path) => {
+    await ask({ port, path });
+    expect(last().url.replace("%27", "'")).toBe(path.replace("#", ""));
+  });
+
+  it("keeps repeated headers apart and odd ones as they are", async () => {
+    await ask({
+      port,
+      headers: { "X-Many": ["1", "2, 3", ""], "X-Odd": "a\tb  \xe9", "If-None-Match": 'W/"x"' },
+    });
+    expect(wire("X-Many")).toEqual(["1", "2, 3", ""]);
+    expect(wire("X-Odd")).toHaveLength(1);
+    expect(wire("If-None-Match")).toEqual(['W/"x"']);
+  });
+
+  it("names the public host, scheme and request in headers of its own", async () => {
+    const answer = await ask({ port, host: "Shop.Test:8787" });
+    expect(wire("X-Forwarded-Host")).toEqual(["Shop.Test:8787"]);
+    expect(wire("X-Forwarded-Proto")).toEqual(["http"]);
+    expect(wire("X-Request-Id")).toEqual([answer.headers["x-request-id"]]);
+  });
+
+  it("vouches for no address, host or scheme that came from outside", async () => {
+    const spoofed = {
+      "X-Forwarded-For": "6.6.6.6",
+      "X-Forwarded-Host": "evil.test",
+      "X-Forwarded-Proto": "https",
+      "X-Forwarded-Port": "443",
+      "X-Real-IP": "6.6.6.6",
+      Forwarded: "for=6.6.6.6",
+      "X-Sluice-Mirror": "1",
+      "X-Sluice-Anything": "1",
+    };
+    await ask({ port, headers: { ...spoofed, "CF-Connecting-IP": "203.0.113.7" } });
+    expect(wire("X-Forwarded-For")).toEqual(["203.0.113.7"]);
+    expect(wire("X-Real-IP")).toEqual(["203.0.113.7"]);
+    expect(wire("X-Forwarded-Host")).toEqual(["shop.test"]);
+    expect(wire("X-Forwarded-Proto")).toEqual(["http"]);
+    for (const name of ["X-Forwarded-Port", "Forwarded", "X-Sluice-Mirror", "X-Sluice-Anything"]) {
+      expect(wire(name)).toEqual([]);
+    }
+    await ask({ port, headers: spoofed });
+    expect([...wire("X-Forwarded-For"), ...wire("X-Real-IP")]).toEqual([]);
+  });
+
+  it("passes a sane request id on and replaces any other", async () => {
+    await ask({ port, headers: { "X-Request-Id": "caller-7f.3" } });
+    expect(wire("X-Request-Id")).toEqual(["caller-7f.3"]);
+    await ask({ port, headers: { "X-Request-Id": "<script>" } });
+    expect(wire("X-Request-Id")[0]).not.toContain("<");
+  });
+
+  it("asks for compression only if the visitor did", async () => {
+    await ask({ port });
+    expect(wire("Accept-Encoding")).toEqual([]);
+    await ask({ port, headers: { "Accept-Encoding": "br;q=1, zstd" } });
+    expect(wire("Accept-Encoding")).toEqual(["br;q=1, zstd"]);
+  });
+
+  it("keeps the visitor's own Cache-Control", async () => {
+    await ask({ port, headers: { "Cache-Control": "max-age=0", Pragma: "x" } });
+    expect([...wire("Cache-Control"), ...wire("Pragma")]).toEqual(["max-age=0", "x"]);
+  });
+
+  it.each(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])(
+    "keeps the method %s",
+    async (method) => {
+      expect((await ask({ port, method })).status).toBe(200);
+      expect(last().method).toBe(method);
+    },
+  );
+
+  it.each([
+    ["a small body", Buffer.from("name=value")],
+    ["a body at the limit of what is kept", randomBytes(65_536)],
+    ["a body over it", randomBytes(65_537)],
+    ["an empty body", Buffer.alloc(0)],
+  ])("carries %s with its length", async (_, body) => {
+    const answer = await ask({
+      port,
+      method: "POST",
+      body,
+      headers: { "Content-Length": String(body.length) },
+    });
+    const sha256 = createHash("sha256").update(body).digest("hex");
+    expect(JSON.parse(answer.text)).toEqual({ bytes: body.length, sha256 });
+    expect(wire("Content-Length")).toEqual([String(body.length)]);
+  });
+
+  it.each(["GET", "HEAD", "OPTIONS", "DELETE"])(
+    "carries the body of a %s, unusual as it is",
+    async (method) => {
+      expect((await ask({ port, method, body: "query" })).status).toBe(200);
+      expect(wire("Content-Length")).toEqual(["5"]);
+    },
+  );
+
+  it("carries a body of unknown length in chunks", async () => {
+    const answer = await ask({ port, method: "PUT", body: [MEGABYTE, MEGABYTE, MEGABYTE] });
+    expect(JSON.parse(answer.text).bytes).toBe(3 * MEGABYTE.length);
+    expect(wire("Transfer-Encoding")).toEqual(["chunked"]);
+  });
+});
+
+describe("an answer on its way to the visitor", () => {
+  it("is not followed when it redirects, and names the public host instead of the slot", async () => {
+    const answer = await ask({ port, path: "/redirect", host: "shop.test:8787" });
+    expect([answer.status, answer.headers.location]).toEqual([302, "http://shop.test:8787/there?x=1"]);
+    expect((await ask({ port, path: "/elsewhere" })).headers.location).toBe("https://other.test/x");
+    expect((await ask({ port, path: "/relative" })).headers.location).toBe("/there");
+  });
+
+  it("keeps its cookies apart, and their Domain becomes the public host", async () => {
+    const answer = await ask({ port, path: "/cookies" });
+    expect(answer.headers["set-cookie"]).toEqual([
+      "a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
+      "b=2; Domain=shop.test; Path=/",
+    ]);
+  });
+
+  it("keeps compressed bytes as they are", async () => {
+    const answer = await ask({ port, path: "/gzip", headers: { "Accept-Encoding": "gzip" } });
+    expect(answer.headers["content-encoding"]).toBe("gzip");
+    expect(answer.body.equals(GZIPPED)).toBe(true);
+  });
+
+  it("answers HEAD with the length and no body", async () => {
+    const answer = await ask({ port, path: "/length", method: "HEAD" });
+    expect([answer.headers["content-length"], answer.text]).toEqual(["5", ""]);
+  });
+
+  it("keeps 304 with its tag and 206 with its range", async () => {
+    const unchanged = await ask({ port, path: "/not-modified", headers: { "If-None-Match": '"e1"' } });
+    expect([unchanged.status, unchanged.headers.etag, unchanged.text]).toEqual([304, '"e1"', ""]);
+    const part = await ask({ port, path: "/range", headers: { Range: "bytes=2-4" } });
+    expect([part.status, part.headers["content-range"], part.text]).toEqual([206, "bytes 2-4/10", "234"]);
+    expect(wire("Range")).toEqual(["bytes=2-4"]);
+  });
+
+  it.each([204, 205, 207, 299, 300, 400, 401, 404, 418, 451, 500, 501, 599])(
+    "keeps the status %i",
+    async (status) => {
+      const answer = await ask({ port, path: `/status/${status}` });
+      expect([answer.status, answer.headers["x-app"]]).toEqual([status, "1"]);
+    },
+  );
+
+  it("loses what belonged to the app's connection only", async () => {
+    const { headers } = await ask({ port, path: "/hop" });
+    expect(headers["x-secret"]).toBeUndefined();
+    expect(headers["x-kept"]).toBe("1");
+  });
+
+  it("says which release answered and how long each part took", async () => {
+    const { headers } = await ask({ port });
+    expect(headers["x-sluice-release"]).toBe("v1");
+    expect(headers["server-timing"]).toMatch(/^sluice;dur=\d+, origin;dur=\d+$/);
+  });
+
+  it("streams 64 MB through whole", async () => {
+    const answer = await ask({ port, path: "/large" });
+    expect(answer.body.length).toBe(64 * MEGABYTE.length);
+  });
+
+  it("hands on server-sent events as they come", async () => {
+    const outgoing = httpRequest({ port, path: "/events", headers: { host: "shop.test" } }).end();
+    const [incoming] = await once(outgoing, "response");
+    const [chunk] = await once(incoming, "data");
+    expect(String(chunk)).toBe("data: first\n\n");
+    outgoing.destroy();
+  });
+
+  it("ends at the app when the visitor leaves", async () => {
+    const gone = new Promise<void>((resolve) => {
+      left = resolve;
+    });
+    const outgoing = httpRequest({ port, path: "/stream", headers: { host: "shop.test" } }).end();
+    const [incoming] = await once(outgoing, "response");
+    await once(incoming, "data");
+    outgoing.destroy();
+    await gone;
+  });
+});
+
+describe("a WebSocket", () => {
+  const open = async (path: string, protocols: string[] = []) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols, {
+      headers: { host: "shop.test" },
+    });
+    await once(socket, "open");
+    return socket;
+  };
+
+  it("carries text and bytes both ways, under the protocol that was agreed", async () => {
+    const socket = await open("/chat?room=1", ["v2.chat", "v1.chat"]);
+    expect(socket.protocol).toBe("v2.chat");
+    socket.send("hello");
+    expect(String((await once(socket, "message"))[0])).toBe("app /chat?room=1 hello");
+    const bytes = randomBytes(70_000);
+    socket.send(bytes);
+    expect(bytes.equals((await once(socket, "message"))[0])).toBe(true);
+    socket.close();
+    await once(socket, "close");
+  });
+
+  it("carries close codes and reasons both ways", async () => {
+    const socket = await open("/chat");
+    const [server] = origin.sockets;
+    const seenByApp = server && once(server, "close");
+    socket.close(4001, "visitor's reason");
+    const [code, reason] = (await seenByApp) ?? [];
+    expect([code, String(reason)]).toEqual([4001, "visitor's reason"]);
+    const other = await open("/chat");
+    other.send("close 4321");
+    const [back, why] = await once(other, "close");
+    expect([back, String(why)]).toEqual([4321, "as asked"]);
+  });
+
+  it("gets the app's refusal when the app refuses", async () => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/status/401`, { headers: { host: "other.test" } });
+    const [, response] = await once(socket, "unexpected-response");
+    expect(response.statusCode).toBeGreaterThanOrEqual(400);
+    socket.on("error", () => {}).terminate();
+  });
+});

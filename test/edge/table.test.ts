@@ -1,0 +1,203 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type RoutingTable, STALENESS_BOUND_MS, type TableAnswer } from "../../src/domain/routing.ts";
+import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { type Answer, ask } from "../support/http-client.ts";
+import { type Origin, startOrigin } from "../support/origin.ts";
+import { tableOf } from "../support/tables.ts";
+
+let first: Origin;
+let second: Origin;
+let edge: EdgeStack;
+let warm: number;
+let cold: number;
+let colder: number;
+/** What control was asked: hostname and known version. */
+const asked: [string, number | null][] = [];
+const published = new Map<string, unknown>();
+let fault: (() => never | Promise<never>) | null = null;
+
+const tableFor = (hostname: string, origin: Origin, overrides: Partial<RoutingTable> = {}) =>
+  tableOf([origin.url], { hostnames: [hostname], ...overrides });
+const nameOf = (answer: Answer): string | undefined =>
+  answer.status === 200 ? JSON.parse(answer.text).name : undefined;
+const codeOf = (answer: Answer): string => JSON.parse(answer.text).code;
+
+/** Asks until the condition holds; the whole staleness bound is allowed, and some for a busy machine. */
+async function within(host: string, holds: (answer: Answer) => boolean, port = warm): Promise<number> {
+  const since = Date.now();
+  while (Date.now() - since < STALENESS_BOUND_MS + 2_000) {
+    if (holds(await ask({ port, host }))) return Date.now() - since;
+    await sleep(50);
+  }
+  throw new Error(`${host} did not change within the staleness bound`);
+}
+
+beforeAll(async () => {
+  first = await startOrigin("first");
+  second = await startOrigin("second");
+  edge = await startEdgeStack(
+    {
+      table: async (hostname, known) => {
+        asked.push([hostname, known]);
+        await fault?.();
+        // Tests publish broken tables too, which no type allows.
+        const table = published.get(hostname) as RoutingTable | undefined;
+        if (table === undefined) return { kind: "unknown" };
+        return table.version === known
+          ? { kind: "unchanged", version: known }
+          : ({ kind: "table", table } as TableAnswer);
+      },
+      meter: () => {},
+    },
+    { edges: 3 },
+  );
+  [warm = 0, cold = 0, colder = 0] = edge.ports;
+});
+afterAll(async () => {
+  await edge.dispose();
+  await Promise.all([first.stop(), second.stop()]);
+});
+beforeEach(() => {
+  asked.length = 0;
+  fault = null;
+});
+
+describe("the routing table in the edge", () => {
+  it("is asked for once, then serves from memory without a call", async () => {
+    published.set("steady.test", tableFor("steady.test", first));
+    for (let i = 0; i < 50; i += 1)
+      expect(nameOf(await ask({ port: warm, host: "steady.test" }))).toBe("first");
+    expect(asked.length).toBeLessThanOrEqual(2);
+  });
+
+  it("is asked for once when many first requests come together", async () => {
+    published.set("burst.test", tableFor("burst.test", first));
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, () => ask({ port: warm, host: "burst.test" })),
+    );
+    expect(new Set(answers.map(nameOf))).toEqual(new Set(["first"]));
+    expect(asked.filter(([hostname]) => hostname === "burst.test")).toHaveLength(1);
+  });
+
+  it("changes within the staleness bound, in isolates that were idle too", async () => {
+    published.set("moves.test", tableFor("moves.test", first));
+    for (const port of [warm, cold]) expect(nameOf(await ask({ port, host: "moves.test" }))).toBe("first");
+    published.set("moves.test", tableFor("moves.test", second, { version: 2 }));
+    await within("moves.test", (answer) => nameOf(answer) === "second");
+    await sleep(STALENESS_BOUND_MS);
+    expect(nameOf(await ask({ port: cold, host: "moves.test" }))).toBe("second");
+  });
+
+  it("never goes back to an older version, whoever brings it", async () => {
+    published.set("rises.test", tableFor("rises.test", second, { version: 9 }));
+    expect(nameOf(await ask({ port: warm, host: "rises.test" }))).toBe("second");
+    published.set("rises.test", tableFor("rises.test", first, { version: 8 }));
+    await sleep(2_200);
+    expect(nameOf(await ask({ port: warm, host: "rises.test" }))).toBe("second");
+    await sleep(200);
+    expect(nameOf(await ask({ port: warm, host: "rises.test" }))).toBe("second");
+  });
+
+  it("stays the last good one when a broken table arrives", async () => {
+    const spoiled: Record<string, (table: RoutingTable) => unknown> = {
+      "schema.test": (table) => ({ ...table, schema: 2 }),
+      "shape.test": (table) => ({ ...table, releases: "none" }),
+      "weights.test": (table) => ({ ...table, releases: [] }),
+      "foreign.test": (table) => ({ ...table, hostnames: ["other.test"] }),
+      "nothing.test": () => "nothing",
+    };
+    const stays = async ([host, spoil]: [string, (table: RoutingTable) => unknown]) => {
+      published.set(host, tableFor(host, second));
+      expect(nameOf(await ask({ port: warm, host }))).toBe("second");
+      published.set(host, spoil(tableFor(host, first, { version: 2 })));
+      const askedFor = () => asked.filter(([hostname]) => hostname === host).length;
+      const before = askedFor();
+      while (askedFor() < before + 2) {
+        expect(nameOf(await ask({ port: warm, host })), host).toBe("second");
+        await sleep(100);
+      }
+    };
+    await Promise.all(Object.entries(spoiled).map(stays));
+  });
+
+  it("goes when control says that nobody owns the hostname any more", async () => {
+    published.set("deleted.test", tableFor("deleted.test", first));
+    expect(nameOf(await ask({ port: warm, host: "deleted.test" }))).toBe("first");
+    published.delete("deleted.test");
+    await within("deleted.test", (answer) => answer.status === 404);
+    expect(codeOf(await ask({ port: warm, host: "deleted.test" }))).toBe("hostname_unknown");
+  });
+
+  it("comes for a hostname that was unknown a moment ago", async () => {
+    expect((await ask({ port: warm, host: "new.test" })).status).toBe(404);
+    published.set("new.test", tableFor("new.test", first));
+    await within("new.test", (answer) => nameOf(answer) === "first");
+  });
+
+  it("follows a hostname to another environment, whose version is lower", async () => {
+    published.set("moved.test", tableFor("moved.test", first, { version: 50 }));
+    expect(nameOf(await ask({ port: warm, host: "moved.test" }))).toBe("first");
+    const publishedAt = Date.now();
+    published.set(
+      "moved.test",
+      tableFor("moved.test", second, { environment: "env_9", version: 1, publishedAt }),
+    );
+    await within("moved.test", (answer) => nameOf(answer) === "second");
+  });
+
+  it("does not ask control again for an unknown hostname on every request", async () => {
+    for (let i = 0; i < 20; i += 1) await ask({ port: warm, host: "nobody.test" });
+    expect(asked.filter(([hostname]) => hostname === "nobody.test").length).toBeLessThanOrEqual(3);
+  });
+});
+
+describe("without control", () => {
+  it.each([
+    ["fails", () => Promise.reject(new Error("control is being deployed"))],
+    ["hangs", () => new Promise<never>(() => {})],
+  ])("goes on serving the last good table when control %s", async (kind, fail) => {
+    const host = `${kind}.test`;
+    published.set(host, tableFor(host, first));
+    expect(nameOf(await ask({ port: warm, host }))).toBe("first");
+    fault = fail;
+    await sleep(2_100);
+    const slowest: number[] = [];
+    for (let i = 0; i < 30; i += 1) {
+      const since = Date.now();
+      expect(nameOf(await ask({ port: warm, host }))).toBe("first");
+      slowest.push(Date.now() - since);
+      await sleep(50);
+    }
+    // One request may wait for control, up to its deadline; the others must not.
+    expect(slowest.filter((ms) => ms > 700).length).toBeLessThanOrEqual(1);
+    fault = null;
+    published.set(host, tableFor(host, second, { version: 2 }));
+    await within(host, (answer) => nameOf(answer) === "second");
+  });
+
+  it("starts a cold isolate from the copy in KV, and catches up when control is back", async () => {
+    await edge.putKv("table:kv.test", tableFor("kv.test", first));
+    fault = () => Promise.reject(new Error("control is gone"));
+    expect(nameOf(await ask({ port: colder, host: "kv.test" }))).toBe("first");
+    fault = null;
+    published.set("kv.test", tableFor("kv.test", second, { version: 2 }));
+    await within("kv.test", (answer) => nameOf(answer) === "second", colder);
+  });
+
+  it("says so, with 503, when there is no copy either", async () => {
+    fault = () => Promise.reject(new Error("control is gone"));
+    const answer = await ask({ port: colder, host: "nowhere.test" });
+    expect([answer.status, codeOf(answer), answer.headers["retry-after"]]).toEqual([
+      503,
+      "table_unavailable",
+      "2",
+    ]);
+  });
+
+  it("takes no broken copy from KV", async () => {
+    await edge.putKv("table:spoilt.test", { schema: 1 });
+    fault = () => Promise.reject(new Error("control is gone"));
+    expect((await ask({ port: colder, host: "spoilt.test" })).status).toBe(503);
+  });
+});
