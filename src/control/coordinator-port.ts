@@ -1,6 +1,6 @@
 import type { MeterBatch } from "../domain/meter.ts";
 import type { Result } from "../domain/result.ts";
-import type { TableAnswer } from "../domain/routing.ts";
+import type { TableAnswer, TrafficMode } from "../domain/routing.ts";
 import type { ProblemCode } from "../protocol/problem.ts";
 
 /**
@@ -14,6 +14,15 @@ export interface CoordinatorPort {
   rollback(input: { to: string | null; actor: string }): Promise<Result<RollbackOutcome, Refusal>>;
   /** Basis points by release id; every release not named gets 0. */
   setWeights(input: { weights: Record<string, number>; actor: string }): Promise<Result<null, Refusal>>;
+  /** Ends the current step, or all of them. `step` (0-based): the one the caller saw. */
+  promote(input: Steer & { full: boolean }): Promise<Result<null, Refusal>>;
+  pause(input: Steer): Promise<Result<null, Refusal>>;
+  resume(input: Steer): Promise<Result<null, Refusal>>;
+  /** No release begins while a person's lock holds. One lock at a time: `locked` names the holder. */
+  lock(input: { actor: string; reason: string; expiresAt: number }): Promise<Result<null, Refusal>>;
+  unlock(input: { actor: string }): Promise<Result<null, Refusal>>;
+  /** What the edge does with requests. */
+  setMode(input: { mode: TrafficMode; actor: string }): Promise<Result<null, Refusal>>;
   /** Something changed in D1 that may let a release move: a job ended, an instance's health changed, a spec was applied. */
   poke(): Promise<void>;
   table(hostname: string, known: number | null): Promise<TableAnswer>;
@@ -33,8 +42,16 @@ export interface CreateReleaseInput {
   } | null;
   readonly whenBusy: "queue" | "reject" | "supersede";
   readonly actor: string;
+  readonly hold: boolean;
+  readonly override: boolean;
   /** Idempotency-Key, already scoped to the principal; null when none was given. */
   readonly requestKey: string | null;
+}
+
+export interface Steer {
+  readonly release: string;
+  readonly actor: string;
+  readonly step: number | null;
 }
 
 export interface RollbackOutcome {
@@ -62,6 +79,14 @@ export interface CoordinatorView {
   readonly table: { readonly version: number; readonly publishedAt: number | null };
   /** Visitors' requests by release since it was first seen: all, and failed in the visitor's eyes. */
   readonly traffic: Readonly<Record<string, { readonly requests: number; readonly failed: number }>>;
+  /** The judge's last word on the canary that is on its way. */
+  readonly verdict: {
+    readonly release: string;
+    readonly verdict: string;
+    readonly reason: string;
+    readonly words: string;
+    readonly at: number;
+  } | null;
   /** Environment-wide totals per 10 s window start (epoch ms), newest last, at most the last hour. */
   readonly windows: readonly {
     readonly window: number;

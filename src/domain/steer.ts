@@ -124,7 +124,7 @@ export function setWeights(
   shiftWeights(draft, new Map(entries));
   if (steered) {
     const share = percent(input.weights[steered.id] ?? 0);
-    pause(draft, steered, { by: input.actor, reason: `weight set by hand to ${share}`, until: null });
+    hold(draft, steered, { by: input.actor, reason: `weight set by hand to ${share}`, until: null });
     draft.changeRelease(steered.id, { stepSince: null });
   } else draft.decision.environment.stableReleaseId = stableAfter(facts, entries);
   return ok({ decision: draft.decision });

@@ -124,7 +124,12 @@ export const runJobSchema = z.strictObject({
   resources: instanceSpecSchema.shape.resources,
 });
 
-export const jobSchema = z.discriminatedUnion("kind", [pullJobSchema, startJobSchema, stopJobSchema, runJobSchema]);
+export const jobSchema = z.discriminatedUnion("kind", [
+  pullJobSchema,
+  startJobSchema,
+  stopJobSchema,
+  runJobSchema,
+]);
 export type Job = z.infer<typeof jobSchema>;
 export type JobKind = Job["kind"];
 

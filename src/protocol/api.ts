@@ -47,7 +47,22 @@ export type Failure = z.infer<typeof failureSchema>;
 export const planSchema = z
   .object({
     instances: z.array(z.object({ host: z.string(), slot: z.number().int() })),
-    steps: z.array(z.object({ weight: z.number() })),
+    steps: z.array(
+      z.object({
+        kind: z.enum(["weight", "pause", "analysis"]),
+        /** Percent, of a weight step. */
+        weight: z.number().optional(),
+        /** How long the step lasts at least; null: until someone promotes. */
+        forMs: z.number().int().nullable(),
+        /** In words, e.g. `10 % for 15 m`. */
+        label: z.string(),
+      }),
+    ),
+    /** The least time until all traffic is on it, image pull and app boot apart; null: waits for a person. */
+    atLeastMs: z.number().int().nullable(),
+    hooks: z.array(
+      z.object({ hook: z.enum(["expand", "contract"]), command: z.array(z.string()), when: z.string() }),
+    ),
     replaces: z.object({ release: z.string(), version: z.string() }).nullable(),
     keepMs: z.number().int(),
     /** In words: what makes a rollback instant, slow or impossible. */
@@ -92,7 +107,13 @@ export const releaseSchema = z
     /** Percent of eligible traffic the table gives it now. */
     weight: z.number(),
     /** Which step of how many; null before shifting. */
-    step: z.object({ index: z.number().int(), of: z.number().int() }).nullable(),
+    step: z
+      .object({ index: z.number().int(), of: z.number().int(), label: z.string(), since: time.nullable() })
+      .nullable(),
+    /** Holds where it is: since when, who, why, and when it goes on by itself (null: until told). */
+    paused: z.object({ at: time, by: z.string(), reason: z.string(), until: time.nullable() }).nullable(),
+    /** The judge's last word on a canary. */
+    verdict: z.object({ verdict: z.string(), reason: z.string(), words: z.string(), at: time }).nullable(),
     createdAt: time,
     startedAt: time.nullable(),
     /** When it first had all traffic. */
@@ -132,11 +153,64 @@ export const createReleaseSchema = z
       .optional(),
     /** When another release is in progress: wait for it, refuse, or replace it. */
     whenBusy: z.enum(["queue", "reject", "supersede"]).default("queue"),
+    /** Prepare it and keep it at 0 % until it is promoted. */
+    hold: z.boolean().default(false),
+    /** Begin outside the deploy windows; audited. */
+    override: z.boolean().default(false),
   })
   .meta({ id: "CreateRelease" });
 export type CreateRelease = z.input<typeof createReleaseSchema>;
 
 export const abortSchema = z.strictObject({ reason: z.string().max(500).optional() }).meta({ id: "Abort" });
+/** `step` (0-based) is the one the caller saw: a stale one is refused (409 `stale_step`), so a double click skips nothing. */
+const stepRef = { step: z.number().int().min(0).optional() };
+export const promoteSchema = z
+  .strictObject({ ...stepRef, full: z.boolean().default(false) })
+  .meta({ id: "Promote" });
+export const pauseSchema = z.strictObject(stepRef).meta({ id: "Pause" });
+export const resumeSchema = z.strictObject(stepRef).meta({ id: "Resume" });
+
+/** One judgement of a canary, with every number that it was reached from. */
+export const verdictSchema = z
+  .object({
+    at: time,
+    window: time,
+    verdict: z.string(),
+    reason: z.string(),
+    words: z.string(),
+    numbers: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: "Verdict" });
+export type VerdictView = z.infer<typeof verdictSchema>;
+
+/** A signed pass that leads the bearer to one release, whatever its weight. */
+export const previewSchema = z
+  .object({
+    release: z.string(),
+    url: z.string(),
+    header: z.object({ name: z.string(), value: z.string() }),
+    cookie: z.string(),
+    expiresAt: time,
+  })
+  .meta({ id: "Preview" });
+export type PreviewView = z.infer<typeof previewSchema>;
+
+export const createLockSchema = z
+  .strictObject({
+    reason: z.string().min(1).max(500),
+    expiresInMinutes: z.number().int().min(1).max(10_080).default(1_440),
+  })
+  .meta({ id: "CreateLock" });
+
+export const createMaintenanceSchema = z
+  .strictObject({
+    /** `maintenance`: 503 with `Retry-After`. `pause`: new requests are held for up to 30 s, then 503. */
+    mode: z.enum(["maintenance", "pause"]).default("maintenance"),
+    message: z.string().max(2_000).optional(),
+    retryAfterS: z.number().int().min(1).max(86_400).default(120),
+  })
+  .meta({ id: "CreateMaintenance" });
+
 export const rollbackSchema = z
   .strictObject({
     /** Release id or version label. Default: the last release that served all traffic before this one. */
@@ -190,6 +264,8 @@ export const environmentSchema = z
     instances: z.array(instanceSchema),
     lock: lockSchema.nullable(),
     table: z.object({ version: z.number().int(), publishedAt: time.nullable() }),
+    /** What the edge does with requests: `open`, `paused` or `maintenance`. */
+    mode: z.enum(["open", "paused", "maintenance"]),
     /** What `sluice rollback` would do now. */
     rollback: z.object({
       possible: z.boolean(),
@@ -286,6 +362,7 @@ export const EVENT_TYPES = [
   "instance.state",
   "traffic.weights",
   "lock.changed",
+  "traffic.mode",
   "app.applied",
   "host.enrolled",
   "host.removed",

@@ -94,6 +94,14 @@ function explain(issue: z.core.$ZodIssue, source: Source, grammar: Grammar): Man
     const inner = issue.errors.flat().find((error) => error.code === "unrecognized_keys");
     if (inner?.code === "unrecognized_keys")
       return inner.keys.map((key) => unknownKey([...issue.path, ...inner.path, key], source, grammar));
+    // The branch that was meant fails deeper in, or with words of its own; the others fail at its first key.
+    const meant = issue.errors.find((branch) =>
+      branch.some((error) => error.path.length > 1 || error.code === "custom"),
+    );
+    if (meant)
+      return meant.flatMap((error) =>
+        explain({ ...error, path: [...issue.path, ...error.path] }, source, grammar),
+      );
   }
   const value = valueAt(source.document, issue.path);
   if (typeof value === "string" && isNotLanded([...issue.path, value], grammar))

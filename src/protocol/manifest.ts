@@ -2,6 +2,15 @@ import { type Document, isAlias, isMap, isScalar, LineCounter, parseDocument } f
 import { z } from "zod";
 import type { EnvironmentSpec, ProbeSpec } from "../domain/spec.ts";
 import { type ManifestError, schemaErrors, yamlErrors } from "./manifest-errors.ts";
+import {
+  bytesSchema,
+  commandSchema,
+  deadline,
+  durationSchema,
+  path,
+  probeDuration,
+} from "./manifest-scalars.ts";
+import { longestMs, strategySchema, toStrategy, windowsSchema } from "./manifest-strategy.ts";
 
 export type { ManifestError } from "./manifest-errors.ts";
 
@@ -12,15 +21,10 @@ export type { ManifestError } from "./manifest-errors.ts";
 const NOT_LANDED = new Set([
   "secrets",
   "volumes",
-  "hooks",
-  "smoke",
   "accessories",
   "environments.*.requires",
   "environments.*.notify",
   "environments.*.secrets",
-  "environments.*.strategy.rolling",
-  "environments.*.strategy.canary",
-  "environments.*.windows",
 ]);
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/;
@@ -31,39 +35,7 @@ const IMAGE =
 const HOSTNAME =
   /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
-const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-const UNIT_BYTES: Record<string, number> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
-
 const AFFINITY = "must be cookie, ip, none or header:<name>";
-const DURATION = "must be a duration such as 250ms, 3s, 10m or 24h";
-const YEAR_MS = 365 * 86_400_000;
-
-/** `250ms`, `3s`, `10m`, `24h`, `7d` → milliseconds, at least `minMs` (said as `least`), at most a year. */
-const durationFrom = (minMs: number, least: string) =>
-  z
-    .string({ error: DURATION })
-    .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, DURATION)
-    .transform((text) => {
-      const [, amount, unit] = /^([\d.]+)(\D+)$/.exec(text) ?? [];
-      return Math.round(Number(amount) * (UNIT_MS[unit ?? ""] ?? Number.NaN));
-    })
-    .refine((ms) => ms >= minMs, `must be at least ${least}`)
-    .refine((ms) => ms <= YEAR_MS, "must be at most 365d");
-export const durationSchema = durationFrom(0, "0s");
-/** The agent polls no faster, and gives no answer less time (`protocol/agent.ts`). */
-const probeDuration = durationFrom(50, "50ms");
-const deadline = durationFrom(1_000, "1s");
-
-/** `512m`, `1g` → bytes. */
-const SIZE = "must be a size such as 512m or 1g";
-const bytesSchema = z
-  .string({ error: SIZE })
-  .regex(/^\d+(\.\d+)?[bkmg]$/i, SIZE)
-  .transform((text) =>
-    Math.round(Number(text.slice(0, -1)) * (UNIT_BYTES[text.slice(-1).toLowerCase()] ?? 0)),
-  );
-
-const path = z.string().regex(/^\/\S*$/, "must be a path that starts with /");
 const probe = {
   path,
   interval: probeDuration.optional(),
@@ -89,11 +61,8 @@ const environmentSchema = z.strictObject({
     .refine((names) => new Set(names).size === names.length, "names a hostname twice"),
   hosts: z.record(z.string(), z.string()).default({}),
   replicas: z.number().int().min(1).max(100).default(1),
-  strategy: z
-    .union([z.literal("blue-green"), z.strictObject({ "blue-green": z.strictObject({}).nullable() })], {
-      error: "must be blue-green",
-    })
-    .default("blue-green"),
+  strategy: strategySchema.default({ "blue-green": null }),
+  windows: windowsSchema.default({ allow: [], freeze: [] }),
   keep: durationSchema.default(600_000),
   env: envSchema.default({}),
   affinity: z
@@ -106,6 +75,8 @@ const environmentSchema = z.strictObject({
   deadlines: z
     .strictObject({
       prepare: deadline.optional(),
+      hook: deadline.optional(),
+      pause: deadline.optional(),
       verify: deadline.optional(),
       release: deadline.optional(),
     })
@@ -127,6 +98,12 @@ function refuseSharedHostnames(
       context.addIssue({ code: "custom", path: [name, "hostnames"], message });
     }
 }
+
+const smokeSchema = z.strictObject({
+  path,
+  status: z.number().int().min(100).max(599).default(200),
+  contains: z.string().min(1).optional(),
+});
 
 const manifestSchema = z.strictObject({
   $schema: z.string().optional(),
@@ -159,6 +136,8 @@ const manifestSchema = z.strictObject({
     .strictObject({ maxSize: bytesSchema.optional(), maxFile: z.number().int().min(1).max(100).optional() })
     .default({}),
   env: envSchema.default({}),
+  hooks: z.strictObject({ expand: commandSchema.optional(), contract: commandSchema.optional() }).default({}),
+  smoke: z.array(smokeSchema).max(20).default([]),
   drain: durationSchema.default(30_000),
   stopGrace: durationSchema.default(30_000),
   environments: z
@@ -253,15 +232,26 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     hostnames: env.hostnames,
     hosts: env.hosts,
     replicas: env.replicas,
-    strategy: { kind: "blue-green" },
+    strategy: toStrategy(env.strategy),
+    hooks: {
+      ...(manifest.hooks.expand ? { expand: manifest.hooks.expand } : {}),
+      ...(manifest.hooks.contract ? { contract: manifest.hooks.contract } : {}),
+    },
+    smoke: manifest.smoke.map(({ contains, ...check }) => ({
+      ...check,
+      ...(contains === undefined ? {} : { contains }),
+    })),
+    rules: env.windows,
     keepMs: env.keep,
     affinity: toAffinity(env.affinity),
     timeouts: { responseMs: env.timeouts.response ?? 100_000 },
     showRelease: env.showRelease,
     deadlines: {
       prepareMs: env.deadlines.prepare ?? 600_000,
+      hookMs: env.deadlines.hook ?? 900_000,
+      pauseMs: env.deadlines.pause ?? 86_400_000,
       verifyMs: env.deadlines.verify ?? 30_000,
-      releaseMs: env.deadlines.release ?? 3_600_000,
+      releaseMs: env.deadlines.release ?? longestMs(toStrategy(env.strategy)),
     },
   };
 }

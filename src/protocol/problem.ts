@@ -16,6 +16,7 @@ export const PROBLEM_CODES = [
   "release_in_progress",
   "locked",
   "stale_step",
+  "window_closed",
   "precondition_failed",
   "idempotency_conflict",
   "idempotency_in_flight",

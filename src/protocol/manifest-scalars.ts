@@ -1,0 +1,55 @@
+import { z } from "zod";
+
+/** The small values of a manifest: durations, sizes, paths, shares. */
+
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const UNIT_BYTES: Record<string, number> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+
+const DURATION = "must be a duration such as 250ms, 3s, 10m or 24h";
+const YEAR_MS = 365 * 86_400_000;
+
+/** `250ms`, `3s`, `10m`, `24h`, `7d` → milliseconds, at least `minMs` (said as `least`), at most a year. */
+const durationFrom = (minMs: number, least: string) =>
+  z
+    .string({ error: DURATION })
+    .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, DURATION)
+    .transform((text) => {
+      const [, amount, unit] = /^([\d.]+)(\D+)$/.exec(text) ?? [];
+      return Math.round(Number(amount) * (UNIT_MS[unit ?? ""] ?? Number.NaN));
+    })
+    .refine((ms) => ms >= minMs, `must be at least ${least}`)
+    .refine((ms) => ms <= YEAR_MS, "must be at most 365d");
+export const durationSchema = durationFrom(0, "0s");
+/** The agent polls no faster, and gives no answer less time (`protocol/agent.ts`). */
+export const probeDuration = durationFrom(50, "50ms");
+export const deadline = durationFrom(1_000, "1s");
+
+/** `512m`, `1g` → bytes. */
+const SIZE = "must be a size such as 512m or 1g";
+export const bytesSchema = z
+  .string({ error: SIZE })
+  .regex(/^\d+(\.\d+)?[bkmg]$/i, SIZE)
+  .transform((text) =>
+    Math.round(Number(text.slice(0, -1)) * (UNIT_BYTES[text.slice(-1).toLowerCase()] ?? 0)),
+  );
+
+export const path = z.string().regex(/^\/\S*$/, "must be a path that starts with /");
+
+/** `1%`, `0.5%` → a fraction. */
+const RATE = "must be a percentage such as 1%";
+export const rateSchema = z
+  .string({ error: RATE })
+  .regex(/^\d+(\.\d+)?%$/, RATE)
+  .transform((text) => Number(text.slice(0, -1)) / 100)
+  .refine((rate) => rate > 0 && rate < 1, "must be more than 0% and less than 100%");
+
+/** Percent of traffic, at most two decimals. */
+export const weightSchema = z
+  .number({ error: "must be a number from 0 to 100" })
+  .min(0)
+  .max(100)
+  .refine((percent) => Number.isInteger(Math.round(percent * 1e6) / 1e4), "must have at most two decimals");
+
+export const commandSchema = z
+  .array(z.string(), { error: "must be a command as a list, e.g. [npm, run, migrate]" })
+  .min(1);

@@ -1,0 +1,81 @@
+import { describe, expect, test } from "vitest";
+import { type DeployRules, openness, parseFreeze, parseWindow } from "../../src/domain/windows.ts";
+
+const at = (iso: string) => Date.parse(iso);
+
+function rules(allow: string[], freeze: string[] = []): DeployRules {
+  const windows = allow.map((text) => parseWindow(text));
+  const freezes = freeze.map((text) => parseFreeze(text));
+  return {
+    allow: windows.map((parsed) => (parsed.ok ? parsed.value : expect.fail(parsed.error))),
+    freeze: freezes.map((parsed) => (parsed.ok ? parsed.value : expect.fail(parsed.error))),
+  };
+}
+
+describe("deploy windows", () => {
+  const office = rules(["Mon-Fri 08:00-18:00 Asia/Dhaka"]);
+
+  test.each([
+    ["2026-11-23T02:00:00Z", true], // Monday 08:00 in Dhaka (+06:00)
+    ["2026-11-23T01:59:00Z", false],
+    ["2026-11-23T11:59:00Z", true],
+    ["2026-11-23T12:00:00Z", false],
+    ["2026-11-22T05:00:00Z", false], // Sunday
+  ])("at %s a window of another zone is open: %s", (time, open) => {
+    expect(openness(office, at(time)).open).toBe(open);
+  });
+
+  test("closed, it says when it opens next", () => {
+    const closed = openness(office, at("2026-11-27T13:00:00Z")); // Friday evening
+    expect(closed).toMatchObject({ open: false, opensAt: at("2026-11-30T02:00:00Z") });
+  });
+
+  test("follows summer time: 09:00 in Berlin is 08:00 UTC in winter and 07:00 UTC in summer", () => {
+    const berlin = rules(["Mon-Sun 09:00-10:00 Europe/Berlin"]);
+    expect(openness(berlin, at("2026-01-15T08:30:00Z")).open).toBe(true);
+    expect(openness(berlin, at("2026-07-15T07:30:00Z")).open).toBe(true);
+    expect(openness(berlin, at("2026-07-15T08:30:00Z")).open).toBe(false);
+  });
+
+  test("a window past midnight belongs to the day on which it began", () => {
+    const night = rules(["Fri 22:00-04:00 UTC"]);
+    expect(openness(night, at("2026-11-28T03:00:00Z")).open).toBe(true); // Saturday 03:00
+    expect(openness(night, at("2026-11-27T03:00:00Z")).open).toBe(false); // Friday 03:00
+  });
+
+  test("a freeze closes an open window, and the next opening is after it", () => {
+    const frozen = rules(["Mon-Fri 08:00-18:00 UTC"], ["2026-12-24..2027-01-03"]);
+    const closed = openness(frozen, at("2026-12-28T09:00:00Z"));
+    expect(closed).toMatchObject({ open: false, opensAt: at("2027-01-04T08:00:00Z") });
+    expect(closed.open === false && closed.reason).toContain("frozen 2026-12-24 to 2027-01-03");
+  });
+
+  test("no rule at all means always open", () => {
+    expect(openness({ allow: [], freeze: [] }, 0)).toEqual({ open: true });
+  });
+
+  test("a freeze without end in sight opens never, and says so with null", () => {
+    const closed = openness(rules([], ["2026-01-01..2027-12-31"]), at("2026-06-01T00:00:00Z"));
+    expect(closed).toMatchObject({ open: false, opensAt: null });
+  });
+
+  test.each([
+    ["Mon-Fri 8-18", "not a window"],
+    ["Mon-Fri 08:00-08:00", "never opens"],
+    ["Mon-Fry 08:00-18:00", "is not a day"],
+    ["Mon-Fri 08:00-25:00", "beyond 24:00"],
+    ["Mon-Fri 08:00-18:00 Mars/Base", "not a time zone"],
+  ])("refuses %s: %s", (text, why) => {
+    const parsed = parseWindow(text);
+    expect(parsed.ok ? "" : parsed.error).toContain(why);
+  });
+
+  test.each([
+    ["2026-13-01", "is not a date"],
+    ["2026-02-02..2026-02-01", "ends before"],
+    ["Christmas", "is not a date"],
+  ])("refuses the freeze %s: %s", (text, why) => {
+    const parsed = parseFreeze(text);
+    expect(parsed.ok ? "" : parsed.error).toContain(why);
+  });
+});
