@@ -1,25 +1,32 @@
 import { DurableObject } from "cloudflare:workers";
 import { advance } from "../domain/advance.ts";
 import * as commands from "../domain/commands.ts";
-import { type Decision, emptyDecision, hasChanges } from "../domain/decision.ts";
+import { type Decision, emptyDecision, hasChanges, type InstanceChange } from "../domain/decision.ts";
 import type { EnvironmentFacts, InstanceFacts, LockFacts } from "../domain/facts.ts";
 import type { MeterBatch } from "../domain/meter.ts";
-import { isActive } from "../domain/release.ts";
+import * as modes from "../domain/modes.ts";
+import { isActive, type ReleaseFacts } from "../domain/release.ts";
 import { err, ok, type Result } from "../domain/result.ts";
-import type { RoutingTable, TableAnswer } from "../domain/routing.ts";
+import * as rollbacks from "../domain/rollback.ts";
+import type { RoutingTable, TableAnswer, TrafficMode } from "../domain/routing.ts";
+import * as steer from "../domain/steer.ts";
 import type {
   CoordinatorPort,
   CoordinatorView,
   CreateReleaseInput,
   Refusal,
   RollbackOutcome,
+  Steer,
 } from "./coordinator-port.ts";
 import type { ControlEnv } from "./env.ts";
 import { newId } from "./ids.ts";
+import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
 import { probeInstance } from "./probe.ts";
 import { compileTable, sameRouting, tableKey } from "./publish.ts";
+import { runSmoke } from "./smoke.ts";
 import { commit } from "./store/decisions.ts";
 import { type Db, type LoadedEnvironment, loadEnvironment, openDb } from "./store/environments.ts";
+import { recordVerdicts } from "./store/verdicts.ts";
 import { Traffic } from "./traffic.ts";
 import { wakeHosts } from "./wake.ts";
 
@@ -47,8 +54,10 @@ export type FaultPoint = "armed" | "committed" | "published" | "woken";
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
   #db: Db;
   readonly #traffic: Traffic;
+  readonly #judge: Judge;
   #turn: Promise<unknown> = Promise.resolve();
-  readonly #probing = new Set<string>();
+  /** What is being asked beside the turn: instances probed, smoke checks run. */
+  readonly #asking = new Set<string>();
   /** When what a tick could not hand over (KV copy, wake-ups) is tried again. */
   #retryAt: number | null = null;
   #failures = 0;
@@ -63,6 +72,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     super(state, env);
     this.#db = openDb(env.DB);
     this.#traffic = new Traffic(state.storage.sql);
+    this.#judge = new Judge(state.storage, this.#traffic);
   }
 
   async createRelease(
@@ -84,24 +94,15 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     });
   }
 
-  async abort(input: {
-    release: string;
-    actor: string;
-    reason: string | null;
-  }): Promise<Result<null, Refusal>> {
-    return this.#inTurn(async () => {
-      const done = await this.#decide((facts, now) => commands.abort(facts, input, now));
-      if (!done.ok) return done;
-      await this.#advanceNow();
-      return ok(null);
-    });
+  abort(input: { release: string; actor: string; reason: string | null }): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => commands.abort(facts, input, now));
   }
 
   async rollback(input: { to: string | null; actor: string }): Promise<Result<RollbackOutcome, Refusal>> {
     return this.#inTurn(async () => {
       const loaded = await this.#load();
       if (!loaded) return err(gone());
-      const plan = commands.planRollback(loaded.facts, input.to);
+      const plan = rollbacks.planRollback(loaded.facts, input.to);
       if (!plan.ok) return plan;
       const { from, to, prove } = plan.value;
       const silent = (await Promise.all(prove.map((instance) => probeInstance(instance, to)))).find(
@@ -112,8 +113,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       const reason = `asked by ${input.actor}`;
       const done = await this.#decide((facts, now) =>
         instant
-          ? commands.rollbackInstantly(facts, plan.value, { actor: input.actor, reason }, now)
-          : commands.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now),
+          ? rollbacks.rollbackInstantly(facts, plan.value, { actor: input.actor, reason }, now)
+          : rollbacks.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now),
       );
       if (!done.ok) return done;
       await this.#advanceNow();
@@ -122,16 +123,32 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     });
   }
 
-  async setWeights(input: {
-    weights: Record<string, number>;
-    actor: string;
-  }): Promise<Result<null, Refusal>> {
-    return this.#inTurn(async () => {
-      const done = await this.#decide((facts, now) => commands.setWeights(facts, input, now));
-      if (!done.ok) return done;
-      await this.#advanceNow();
-      return ok(null);
-    });
+  setWeights(input: { weights: Record<string, number>; actor: string }): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => steer.setWeights(facts, input, now));
+  }
+
+  promote(input: Steer & { full: boolean }): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => steer.promote(facts, input, now));
+  }
+
+  pause(input: Steer): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => steer.pause(facts, input, now));
+  }
+
+  resume(input: Steer): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => steer.resume(facts, input, now));
+  }
+
+  lock(input: { actor: string; reason: string; expiresAt: number }): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => modes.lock(facts, input, now));
+  }
+
+  unlock(input: { actor: string }): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => modes.unlock(facts, input, now));
+  }
+
+  setMode(input: { mode: TrafficMode; actor: string }): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => modes.setMode(facts, input, now));
   }
 
   async poke(): Promise<void> {
@@ -156,9 +173,17 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   async inspect(): Promise<CoordinatorView> {
     const table = await this.#published();
+    const verdict = await this.#judge.last();
     return {
       lock: await this.#lock(),
       table: { version: table?.version ?? 0, publishedAt: table?.publishedAt ?? null },
+      verdict: verdict && {
+        release: verdict.release,
+        verdict: verdict.decision.verdict,
+        reason: verdict.decision.reason,
+        words: verdict.words,
+        at: verdict.at,
+      },
       traffic: this.#traffic.byRelease(),
       windows: this.#traffic.byWindow(),
     };
@@ -166,6 +191,18 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   override async alarm(): Promise<void> {
     await this.#inTurn(() => this.#advanceNow());
+  }
+
+  /** Decides, writes and carries it out before it answers. */
+  #command(
+    make: (facts: EnvironmentFacts, now: number) => Result<{ decision: Decision }, Refusal>,
+  ): Promise<Result<null, Refusal>> {
+    return this.#inTurn(async () => {
+      const done = await this.#decide(make);
+      if (!done.ok) return done;
+      await this.#advanceNow();
+      return ok(null);
+    });
   }
 
   // --- the loop -----------------------------------------------------------------------------------------------------
@@ -216,14 +253,19 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     const environmentId = this.#id();
     const all = await wakeHosts({ env: this.env, db: this.#db, environmentId, now, woken });
     if (!all) this.#retryAt = earliest(this.#retryAt, now + 10 * SAFETY_MS);
-    const decision = advance(loaded.facts, now);
+    const { analysis, fresh } = await this.#judge.judge(loaded.facts, now);
+    await recordVerdicts(this.#db, analysis?.release ?? "", fresh);
+    const facts = { ...loaded.facts, analysis };
+    const decision = advance(facts, now);
     if (hasChanges(decision)) {
-      await this.#commit(loaded.facts, decision, now);
+      await this.#commit(facts, decision, now);
       return "again";
     }
-    for (const instance of decision.probes) this.#probe(loaded.facts, instance);
+    for (const instance of decision.probes) this.#probe(facts, instance);
+    for (const smoke of decision.smokes) this.#smoke(facts, smoke);
     const busy = loaded.facts.releases.some((release) => isActive(release.state));
-    return earliest(decision.wakeAt, busy ? now + TICK_MS : null);
+    const judging = facts.releases.some(isJudged);
+    return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
   }
 
   /** Decides about the newest facts and writes it, again from new facts where another writer was first. */
@@ -296,21 +338,25 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return lock && lock.expiresAt > this.clock() ? lock : null;
   }
 
-  /** The release on its way holds the lock; its lease is renewed while someone moves it on, and ends with it. */
+  /**
+   * The release on its way holds the lock; its lease is renewed while someone moves it on, and ends with it. Else a
+   * person may hold it: that one is D1's (`facts.lock`).
+   */
   async #renewLock(facts: EnvironmentFacts): Promise<LockFacts | null> {
     const active = facts.releases.find((release) => isActive(release.state));
-    if (!active) {
-      await this.ctx.storage.delete("lock");
-      return null;
-    }
-    const lock: LockFacts = {
-      holder: active.id,
-      reason: `release ${active.version}`,
-      fence: facts.fence,
-      since: active.startedAt ?? active.createdAt,
-      expiresAt: this.clock() + LEASE_MS,
-    };
-    await this.ctx.storage.put("lock", lock);
+    const now = this.clock();
+    const held = facts.lock && facts.lock.expiresAt > now ? facts.lock : null;
+    const lock: LockFacts | null = active
+      ? {
+          holder: active.id,
+          reason: `release ${active.version}`,
+          fence: facts.fence,
+          since: active.startedAt ?? active.createdAt,
+          expiresAt: now + LEASE_MS,
+        }
+      : held;
+    if (lock) await this.ctx.storage.put("lock", lock);
+    else await this.ctx.storage.delete("lock");
     return lock;
   }
 
@@ -359,38 +405,70 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   /** Asks an instance beside the turn, so that a rollback never waits behind an answer that does not come. */
   #probe(facts: EnvironmentFacts, instance: InstanceFacts): void {
     const release = facts.releases.find(({ id }) => id === instance.releaseId);
-    if (!release || this.#probing.has(instance.id)) return;
-    this.#probing.add(instance.id);
-    const work = async () => {
+    if (!release) return;
+    this.#beside(instance.id, async () => {
       const { cause } = await probeInstance(instance, release);
-      this.#probing.delete(instance.id);
-      if (cause !== null && cause === instance.verifyCause) return;
+      const change = probed(instance, cause, this.clock());
+      return change && ((decision) => decision.instances.set(instance.id, change));
+    });
+  }
+
+  #smoke(facts: EnvironmentFacts, { release, when }: Decision["smokes"][number]): void {
+    this.#beside(`${release.id}/${when}`, async () => {
+      const instances = facts.instances.filter(
+        ({ releaseId, state }) => releaseId === release.id && state !== "stopping",
+      );
+      const outcome = { at: this.clock(), failure: await runSmoke(release, instances) };
+      return (decision) =>
+        decision.releases.set(release.id, { smoke: { ...release.smoke, [when]: outcome } });
+    });
+  }
+
+  /** Runs one thing at a time per key outside the turn, writes what it found inside it, and goes on from there. */
+  #beside(key: string, work: () => Promise<((decision: Decision) => unknown) | undefined>): void {
+    if (this.#asking.has(key)) return;
+    this.#asking.add(key);
+    const run = async () => {
+      const write = await work().finally(() => this.#asking.delete(key));
+      if (!write) return;
       await this.#inTurn(async () => {
-        await this.#decide((_, now) => {
+        await this.#decide(() => {
           const decision = emptyDecision();
-          decision.instances.set(
-            instance.id,
-            cause === null ? { verifiedAt: now, verifyCause: null } : { verifyCause: cause },
-          );
+          write(decision);
           return ok({ decision });
         });
-        if (cause === null) await this.#advanceNow();
+        await this.#advanceNow();
       });
     };
     this.ctx.waitUntil(
-      work().catch((error) =>
-        console.error(JSON.stringify({ level: "error", event: "probe.failed", error: String(error) })),
+      run().catch((error) =>
+        console.error(JSON.stringify({ level: "error", event: "ask.failed", key, error: String(error) })),
       ),
     );
   }
 }
 
-/** Null is never. */
-const earliest = (a: number | null, b: number | null): number | null =>
-  a === null || b === null ? (a ?? b) : Math.min(a, b);
+/** What an answer, or its absence, changes about an instance; undefined: nothing that was not known. */
+function probed(instance: InstanceFacts, cause: string | null, now: number): InstanceChange | undefined {
+  if (cause === null) {
+    const known = instance.verifiedAt !== null && instance.unreachableSince === null;
+    return known ? undefined : { verifiedAt: now, verifyCause: null, unreachableSince: null };
+  }
+  if (instance.verifiedAt === null)
+    return cause === instance.verifyCause ? undefined : { verifyCause: cause };
+  return instance.unreachableSince === null ? { unreachableSince: now, verifyCause: cause } : undefined;
+}
+
+const isJudged = (release: ReleaseFacts): boolean =>
+  release.state === "shifting" && release.weightBp > 0 && release.spec.strategy.kind === "canary";
+
+const gone = (): Refusal => ({ code: "not_found", detail: "this environment does not exist (any more)" });
 
 const labelTaken = (): Refusal => ({
   code: "conflict",
   detail: "a release with this version label exists already: pick another --version",
 });
-const gone = (): Refusal => ({ code: "not_found", detail: "this environment does not exist (any more)" });
+
+/** Of two times, either of which may be never. */
+const earliest = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? (a ?? b) : Math.min(a, b);

@@ -1,5 +1,6 @@
 import { PARTIAL_LEASE_MS } from "../domain/advance.ts";
 import type { InstanceFacts } from "../domain/facts.ts";
+import { stepsOf } from "../domain/plan.ts";
 import { isActive, type ReleaseFacts } from "../domain/release.ts";
 import {
   FULL_WEIGHT,
@@ -44,14 +45,22 @@ export function compileTable(
     releases,
     stable,
     partialUntil: partial && stable !== null ? stamp.now + PARTIAL_LEASE_MS : null,
-    match: null,
-    mirror: null,
+    ...stepRules(facts.releases.find(({ state }) => state === "shifting")),
     mode: loaded.mode,
     previewKey: loaded.previewKey,
     originSuffixes: [],
     timeouts: facts.spec.timeouts,
     showRelease: facts.spec.showRelease,
   };
+}
+
+/** Who is eligible for the release on its way, and how much is copied to it: as its last weight step says. */
+function stepRules(release: ReleaseFacts | undefined): Pick<RoutingTable, "match" | "mirror"> {
+  const reached = release ? stepsOf(release.spec).slice(0, (release.stepIndex ?? 0) + 1) : [];
+  const step = reached.findLast((candidate) => candidate.kind === "weight");
+  if (!release || !step) return { match: null, mirror: null };
+  const { match, mirrorBp } = step;
+  return { match, mirror: mirrorBp > 0 ? { release: release.id, shareBp: mirrorBp } : null };
 }
 
 /** Has traffic, or has instances that a preview, a flip or a rescue may reach. */

@@ -1,12 +1,19 @@
-import type { EnvironmentFacts, InstanceFacts, InstanceState } from "./facts.ts";
+import type { EnvironmentFacts, Held, InstanceFacts, InstanceState } from "./facts.ts";
 import { canMove, type ReleaseFacts, type ReleaseFailure, type ReleaseState } from "./release.ts";
+import type { TrafficMode } from "./routing.ts";
 
 /**
  * What is to be changed, as data: the rules (advance.ts, commands.ts) fill it, control applies it in one batch.
  * Ids are made from what they are for, so that the same decision taken twice writes the same rows.
  */
 export interface Decision {
-  readonly environment: { stableReleaseId?: string | null; salt?: string; nextVersion?: number };
+  readonly environment: {
+    stableReleaseId?: string | null;
+    salt?: string;
+    nextVersion?: number;
+    held?: Held | null;
+    mode?: TrafficMode;
+  };
   readonly releases: Map<string, ReleaseChange>;
   readonly newReleases: NewRelease[];
   readonly instances: Map<string, InstanceChange>;
@@ -71,7 +78,13 @@ export interface NewRelease {
   readonly deadlineAt: number;
 }
 export interface NewEvent {
-  readonly type: "release.state" | "release.progress" | "instance.state" | "traffic.weights" | "lock.changed";
+  readonly type:
+    | "release.state"
+    | "release.progress"
+    | "instance.state"
+    | "traffic.weights"
+    | "traffic.mode"
+    | "lock.changed";
   readonly actor: string;
   readonly releaseId: string | null;
   readonly message: string;

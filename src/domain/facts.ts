@@ -13,6 +13,8 @@ export interface EnvironmentFacts {
   readonly stableReleaseId: string | null;
   readonly nextVersion: number;
   readonly lock: LockFacts | null;
+  /** A person's lock. */
+  readonly held: Held | null;
   /** Open ones, those with instances, and the ones a rollback could name. Newest first. */
   readonly releases: readonly ReleaseFacts[];
   /** Those not stopped. */
@@ -23,6 +25,13 @@ export interface EnvironmentFacts {
   readonly analysis: { readonly release: string; readonly decision: Analysis } | null;
   /** Hosts that carry the labels the environment asks for, with their slots. */
   readonly hosts: readonly HostFacts[];
+}
+
+export interface Held {
+  readonly holder: string;
+  readonly reason: string;
+  readonly since: number;
+  readonly expiresAt: number;
 }
 
 export interface LockFacts {

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import type { InstanceState } from "../../domain/facts.ts";
+import type { Held, InstanceState } from "../../domain/facts.ts";
 import type { Paused, ReleaseFailure, ReleaseState, SmokeOutcomes } from "../../domain/release.ts";
 import type { TrafficMode } from "../../domain/routing.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
@@ -52,13 +52,6 @@ export const environments = sqliteTable(
   },
   (t) => [uniqueIndex("environments_app_name").on(t.appId, t.name)],
 );
-
-export interface Held {
-  readonly holder: string;
-  readonly reason: string;
-  readonly since: number;
-  readonly expiresAt: number;
-}
 
 export const hostnames = sqliteTable("hostnames", {
   hostname: text("hostname").primaryKey(),
@@ -125,8 +118,8 @@ export const releases = sqliteTable(
     stepIndex: integer("step_index"),
     stepSince: at("step_since"),
     paused: json<Paused>("paused"),
-    hold: integer("hold", { mode: "boolean" }).notNull(),
-    instancesMade: integer("instances_made").notNull(),
+    hold: integer("hold", { mode: "boolean" }).notNull().default(false),
+    instancesMade: integer("instances_made").notNull().default(0),
     smoke: json<SmokeOutcomes>("smoke"),
     contractedAt: at("contracted_at"),
     /** `Idempotency-Key` of the request that made it. */

@@ -1,0 +1,19 @@
+import type { Judgement } from "../judge.ts";
+import type { Db } from "./db.ts";
+import { verdicts } from "./schema.ts";
+
+/** Keeps each judgement with the numbers it was reached from. Twice the same window is once; a later word wins. */
+export async function recordVerdicts(
+  db: Db,
+  releaseId: string,
+  judgements: readonly Judgement[],
+): Promise<void> {
+  for (const { window, at, words, decision } of judgements) {
+    const { verdict, reason, ...numbers } = decision;
+    const row = { releaseId, window, at, verdict, reason, words, numbers };
+    await db
+      .insert(verdicts)
+      .values(row)
+      .onConflictDoUpdate({ target: [verdicts.releaseId, verdicts.window], set: row });
+  }
+}
