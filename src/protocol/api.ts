@@ -183,6 +183,14 @@ export const verdictSchema = z
   .meta({ id: "Verdict" });
 export type VerdictView = z.infer<typeof verdictSchema>;
 
+export const createPreviewSchema = z
+  .strictObject({
+    expiresInMinutes: z.number().int().min(1).max(10_080).default(60),
+    /** A pass is good for one hostname; default: the environment's first. */
+    hostname: z.string().max(253).optional(),
+  })
+  .meta({ id: "CreatePreview" });
+
 /** A signed pass that leads the bearer to one release, whatever its weight. */
 export const previewSchema = z
   .object({

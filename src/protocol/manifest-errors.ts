@@ -91,13 +91,7 @@ function explain(issue: z.core.$ZodIssue, source: Source, grammar: Grammar): Man
   if (issue.code === "unrecognized_keys")
     return issue.keys.map((key) => unknownKey([...issue.path, key], source, grammar));
   if (issue.code === "invalid_union") {
-    const inner = issue.errors.flat().find((error) => error.code === "unrecognized_keys");
-    if (inner?.code === "unrecognized_keys")
-      return inner.keys.map((key) => unknownKey([...issue.path, ...inner.path, key], source, grammar));
-    // The branch that was meant fails deeper in, or with words of its own; the others fail at its first key.
-    const meant = issue.errors.find((branch) =>
-      branch.some((error) => error.path.length > 1 || error.code === "custom"),
-    );
+    const meant = meantBranch(issue.errors);
     if (meant)
       return meant.flatMap((error) =>
         explain({ ...error, path: [...issue.path, ...error.path] }, source, grammar),
@@ -109,6 +103,18 @@ function explain(issue: z.core.$ZodIssue, source: Source, grammar: Grammar): Man
   const pointer = issue.path.join(".");
   const detail = `${pointer ? `\`${pointer}\`` : "the manifest"} ${complaint(issue, value)}`;
   return [{ code: "invalid", pointer, detail, ...locate(source, issue.path) }];
+}
+
+/** Of a union's branches the one that was meant: it fails deepest, or it alone objects to a key and not to the type. */
+function meantBranch(
+  branches: readonly (readonly z.core.$ZodIssue[])[],
+): readonly z.core.$ZodIssue[] | undefined {
+  const depth = (branch: readonly z.core.$ZodIssue[]) =>
+    Math.max(...branch.map((error) => error.path.length));
+  const [deepest] = [...branches].sort((a, b) => depth(b) - depth(a));
+  if (deepest && depth(deepest) > 0) return deepest;
+  const byKey = branches.find((branch) => branch.some((error) => error.code === "unrecognized_keys"));
+  return byKey?.filter((error) => error.code === "unrecognized_keys");
 }
 
 function unknownKey(path: Path, source: Source, grammar: Grammar): ManifestError {
