@@ -3,6 +3,7 @@ import { type Clock, jittered, systemClock } from "./clock.ts";
 import { createControl } from "./control.ts";
 import type { Credentials } from "./credentials.ts";
 import { Dispatch } from "./dispatch.ts";
+import { Hooks } from "./hooks.ts";
 import { Instances } from "./instances.ts";
 import { openJournal } from "./journal.ts";
 import type { Log } from "./log.ts";
@@ -48,7 +49,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   const reports = new Reports({ journal, control, clock, log });
   const instances = new Instances({ runtime, journal, reports, clock, log });
-  const dispatch = new Dispatch({ runtime, instances, journal, control, clock, log });
+  const hooks = new Hooks({ runtime, journal, clock, log });
+  const dispatch = new Dispatch({ runtime, instances, hooks, journal, control, clock, log });
   const wake = new Signal(clock);
   log.info("agent runs", {
     host: credentials.host.name,
@@ -84,7 +86,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   }
   await Promise.all(loops);
   // A stop or restart under way may take its whole grace: the engine ends it without us.
-  await Promise.race([Promise.all([dispatch.stop(), instances.releaseAll()]), clock.sleep(LEAVE_WITHIN_MS)]);
+  const letGo = Promise.all([dispatch.stop(), instances.releaseAll(), hooks.releaseAll()]);
+  await Promise.race([letGo, clock.sleep(LEAVE_WITHIN_MS)]);
   await journal.close();
   log.info("agent ends; its instances run on");
 }

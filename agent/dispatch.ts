@@ -1,9 +1,11 @@
 import { type Job, type JobResult, jobProgressAnswerSchema } from "../src/protocol/agent.ts";
 import { backOff, type Clock, jittered } from "./clock.ts";
 import type { Control } from "./control.ts";
+import type { Hooks } from "./hooks.ts";
 import type { Instances } from "./instances.ts";
 import { AGENT_STOPS, type JobContext } from "./jobs/context.ts";
 import { pull } from "./jobs/pull.ts";
+import { run } from "./jobs/run.ts";
 import { start } from "./jobs/start.ts";
 import { stop } from "./jobs/stop.ts";
 import type { Journal } from "./journal.ts";
@@ -16,10 +18,13 @@ import type { Runtime } from "./runtime/runtime.ts";
 const CONCURRENT_JOBS = 8;
 const LEASE_RENEWALS = 3;
 const MIN_RENEWAL_MS = 500;
+/** A hook's lines are read while it runs: each renewal carries the last. */
+const LINE_MS = 1_000;
 
 export interface DispatchDeps {
   runtime: Runtime;
   instances: Instances;
+  hooks: Hooks;
   journal: Journal;
   control: Control;
   clock: Clock;
@@ -76,6 +81,7 @@ export class Dispatch {
 
   /** Delivers what an earlier agent finished but could not report. */
   resume(): void {
+    this.#deps.hooks.resume();
     for (const id of Object.keys(this.#deps.journal.state.finished)) this.#deliver(id);
   }
 
@@ -110,7 +116,7 @@ export class Dispatch {
     until(job.deadlineAt - controlNow, () => running.abort.abort("deadline"));
     void this.#keepLease(job, running, { leaseMs: job.leaseExpiresAt - controlNow, signal: over.signal });
     log.info(`job ${job.kind} begins`, { job: job.id });
-    const outcome = await this.#perform(job, running);
+    const outcome = await this.#perform(job, running, clock.now() + job.deadlineAt - controlNow);
     over.abort();
     if (!this.#stop.signal.aborted) {
       log[outcome.ok ? "info" : "warn"](`job ${job.kind} ${outcome.ok ? "done" : "failed"}`, {
@@ -124,21 +130,27 @@ export class Dispatch {
   }
 
   async #keepResult(job: Job, running: Running, outcome: Outcome<JobResult>): Promise<void> {
-    const { journal, log } = this.#deps;
-    if (running.leaseLost) return log.warn("lease lost: result dropped", { job: job.id });
+    const { journal, hooks, log } = this.#deps;
+    if (running.leaseLost) {
+      log.warn("lease lost: result dropped", { job: job.id });
+      if (job.kind === "run") await hooks.release(job.run, { acknowledged: false });
+      return;
+    }
     await journal.update(({ finished }) => {
-      finished[job.id] = { lease: running.lease, outcome };
+      finished[job.id] = { lease: running.lease, outcome, ...(job.kind === "run" && { run: job.run }) };
     });
   }
 
-  async #perform(job: Job, running: Running): Promise<Outcome<JobResult>> {
+  async #perform(job: Job, running: Running, deadlineAt: number): Promise<Outcome<JobResult>> {
     const stale = await this.#checkFence(job);
     if (stale) return stale;
-    const { runtime, instances, journal } = this.#deps;
+    const { runtime, instances, hooks, journal } = this.#deps;
     const context: JobContext = {
       runtime,
       instances,
+      hooks,
       journal,
+      deadlineAt,
       signal: running.abort.signal,
       progress: (message) => {
         running.message = message.slice(0, 500);
@@ -147,6 +159,7 @@ export class Dispatch {
     try {
       if (job.kind === "pull") return await pull(job.image, context);
       if (job.kind === "start") return await start(job.spec, context);
+      if (job.kind === "run") return await run(job, context);
       return await stop(job, context);
     } catch (thrown) {
       this.#deps.log.error("job broke", {
@@ -176,9 +189,16 @@ export class Dispatch {
   async #keepLease(job: Job, running: Running, lease: { leaseMs: number; signal: AbortSignal }) {
     const { control, clock } = this.#deps;
     let everyMs = Math.max(MIN_RENEWAL_MS, lease.leaseMs / LEASE_RENEWALS);
+    let renewedAt = clock.now();
+    let said = running.message;
     while (!lease.signal.aborted) {
-      await clock.sleep(everyMs, lease.signal);
+      const lookMs = job.kind === "run" ? Math.min(LINE_MS, everyMs) : everyMs;
+      await clock.sleep(lookMs, lease.signal);
       if (lease.signal.aborted) return;
+      const canWait = clock.now() + lookMs - renewedAt <= everyMs;
+      if (canWait && running.message === said) continue;
+      renewedAt = clock.now();
+      said = running.message;
       const sent = { lease: running.lease, message: running.message };
       const answer = await control(`/agent/v1/jobs/${job.id}/progress`, sent, jobProgressAnswerSchema);
       if (!answer.ok && answer.kind === "refused" && answer.status === 409 && sent.lease === running.lease) {
@@ -195,9 +215,14 @@ export class Dispatch {
   }
 
   async #deliverUntilDone(id: string): Promise<void> {
-    const { clock } = this.#deps;
+    const { clock, hooks, journal } = this.#deps;
+    const run = journal.state.finished[id]?.run;
     for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
-      if (await deliverResult(id, this.#deps)) return;
+      const delivery = await deliverResult(id, this.#deps);
+      if (delivery !== "again") {
+        if (run) await hooks.release(run, { acknowledged: delivery === "acknowledged" });
+        return;
+      }
       await clock.sleep(jittered(backOff(attempt, { first: 500, max: 30_000 })), this.#stop.signal);
     }
   }

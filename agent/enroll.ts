@@ -27,7 +27,7 @@ export async function enroll(options: EnrollOptions): Promise<Credentials> {
   if (!answer.ok) {
     const next =
       answer.kind === "refused"
-        ? "make a new token with `sluice hosts add`"
+        ? "make a new token with `sluice hosts enroll`"
         : "is control reachable from this host?";
     throw new Error(`this host could not be enrolled at ${url}: ${answer.detail}; ${next}`);
   }

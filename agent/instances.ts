@@ -9,6 +9,7 @@ import type { Found } from "./runtime/runtime.ts";
 export class Instances {
   readonly #deps: InstanceDeps & { log: Log };
   readonly #watched = new Map<string, Instance>();
+  readonly #starts = new Map<string, { abort: AbortController; over: Promise<unknown> }>();
 
   constructor(deps: InstanceDeps & { log: Log }) {
     this.#deps = deps;
@@ -33,6 +34,24 @@ export class Instances {
         stopping: false,
       };
     });
+  }
+
+  /** Holds a start where {@link cancelStart} finds it. */
+  async starting<T>(instance: string, start: (cancelled: AbortSignal) => Promise<T>): Promise<T> {
+    // One after the other: a second would clear away what the first is waiting for.
+    for (let other = this.#starts.get(instance); other; other = this.#starts.get(instance)) await other.over;
+    const abort = new AbortController();
+    const over = start(abort.signal).finally(() => this.#starts.delete(instance));
+    // Its failure is told to whoever asked for the start.
+    this.#starts.set(instance, { abort, over: over.catch(() => {}) });
+    return over;
+  }
+
+  /** Ends a start that is under way, and waits until it has cleared its instance away. */
+  async cancelStart(instance: string): Promise<void> {
+    const start = this.#starts.get(instance);
+    start?.abort.abort();
+    await start?.over;
   }
 
   watch(spec: InstanceSpec): Instance {

@@ -25,12 +25,31 @@ const instanceRecordSchema = z.object({
 });
 export type InstanceRecord = z.infer<typeof instanceRecordSchema>;
 
+const outcomeSchema = z.union([
+  z.object({ ok: z.literal(true), value: jobResultSchema }),
+  z.object({ ok: z.literal(false), error: jobErrorSchema }),
+]);
+
+/** A hook that was begun here. Kept after it is over: it is never begun again. */
+const runRecordSchema = z.object({
+  hook: z.string(),
+  app: z.string(),
+  version: z.string(),
+  command: z.array(z.string()),
+  begunAt: z.number(),
+  /** By this host's clock. */
+  deadlineAt: z.number(),
+  outcome: outcomeSchema.optional(),
+  /** The runtime no longer has it. */
+  removed: z.boolean().default(false),
+});
+export type RunRecord = z.infer<typeof runRecordSchema>;
+
 const finishedJobSchema = z.object({
   lease: z.string(),
-  outcome: z.union([
-    z.object({ ok: z.literal(true), value: jobResultSchema }),
-    z.object({ ok: z.literal(false), error: jobErrorSchema }),
-  ]),
+  outcome: outcomeSchema,
+  /** Of a `run` job. */
+  run: z.string().optional(),
 });
 export type FinishedJob = z.infer<typeof finishedJobSchema>;
 
@@ -38,6 +57,8 @@ const stateSchema = z.object({
   /** Highest fence seen, by environment id. */
   fences: z.record(z.string(), z.number()),
   instances: z.record(z.string(), instanceRecordSchema),
+  /** By run id. Absent in journals from before there were hooks. */
+  runs: z.record(z.string(), runRecordSchema).default({}),
   /** Results control has not acknowledged. */
   finished: z.record(z.string(), finishedJobSchema),
   /** Health transitions control has not acknowledged, oldest first. */
@@ -55,6 +76,7 @@ export class Journal {
   readonly #state: JournalState;
   #writing: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
+  #written = true;
   #closed = false;
 
   constructor(file: string, state: JournalState, onTrouble: (message: string) => void) {
@@ -79,11 +101,19 @@ export class Journal {
     return this.#next;
   }
 
+  /** An update for what must not be done unless it is known to be on disk. Answers whether it is. */
+  async persist(change: (state: JournalState) => void): Promise<boolean> {
+    await this.update(change);
+    return this.#written && !this.#closed;
+  }
+
   /** A full disk must not end the watch over instances: memory goes on, and the next change writes all of it again. */
   async #write(): Promise<void> {
     try {
       await writeFileAtomically(this.#file, JSON.stringify(this.#state));
+      this.#written = true;
     } catch (thrown) {
+      this.#written = false;
       this.#onTrouble(
         `${this.#file} can't be written, a crash now would lose what it should hold: ${words(thrown)}`,
       );
@@ -97,7 +127,7 @@ export class Journal {
   }
 }
 
-const empty = (): JournalState => ({ fences: {}, instances: {}, finished: {}, reports: [] });
+const empty = (): JournalState => ({ fences: {}, instances: {}, runs: {}, finished: {}, reports: [] });
 
 /**
  * Opens the journal in a directory, or begins one. One that can't be read is put aside: the agent goes on from the

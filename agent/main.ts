@@ -80,7 +80,7 @@ async function guarded(flags: StateOptions, action: (log: Log) => Promise<void>)
 async function enrollHost(flags: StateOptions & EnrollFlags, log: Log): Promise<Credentials> {
   if (!flags.url || !flags.token) {
     throw new Error(
-      "enrolling needs --url and --token (or SLUICE_ENROLL_TOKEN): `sluice hosts add` prints both",
+      "enrolling needs --url and --token (or SLUICE_ENROLL_TOKEN): `sluice hosts enroll` prints both",
     );
   }
   const { url, token, runtime, portBase, originBase } = flags;

@@ -10,22 +10,22 @@ export interface ResultDeps {
   log: Log;
 }
 
-/**
- * Sends one finished job's result. Answers whether the matter is closed: acknowledged, or refused for good (the lease is
- * someone else's, the job is unknown). Anything else is to be tried again, also by the agent's next process.
- */
-export async function deliverResult(id: string, { journal, control, log }: ResultDeps): Promise<boolean> {
+/** `refused`: for good, since the lease is someone else's or the job is unknown. */
+export type Delivery = "acknowledged" | "refused" | "again";
+
+/** Sends one finished job's result. `again` is for the agent's next process, too. */
+export async function deliverResult(id: string, { journal, control, log }: ResultDeps): Promise<Delivery> {
   const finished = journal.state.finished[id];
-  if (!finished) return true;
+  if (!finished) return "acknowledged";
   const sent = finished.lease;
   const answer = await control(`/agent/v1/jobs/${id}/done`, asDone(finished), z.unknown());
-  if (!answer.ok && (answer.kind === "unreachable" || answer.status === 401)) return false;
+  if (!answer.ok && (answer.kind === "unreachable" || answer.status === 401)) return "again";
   // Handed out again while the answer was under way: what was said was about the old lease.
-  if (!answer.ok && finished.lease !== sent) return false;
+  if (!answer.ok && finished.lease !== sent) return "again";
   if (!answer.ok)
     log.warn("control refused a job's result", { job: id, code: answer.code, detail: answer.detail });
   await journal.update((state) => void delete state.finished[id]);
-  return true;
+  return answer.ok ? "acknowledged" : "refused";
 }
 
 const asDone = ({ lease, outcome }: FinishedJob): JobDone =>

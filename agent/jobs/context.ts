@@ -1,3 +1,4 @@
+import type { Hooks } from "../hooks.ts";
 import type { Instances } from "../instances.ts";
 import type { Journal } from "../journal.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -6,7 +7,10 @@ import type { Runtime } from "../runtime/runtime.ts";
 export interface JobContext {
   runtime: Runtime;
   instances: Instances;
+  hooks: Hooks;
   journal: Journal;
+  /** Epoch ms by this host's clock. */
+  deadlineAt: number;
   /** Aborts when the job's time is over, or when the agent stops. */
   signal: AbortSignal;
   /** Tells control how far it is; the newest message wins. */

@@ -7,15 +7,23 @@ import { AGENT_STOPS, type JobContext } from "./context.ts";
 const FAILED_GRACE_MS = 2_000;
 
 /** Runs one instance and answers when it is ready. One that fails is removed, its port free again, its last lines kept. */
-export async function start(spec: InstanceSpec, context: JobContext): Promise<Outcome<JobResult>> {
-  const { runtime, instances, journal, signal, progress } = context;
+export function start(spec: InstanceSpec, context: JobContext): Promise<Outcome<JobResult>> {
+  return context.instances.starting(spec.instance, (cancelled) => startOnce(spec, context, cancelled));
+}
+
+async function startOnce(
+  spec: InstanceSpec,
+  context: JobContext,
+  cancelled: AbortSignal,
+): Promise<Outcome<JobResult>> {
+  const { instances, journal, progress } = context;
   const known = journal.state.instances[spec.instance];
   if (known?.readyAfterMs !== undefined && instances.get(spec.instance)) {
     return done({ readyAfterMs: known.readyAfterMs, ...(known.runtimeId && { runtimeId: known.runtimeId }) });
   }
   await instances.begin(spec);
   progress(`starting ${spec.app} ${spec.version} on port ${spec.hostPort}`);
-  const started = await startWithImage(spec, context);
+  const started = await startWithImage(spec, context, cancelled);
   if (!started.ok) {
     await instances.forget(spec.instance);
     return started;
@@ -28,39 +36,58 @@ export async function start(spec: InstanceSpec, context: JobContext): Promise<Ou
     if (record) Object.assign(record, { runtimeId, startedAt });
   });
   progress("waiting until it is ready");
-  const up = await readyInTime(spec, startedAt, context);
+  const up = await readyInTime(spec, startedAt, { ...context, cancelled });
   // An agent that stops leaves everything as it is: the next one is handed this job again.
-  if (!up || signal.reason === AGENT_STOPS) return failed("internal", "the agent stopped meanwhile");
-  if (up.ok) return done({ ...up.value, runtimeId });
-  await instances.release(spec.instance);
-  await runtime.stop(spec.instance, FAILED_GRACE_MS);
-  await instances.forget(spec.instance);
-  return up;
+  if (!up) return failed("internal", "the agent stopped meanwhile");
+  if (up.ok && !cancelled.aborted) return done({ ...up.value, runtimeId });
+  await clearAway(spec, context, cancelled.aborted ? 0 : FAILED_GRACE_MS);
+  return up.ok ? calledOff(spec) : up;
 }
 
+async function clearAway(spec: InstanceSpec, { instances, runtime }: JobContext, graceMs: number) {
+  await instances.release(spec.instance);
+  await runtime.stop(spec.instance, graceMs);
+  await instances.forget(spec.instance);
+}
+
+const calledOff = (spec: InstanceSpec) =>
+  failed(
+    "start_failed",
+    `the start of ${spec.instance} was called off: control asked to stop it before it was ready`,
+  );
+
 /** The image was pulled when the release was prepared; a replacement days later may find it pruned. */
-async function startWithImage(spec: InstanceSpec, context: JobContext): Promise<Outcome<Started>> {
-  const { runtime, progress, signal } = context;
+async function startWithImage(
+  spec: InstanceSpec,
+  { runtime, progress, signal }: JobContext,
+  cancelled: AbortSignal,
+): Promise<Outcome<Started>> {
   const started = await runtime.start(spec);
   if (started.ok || started.error.code !== "image_not_found") return started;
-  const pulled = await runtime.pull(spec.image, progress, signal);
+  const pulled = await runtime.pull(spec.image, progress, AbortSignal.any([signal, cancelled]));
+  if (cancelled.aborted) return calledOff(spec);
   return pulled.ok ? runtime.start(spec) : pulled;
 }
 
+/** `undefined`: the agent ends first. */
 async function readyInTime(
   spec: InstanceSpec,
   startedAt: number,
-  { instances, signal, runtime }: JobContext,
-) {
+  { instances, signal, cancelled, runtime }: JobContext & { cancelled: AbortSignal },
+): Promise<Outcome<{ readyAfterMs: number }> | undefined> {
   const instance = instances.watch(spec);
-  const over = new Promise<"over">((resolve) => {
-    if (signal.aborted) resolve("over");
-    signal.addEventListener("abort", () => resolve("over"), { once: true });
-  });
-  const up = await Promise.race([instance.bringUp(startedAt), over]);
-  if (up !== "over") return up;
+  const up = await Promise.race([instance.bringUp(startedAt), aborted(AbortSignal.any([signal, cancelled]))]);
   if (signal.reason === AGENT_STOPS) return undefined;
+  if (cancelled.aborted) return calledOff(spec);
+  if (up) return up;
   const seen = instance.progress ? `; last seen: ${instance.progress}` : "";
   const logs = await runtime.logs(spec.instance, 50);
   return failed("deadline", `${spec.instance} was not ready when the job's time was over${seen}`, { logs });
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
 }

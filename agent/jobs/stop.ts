@@ -2,11 +2,15 @@ import type { JobResult } from "../../src/protocol/agent.ts";
 import type { Outcome } from "../outcome.ts";
 import type { JobContext } from "./context.ts";
 
-/** Stops one instance: SIGTERM, grace, SIGKILL, remove. One that is gone already counts as stopped. */
+/**
+ * Stops one instance: SIGTERM, grace, SIGKILL, remove. One that is gone already counts as stopped; the start of one that
+ * is not ready yet is called off.
+ */
 export async function stop(
   { instance, graceMs }: { instance: string; graceMs: number },
   { runtime, instances, progress }: JobContext,
 ): Promise<Outcome<JobResult>> {
+  await instances.cancelStart(instance);
   await instances.release(instance);
   progress(`stopping ${instance}, grace ${graceMs / 1000} s`);
   const stopped = await runtime.stop(instance, graceMs);

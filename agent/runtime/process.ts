@@ -6,9 +6,11 @@ import path from "node:path";
 import type { InstanceSpec } from "../../src/protocol/agent.ts";
 import { systemClock } from "../clock.ts";
 import { done, failed, type Outcome, words } from "../outcome.ts";
+import { aborted, exitOf, hostEnv, signalGroup, told } from "./process-group.ts";
 import { commandOf, pullDirectory, resolveDirectory } from "./process-image.ts";
 import { boundLog, tailFile } from "./process-log.ts";
 import { birthOf, isAlive, type ProcessRecord, processRecords } from "./process-record.ts";
+import { createProcessRuns } from "./process-runs.ts";
 import {
   type Exit,
   type Found,
@@ -48,16 +50,9 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
     logs: (instance, lines) => tailFile(host.records.log(instance), lines),
     listens: (spec) => accepts(spec.hostPort),
     imageHealth: async () => ({ state: "none", output: "" }),
+    // No instance's folder begins with a dot.
+    runs: createProcessRuns({ root, directory: path.join(directory, ".runs") }),
   };
-}
-
-/** A full disk or a missing right is an expected thing on somebody's host. */
-async function told<T>(call: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
-  try {
-    return await call();
-  } catch (thrown) {
-    return failed("runtime_unavailable", `the process runtime can't work on this host: ${words(thrown)}`);
-  }
 }
 
 class ProcessHost {
@@ -186,38 +181,6 @@ const startedOf = (record: ProcessRecord): Started => ({
   runtimeId: String(record.pid),
   startedAt: record.startedAt,
 });
-
-/** The little of the agent's own environment an app needs. The rest, tokens among it, is not for apps. */
-function hostEnv(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) =>
-    ["HOME", "LANG", "TMPDIR", "TZ", "USER"].includes(name),
-  );
-  const path_ = [path.dirname(process.execPath), process.env.PATH ?? "/usr/local/bin:/usr/bin:/bin"];
-  return { ...Object.fromEntries(kept), PATH: path_.join(path.delimiter) };
-}
-
-const exitOf = (child: ChildProcess): Promise<Exit> =>
-  new Promise((resolve) => {
-    child.once("exit", (exitCode, signal) =>
-      resolve({ ...(exitCode !== null && { exitCode }), ...(signal && { signal }) }),
-    );
-  });
-
-function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve(undefined);
-    signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
-}
-
-function signalGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, signal);
-  } catch (error) {
-    // Nobody left in the group is what the signal was for.
-    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
-  }
-}
 
 /** Whether something accepts connections on a loopback port. */
 function accepts(port: number): Promise<boolean> {

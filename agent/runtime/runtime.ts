@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import type { InstanceSpec } from "../../src/protocol/agent.ts";
+import type { InstanceSpec, Job } from "../../src/protocol/agent.ts";
 import type { Outcome } from "../outcome.ts";
 
 /** An image as `start` wants it, and the digest of what is in it. */
@@ -14,6 +14,8 @@ export interface Exit {
   /** Name of the signal, or `OOMKilled`. */
   signal?: string;
   gone?: true;
+  /** It was prepared, but never began. */
+  unstarted?: true;
 }
 
 /** What a runtime has of one instance, running or not, from its own records (labels, pid file). */
@@ -26,6 +28,12 @@ export interface Found {
   /** What the instance was started from, without its environment variables; absent when the record can't be read. */
   spec?: InstanceSpec;
 }
+
+/** A command to be run to its end, once: what a `run` job says of it. */
+export type RunSpec = Omit<
+  Extract<Job, { kind: "run" }>,
+  "kind" | "id" | "lease" | "environmentId" | "deadlineAt" | "leaseExpiresAt"
+>;
 
 export interface Started {
   runtimeId: string;
@@ -75,6 +83,27 @@ export interface Runtime {
   listens(spec: InstanceSpec): Promise<boolean | undefined>;
   /** Runs or reads the image's own health check. */
   imageHealth(instance: string, signal: AbortSignal): Promise<ImageHealth>;
+  readonly runs: Runs;
+}
+
+/** What a host has of a run. `unstarted`: it was prepared, but its command never began. */
+export type RunState = "none" | "unstarted" | "begun";
+
+/**
+ * Commands that are run to their end, in an image, without ports and never again. They are no instances: `list` doesn't
+ * show them. A run is kept, and its end can be asked for by any later agent, until it is removed.
+ */
+export interface Runs {
+  find(run: string): Promise<Outcome<RunState>>;
+  /** Begins it. One whose name this host has already is refused, whether it runs or not. */
+  start(spec: RunSpec): Promise<Outcome<Started>>;
+  /** As of an instance. An exit without code and signal: it ended, and nobody knows how. */
+  waitExit(run: string, signal: AbortSignal): Promise<Exit | undefined>;
+  /** SIGTERM, wait `graceMs`, SIGKILL. What it left is kept. */
+  stop(run: string, graceMs: number): Promise<Outcome<Stopped>>;
+  logs(run: string, lines: number): Promise<string[]>;
+  /** Removes all of it. Succeeds when there is nothing. */
+  remove(run: string): Promise<Outcome<void>>;
 }
 
 /** Ids become file and container names, so they must be plain. */
@@ -89,9 +118,18 @@ export const identityEnv = (spec: InstanceSpec, port: number): Record<string, st
   SLUICE_INSTANCE: spec.instance,
 });
 
+/** What a hook's command is told about itself: no port, since nobody may send it requests. */
+export const runEnv = (spec: RunSpec): Record<string, string> => ({
+  ...spec.env,
+  SLUICE_RELEASE: spec.release,
+  SLUICE_VERSION: spec.version,
+  SLUICE_HOOK: spec.hook,
+});
+
 /** `exited with code 1`, in the words of whoever reads it at night. */
 export function describeExit(exit: Exit): string {
   if (exit.gone) return "is gone: removed from outside, or the host was restarted";
+  if (exit.unstarted) return "was never started";
   if (exit.signal === "OOMKilled") return "ran out of memory and was killed (OOMKilled)";
   if (exit.signal) return `was ended by ${exit.signal}`;
   if (exit.exitCode === undefined) return "ended; its exit code is unknown, the agent was not its parent";

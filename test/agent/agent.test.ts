@@ -143,6 +143,55 @@ describe("jobs", () => {
     await bench.control.until(() => bench.control.polls.at(-1)?.instances.length === 0, "forgotten");
   });
 
+  test("calls a start off at once when its instance is to be stopped, and frees its port", async () => {
+    const spec = await specFor("stubborn", { health: healthOf({ deadlineMs: 60_000, timeoutMs: 60_000 }) });
+    const unready = { ...spec, command: nodeCommand("status") };
+    bench.control.give({ id: "job-start", kind: "start", spec: unready });
+    await answerOf(unready);
+    const asked = Date.now();
+    bench.control.give({ id: "job-stop", kind: "stop", instance: spec.instance, graceMs: 30_000 });
+    expect(await bench.control.result("job-stop")).toMatchObject({ ok: true });
+    const started = await bench.control.result("job-start");
+    expect(Date.now() - asked).toBeLessThan(3_000);
+    expect(started).toMatchObject({ ok: false, error: { code: "start_failed" } });
+    expect(JSON.stringify(started)).toContain("called off");
+    await running("good", { hostPort: spec.hostPort });
+    expect(await runtimeIdOf(spec.instance)).toBeUndefined();
+  });
+
+  test("starts nothing for a start that was called off while its image was fetched", async () => {
+    const { promise: fetched, resolve: fetch } = Promise.withResolvers<void>();
+    const { runtime } = bench;
+    const missing = { ok: false, error: { code: "image_not_found", message: "pruned", logs: [] } } as const;
+    let starts = 0;
+    await bench.close();
+    bench = await agentBench({
+      runtime: {
+        ...runtime,
+        start: async () => {
+          starts += 1;
+          return missing;
+        },
+        pull: async () => {
+          await fetched;
+          return { ok: true, value: { image: "file:app", digest: "sha256:1" } };
+        },
+      },
+    });
+    const spec = await specFor("good");
+    bench.control.give({ id: "job-start", kind: "start", spec });
+    await bench.control.until(() => starts === 1, "asked for");
+    bench.control.give({ id: "job-stop", kind: "stop", instance: spec.instance, graceMs: 0 });
+    await bench.control.until(() => bench.lines.some((line) => line.includes("job stop begins")), "stopping");
+    fetch();
+    expect(await bench.control.result("job-stop")).toMatchObject({ ok: true });
+    expect(await bench.control.result("job-start")).toMatchObject({
+      ok: false,
+      error: { code: "start_failed" },
+    });
+    expect(starts).toBe(1);
+  });
+
   test("succeeds in stopping what is gone", async () => {
     bench.control.give({ id: "job-stop", kind: "stop", instance: "ins-gone", graceMs: 0 });
     expect(await bench.control.result("job-stop")).toMatchObject({ ok: true });

@@ -9,8 +9,9 @@ export const apps = {
   good: serve(
     "response.end(JSON.stringify({ version: process.env.SLUICE_VERSION, release: process.env.SLUICE_RELEASE, instance: process.env.SLUICE_INSTANCE, port: process.env.PORT, own: process.env.OWN, secret: process.env.AGENT_SECRET ?? null, pid: process.pid }))",
   ),
+  /** Its error comes a little later: the engine reads the two streams side by side, in no order. */
   exits:
-    'for (let n = 1; n <= 60; n++) console.log("line " + n); console.error("no database"); process.exitCode = 3;',
+    'for (let n = 1; n <= 60; n++) console.log("line " + n); setTimeout(() => { console.error("no database"); process.exitCode = 3; }, 100);',
   silent: "setInterval(() => {}, 1000);",
   status: serve('response.statusCode = 503; response.end("no database");'),
   redirect: serve('response.writeHead(302, { location: "https://login.example.com/" }); response.end();'),
@@ -24,6 +25,11 @@ export const apps = {
   sickly: `let sick = false; ${serve('if (request.url === "/sicken") sick = true; response.statusCode = sick ? 500 : 200; response.end(String(process.pid));')}`,
   /** /ready can be switched off and on. */
   moody: `let ready = true; ${serve('if (request.url === "/off") ready = false; if (request.url === "/on") ready = true; response.statusCode = request.url === "/ready" && !ready ? 503 : 200; response.end("ready: " + ready);')}`,
+  /** Hooks. */
+  tells:
+    "console.log(JSON.stringify({ version: process.env.SLUICE_VERSION, release: process.env.SLUICE_RELEASE, hook: process.env.SLUICE_HOOK, own: process.env.OWN, port: process.env.PORT ?? null, secret: process.env.AGENT_SECRET ?? null }))",
+  migrates: 'console.log("began " + Math.random()); setTimeout(() => console.log("ended"), 1500);',
+  deaf: 'process.on("SIGTERM", () => console.log("no")); console.log("began"); setInterval(() => {}, 1000);',
   hog: "const kept = []; setInterval(() => kept.push(Buffer.alloc(32 << 20, 1)), 5);",
 } as const;
 

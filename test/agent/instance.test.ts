@@ -59,6 +59,14 @@ function scriptedRuntime(over: Partial<Runtime> & Pick<Runtime, "waitExit">): Ru
     logs: async () => [],
     listens: async () => true,
     imageHealth: async () => ({ state: "none", output: "" }),
+    runs: {
+      find: unused,
+      start: unused,
+      waitExit: async () => undefined,
+      stop: unused,
+      logs: async () => [],
+      remove: unused,
+    },
     ...over,
   };
 }

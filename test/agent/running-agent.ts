@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { runAgent } from "../../agent/agent.ts";
+import { openJournal } from "../../agent/journal.ts";
 import type { Log } from "../../agent/log.ts";
 import { createProcessRuntime } from "../../agent/runtime/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
@@ -10,6 +11,8 @@ import { FakeControl } from "../support/fake-control.ts";
 export interface AgentBench {
   control: FakeControl;
   runtime: Runtime;
+  /** Where it keeps its journal. */
+  directory: string;
   /** Lines of its log: `info|warn|error event {facts}`. */
   lines: string[];
   /** Ends the agent (not its instances) and starts another on the same state. */
@@ -51,6 +54,7 @@ export async function agentBench(over: { runtime?: Runtime } = {}): Promise<Agen
   return {
     control,
     runtime,
+    directory: base,
     lines,
     start,
     stop,
@@ -62,6 +66,8 @@ export async function agentBench(over: { runtime?: Runtime } = {}): Promise<Agen
       await stop();
       const listed = await runtime.list();
       for (const { instance } of listed.ok ? listed.value : []) await runtime.stop(instance, 0);
+      for (const run of Object.keys((await openJournal(base, () => {})).state.runs))
+        await runtime.runs.stop(run, 0);
       await control.close();
       await rm(base, { recursive: true, force: true });
     },

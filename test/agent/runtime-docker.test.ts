@@ -17,6 +17,7 @@ import {
 } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";
 import { imageWith, nodeImage } from "./images.ts";
+import { runsContract } from "./runs.contract.ts";
 import { answerOf, runtimeContract } from "./runtime.contract.ts";
 import { specOf } from "./specs.ts";
 
@@ -27,12 +28,14 @@ if (missingEngine) console.warn(`SKIPPED: ${missingEngine}`);
 const never = new AbortController().signal;
 const quiet = () => {};
 
-runtimeContract("docker", dockerTest, {
+const setup = {
   open,
   image: nodeImage,
   missingImage: `sha256:${"0".repeat(64)}`,
   unavailable: !engine,
-});
+};
+runtimeContract("docker", dockerTest, setup);
+runsContract("docker", dockerTest, setup);
 
 describe("docker runtime, on its own", () => {
   test("publishes on loopback only, drops capabilities, and leaves restarts to the agent", () => {

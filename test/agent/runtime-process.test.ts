@@ -6,6 +6,7 @@ import { createProcessRuntime } from "../../agent/runtime/process.ts";
 import { rotate } from "../../agent/runtime/process-log.ts";
 import { birthOf } from "../../agent/runtime/process-record.ts";
 import { freePort } from "../support/docker.ts";
+import { runsContract } from "./runs.contract.ts";
 import { answerOf, runtimeContract } from "./runtime.contract.ts";
 import { specOf } from "./specs.ts";
 
@@ -25,11 +26,13 @@ beforeAll(async () => {
 });
 afterAll(() => rm(base, { recursive: true, force: true }));
 
-runtimeContract("process", test, {
+const setup = {
   open,
   image: async () => "file:app",
   missingImage: "file:no-such-app",
-});
+};
+runtimeContract("process", test, setup);
+runsContract("process", test, setup);
 
 describe("process runtime, on its own", () => {
   test("runs what npm start would run, without npm in between", async () => {

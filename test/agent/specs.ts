@@ -1,3 +1,4 @@
+import type { RunSpec } from "../../agent/runtime/runtime.ts";
 import type { InstanceSpec } from "../../src/protocol/agent.ts";
 
 /** A spec with quick probes; `over` says what a test is about. */
@@ -29,5 +30,19 @@ export function healthOf(
     startup: { ...check, path: "/health", deadlineMs: over.deadlineMs ?? 15_000 },
     readiness: { ...check, path: "/ready" },
     ...(over.liveness && { liveness: { ...check, path: "/live" } }),
+  };
+}
+
+export function runOf(over: Partial<RunSpec> & Pick<RunSpec, "run" | "image" | "command">): RunSpec {
+  return {
+    hook: "expand",
+    release: "rel-1",
+    version: "v1",
+    app: "hello",
+    environment: "production",
+    fence: 1,
+    env: {},
+    resources: {},
+    ...over,
   };
 }

@@ -1,0 +1,15 @@
+import type { Job, JobResult } from "../../src/protocol/agent.ts";
+import { failed, type Outcome } from "../outcome.ts";
+import type { JobContext } from "./context.ts";
+
+type RunJob = Extract<Job, { kind: "run" }>;
+
+/** Runs a hook to its end, once. Its own deadline ends it, not this job's signal: it must be known how it ended. */
+export async function run(
+  { id, lease, kind, environmentId, deadlineAt, leaseExpiresAt, ...spec }: RunJob,
+  { hooks, deadlineAt: localDeadlineAt, progress }: JobContext,
+): Promise<Outcome<JobResult>> {
+  const flight = hooks.run(spec, localDeadlineAt);
+  flight.listeners.add(progress);
+  return (await flight.outcome) ?? failed("internal", "the agent stopped meanwhile");
+}
