@@ -14,10 +14,13 @@ import { agentRoutes } from "./routes/agent.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
 import { feedRoutes } from "./routes/feed.ts";
+import { guardRoutes } from "./routes/guards.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { hostRoutes } from "./routes/hosts.ts";
+import { previewRoutes } from "./routes/preview.ts";
 import { releaseRoutes } from "./routes/releases.ts";
 import { newRouter } from "./routes/router.ts";
+import { steerRoutes } from "./routes/steer.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { trafficRoutes } from "./routes/traffic.ts";
 
@@ -52,8 +55,10 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.get("/api/docs", (c) => c.html(docsPage(described())));
   app.use("/api/v1/*", rateLimit(perMinute.people), authenticate, idempotent);
   app.use("/agent/v1/*", rateLimit(perMinute.agents));
-  const routes = [appRoutes(), releaseRoutes(), feedRoutes(options.feed), trafficRoutes(), hostRoutes()];
-  for (const router of [...routes, tokenRoutes(), auditRoutes(), agentRoutes()]) app.route("/", router);
+  const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(options.feed)];
+  const environments = [appRoutes(), trafficRoutes(), guardRoutes()];
+  const others = [hostRoutes(), tokenRoutes(), auditRoutes(), agentRoutes()];
+  for (const router of [...environments, ...releases, ...others]) app.route("/", router);
   return app;
 }
 

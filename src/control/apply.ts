@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../domain/result.ts";
 import type { EnvironmentSpec } from "../domain/spec.ts";
+import { openness } from "../domain/windows.ts";
 import type { ApplyAnswer } from "../protocol/api.ts";
 import { type Manifest, type ManifestError, parseManifest, toSpec } from "../protocol/manifest.ts";
 import { newId, randomHex } from "./ids.ts";
@@ -65,10 +66,11 @@ export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<A
   return err({ code: "conflict", detail });
 }
 
-function readManifest({ app, text }: ApplyInput): Result<Manifest, Reason> {
+function readManifest({ app, text, now }: ApplyInput): Result<Manifest, Reason> {
   const parsed = parseManifest(text);
   if (!parsed.ok) return err(invalid(parsed.errors));
-  const errors = [...wrongApp(parsed.manifest, app), ...sharedHostnames(parsed.manifest)];
+  const { manifest } = parsed;
+  const errors = [...wrongApp(manifest, app), ...sharedHostnames(manifest), ...shutWindows(manifest, now)];
   return errors.length > 0 ? err(invalid(errors)) : ok(parsed.manifest);
 }
 
@@ -106,6 +108,17 @@ function sharedHostnames(manifest: Manifest): ManifestError[] {
       return [{ code: "invalid", pointer: `environments.${environment}.hostnames`, detail }];
     }),
   );
+}
+
+/** Windows that freezes leave no opening of would only be noticed by the deploy that they refuse. */
+function shutWindows(manifest: Manifest, now: number): ManifestError[] {
+  return Object.entries(manifest.environments).flatMap(([environment, { windows }]): ManifestError[] => {
+    const state = openness(windows, now);
+    if (state.open || state.opensAt !== null) return [];
+    const pointer = `environments.${environment}.windows`;
+    const detail = `\`${pointer}\` never opens within the next 60 days (${state.reason}): change \`allow\` or \`freeze\``;
+    return [{ code: "invalid", pointer, detail }];
+  });
 }
 
 function foreignHostname(state: AppState, app: string): Reason | undefined {
@@ -234,6 +247,7 @@ function newEnvironment(appId: string, spec: EnvironmentSpec, now: number): Envi
     salt: id,
     previewKey: randomHex(32),
     mode: { kind: "open" },
+    held: null,
     nextVersion: 1,
     createdAt: now,
     deletedAt: null,

@@ -1,8 +1,9 @@
 import { isAtRest } from "../domain/release.ts";
 import { logFailure } from "./context.ts";
+import { iso } from "./iso.ts";
 import type { Db } from "./store/db.ts";
 import { readFeed } from "./store/events.ts";
-import { eventView, iso } from "./views.ts";
+import { eventView } from "./views.ts";
 
 export interface FeedTimes {
   /** Between two looks while something happens, and when nothing has for a while. */

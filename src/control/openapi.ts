@@ -46,7 +46,20 @@ export function openApiDocument(app: OpenAPIHono<AppEnv>): OpenApiDocument {
 }
 
 /** What callers send: described as they may write it. All others as control answers them. */
-const SENT = new Set(["CreateRelease", "Abort", "Rollback", "Weights", "CreateEnrollment", "CreateToken"]);
+const SENT = new Set([
+  "CreateRelease",
+  "Abort",
+  "Promote",
+  "Pause",
+  "Resume",
+  "Rollback",
+  "Weights",
+  "CreatePreview",
+  "CreateLock",
+  "CreateMaintenance",
+  "CreateEnrollment",
+  "CreateToken",
+]);
 
 /** Every schema with an id, by zod itself: the library's own rendering loses `null` beside a reference. */
 function namedSchemas(): Record<string, unknown> {

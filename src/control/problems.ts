@@ -18,6 +18,7 @@ const KINDS = {
   release_in_progress: [409, "Another release is in progress"],
   locked: [423, "The environment is locked"],
   stale_step: [409, "The release has moved on"],
+  window_closed: [409, "Outside the deploy windows"],
   precondition_failed: [412, "The resource has changed"],
   idempotency_conflict: [422, "The idempotency key was used for another request"],
   idempotency_in_flight: [409, "The first request with this idempotency key still runs"],
@@ -90,6 +91,9 @@ const NEXT: Partial<Record<ProblemCode, readonly NextStep[]>> = {
   token_revoked: [{ command: "sluice token create", when: "an administrator makes a new one" }],
   no_hosts: [{ command: "sluice hosts", when: "to see which hosts are online and their labels" }],
   no_slots: [{ command: "sluice hosts", when: "to see how many slots each host has free" }],
+  window_closed: [{ command: "sluice deploy --override", when: "it can't wait; the override is audited" }],
+  locked: [{ command: "sluice unlock", when: "whoever holds the lock agrees" }],
+  stale_step: [{ command: "sluice status", when: "to see where the release is now" }],
 };
 
 /** Everything that was thrown, as a reason. What isn't expected says nothing of its inside: that goes to the log. */

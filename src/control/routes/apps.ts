@@ -3,9 +3,9 @@ import { applyAnswerSchema, appSchema, environmentSchema, pageOf } from "../../p
 import { applyManifest } from "../apply.ts";
 import { authorize } from "../auth.ts";
 import { type AppContext, coordinatorOf, logFailure } from "../context.ts";
+import { iso } from "../iso.ts";
 import { ProblemError } from "../problems.ts";
 import { listApps, readApp, readEnvironments } from "../store/status.ts";
-import { iso } from "../views.ts";
 import {
   appParams,
   decodeCursor,

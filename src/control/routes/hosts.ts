@@ -10,13 +10,14 @@ import { authorize, everything } from "../auth.ts";
 import { type AppContext, inBackground } from "../context.ts";
 import { taken } from "../enroll.ts";
 import { newSecret, sha256 } from "../ids.ts";
+import { iso } from "../iso.ts";
 import { ProblemError } from "../problems.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEnrollment } from "../store/enrollments.ts";
 import { insertEvent } from "../store/events.ts";
 import { type HostStatus, isHostKnown, listHosts, readHost, removeHost } from "../store/hosts.ts";
 import { revokeHostTokens } from "../store/tokens.ts";
-import { hostView, iso } from "../views.ts";
+import { hostView } from "../views.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "./router.ts";
 
 const hostParams = z.object({ host: nameSchema });

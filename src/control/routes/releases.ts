@@ -2,11 +2,13 @@ import { createRoute } from "@hono/zod-openapi";
 import { z } from "zod";
 import { abortSchema, createReleaseSchema, pageOf, planSchema, releaseSchema } from "../../protocol/api.ts";
 import { authorize } from "../auth.ts";
-import { coordinatorOf, orRefuse } from "../context.ts";
+import { type AppContext, coordinatorOf, orRefuse } from "../context.ts";
 import { parseKey } from "../idempotency.ts";
 import { planRelease } from "../plan-release.ts";
+import { ProblemError } from "../problems.ts";
+import { releaseView } from "../release-view.ts";
+import { loadEnvironment } from "../store/environments.ts";
 import { listReleases } from "../store/status.ts";
-import { releaseView } from "../views.ts";
 import {
   body,
   decodeCursor,
@@ -79,14 +81,15 @@ export const releaseRoutes = () =>
       const principal = authorize(c, { role: "deployer", app, environment: env });
       const { environment } = await requireEnvironment(c, app, env);
       const input = c.req.valid("json");
-      if (c.req.valid("query").dryRun === "1")
-        return c.json(await planRelease(c.var.db, environment.id, c.var.now()), 200);
+      if (c.req.valid("query").dryRun === "1") return c.json(await dryRun(c, environment.id, input), 200);
       const key = c.req.header("idempotency-key");
       const made = await coordinatorOf(c.env, environment.id).createRelease({
         image: input.image ?? null,
         version: input.version ?? null,
         git: input.git ?? null,
         whenBusy: input.whenBusy,
+        hold: input.hold,
+        override: input.override,
         actor: principal.actor,
         requestKey: key === undefined ? null : `${principal.id}:${parseKey(key)}`,
       });
@@ -123,6 +126,14 @@ export const releaseRoutes = () =>
       );
       return c.json(await releaseStatusView(c, await requireRelease(c, id)), 202);
     });
+
+/** Changes nothing. */
+async function dryRun(c: AppContext, environmentId: string, input: z.output<typeof createReleaseSchema>) {
+  const loaded = await loadEnvironment(c.var.db, environmentId, { withHosts: true });
+  if (!loaded) throw new ProblemError({ code: "not_found", detail: "the environment was just deleted" });
+  const asked = { version: input.version ?? null, hold: input.hold, override: input.override };
+  return planRelease({ facts: loaded.facts, asked, now: c.var.now() });
+}
 
 function parseReleaseCursor(cursor: string | null): { createdAt: number; id: string } | null {
   const [createdAt, id] = cursor?.split(" ") ?? [];

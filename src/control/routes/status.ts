@@ -1,8 +1,10 @@
 import type { EnvironmentView, ReleaseView } from "../../protocol/api.ts";
 import { type AppContext, coordinatorOf } from "../context.ts";
+import { environmentView } from "../environment-view.ts";
 import { ProblemError } from "../problems.ts";
+import { releaseView } from "../release-view.ts";
 import { type EnvironmentStatus, type ReleaseStatus, readEnvironment, readRelease } from "../store/status.ts";
-import { environmentView, releaseView } from "../views.ts";
+import { listVerdicts } from "../store/verdicts.ts";
 
 /** The environment, or the problem that says which of the two names is wrong. */
 export async function requireEnvironment(
@@ -36,8 +38,13 @@ export async function statusView(c: AppContext, status: EnvironmentStatus): Prom
 }
 
 export async function releaseStatusView(c: AppContext, status: ReleaseStatus): Promise<ReleaseView> {
-  const live = await coordinatorOf(c.env, status.environment.id).inspect();
-  return releaseView(status, { live, now: c.var.now() });
+  const { release, environment } = status;
+  const isJudged = release.spec.strategy.kind === "canary" && release.startedAt !== null;
+  const [live, [lastVerdict]] = await Promise.all([
+    coordinatorOf(c.env, environment.id).inspect(),
+    isJudged ? listVerdicts(c.var.db, { release: release.id, before: null, limit: 1 }) : [],
+  ]);
+  return releaseView(status, { live, lastVerdict, now: c.var.now() });
 }
 
 /**

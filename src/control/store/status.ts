@@ -43,8 +43,10 @@ export const selectInstances = (db: Db) =>
       drainUntil: instances.drainUntil,
       verifiedAt: instances.verifiedAt,
       verifyCause: instances.verifyCause,
+      unreachableSince: instances.unreachableSince,
       reportState: instances.reportState,
       reportCause: instances.reportCause,
+      reportAt: instances.reportAt,
       stoppedAt: instances.stoppedAt,
     })
     .from(instances)

@@ -1,3 +1,4 @@
+import { and, desc, eq, lt } from "drizzle-orm";
 import type { Judgement } from "../judge.ts";
 import type { Db } from "./db.ts";
 import { verdicts } from "./schema.ts";
@@ -17,3 +18,23 @@ export async function recordVerdicts(
       .onConflictDoUpdate({ target: [verdicts.releaseId, verdicts.window], set: row });
   }
 }
+
+export type VerdictRow = typeof verdicts.$inferSelect;
+
+/** A release's judgements, newest first. `before`: the window after which the page begins. */
+export const listVerdicts = (
+  db: Db,
+  query: { readonly release: string; readonly before: number | null; readonly limit: number },
+): Promise<VerdictRow[]> =>
+  db
+    .select()
+    .from(verdicts)
+    .where(
+      and(
+        eq(verdicts.releaseId, query.release),
+        query.before === null ? undefined : lt(verdicts.window, query.before),
+      ),
+    )
+    .orderBy(desc(verdicts.window))
+    .limit(query.limit)
+    .all();

@@ -1,0 +1,56 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { createPreviewSchema, previewSchema } from "../../protocol/api.ts";
+import { authorize } from "../auth.ts";
+import { signPreview } from "../preview.ts";
+import { ProblemError } from "../problems.ts";
+import type { ReleaseStatus } from "../store/status.ts";
+import { isReady } from "../views.ts";
+import { body, json, newRouter, releaseParams } from "./router.ts";
+import { requireRelease } from "./status.ts";
+
+const preview = createRoute({
+  method: "post",
+  path: "/api/v1/releases/{id}/preview",
+  summary: "Sign a preview pass",
+  description:
+    "Whoever sends the header or the cookie reaches this release, whatever its weight, until the pass expires.",
+  tags: ["releases"],
+  request: {
+    params: releaseParams,
+    headers: z.object({ "idempotency-key": z.string().optional() }),
+    body: body(createPreviewSchema),
+  },
+  responses: { 201: json(previewSchema, "The pass, as a header and as a cookie") },
+});
+
+export const previewRoutes = () =>
+  newRouter().openapi(preview, async (c) => {
+    const { id } = c.req.valid("param");
+    const status = await requireRelease(c, id);
+    const { app, environment } = status;
+    authorize(c, { role: "deployer", app, environment: environment.name });
+    const { expiresInMinutes, hostname } = c.req.valid("json");
+    refuseUnreachable(status);
+    const pass = await signPreview({
+      release: id,
+      hostname: hostnameOf(status, hostname),
+      previewKey: environment.previewKey,
+      expiresAt: c.var.now() + expiresInMinutes * 60_000,
+    });
+    return c.json(pass, 201);
+  });
+
+/** A pass to nothing would only be found out by the one it was given to. */
+function refuseUnreachable({ release, instances }: ReleaseStatus): void {
+  if (instances.some(isReady)) return;
+  const detail = `${release.version} is ${release.state} and has no ready instance: there is nothing to preview`;
+  throw new ProblemError({ code: "release_not_serving", detail });
+}
+
+function hostnameOf({ environment }: ReleaseStatus, asked: string | undefined): string {
+  const { hostnames } = environment.spec;
+  const found = asked === undefined ? hostnames[0] : hostnames.find((name) => name === asked.toLowerCase());
+  if (found !== undefined) return found;
+  const detail = `${environment.name} has no hostname \`${asked}\`; it has ${hostnames.join(", ")}`;
+  throw new ProblemError({ code: "invalid_request", detail });
+}

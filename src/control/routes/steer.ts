@@ -1,0 +1,106 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import type { Result } from "../../domain/result.ts";
+import {
+  pageOf,
+  pauseSchema,
+  promoteSchema,
+  releaseSchema,
+  resumeSchema,
+  verdictSchema,
+} from "../../protocol/api.ts";
+import { authorize } from "../auth.ts";
+import { type AppContext, coordinatorOf, orRefuse } from "../context.ts";
+import type { CoordinatorPort, Refusal, Steer } from "../coordinator-port.ts";
+import { ProblemError } from "../problems.ts";
+import { verdictView } from "../release-view.ts";
+import { listVerdicts } from "../store/verdicts.ts";
+import { body, decodeCursor, json, newRouter, pageQuery, releaseParams, toPage } from "./router.ts";
+import { releaseStatusView, requireRelease } from "./status.ts";
+
+const keyHeader = z.object({ "idempotency-key": z.string().optional() });
+const moved = { 200: json(releaseSchema, "The release as it is now") };
+const stale =
+  "Name the step you saw (0-based): if the release has moved on it is refused (409 `stale_step`), so a double click skips nothing.";
+
+const promote = createRoute({
+  method: "post",
+  path: "/api/v1/releases/{id}/promote",
+  summary: "End the current step, or all of them",
+  description: `Ends a pause, a bake or a hold; with \`full\` the release takes all traffic at once. ${stale}`,
+  tags: ["releases"],
+  request: { params: releaseParams, headers: keyHeader, body: body(promoteSchema) },
+  responses: moved,
+});
+
+const pause = createRoute({
+  method: "post",
+  path: "/api/v1/releases/{id}/pause",
+  summary: "Hold a release where it is",
+  description: `Until it is resumed, promoted or aborted. ${stale}`,
+  tags: ["releases"],
+  request: { params: releaseParams, headers: keyHeader, body: body(pauseSchema) },
+  responses: moved,
+});
+
+const resume = createRoute({
+  method: "post",
+  path: "/api/v1/releases/{id}/resume",
+  summary: "Let a paused release go on",
+  description: `It goes on with the step it was in. ${stale}`,
+  tags: ["releases"],
+  request: { params: releaseParams, headers: keyHeader, body: body(resumeSchema) },
+  responses: moved,
+});
+
+const verdicts = createRoute({
+  method: "get",
+  path: "/api/v1/releases/{id}/verdicts",
+  summary: "A canary's judgements",
+  description: "Each with every number it was reached from.",
+  tags: ["releases"],
+  request: { params: releaseParams, query: pageQuery(100, 20) },
+  responses: { 200: json(pageOf(verdictSchema), "A page, newest first") },
+});
+
+type Order = (port: CoordinatorPort, steer: Steer) => Promise<Result<null, Refusal>>;
+
+/** A person at the wheel of a release on its way. */
+async function steer(c: AppContext, id: string, step: number | undefined, order: Order) {
+  const { app, environment } = await requireRelease(c, id);
+  const { actor } = authorize(c, { role: "deployer", app, environment: environment.name });
+  orRefuse(await order(coordinatorOf(c.env, environment.id), { release: id, actor, step: step ?? null }));
+  return releaseStatusView(c, await requireRelease(c, id));
+}
+
+export const steerRoutes = () =>
+  newRouter()
+    .openapi(promote, async (c) => {
+      const { step, full } = c.req.valid("json");
+      const { id } = c.req.valid("param");
+      return c.json(await steer(c, id, step, (port, input) => port.promote({ ...input, full })), 200);
+    })
+    .openapi(pause, async (c) => {
+      const { step } = c.req.valid("json");
+      return c.json(await steer(c, c.req.valid("param").id, step, (port, input) => port.pause(input)), 200);
+    })
+    .openapi(resume, async (c) => {
+      const { step } = c.req.valid("json");
+      return c.json(await steer(c, c.req.valid("param").id, step, (port, input) => port.resume(input)), 200);
+    })
+    .openapi(verdicts, async (c) => {
+      const { id } = c.req.valid("param");
+      const { app, environment } = await requireRelease(c, id);
+      authorize(c, { role: "viewer", app, environment: environment.name });
+      const { limit, cursor } = c.req.valid("query");
+      const before = parseWindow(decodeCursor(cursor));
+      const rows = await listVerdicts(c.var.db, { release: id, before, limit: limit + 1 });
+      const page = toPage(rows, limit, { item: verdictView, cursor: ({ window }) => String(window) });
+      return c.json(page, 200);
+    });
+
+function parseWindow(cursor: string | null): number | null {
+  if (cursor === null) return null;
+  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
+  const detail = "the cursor is not one of this list: use `nextCursor` of the page before, unchanged";
+  throw new ProblemError({ code: "invalid_request", detail });
+}
