@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { failed } from "../../agent/outcome.ts";
 import { freePort } from "../support/docker.ts";
 import { type apps, nodeCommand } from "./apps.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
@@ -144,10 +145,9 @@ describe("jobs", () => {
   });
 
   test("calls a start off at once when its instance is to be stopped, and frees its port", async () => {
-    const spec = await specFor("stubborn", { health: healthOf({ deadlineMs: 60_000, timeoutMs: 60_000 }) });
-    const unready = { ...spec, command: nodeCommand("status") };
-    bench.control.give({ id: "job-start", kind: "start", spec: unready });
-    await answerOf(unready);
+    const spec = await specFor("status", { health: healthOf({ deadlineMs: 60_000 }) });
+    bench.control.give({ id: "job-start", kind: "start", spec });
+    await answerOf(spec);
     const asked = Date.now();
     bench.control.give({ id: "job-stop", kind: "stop", instance: spec.instance, graceMs: 30_000 });
     expect(await bench.control.result("job-stop")).toMatchObject({ ok: true });
@@ -162,7 +162,6 @@ describe("jobs", () => {
   test("starts nothing for a start that was called off while its image was fetched", async () => {
     const { promise: fetched, resolve: fetch } = Promise.withResolvers<void>();
     const { runtime } = bench;
-    const missing = { ok: false, error: { code: "image_not_found", message: "pruned", logs: [] } } as const;
     let starts = 0;
     await bench.close();
     bench = await agentBench({
@@ -170,7 +169,7 @@ describe("jobs", () => {
         ...runtime,
         start: async () => {
           starts += 1;
-          return missing;
+          return failed("image_not_found", "pruned");
         },
         pull: async () => {
           await fetched;

@@ -72,11 +72,12 @@ describe("a hook", () => {
   });
 
   test("is ended when it hangs, before control stops listening, and says for how long it hung", async () => {
-    give("echo begins; sleep 60", { deadlineAt: Date.now() + 1_500 });
+    const deadlineAt = Date.now() + 2_000;
+    give("echo begins; exec sleep 60", { deadlineAt });
     const result = await bench.control.result("job-1");
-    expect(Date.now()).toBeLessThan(Date.now() + 60_000);
-    expect(result).toMatchObject({ ok: false, error: { code: "hook_failed", logs: ["begins"] } });
-    expect(JSON.stringify(result)).toMatch(/hung: it had not ended after [12] s; it was ended by SIGTERM/);
+    expect(Date.now()).toBeLessThan(deadlineAt);
+    expect(result).toMatchObject({ ok: false, error: { code: "hook_failed", logs: { 0: "begins" } } });
+    expect(JSON.stringify(result)).toMatch(/hung: it had not ended after 2 s; it was ended by SIGTERM/);
     await isCleared();
   });
 
@@ -121,7 +122,7 @@ describe("a hook never runs twice", () => {
     give(`cat ${journal}`);
     const result = await bench.control.result("job-1");
     if (!result.ok) throw new Error(result.error.message);
-    expect(result.result.logs?.join("")).toContain('"runs":');
+    expect(result.result.logs?.join("")).toContain('"run-1"');
   });
 
   test("is not begun when the journal can't be written", async () => {
@@ -176,15 +177,13 @@ describe("a hook never runs twice", () => {
 
   test("answers with all of it when the lease was lost meanwhile and the job comes back", async () => {
     bench.control.leaseMs = 1_500;
-    bench.control.failAlways("progress", { status: 409, code: "lease_lost" });
+    bench.control.failNext("progress", { status: 409, code: "lease_lost" });
     give(waits());
     await hasBegun();
-    await bench.control.until(() => bench.lines.length > 0, "runs");
-    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    await bench.control.until(() => bench.control.progress.length > 0, "refused once, and asked again");
     await release();
     await bench.control.until(() => bench.lines.some((line) => line.includes("lease lost")), "dropped");
     await isCleared();
-    bench.control.failAlways("progress", undefined);
     give(waits());
     expect(await bench.control.result("job-1")).toMatchObject({
       ok: true,

@@ -12,7 +12,7 @@ import { FakeControl } from "../support/fake-control.ts";
 import { nodeCommand } from "./apps.ts";
 import { nodeImage } from "./images.ts";
 import { answerOf } from "./runtime.contract.ts";
-import { healthOf, specOf } from "./specs.ts";
+import { healthOf, runOf, specOf } from "./specs.ts";
 
 const BIN = path.resolve(import.meta.dirname, "../../agent/bin.js");
 
@@ -171,6 +171,59 @@ for (const [name, it] of [
       expect(control.reports.map(({ state }) => state)).toEqual(["ready", "unready"]);
       expect(await runtimeIds()).toEqual(before);
     }, 60_000);
+
+    describe("killed in the middle of a hook", () => {
+      const run = `run-${Math.random().toString(36).slice(2, 10)}`;
+      const began = async () => (await runtime.runs.logs(run, 50)).find((line) => line.startsWith("began"));
+      afterEach(async () => {
+        await runtime.runs.stop(run, 0);
+        await runtime.runs.remove(run);
+      });
+
+      /** Kills the agent once the hook runs, and answers how to hand its job out again and what it said so far. */
+      async function killMidHook() {
+        const first = agent(...runArgs(name));
+        const image = name === "docker" ? await nodeImage() : "file:app";
+        const job = {
+          id: "job-1",
+          kind: "run",
+          ...runOf({ run, image, command: nodeCommand("migrates") }),
+        } as const;
+        control.give(job);
+        await expect.poll(began, { timeout: 20_000 }).toBeDefined();
+        await kill(first, "SIGKILL");
+        return { handOut: () => control.give(job), said: await began() };
+      }
+
+      it("follows it to its end when it still runs, and begins no other", async () => {
+        const { handOut, said } = await killMidHook();
+        agent(...runArgs(name));
+        handOut();
+        expect(await control.result("job-1")).toMatchObject({ ok: true, result: { logs: [said, "ended"] } });
+        await expect.poll(() => runtime.runs.find(run)).toEqual({ ok: true, value: "none" });
+      }, 60_000);
+
+      it("tells how it ended when that was before the agent came back", async () => {
+        const { handOut, said } = await killMidHook();
+        await runtime.runs.waitExit(run, AbortSignal.timeout(10_000));
+        agent(...runArgs(name));
+        handOut();
+        expect(await control.result("job-1")).toMatchObject({ ok: true, result: { logs: [said, "ended"] } });
+      }, 60_000);
+
+      it("says that it was interrupted when nothing of it is left", async () => {
+        const { handOut } = await killMidHook();
+        await runtime.runs.stop(run, 0);
+        await runtime.runs.remove(run);
+        agent(...runArgs(name));
+        handOut();
+        expect(await control.result("job-1")).toMatchObject({
+          ok: false,
+          error: { code: "hook_interrupted" },
+        });
+        expect(await runtime.runs.find(run)).toEqual({ ok: true, value: "none" });
+      }, 60_000);
+    });
 
     it("finishes a start it was killed in the middle of, with the same instance, when the job is handed out again", async () => {
       const first = agent(...runArgs(name));

@@ -2,7 +2,7 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../agent/runtime/docker.ts";
-import { containerConfig } from "../../agent/runtime/docker-container.ts";
+import { containerConfig, runConfig } from "../../agent/runtime/docker-container.ts";
 import { createEngine } from "../../agent/runtime/engine.ts";
 import { removeImages, variantImage } from "../../local/images.ts";
 import {
@@ -19,7 +19,7 @@ import { nodeCommand } from "./apps.ts";
 import { imageWith, nodeImage } from "./images.ts";
 import { runsContract } from "./runs.contract.ts";
 import { answerOf, runtimeContract } from "./runtime.contract.ts";
-import { specOf } from "./specs.ts";
+import { runOf, specOf } from "./specs.ts";
 
 const host = `host-${Math.random().toString(36).slice(2, 10)}`;
 const open = async () => createDockerRuntime({ host, localImages: true });
@@ -67,6 +67,47 @@ describe("docker runtime, on its own", () => {
         MemorySwap: 256_000_000,
       },
     });
+  });
+
+  test("walls a hook in as it does an instance, gives it no port, and says whose it is", () => {
+    const spec = runOf({
+      run: "run-1",
+      image: "repo@sha256:abc",
+      command: ["migrate"],
+      env: { KEY: "value" },
+      resources: { memoryBytes: 256_000_000 },
+    });
+    const config = runConfig(spec, "host-1");
+    expect(config).toMatchObject({
+      Cmd: ["migrate"],
+      Env: ["KEY=value", "SLUICE_RELEASE=rel-1", "SLUICE_VERSION=v1", "SLUICE_HOOK=expand"],
+      Labels: {
+        "sluice.run": "run-1",
+        "sluice.release": "rel-1",
+        "sluice.app": "hello",
+        "sluice.environment": "production",
+      },
+      HostConfig: {
+        RestartPolicy: { Name: "no" },
+        SecurityOpt: ["no-new-privileges"],
+        CapDrop: ["ALL"],
+        Memory: 256_000_000,
+      },
+    });
+    expect(JSON.stringify(config)).not.toMatch(/Port|sluice\.instance|"KEY":/);
+  });
+
+  dockerTest("says of a hook that was created, but not begun, that it never started", async () => {
+    const runtime = await open();
+    const spec = runOf({ run: `${host}-unbegun`, image: await nodeImage(), command: ["true"] });
+    const name = "sluice.run-";
+    await theEngine().bytes("POST", "/containers/create", {
+      query: { name: `${name}${spec.run}` },
+      json: runConfig(spec, host),
+    });
+    expect(await runtime.runs.find(spec.run)).toEqual({ ok: true, value: "unstarted" });
+    expect(await runtime.runs.waitExit(spec.run, never)).toEqual({ unstarted: true });
+    await runtime.runs.remove(spec.run);
   });
 
   test("keeps an app's variables out of the labels, which everybody may read", () => {
