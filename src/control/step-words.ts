@@ -1,4 +1,5 @@
 import { stepsOf } from "../domain/plan.ts";
+import { FULL_WEIGHT } from "../domain/routing.ts";
 import { percent } from "../domain/shift.ts";
 import type { EnvironmentSpec, Step } from "../domain/spec.ts";
 import type { PlanView } from "../protocol/api.ts";
@@ -30,6 +31,8 @@ export function stepLabel(step: Step): string {
   if (step.kind === "pause")
     return step.forMs === null ? "until it is promoted" : `pause for ${spell(step.forMs)}`;
   if (step.kind === "analysis") return `until proven no worse, at most ${spell(step.forMs)}`;
+  // Who is eligible, and what is mirrored, ends where everybody has it.
+  if (step.weightBp === FULL_WEIGHT && step.bakeMs === 0) return percent(FULL_WEIGHT);
   const extras = [
     step.bakeMs > 0 ? ` for ${spell(step.bakeMs)}` : "",
     step.match === null ? "" : " of those who match",

@@ -122,13 +122,13 @@ describe("a manifest that can't be applied", () => {
   });
 
   it("refuses a key whose feature has not landed by another code than a wrong one", async () => {
-    const response = await api.apply("shop", `${manifest()}smoke: [{ path: / }]\n`);
+    const response = await api.apply("shop", `${manifest()}secrets: [DATABASE_URL]\n`);
     expect(await problemOf(response)).toBe("422 not_landed");
-    expect((await problem(response)).detail).toContain("`smoke`");
+    expect((await problem(response)).detail).toContain("`secrets`");
   });
 
   it("says that both are wrong as manifest_invalid", async () => {
-    const response = await api.apply("shop", `${manifest()}smoke: []\nnope: 1\n`);
+    const response = await api.apply("shop", `${manifest()}secrets: []\nnope: 1\n`);
     expect(await problemOf(response)).toBe("422 manifest_invalid");
   });
 
@@ -245,6 +245,7 @@ describe("status", () => {
       lock: { holder: live, reason: "release v2", fence: 7, since, expiresAt: since + 60_000 },
       table: { version: 3, publishedAt: since },
       traffic: {},
+      verdict: null,
       windows: [],
     };
     const view = environmentSchema.parse(await (await api.get("/api/v1/apps/shop/envs/production")).json());

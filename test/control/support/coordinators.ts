@@ -12,6 +12,7 @@ const IDLE: CoordinatorView = {
   lock: null,
   table: { version: 0, publishedAt: null },
   traffic: {},
+  verdict: null,
   windows: [],
 };
 
@@ -54,6 +55,30 @@ export class FakeCoordinators {
       },
       setWeights: async (input) => {
         note("setWeights", input);
+        return answer(null);
+      },
+      promote: async (input) => {
+        note("promote", input);
+        return answer(null);
+      },
+      pause: async (input) => {
+        note("pause", input);
+        return answer(null);
+      },
+      resume: async (input) => {
+        note("resume", input);
+        return answer(null);
+      },
+      lock: async (input) => {
+        note("lock", input);
+        return answer(null);
+      },
+      unlock: async (input) => {
+        note("unlock", input);
+        return answer(null);
+      },
+      setMode: async (input) => {
+        note("setMode", input);
         return answer(null);
       },
       poke: async () => note("poke", null),

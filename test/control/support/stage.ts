@@ -31,6 +31,8 @@ const REQUEST = {
   whenBusy: "queue",
   actor: "ci",
   requestKey: null,
+  hold: false,
+  override: false,
 } as const;
 
 /** An environment with two hosts on the real D1, its real coordinator, and hands that do the agents' work. */

@@ -81,6 +81,8 @@ export async function release(
     createdAt: now,
     stateSince: now,
     timings: {},
+    hold: false,
+    instancesMade: 0,
     ...row,
   });
   return id;
