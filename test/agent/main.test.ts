@@ -4,9 +4,11 @@ import { mkdir, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { bundleAgent } from "../../agent/bundle.ts";
 import { createDockerRuntime } from "../../agent/runtime/docker.ts";
 import { createProcessRuntime } from "../../agent/runtime/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
+import { AGENT_VERSION } from "../../agent/version.ts";
 import { dockerTest, freePort } from "../support/docker.ts";
 import { FakeControl } from "../support/fake-control.ts";
 import { nodeCommand } from "./apps.ts";
@@ -93,6 +95,18 @@ describe("agent enroll", () => {
     await once(child, "exit");
     expect(child.exitCode).toBe(1);
     expect(child.said.join()).toContain("the token was used already");
+  });
+
+  test("works from its bundle, one file without packages beside it", async () => {
+    const file = path.join(base, "agent.mjs");
+    await bundleAgent(file);
+    const env = { SLUICE_ENROLL_TOKEN: "slu_one-time" };
+    const child = spawn(process.execPath, [file, ...runArgs("process")], { env, stdio: "ignore" });
+    children.push(child);
+    control.give({ id: "job-1", kind: "pull", image: "file:app" });
+    expect(await control.result("job-1")).toMatchObject({ ok: true });
+    expect(control.polls[0]?.agentVersion).toBe(AGENT_VERSION);
+    expect(await kill(child, "SIGTERM")).toBe(0);
   });
 
   test("refuses to run without credentials and without a way to get them", async () => {
