@@ -1,10 +1,11 @@
 import { DurableObject } from "cloudflare:workers";
 import { advance } from "../domain/advance.ts";
 import * as commands from "../domain/commands.ts";
-import { type Decision, emptyDecision, hasChanges, type InstanceChange } from "../domain/decision.ts";
+import { type Decision, emptyDecision, hasChanges } from "../domain/decision.ts";
 import type { EnvironmentFacts, InstanceFacts, LockFacts } from "../domain/facts.ts";
 import type { MeterBatch } from "../domain/meter.ts";
 import * as modes from "../domain/modes.ts";
+import { probed } from "../domain/probed.ts";
 import { isActive, type ReleaseFacts } from "../domain/release.ts";
 import { err, ok, type Result } from "../domain/result.ts";
 import * as rollbacks from "../domain/rollback.ts";
@@ -446,17 +447,6 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       ),
     );
   }
-}
-
-/** What an answer, or its absence, changes about an instance; undefined: nothing that was not known. */
-function probed(instance: InstanceFacts, cause: string | null, now: number): InstanceChange | undefined {
-  if (cause === null) {
-    const known = instance.verifiedAt !== null && instance.unreachableSince === null;
-    return known ? undefined : { verifiedAt: now, verifyCause: null, unreachableSince: null };
-  }
-  if (instance.verifiedAt === null)
-    return cause === instance.verifyCause ? undefined : { verifyCause: cause };
-  return instance.unreachableSince === null ? { unreachableSince: now, verifyCause: cause } : undefined;
 }
 
 const isJudged = (release: ReleaseFacts): boolean =>

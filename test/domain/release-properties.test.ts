@@ -39,7 +39,7 @@ function warmed(replicas: number): World {
   const world = new World({ anna: 9, bert: 9 });
   world.spec = aSpec({
     replicas,
-    deadlines: { prepareMs: 60_000, verifyMs: 20_000, releaseMs: 600_000 },
+    deadlines: { prepareMs: 60_000, hookMs: 60_000, pauseMs: 300_000, verifyMs: 20_000, releaseMs: 600_000 },
   });
   world.deploy();
   world.deploy();

@@ -2,9 +2,10 @@ import { expect } from "vitest";
 import { compileTable } from "../../src/control/publish.ts";
 import { advance } from "../../src/domain/advance.ts";
 import * as commands from "../../src/domain/commands.ts";
-import { type Decision, hasChanges, type NewEvent } from "../../src/domain/decision.ts";
+import { type Decision, hasChanges, type NewEvent, type NewInstance } from "../../src/domain/decision.ts";
 import type {
   EnvironmentFacts,
+  Held,
   HostFacts,
   InstanceFacts,
   InstanceState,
@@ -12,9 +13,18 @@ import type {
   JobFacts,
   LockFacts,
 } from "../../src/domain/facts.ts";
-import { isActive, type ReleaseFacts, type ReleaseState } from "../../src/domain/release.ts";
+import { probed } from "../../src/domain/probed.ts";
+import type { Outcome, Refused } from "../../src/domain/refusal.ts";
+import {
+  isActive,
+  type ReleaseFacts,
+  type ReleaseFailure,
+  type ReleaseState,
+} from "../../src/domain/release.ts";
 import type { Result } from "../../src/domain/result.ts";
+import * as rollbacks from "../../src/domain/rollback.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
+import * as steer from "../../src/domain/steer.ts";
 import { aSpec, DIGEST } from "./spec.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -27,6 +37,8 @@ export interface Agents {
   job(job: Job): Answer;
   /** What an instance answers over its real path. Null: 2xx. */
   probe(instance: InstanceFacts): string | null;
+  /** What a smoke check finds wrong. Null: nothing; undefined: it has not answered yet. */
+  smoke?(release: ReleaseFacts, when: "before" | "after"): ReleaseFailure | null | undefined;
 }
 
 const MAX_PASSES = 100;
@@ -41,6 +53,9 @@ export class World {
   salt = "";
   nextVersion = 1;
   lock: LockFacts | null = null;
+  held: Held | null = null;
+  /** What the judge says of the canary on its way. */
+  analysis: EnvironmentFacts["analysis"] = null;
   releases: Mutable<ReleaseFacts>[] = [];
   instances: Instance[] = [];
   jobs: Job[] = [];
@@ -84,9 +99,21 @@ export class World {
       (job) =>
         job.finishedAt === null || isOpen(job.releaseId) || live.some(({ id }) => id === job.instanceId),
     );
-    const { spec, rev, fence, nextVersion, lock } = this;
+    const { spec, rev, fence, nextVersion, held, analysis } = this;
+    const lock = this.lock ?? (held && held.expiresAt > this.now ? { ...held, fence } : null);
     return structuredClone({
-      ...{ id: "env-1", app: "shop", name: "production", spec, rev, fence, nextVersion, lock },
+      ...{
+        id: "env-1",
+        app: "shop",
+        name: "production",
+        spec,
+        rev,
+        fence,
+        nextVersion,
+        lock,
+        held,
+        analysis,
+      },
       stableReleaseId: this.stable,
       releases: this.releases.toReversed(),
       instances: live,
@@ -97,12 +124,11 @@ export class World {
 
   // --- what people do ---------------------------------------------------------------------------------------------------
 
-  create(
-    input: Partial<commands.CreateRelease> = {},
-  ): Result<{ version: string; id: string }, commands.Refused> {
+  create(input: Partial<commands.CreateRelease> = {}): Result<{ version: string; id: string }, Refused> {
     const id = `rel-${++this.#made}`;
     const defaults = { id, image: null, version: null, git: null, whenBusy: "queue", actor: "ci" } as const;
-    const made = commands.createRelease(this.facts(), { ...defaults, requestKey: null, ...input }, this.now);
+    const more = { requestKey: null, hold: false, override: false };
+    const made = commands.createRelease(this.facts(), { ...defaults, ...more, ...input }, this.now);
     if (!made.ok) return made;
     this.apply(made.value.decision);
     return { ok: true, value: { version: made.value.version, id } };
@@ -116,27 +142,45 @@ export class World {
     return this.release(made.value.version);
   }
 
-  abort(version: string): Result<unknown, commands.Refused> {
+  abort(version: string): Result<unknown, Refused> {
     const input = { release: this.release(version).id, actor: "ann", reason: null };
     return this.#take(commands.abort(this.facts(), input, this.now));
   }
 
-  weigh(weights: Readonly<Record<string, number>>): Result<unknown, commands.Refused> {
+  weigh(weights: Readonly<Record<string, number>>): Result<unknown, Refused> {
     const named = this.releases.map((release) => [release.version, release.id] as const);
     const ids = Object.fromEntries(named);
     const byId = Object.fromEntries(Object.entries(weights).map(([name, w]) => [ids[name] ?? name, w]));
-    return this.#take(commands.setWeights(this.facts(), { weights: byId, actor: "ann" }, this.now));
+    return this.#take(steer.setWeights(this.facts(), { weights: byId, actor: "ann" }, this.now));
   }
 
-  rollback(to: string | null = null): Result<"instant" | "restart", commands.Refused> {
-    const plan = commands.planRollback(this.facts(), to);
+  promote(version: string, input: { step?: number; full?: boolean } = {}): Result<unknown, Refused> {
+    const { step = null, full = false } = input;
+    return this.#take(steer.promote(this.facts(), { ...this.#steered(version), step, full }, this.now));
+  }
+  pause(version: string): Result<unknown, Refused> {
+    return this.#take(steer.pause(this.facts(), this.#steered(version), this.now));
+  }
+  resume(version: string): Result<unknown, Refused> {
+    return this.#take(steer.resume(this.facts(), this.#steered(version), this.now));
+  }
+  #steered(version: string) {
+    return { release: this.release(version).id, actor: "ann", step: null };
+  }
+  /** Any other command. */
+  command(make: (facts: EnvironmentFacts, now: number) => Outcome<object>): Result<unknown, Refused> {
+    return this.#take(make(this.facts(), this.now));
+  }
+
+  rollback(to: string | null = null): Result<"instant" | "restart", Refused> {
+    const plan = rollbacks.planRollback(this.facts(), to);
     if (!plan.ok) return plan;
     const silent = plan.value.prove.some((instance) => this.agents.probe(instance) !== null);
     const how = silent ? "restart" : plan.value.how;
     const done =
       how === "instant"
-        ? commands.rollbackInstantly(this.facts(), plan.value, { actor: "ann", reason: "bad" }, this.now)
-        : commands.rollbackByRelease(
+        ? rollbacks.rollbackInstantly(this.facts(), plan.value, { actor: "ann", reason: "bad" }, this.now)
+        : rollbacks.rollbackByRelease(
             this.facts(),
             plan.value,
             { id: `rel-${++this.#made}`, actor: "ann" },
@@ -146,7 +190,7 @@ export class World {
     return taken.ok ? { ok: true, value: how } : taken;
   }
 
-  #take<T extends { decision: Decision }>(made: Result<T, commands.Refused>): Result<T, commands.Refused> {
+  #take<T extends { decision: Decision }>(made: Result<T, Refused>): Result<T, Refused> {
     if (!made.ok) return made;
     this.apply(made.value.decision);
     this.settleNow();
@@ -165,8 +209,8 @@ export class World {
         this.apply(decision);
         continue;
       }
-      const verified = this.#probe(decision.probes);
-      if (verified || this.workJobs()) continue;
+      const asked = this.#probe(decision.probes) || this.#smoke(decision);
+      if (asked || this.workJobs()) continue;
       return decision.wakeAt;
     }
     throw new Error(`not at rest after ${MAX_PASSES} passes`);
@@ -177,6 +221,7 @@ export class World {
     const decision = advance(this.facts(), this.now);
     if (hasChanges(decision)) return this.apply(decision);
     this.#probe(decision.probes);
+    this.#smoke(decision);
     this.workJobs();
   }
 
@@ -207,11 +252,22 @@ export class World {
     for (const { id } of instances) {
       const row = this.instances.find((candidate) => candidate.id === id);
       if (!row) continue;
-      row.verifyCause = this.agents.probe(row);
-      if (row.verifyCause === null) row.verifiedAt = this.now;
-      verified ||= row.verifyCause === null;
+      const change = probed(row, this.agents.probe(row), this.now);
+      Object.assign(row, change);
+      verified ||= change?.verifiedAt !== undefined;
     }
     return verified;
+  }
+
+  #smoke({ smokes }: Decision): boolean {
+    let answered = false;
+    for (const { release, when } of smokes) {
+      const failure = this.agents.smoke ? this.agents.smoke(release, when) : null;
+      if (failure === undefined) continue;
+      this.release(release.version).smoke = { ...release.smoke, [when]: { at: this.now, failure } };
+      answered = true;
+    }
+    return answered;
   }
 
   /** Each agent works its open jobs; answers whether any ended. */
@@ -245,6 +301,7 @@ export class World {
     this.rev += 1;
     if (decision.raiseFence) this.fence += 1;
     const { environment } = decision;
+    if (environment.held !== undefined) this.held = environment.held;
     if (environment.stableReleaseId !== undefined) this.stable = environment.stableReleaseId;
     this.salt = environment.salt ?? this.salt;
     this.nextVersion = environment.nextVersion ?? this.nextVersion;
@@ -271,6 +328,7 @@ export class World {
       this.jobs.push({
         ...job,
         state: "queued",
+        createdAt: this.now,
         progress: null,
         result: null,
         error: null,
@@ -281,7 +339,7 @@ export class World {
     this.#check();
   }
 
-  #addInstance(made: { id: string; releaseId: string; hostId: string; slotId: string }): void {
+  #addInstance(made: NewInstance): void {
     const slot = this.slot(made.slotId);
     const hostName = this.hosts.find(({ id }) => id === made.hostId)?.name ?? "?";
     const place = { hostName, slot: slot.n, hostPort: slot.hostPort, origin: slot.origin };
@@ -289,17 +347,18 @@ export class World {
       drainUntil: null,
       verifiedAt: null,
       verifyCause: null,
+      unreachableSince: null,
       reportState: null,
       reportCause: null,
+      reportAt: null,
     };
     const row = {
       ...made,
       ...place,
       ...fresh,
-      state: "pending",
       stateSince: this.now,
       stoppedAt: null,
-    } as const;
+    };
     this.instances.push(row);
   }
 
@@ -372,5 +431,6 @@ const newRow = (release: Decision["newReleases"][number], now: number): Mutable<
   ...release,
   ...{ state: "queued", weightBp: 0, stepIndex: null, pinnedImage: null, digest: null, failure: null },
   ...{ createdAt: now, stateSince: now, startedAt: null, servingAt: null, endedAt: null, warmUntil: null },
+  ...{ stepSince: null, paused: null, instancesMade: 0, smoke: null, contractedAt: null },
   timings: {},
 });
