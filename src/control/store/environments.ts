@@ -80,7 +80,12 @@ export async function loadEnvironment(
   ]);
   const [environment] = environmentRows;
   if (!environment || environment.deletedAt !== null) return undefined;
-  const waiting = releaseRows.filter((release) => release.state === "queued");
+  // Those that look for slots: a queued release all at once, a rolling one as it goes, forth and back.
+  const waiting = releaseRows.filter(
+    ({ state, spec }) =>
+      state === "queued" ||
+      (spec.strategy.kind === "rolling" && (state === "preparing" || state === "shifting" || state === "rolling_back")),
+  );
   const specs = [environment.spec, ...waiting.map((release) => release.spec)];
   const facts: EnvironmentFacts = {
     id,
