@@ -29,12 +29,26 @@ interface Sources {
 export function loadConfig({ flags, env, cwd }: Sources): Config {
   const url = flags.url ?? env.SLUICE_URL;
   const token = flags.token ?? env.SLUICE_TOKEN;
-  if (url && token) return { url: checkUrl(url), token };
+  if (url && token) return { url: checkUrl(url), token, ...edgeOf(url, configFile(env, cwd)) };
   const file = configFile(env, cwd);
   const found = file ? readConfig(file) : undefined;
   if (!url && found) return { ...found, token: token ?? found.token };
   if (url && found && sameOrigin(url, found.url)) return { ...found, url };
   throw url ? noToken(url, file) : noAddress();
+}
+
+/** Where the edge of that control plane listens, if a file knows. A broken file is nobody's business here. */
+function edgeOf(url: string, file: string | undefined): { edge?: string | undefined } {
+  const parsed = file ? configSchema.safeParse(tryJson(file)) : undefined;
+  return parsed?.success && sameOrigin(url, parsed.data.url) ? { edge: parsed.data.edge } : {};
+}
+
+function tryJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    return undefined; // Address and token were given: the file is not needed.
+  }
 }
 
 const sameOrigin = (a: string, b: string) => new URL(checkUrl(a)).origin === new URL(b).origin;

@@ -10,16 +10,19 @@ import {
   failureBlock,
   judge,
   judgeStop,
+  stopBlock,
   stoppedBlock,
   successBlock,
   type Verdict,
 } from "./verdict.ts";
+import { isApproval, type Wait } from "./wait.ts";
 
 interface WaitParts {
   readonly command: string;
   readonly timeoutMs: number;
   /** `live` (default): it shall serve. `stopped`: it shall go, and its traffic be back. */
   readonly goal?: Goal;
+  readonly wait?: Wait;
 }
 type Goal = "live" | "stopped";
 
@@ -30,8 +33,12 @@ export async function waitAndTell(
   parts: WaitParts,
 ): Promise<Outcome> {
   const was = replacedVersion(release, await readEnvironment(session, release));
-  const end = await follow(session, release, { timeoutMs: parts.timeoutMs, was });
+  // Who orders a stop doesn't want to hear that it waits to be promoted.
+  const wait = parts.wait ?? { kind: "done" };
+  const end = await follow(session, release, { timeoutMs: parts.timeoutMs, was, wait });
   if (end.kind === "over") return tell(session, end.release, { ...parts, was });
+  if (end.kind === "reached" || end.kind === "waiting")
+    return tellStop(session, end, { command: parts.command, wait, was });
   return tellUnfinished(session, release, { ...parts, end });
 }
 
@@ -78,6 +85,28 @@ function blockText(block: BlockParts, verdict: Verdict, goal: Goal): string {
   return goal === "live" ? successBlock(block) : stoppedBlock(block, verdict);
 }
 
+interface StopParts {
+  readonly command: string;
+  readonly wait: Wait;
+  readonly was: string | undefined;
+}
+
+/** It goes on, or could: how far it is, what the judge says, and what it waits for. */
+async function tellStop(
+  session: Session,
+  { kind, release }: { kind: "reached" | "waiting"; release: ReleaseView },
+  { command, wait, was }: StopParts,
+): Promise<Outcome> {
+  const environment = await readEnvironment(session, release);
+  const next = release.next.map((step) => ({ ...step, command: session.carry(step.command) }));
+  const exit = kind === "reached" || isApproval(release, wait) ? EXIT.ok : EXIT.waiting;
+  const parts = { release, environment, url: undefined, undo: "", was, next, paint: session.out.paint };
+  session.out.say(stopBlock(parts, kind));
+  const url = publicUrl(session, environment) ?? null;
+  const traffic = environment?.split ?? null;
+  return { exit, json: { command, outcome: kind, exitCode: exit, url, release, traffic, next } };
+}
+
 /** Whose traffic it takes, or took: the plan says so, else the split does, else where a rollback would go. */
 function replacedVersion(release: ReleaseView, environment: EnvironmentView | undefined): string | undefined {
   const others = environment?.split.filter((entry) => entry.release !== release.id && entry.weight > 0) ?? [];
@@ -101,7 +130,7 @@ async function readEnvironment(session: Session, release: ReleaseView): Promise<
 function tellUnfinished(
   session: Session,
   release: ReleaseView,
-  parts: WaitParts & { end: Exclude<FollowEnd, { kind: "over" }> },
+  parts: WaitParts & { end: Extract<FollowEnd, { kind: "timeout" | "detached" | "lost" }> },
 ): Outcome {
   const { end } = parts;
   const watch = session.command(`watch ${release.id}`);

@@ -17,12 +17,12 @@ export const EXIT = {
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_MEANINGS = {
-  0: "done: the release serves all its traffic, or the answer was given",
+  0: "done: the release serves all its traffic, or got as far as --wait asked, or the answer was given",
   1: "wrong usage or configuration: flags, manifest, address, token; nothing was changed",
-  2: "refused before any change: something is in the way (another release, no free slot, a changed state)",
+  2: "refused before any change: something is in the way (another release, a lock, a closed window, no free slot, a changed state)",
   3: "the release did not make it; the traffic is on the release before it, or was never touched",
   4: "the release did not make it and the traffic is NOT known to be back: act now",
-  5: "waiting for a person's approval",
+  5: "the release waits for a person: promote or abort it (with --wait=approval: 0)",
   6: "no answer: timed out or lost contact; a release that was started goes on without this command",
   130: "interrupted (Ctrl-C): detached; a release that was started goes on without this command",
 } as const satisfies Record<ExitCode, string>;
@@ -46,6 +46,7 @@ export const EXIT_OF_PROBLEM = {
   release_in_progress: EXIT.refused,
   locked: EXIT.refused,
   stale_step: EXIT.refused,
+  window_closed: EXIT.refused,
   precondition_failed: EXIT.refused,
   idempotency_conflict: EXIT.refused,
   release_not_serving: EXIT.refused,

@@ -53,11 +53,15 @@ export const EXPLANATIONS = {
   ],
   locked: [
     "A person or a release holds the environment's lock; the error says who and why.",
-    "Ask the holder. A lock whose holder is gone expires by itself.",
+    "Ask the holder, or end it: sluice unlock. A lock whose holder is gone expires by itself.",
   ],
   stale_step: [
     "The release has moved on since you looked, so the order was for a step that is over.",
     "Look again with `sluice status`, then repeat if you still mean it.",
+  ],
+  window_closed: [
+    "The environment's `windows:` let no release begin now; the error says when the next one may.",
+    "Wait for it; in an emergency: sluice deploy --override, which the audit log keeps.",
   ],
   precondition_failed: [
     "Something changed between looking and ordering (If-Match), so nothing was done.",

@@ -4,21 +4,25 @@ import { Interrupted } from "./problem.ts";
 import { isOver } from "./progress.ts";
 import { createReporter } from "./reporter.ts";
 import type { Session } from "./session.ts";
+import { stopOf, type Wait } from "./wait.ts";
 
 /** How following ended. Only `over` says anything about the release: in the other cases it goes on without us. */
 export type FollowEnd =
   | { readonly kind: "over"; readonly release: ReleaseView }
+  | { readonly kind: "reached"; readonly release: ReleaseView }
+  | { readonly kind: "waiting"; readonly release: ReleaseView }
   | { readonly kind: "timeout" | "detached" }
   | { readonly kind: "lost"; readonly reason: string };
 
 interface FollowParts {
   readonly timeoutMs: number;
+  readonly wait: Wait;
   /** The version that had the traffic before. */
   readonly was: string | undefined;
 }
 
 /**
- * Shows a release's events until it is over, `timeoutMs` passed, Ctrl-C, or contact is lost for two minutes. Never
+ * Shows a release's events until it is over, got as far as was asked, waits for a person, `timeoutMs` passed, Ctrl-C, or contact is lost for two minutes. Never
  * changes the release: control owns it.
  */
 export async function follow(session: Session, release: ReleaseView, parts: FollowParts): Promise<FollowEnd> {
@@ -26,7 +30,7 @@ export async function follow(session: Session, release: ReleaseView, parts: Foll
   const signal = AbortSignal.any([session.signal, deadline]);
   const reporter = createReporter({ out: session.out, release, was: parts.was, now: session.now });
   try {
-    return { kind: "over", release: await untilOver(session, release, { signal, reporter }) };
+    return await untilOver(session, release, { signal, reporter, wait: parts.wait });
   } catch (error) {
     if (session.signal.aborted || error instanceof Interrupted) return { kind: "detached" };
     if (deadline.aborted) return { kind: "timeout" };
@@ -40,28 +44,36 @@ export async function follow(session: Session, release: ReleaseView, parts: Foll
 interface UntilParts {
   readonly signal: AbortSignal;
   readonly reporter: ReturnType<typeof createReporter>;
+  readonly wait: Wait;
 }
+type Seen = Exclude<FollowEnd, { readonly kind: "timeout" | "detached" | "lost" }>;
 
 /**
  * Changes of state and heartbeats say when to look; what is believed is the release as control answers it. A release
  * that is over before its last event came is not left at once: the lines on the way would be lost.
  */
-async function untilOver(session: Session, release: ReleaseView, parts: UntilParts): Promise<ReleaseView> {
-  const { signal, reporter } = parts;
+async function untilOver(session: Session, release: ReleaseView, parts: UntilParts): Promise<Seen> {
+  const { signal, reporter, wait } = parts;
   let beatsAfterEnd = 0;
+  let { state } = release;
   for await (const item of session.client.followRelease(release.id, { signal })) {
     reporter.item(item);
     if (item.kind === "lost") continue;
     if (item.kind === "event") session.out.event(item.event);
-    if (item.kind === "event" && item.event.type !== "release.state") continue;
+    // While traffic shifts each event may be a step or a pause; before that most are progress of jobs.
+    if (item.kind === "event" && item.event.type !== "release.state" && state !== "shifting") continue;
     const current = await session.client.release(release.id);
+    state = current.state;
     const told = item.kind === "event" && isOver(String(item.event.data.state ?? ""));
     if (isOver(current.state) && item.kind === "heartbeat") beatsAfterEnd += 1;
-    if (isOver(current.state) && (told || beatsAfterEnd > 1)) return current;
+    if (isOver(current.state) && (told || beatsAfterEnd > 1)) return { kind: "over", release: current };
+    const stop = stopOf(current, wait);
+    if (stop && (item.kind === "heartbeat" || Date.parse(item.event.at) >= stop.at))
+      return { kind: stop.kind, release: current };
     if (!isOver(current.state)) reporter.refresh(current);
   }
   const last = await session.client.release(release.id);
-  if (isOver(last.state)) return last;
+  if (isOver(last.state)) return { kind: "over", release: last };
   const message = `the event feed ended while the release is ${last.state}`;
   throw new ConnectionError(message, { url: session.config.url });
 }

@@ -5,12 +5,17 @@ import { audit } from "./commands/audit.ts";
 import { deploy } from "./commands/deploy.ts";
 import { explain } from "./commands/explain.ts";
 import { hosts } from "./commands/hosts.ts";
+import { lock, unlock } from "./commands/lock.ts";
+import { maintenance } from "./commands/maintenance.ts";
 import { plan } from "./commands/plan.ts";
+import { preview } from "./commands/preview.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
 import { status } from "./commands/status.ts";
+import { pause, promote, resume } from "./commands/steer.ts";
 import { token } from "./commands/token.ts";
 import { type Act, examples, type Register } from "./commands/verb.ts";
+import { verdicts } from "./commands/verdicts.ts";
 import { watch } from "./commands/watch.ts";
 import { weight } from "./commands/weight.ts";
 import { EXIT, EXIT_MEANINGS } from "./exit-codes.ts";
@@ -21,10 +26,18 @@ const VERBS: readonly Register[] = [
   deploy,
   watch,
   status,
+  promote,
+  pause,
+  resume,
+  abort,
   weight,
   rollback,
-  abort,
+  preview,
+  verdicts,
   releases,
+  lock,
+  unlock,
+  maintenance,
   hosts,
   token,
   audit,

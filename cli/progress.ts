@@ -43,6 +43,8 @@ export function apply(progress: Progress, event: EventView): Progress {
   const { data } = event;
   const lost = undefined;
   if (event.type === "release.progress") return { ...progress, note: clean(event.message), lost };
+  if (event.type === "traffic.weights")
+    return { ...progress, release: weighed(progress.release, data), lost };
   if (event.type === "release.state") {
     const state = typeof data.state === "string" ? data.state : progress.release.state;
     const weight = typeof data.weight === "number" ? data.weight : progress.release.weight;
@@ -63,6 +65,15 @@ const isBehind = (state: string, current: string) => {
   return stages.includes(state) && stages.indexOf(state) < stages.indexOf(current);
 };
 
+const READY: ReadonlySet<string> = new Set(["ready", "serving"]);
+
+/** What the event says of this release's weight, if anything: percent by release id. */
+function weighed(release: ReleaseView, data: EventView["data"]): ReleaseView {
+  const { weights } = data;
+  const mine = typeof weights === "object" && weights !== null ? Reflect.get(weights, release.id) : undefined;
+  return typeof mine === "number" ? { ...release, weight: mine } : release;
+}
+
 const STATES: ReadonlySet<string> = new Set([...OVER, ...STAGES, "rolling_back"]);
 const isState = (state: string): state is ReleaseView["state"] => STATES.has(state);
 
@@ -73,13 +84,13 @@ function instanceOf(id: string, data: EventView["data"], before: InstanceLine | 
     host: typeof data.host === "string" ? data.host : (before?.host ?? "?"),
     slot: typeof data.slot === "number" ? data.slot : (before?.slot ?? 0),
     state,
-    ready: state === "ready",
+    ready: READY.has(state),
     cause: typeof data.cause === "string" ? data.cause : null,
   };
 }
 
-/** One plain sentence: what has to happen next. */
-export function waitsFor(progress: Progress): string {
+/** One plain sentence: what has to happen next. `elapsedMs` since the release's creation, for what is left of a step. */
+export function waitsFor(progress: Progress, elapsedMs?: number): string {
   const { release, instances, note } = progress;
   const waiting = [...instances.values()].filter((instance) => !instance.ready);
   const names = waiting.slice(0, 3).map(place).join(", ") + (waiting.length > 3 ? ", …" : "");
@@ -88,10 +99,31 @@ export function waitsFor(progress: Progress): string {
     preparing: note ?? "the hosts to have the image",
     starting: waiting.length > 0 ? names : (note ?? "its instances to start"),
     verifying: note ?? "each new instance to answer through its tunnel",
-    shifting: note ?? "the edge to move the traffic",
+    shifting: shiftWaitsFor(release, elapsedMs) ?? note ?? "the edge to move the traffic",
     rolling_back: `the traffic to be back on ${clean(progress.was ?? "the release before")}`,
   };
   return words[release.state] ?? note ?? "control";
+}
+
+/** What a canary or a pause waits for, as far as the release says it. */
+function shiftWaitsFor(release: ReleaseView, elapsedMs: number | undefined): string | undefined {
+  const { paused, step } = release;
+  if (paused?.until === null) return `a person: ${clean(paused.reason)}`;
+  if (!step) return undefined;
+  const left = elapsedMs === undefined ? null : leftMs(release, elapsedMs);
+  if (left === null) return clean(step.label);
+  return left > 0
+    ? `${clean(step.label)}, ${clock(left)} left`
+    : `${clean(step.label)}: proof that it is no worse`;
+}
+
+/** What is left of the step's own time; null: it has none, or has not begun. */
+function leftMs({ createdAt, paused, plan, step }: ReleaseView, elapsedMs: number): number | null {
+  const now = Date.parse(createdAt) + elapsedMs;
+  if (paused) return paused.until === null ? null : Math.max(0, Date.parse(paused.until) - now);
+  const forMs = step ? (plan.steps[step.index]?.forMs ?? null) : null;
+  if (!step?.since || forMs === null || forMs === 0) return null;
+  return Math.max(0, Date.parse(step.since) + forMs - now);
 }
 
 const place = (instance: InstanceLine) =>
@@ -99,9 +131,9 @@ const place = (instance: InstanceLine) =>
 
 // --- append-only --------------------------------------------------------------------------------------------------
 
-/** An event as a log line, or nothing: how far a pull is would fill a CI log. Times run from the release's creation. */
+/** An event as a log line, or nothing: how far a host's job is would fill a CI log. Times run from the release's creation. */
 export function logLine(progress: Progress, event: EventView): string | undefined {
-  if (event.type === "release.progress") return undefined;
+  if (event.type === "release.progress" && typeof event.data.job === "string") return undefined;
   const time = stamp(Date.parse(event.at) - Date.parse(progress.release.createdAt));
   const label = event.type === "release.state" ? clean(String(event.data.state ?? "")) : "";
   return `${time}  ${label.padEnd(12)}${clean(sentence(progress, event))}`.trimEnd();
@@ -118,14 +150,14 @@ function sentence(progress: Progress, event: EventView): string {
 export function stillLine(progress: Progress, elapsedMs: number): string {
   const time = stamp(elapsedMs);
   if (progress.lost) return `${time}  no contact: ${clean(progress.lost)}`;
-  return `${time}  still ${progress.release.state.replace("_", " ")}: waits for ${waitsFor(progress)}`;
+  return `${time}  still ${progress.release.state.replace("_", " ")}: waits for ${waitsFor(progress, elapsedMs)}`;
 }
 
 // --- redrawn ------------------------------------------------------------------------------------------------------
 
 const BAR = 24;
 
-/** The live view: state, track, split, instances, what it waits for. At most `columns` wide, at most 12 lines. */
+/** The live view: state, track, split, instances, what it waits for. At most `columns` wide, at most 14 lines. */
 export function liveView(
   progress: Progress,
   at: { elapsedMs: number; columns: number; paint: Paint },
@@ -137,10 +169,11 @@ export function liveView(
     `${paint("bold", clean(head))}  ${release.state.replace("_", " ")}  ${paint("dim", clock(at.elapsedMs))}`,
     `  ${track(release.state, paint)}`,
     `  ${splitBar(progress, paint)}`,
+    ...stepLines(progress, at),
     ...instanceLines(progress, paint),
     progress.lost
       ? paint("yellow", `  no contact: ${clean(progress.lost)}`)
-      : paint("dim", `  waits for ${waitsFor(progress)}`),
+      : paint("dim", `  waits for ${waitsFor(progress, at.elapsedMs)}`),
   ];
   return lines.map((line) => truncate(line, at.columns - 1));
 }
@@ -159,6 +192,22 @@ function splitBar({ release, was }: Progress, paint: Paint): string {
   const bar = paint("green", "█".repeat(mine)) + paint("dim", "░".repeat(BAR - mine));
   const rest = was ? `, ${clean(was)} ${percent(100 - release.weight)}` : "";
   return `${bar} ${clean(release.version)} ${percent(release.weight)}${rest}`;
+}
+
+/** Which step of how many, and what the judge says. A rolling release's steps are its instances. */
+function stepLines({ release, instances }: Progress, at: { elapsedMs: number; paint: Paint }): string[] {
+  if (release.state !== "shifting") return [];
+  const { step, verdict, paused } = release;
+  const serving = [...instances.values()].filter(({ state }) => state === "serving").length;
+  if (release.strategy === "rolling") return [`  rolling: ${serving} of its instances serve`];
+  if (!step || step.of < 2) return [];
+  const left = leftMs(release, at.elapsedMs);
+  const time = left === null ? "" : ` · ${left > 0 ? `${clock(left)} left` : "time is up, waits for proof"}`;
+  const held = paused ? at.paint("yellow", ` · paused by ${clean(paused.by)}`) : "";
+  return [
+    `  step ${step.index + 1} of ${step.of}: ${clean(step.label)}${time}${held}`,
+    ...(verdict ? [`  judge: ${clean(verdict.words)}`] : []),
+  ];
 }
 
 const INSTANCES_MAX = 8;

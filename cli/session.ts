@@ -135,7 +135,17 @@ export class Session {
   }
 }
 
-const TARGET_VERBS = new Set(["deploy", "plan", "status", "rollback", "weight", "releases"]);
+const TARGET_VERBS = new Set([
+  "deploy",
+  "plan",
+  "status",
+  "rollback",
+  "weight",
+  "releases",
+  "lock",
+  "unlock",
+  "maintenance",
+]);
 const FILE_VERBS = new Set([...TARGET_VERBS, "apply"]);
 
 function onlyEnvironment(manifest: ManifestFile | undefined): string | undefined {

@@ -79,6 +79,34 @@ export function successBlock(parts: BlockParts): string {
   return [paint("green", `✔ ${head}`), ...facts(rows)].join("\n");
 }
 
+/** What a person reads when the command leaves while the release is still on its way. */
+export function stopBlock(
+  { release, environment, next, paint }: BlockParts,
+  kind: "reached" | "waiting",
+): string {
+  const has = `${clean(release.version)} has ${percent(release.weight)} of ${release.app}/${release.environment}`;
+  const { step, paused, verdict } = release;
+  const head =
+    kind === "reached"
+      ? paint("green", `✔ ${has} and goes on`)
+      : paint("yellow", `● ${has} and waits for you`);
+  return [
+    head,
+    ...facts([
+      ["step", step ? `${step.index + 1} of ${step.of}: ${clean(step.label)}` : undefined],
+      ["paused", paused ? `by ${clean(paused.by)}: ${clean(paused.reason)}` : undefined],
+      ["judge", verdict ? clean(verdict.words) : undefined],
+      ["requests", requestsText(release)],
+      ["traffic", environment ? splitText(environment) : undefined],
+      [
+        "gives up",
+        kind === "waiting" && release.deadlineAt ? `at ${release.deadlineAt}, back to stable` : undefined,
+      ],
+    ]),
+    ...nextLines(next, paint),
+  ].join("\n");
+}
+
 /** After an abort: being stopped is the success, and where the traffic is now is the news. */
 export function stoppedBlock({ release, environment, paint }: BlockParts, verdict: Verdict): string {
   const head = `${clean(release.version)} is stopped (${release.state.replace("_", " ")})`;
@@ -102,6 +130,7 @@ export function failureBlock(parts: BlockParts, verdict: Verdict): string {
     ["check", failure?.check && clean(failure.check.name)],
     ["value", failure?.check && clean(failure.check.value)],
     ["limit", failure?.check && clean(failure.check.limit)],
+    ["judge", judgeText(release)],
     ["at", at ? clean(at) : undefined],
     ["requests", requestsText(release)],
     ["traffic now", trafficNow(environment, verdict)],
@@ -113,6 +142,12 @@ export function failureBlock(parts: BlockParts, verdict: Verdict): string {
     ...(logs.length > 0 ? ["  the app's last lines:", ...logs.map((line) => `    | ${clean(line)}`)] : []),
     ...nextLines(parts.next, paint),
   ].join("\n");
+}
+
+/** The judge's words, where the failure doesn't say them already. */
+function judgeText({ failure, verdict }: ReleaseView): string | undefined {
+  if (!verdict || failure?.message.includes(verdict.words)) return undefined;
+  return clean(verdict.words);
 }
 
 export function nextLines(next: BlockParts["next"], paint: Paint): string[] {

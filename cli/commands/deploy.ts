@@ -8,6 +8,7 @@ import { idempotencyKey } from "../idempotency.ts";
 import { plural } from "../print.ts";
 import { CliError } from "../problem.ts";
 import type { Outcome, Session, Target } from "../session.ts";
+import { type Wait, waitOption } from "../wait.ts";
 import { applyText } from "./apply.ts";
 import { examples, type Register, timeoutOption } from "./verb.ts";
 
@@ -15,17 +16,23 @@ export interface ReleaseOptions {
   readonly image?: string;
   readonly version?: string;
   readonly whenBusy: "queue" | "reject" | "supersede";
+  readonly hold?: boolean;
+  readonly override?: boolean;
 }
 interface DeployOptions extends ReleaseOptions {
   readonly detach?: boolean;
   readonly apply?: boolean;
   readonly timeout: number;
+  readonly wait: Wait;
 }
 
 export const whenBusyOption = () =>
   new Option("--when-busy <policy>", "if another release is in progress: wait, refuse, or replace it")
     .choices(["queue", "reject", "supersede"])
     .default("queue");
+
+export const holdOption = () => new Option("--hold", "prepare it, and keep it at 0 % until it is promoted");
+export const overrideOption = () => new Option("--override", "begin outside the deploy windows; audited");
 
 export const deploy: Register = (program, act) => {
   program
@@ -34,8 +41,11 @@ export const deploy: Register = (program, act) => {
     .option("--image <ref>", "what to release (default: the manifest's image)")
     .option("--version <label>", "a label for people (default: v<n>)")
     .addOption(whenBusyOption())
+    .addOption(holdOption())
+    .addOption(overrideOption())
     .option("--apply", "apply the manifest first")
     .option("--detach", "don't wait: print the release and leave")
+    .addOption(waitOption())
     .addOption(timeoutOption())
     .addHelpText(
       "before",
@@ -43,6 +53,7 @@ export const deploy: Register = (program, act) => {
         "sluice deploy --image ghcr.io/acme/shop@sha256:…",
         "sluice deploy --image ghcr.io/acme/shop:1.4.2 --version 1.4.2 -e staging",
         "sluice deploy --image … --json > release.json      # in CI",
+        "sluice deploy --image … --wait=approval            # a later job promotes it",
       ),
     )
     .action(act(run));
@@ -62,7 +73,8 @@ async function run(session: Session, options: DeployOptions): Promise<Outcome> {
     const json = { command: "deploy", outcome: "started", exitCode: EXIT.ok, release };
     return { exit: EXIT.ok, json, text: out.stdoutIsTty ? undefined : release.id };
   }
-  return waitAndTell(session, release, { command: "deploy", timeoutMs: options.timeout });
+  const { timeout: timeoutMs, wait } = options;
+  return waitAndTell(session, release, { command: "deploy", timeoutMs, wait });
 }
 
 /** Interrupted while control hasn't answered, nobody here knows whether it has begun: that is said, with the way to see. */
@@ -89,6 +101,8 @@ export async function releaseBody(session: Session, options: ReleaseOptions): Pr
     ...(options.version === undefined ? {} : { version: options.version }),
     ...(git ? { git } : {}),
     whenBusy: options.whenBusy,
+    ...(options.hold ? { hold: true } : {}),
+    ...(options.override ? { override: true } : {}),
   };
 }
 

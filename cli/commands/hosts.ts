@@ -33,6 +33,7 @@ export const hosts: Register = (program, act) => {
     .command("remove")
     .argument("<host>")
     .description("forget a host; its instances are no longer reached")
+    .option("--force", "even if it still has instances (the machine is gone for good)")
     .option("-y, --yes", "don't ask")
     .action(act(remove));
 };
@@ -111,11 +112,15 @@ async function enroll(session: Session, name: string, options: EnrollOptions): P
   return { exit: EXIT.ok, json: answer, text: clean(answer.command), secret: true };
 }
 
-async function remove(session: Session, name: string, options: { yes?: boolean }): Promise<Outcome> {
+async function remove(
+  session: Session,
+  name: string,
+  options: { yes?: boolean; force?: boolean },
+): Promise<Outcome> {
   const host = await session.client.host(name);
   const running = plural(host.instances.length, "instance");
   await confirm(session, `Remove ${clean(host.name)} (${host.state}, ${running})?`, options.yes);
-  await session.client.removeHost(name);
+  await session.client.removeHost(name, { force: options.force === true });
   session.out.say(`${clean(host.name)} is removed`);
   return { exit: EXIT.ok, json: { removed: host.name } };
 }

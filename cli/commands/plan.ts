@@ -2,16 +2,18 @@ import type { PlanView } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
 import { clean, duration, facts, percent, plural } from "../print.ts";
 import type { Outcome, Session, Target } from "../session.ts";
-import { type ReleaseOptions, releaseBody, whenBusyOption } from "./deploy.ts";
+import { holdOption, overrideOption, type ReleaseOptions, releaseBody, whenBusyOption } from "./deploy.ts";
 import { examples, type Register } from "./verb.ts";
 
 export const plan: Register = (program, act) => {
   program
     .command("plan")
-    .description("what a deploy would do, without doing it; exits 2 if it would be refused")
+    .description("what a deploy would do, without doing it; exits 2 if something is in the way")
     .option("--image <ref>", "what would be released (default: the manifest's image)")
     .option("--version <label>", "its label")
     .addOption(whenBusyOption())
+    .addOption(holdOption())
+    .addOption(overrideOption())
     .addHelpText("before", examples("sluice plan --image ghcr.io/acme/shop:1.4.2", "sluice plan --json"))
     .action(act(run));
 };
@@ -33,20 +35,38 @@ function planText(plan: PlanView, target: Target): string {
   const hosts = [...perHost].map(
     ([host, list]) => `${clean(host)} (slot ${list.map((i) => i.slot).join(", ")})`,
   );
-  const steps = plan.steps.map((step) => percent(step.weight)).join(" → ");
   const rows: [string, string | undefined][] = [
     ["replaces", plan.replaces ? clean(plan.replaces.version) : "nothing: it is the first"],
     [
       "instances",
       `${plural(plan.instances.length, "instance")}${hosts.length > 0 ? `: ${hosts.join(", ")}` : ""}`,
     ],
-    ["traffic", `0% → ${steps}`],
+    ["traffic", trafficText(plan)],
+    ["takes", takesText(plan)],
+    ...plan.hooks.map((hook): [string, string] => [
+      hook.hook,
+      `${clean(hook.command.join(" "))}  (${clean(hook.when)})`,
+    ]),
     ["keeps", plan.replaces ? keeps(plan.replaces.version, plan.keepMs) : undefined],
     ["rollback", clean(plan.rollback)],
   ];
   const problems = plan.problems.map((problem) => `  ✖ ${problem.code}: ${clean(problem.detail)}`);
   const head = `${target.app}/${target.environment}`;
-  return [head, ...facts(rows), ...(problems.length > 0 ? ["it would be refused:", ...problems] : [])].join(
-    "\n",
-  );
+  return [head, ...facts(rows), ...(problems.length > 0 ? ["in the way:", ...problems] : [])].join("\n");
+}
+
+/** One step is said in a word; a canary's are a list. */
+function trafficText({ steps }: PlanView): string {
+  if (steps.length === 0) return "follows the instances, as new ones serve and old ones leave";
+  const [only] = steps;
+  if (steps.length === 1 && only?.label === "100 %") return `0% → ${percent(only.weight ?? 0)}`;
+  const [first = "", ...rest] = steps.map((step, i) => `${i + 1}. ${clean(step.label)}`);
+  return [first, ...rest.map((line) => `${" ".repeat(13)}${line}`)].join("\n");
+}
+
+function takesText({ atLeastMs, steps }: PlanView): string | undefined {
+  if (atLeastMs === null) return "until somebody promotes it";
+  return atLeastMs > 0 || steps.length > 1
+    ? `at least ${duration(atLeastMs)}, image pull and start apart`
+    : undefined;
 }

@@ -63,8 +63,13 @@ function statusText(environment: EnvironmentView, now: number): string {
   const moving =
     active &&
     `${clean(active.version)} ${active.state}${stepText(active.step)}, asked for by ${clean(active.by)}`;
+  const paused =
+    active?.paused &&
+    `by ${clean(active.paused.by)} ${ago(active.paused.at, now)}: ${clean(active.paused.reason)}`;
   const details = facts([
     ["on its way", moving || undefined],
+    ["paused", paused || undefined],
+    ["judge", active?.verdict ? clean(active.verdict.words) : undefined],
     ["deadline", active?.deadlineAt ? until(active.deadlineAt, now) : undefined],
     ["queued", environment.queued.map((entry) => clean(entry.version)).join(", ") || undefined],
     [
@@ -73,6 +78,7 @@ function statusText(environment: EnvironmentView, now: number): string {
         ? `${clean(lock.holder)}: ${clean(lock.reason)}, expires ${until(lock.expiresAt, now)}`
         : undefined,
     ],
+    ["visitors", environment.mode === "open" ? undefined : MODES[environment.mode]],
     ["rollback", rollbackText(rollback)],
   ]);
   const notReady = environment.instances
@@ -107,8 +113,13 @@ function noteOf({ active, live }: EnvironmentView, release: string, now: number)
   return release;
 }
 
-const stepText = (step: { index: number; of: number } | null) =>
-  step ? ` (step ${step.index + 1} of ${step.of})` : "";
+const MODES = {
+  paused: "NOT LET IN: requests are held, then 503",
+  maintenance: "NOT LET IN: maintenance, 503",
+};
+
+const stepText = (step: { index: number; of: number; label: string } | null) =>
+  step ? ` (step ${step.index + 1} of ${step.of}: ${clean(step.label)})` : "";
 
 function rollbackText(rollback: EnvironmentView["rollback"]): string {
   if (!rollback.possible) return `not possible: ${clean(rollback.reason)}`;

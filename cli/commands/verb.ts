@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { EnvironmentView } from "../../src/protocol/api.ts";
-import { durationSchema } from "../../src/protocol/manifest.ts";
+import { durationSchema } from "../../src/protocol/manifest-scalars.ts";
 import type { Outcome, Session } from "../session.ts";
 
 /** Turns a command's function into commander's action, with the session made from the global flags. */
@@ -15,7 +15,7 @@ export type Register = (program: Command, act: Act) => void;
 export const examples = (...lines: readonly string[]) =>
   `Examples:\n${lines.map((line) => `  ${line}`).join("\n")}\n`;
 
-function parseDuration(text: string): number {
+export function parseDuration(text: string): number {
   const parsed = durationSchema.safeParse(text);
   if (parsed.success && parsed.data > 0) return Math.min(parsed.data, 2 ** 31 - 1);
   throw new InvalidArgumentError("It must be a duration such as 90s, 10m or 2h.");
@@ -32,10 +32,14 @@ export const timeoutOption = () =>
     .argParser(parseDuration)
     .default(7_200_000, "2h");
 
-/** Where people reach the environment: its first hostname, or the local edge's address for it. */
+/** Where people reach the environment: its first hostname. */
 export function publicUrl(session: Session, environment: EnvironmentView | undefined): string | undefined {
   const hostname = environment?.hostnames[0];
-  if (hostname === undefined) return undefined;
+  return hostname === undefined ? undefined : edgeUrl(session, hostname);
+}
+
+/** A hostname's address, or the local edge's address for it. */
+export function edgeUrl(session: Session, hostname: string): string {
   const { edge } = session.config;
   if (edge === undefined) return `https://${hostname}`;
   const url = new URL(edge);

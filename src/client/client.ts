@@ -7,6 +7,9 @@ import {
   type CreateRelease,
   createdTokenSchema,
   type createEnrollmentSchema,
+  type createLockSchema,
+  type createMaintenanceSchema,
+  type createPreviewSchema,
   type createTokenSchema,
   type EnrollmentView,
   type EnvironmentView,
@@ -18,14 +21,18 @@ import {
   healthAnswerSchema,
   hostSchema,
   type PlanView,
+  type PreviewView,
   pageOf,
   planSchema,
+  previewSchema,
   type ReleaseView,
   type RollbackAnswer,
   releaseSchema,
   rollbackAnswerSchema,
   type TokenView,
   tokenSchema,
+  type VerdictView,
+  verdictSchema,
   type Weights,
 } from "../protocol/api.ts";
 import { ApiError, ProtocolError } from "./errors.ts";
@@ -41,6 +48,9 @@ export interface PageQuery {
   readonly limit?: number | undefined;
 }
 export type CreateEnrollment = z.input<typeof createEnrollmentSchema>;
+export type CreateLock = z.input<typeof createLockSchema>;
+export type CreateMaintenance = z.input<typeof createMaintenanceSchema>;
+export type CreatePreview = z.input<typeof createPreviewSchema>;
 export type CreateToken = z.input<typeof createTokenSchema>;
 export type CreatedToken = z.infer<typeof createdTokenSchema>;
 export type HealthAnswer = z.infer<typeof healthAnswerSchema>;
@@ -124,11 +134,50 @@ export class Client {
   }
 
   abortRelease(id: string, body: { reason?: string } = {}): Promise<ReleaseView> {
-    return this.#parsed(releaseSchema, {
-      method: "POST",
-      path: `${API}/releases/${seg(id)}/abort`,
-      json: body,
-    });
+    return this.#move(id, "abort", body);
+  }
+
+  /** Ends the current step, or with `full` all of them. `step` (0-based): the one that was seen; another is refused. */
+  promoteRelease(id: string, body: { step?: number; full?: boolean } = {}): Promise<ReleaseView> {
+    return this.#move(id, "promote", body);
+  }
+
+  /** Holds a release where it is. */
+  pauseRelease(id: string, body: { step?: number } = {}): Promise<ReleaseView> {
+    return this.#move(id, "pause", body);
+  }
+
+  resumeRelease(id: string, body: { step?: number } = {}): Promise<ReleaseView> {
+    return this.#move(id, "resume", body);
+  }
+
+  /** A canary's judgements with their numbers, newest first. */
+  verdicts(release: string, page: PageQuery = {}): Promise<Page<VerdictView>> {
+    return this.#page(verdictSchema, `${API}/releases/${seg(release)}/verdicts`, page);
+  }
+
+  /** A signed pass to a release, whatever its weight. */
+  createPreview(release: string, body: CreatePreview = {}): Promise<PreviewView> {
+    const path = `${API}/releases/${seg(release)}/preview`;
+    return this.#parsed(previewSchema, { method: "POST", path, json: body });
+  }
+
+  /** Keeps releases from beginning, until `unlock` or its end. */
+  lock(app: string, environment: string, body: CreateLock): Promise<EnvironmentView> {
+    return this.#guard(app, environment, { method: "PUT", noun: "lock", body });
+  }
+
+  unlock(app: string, environment: string): Promise<EnvironmentView> {
+    return this.#guard(app, environment, { method: "DELETE", noun: "lock" });
+  }
+
+  /** Lets no visitor in: 503, or held for a moment. */
+  beginMaintenance(app: string, environment: string, body: CreateMaintenance = {}): Promise<EnvironmentView> {
+    return this.#guard(app, environment, { method: "PUT", noun: "maintenance", body });
+  }
+
+  endMaintenance(app: string, environment: string): Promise<EnvironmentView> {
+    return this.#guard(app, environment, { method: "DELETE", noun: "maintenance" });
   }
 
   rollback(app: string, environment: string, body: { to?: string } = {}): Promise<RollbackAnswer> {
@@ -153,8 +202,10 @@ export class Client {
     return this.#get(hostSchema, `${API}/hosts/${seg(name)}`);
   }
 
-  async removeHost(name: string): Promise<void> {
-    await send(this.#options, { method: "DELETE", path: `${API}/hosts/${seg(name)}` });
+  /** With `force` also one that still has instances: they are no longer reached. */
+  async removeHost(name: string, options: { force?: boolean } = {}): Promise<void> {
+    const query = { force: options.force ? 1 : undefined };
+    await send(this.#options, { method: "DELETE", path: `${API}/hosts/${seg(name)}`, query });
   }
 
   createEnrollment(body: CreateEnrollment): Promise<EnrollmentView> {
@@ -179,6 +230,24 @@ export class Client {
 
   health(): Promise<HealthAnswer> {
     return this.#get(healthAnswerSchema, "/health");
+  }
+
+  #move(id: string, verb: string, body: object): Promise<ReleaseView> {
+    const path = `${API}/releases/${seg(id)}/${verb}`;
+    return this.#parsed(releaseSchema, { method: "POST", path, json: body });
+  }
+
+  #guard(
+    app: string,
+    environment: string,
+    call: { method: "PUT" | "DELETE"; noun: string; body?: object },
+  ): Promise<EnvironmentView> {
+    const path = `${environmentPath(app, environment)}/${call.noun}`;
+    return this.#parsed(environmentSchema, {
+      method: call.method,
+      path,
+      ...(call.body ? { json: call.body } : {}),
+    });
   }
 
   #get<T extends z.ZodType>(schema: T, path: string): Promise<z.infer<T>> {

@@ -188,6 +188,8 @@ export function aRelease(over: Partial<ReleaseView> = {}): ReleaseView {
     git: null,
     weight: 0,
     step: null,
+    paused: null,
+    verdict: null,
     createdAt: at(0),
     startedAt: null,
     servingAt: null,
@@ -200,7 +202,9 @@ export function aRelease(over: Partial<ReleaseView> = {}): ReleaseView {
     instances: [],
     plan: {
       instances: [{ host: "web-1", slot: 3 }],
-      steps: [{ weight: 100 }],
+      steps: [{ kind: "weight", weight: 100, forMs: 0, label: "100 %" }],
+      atLeastMs: 0,
+      hooks: [],
       replaces: { release: "rel_1", version: "v1" },
       keepMs: 600_000,
       rollback: "instant while v1 is kept warm",
@@ -265,6 +269,7 @@ export function anEnvironment(
     instances: [],
     lock: null,
     table: { version: 7, publishedAt: at(0) },
+    mode: "open",
     rollback: {
       possible: true,
       how: "instant",

@@ -1,0 +1,49 @@
+import { Option } from "commander";
+import { EXIT } from "../exit-codes.ts";
+import { clean, facts, quote, until } from "../print.ts";
+import type { Outcome, Session } from "../session.ts";
+import { edgeUrl, examples, parseDuration, type Register } from "./verb.ts";
+import { activeRelease } from "./watch.ts";
+
+interface PreviewOptions {
+  readonly expires: number;
+  readonly hostname?: string;
+}
+
+export const preview: Register = (program, act) => {
+  program
+    .command("preview")
+    .argument("[release]", "release id (default: the one on its way, else the one that serves)")
+    .description("a signed pass that leads to one release at any weight, 0 % too; prints the header to send")
+    .addOption(
+      new Option("--expires <duration>", "how long the pass is good for, at most 7d")
+        .argParser(parseDuration)
+        .default(3_600_000, "1h"),
+    )
+    .option("--hostname <name>", "a pass is good for one hostname (default: the environment's first)")
+    .addHelpText(
+      "before",
+      examples("sluice preview", 'curl -H "$(sluice preview)" https://shop.example.com/'),
+    )
+    .action(act(run));
+};
+
+async function run(session: Session, id: string | undefined, options: PreviewOptions): Promise<Outcome> {
+  const { expires, hostname } = options;
+  const release = id ?? (await activeRelease(session, "preview"));
+  const pass = await session.client.createPreview(release, {
+    expiresInMinutes: Math.max(1, Math.ceil(expires / 60_000)),
+    ...(hostname === undefined ? {} : { hostname }),
+  });
+  const url = edgeUrl(session, new URL(pass.url).hostname);
+  const header = `${pass.header.name}: ${pass.header.value}`;
+  const lines = facts([
+    ["curl", `curl -H ${quote(header)} ${url}/`],
+    ["cookie", clean(pass.cookie)],
+    ["ends", until(pass.expiresAt, session.now())],
+  ]);
+  session.out.say([`a pass to ${clean(pass.release)}; whoever has it gets in:`, ...lines].join("\n"));
+  // On a terminal the line above has it.
+  const text = session.out.stdoutIsTty ? undefined : header;
+  return { exit: EXIT.ok, json: { command: "preview", exitCode: EXIT.ok, ...pass, url }, text, secret: true };
+}
