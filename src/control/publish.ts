@@ -31,7 +31,11 @@ export function compileTable(
   const stable = releases.some((release) => release.id === facts.stableReleaseId)
     ? facts.stableReleaseId
     : null;
-  const partial = releases.some((release) => release.weightBp > 0 && release.weightBp < FULL_WEIGHT);
+  // A rolling release is judged by nobody, and the old instances that are left could not carry everything.
+  const rolls = facts.releases.some(
+    ({ state, spec }) => ["shifting", "rolling_back"].includes(state) && spec.strategy.kind === "rolling",
+  );
+  const partial = !rolls && releases.some(({ weightBp }) => weightBp > 0 && weightBp < FULL_WEIGHT);
   return {
     schema: TABLE_SCHEMA,
     environment: facts.id,
@@ -56,7 +60,8 @@ export function compileTable(
 
 /** Who is eligible for the release on its way, and how much is copied to it: as its last weight step says. */
 function stepRules(release: ReleaseFacts | undefined): Pick<RoutingTable, "match" | "mirror"> {
-  const reached = release ? stepsOf(release.spec).slice(0, (release.stepIndex ?? 0) + 1) : [];
+  const entered = (release?.stepIndex ?? 0) + (release?.stepSince == null ? 0 : 1);
+  const reached = release ? stepsOf(release.spec).slice(0, entered) : [];
   const step = reached.findLast((candidate) => candidate.kind === "weight");
   if (!release || !step) return { match: null, mirror: null };
   const { match, mirrorBp } = step;

@@ -1,11 +1,14 @@
 import { markReady, prepare, start, startNext, verify } from "./begin.ts";
+import { contract } from "./contract.ts";
 import { type Decision, Draft, hasChanges } from "./decision.ts";
 import { pastDeadline } from "./ending.ts";
 import type { EnvironmentFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
 import { retire } from "./retire.ts";
+import { endRollback } from "./rolling.ts";
 import { FULL_WEIGHT } from "./routing.ts";
-import { contract, endRollback, settle, shift } from "./shifting.ts";
+import { settle } from "./settling.ts";
+import { shift } from "./shifting.ts";
 
 /** How often a partial weight is renewed; the edge drops it after PARTIAL_LEASE_MS without renewal. */
 export const PARTIAL_RENEW_MS = 20_000;
@@ -32,7 +35,7 @@ export function advance(facts: EnvironmentFacts, now: number): Decision {
 function progress(draft: Draft, release: ReleaseFacts): void {
   if (release.deadlineAt !== null) {
     if (release.deadlineAt <= draft.now && pastDeadline(draft, release)) return;
-    draft.wakeAt(release.deadlineAt);
+    if (release.deadlineAt > draft.now) draft.wakeAt(release.deadlineAt);
   }
   if (release.state === "preparing") return prepare(draft, release);
   if (release.state === "starting") return start(draft, release);

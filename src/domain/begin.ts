@@ -5,6 +5,7 @@ import type { EnvironmentFacts, JobFacts } from "./facts.ts";
 import { isOnline, type Placement, type PlacementProblem, place, whyNoHost } from "./plan.ts";
 import { isActive, type ReleaseFacts } from "./release.ts";
 import { ok, type Result } from "./result.ts";
+import { SMOKE_RETRY_MS } from "./settling.ts";
 import { JOB_SLACK_MS, nextInstanceId, orderStart } from "./start.ts";
 
 /** From `queued` to the moment before the first visitor: nothing here touches what serves. */
@@ -17,10 +18,11 @@ export const PROBE_INTERVAL_MS = 500;
 export function startNext(draft: Draft): void {
   const { facts, now } = draft;
   const queued = facts.releases.filter((release) => release.state === "queued");
-  if (queued.length === 0 || facts.releases.some((release) => isActive(release.state))) return;
+  if (queued.length === 0 || facts.releases.some(isMoving)) return;
   const release = queued.reduce((a, b) => (a.createdAt <= b.createdAt ? a : b));
   const lock = facts.lock;
-  if (lock && lock.holder !== release.id && lock.expiresAt > now) return draft.wakeAt(lock.expiresAt);
+  const locked = lock && lock.holder !== release.id && lock.expiresAt > now && release.kind !== "rollback";
+  if (locked) return draft.wakeAt(lock.expiresAt);
   const placed = placements(facts, release, now);
   if (!placed.ok) {
     if (placed.error.code === "no_slots" && isFreeing(facts)) return;
@@ -35,6 +37,10 @@ export function startNext(draft: Draft): void {
   }
   pull(draft, release, pullHosts(facts, release, placed.value, now));
 }
+
+/** On its way, or going back instance by instance: the next one waits. */
+const isMoving = ({ state, spec }: ReleaseFacts): boolean =>
+  isActive(state) || (state === "rolling_back" && spec.strategy.kind === "rolling");
 
 /** A rolling release finds its slots as it goes; the others need all of them before anything moves. */
 function placements(
@@ -211,13 +217,17 @@ export function verify(draft: Draft, release: ReleaseFacts): void {
   }
   if (release.spec.smoke.length > 0) {
     const outcome = release.smoke?.before;
-    if (!outcome) return void draft.decision.smokes.push({ release, when: "before" });
+    if (!outcome) {
+      draft.decision.smokes.push({ release, when: "before" });
+      return draft.wakeAt(draft.now + SMOKE_RETRY_MS);
+    }
     if (outcome.failure) return fail(draft, release, outcome.failure);
   }
   openShift(draft, release, `${release.version}: answers on its real path, traffic begins to shift`);
 }
 
 function openShift(draft: Draft, release: ReleaseFacts, message: string): void {
+  const { pauseMs, releaseMs } = release.spec.deadlines;
   const held = { at: draft.now, by: "sluice", reason: "prepared and held at 0 %, as asked", until: null };
   draft.moveRelease(
     release,
@@ -227,7 +237,7 @@ function openShift(draft: Draft, release: ReleaseFacts, message: string): void {
       stepIndex: 0,
       stepSince: null,
       paused: release.hold ? held : null,
-      deadlineAt: draft.now + release.spec.deadlines.releaseMs,
+      deadlineAt: draft.now + (release.hold ? pauseMs : releaseMs),
     },
   );
   draft.decision.environment.salt = release.id;

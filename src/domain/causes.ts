@@ -13,6 +13,8 @@ export function waitsFor(draft: Draft, release: ReleaseFacts): string {
       ? `no slot is free before ${hosts} stops old containers: is its agent running?`
       : "its turn did not come";
   }
+  const { paused } = release;
+  if (paused) return `paused by ${paused.by} (${paused.reason}), and nobody went on`;
   const open = draft.facts.jobs.filter((job) => job.releaseId === release.id && job.finishedAt === null);
   const jobs = open.map((job) => {
     const host = hostName(draft, job.hostId);
@@ -25,7 +27,10 @@ export function waitsFor(draft: Draft, release: ReleaseFacts): string {
     .map(
       (instance) => `${instance.origin} on ${instance.hostName}: ${instance.verifyCause ?? "no answer yet"}`,
     );
-  return [...jobs, ...silent].join("; ") || "nothing answered";
+  return (
+    [...jobs, ...silent].join("; ") ||
+    (release.state === "shifting" ? "its steps were not over" : "nothing answered")
+  );
 }
 
 /** A failed job's error as the release's: which check failed, with which value against which limit, and where. */

@@ -41,13 +41,15 @@ export function giveBack(
   failure: ReleaseFailure,
 ): void {
   const { stableReleaseId } = draft.facts;
-  draft.moveRelease(release, "rolling_back", message, { failure, paused: null, endedAt: null });
+  const rolls = release.spec.strategy.kind === "rolling";
+  const deadlineAt = rolls ? draft.now + release.spec.deadlines.releaseMs : null;
+  draft.moveRelease(release, "rolling_back", message, { failure, paused: null, endedAt: null, deadlineAt });
   cancelJobs(draft, release);
   for (const instance of draft.instancesOf(release.id)) {
     if (["starting", "ready", "pending"].includes(instance.state)) stop(draft, instance);
   }
-  if (release.spec.strategy.kind === "rolling" || !stableReleaseId || stableReleaseId === release.id) return;
-  if (release.weightBp > 0) shiftWeights(draft, new Map([[stableReleaseId, FULL_WEIGHT]]));
+  if (release.weightBp === 0 || (rolls && stableReleaseId)) return;
+  shiftWeights(draft, new Map(stableReleaseId ? [[stableReleaseId, FULL_WEIGHT]] : []));
 }
 
 function cancelJobs(draft: Draft, release: ReleaseFacts): void {

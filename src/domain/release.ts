@@ -108,7 +108,7 @@ export interface ReleaseFacts {
   /** Instances ever made of it: numbers the next one. */
   readonly instancesMade: number;
   readonly smoke: SmokeOutcomes | null;
-  /** When its contract hook ended well: from then on nothing older can serve. */
+  /** When its contract hook was ordered: from then on nothing older can serve, however the hook ended. */
   readonly contractedAt: number | null;
   readonly createdAt: number;
   readonly startedAt: number | null;

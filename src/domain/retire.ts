@@ -1,5 +1,6 @@
 import type { Draft } from "./decision.ts";
 import type { InstanceFacts } from "./facts.ts";
+import type { ReleaseFacts } from "./release.ts";
 
 /** draining → warm → stopping → stopped: how an instance leaves, without dropping what it has begun. */
 
@@ -13,7 +14,7 @@ export function retire(draft: Draft, instance: InstanceFacts): void {
   // Never had traffic, so there is nothing to drain.
   if (instance.state === "ready" && release.state === "rolling_back") return stop(draft, instance);
   if (instance.state !== "draining" && instance.state !== "warm") return;
-  const keptUntil = release.state === "superseded" ? (release.warmUntil ?? 0) : 0;
+  const keptUntil = keptFor(release);
   const until = Math.max(keptUntil, instance.drainUntil ?? 0);
   if (until <= draft.now) return stop(draft, instance);
   if (instance.state === "draining" && (instance.drainUntil ?? 0) <= draft.now) {
@@ -23,7 +24,14 @@ export function retire(draft: Draft, instance: InstanceFacts): void {
       `${release.version} on ${instance.hostName} is kept warm`,
     );
   }
-  draft.wakeAt(instance.state === "warm" ? until : (instance.drainUntil ?? until));
+  const wakeAt = instance.state === "warm" ? until : (instance.drainUntil ?? until);
+  if (Number.isFinite(wakeAt)) draft.wakeAt(wakeAt);
+}
+
+/** One whose weight a person set to 0 on its way is kept: the next step may give it traffic again. */
+function keptFor(release: ReleaseFacts): number {
+  if (release.state === "shifting") return Number.POSITIVE_INFINITY;
+  return release.state === "superseded" ? (release.warmUntil ?? 0) : 0;
 }
 
 /** Asks the host to stop the container; the slot stays taken until the host says that it is gone. */

@@ -17,6 +17,8 @@ export interface Roll {
   readonly limits: RollLimits;
   /** False: no new instance of `to` is started; those that serve are all there will be. */
   readonly grow: boolean;
+  /** False: those that are ready wait. */
+  readonly admits: boolean;
 }
 
 export interface RollLimits {
@@ -33,9 +35,9 @@ export function rollLimits(strategy: Rolling, replicas: number): RollLimits {
   return maxSurge + maxUnavailable === 0 ? { maxSurge: 1, maxUnavailable: 0 } : { maxSurge, maxUnavailable };
 }
 
-/** One tick of a roll. `done`: `to` has all its replicas serving and `from` none. */
-export function roll(draft: Draft, { to, from, limits, grow }: Roll): "going" | "done" {
-  admit(draft, to, to.spec.replicas);
+/** One tick of a roll. `done`: `to` has all its replicas serving and `from` none; `stuck`: no slot is free or ever will be. */
+export function roll(draft: Draft, { to, from, limits, grow, admits }: Roll): "going" | "done" | "stuck" {
+  if (admits) admit(draft, to, to.spec.replicas);
   const coming = draft.instancesOf(to.id).filter(isComing).length;
   const whole = grow ? to.spec.replicas : Math.min(to.spec.replicas, servingOf(draft, to).length + coming);
   const serving = () => ({ to: servingOf(draft, to).length, from: from ? servingOf(draft, from).length : 0 });
@@ -43,8 +45,8 @@ export function roll(draft: Draft, { to, from, limits, grow }: Roll): "going" | 
   weigh(draft, to, from, serving());
   const { to: up, from: left } = serving();
   if (up >= whole && left === 0) return "done";
-  if (grow) start(draft, to, left, limits.maxSurge);
-  return "going";
+  const started = grow ? start(draft, to, left, limits.maxSurge) : 0;
+  return grow && started + coming === 0 && !isFreeing(draft) ? "stuck" : "going";
 }
 
 /** Those that are ready and answer on their real path begin to serve; warm ones of an interrupted roll come first. */
@@ -75,7 +77,8 @@ function release(
 ): void {
   if (!from) return;
   const surplus = serving.to >= whole ? serving.from : Math.max(0, serving.to + serving.from - floor);
-  for (const instance of servingOf(draft, from).slice(0, surplus)) {
+  const worstFirst = servingOf(draft, from).sort((a, b) => Number(answers(a)) - Number(answers(b)));
+  for (const instance of worstFirst.slice(0, surplus)) {
     drainInstance(draft, from, instance);
   }
 }
@@ -96,7 +99,7 @@ function weigh(
 }
 
 /** Starts as many as the surge allows and slots are free for. `left`: old instances that still serve. */
-function start(draft: Draft, to: ReleaseFacts, left: number, maxSurge: number): void {
+function start(draft: Draft, to: ReleaseFacts, left: number, maxSurge: number): number {
   const { replicas } = to.spec;
   const made = draft
     .instancesOf(to.id)
@@ -107,12 +110,22 @@ function start(draft: Draft, to: ReleaseFacts, left: number, maxSurge: number): 
     const placed = place({ ...draft.facts, spec: { ...to.spec, replicas: count } }, draft.now);
     if (!placed.ok) continue;
     for (const slot of placed.value) startInstance(draft, to, slot);
-    return;
+    return count;
   }
+  return 0;
 }
+
+/** An instance is on its way out, so a slot or room under the surge will be free. */
+const isFreeing = (draft: Draft): boolean =>
+  draft.facts.instances.some(({ id, state }) =>
+    ["draining", "warm", "stopping"].includes(draft.decision.instances.get(id)?.state ?? state),
+  );
 
 const servingOf = (draft: Draft, { id }: ReleaseFacts): InstanceFacts[] =>
   draft.instancesOf(id).filter((instance) => instance.state === "serving");
+
+const answers = (instance: InstanceFacts): boolean =>
+  instance.reportState === "ready" && instance.unreachableSince === null;
 
 const isComing = (instance: InstanceFacts): boolean =>
   instance.state === "pending" || instance.state === "starting" || instance.state === "ready";

@@ -1,10 +1,10 @@
-import { supersede } from "./commands.ts";
+import { shiftingAlready, supersede } from "./commands.ts";
 import { Draft } from "./decision.ts";
 import { giveBack } from "./ending.ts";
 import type { EnvironmentFacts, InstanceFacts } from "./facts.ts";
 import { rollbackTarget } from "./plan.ts";
 import type { Outcome, Refused } from "./refusal.ts";
-import { hasServed, type ReleaseFacts } from "./release.ts";
+import { hasServed, isActive, type ReleaseFacts } from "./release.ts";
 import { err, ok, type Result } from "./result.ts";
 import { FULL_WEIGHT } from "./routing.ts";
 import { shiftWeights } from "./shift.ts";
@@ -34,6 +34,9 @@ export function planRollback(facts: EnvironmentFacts, to: string | null): Result
   if (onItsWay && stable && (to === null || to === stable.id || to === stable.version)) {
     return ok({ how: "instant", from: onItsWay, to: stable, prove: [] });
   }
+  if (onItsWay && stable) return err(shiftingAlready(onItsWay));
+  const back = facts.releases.find((release) => release.state === "rolling_back" && release.weightBp > 0);
+  if (back) return err({ code: "rollback_impossible", detail: `${back.version} is rolling back already` });
   const from = serving(facts);
   if (!from)
     return err({
@@ -65,7 +68,7 @@ export function planRollback(facts: EnvironmentFacts, to: string | null): Result
     ({ contractedAt, servingAt }) => contractedAt !== null && (servingAt ?? 0) > (target.servingAt ?? 0),
   );
   if (contracted) {
-    const detail = `the contract migration of ${contracted.version} is done, ${target.version} can't run on its data any more: mend it forward`;
+    const detail = `the contract migration of ${contracted.version} was run, ${target.version} can't run on its data any more: mend it forward`;
     return err({ code: "rollback_impossible", detail });
   }
   const warm = readyInstances(facts, target);
@@ -111,8 +114,9 @@ export function rollbackByRelease(
   let version = base;
   for (let n = 2; facts.releases.some((release) => release.version === version); n++)
     version = `${base}-${n}`;
-  for (const queued of facts.releases.filter((release) => release.state === "queued"))
-    supersede(draft, queued, version);
+  // An emergency waits for nobody who has no traffic yet.
+  for (const other of facts.releases.filter(({ state }) => state === "queued" || isActive(state)))
+    supersede(draft, other, version);
   draft.decision.newReleases.push({
     id: input.id,
     version,

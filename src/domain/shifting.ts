@@ -1,26 +1,21 @@
-import { jobsOf, orderHook, PROBE_INTERVAL_MS } from "./begin.ts";
 import { describe, endStep } from "./canary.ts";
-import { failureOf } from "./causes.ts";
 import type { Draft } from "./decision.ts";
 import { giveBack } from "./ending.ts";
-import type { InstanceFacts } from "./facts.ts";
+import { lostCause } from "./lost.ts";
 import { WINDOW_MS } from "./meter.ts";
-import { rollbackTarget, stepsOf } from "./plan.ts";
+import { stepsOf } from "./plan.ts";
 import type { Paused, ReleaseFacts, ReleaseFailure } from "./release.ts";
-import { roll, rollLimits } from "./roll.ts";
+import { brokenStart, rollOn, servingStable } from "./rolling.ts";
 import { FULL_WEIGHT } from "./routing.ts";
-import { percent, STALENESS_MS, shiftWeights } from "./shift.ts";
-import type { AnalysisSpec, Rolling, Step } from "./spec.ts";
+import { takeOver } from "./settling.ts";
+import { percent, shiftWeights } from "./shift.ts";
+import type { AnalysisSpec, Step } from "./spec.ts";
 
-/** shifting → settling → live, step by step; and the way back. */
-
-/** Serving instances of a release on its way are asked over their real path this often. */
-const WATCH_MS = 5_000;
-/** Not answering, or not ready, for this long counts as lost. */
-const LOST_MS = 15_000;
+/** A release while traffic shifts to it, step by step. */
 
 export function shift(draft: Draft, release: ReleaseFacts): void {
-  const lost = lostCause(draft, release);
+  const { strategy } = release.spec;
+  const lost = lostCause(draft, release) ?? (strategy.kind === "rolling" && brokenStart(draft, release));
   if (lost) return giveBack(draft, release, `${release.version} rolls back: ${lost.message}`, lost);
   if (judged(draft, release)) return;
   if (release.paused) {
@@ -28,7 +23,6 @@ export function shift(draft: Draft, release: ReleaseFacts): void {
       return draft.wakeAt(release.paused.until);
     return nextStep(draft, release);
   }
-  const { strategy } = release.spec;
   if (strategy.kind === "rolling") return rollOn(draft, release, strategy);
   const step = stepsOf(release.spec)[release.stepIndex ?? 0];
   if (!step) throw new Error(`release ${release.id} has no step ${release.stepIndex}`);
@@ -106,7 +100,7 @@ function judged(draft: Draft, release: ReleaseFacts): boolean {
   if (strategy.kind !== "canary" || decision?.verdict !== "rollback" || release.weightBp === 0) return false;
   const message = describe(decision, strategy.analysis.onFailure);
   if (strategy.analysis.onFailure === "pause") {
-    if (release.paused?.by === "analysis") return false;
+    if (release.paused?.reason === message) return false;
     pause(draft, release, { by: "analysis", reason: message, until: null });
     return true;
   }
@@ -130,23 +124,29 @@ function judged(draft: Draft, release: ReleaseFacts): boolean {
 const judgement = (draft: Draft, release: ReleaseFacts) =>
   draft.facts.analysis?.release === release.id ? draft.facts.analysis.decision : undefined;
 
+/** Ends the step that has begun; one that has not (a release held at 0 %) begins now. */
 export function nextStep(draft: Draft, release: ReleaseFacts): void {
-  // A pause that a person or the judge set lies inside a step; a pause step is a step of its own; a hold comes before all.
-  const entered = release.stepSince !== null;
   const steps = stepsOf(release.spec);
-  const index = (release.stepIndex ?? 0) + (entered && steps.length > 0 ? 1 : 0);
+  const index = (release.stepIndex ?? 0) + (release.stepSince === null ? 0 : 1);
+  if (release.paused) goOn(draft, release);
   draft.changeRelease(release.id, {
     stepIndex: Math.min(index, Math.max(0, steps.length - 1)),
     stepSince: null,
-    paused: null,
   });
 }
 
+/** Ends a pause. The time it took is not the release's: its deadline is set anew. */
+export function goOn(draft: Draft, release: ReleaseFacts): void {
+  const deadlineAt = draft.now + release.spec.deadlines.releaseMs;
+  draft.changeRelease(release.id, { paused: null, deadlineAt });
+}
+
 export function pause(draft: Draft, release: ReleaseFacts, why: Omit<Paused, "at">): void {
+  const { pauseMs, releaseMs } = release.spec.deadlines;
   draft.changeRelease(release.id, {
     paused: { ...why, at: draft.now },
     // A person has this long; whoever never comes back leaves stable in charge.
-    deadlineAt: Math.max(release.deadlineAt ?? 0, draft.now + release.spec.deadlines.pauseMs),
+    deadlineAt: why.until === null ? draft.now + pauseMs : why.until + releaseMs,
   });
   draft.event("release.progress", release.id, `${release.version}: paused, ${why.reason}`, {
     paused: { by: why.by, reason: why.reason, until: why.until },
@@ -158,167 +158,4 @@ function words(step: Step): string {
     return step.forMs === null ? "wait for a promote" : `pause for ${step.forMs / 1000} s`;
   if (step.kind === "analysis") return `wait for proof, at most ${step.forMs / 1000} s`;
   return `weight ${percent(step.weightBp)}${step.bakeMs > 0 ? ` for ${step.bakeMs / 1000} s` : ""}`;
-}
-
-// --- rolling --------------------------------------------------------------------------------------------------------
-
-function rollOn(draft: Draft, release: ReleaseFacts, strategy: Rolling): void {
-  const broken = brokenStart(draft, release);
-  if (broken) return giveBack(draft, release, `${release.version} rolls back: ${broken.message}`, broken);
-  askNew(draft, release);
-  const stable = servingStable(draft, release);
-  const limits = rollLimits(strategy, release.spec.replicas);
-  if (roll(draft, { to: release, from: stable, limits, grow: true }) === "done")
-    takeOver(draft, draft.release(release.id) ?? release);
-}
-
-/** A new instance that never became ready, or is ready and does not answer on its real path. */
-function brokenStart(draft: Draft, release: ReleaseFacts): ReleaseFailure | undefined {
-  const job = jobsOf(draft, release, "start").find(({ state }) => state === "failed");
-  if (job) return failureOf(draft, job);
-  const late = draft
-    .instancesOf(release.id)
-    .find(
-      (instance) =>
-        instance.state === "ready" && instance.stateSince + release.spec.deadlines.verifyMs <= draft.now,
-    );
-  if (!late) return undefined;
-  const message = `${late.hostName}: ${late.origin} does not answer: ${late.verifyCause ?? "no answer yet"}`;
-  return { code: "unreachable", message, host: late.hostName, instance: late.id, logs: [] };
-}
-
-function askNew(draft: Draft, release: ReleaseFacts): void {
-  const waiting = draft
-    .instancesOf(release.id)
-    .filter((instance) => instance.state === "ready" && instance.verifiedAt === null);
-  draft.decision.probes.push(...waiting);
-  if (waiting.length > 0) draft.wakeAt(draft.now + PROBE_INTERVAL_MS);
-}
-
-function servingStable(draft: Draft, release: ReleaseFacts): ReleaseFacts | undefined {
-  const stable = draft.facts.stableReleaseId ? draft.release(draft.facts.stableReleaseId) : undefined;
-  return stable && stable.id !== release.id && stable.weightBp > 0 ? stable : undefined;
-}
-
-// --- lost instances -------------------------------------------------------------------------------------------------
-
-/** Why the release can't be trusted with traffic any more: none of its serving instances answers. */
-function lostCause(draft: Draft, release: ReleaseFacts): ReleaseFailure | undefined {
-  const serving = draft.instancesOf(release.id).filter((instance) => instance.state === "serving");
-  if (serving.length === 0 || release.weightBp === 0) return undefined;
-  draft.decision.probes.push(...serving);
-  draft.wakeAt(draft.now + WATCH_MS);
-  const since = serving.map((instance) => downSince(instance));
-  if (since.some((time) => time === null || time + LOST_MS > draft.now)) return undefined;
-  const each = serving.map(
-    (instance) => `${instance.hostName}: ${instance.verifyCause ?? instance.reportCause ?? "not ready"}`,
-  );
-  return { code: "instances_lost", message: `all its instances are lost (${each.join("; ")})`, logs: [] };
-}
-
-function downSince(instance: InstanceFacts): number | null {
-  if (instance.unreachableSince !== null) return instance.unreachableSince;
-  return instance.reportState === "ready" ? null : instance.reportAt;
-}
-
-// --- settling → live ------------------------------------------------------------------------------------------------
-
-/** The release has all traffic: the others drain, and the next release may begin. */
-export function takeOver(draft: Draft, release: ReleaseFacts): void {
-  shiftWeights(draft, new Map([[release.id, FULL_WEIGHT]]));
-  draft.moveRelease(release, "settling", `${release.version} serves 100 %`, {
-    servingAt: draft.now,
-    weightBp: FULL_WEIGHT,
-    paused: null,
-  });
-  draft.decision.environment.stableReleaseId = release.id;
-}
-
-export function settle(draft: Draft, release: ReleaseFacts): void {
-  const failure = lostCause(draft, release) ?? smokeFailure(draft, release);
-  if (failure === "asking") return;
-  if (failure && takeBack(draft, release, failure)) return;
-  const due = draft.facts.instances
-    .filter((instance) => instance.releaseId !== release.id && instance.state === "draining")
-    .map((instance) => instance.drainUntil ?? 0);
-  const last = Math.max((release.servingAt ?? 0) + STALENESS_MS, ...due);
-  if (last > draft.now) return draft.wakeAt(last);
-  draft.moveRelease(release, "live", `${release.version} is live`, { endedAt: draft.now });
-}
-
-function smokeFailure(draft: Draft, release: ReleaseFacts): ReleaseFailure | "asking" | undefined {
-  if (release.spec.smoke.length === 0) return undefined;
-  const outcome = release.smoke?.after;
-  if (outcome) return outcome.failure ?? undefined;
-  draft.decision.smokes.push({ release, when: "after" });
-  return "asking";
-}
-
-/** Back to what served before, if that still runs. False: there is nothing to go back to, so what serves stays. */
-function takeBack(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): boolean {
-  const target = rollbackTarget(draft.facts, release);
-  const warm = target
-    ? draft.instancesOf(target.id).filter((instance) => instance.reportState === "ready")
-    : [];
-  if (!target || warm.length === 0) return false;
-  const message = `${release.version} rolls back to ${target.version}: ${failure.message}`;
-  draft.moveRelease(release, "rolling_back", message, { failure, endedAt: null });
-  shiftWeights(draft, new Map([[target.id, FULL_WEIGHT]]));
-  draft.decision.environment.stableReleaseId = target.id;
-  return true;
-}
-
-/** The rollback window is closed: what only the old release needed may go. Once, and never twice. */
-export function contract(draft: Draft, release: ReleaseFacts): void {
-  const command = release.spec.hooks.contract;
-  if (
-    !command ||
-    release.kind === "rollback" ||
-    release.contractedAt !== null ||
-    release.weightBp < FULL_WEIGHT
-  )
-    return;
-  const opensAt = (release.servingAt ?? draft.now) + release.spec.keepMs;
-  if (opensAt > draft.now) return draft.wakeAt(opensAt);
-  if (draft.facts.instances.some((instance) => instance.releaseId !== release.id)) return;
-  const job = draft.facts.jobs.find(({ id }) => id === `contract-${release.id}`);
-  if (job) {
-    if (job.state === "done") {
-      draft.changeRelease(release.id, { contractedAt: draft.now });
-      draft.event(
-        "release.progress",
-        release.id,
-        `${release.version}: contract hook done, nothing older can serve any more`,
-      );
-    }
-    return;
-  }
-  const [instance] = draft.instancesOf(release.id);
-  if (!instance) return;
-  orderHook(draft, release, {
-    hook: "contract",
-    command,
-    host: instance.hostId,
-    image: release.pinnedImage ?? release.image,
-  });
-}
-
-// --- rolling back ---------------------------------------------------------------------------------------------------
-
-export function endRollback(draft: Draft, release: ReleaseFacts): void {
-  const { strategy } = release.spec;
-  const stable = draft.facts.stableReleaseId ? draft.release(draft.facts.stableReleaseId) : undefined;
-  if (strategy.kind === "rolling" && stable && stable.id !== release.id) {
-    askNew(draft, stable);
-    const failed = jobsOf(draft, stable, "start").some(
-      (job) => job.state === "failed" && job.createdAt >= release.stateSince,
-    );
-    const limits = rollLimits(strategy, stable.spec.replicas);
-    // Where the old release can't be started again either, what is left of it takes all of the traffic.
-    if (roll(draft, { to: stable, from: release, limits, grow: !failed }) === "going") return;
-    shiftWeights(draft, new Map([[stable.id, FULL_WEIGHT]]));
-  }
-  const busy = draft.instancesOf(release.id).filter((instance) => instance.state !== "stopping");
-  if (busy.length > 0) return;
-  draft.moveRelease(release, "rolled_back", `${release.version} is rolled back`, { endedAt: draft.now });
 }

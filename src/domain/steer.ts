@@ -7,8 +7,9 @@ import { isActive, type ReleaseFacts } from "./release.ts";
 import { err, ok, type Result } from "./result.ts";
 import { readyInstances } from "./rollback.ts";
 import { FULL_WEIGHT } from "./routing.ts";
+import { takeOver } from "./settling.ts";
 import { percent, shiftWeights } from "./shift.ts";
-import { pause as hold, nextStep, takeOver } from "./shifting.ts";
+import { goOn, pause as hold, nextStep } from "./shifting.ts";
 
 /** A person at the wheel: promote, pause, resume, and weights by hand. */
 
@@ -34,7 +35,7 @@ export function promote(
     release.id,
     `${release.version}: promoted by ${input.actor}${input.full ? ", in full" : ""}`,
   );
-  if (release.spec.strategy.kind === "rolling") draft.changeRelease(release.id, { paused: null });
+  if (release.spec.strategy.kind === "rolling") goOn(draft, release);
   else if (input.full) takeOver(draft, release);
   else nextStep(draft, release);
   return ok({ decision: draft.decision });
@@ -49,16 +50,20 @@ export function pause(facts: EnvironmentFacts, input: Steer, now: number): Outco
   return ok({ decision: draft.decision });
 }
 
-/** Goes on with the step it was in. After weights by hand the step begins anew; a planned pause ends. */
+/** Goes on with the step it was in. After weights by hand its weight is set and it begins anew; a planned pause ends. */
 export function resume(facts: EnvironmentFacts, input: Steer, now: number): Outcome<object> {
   const found = steerable(facts, input);
   if (!found.ok) return found;
   const release = found.value;
   if (!release.paused) return err({ code: "stale_step", detail: `${release.version} is not paused` });
   const draft = new Draft(facts, now, input.actor);
-  const step = stepsOf(release.spec)[release.stepIndex ?? 0];
-  if (step?.kind === "pause" && release.stepSince !== null) nextStep(draft, release);
-  else draft.changeRelease(release.id, { paused: null });
+  const steps = stepsOf(release.spec).slice(0, (release.stepIndex ?? 0) + 1);
+  const weighed = steps.findLastIndex((step) => step.kind === "weight");
+  const weight = steps[weighed];
+  if (steps.at(-1)?.kind === "pause" && release.stepSince !== null) nextStep(draft, release);
+  else goOn(draft, release);
+  if (release.paused.by !== "sluice" && weight?.kind === "weight" && weight.weightBp !== release.weightBp)
+    draft.changeRelease(release.id, { stepIndex: weighed, stepSince: null });
   draft.event("release.progress", release.id, `${release.version}: resumed by ${input.actor}`);
   return ok({ decision: draft.decision });
 }
@@ -112,6 +117,13 @@ export function setWeights(
       detail: `${named} has no ready instance to take traffic; releases that could: ${others}`,
     });
   }
+  const rolling = facts.releases.find(
+    ({ state, spec }) => ["shifting", "rolling_back"].includes(state) && spec.strategy.kind === "rolling",
+  );
+  if (rolling) {
+    const detail = `${rolling.version} rolls from instance to instance and its weight follows them: wait until it is through`;
+    return err({ code: "release_in_progress", detail });
+  }
   const active = facts.releases.find(
     (release) =>
       isActive(release.state) && release.id !== steered?.id && (input.weights[release.id] ?? 0) > 0,
@@ -125,7 +137,6 @@ export function setWeights(
   if (steered) {
     const share = percent(input.weights[steered.id] ?? 0);
     hold(draft, steered, { by: input.actor, reason: `weight set by hand to ${share}`, until: null });
-    draft.changeRelease(steered.id, { stepSince: null });
   } else draft.decision.environment.stableReleaseId = stableAfter(facts, entries);
   return ok({ decision: draft.decision });
 }

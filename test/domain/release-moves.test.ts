@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { canMove, RELEASE_STATES, type ReleaseState } from "../../src/domain/release.ts";
+import { aSpec } from "./spec.ts";
 import { World } from "./world.ts";
 
 const dead = { code: "exited", message: "it ended", exitCode: 1, logs: [] };
@@ -55,6 +56,14 @@ const WAYS: Readonly<Record<string, () => World>> = {
     for (const host of world.hosts) host.lastSeenAt = null;
     for (const host of world.hosts) host.alive = false;
     return done(world, () => {});
+  },
+  "preparing → shifting": () => {
+    const world = new World();
+    world.spec = aSpec({
+      strategy: { kind: "rolling", maxSurge: { count: 1 }, maxUnavailable: { count: 0 } },
+    });
+    world.deploy();
+    return world;
   },
   "queued → aborted": () => aborted("queued"),
   "queued → superseded": () => replaced("queued"),

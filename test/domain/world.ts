@@ -97,7 +97,10 @@ export class World {
     }));
     const jobs = this.jobs.filter(
       (job) =>
-        job.finishedAt === null || isOpen(job.releaseId) || live.some(({ id }) => id === job.instanceId),
+        job.finishedAt === null ||
+        isOpen(job.releaseId) ||
+        live.some(({ id }) => id === job.instanceId) ||
+        (job.kind === "run" && live.some(({ releaseId }) => releaseId === job.releaseId)),
     );
     const { spec, rev, fence, nextVersion, held, analysis } = this;
     const lock = this.lock ?? (held && held.expiresAt > this.now ? { ...held, fence } : null);
@@ -371,8 +374,13 @@ export class World {
     const slots = this.instances.filter((i) => i.stoppedAt === null).map((i) => i.slotId);
     expect(new Set(slots).size, "a slot holds one instance").toBe(slots.length);
     for (const release of this.releases.filter(({ weightBp }) => weightBp > 0)) {
-      expect(this.statesOf(release.version), `${release.version} has traffic`).toContain("serving");
-      expect(["shifting", "settling", "live"]).toContain(release.state);
+      const rolls = this.releases.some(
+        ({ state, spec }) => spec.strategy.kind === "rolling" && isOnWay(state),
+      );
+      if (!rolls)
+        expect(this.statesOf(release.version), `${release.version} has traffic`).toContain("serving");
+      const back = rolls ? ["rolling_back"] : [];
+      expect(["shifting", "settling", "live", ...back]).toContain(release.state);
     }
     this.#checkTable();
     const weights = this.weights();
@@ -424,6 +432,8 @@ export class World {
     return this.jobs.filter((job) => job.kind === kind && job.releaseId === id);
   }
 }
+
+const isOnWay = (state: ReleaseState): boolean => isActive(state) || state === "rolling_back";
 
 const OVERDUE = { code: "deadline", message: "the job was not done before its deadline", logs: [] };
 

@@ -73,7 +73,13 @@ export async function loadEnvironment(
       .where(
         and(
           eq(jobs.environmentId, id),
-          or(isNull(jobs.finishedAt), inArray(jobs.releaseId, openReleases), inArray(jobs.instanceId, live)),
+          or(
+            isNull(jobs.finishedAt),
+            inArray(jobs.releaseId, openReleases),
+            inArray(jobs.instanceId, live),
+            // A hook of a live release: whether it was run decides whether it may be.
+            and(eq(jobs.kind, "run"), inArray(jobs.releaseId, liveReleases)),
+          ),
         ),
       )
       .orderBy(jobs.createdAt),
@@ -84,7 +90,8 @@ export async function loadEnvironment(
   const waiting = releaseRows.filter(
     ({ state, spec }) =>
       state === "queued" ||
-      (spec.strategy.kind === "rolling" && (state === "preparing" || state === "shifting" || state === "rolling_back")),
+      (spec.strategy.kind === "rolling" &&
+        (state === "preparing" || state === "shifting" || state === "rolling_back")),
   );
   const specs = [environment.spec, ...waiting.map((release) => release.spec)];
   const facts: EnvironmentFacts = {

@@ -1,0 +1,48 @@
+import { orderHook } from "./begin.ts";
+import { failureOf } from "./causes.ts";
+import type { Draft } from "./decision.ts";
+import type { JobFacts } from "./facts.ts";
+import { isActive, type ReleaseFacts } from "./release.ts";
+import { FULL_WEIGHT } from "./routing.ts";
+
+/** The rollback window is closed: what only the old release needed may go. Once, and never twice. */
+export function contract(draft: Draft, release: ReleaseFacts): void {
+  const command = release.spec.hooks.contract;
+  if (!command || release.kind === "rollback") return;
+  if (release.contractedAt !== null) return report(draft, release, release.contractedAt);
+  if (release.weightBp < FULL_WEIGHT) return;
+  const opensAt = (release.servingAt ?? draft.now) + release.spec.keepMs;
+  if (opensAt > draft.now) return draft.wakeAt(opensAt);
+  // The tick that follows their end comes back to this.
+  if (draft.facts.instances.some((instance) => instance.releaseId !== release.id)) return;
+  if (draft.facts.releases.some(({ state }) => isActive(state))) return;
+  const [instance] = draft.instancesOf(release.id);
+  if (!instance) return;
+  const image = release.pinnedImage ?? release.image;
+  orderHook(draft, release, { hook: "contract", command, host: instance.hostId, image });
+  draft.changeRelease(release.id, { contractedAt: draft.now });
+}
+
+/** Says once how it ended. `timings.contract` is there from then on. */
+function report(draft: Draft, release: ReleaseFacts, since: number): void {
+  if (release.timings.contract !== undefined) return;
+  const job = draft.facts.jobs.find(({ id }) => id === `contract-${release.id}`);
+  if (!job) return;
+  if (job.finishedAt === null) return waitFor(draft, job, since + release.spec.deadlines.hookMs);
+  const timings = { ...release.timings, contract: Math.max(0, job.finishedAt - since) };
+  const failure = job.state === "done" ? null : failureOf(draft, job);
+  draft.changeRelease(release.id, { timings, ...(failure ? { failure } : {}) });
+  const end = failure ? `failed, and is not run again: ${failure.message}` : "is done";
+  const message = `${release.version}: the contract hook ${end}. Nothing older can serve any more`;
+  draft.event("release.progress", release.id, message, failure ? { failure } : {});
+}
+
+/** An agent that is gone never answers: then nobody knows how far it came. */
+function waitFor(draft: Draft, job: JobFacts, deadlineAt: number): void {
+  const patience = deadlineAt + LOST_AGENT_MS;
+  if (patience > draft.now) return draft.wakeAt(patience);
+  draft.decision.cancelJobs.push(job.id);
+}
+
+/** For the agent's own word that the deadline has passed. */
+const LOST_AGENT_MS = 30_000;

@@ -1,0 +1,64 @@
+import type { Draft } from "./decision.ts";
+import { lostCause } from "./lost.ts";
+import { rollbackTarget } from "./plan.ts";
+import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
+import { FULL_WEIGHT } from "./routing.ts";
+import { STALENESS_MS, shiftWeights } from "./shift.ts";
+
+/** settling → live: it has all traffic, and what it took over from drains and stays warm. */
+
+/** Should the process that runs smoke checks die, they are run again after this long. */
+export const SMOKE_RETRY_MS = 15_000;
+
+/** The release has all traffic: the others drain, and the next release may begin. */
+export function takeOver(draft: Draft, release: ReleaseFacts): void {
+  shiftWeights(draft, new Map([[release.id, FULL_WEIGHT]]));
+  draft.moveRelease(release, "settling", `${release.version} serves 100 %`, {
+    servingAt: draft.now,
+    weightBp: FULL_WEIGHT,
+    paused: null,
+  });
+  draft.decision.environment.stableReleaseId = release.id;
+}
+
+export function settle(draft: Draft, release: ReleaseFacts): void {
+  const failure = lostCause(draft, release) ?? smokeFailure(draft, release);
+  if (failure === "asking") return draft.wakeAt(draft.now + SMOKE_RETRY_MS);
+  if (failure && takeBack(draft, release, failure)) return;
+  const due = draft.facts.instances
+    .filter((instance) => instance.releaseId !== release.id && instance.state === "draining")
+    .map((instance) => instance.drainUntil ?? 0);
+  const last = Math.max((release.servingAt ?? 0) + STALENESS_MS, ...due);
+  if (last > draft.now) return draft.wakeAt(last);
+  const but = failure ? `, though ${failure.message}: nothing to roll back to is ready` : "";
+  const ended = { endedAt: draft.now, ...(failure ? { failure } : {}) };
+  draft.moveRelease(release, "live", `${release.version} is live${but}`, ended);
+}
+
+function smokeFailure(draft: Draft, release: ReleaseFacts): ReleaseFailure | "asking" | undefined {
+  if (release.spec.smoke.length === 0) return undefined;
+  const outcome = release.smoke?.after;
+  if (outcome) return outcome.failure ?? undefined;
+  draft.decision.smokes.push({ release, when: "after" });
+  return "asking";
+}
+
+/**
+ * Back to what served before, if that still runs. False: there is nothing to go back to, so what serves stays. Fewer than
+ * half of the wanted instances help only where nobody serves at all.
+ */
+function takeBack(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): boolean {
+  const target = rollbackTarget(draft.facts, release);
+  const warm = target
+    ? draft
+        .instancesOf(target.id)
+        .filter((instance) => instance.state !== "stopping" && instance.reportState === "ready")
+    : [];
+  const enough = failure.code === "instances_lost" ? 1 : (target?.spec.replicas ?? 0) / 2;
+  if (!target || warm.length < enough) return false;
+  const message = `${release.version} rolls back to ${target.version}: ${failure.message}`;
+  draft.moveRelease(release, "rolling_back", message, { failure, endedAt: null });
+  shiftWeights(draft, new Map([[target.id, FULL_WEIGHT]]));
+  draft.decision.environment.stableReleaseId = target.id;
+  return true;
+}
