@@ -1,5 +1,5 @@
 import { ConnectionError } from "../src/client/index.ts";
-import type { ReleaseView } from "../src/protocol/api.ts";
+import type { EventView, ReleaseView } from "../src/protocol/api.ts";
 import { Interrupted } from "./problem.ts";
 import { isOver } from "./progress.ts";
 import { createReporter } from "./reporter.ts";
@@ -48,6 +48,10 @@ interface UntilParts {
 }
 type Seen = Exclude<FollowEnd, { readonly kind: "timeout" | "detached" | "lost" }>;
 
+/** While traffic shifts, progress may be a step or a pause; before that it is of jobs, and would make many calls. */
+const isNews = (type: EventView["type"], state: ReleaseView["state"]) =>
+  type === "release.state" || (type === "release.progress" && state === "shifting");
+
 /**
  * Changes of state and heartbeats say when to look; what is believed is the release as control answers it. A release
  * that is over before its last event came is not left at once: the lines on the way would be lost.
@@ -60,16 +64,16 @@ async function untilOver(session: Session, release: ReleaseView, parts: UntilPar
     reporter.item(item);
     if (item.kind === "lost") continue;
     if (item.kind === "event") session.out.event(item.event);
-    // While traffic shifts each event may be a step or a pause; before that most are progress of jobs.
-    if (item.kind === "event" && item.event.type !== "release.state" && state !== "shifting") continue;
+    if (item.kind === "event" && !isNews(item.event.type, state)) continue;
     const current = await session.client.release(release.id);
     state = current.state;
     const told = item.kind === "event" && isOver(String(item.event.data.state ?? ""));
-    if (isOver(current.state) && item.kind === "heartbeat") beatsAfterEnd += 1;
-    if (isOver(current.state) && (told || beatsAfterEnd > 1)) return { kind: "over", release: current };
     const stop = stopOf(current, wait);
-    if (stop && (item.kind === "heartbeat" || Date.parse(item.event.at) >= stop.at))
-      return { kind: stop.kind, release: current };
+    const isAtEnd = isOver(current.state) || stop !== undefined;
+    if (isAtEnd && item.kind === "heartbeat") beatsAfterEnd += 1;
+    if (isOver(current.state) && (told || beatsAfterEnd > 1)) return { kind: "over", release: current };
+    const isToldStop = stop && item.kind === "event" && Date.parse(item.event.at) >= stop.at;
+    if (stop && (isToldStop || beatsAfterEnd > 1)) return { kind: stop.kind, release: current };
     if (!isOver(current.state)) reporter.refresh(current);
   }
   const last = await session.client.release(release.id);

@@ -4,7 +4,9 @@ import { plain } from "../../cli/print.ts";
 import { apply, begin, liveView, logLine, stillLine, truncate, waitsFor } from "../../cli/progress.ts";
 import { createReporter } from "../../cli/reporter.ts";
 import { ConnectionError } from "../../src/client/index.ts";
-import { anEvent, anInstance, aRelease, GOOD_EVENTS, stateEvent } from "../support/fake-api.ts";
+import type { ReleaseView } from "../../src/protocol/api.ts";
+import { anEvent, anInstance, aRelease, at, GOOD_EVENTS, stateEvent } from "../support/fake-api.ts";
+import { aCanary, PAUSED } from "./scenarios.ts";
 
 const after = (n: number) => GOOD_EVENTS.slice(0, n).reduce(apply, begin(aRelease(), "v1"));
 const view = (n: number, columns = 100) => liveView(after(n), { elapsedMs: 5_100, columns, paint: plain });
@@ -48,6 +50,63 @@ describe("the live view", () => {
     expect(lines.length).toBeLessThanOrEqual(12);
     expect(lines.join("\n")).toContain("slot 40");
     expect(lines.join("\n")).toContain("and 49 more, 49 ready");
+  });
+});
+
+describe("the live view of a canary", () => {
+  const words = "not enough data yet: errors 0 % against 0.2 % on stable";
+  const verdict = { verdict: "continue", reason: "low-traffic", words, at: at(70_000) };
+  const first = { index: 0, of: 3, label: "10 % for 15 m", since: at(10_000) };
+  const lines = (over: Partial<ReleaseView>, elapsedMs: number) =>
+    liveView(begin(aCanary({ step: first, ...over }), "v1"), { elapsedMs, columns: 120, paint: plain });
+
+  test("counts its step down, and shows the split and the judge's words", () => {
+    expect(lines({ verdict }, 70_000)).toEqual([
+      "shop/production v2  shifting  1:10",
+      "  ✔ queued ✔ preparing ✔ starting ✔ verifying ● shifting ○ settling",
+      "  ██░░░░░░░░░░░░░░░░░░░░░░ v2 10%, v1 90%",
+      "  step 1 of 3: 10 % for 15 m · 14:00 left",
+      `  judge: ${words}`,
+      "  waits for 10 % for 15 m, 14:00 left",
+    ]);
+  });
+
+  test("says that the time is up and proof is awaited, not that 0:00 is left", () => {
+    const [, , , step, wait] = lines({}, 2_000_000);
+    expect(step).toBe("  step 1 of 3: 10 % for 15 m · time is up, waits for proof");
+    expect(wait).toBe("  waits for 10 % for 15 m: proof that it is no worse");
+  });
+
+  test("names who paused it, and that it waits for a person", () => {
+    const [, , , step, wait] = lines({ paused: PAUSED, step: aCanary().step }, 900_000);
+    expect(step).toBe("  step 2 of 3: until it is promoted · paused by sluice");
+    expect(wait).toBe("  waits for a person: waits to be promoted");
+  });
+
+  test("counts a pause down that ends by itself", () => {
+    const [, , , step] = lines({ paused: { ...PAUSED, until: at(960_000) } }, 900_000);
+    expect(step).toContain("1:00 left · paused by sluice");
+  });
+
+  test("counts the instances of a rolling release instead, and takes one that serves for ready", () => {
+    const instances = [
+      anInstance({ id: "a", state: "serving", ready: true }),
+      anInstance({ id: "b", state: "starting", ready: false }),
+    ];
+    const rolling = begin(aRelease({ strategy: "rolling", state: "shifting", weight: 50, instances }), "v1");
+    const data = { instance: "b", host: "web-1", slot: 4, state: "serving", cause: null };
+    const view = liveView(apply(rolling, anEvent({ type: "instance.state", data })), {
+      elapsedMs: 0,
+      columns: 80,
+      paint: plain,
+    });
+    expect(view).toContain("  rolling: 2 of its instances serve");
+    expect(view).toContain("  ✔ web-1 slot 4  serving");
+  });
+
+  test("in a log: still there, in which step, for how long", () => {
+    const progress = begin(aCanary({ step: first }), "v1");
+    expect(stillLine(progress, 70_000)).toBe("   1:10  still shifting: waits for 10 % for 15 m, 14:00 left");
   });
 });
 

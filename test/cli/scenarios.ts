@@ -4,6 +4,7 @@ import {
   anEnvironment,
   aRelease,
   aServingRelease,
+  at,
   GOOD_EVENTS,
   type Route,
   stateEvent,
@@ -65,3 +66,28 @@ export function failedDeploy(
     ...over,
   });
 }
+
+export const PAUSED = { at: at(900_000), by: "sluice", reason: "waits to be promoted", until: null };
+
+/** A canary at 10 %, in its second step of three. */
+export const aCanary = (over: Partial<ReleaseView> = {}): ReleaseView =>
+  aRelease({
+    strategy: "canary",
+    state: "shifting",
+    weight: 10,
+    startedAt: at(10),
+    deadlineAt: at(86_400_000),
+    step: { index: 1, of: 3, label: "until it is promoted", since: at(100) },
+    traffic: { requests: 9_120, failed: 3 },
+    plan: {
+      ...aRelease().plan,
+      steps: [
+        { kind: "weight", weight: 10, forMs: 900_000, label: "10 % for 15 m" },
+        { kind: "pause", forMs: null, label: "until it is promoted" },
+        { kind: "weight", weight: 100, forMs: 0, label: "100 %" },
+      ],
+      atLeastMs: null,
+    },
+    next: [{ command: "sluice promote rel_2 --step 2", when: "v2 is to go on" }],
+    ...over,
+  });

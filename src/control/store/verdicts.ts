@@ -1,7 +1,14 @@
 import { and, desc, eq, lt } from "drizzle-orm";
-import type { Judgement } from "../judge.ts";
+import type { Decision } from "../../domain/canary.ts";
 import type { Db } from "./db.ts";
 import { verdicts } from "./schema.ts";
+
+interface Judgement {
+  readonly window: number;
+  readonly at: number;
+  readonly decision: Decision;
+  readonly words: string;
+}
 
 /** Keeps each judgement with the numbers it was reached from. Twice the same window is once; a later word wins. */
 export async function recordVerdicts(
