@@ -26,6 +26,7 @@ export class Load {
   readonly #options: LoadOptions;
   readonly #runs: autocannon.Instance[] = [];
   readonly #phases = new Map<string, PhaseCounts>();
+  readonly #firstSeen = new Map<string, number>();
   readonly #lastSeen = new Map<string, number>();
   #phase = "before";
 
@@ -40,6 +41,11 @@ export class Load {
 
   counts(name: string): PhaseCounts {
     return this.#phases.get(name) ?? { requests: 0, failed: 0, failures: [] };
+  }
+
+  /** Epoch ms of the first answer that a version gave. */
+  firstSeen(version: string): number | undefined {
+    return this.#firstSeen.get(version);
   }
 
   /** Epoch ms of the last answer that a version gave. */
@@ -84,7 +90,10 @@ export class Load {
 
   #answered(what: string, status: number, body: string): void {
     const version = /"version":"([^"]+)"/.exec(body)?.[1];
-    if (version) this.#lastSeen.set(version, Date.now());
+    if (version) {
+      if (!this.#firstSeen.has(version)) this.#firstSeen.set(version, Date.now());
+      this.#lastSeen.set(version, Date.now());
+    }
     this.#count(status >= 200 && status < 300 ? null : `${what} answered ${status}: ${body.slice(0, 200)}`);
   }
 

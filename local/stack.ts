@@ -25,6 +25,8 @@ export interface Stack {
 /** Cloudflare's cron runs each minute; nothing here does so by itself. */
 const CRON_MS = 60_000;
 const HOST = "127.0.0.1";
+/** What workerd says of Miniflare's own calls, and nobody here can change. */
+const NOISE = ["An RPC result was not disposed properly", "NOSENTRY"];
 
 export async function startStack(options: StackOptions): Promise<Stack> {
   const [control, edge, date] = await Promise.all([
@@ -38,6 +40,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     port: 0,
     host: HOST,
     log: new Log(LogLevel.ERROR),
+    handleStructuredLogs: ({ message }) => {
+      if (!NOISE.some((text) => message.includes(text))) console.error(message);
+    },
     resourcePersistencePath: options.stateDir,
     workers: [
       {
