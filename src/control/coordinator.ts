@@ -18,8 +18,9 @@ import type { ControlEnv } from "./env.ts";
 import { newId } from "./ids.ts";
 import { probeInstance } from "./probe.ts";
 import { compileTable, sameRouting, tableKey } from "./publish.ts";
+import { type Db, openDb } from "./store/db.ts";
 import { commit } from "./store/decisions.ts";
-import { type Db, type LoadedEnvironment, loadEnvironment, openDb } from "./store/environments.ts";
+import { type LoadedEnvironment, loadEnvironment } from "./store/environments.ts";
 import { Traffic } from "./traffic.ts";
 import { wakeHosts } from "./wake.ts";
 

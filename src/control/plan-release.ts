@@ -2,7 +2,8 @@ import { place, stepsOf } from "../domain/plan.ts";
 import { isActive } from "../domain/release.ts";
 import type { PlanView } from "../protocol/api.ts";
 import { ProblemError } from "./problems.ts";
-import { type Db, loadEnvironment } from "./store/environments.ts";
+import type { Db } from "./store/db.ts";
+import { loadEnvironment } from "./store/environments.ts";
 
 /** What a release would do now: where it would run, which steps it takes, what stands in its way. Changes nothing. */
 export async function planRelease(db: Db, environmentId: string, now: number): Promise<PlanView> {

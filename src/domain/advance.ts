@@ -9,7 +9,7 @@ import { STALENESS_MS, shiftWeights } from "./shift.ts";
 /** How often an instance that does not answer over its real path yet is asked again. */
 const PROBE_INTERVAL_MS = 500;
 /** How often a partial weight is renewed; the edge drops it after PARTIAL_LEASE_MS without renewal. */
-export const PARTIAL_RENEW_MS = 20_000;
+const PARTIAL_RENEW_MS = 20_000;
 export const PARTIAL_LEASE_MS = 60_000;
 /** A stop that failed is tried again after this long, the next one after twice as long, and so on up to twenty times. */
 const STOP_RETRY_MS = 30_000;
@@ -267,7 +267,7 @@ function retire(draft: Draft, instance: InstanceFacts): void {
 }
 
 /** Asks the host to stop the container; the slot stays taken until the host says that it is gone. */
-export function stop(draft: Draft, instance: InstanceFacts): void {
+function stop(draft: Draft, instance: InstanceFacts): void {
   const release = draft.release(instance.releaseId);
   const attempt =
     draft.facts.jobs.filter((job) => job.kind === "stop" && job.instanceId === instance.id).length + 1;
@@ -300,7 +300,7 @@ function confirmStop(draft: Draft, instance: InstanceFacts): void {
 // --- failing --------------------------------------------------------------------------------------------------------
 
 /** Ends a release that has no traffic. What it started is stopped, what serves is left alone. */
-export function fail(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): void {
+function fail(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): void {
   endWithoutTraffic(draft, release, "failed", `${release.version} failed: ${failure.message}`, failure);
 }
 

@@ -182,7 +182,7 @@ const canServe = (facts: EnvironmentFacts, release: ReleaseFacts): boolean =>
   release.servingAt !== null && readyInstances(facts, release).length > 0;
 
 /** Instances that could answer a request now: up, and ready by their agent's last word. */
-export function readyInstances(facts: EnvironmentFacts, release: ReleaseFacts): InstanceFacts[] {
+function readyInstances(facts: EnvironmentFacts, release: ReleaseFacts): InstanceFacts[] {
   return facts.instances.filter(
     (instance) =>
       instance.releaseId === release.id &&

@@ -59,11 +59,11 @@ export function place(facts: EnvironmentFacts, now: number): Result<readonly Pla
   return ok(placements);
 }
 
-export const isOnline = (host: { readonly lastSeenAt: number | null }, now: number): boolean =>
+const isOnline = (host: { readonly lastSeenAt: number | null }, now: number): boolean =>
   host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
 
 /** May a new instance of this environment go into the slot? */
-export function isFree(slot: SlotFacts, environmentId: string, now: number): boolean {
+function isFree(slot: SlotFacts, environmentId: string, now: number): boolean {
   if (slot.occupied) return false;
   if (slot.environmentId === environmentId) return true;
   return slot.environmentId === null && (slot.quarantinedUntil ?? 0) <= now;

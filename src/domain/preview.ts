@@ -10,8 +10,6 @@ export interface PreviewToken {
   readonly signature: string;
 }
 
-export const PREVIEW_HEADER = "X-Sluice-Preview";
-
 const TOKEN = /^([A-Za-z0-9_-]{1,64})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})$/;
 
 /** What is signed. The hostname is in it: a token for staging opens nothing in production. */

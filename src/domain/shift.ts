@@ -60,7 +60,7 @@ function drain(draft: Draft, releaseId: string): void {
 }
 
 /** `v2 75 %, v1 25 %`: the split in words, largest first. */
-export function split(draft: Draft): string {
+function split(draft: Draft): string {
   const parts = draft.facts.releases
     .map(({ id }) => draft.release(id))
     .filter((release) => release !== undefined)
@@ -70,4 +70,4 @@ export function split(draft: Draft): string {
   return parts.join(", ") || "nothing";
 }
 
-export const percent = (weightBp: number): string => `${(weightBp * 100) / FULL_WEIGHT} %`;
+const percent = (weightBp: number): string => `${(weightBp * 100) / FULL_WEIGHT} %`;

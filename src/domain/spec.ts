@@ -45,7 +45,6 @@ export interface ProbeSpec {
   readonly successes: number;
 }
 
-export const STRATEGIES = ["blue-green"] as const;
 export interface BlueGreen {
   readonly kind: "blue-green";
 }
