@@ -39,6 +39,12 @@ interface Tally {
   readonly erroredVisitors: Set<number>;
 }
 
+interface Unsent {
+  readonly batch: MeterBatch;
+  /** Epoch ms before which it may still be on its way. */
+  resendAt: number;
+}
+
 interface EnvironmentCounts {
   /** By instance, eligible and other traffic apart. */
   readonly eligible: Map<string, Tally>;
@@ -50,7 +56,7 @@ interface EnvironmentCounts {
 
 export class Meter {
   readonly #counts = new Map<string, EnvironmentCounts>();
-  readonly #unsent: MeterBatch[] = [];
+  readonly #unsent: Unsent[] = [];
   /** Epoch ms. Past it a flush counts as lost, and the next request starts another. */
   #flushUntil = 0;
 
@@ -105,20 +111,24 @@ export class Meter {
     // From here on, new counts schedule the next flush.
     const batches = this.#take(colo);
     this.#flushUntil = 0;
-    this.#unsent.push(...batches);
+    this.#unsent.push(...batches.map((batch) => ({ batch, resendAt: 0 })));
     this.#unsent.splice(0, Math.max(0, this.#unsent.length - KEPT_BATCHES));
     for (const batch of batches) writeAnalytics(env, batch);
-    await Promise.all(this.#unsent.slice(0, BATCHES_PER_FLUSH).map((batch) => this.#send(env, batch)));
+    const now = Date.now();
+    const due = this.#unsent.filter(({ resendAt }) => resendAt <= now).slice(0, BATCHES_PER_FLUSH);
+    await Promise.all(due.map((unsent) => this.#send(env, unsent)));
   }
 
-  async #send(env: Env, batch: MeterBatch): Promise<void> {
+  async #send(env: Env, unsent: Unsent): Promise<void> {
+    unsent.resendAt = Date.now() + FLUSH_DEADLINE_MS * 2;
     try {
-      if ((await within(env.CONTROL.meter(batch), FLUSH_DEADLINE_MS)) === TIMED_OUT) return;
+      if ((await within(env.CONTROL.meter(unsent.batch), FLUSH_DEADLINE_MS)) === TIMED_OUT) return;
     } catch {
       // Control is away: the batch stays in #unsent and goes with the next flush.
+      unsent.resendAt = 0;
       return;
     }
-    const at = this.#unsent.indexOf(batch);
+    const at = this.#unsent.indexOf(unsent);
     if (at !== -1) this.#unsent.splice(at, 1);
   }
 
