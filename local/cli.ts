@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import type { Home } from "./home.ts";
 
 const CLI = join(import.meta.dirname, "../cli/main.ts");
 
@@ -11,15 +12,18 @@ export interface CliRun {
   readonly ms: number;
 }
 
-/** Runs the real `sluice`, its words for people going to this process's stderr. */
+/** Runs the real `sluice` beside a home's `.sluice/`, its words for people going to this process's stderr. */
 export async function sluice(
   args: readonly string[],
-  options: { readonly url: string; readonly token: string; readonly signal: AbortSignal },
+  options: { readonly home: Home; readonly signal: AbortSignal },
 ): Promise<CliRun> {
   const began = Date.now();
+  // The caller's own control plane is none of this run's business: the home's file says where control and edge are.
+  const { SLUICE_URL: _url, SLUICE_TOKEN: _token, ...env } = process.env;
   const child = spawn(process.execPath, [CLI, ...args], {
+    cwd: dirname(options.home.dir),
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, NODE_NO_WARNINGS: "1", SLUICE_URL: options.url, SLUICE_TOKEN: options.token },
+    env: { ...env, NODE_NO_WARNINGS: "1" },
     signal: options.signal,
   });
   let stdout = "";

@@ -175,11 +175,9 @@ function manifestFile(world: World): string {
 }
 
 function cli(world: World, args: readonly string[]) {
-  const { stack, home } = world;
   say(`\n$ sluice ${args.join(" ")}`);
   return sluice([...args, "-f", manifestFile(world), "--json"], {
-    url: stack.controlUrl,
-    token: home.token,
+    home: world.home,
     signal: interrupted.signal,
   });
 }

@@ -3,9 +3,12 @@ import { createServer } from "node:net";
 const FIRST = 22_000;
 const LAST = 32_000;
 
-/** The first of `count` ports in a row that nothing listens on. */
+/** The first of `count` ports in a row that nothing listens on. Begins anywhere, since others may look at this moment. */
 export async function freePorts(count: number): Promise<number> {
-  for (let base = FIRST; base + count <= LAST; base += count) {
+  const rows = Math.floor((LAST - FIRST) / count);
+  const begin = Math.floor(Math.random() * rows);
+  for (let row = 0; row < rows; row++) {
+    const base = FIRST + ((begin + row) % rows) * count;
     const ports = Array.from({ length: count }, (_, index) => base + index);
     const free = await Promise.all(ports.map(isFree));
     if (free.every(Boolean)) return base;
