@@ -27,7 +27,9 @@ A release takes over live traffic on this machine: control, edge and two hosts, 
 const EXAMPLE = join(import.meta.dirname, "../examples/hello/sluice.yaml");
 const HOSTNAME = "hello.localhost";
 const VERSIONS = ["v1", "v2", "v3"] as const;
-const TAG = (version: string) => `sluice-demo:${version}`;
+/** Its own, since two demos may run on one engine, and each removes its images. */
+const IMAGE = `sluice-demo-${process.pid}`;
+const TAG = (version: string) => `${IMAGE}:${version}`;
 const PORTS_PER_HOST = 8;
 /** After a switch, how long its effect is watched. */
 const WATCH_MS = 2_000;
@@ -154,14 +156,14 @@ async function buildImages(): Promise<void> {
   const found = await findEngine();
   if (!("engine" in found)) throw new Error(found.reason);
   say("building examples/hello as three images");
-  undo.push(() => removeImages(found.engine, [...VERSIONS.map(TAG), "sluice-hello:plain"]));
+  undo.push(() => removeImages(found.engine, VERSIONS.map(TAG)));
   for (const version of VERSIONS) await helloImage(found.engine, { tag: TAG(version) });
 }
 
 /** The example's manifest with this demo's image and variables, applied by the real CLI. */
 async function apply(world: World, env: Record<string, string>, deadline = "30s"): Promise<void> {
   const manifest = parse(await readFile(EXAMPLE, "utf8"));
-  manifest.image = world.runtime === "process" ? "file:hello" : "sluice-demo";
+  manifest.image = world.runtime === "process" ? "file:hello" : IMAGE;
   manifest.env = { ...manifest.env, ...env };
   manifest.health.startup.deadline = deadline;
   manifest.environments.production.hosts = { tier: "web" };

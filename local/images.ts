@@ -56,8 +56,8 @@ export interface HelloImage {
 /** Builds examples/hello from its Dockerfile and tags it. Answers the image id. */
 export async function helloImage(engine: Engine, { tag, env = {} }: HelloImage): Promise<string> {
   const base = await baseImage(engine);
-  await build(engine, { directory: HELLO, tag: "sluice-hello:plain", args: { BASE: base } });
-  return variantImage(engine, { from: "sluice-hello:plain", tag, env });
+  await build(engine, { directory: HELLO, tag, args: { BASE: base } });
+  return variantImage(engine, { from: tag, tag, env });
 }
 
 export interface Variant {
