@@ -13,8 +13,9 @@ import { writeAnalytics } from "./analytics.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import type { Tried } from "./forward.ts";
+import type { Passage } from "./passage.ts";
 import type { Delivery } from "./rescue.ts";
-import type { Visit, Visitor } from "./visit.ts";
+import type { Visit } from "./visit.ts";
 
 const FLUSH_EVERY_MS = 1_000;
 const FLUSH_DEADLINE_MS = 5_000;
@@ -60,9 +61,10 @@ export class Meter {
   /** Epoch ms. Past it a flush counts as lost, and the next request starts another. */
   #flushUntil = 0;
 
-  /** Counts a delivery. `eligible`: the visitor was dealt this release, rather than sent here for another reason. */
-  count(visit: Visit, visitor: Visitor, delivery: Delivery, eligible: boolean): void {
+  /** Counts a delivery: for the rollout only if an eligible visitor was dealt this release. */
+  count({ visit, visitor, isDealt }: Passage, delivery: Delivery): void {
     const { first, last } = delivery;
+    const eligible = isDealt && visitor.eligible;
     const window = windowOf(visit.arrivedAt);
     const counts = this.#countsOf(visit.route.table.environment);
     const tally = tallyOf(counts, first, window, eligible);
@@ -75,7 +77,7 @@ export class Meter {
         if (tried !== first) add(tallyOf(counts, tried, window, false), tried, visitor.bucket);
       }
     }
-    this.#schedule(visit);
+    this.#schedule(visit, last.endedAt);
   }
 
   countMirrored(visit: Visit, release: string, outcome: { error: boolean; mismatch: boolean }): void {
@@ -87,7 +89,7 @@ export class Meter {
     if (outcome.error) entry.errors += 1;
     if (outcome.mismatch) entry.mismatches += 1;
     mirrored.set(key, entry);
-    this.#schedule(visit);
+    this.#schedule(visit, Date.now());
   }
 
   #countsOf(environment: string): EnvironmentCounts {
@@ -99,8 +101,7 @@ export class Meter {
     return counts;
   }
 
-  #schedule(visit: Visit): void {
-    const now = Date.now();
+  #schedule(visit: Visit, now: number): void {
     if (this.#flushUntil > now) return;
     this.#flushUntil = now + FLUSH_EVERY_MS + FLUSH_DEADLINE_MS * 2;
     visit.ctx.waitUntil(this.#flush(visit.env, String(visit.request.cf?.colo ?? "LOCAL")));
