@@ -2,6 +2,7 @@ import { Command, Option } from "commander";
 import { abort } from "./commands/abort.ts";
 import { apply } from "./commands/apply.ts";
 import { audit } from "./commands/audit.ts";
+import { completion } from "./commands/completion.ts";
 import { deploy } from "./commands/deploy.ts";
 import { explain } from "./commands/explain.ts";
 import { hosts } from "./commands/hosts.ts";
@@ -42,6 +43,7 @@ const VERBS: readonly Register[] = [
   token,
   audit,
   explain,
+  completion,
 ];
 
 interface ProgramParts {

@@ -12,6 +12,8 @@ interface RollbackOptions {
   readonly timeout: number;
 }
 const POLL_MS = 250;
+/** One table version takes moments: what isn't there after this long has been overtaken by something else. */
+const INSTANT_MS = 60_000;
 
 export const rollback: Register = (program, act) => {
   program
@@ -40,7 +42,10 @@ async function run(session: Session, options: RollbackOptions): Promise<Outcome>
     out.say(`watch  ${session.command(`watch ${answer.release.id}`)}`);
     return waitAndTell(session, answer.release, { command: "rollback", timeoutMs });
   }
-  const environment = await untilServing(session, target, { answer, deadline: startedAt + timeoutMs });
+  const environment = await untilServing(session, target, {
+    answer,
+    deadline: startedAt + Math.min(timeoutMs, INSTANT_MS),
+  });
   const url = publicUrl(session, environment);
   const took = duration(session.now() - startedAt);
   out.say(

@@ -25,8 +25,9 @@ import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
 import { probeInstance } from "./probe.ts";
 import { compileTable, sameRouting, tableKey } from "./publish.ts";
 import { runSmoke } from "./smoke.ts";
+import { type Db, openDb } from "./store/db.ts";
 import { commit } from "./store/decisions.ts";
-import { type Db, type LoadedEnvironment, loadEnvironment, openDb } from "./store/environments.ts";
+import { type LoadedEnvironment, loadEnvironment } from "./store/environments.ts";
 import { recordVerdicts } from "./store/verdicts.ts";
 import { Traffic } from "./traffic.ts";
 import { wakeHosts } from "./wake.ts";
@@ -64,7 +65,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   #failures = 0;
   /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
-  fault: (point: FaultPoint) => void = () => {};
+  fault: (point: FaultPoint) => void | Promise<void> = () => {};
   useDatabase = (d1: D1Database): void => {
     this.#db = openDb(d1);
   };
@@ -254,8 +255,9 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     const environmentId = this.#id();
     const all = await wakeHosts({ env: this.env, db: this.#db, environmentId, now, woken });
     if (!all) this.#retryAt = earliest(this.#retryAt, now + 10 * SAFETY_MS);
-    const { analysis, fresh } = await this.#judge.judge(loaded.facts, now);
-    await recordVerdicts(this.#db, analysis?.release ?? "", fresh);
+    const analysis = await this.#judge.judge(loaded.facts, now, (release, judgements) =>
+      recordVerdicts(this.#db, release, judgements),
+    );
     const facts = { ...loaded.facts, analysis };
     const decision = advance(facts, now);
     if (hasChanges(decision)) {
@@ -293,10 +295,10 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   async #commit(facts: EnvironmentFacts, decision: Decision, now: number) {
     await this.#armBy(now + SAFETY_MS);
-    this.fault("armed");
+    await this.fault("armed");
     const fence = facts.fence + (decision.raiseFence ? 1 : 0);
     const written = await commit(this.#db, { facts, decision, fence, now });
-    this.fault("committed");
+    await this.fault("committed");
     return written;
   }
 
@@ -376,7 +378,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     const current = old !== undefined && sameRouting(old, table) && !renew ? old : table;
     if (current !== old) {
       await this.ctx.storage.put("table", current);
-      this.fault("published");
+      await this.fault("published");
     }
     if ((await this.ctx.storage.get<number>("copied")) !== current.version) await this.#copy(current);
     return current;
@@ -417,7 +419,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   #smoke(facts: EnvironmentFacts, { release, when }: Decision["smokes"][number]): void {
     this.#beside(`${release.id}/${when}`, async () => {
       const instances = facts.instances.filter(
-        ({ releaseId, state }) => releaseId === release.id && state !== "stopping",
+        ({ releaseId, state, verifiedAt }) =>
+          releaseId === release.id && state !== "stopping" && verifiedAt !== null,
       );
       const outcome = { at: this.clock(), failure: await runSmoke(release, instances) };
       return (decision) =>

@@ -1,5 +1,5 @@
 import type { ControlEnv } from "./env.ts";
-import type { Db } from "./store/environments.ts";
+import type { Db } from "./store/db.ts";
 import * as outbox from "./store/outbox.ts";
 
 export interface Wake {

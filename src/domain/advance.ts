@@ -11,7 +11,7 @@ import { settle } from "./settling.ts";
 import { shift } from "./shifting.ts";
 
 /** How often a partial weight is renewed; the edge drops it after PARTIAL_LEASE_MS without renewal. */
-export const PARTIAL_RENEW_MS = 20_000;
+const PARTIAL_RENEW_MS = 20_000;
 export const PARTIAL_LEASE_MS = 60_000;
 
 /**

@@ -147,14 +147,14 @@ export function chooseFallback(
 /** Where a failed attempt is sent again: another instance of the same release, then stable, never one tried before. */
 export function chooseRescue(
   route: Route,
-  failed: { readonly tried: readonly RouteInstance[]; readonly pinned: boolean; readonly attempt: number },
+  failed: { readonly tried: readonly RouteInstance[]; readonly isPinned: boolean; readonly attempt: number },
   turn: number,
   now: number,
 ): RouteInstance | null {
   const own = failed.tried[0]?.release;
   if (own === undefined) return null;
   const same = () => chooseInstance(own, turn, now, failed.tried);
-  if (failed.pinned) return same();
+  if (failed.isPinned) return same();
   const stable = () => (route.stable === null ? null : chooseInstance(route.stable, turn, now, failed.tried));
   // The last attempt is stable's: a release whose instances all fail must not use up both.
   return failed.attempt >= 2 ? (stable() ?? same()) : (same() ?? stable());

@@ -1,5 +1,5 @@
 /** Identifies a visitor while traffic is split; the value is random and says nothing about the person. */
-export const VISITOR_COOKIE = "sluice_visitor";
+const VISITOR_COOKIE = "sluice_visitor";
 export const PREVIEW_COOKIE = "sluice_preview";
 
 const VISITOR_ID = /^[A-Za-z0-9_-]{8,64}$/;

@@ -69,7 +69,7 @@ export const isOnline = (host: { readonly lastSeenAt: number | null }, now: numb
   host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
 
 /** May a new instance of this environment go into the slot? */
-export function isFree(slot: SlotFacts, environmentId: string, now: number): boolean {
+function isFree(slot: SlotFacts, environmentId: string, now: number): boolean {
   if (slot.occupied) return false;
   if (slot.environmentId === environmentId) return true;
   return slot.environmentId === null && (slot.quarantinedUntil ?? 0) <= now;

@@ -77,7 +77,7 @@ const drainsUntil = (draft: Draft, release: ReleaseFacts): number =>
   draft.now + STALENESS_MS + release.spec.drainMs;
 
 /** `v2 75 %, v1 25 %`: the split in words, largest first. */
-export function split(draft: Draft): string {
+function split(draft: Draft): string {
   const parts = draft.facts.releases
     .map(({ id }) => draft.release(id))
     .filter((release) => release !== undefined)

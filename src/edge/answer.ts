@@ -1,33 +1,54 @@
 import { visitorCookie } from "../domain/cookie.ts";
 import { errorAnswer } from "./error-answer.ts";
 import type { Tried } from "./forward.ts";
-import { publishHeaders } from "./headers.ts";
+import { isPublic, publishHeaders } from "./headers.ts";
+import type { Passage } from "./passage.ts";
 import type { Delivery } from "./rescue.ts";
 import type { Visit } from "./visit.ts";
 
 /** The visitor's answer: the app's, with what the edge has to add, or in words why there is none. */
-export function answer(visit: Visit, delivery: Delivery, newVisitorId: string | null): Response {
+export function answer(passage: Passage, delivery: Delivery): Response {
+  const { visit, visitor } = passage;
   const { last } = delivery;
   const { response } = last;
   if (response === null) return errorAnswer(visit.request, visit.survey.requestId, failureOf(visit, last));
+  const { status } = response;
+  if (status === 101) return switched(response, passage, last);
   // A status outside what a Response can be made with goes through untouched.
-  const isSwitch = response.webSocket !== null;
-  if (!isSwitch && (response.status < 200 || response.status > 599)) return response;
-  const published = isSwitch
-    ? new Response(null, { status: 101, headers: response.headers, webSocket: response.webSocket })
-    : new Response(response.body, response);
-  const { headers } = published;
-  publishHeaders(published, visit, last.instance.host);
-  if (visit.route.table.showRelease) headers.set("X-Sluice-Release", last.instance.release.version);
-  headers.set("X-Request-Id", visit.survey.requestId);
-  headers.append("Server-Timing", timing(visit, last));
-  if (newVisitorId !== null) headers.append("Set-Cookie", visitorCookie(newVisitorId, visit.url.secure));
+  if (status < 200 || status > 599) return response;
+  // Copying an answer costs more than all the choosing: an app that wants no marks gets none and pays for none.
+  if (
+    !visit.route.table.showRelease &&
+    visitor.newId === null &&
+    isPublic(response.headers, status, last.instance.host)
+  ) {
+    return response;
+  }
+  const published = new Response(response.body, response);
+  mark(published.headers, status, passage, last);
   return published;
+}
+
+/** A WebSocket's answer can't be made from the fetched one, only around its socket. */
+function switched(response: Response, passage: Passage, last: Tried): Response {
+  const headers = new Headers(response.headers);
+  mark(headers, 101, passage, last);
+  return new Response(null, { status: 101, headers, webSocket: response.webSocket });
+}
+
+function mark(headers: Headers, status: number, { visit, visitor }: Passage, last: Tried): void {
+  publishHeaders(headers, status, visit, last.instance.host);
+  if (visit.route.table.showRelease) {
+    headers.set("X-Sluice-Release", last.instance.release.version);
+    headers.set("X-Request-Id", visit.survey.requestId);
+    headers.append("Server-Timing", timing(visit, last));
+  }
+  if (visitor.newId !== null) headers.append("Set-Cookie", visitorCookie(visitor.newId, visit.url.secure));
 }
 
 /** `sluice` is the edge's own time, failed attempts included; `origin` the time until the answer's head. */
 function timing(visit: Visit, last: Tried): string {
-  const own = Date.now() - visit.arrivedAt - last.durationMs;
+  const own = last.endedAt - visit.arrivedAt - last.durationMs;
   return `sluice;dur=${own}, origin;dur=${last.durationMs}`;
 }
 

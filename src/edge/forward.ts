@@ -1,7 +1,7 @@
 /** One attempt at one instance. Streams both ways; what an attempt did is judged here and nowhere else. */
 import type { RouteInstance } from "../domain/choose.ts";
 import { type Attempt, judge, type Verdict } from "../domain/outcome.ts";
-import { Patrol, TIMED_OUT, within } from "./deadline.ts";
+import { TIMED_OUT, within } from "./deadline.ts";
 import type { Visit } from "./visit.ts";
 
 export interface Outgoing {
@@ -18,24 +18,21 @@ export interface Tried {
   readonly response: Response | null;
   /** Until the answer's head, ms. */
   readonly durationMs: number;
+  /** Epoch ms. */
+  readonly endedAt: number;
 }
 
 /** Cloudflare's own error pages are short texts; a longer body is not one. */
 const TUNNEL_ERROR_CHARS = 16_384;
 const TUNNEL_ERROR_DEADLINE_MS = 1_000;
 
-const patrol = new Patrol();
-
 export async function forward(visit: Visit, instance: RouteInstance, outgoing: Outgoing): Promise<Tried> {
   const startedAt = Date.now();
   let response: Response | null = null;
   let attempt: Attempt;
   try {
-    const answer = await patrol.within(
-      visit.ctx,
-      fetchFrom(visit, instance, outgoing),
-      visit.route.table.timeouts.responseMs,
-    );
+    const { responseMs } = visit.route.table.timeouts;
+    const answer = await within(fetchFrom(visit, instance, outgoing), responseMs);
     if (answer === TIMED_OUT) attempt = { kind: "timeout" };
     else {
       response = answer;
@@ -47,13 +44,13 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
     attempt =
       error instanceof TypeError ? { kind: "unsendable", reason: error.message } : { kind: "disconnected" };
   }
-  const durationMs = Date.now() - startedAt;
+  const endedAt = Date.now();
   if (response !== null && response.status === 530) {
     const tunnelError = await readTunnelError(response);
     attempt = { kind: "answered", status: 530, tunnelError };
     response = null;
   }
-  return { instance, attempt, verdict: judge(attempt), response, durationMs };
+  return { instance, attempt, verdict: judge(attempt), response, durationMs: endedAt - startedAt, endedAt };
 }
 
 function fetchFrom(visit: Visit, instance: RouteInstance, { headers, body }: Outgoing): Promise<Response> {

@@ -95,10 +95,9 @@ export function originHeaders(visit: Visit): Headers {
 }
 
 /** Makes an answer's headers the public hostname's. `slot` is the origin's host, with port. */
-export function publishHeaders(answer: Response, visit: Visit, slot: string): void {
-  const { headers, status } = answer;
+export function publishHeaders(headers: Headers, status: number, visit: Visit, slot: string): void {
   dropNamedByConnection(headers, headers.get("connection"));
-  const location = status === 201 || (status >= 300 && status < 400) ? headers.get("location") : null;
+  const location = hasLocation(status) ? headers.get("location") : null;
   if (location !== null) {
     const mended = publicLocation(location, visit, slot);
     if (mended !== location) headers.set("Location", mended);
@@ -106,6 +105,15 @@ export function publishHeaders(answer: Response, visit: Visit, slot: string): vo
   const cookies = headers.get("set-cookie");
   if (cookies?.includes(hostOnly(slot))) publishCookies(headers, visit.hostname, hostOnly(slot));
 }
+
+/** Whether an answer's headers can go out as they came. */
+export function isPublic(headers: Headers, status: number, slot: string): boolean {
+  if (!isOrdinaryConnection(headers.get("connection"))) return false;
+  if (hasLocation(status) && headers.get("location")?.includes(hostOnly(slot))) return false;
+  return headers.get("set-cookie")?.includes(hostOnly(slot)) !== true;
+}
+
+const hasLocation = (status: number): boolean => status === 201 || (status >= 300 && status < 400);
 
 function newRequestId(): string {
   requestIdPrefix ??= crypto.randomUUID().slice(0, 18);
@@ -115,15 +123,18 @@ function newRequestId(): string {
 
 /** `Connection: x-foo` makes `X-Foo` hop-by-hop. `close`, `keep-alive` and `upgrade` are the runtime's business. */
 function dropNamedByConnection(headers: Headers, connection: string | null): void {
-  if (connection === null || connection.length <= 10) {
-    const lower = connection?.toLowerCase() ?? "close";
-    if (lower === "close" || lower === "keep-alive" || lower === "upgrade") return;
-  }
-  for (const part of (connection ?? "").split(",")) {
+  if (connection === null || isOrdinaryConnection(connection)) return;
+  for (const part of connection.split(",")) {
     const name = part.trim().toLowerCase();
     if (/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name) && name !== "upgrade" && name !== "close")
       headers.delete(name);
   }
+}
+
+function isOrdinaryConnection(connection: string | null): boolean {
+  if (connection === null || connection === "keep-alive" || connection === "close") return true;
+  const lower = connection.toLowerCase();
+  return lower === "keep-alive" || lower === "close" || lower === "upgrade";
 }
 
 /** `http://slot:port/x` and `//slot:port/x` become the public address; anything else stays. */

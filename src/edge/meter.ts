@@ -13,8 +13,9 @@ import { writeAnalytics } from "./analytics.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import type { Tried } from "./forward.ts";
+import type { Passage } from "./passage.ts";
 import type { Delivery } from "./rescue.ts";
-import type { Visit, Visitor } from "./visit.ts";
+import type { Visit } from "./visit.ts";
 
 const FLUSH_EVERY_MS = 1_000;
 const FLUSH_DEADLINE_MS = 5_000;
@@ -39,6 +40,12 @@ interface Tally {
   readonly erroredVisitors: Set<number>;
 }
 
+interface Unsent {
+  readonly batch: MeterBatch;
+  /** Epoch ms before which it may still be on its way. */
+  resendAt: number;
+}
+
 interface EnvironmentCounts {
   /** By instance, eligible and other traffic apart. */
   readonly eligible: Map<string, Tally>;
@@ -50,13 +57,14 @@ interface EnvironmentCounts {
 
 export class Meter {
   readonly #counts = new Map<string, EnvironmentCounts>();
-  readonly #unsent: MeterBatch[] = [];
+  readonly #unsent: Unsent[] = [];
   /** Epoch ms. Past it a flush counts as lost, and the next request starts another. */
   #flushUntil = 0;
 
-  /** Counts a delivery. `eligible`: the visitor was dealt this release, rather than sent here for another reason. */
-  count(visit: Visit, visitor: Visitor, delivery: Delivery, eligible: boolean): void {
+  /** Counts a delivery: for the rollout only if an eligible visitor was dealt this release. */
+  count({ visit, visitor, isDealt }: Passage, delivery: Delivery): void {
     const { first, last } = delivery;
+    const eligible = isDealt && visitor.eligible;
     const window = windowOf(visit.arrivedAt);
     const counts = this.#countsOf(visit.route.table.environment);
     const tally = tallyOf(counts, first, window, eligible);
@@ -69,7 +77,7 @@ export class Meter {
         if (tried !== first) add(tallyOf(counts, tried, window, false), tried, visitor.bucket);
       }
     }
-    this.#schedule(visit);
+    this.#schedule(visit, last.endedAt);
   }
 
   countMirrored(visit: Visit, release: string, outcome: { error: boolean; mismatch: boolean }): void {
@@ -81,7 +89,7 @@ export class Meter {
     if (outcome.error) entry.errors += 1;
     if (outcome.mismatch) entry.mismatches += 1;
     mirrored.set(key, entry);
-    this.#schedule(visit);
+    this.#schedule(visit, Date.now());
   }
 
   #countsOf(environment: string): EnvironmentCounts {
@@ -93,8 +101,7 @@ export class Meter {
     return counts;
   }
 
-  #schedule(visit: Visit): void {
-    const now = Date.now();
+  #schedule(visit: Visit, now: number): void {
     if (this.#flushUntil > now) return;
     this.#flushUntil = now + FLUSH_EVERY_MS + FLUSH_DEADLINE_MS * 2;
     visit.ctx.waitUntil(this.#flush(visit.env, String(visit.request.cf?.colo ?? "LOCAL")));
@@ -105,20 +112,24 @@ export class Meter {
     // From here on, new counts schedule the next flush.
     const batches = this.#take(colo);
     this.#flushUntil = 0;
-    this.#unsent.push(...batches);
+    this.#unsent.push(...batches.map((batch) => ({ batch, resendAt: 0 })));
     this.#unsent.splice(0, Math.max(0, this.#unsent.length - KEPT_BATCHES));
     for (const batch of batches) writeAnalytics(env, batch);
-    await Promise.all(this.#unsent.slice(0, BATCHES_PER_FLUSH).map((batch) => this.#send(env, batch)));
+    const now = Date.now();
+    const due = this.#unsent.filter(({ resendAt }) => resendAt <= now).slice(0, BATCHES_PER_FLUSH);
+    await Promise.all(due.map((unsent) => this.#send(env, unsent)));
   }
 
-  async #send(env: Env, batch: MeterBatch): Promise<void> {
+  async #send(env: Env, unsent: Unsent): Promise<void> {
+    unsent.resendAt = Date.now() + FLUSH_DEADLINE_MS * 2;
     try {
-      if ((await within(env.CONTROL.meter(batch), FLUSH_DEADLINE_MS)) === TIMED_OUT) return;
+      if ((await within(env.CONTROL.meter(unsent.batch), FLUSH_DEADLINE_MS)) === TIMED_OUT) return;
     } catch {
       // Control is away: the batch stays in #unsent and goes with the next flush.
+      unsent.resendAt = 0;
       return;
     }
-    const at = this.#unsent.indexOf(batch);
+    const at = this.#unsent.indexOf(unsent);
     if (at !== -1) this.#unsent.splice(at, 1);
   }
 

@@ -1,18 +1,19 @@
 /** Copies a sampled share of harmless requests to a release under test; its answers are compared and dropped. */
-import { chooseInstance, type RouteRelease } from "../domain/choose.ts";
+import { chooseInstance } from "../domain/choose.ts";
 import { FULL_WEIGHT } from "../domain/routing.ts";
 import { forward } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
 import type { Meter } from "./meter.ts";
+import type { Passage } from "./passage.ts";
 import type { Visit } from "./visit.ts";
 
 /** Marks a copy, so that the app can keep it out of its own statistics. */
 const MIRROR_HEADER = "X-Sluice-Mirror";
 
-/** Sends the copy behind the visitor's answer, which had `status` and came from `served`. */
-export function mirror(visit: Visit, meter: Meter, served: RouteRelease, status: number): void {
+/** Sends the copy behind the visitor's answer, which had `status`. */
+export function mirror({ visit, instance: served }: Passage, meter: Meter, status: number): void {
   const plan = visit.route.table.mirror;
-  if (plan === null || plan.release === served.id || !isCopyable(visit)) return;
+  if (plan === null || plan.release === served.release.id || !isCopyable(visit)) return;
   if (Math.random() * FULL_WEIGHT >= plan.shareBp) return;
   const release = visit.route.releases.find((candidate) => candidate.id === plan.release);
   const instance = release && chooseInstance(release, Math.floor(Math.random() * 1_000), Date.now());

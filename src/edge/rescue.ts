@@ -3,11 +3,12 @@
  * Nothing that an app may have seen and acted on is sent twice.
  */
 import { chooseRescue, type RouteInstance, type RouteRelease } from "../domain/choose.ts";
-import { afterFailure, afterSuccess } from "../domain/ejection.ts";
+import { afterFailure, afterSuccess, HEALTHY } from "../domain/ejection.ts";
 import { isSafe } from "../domain/outcome.ts";
 import { fullBudget, type RetryBudget, spend } from "../domain/retry-budget.ts";
 import { forward, type Outgoing, type Tried } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
+import type { Passage } from "./passage.ts";
 import type { Visit } from "./visit.ts";
 
 const KEPT_BODY_BYTES = 64 * 1024;
@@ -23,24 +24,22 @@ export interface Delivery {
   readonly attempts: readonly Tried[];
 }
 
-/** Forwards to `instance`, and on to others when that fails. `pinned` keeps to the release (preview). */
-export async function deliver(visit: Visit, instance: RouteInstance, pinned: boolean): Promise<Delivery> {
+/** Forwards to the passage's instance, and on to others when that fails. */
+export async function deliver({ visit, instance, isPinned }: Passage): Promise<Delivery> {
   const budget = budgetOf(visit);
   budget.requests += 1;
-  const body = keepBody(visit);
-  const outgoing: Outgoing = {
-    headers: originHeaders(visit),
-    body: body instanceof Promise ? await body : body,
-  };
+  const kept = keepBody(visit);
+  const body = kept instanceof Promise ? await kept : kept;
+  const outgoing: Outgoing = { headers: originHeaders(visit), body };
   const first = await forward(visit, instance, outgoing);
   note(first);
-  if (!first.verdict.error) return { first, last: first, attempts: [first] };
   const attempts = [first];
   let last = first;
   while (last.verdict.error && attempts.length <= MOST_RETRIES && mayResend(visit, last, outgoing)) {
+    const tried = attempts.map((attempt) => attempt.instance);
     const next = chooseRescue(
       visit.route,
-      { tried: attempts.map((tried) => tried.instance), pinned, attempt: attempts.length },
+      { tried, isPinned, attempt: attempts.length },
       attempts.length,
       Date.now(),
     );
@@ -57,6 +56,7 @@ export async function deliver(visit: Visit, instance: RouteInstance, pinned: boo
 /** Ejection's bookkeeping: the health of an instance, as this isolate sees it. */
 function note(tried: Tried): void {
   const { instance, verdict } = tried;
+  if (!verdict.unhealthy && instance.health === HEALTHY) return;
   const now = Date.now();
   if (!verdict.unhealthy) {
     instance.health = afterSuccess(instance.health, now);

@@ -34,16 +34,11 @@ interface Held {
   failedAt: number;
 }
 
-interface Flight {
-  readonly done: Promise<void>;
-  /** Past it the flight counts as lost: the request that flew it may have been cancelled. */
-  readonly until: number;
-}
-
 export class Tables {
   readonly #held = new Map<string, Held>();
   readonly #unknownUntil = new Map<string, number>();
-  readonly #flights = new Map<string, Flight>();
+  /** Epoch ms until which a refresh counts as under way; past it, it is lost with the request that made it. */
+  readonly #refreshing = new Map<string, number>();
 
   /** The hot path: the table in memory if it needs no refresh, without a promise. */
   fresh(hostname: string, now: number): Route | null {
@@ -57,11 +52,10 @@ export class Tables {
     if (held === undefined) return this.#findCold(hostname, env, ctx);
     const isFailing = now - held.failedAt <= FAILING_MS;
     if (now - held.checkedAt <= WAIT_FROM_MS || isFailing) {
-      if (now - Math.max(held.checkedAt, held.failedAt) > FRESH_MS)
-        ctx.waitUntil(this.#refresh(hostname, env, ctx));
+      if (now - Math.max(held.checkedAt, held.failedAt) > FRESH_MS) this.#refresh(hostname, env, ctx);
       return held.route;
     }
-    await within(this.#refresh(hostname, env, ctx), REFRESH_DEADLINE_MS);
+    await this.#waitForRefresh(hostname, env, ctx, REFRESH_DEADLINE_MS);
     return this.#current(hostname);
   }
 
@@ -70,14 +64,14 @@ export class Tables {
     const held = this.#held.get(hostname);
     const now = Date.now();
     if (held !== undefined && now - Math.max(held.checkedAt, held.failedAt) > FRESH_MS / 4) {
-      await within(this.#refresh(hostname, env, ctx), REFRESH_DEADLINE_MS);
+      await this.#waitForRefresh(hostname, env, ctx, REFRESH_DEADLINE_MS);
     }
     return this.#current(hostname);
   }
 
   async #findCold(hostname: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
     if (this.#isUnknown(hostname, Date.now())) return "unknown";
-    await within(this.#refresh(hostname, env, ctx), COLD_DEADLINE_MS);
+    await this.#waitForRefresh(hostname, env, ctx, COLD_DEADLINE_MS);
     return this.#current(hostname);
   }
 
@@ -87,19 +81,28 @@ export class Tables {
     );
   }
 
-  /** One refresh per hostname at a time; whoever comes meanwhile shares it. */
-  #refresh(hostname: string, env: Env, ctx: ExecutionContext): Promise<void> {
-    const flying = this.#flights.get(hostname);
-    if (flying !== undefined && flying.until > Date.now()) return flying.done;
-    const flight: Flight = {
-      done: this.#ask(hostname, env, ctx).finally(() => {
-        if (this.#flights.get(hostname) === flight) this.#flights.delete(hostname);
-      }),
-      until: Date.now() + COLD_DEADLINE_MS,
-    };
-    this.#flights.set(hostname, flight);
-    ctx.waitUntil(flight.done);
-    return flight.done;
+  /** One refresh per hostname at a time, behind whichever request came first. */
+  #refresh(hostname: string, env: Env, ctx: ExecutionContext): void {
+    const now = Date.now();
+    if ((this.#refreshing.get(hostname) ?? 0) > now) return;
+    this.#refreshing.set(hostname, now + COLD_DEADLINE_MS);
+    ctx.waitUntil(this.#ask(hostname, env, ctx).finally(() => this.#refreshing.delete(hostname)));
+  }
+
+  /**
+   * Waits for the refresh under way, whoever makes it. By looking, not by its promise: that belongs to the request that
+   * makes it, and workerd cancels a request that waits for another's.
+   */
+  async #waitForRefresh(hostname: string, env: Env, ctx: ExecutionContext, ms: number): Promise<void> {
+    const deadline = Date.now() + ms;
+    this.#refresh(hostname, env, ctx);
+    for (
+      let pause = 1;
+      this.#refreshing.has(hostname) && Date.now() < deadline;
+      pause = Math.min(pause * 2, 20)
+    ) {
+      await scheduler.wait(pause);
+    }
   }
 
   async #ask(hostname: string, env: Env, ctx: ExecutionContext): Promise<void> {

@@ -29,14 +29,13 @@ export const probeSchema = z.strictObject({
 });
 export type Probe = z.infer<typeof probeSchema>;
 
-export const healthSpecSchema = z.strictObject({
+const healthSpecSchema = z.strictObject({
   /** Polled until it first succeeds; `deadlineMs` is how long the instance may take to become ready at all. */
   startup: probeSchema.extend({ deadlineMs: ms }),
   readiness: probeSchema,
   /** Absent: never restarted for its answers, only when it exits. */
   liveness: probeSchema.optional(),
 });
-export type HealthSpec = z.infer<typeof healthSpecSchema>;
 
 /** Everything an agent needs to run one instance. */
 export const instanceSpecSchema = z.strictObject({
@@ -89,15 +88,15 @@ const jobBase = {
 };
 
 /** Resolve an image to a digest and have it on this host, before anything else of the release moves. */
-export const pullJobSchema = z.strictObject({ ...jobBase, kind: z.literal("pull"), image: z.string() });
+const pullJobSchema = z.strictObject({ ...jobBase, kind: z.literal("pull"), image: z.string() });
 /** Run one instance and report when it is ready, or exactly why it never was. */
-export const startJobSchema = z.strictObject({
+const startJobSchema = z.strictObject({
   ...jobBase,
   kind: z.literal("start"),
   spec: instanceSpecSchema,
 });
 /** Stop one instance: SIGTERM, wait, SIGKILL, remove. */
-export const stopJobSchema = z.strictObject({
+const stopJobSchema = z.strictObject({
   ...jobBase,
   kind: z.literal("stop"),
   instance: id,
@@ -131,9 +130,8 @@ export const jobSchema = z.discriminatedUnion("kind", [
   runJobSchema,
 ]);
 export type Job = z.infer<typeof jobSchema>;
-export type JobKind = Job["kind"];
 
-export const JOB_ERROR_CODES = [
+const JOB_ERROR_CODES = [
   "image_not_found",
   "image_pull_failed",
   "image_unauthorized",

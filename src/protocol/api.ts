@@ -6,11 +6,11 @@ import { nextStepSchema } from "./problem.ts";
 const time = z.iso.datetime();
 export const nameSchema = z.string().regex(/^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/, "a-z, 0-9 and -");
 
-export const ROLES = ["admin", "deployer", "viewer", "agent"] as const;
+const ROLES = ["admin", "deployer", "viewer", "agent"] as const;
 
 // --- apps -----------------------------------------------------------------------------------------------------------
 
-export const changeSchema = z.object({
+const changeSchema = z.object({
   /** `environments.production.replicas`, or `app` when it is new. */
   path: z.string(),
   before: z.unknown(),
@@ -42,7 +42,6 @@ export const failureSchema = z
     logs: z.array(z.string()).default([]),
   })
   .meta({ id: "Failure" });
-export type Failure = z.infer<typeof failureSchema>;
 
 export const planSchema = z
   .object({
@@ -242,14 +241,14 @@ export type Weights = z.infer<typeof weightsSchema>;
 
 // --- status ---------------------------------------------------------------------------------------------------------
 
-export const splitEntrySchema = z.object({
+const splitEntrySchema = z.object({
   release: z.string(),
   version: z.string(),
   weight: z.number(),
   ready: z.number().int(),
   instances: z.number().int(),
 });
-export const lockSchema = z.object({
+const lockSchema = z.object({
   holder: z.string(),
   reason: z.string(),
   fence: z.number().int(),

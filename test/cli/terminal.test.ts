@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { aServingRelease, fakeApi, GOOD_EVENTS, MANIFEST } from "../support/fake-api.ts";
-import { MAIN, NODE } from "../support/run-cli.ts";
+import { COMPILE_CACHE, MAIN, NODE } from "../support/run-cli.ts";
 import { goodDeploy } from "./scenarios.ts";
 
 const BIN = new URL("../../cli/bin.js", import.meta.url).pathname;
@@ -26,6 +26,7 @@ async function onTerminal(
     env: {
       PATH: process.env.PATH ?? "",
       HOME: cwd,
+      NODE_COMPILE_CACHE: COMPILE_CACHE,
       TERM: "xterm-256color",
       GIT_CEILING_DIRECTORIES: tmpdir(),
       ...env,

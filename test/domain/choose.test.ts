@@ -189,10 +189,10 @@ describe("without a usable instance in the chosen release", () => {
 });
 
 describe("rescuing a failed attempt", () => {
-  const rescue = (route: Route, ids: readonly string[], pinned = false) => {
+  const rescue = (route: Route, ids: readonly string[], isPinned = false) => {
     const every = route.releases.flatMap((release) => release.instances);
     const tried = ids.flatMap((id) => every.filter((instance) => instance.id === id));
-    return chooseRescue(route, { tried, pinned, attempt: tried.length }, 0, NOW)?.id ?? null;
+    return chooseRescue(route, { tried, isPinned, attempt: tried.length }, 0, NOW)?.id ?? null;
   };
 
   it("goes to another instance of the release, then to stable", () => {

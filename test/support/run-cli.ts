@@ -7,6 +7,8 @@ import type { Terminal } from "../../cli/output.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 export const NODE = join(ROOT, "node_modules/.bin/node");
+/** Halves the start of each process. */
+export const COMPILE_CACHE = join(ROOT, "node_modules/.cache/sluice-cli");
 export const MAIN = join(ROOT, "cli/main.ts");
 
 export interface Ran {
@@ -90,7 +92,7 @@ function environment(cwd: string, { url, env }: RunOptions): Record<string, stri
   return {
     PATH: process.env.PATH ?? "",
     HOME: cwd,
-    NODE_COMPILE_CACHE: join(ROOT, "node_modules/.cache/sluice-cli"),
+    NODE_COMPILE_CACHE: COMPILE_CACHE,
     GIT_CEILING_DIRECTORIES: tmpdir(),
     ...(url === undefined ? {} : { SLUICE_URL: url, SLUICE_TOKEN: "slu_test" }),
     ...env,

@@ -3,7 +3,7 @@ import { UnavailableError } from "./deadline.ts";
 import { settings } from "./settings.ts";
 
 /** Each connection says which step its program is: a migration asks PostgreSQL who is there (schema.ts). */
-export const APPLICATION_NAME = `shop-step-${settings.step}`;
+const APPLICATION_NAME = `shop-step-${settings.step}`;
 
 const pool = new pg.Pool({
   connectionString: settings.databaseUrl,

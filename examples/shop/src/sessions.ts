@@ -27,9 +27,17 @@ client.on("ready", () => {
   lastError = "";
 });
 
-/** Keeps trying for as long as it takes: the shop also opens without Redis, degraded. */
-export function openSessions(): void {
-  client.connect().catch((error) => console.error(`Redis: gave up connecting: ${error}`));
+/**
+ * Resolves when Redis answers, or after 2 s: the shop also opens without it, degraded, and keeps trying. Were it not waited
+ * for, an instance would be ready and turn its first visitors away.
+ */
+export async function openSessions(): Promise<void> {
+  const connected = client.connect().catch((error) => console.error(`Redis: gave up connecting: ${error}`));
+  try {
+    await within(ANSWER_WITHIN_MS, "Redis", connected);
+  } catch (error) {
+    console.error(`opening without sessions: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 export async function closeSessions(): Promise<void> {

@@ -3,7 +3,7 @@ import type { BatchItem } from "drizzle-orm/batch";
 import type { Decision, InstanceChange, NewRelease } from "../../domain/decision.ts";
 import type { EnvironmentFacts } from "../../domain/facts.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
-import type { Db } from "./environments.ts";
+import type { Db } from "./db.ts";
 import { environments, events, instances, jobs, outbox, releases, slots } from "./schema.ts";
 
 /** Why a batch wrote nothing: another writer was first (`stale`: read again), or a label is taken (`label_taken`). */

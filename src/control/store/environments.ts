@@ -1,13 +1,10 @@
 import { and, desc, eq, getTableColumns, gt, inArray, isNull, or, sql } from "drizzle-orm";
-import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
 import type { EnvironmentFacts, HostFacts, InstanceFacts, JobFacts } from "../../domain/facts.ts";
 import type { ReleaseFacts } from "../../domain/release.ts";
 import type { TrafficMode } from "../../domain/routing.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
+import type { Db } from "./db.ts";
 import { apps, environments, hosts, instances, jobs, releases, slots } from "./schema.ts";
-
-export type Db = DrizzleD1Database;
-export const openDb = (d1: D1Database): Db => drizzle(d1);
 
 /** What a decision is made from, and what only the table's compiler needs beside it. */
 export interface LoadedEnvironment {

@@ -1,5 +1,5 @@
 import { and, asc, eq, inArray, lte, sql } from "drizzle-orm";
-import type { Db } from "./environments.ts";
+import type { Db } from "./db.ts";
 import { outbox } from "./schema.ts";
 
 /** An effect that a committed decision still owes the world outside D1. */

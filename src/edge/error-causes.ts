@@ -1,0 +1,50 @@
+/** What the edge says when it can't forward a request at all. Codes and what to do about them: docs/edge.md. */
+import type { Route } from "../domain/choose.ts";
+import { PREVIEW_COOKIE } from "../domain/cookie.ts";
+import type { ErrorAnswer } from "./error-answer.ts";
+
+export const EDGE_FAILED: ErrorAnswer = {
+  status: 500,
+  code: "edge_failed",
+  title: "The request could not be handled",
+  detail: "The edge failed on this request. It is logged under the request id; trying again may help.",
+};
+
+export const unknownHostname = (hostname: string): ErrorAnswer => ({
+  status: 404,
+  code: "hostname_unknown",
+  title: "Nothing is served here",
+  detail: `No app has the hostname ${hostname}. If it should have: name it in the app's sluice.yaml and apply that.`,
+});
+
+export const tableUnavailable = (hostname: string): ErrorAnswer => ({
+  status: 503,
+  code: "table_unavailable",
+  title: "Not available just now",
+  detail: `The routing table of ${hostname} could be had neither from the control plane nor from its copies.`,
+  retryAfterS: 2,
+});
+
+export const noRelease = ({ table }: Route): ErrorAnswer => ({
+  status: 503,
+  code: "no_release",
+  title: "Nothing is live here yet",
+  detail: `${table.app} has no live release in ${table.environmentName}. Deploy one with: sluice deploy`,
+  retryAfterS: 5,
+});
+
+export const noInstance = ({ table }: Route): ErrorAnswer => ({
+  status: 503,
+  code: "no_instance",
+  title: "Not available just now",
+  detail: `No release of ${table.app} in ${table.environmentName} has an instance to send this request to.`,
+  retryAfterS: 5,
+});
+
+export const previewRefused = (reason: string): ErrorAnswer => ({
+  status: 403,
+  code: "preview_refused",
+  title: "Preview refused",
+  detail: `This preview can't be shown: ${reason}. Without the token (its cookie is deleted now) the live release answers.`,
+  setCookie: `${PREVIEW_COOKIE}=; Path=/; Max-Age=0`,
+});

@@ -1,0 +1,84 @@
+/** Who a visit goes to: which release by table and visitor, which instance, or why nobody. */
+import { chooseFallback, chooseInstance, chooseRelease, type RouteInstance } from "../domain/choose.ts";
+import { cookieValue, PREVIEW_COOKIE } from "../domain/cookie.ts";
+import { errorAnswer } from "./error-answer.ts";
+import { noInstance, noRelease, previewRefused } from "./error-causes.ts";
+import { waitForOpen } from "./mode.ts";
+import { openPreview } from "./preview.ts";
+import type { Tables } from "./table.ts";
+import type { Visit, Visitor } from "./visit.ts";
+import { identify } from "./visitor.ts";
+
+export interface Passage {
+  readonly visit: Visit;
+  readonly visitor: Visitor;
+  readonly instance: RouteInstance;
+  /** The visitor was dealt this release; false: sent here because that one could not carry the request. */
+  readonly isDealt: boolean;
+  /** Keeps to the release whatever happens (preview). */
+  readonly isPinned: boolean;
+}
+
+/** Nobody in the rollout's eyes: what previews see says nothing about it. */
+const PREVIEWER: Visitor = { bucket: 0, eligible: false, newId: null };
+
+/** Rotates over a release's instances. */
+let turn = 0;
+
+/** Most visits pass at once; only unusual ones wait, so only they cost a promise. */
+export function choosePassage(
+  visit: Visit,
+  tables: Tables,
+): Passage | Response | Promise<Passage | Response> {
+  const token = previewToken(visit);
+  if (token !== null) return preview(visit, token);
+  return visit.route.table.mode.kind === "open" ? forVisitor(visit, tables) : whenOpen(visit, tables);
+}
+
+function forVisitor(visit: Visit, tables: Tables): Passage | Response | Promise<Passage | Response> {
+  const visitor = identify(visit);
+  const chosen = chooseRelease(visit.route, visitor, visit.arrivedAt);
+  if (chosen === null) return refuse(visit, noRelease(visit.route));
+  turn += 1;
+  const instance = chooseInstance(chosen, turn, visit.arrivedAt);
+  if (instance === null) return withoutChoice(visit, visitor, tables);
+  return { visit, visitor, instance, isDealt: true, isPinned: false };
+}
+
+async function whenOpen(visit: Visit, tables: Tables): Promise<Passage | Response> {
+  const opened = await waitForOpen(visit, tables);
+  return "status" in opened ? refuse(visit, opened) : forVisitor({ ...visit, route: opened }, tables);
+}
+
+/** The chosen release has no usable instance: look for a newer table, then take whoever can carry the request. */
+async function withoutChoice(stale: Visit, visitor: Visitor, tables: Tables): Promise<Passage | Response> {
+  const found = await tables.refreshed(stale.hostname, stale.env, stale.ctx);
+  const visit = typeof found === "string" ? stale : { ...stale, route: found };
+  const now = Date.now();
+  const chosen = chooseRelease(visit.route, visitor, now);
+  const own = chosen && chooseInstance(chosen, turn, now);
+  if (own !== null) return { visit, visitor, instance: own, isDealt: true, isPinned: false };
+  const instance = chosen && chooseFallback(visit.route, chosen, turn, now);
+  if (instance === null) return refuse(visit, noInstance(visit.route));
+  return { visit, visitor, instance, isDealt: false, isPinned: false };
+}
+
+/** A preview goes where its token says or nowhere, at any weight and in any mode. */
+async function preview(visit: Visit, token: string): Promise<Passage | Response> {
+  const opened = await openPreview(visit.route, visit.hostname, token);
+  if (!opened.ok) return refuse(visit, previewRefused(opened.error));
+  const { release } = opened.value;
+  turn += 1;
+  const instance =
+    opened.value.instance ?? chooseInstance(release, turn, visit.arrivedAt) ?? release.instances[0];
+  if (instance === undefined) return refuse(visit, noInstance(visit.route));
+  return { visit, visitor: PREVIEWER, instance, isDealt: false, isPinned: true };
+}
+
+function previewToken(visit: Visit): string | null {
+  const { preview: header, cookies } = visit.survey;
+  return header ?? (cookies?.includes(PREVIEW_COOKIE) ? cookieValue(cookies, PREVIEW_COOKIE) : null);
+}
+
+const refuse = (visit: Visit, cause: Parameters<typeof errorAnswer>[2]): Response =>
+  errorAnswer(visit.request, visit.survey.requestId, cause);

@@ -1,0 +1,89 @@
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import type { Load } from "../../local/load.ts";
+import { type AppOptions, Installation } from "../support/installation.ts";
+
+/** Releases that meet one another, and an agent that dies: whoever visits gets whole answers all along. */
+const APP = "hello";
+const SLOW: AppOptions = { env: { BOOT_MS: "1500" } };
+let sluice: Installation;
+let visitors: Load;
+
+beforeAll(async () => {
+  sluice = await Installation.start({ slots: 20 });
+  await sluice.deploy(APP, SLOW, "v1");
+  visitors = sluice.visit(APP);
+});
+
+afterEach(() => {
+  const { requests, failed, failures } = visitors.counts("there");
+  expect(requests).toBeGreaterThan(0);
+  expect({ failed, failures }).toEqual({ failed: 0, failures: [] });
+});
+
+afterAll(() => sluice?.close());
+
+const deploy = (version: string, ...flags: string[]) =>
+  sluice.sluice(APP, SLOW, ["deploy", "--version", version, ...flags]);
+
+const begin = async (version: string) => {
+  expect(await deploy(version, "--detach")).toMatchObject({ code: 0 });
+  return sluice.reaches(APP, version, ["starting"]);
+};
+
+const stateOf = async (version: string) => {
+  const { items } = await sluice.client.releases(APP, "production");
+  return items.find((release) => release.version === version)?.state;
+};
+
+test("a second deploy waits for the first, and both go live in turn", async () => {
+  await begin("queue-1");
+  expect(await deploy("queue-2")).toMatchObject({ code: 0 });
+  const first = await sluice.reaches(APP, "queue-1", ["superseded"]);
+  const second = await sluice.reaches(APP, "queue-2", ["settling", "live"]);
+  expect(first.servingAt).not.toBeNull();
+  expect(Date.parse(second.startedAt ?? "")).toBeGreaterThanOrEqual(Date.parse(first.servingAt ?? ""));
+});
+
+test("a second deploy that may not wait is refused with what to do, and the first goes on", async () => {
+  await begin("reject-1");
+  const ran = await deploy("reject-2", "--when-busy", "reject");
+  expect(ran).toMatchObject({ code: 2 });
+  expect(ran.stderr).toContain("--when-busy supersede");
+  await sluice.reaches(APP, "reject-1", ["settling", "live"]);
+  expect(await stateOf("reject-2")).toBeUndefined();
+});
+
+test("a second deploy that replaces the first ends it before it gets traffic", async () => {
+  await begin("replace-1");
+  expect(await deploy("replace-2", "--when-busy", "supersede")).toMatchObject({ code: 0 });
+  expect(await stateOf("replace-1")).toBe("superseded");
+  await expect.poll(() => visitors.lastSeen("replace-2")).toBeDefined();
+  expect(visitors.lastSeen("replace-1")).toBeUndefined();
+});
+
+test("the same Idempotency-Key is the same release, and with another body it is refused", async () => {
+  const at = { app: APP, environment: "production", idempotencyKey: "build-4711" };
+  const body = { version: "keyed" };
+  const both = await Promise.all([1, 2].map(() => sluice.client.createRelease(at, body)));
+  const again = await sluice.client.createRelease(at, body);
+  expect(new Set([...both, again].map(({ id }) => id)).size).toBe(1);
+  await expect(sluice.client.createRelease(at, { version: "other" })).rejects.toMatchObject({
+    problem: { code: "idempotency_conflict", status: 422 },
+  });
+  expect(await stateOf("other")).toBeUndefined();
+  await sluice.reaches(APP, "keyed", ["settling", "live"]);
+});
+
+test("an agent that is killed while it starts an instance takes it up again, and starts none twice", async () => {
+  const { id } = await begin("adopted");
+  const mine = async () =>
+    [...(await sluice.running())].filter(([instance]) => instance.startsWith(id)).sort();
+  await expect.poll(async () => (await mine()).length, { timeout: 10_000, interval: 25 }).toBe(2);
+  const before = await mine();
+  const [host] = sluice.hosts;
+  await host?.stop("SIGKILL");
+  expect(await stateOf("adopted")).toBe("starting");
+  await host?.start();
+  await sluice.reaches(APP, "adopted", ["settling", "live"]);
+  expect(await mine()).toEqual(before);
+});

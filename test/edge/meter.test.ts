@@ -1,0 +1,219 @@
+import { once } from "node:events";
+import type { RequestListener } from "node:http";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type MeterBatch, type MeterEntry, WINDOW_MS } from "../../src/domain/meter.ts";
+import type { RoutingTable } from "../../src/domain/routing.ts";
+import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { ask } from "../support/http-client.ts";
+import { type Origin, startOrigin } from "../support/origin.ts";
+import { releaseOf, tableOf } from "../support/tables.ts";
+
+const DEAD = "http://127.0.0.1:1";
+
+let app: Origin;
+let edge: EdgeStack;
+let port: number;
+const tables = new Map<string, RoutingTable>();
+const batches: MeterBatch[] = [];
+let refuseBatches = false;
+let hosts = 0;
+
+function serve(releases: RoutingTable["releases"], overrides: Partial<RoutingTable> = {}): string {
+  hosts += 1;
+  const host = `m${hosts}.test`;
+  const unique = releases.map((release) => ({
+    ...release,
+    instances: release.instances.map((instance) => ({ ...instance, id: `${host}-${instance.id}` })),
+  }));
+  const stable = unique.at(-1)?.id ?? null;
+  const timeouts = { responseMs: 600 };
+  tables.set(host, {
+    ...tableOf([], { hostnames: [host], environment: host, releases: unique, stable, timeouts }),
+    ...overrides,
+  });
+  return host;
+}
+
+/** Each batch once, as control counts them. */
+const distinct = () => [...new Map(batches.map((batch) => [batch.id, batch])).values()];
+const entriesOf = (host: string): MeterEntry[] =>
+  distinct().flatMap((batch) => (batch.environment === host ? batch.entries : []));
+const sum = (entries: readonly MeterEntry[], pick: (entry: MeterEntry) => number) =>
+  entries.reduce((total, entry) => total + pick(entry), 0);
+
+/** Waits until control has been told of so many requests. */
+async function counted(host: string, requests: number): Promise<MeterEntry[]> {
+  for (let i = 0; i < 200; i += 1) {
+    const entries = entriesOf(host);
+    if (sum(entries, (entry) => entry.requests) >= requests) return entries;
+    await sleep(25);
+  }
+  throw new Error(
+    `control heard of ${sum(entriesOf(host), (entry) => entry.requests)} of ${requests} requests`,
+  );
+}
+
+const behave: RequestListener = async (request, response) => {
+  const path = request.url ?? "/";
+  if (path === "/hang") return;
+  if (path === "/slow") await sleep(120);
+  if (path === "/upload") request.resume();
+  response.writeHead(path.startsWith("/status/") ? Number(path.slice(8)) : 200).end("ok");
+};
+
+beforeAll(async () => {
+  app = await startOrigin("app", behave);
+  edge = await startEdgeStack({
+    table: (hostname) => {
+      const table = tables.get(hostname);
+      return table ? { kind: "table", table } : { kind: "unknown" };
+    },
+    meter: (batch) => {
+      if (refuseBatches) throw new Error("control is away");
+      batches.push(batch);
+    },
+  });
+  port = edge.ports[0] ?? 0;
+});
+afterAll(async () => {
+  await edge.dispose();
+  await app.stop();
+});
+beforeEach(() => {
+  refuseBatches = false;
+});
+
+describe("the meter", () => {
+  it("tells control of every request, by class, once", async () => {
+    const host = serve([releaseOf("r1", 10_000, [app.url])]);
+    const statuses = [200, 204, 301, 404, 404, 500];
+    for (let i = 0; i < 5; i += 1) {
+      await Promise.all(statuses.map((status) => ask({ port, host, path: `/status/${status}` })));
+    }
+    const entries = await counted(host, 30);
+    const classes = [0, 1, 2, 3, 4, 5].map((at) => sum(entries, (entry) => entry.classes[at as 0]));
+    expect(classes).toEqual([0, 0, 10, 5, 10, 5]);
+    expect(sum(entries, (entry) => entry.requests)).toBe(30);
+    expect(sum(entries, (entry) => entry.errors)).toBe(5);
+    expect(sum(entries, (entry) => entry.failed)).toBe(5);
+    for (const { release, instance, window, eligible } of entries) {
+      expect([release, instance, eligible, window % WINDOW_MS]).toEqual(["r1", `${host}-r1-0`, true, 0]);
+    }
+  });
+
+  it("keeps the latencies of good answers only", async () => {
+    const host = serve([releaseOf("r1", 10_000, [app.url])]);
+    await Promise.all([ask({ port, host, path: "/slow" }), ask({ port, host, path: "/status/500" })]);
+    const latency = (await counted(host, 2)).flatMap((entry) => entry.latency);
+    expect(
+      sum(await counted(host, 2), (entry) => entry.latency.reduce((all, [, count]) => all + count, 0)),
+    ).toBe(1);
+    // 2^(55/8) = 117 ms.
+    expect(latency[0]?.[0]).toBeGreaterThanOrEqual(54);
+  });
+
+  it("charges the instance that failed, not the one that rescued", async () => {
+    const host = serve([releaseOf("r2", 9_999, [DEAD]), releaseOf("r1", 1, [app.url])]);
+    for (let i = 0; i < 4; i += 1) await ask({ port, host });
+    const entries = await counted(host, 8);
+    const canary = entries.filter(({ release }) => release === "r2");
+    expect([sum(canary, (entry) => entry.requests), sum(canary, (entry) => entry.errors)]).toEqual([4, 4]);
+    expect([sum(canary, (entry) => entry.rescued), sum(canary, (entry) => entry.failed)]).toEqual([4, 0]);
+    // Traffic that another's failure sent here is no fair sample of stable.
+    const stable = entries.filter(({ release }) => release === "r1");
+    expect(stable.every(({ eligible }) => !eligible)).toBe(true);
+    expect(sum(stable, (entry) => entry.errors)).toBe(0);
+  });
+
+  it("counts distinct visitors who met an error, not their errors", async () => {
+    const host = serve([releaseOf("r2", 5_000, [app.url]), releaseOf("r1", 5_000, [app.url])]);
+    const visitors = ["visitor-a-1", "visitor-b-2", "visitor-c-3"];
+    for (const id of visitors) {
+      for (let i = 0; i < 4; i += 1) {
+        await ask({ port, host, path: "/status/500", headers: { Cookie: `sluice_visitor=${id}` } });
+      }
+    }
+    const entries = await counted(host, 12);
+    expect(sum(entries, (entry) => entry.errors)).toBe(12);
+    expect(new Set(entries.flatMap((entry) => entry.erroredVisitors)).size).toBe(3);
+  });
+
+  it("keeps those outside the rollout's population apart", async () => {
+    const match = [{ header: { name: "X-Beta", value: "1" } }];
+    const host = serve([releaseOf("r2", 1, [app.url]), releaseOf("r1", 9_999, [app.url])], { match });
+    await ask({ port, host });
+    await ask({ port, host, headers: { "X-Beta": "1", Cookie: "sluice_visitor=someone-1" } });
+    const entries = await counted(host, 2);
+    expect(entries.map(({ eligible, requests }) => [eligible, requests]).sort()).toEqual([
+      [false, 1],
+      [true, 1],
+    ]);
+  });
+
+  it("tells path faults and timeouts from the app's own errors", async () => {
+    const host = serve([releaseOf("r1", 10_000, [app.url])]);
+    await ask({ port, host, path: "/status/500" });
+    await ask({ port, host, path: "/hang" });
+    await ask({ port, host, path: "/status/530" }).catch(() => {});
+    const entries = await counted(host, 3);
+    expect(sum(entries, (entry) => entry.errors)).toBe(3);
+    expect(sum(entries, (entry) => entry.pathErrors)).toBe(1);
+    expect(sum(entries, (entry) => entry.classes[0])).toBe(1);
+  });
+
+  it("does not blame the app for a visitor who breaks off an upload", async () => {
+    const host = serve([releaseOf("r1", 10_000, [app.url])]);
+    for (let i = 0; i < 5; i += 1) {
+      const socket = connect(port, "127.0.0.1");
+      await once(socket, "connect");
+      socket.write(
+        `POST /upload HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 500000\r\n\r\n${"x".repeat(1_000)}`,
+      );
+      await sleep(50);
+      socket.destroy();
+    }
+    await ask({ port, host });
+    const entries = await counted(host, 1);
+    await sleep(1_200);
+    expect(sum(entriesOf(host), (entry) => entry.errors)).toBe(0);
+    expect(entries.length).toBeGreaterThan(0);
+  });
+
+  it("counts what became of mirrored copies", async () => {
+    const mirror = { release: "r2", shareBp: 10_000 };
+    const host = serve([releaseOf("r2", 0, [DEAD]), releaseOf("r1", 10_000, [app.url])], { mirror });
+    for (let i = 0; i < 3; i += 1) await ask({ port, host });
+    await counted(host, 3);
+    await sleep(1_200);
+    const mirrored = distinct().flatMap((batch) => (batch.environment === host ? batch.mirrored : []));
+    const total = mirrored.map(({ requests, errors, mismatches }) => [requests, errors, mismatches]);
+    expect(total.reduce((a, b) => a.map((count, i) => count + (b[i] ?? 0)), [0, 0, 0])).toEqual([3, 3, 3]);
+  });
+
+  it("flushes at most once a second, however much comes", async () => {
+    const host = serve([releaseOf("r1", 10_000, [app.url])]);
+    const until = Date.now() + 2_500;
+    let sent = 0;
+    while (Date.now() < until) {
+      await Promise.all(Array.from({ length: 10 }, () => ask({ port, host })));
+      sent += 10;
+    }
+    await counted(host, sent);
+    expect(distinct().filter((batch) => batch.environment === host).length).toBeLessThanOrEqual(4);
+  });
+
+  it("loses nothing while control is away, and counts nothing twice after", async () => {
+    const host = serve([releaseOf("r1", 10_000, [app.url])]);
+    refuseBatches = true;
+    for (let i = 0; i < 12; i += 1) {
+      await ask({ port, host });
+      await sleep(200);
+    }
+    expect(entriesOf(host)).toEqual([]);
+    refuseBatches = false;
+    await ask({ port, host });
+    expect(sum(await counted(host, 13), (entry) => entry.requests)).toBe(13);
+  });
+});

@@ -1,0 +1,232 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { stringify } from "yaml";
+import { type Home, openHome } from "../../local/home.ts";
+import { LocalHost, type RuntimeName } from "../../local/hosts.ts";
+import { Load } from "../../local/load.ts";
+import { freePorts } from "../../local/ports.ts";
+import { Client } from "../../src/client/index.ts";
+import type { ReleaseView } from "../../src/protocol/api.ts";
+import { NODE, type Ran, runCli } from "./run-cli.ts";
+
+const STACK = join(import.meta.dirname, "stack-process.ts");
+const EXAMPLES = join(import.meta.dirname, "../../examples");
+const STACK_WITHIN_MS = 30_000;
+const STATE_WITHIN_MS = 30_000;
+const RATE = 60;
+/** Requests that were sent before control and edge went, or while they were away, have ended after this. */
+const AFTERMATH_MS = 500;
+
+interface Options {
+  readonly hosts?: number;
+  readonly slots?: number;
+  readonly runtime?: RuntimeName;
+}
+
+/** What a test says about its app; the rest is the same for all. */
+export interface AppOptions {
+  readonly image?: string;
+  readonly command?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly replicas?: number;
+  /** How long an instance may take to get ready. */
+  readonly deadline?: string;
+  readonly hostnames?: readonly string[];
+}
+
+/** Everything with real parts: control and edge in a process of their own, agents, the CLI, and visitors. */
+export class Installation {
+  readonly hosts: LocalHost[] = [];
+  edgeUrl = "";
+  controlUrl = "";
+  readonly #dir: string;
+  #home: Home | undefined;
+  readonly #options: Required<Options>;
+  #stack: ChildProcess | undefined;
+  #loads: Load[] = [];
+  readonly #killLeftovers = () => this.#signal("SIGKILL");
+
+  private constructor(dir: string, options: Options) {
+    this.#dir = dir;
+    this.#options = { hosts: 2, slots: 10, runtime: "process", ...options };
+    // A test run that is cut short leaves nothing behind.
+    process.once("exit", this.#killLeftovers);
+  }
+
+  static async start(options: Options = {}): Promise<Installation> {
+    const dir = await mkdtemp(join(tmpdir(), "sluice-e2e-"));
+    const made = new Installation(dir, options);
+    try {
+      await made.startStack();
+      // The stack made it, and its first admin token.
+      made.#home = await openHome(made.#homeDir);
+      await made.#startHosts();
+    } catch (error) {
+      await made.close();
+      throw error;
+    }
+    return made;
+  }
+
+  get #homeDir(): string {
+    return join(this.#dir, ".sluice");
+  }
+
+  get home(): Home {
+    if (!this.#home) throw new Error("the installation has not started");
+    return this.#home;
+  }
+
+  get client(): Client {
+    return new Client({ url: this.controlUrl, token: this.home.token });
+  }
+
+  /** Starts control and edge: the first time on any free ports, afterwards on the same ones with the same state. */
+  async startStack(): Promise<void> {
+    const ports = [this.edgeUrl, this.controlUrl].map((url) => (url ? new URL(url).port : "0"));
+    const child = spawn(NODE, [STACK, this.#homeDir, ...ports], {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, NODE_NO_WARNINGS: "1" },
+      // A group of its own, so that one signal reaches workerd too.
+      detached: true,
+    });
+    this.#stack = child;
+    const deadline = AbortSignal.timeout(STACK_WITHIN_MS);
+    const [line] = await Promise.race([
+      once(createInterface(child.stdout), "line", { signal: deadline }),
+      once(child, "exit").then(([code]) => Promise.reject(new Error(`the stack ended with code ${code}`))),
+    ]);
+    // Our own script's one line.
+    const { edgeUrl, controlUrl } = JSON.parse(line) as { edgeUrl: string; controlUrl: string };
+    Object.assign(this, { edgeUrl, controlUrl });
+  }
+
+  /** SIGKILL to control and edge: node and workerd, at once. */
+  async killStack(): Promise<void> {
+    for (const load of this.#loads) load.phase("away");
+    const ended = this.#stack && once(this.#stack, "exit");
+    this.#signal("SIGKILL");
+    await ended;
+    this.#stack = undefined;
+  }
+
+  /** Starts what was killed again; what visitors meet from here on counts again. */
+  async reviveStack(): Promise<void> {
+    await this.startStack();
+    await sleep(AFTERMATH_MS);
+    for (const load of this.#loads) load.phase("there");
+  }
+
+  async #startHosts(): Promise<void> {
+    const { hosts, slots, runtime } = this.#options;
+    const base = await freePorts(hosts * slots);
+    for (let index = 0; index < hosts; index++) {
+      const name = `web-${index + 1}`;
+      this.hosts.push(
+        new LocalHost({
+          name,
+          client: this.client,
+          controlUrl: this.controlUrl,
+          dir: this.home.agentDir(name),
+          runtime,
+          portBase: base + index * slots,
+          slots,
+          processRoot: EXAMPLES,
+          quiet: true,
+        }),
+      );
+    }
+    await Promise.all(this.hosts.map((host) => host.start()));
+  }
+
+  /** Runs the real CLI as its own process, with the app's manifest in its folder. */
+  sluice(app: string, options: AppOptions, args: readonly string[]): Promise<Ran> {
+    return runCli(args, {
+      url: this.controlUrl,
+      env: { SLUICE_TOKEN: this.home.token },
+      files: { "sluice.yaml": this.manifest(app, options) },
+    });
+  }
+
+  /** Applies and deploys, and fails the test unless the CLI says that it went live. */
+  async deploy(app: string, options: AppOptions, version: string): Promise<void> {
+    const ran = await this.sluice(app, options, ["deploy", "--apply", "--version", version]);
+    if (ran.code !== 0) throw new Error(`deploying ${app} ${version} ended with ${ran.code}:\n${ran.stderr}`);
+  }
+
+  manifest(app: string, options: AppOptions): string {
+    const check = { path: "/ready", interval: "100ms", timeout: "500ms" };
+    return stringify({
+      app,
+      image: options.image ?? "file:hello",
+      port: 3000,
+      ...(options.command && { command: options.command }),
+      health: { startup: { ...check, deadline: options.deadline ?? "20s" }, readiness: check },
+      env: options.env ?? {},
+      drain: "0s",
+      stopGrace: "2s",
+      environments: {
+        production: {
+          hostnames: options.hostnames ?? [`${app}.localhost`],
+          replicas: options.replicas ?? 2,
+          keep: "1s",
+        },
+      },
+    });
+  }
+
+  /** Visitors of an app, until the installation closes. */
+  visit(app: string): Load {
+    const load = new Load({ edgeUrl: this.edgeUrl, hostname: `${app}.localhost`, rate: RATE });
+    load.phase("there");
+    load.start();
+    this.#loads.push(load);
+    return load;
+  }
+
+  async leave(load: Load): Promise<void> {
+    this.#loads = this.#loads.filter((other) => other !== load);
+    await load.stop();
+  }
+
+  /** Waits until a release of the app is in one of the states, and answers it. */
+  async reaches(app: string, version: string, states: readonly ReleaseView["state"][]): Promise<ReleaseView> {
+    const until = Date.now() + STATE_WITHIN_MS;
+    for (;;) {
+      const { items } = await this.client.releases(app, "production", { limit: 20 });
+      const release = items.find((candidate) => candidate.version === version);
+      if (release && states.includes(release.state)) return release;
+      if (Date.now() > until)
+        throw new Error(`${app} ${version} is ${release?.state}, not ${states.join(" or ")}`);
+      await sleep(25);
+    }
+  }
+
+  /** What runs on all hosts: container id or pid by instance. */
+  async running(): Promise<Map<string, string>> {
+    const maps = await Promise.all(this.hosts.map((host) => host.running()));
+    return new Map(maps.flatMap((map) => [...map]));
+  }
+
+  async close(): Promise<void> {
+    process.off("exit", this.#killLeftovers);
+    await Promise.all(this.#loads.map((load) => load.stop()));
+    for (const host of this.hosts) await host.stop();
+    for (const host of this.hosts) await host.removeInstances();
+    const ended = this.#stack && once(this.#stack, "exit");
+    this.#stack?.kill("SIGTERM");
+    await ended;
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    const child = this.#stack;
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    process.kill(-child.pid, signal);
+  }
+}

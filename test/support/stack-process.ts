@@ -1,0 +1,19 @@
+/** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port>`. */
+import { openHome } from "../../local/home.ts";
+import { startStack } from "../../local/stack.ts";
+
+const [dir = "", edgePort, controlPort] = process.argv.slice(2);
+const home = await openHome(dir);
+const stack = await startStack({
+  stateDir: home.stateDir,
+  edgePort: Number(edgePort),
+  controlPort: Number(controlPort),
+  adminTokenSha256: home.tokenSha256,
+  version: "test",
+});
+await home.announce(stack.controlUrl, stack.edgeUrl);
+process.once("SIGTERM", async () => {
+  await stack.dispose();
+  process.exit(0);
+});
+console.log(JSON.stringify({ edgeUrl: stack.edgeUrl, controlUrl: stack.controlUrl }));
