@@ -23,7 +23,7 @@ const amountSchema = z.union(
       .string()
       .regex(/^\d{1,3}%$/)
       .transform((text) => ({ percent: Number(text.slice(0, -1)) }))
-      .refine(({ percent }) => percent <= 100),
+      .refine(({ percent }) => percent <= 100, "must be at most 100%"),
   ],
   { error: "must be a number of instances such as 1, or a percentage such as 25%" },
 );
@@ -66,7 +66,7 @@ function refuseBadOrder(steps: readonly StepInput[], context: z.RefinementCtx): 
   const weights = steps.flatMap(({ weight }) => (weight === undefined ? [] : [weight]));
   const falls = weights.findIndex((weight, i) => i > 0 && weight <= (weights[i - 1] ?? 0));
   if (falls > 0) context.addIssue(`must rise: weight ${weights[falls]} comes after ${weights[falls - 1]}`);
-  if (steps.at(-1)?.weight !== 100) context.addIssue("must end with `weight: 100`");
+  if (steps.length > 0 && steps.at(-1)?.weight !== 100) context.addIssue("must end with `weight: 100`");
 }
 
 const analysisSchema = z.union(
@@ -77,8 +77,10 @@ const analysisSchema = z.union(
       p95Max: durationSchema.refine((ms) => ms > 0, "must be more than 0ms").optional(),
       warmUp: durationSchema.default(0),
       maxWait: durationSchema.default(HALF_HOUR_MS),
-      onInconclusive: z.enum(["ask", "promote", "abort"]).default("ask"),
-      onFailure: z.enum(["rollback", "pause"]).default("rollback"),
+      onInconclusive: z
+        .enum(["ask", "promote", "abort"], { error: "must be ask, promote or abort" })
+        .default("ask"),
+      onFailure: z.enum(["rollback", "pause"], { error: "must be rollback or pause" }).default("rollback"),
     }),
   ],
   { error: "must be false, or limits such as { errorRateMax: 1%, p95Max: 500ms }" },
@@ -189,17 +191,19 @@ export function longestMs(strategy: StrategySpec): number {
 }
 
 type Parse<T> = (text: string) => { ok: true; value: T } | { ok: false; error: string };
-const textOf = <T>(parse: Parse<T>) => {
-  const one = z.string().transform((text, context): T => {
-    const parsed = parse(text);
-    if (parsed.ok) return parsed.value;
-    context.addIssue(`is wrong: ${parsed.error}`);
-    return z.NEVER;
-  });
-  return z.union([one.transform((value) => [value]), z.array(one)], {
-    error: "must be a text or a list of texts",
-  });
-};
+/** One text or a list of them, each parsed; what is wrong with one is said at its own place. */
+const textOf = <T>(parse: Parse<T>) =>
+  z
+    .union([z.string(), z.array(z.string())], { error: "must be a text or a list of texts" })
+    .transform((given, context) =>
+      [given].flat().flatMap((text, i) => {
+        const parsed = parse(text);
+        if (parsed.ok) return [parsed.value];
+        const path = typeof given === "string" ? [] : [i];
+        context.addIssue({ code: "custom", message: `is wrong: ${parsed.error}`, path });
+        return [];
+      }),
+    );
 
 export const windowsSchema = z.strictObject({
   allow: textOf(parseWindow).default([]),

@@ -1,33 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { instanceSpecSchema } from "../../src/protocol/agent.ts";
-import { type ManifestError, parseManifest, toSpec } from "../../src/protocol/manifest.ts";
-
-const MINIMAL = `app: shop
-image: ghcr.io/acme/shop
-port: 3000
-environments:
-  production:
-    hostnames: [shop.example.com]
-`;
-/** The smallest manifest with lines put before it or under its environment. */
-const withTop = (lines: string) => `${MINIMAL}${lines}\n`;
-const withEnv = (lines: string) => `${MINIMAL}${lines.replace(/^/gm, "    ")}\n`;
-
-function errorsOf(text: string): readonly ManifestError[] {
-  const parsed = parseManifest(text);
-  return parsed.ok ? [] : parsed.errors;
-}
-const onlyError = (text: string): ManifestError => {
-  const errors = errorsOf(text);
-  expect(errors, JSON.stringify(errors)).toHaveLength(1);
-  return errors[0] ?? expect.fail();
-};
-function specOf(text: string, environment = "production") {
-  const parsed = parseManifest(text);
-  if (!parsed.ok) return expect.fail(JSON.stringify(parsed.errors));
-  return toSpec(parsed.manifest, environment) ?? expect.fail(`no environment ${environment}`);
-}
+import { parseManifest, toSpec } from "../../src/protocol/manifest.ts";
+import { errorsOf, MINIMAL, onlyError, specOf, withEnv, withTop } from "./manifests.ts";
 
 describe("a good manifest", () => {
   test("needs only app, image, port and a hostname; the rest has defaults", () => {
@@ -56,11 +31,20 @@ describe("a good manifest", () => {
       hosts: {},
       replicas: 1,
       strategy: { kind: "blue-green" },
+      hooks: {},
+      smoke: [],
+      rules: { allow: [], freeze: [] },
       keepMs: 600_000,
       affinity: { kind: "cookie" },
       timeouts: { responseMs: 100_000 },
       showRelease: true,
-      deadlines: { prepareMs: 600_000, verifyMs: 30_000, releaseMs: 3_600_000 },
+      deadlines: {
+        prepareMs: 600_000,
+        hookMs: 900_000,
+        pauseMs: 86_400_000,
+        verifyMs: 30_000,
+        releaseMs: 3_600_000,
+      },
     });
   });
 
@@ -221,14 +205,8 @@ describe("a key whose feature is not there yet is refused, never ignored", () =>
   test.each([
     [withTop("secrets: [DATABASE_URL]"), "secrets", 7],
     [withTop("volumes: [uploads:/app/uploads]"), "volumes", 7],
-    [withTop("hooks: {}"), "hooks", 7],
-    [withTop("smoke: []"), "smoke", 7],
     [withEnv("requires: { branch: main }"), "environments.production.requires", 7],
     [withEnv("notify: {}"), "environments.production.notify", 7],
-    [withEnv("windows: []"), "environments.production.windows", 7],
-    [withEnv("strategy: canary"), "environments.production.strategy.canary", 7],
-    [withEnv("strategy: rolling"), "environments.production.strategy.rolling", 7],
-    [withEnv("strategy:\n  canary: { steps: [] }"), "environments.production.strategy.canary", 8],
   ])("%#: %s", (text, pointer, line) => {
     expect(onlyError(text)).toMatchObject({ code: "not_landed", pointer, line });
     expect(onlyError(text).detail).toContain("not available in this version");
@@ -408,7 +386,7 @@ describe("a wrong value is named, with what it must be", () => {
   });
 
   test("all errors come at once, in the order of the file", () => {
-    const text = `app: Shop\nimage: b\nport: x\nhoks: {}\nhooks: {}\nenvironments:\n  p: { hostnames: [h], replicas: 0 }\n`;
+    const text = `app: Shop\nimage: b\nport: x\nhoks: {}\nsecrets: []\nenvironments:\n  p: { hostnames: [h], replicas: 0 }\n`;
     expect(errorsOf(text).map((error) => [error.line, error.code])).toEqual([
       [1, "invalid"],
       [3, "invalid"],
