@@ -58,6 +58,28 @@ describe.concurrent("what is sent", () => {
     expect(api.asked[0]?.path).toBe("/api/v1/hosts/..%2Ftokens");
   });
 
+  test("a step only where one was seen, and force only where it is meant", async () => {
+    await using api = await fakeApi({});
+    const { client } = clientOf(api);
+    const calls = [
+      client.promoteRelease("rel_2"),
+      client.promoteRelease("rel_2", { step: 0, full: true }),
+      client.removeHost("web-1"),
+      client.removeHost("web-1", { force: true }),
+    ];
+    await Promise.allSettled(calls);
+    const sent = api.asked.map(({ body, query }) => [body, query.get("force")]);
+    expect(sent).toHaveLength(4);
+    expect(sent).toEqual(
+      expect.arrayContaining([
+        ["{}", null],
+        ['{"step":0,"full":true}', null],
+        ["", null],
+        ["", "1"],
+      ]),
+    );
+  });
+
   test("an address with a trailing slash is the same address", async () => {
     await using api = await fakeApi({ [`GET ${ENV}`]: environment });
     const { client } = clientOf(api, { url: `${api.url}/` });
@@ -91,7 +113,7 @@ describe.concurrent("what is sent again", () => {
     expect(waits).toEqual([1000]);
   });
 
-  test("never a rollback, an abort or new weights: they could happen twice", async () => {
+  test("never an order such as rollback, promote or new weights: it could happen twice", async () => {
     await using api = await fakeApi({});
     const broken: ClientOptions["fetch"] = async () => {
       sent += 1;
@@ -104,9 +126,15 @@ describe.concurrent("what is sent again", () => {
       client.abortRelease("rel_2"),
       client.setWeights({ app: "shop", environment: "production" }, { rel_1: 100 }),
       client.removeHost("web-1"),
+      client.promoteRelease("rel_2"),
+      client.pauseRelease("rel_2"),
+      client.resumeRelease("rel_2"),
+      client.lock("shop", "production", { reason: "x" }),
+      client.unlock("shop", "production"),
+      client.beginMaintenance("shop", "production"),
     ];
-    expect((await Promise.allSettled(calls)).map((call) => call.status)).toEqual(Array(4).fill("rejected"));
-    expect(sent).toBe(4);
+    expect((await Promise.allSettled(calls)).map((call) => call.status)).toEqual(calls.map(() => "rejected"));
+    expect(sent).toBe(calls.length);
   });
 
   test("not for longer than a person waits: a distant Retry-After is an error at once", async () => {

@@ -91,6 +91,45 @@ describe("the client and the app agree", () => {
     expect(start).toMatchObject({ kind: "start", spec: { image, hostPort: 20_000, app: "shop" } });
   });
 
+  it("on a lock, maintenance and a plan that they stand in the way of", async () => {
+    await client.apply("shop", world.manifest());
+    const agent = await enrollAgent("web-1");
+    await agent.poll();
+    const locked = await client.lock("shop", "production", { reason: "audit week", expiresInMinutes: 5 });
+    expect(locked.lock).toMatchObject({ holder: "admin", reason: "audit week" });
+    const { problems } = await client.planRelease("shop", "production", {});
+    expect(problems).toMatchObject([{ code: "locked", detail: expect.stringContaining("audit week") }]);
+    const at = { app: "shop", environment: "production", idempotencyKey: "ci-3" };
+    expect((await client.createRelease(at, {})).state).toBe("queued");
+    await expect(
+      client.createRelease({ ...at, idempotencyKey: "ci-4" }, { whenBusy: "reject" }),
+    ).rejects.toMatchObject({ problem: { code: "release_in_progress" } });
+    expect((await client.unlock("shop", "production")).lock?.holder).not.toBe("admin");
+    const shut = await client.beginMaintenance("shop", "production", { message: "back at nine" });
+    expect(shut.mode).toBe("maintenance");
+    expect((await client.endMaintenance("shop", "production")).mode).toBe("open");
+    const said = (await client.audit()).items.map(({ type }) => type);
+    expect(said).toEqual(expect.arrayContaining(["lock.changed", "traffic.mode"]));
+  });
+
+  it("on orders to a release: those that come at the wrong time are refused, and say why", async () => {
+    await client.apply("shop", world.manifest("shop", "    strategy: canary\n"));
+    const agent = await enrollAgent("web-1");
+    await agent.poll();
+    const at = { app: "shop", environment: "production", idempotencyKey: "ci-5" };
+    const { id } = await client.createRelease(at, { hold: true });
+    for (const order of [
+      client.promoteRelease(id, { full: true }),
+      client.pauseRelease(id, { step: 0 }),
+      client.resumeRelease(id),
+    ])
+      await expect(order).rejects.toMatchObject({ problem: { code: "stale_step", status: 409 } });
+    await expect(client.createPreview(id)).rejects.toMatchObject({
+      problem: { code: "release_not_serving" },
+    });
+    expect((await client.verdicts(id)).items).toEqual([]);
+  });
+
   it("on hosts, tokens, the audit log and health", async () => {
     await enrollAgent("web-1");
     expect(await client.host("web-1")).toMatchObject({ name: "web-1", slots: { total: 8 } });
@@ -98,7 +137,7 @@ describe("the client and the app agree", () => {
     const token = await client.createToken({ name: "ci", role: "deployer", app: "shop" });
     expect((await client.tokens()).items.map(({ id }) => id)).toContain(token.id);
     await client.revokeToken(token.id);
-    await client.removeHost("web-1");
+    await client.removeHost("web-1", { force: true });
     expect((await client.audit()).items[0]?.type).toBe("host.removed");
     expect((await client.health()).status).toBe("healthy");
   });

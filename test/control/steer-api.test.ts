@@ -1,7 +1,9 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
 import { environments, verdicts } from "../../src/control/store/schema.ts";
-import { parsePreviewToken, previewPayload } from "../../src/domain/preview.ts";
+import { compileRoute } from "../../src/domain/choose.ts";
+import { parsePreviewToken } from "../../src/domain/preview.ts";
+import { openPreview } from "../../src/edge/preview.ts";
 import {
   environmentSchema,
   pageOf,
@@ -10,6 +12,7 @@ import {
   releaseSchema,
   verdictSchema,
 } from "../../src/protocol/api.ts";
+import { releaseOf, tableOf } from "../support/tables.ts";
 import { Api, problemOf } from "./support/api.ts";
 import * as world from "./support/world.ts";
 
@@ -88,9 +91,10 @@ describe("steering a release", () => {
   });
 
   it("hands a hold and an override to the coordinator", async () => {
-    api.coordinators.release = (_, environment) => world.release(environment, { state: "queued" });
+    api.coordinators.release = ({ version }, environment) =>
+      world.release(environment, { state: "queued", version: version ?? "v1" });
     await api.post(`${ENVIRONMENT}/releases`, { hold: true, override: true });
-    await api.post(`${ENVIRONMENT}/releases`, {});
+    await api.post(`${ENVIRONMENT}/releases`, { version: "v2" });
     expect(api.coordinators.of("createRelease").map(({ input }) => input)).toMatchObject([
       { hold: true, override: true },
       { hold: false, override: false },
@@ -216,7 +220,7 @@ describe("a preview pass", () => {
     return releaseId;
   }
 
-  it("is signed for the hostname with the key that the edge checks it by", async () => {
+  it("comes as a header and as a cookie, for an hour", async () => {
     const id = await reachable();
     const response = await api.post(`/api/v1/releases/${id}/preview`, {});
     expect(response.status).toBe(201);
@@ -229,10 +233,31 @@ describe("a preview pass", () => {
       cookie: `sluice_preview=${pass.header.value}`,
     });
     expect(token).toMatchObject({ target: id, expiresAtS: api.time / 1_000 + 3_600 });
+  });
+
+  it("opens at the edge what it names, on its own hostname, until it expires", async () => {
+    const id = await reachable();
+    api.time = Date.now();
+    const response = await api.post(`/api/v1/releases/${id}/preview`, { expiresInMinutes: 5 });
+    const { value } = previewSchema.parse(await response.json()).header;
     const { previewKey = "" } = (await world.db.select().from(environments).get()) ?? {};
-    const payload = previewPayload("shop.example.com", id, token.expiresAtS);
-    expect(await verified(previewKey, payload, token.signature)).toBe(true);
-    expect(await verified(previewKey, payload.replace("shop", "blog"), token.signature)).toBe(false);
+    const route = compileRoute(
+      tableOf([], { previewKey, releases: [releaseOf(id, 0, ["http://a.test"])], stable: null }),
+      null,
+    );
+    expect(await openPreview(route, "shop.example.com", value)).toMatchObject({
+      ok: true,
+      value: { release: { id } },
+    });
+    expect((await openPreview(route, "blog.example.com", value)).ok).toBe(false);
+    expect((await openPreview(route, "shop.example.com", value.replace(id, "rel_other"))).ok).toBe(false);
+    api.time -= 3_600_000;
+    const old = await api.post(`/api/v1/releases/${id}/preview`, { expiresInMinutes: 5 });
+    const past = previewSchema.parse(await old.json()).header.value;
+    expect(await openPreview(route, "shop.example.com", past)).toMatchObject({
+      ok: false,
+      error: expect.stringContaining("expired"),
+    });
   });
 
   it("lives as long as asked, for the hostname that was asked", async () => {
@@ -256,16 +281,6 @@ describe("a preview pass", () => {
     );
   });
 });
-
-async function verified(keyHex: string, payload: string, signature: string): Promise<boolean> {
-  const key = Uint8Array.from(keyHex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-  const hmac = { name: "HMAC", hash: "SHA-256" };
-  const imported = await crypto.subtle.importKey("raw", key, hmac, false, ["verify"]);
-  const bytes = Uint8Array.from(atob(signature.replaceAll("-", "+").replaceAll("_", "/")), (c) =>
-    c.charCodeAt(0),
-  );
-  return crypto.subtle.verify("HMAC", imported, bytes, new TextEncoder().encode(payload));
-}
 
 describe("a lock", () => {
   it("is set with its reason and end, and ended, by whoever may release", async () => {
