@@ -12,7 +12,7 @@ import {
   update,
 } from "../domain/canary.ts";
 import type { EnvironmentFacts } from "../domain/facts.ts";
-import { WINDOW_MS } from "../domain/meter.ts";
+import { WINDOW_MS, windowOf } from "../domain/meter.ts";
 import type { ReleaseFacts } from "../domain/release.ts";
 import type { Canary } from "../domain/spec.ts";
 import type { Traffic } from "./traffic.ts";
@@ -40,7 +40,12 @@ interface Kept {
   /** Start of the next window to be folded in. */
   readonly next: number;
   readonly last: Judgement | null;
+  /** The release was paused for its failure: whoever goes on from there has the evidence begun afresh. */
+  readonly heeded?: boolean;
 }
+
+/** Writes judgements to where they are kept. Twice the same one is once. */
+export type RecordJudgements = (release: string, judgements: readonly Judgement[]) => Promise<void>;
 
 /**
  * Judges the canary that is on its way by what the edge counted. The statistics are the domain's; this only feeds them
@@ -55,21 +60,25 @@ export class Judge {
     this.#traffic = traffic;
   }
 
-  /** Folds in the windows that are whole by now. `fresh`: the judgements they led to, oldest first. */
+  /**
+   * Folds in the windows that are whole by now. What it led to is recorded first and remembered after: dying in between
+   * folds the same windows again, from the same state.
+   */
   async judge(
     facts: EnvironmentFacts,
     now: number,
-  ): Promise<{ analysis: EnvironmentFacts["analysis"]; fresh: Judgement[] }> {
+    record: RecordJudgements,
+  ): Promise<EnvironmentFacts["analysis"]> {
     const canary = underAnalysis(facts);
     const stable = facts.stableReleaseId;
-    if (!canary || !stable || stable === canary.release.id) {
-      await this.#storage.delete("judge");
-      return { analysis: null, fresh: [] };
-    }
+    if (!canary || !stable || stable === canary.release.id) return null;
     const { release, strategy } = canary;
     const kept = await this.#keep(release, strategy, stable, now);
-    const latched = kept.last?.decision.verdict === "rollback" ? kept.last : undefined;
-    if (latched) return { analysis: { release: release.id, decision: latched.decision }, fresh: [] };
+    if (!kept) return null;
+    if (isFinal(kept.last)) {
+      if (kept.heeded !== isHeeded(release)) await this.#put({ ...kept, heeded: isHeeded(release) });
+      return { release: release.id, decision: kept.last.decision };
+    }
     const fresh: Judgement[] = [];
     let state = restore(kept.state);
     let { next } = kept;
@@ -80,8 +89,11 @@ export class Judge {
     const peeked = isFinal(fresh.at(-1)) ? null : tick(state, this.#open(next, now, release.id, stable));
     if (peeked) fresh.push(this.#say(peeked, { window: next, now, strategy }));
     const last = fresh.at(-1) ?? kept.last;
-    await this.#storage.put<Kept>("judge", { release: release.id, state: serialise(state), next, last });
-    return { analysis: last && { release: release.id, decision: last.decision }, fresh };
+    if (fresh.length > 0) {
+      await record(release.id, fresh);
+      await this.#put({ release: release.id, state: serialise(state), next, last });
+    }
+    return last && { release: release.id, decision: last.decision };
   }
 
   /** The last word, for status answers. */
@@ -101,10 +113,30 @@ export class Judge {
     return windows;
   }
 
-  async #keep(release: ReleaseFacts, strategy: Canary, stable: string, now: number): Promise<Kept> {
+  #put(kept: Kept): Promise<void> {
+    return this.#storage.put("judge", kept);
+  }
+
+  /** What is known of this rollout so far; undefined: it has had no traffic yet. */
+  async #keep(
+    release: ReleaseFacts,
+    strategy: Canary,
+    stable: string,
+    now: number,
+  ): Promise<Kept | undefined> {
     const kept = await this.#storage.get<Kept>("judge");
-    if (kept?.release === release.id) return kept;
-    const first = Math.floor(now / WINDOW_MS) * WINDOW_MS;
+    const current = windowOf(now);
+    if (kept?.release === release.id) {
+      if (kept.heeded && !isHeeded(release))
+        return {
+          release: release.id,
+          state: serialise(renew(restore(kept.state))),
+          next: current,
+          last: null,
+        };
+      return { ...kept, next: within(kept.next, current) };
+    }
+    if (release.weightBp === 0) return undefined;
     const { errorRateMax, p95MaxMs, warmUpMs } = strategy.analysis;
     const config = canaryConfig({
       ...(errorRateMax === undefined ? {} : { errorRateMax }),
@@ -112,27 +144,32 @@ export class Judge {
       warmUpWindows: Math.ceil(warmUpMs / WINDOW_MS),
       plannedWindows: plannedWindows(strategy),
     });
-    const reference = this.#traffic.latency(stable, first - REFERENCE_MS, first);
-    const history = this.#traffic.history(stable, first - HISTORY_MS, first);
-    return {
-      release: release.id,
-      state: serialise(init(reference, config, history)),
-      next: first,
-      last: null,
-    };
+    const reference = this.#traffic.latency(stable, current - REFERENCE_MS, current);
+    const history = this.#traffic.history(stable, current - HISTORY_MS, current);
+    const state = serialise(init(reference, config, history));
+    const made = { release: release.id, state, next: current, last: null };
+    await this.#put(made);
+    return made;
   }
 }
 
-/** The canary whose share of traffic is judged now, if its strategy asks for that. */
+/** After a clock that jumped: no further back than windows are kept, and never to wait for a future that won't come. */
+const within = (next: number, current: number): number =>
+  next > current + WINDOW_MS ? current : Math.max(next, current - HISTORY_MS);
+
+const isHeeded = (release: ReleaseFacts): boolean => release.paused?.by === "analysis";
+
+/** The canary on its way, if its strategy asks for analysis. Also while its weight is 0 for a moment. */
 function underAnalysis(facts: EnvironmentFacts): { release: ReleaseFacts; strategy: Canary } | undefined {
-  const release = facts.releases.find(({ state, weightBp }) => state === "shifting" && weightBp > 0);
+  const release = facts.releases.find(({ state }) => state === "shifting");
   const strategy = release?.spec.strategy;
   if (!release || release.kind === "rollback" || strategy?.kind !== "canary" || !strategy.analysis.enabled)
     return undefined;
   return { release, strategy };
 }
 
-const isFinal = (judgement: Judgement | undefined): boolean => judgement?.decision.verdict === "rollback";
+const isFinal = (judgement: Judgement | null | undefined): judgement is Judgement =>
+  judgement?.decision.verdict === "rollback";
 
 /** A rollout that outlives its horizon begins its evidence afresh, rather than looking away. */
 const horizon = (state: CanaryState): CanaryState => (decide(state).horizonLeft > 0 ? state : renew(state));

@@ -1,5 +1,5 @@
 import type { Draft } from "./decision.ts";
-import type { InstanceFacts } from "./facts.ts";
+import type { InstanceFacts, InstanceState } from "./facts.ts";
 import { place } from "./plan.ts";
 import type { ReleaseFacts } from "./release.ts";
 import { FULL_WEIGHT } from "./routing.ts";
@@ -115,11 +115,13 @@ function start(draft: Draft, to: ReleaseFacts, left: number, maxSurge: number): 
   return 0;
 }
 
-/** An instance is on its way out, so a slot or room under the surge will be free. */
+/** An instance is on its way out, or just went, so a slot or room under the surge will be free. */
 const isFreeing = (draft: Draft): boolean =>
-  draft.facts.instances.some(({ id, state }) =>
-    ["draining", "warm", "stopping"].includes(draft.decision.instances.get(id)?.state ?? state),
+  draft.facts.instances.some(
+    ({ id, state }) => isLeaving(state) || isLeaving(draft.decision.instances.get(id)?.state ?? state),
   );
+const isLeaving = (state: InstanceState): boolean =>
+  state === "draining" || state === "warm" || state === "stopping";
 
 const servingOf = (draft: Draft, { id }: ReleaseFacts): InstanceFacts[] =>
   draft.instancesOf(id).filter((instance) => instance.state === "serving");

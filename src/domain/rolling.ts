@@ -15,7 +15,6 @@ import { JOB_SLACK_MS } from "./start.ts";
 /** A rolling release on its way there, and on its way back. */
 
 export function rollOn(draft: Draft, release: ReleaseFacts, strategy: Rolling): void {
-  askNew(draft, release);
   const smoke = smokeBefore(draft, release);
   if (smoke !== "asking" && smoke !== null)
     return giveBack(draft, release, `${release.version} rolls back: ${smoke.message}`, smoke);
@@ -42,8 +41,9 @@ function smokeBefore(draft: Draft, release: ReleaseFacts): ReleaseFailure | "ask
   return "asking";
 }
 
-/** A new instance that never became ready, or is ready and does not answer on its real path. */
+/** A new instance that never became ready, or is ready and does not answer on its real path. Asks those that are. */
 export function brokenStart(draft: Draft, release: ReleaseFacts): ReleaseFailure | undefined {
+  askNew(draft, release);
   return draft
     .instancesOf(release.id)
     .map((instance) => startFailure(draft, release, instance))

@@ -25,6 +25,7 @@ import type { Result } from "../../src/domain/result.ts";
 import * as rollbacks from "../../src/domain/rollback.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import * as steer from "../../src/domain/steer.ts";
+import { JUDGEMENTS, type Judgement } from "./judgements.ts";
 import { aSpec, DIGEST } from "./spec.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -169,6 +170,10 @@ export class World {
   }
   #steered(version: string) {
     return { release: this.release(version).id, actor: "ann", step: null };
+  }
+  /** What the judge says from now on of the release. */
+  judge(version: string, judgement: Judgement): void {
+    this.analysis = { release: this.release(version).id, decision: JUDGEMENTS[judgement] };
   }
   /** Any other command. */
   command(make: (facts: EnvironmentFacts, now: number) => Outcome<object>): Result<unknown, Refused> {
