@@ -91,7 +91,7 @@ export class LocalHost {
     const child = spawn(
       process.execPath,
       [
-        join(ROOT, "agent/main.ts"),
+        join(ROOT, "agent/bin.js"),
         "run",
         ...flags,
         "--origin-base",
