@@ -19,13 +19,14 @@ export interface Ask {
   readonly host?: string;
   readonly headers?: Readonly<Record<string, string | readonly string[]>>;
   readonly body?: string | Buffer | Iterable<Buffer> | AsyncIterable<Buffer>;
+  readonly signal?: AbortSignal;
 }
 
 const agent = new Agent({ keepAlive: true, maxSockets: 64 });
 
 /** Sends a request to the edge and reads the whole answer; rejects when the connection breaks. */
 export async function ask(options: Ask): Promise<Answer> {
-  const { port, path = "/", method = "GET", host = "shop.test", headers = {}, body } = options;
+  const { port, path = "/", method = "GET", host = "shop.test", headers = {}, body, signal } = options;
   // Node declares no length for the body of a DELETE, which would then be read as the next request.
   const isWhole = typeof body === "string" || Buffer.isBuffer(body);
   const length = isWhole ? { "content-length": String(Buffer.byteLength(body)) } : {};
@@ -35,6 +36,7 @@ export async function ask(options: Ask): Promise<Answer> {
     path,
     method,
     headers: { host, ...length, ...headers } as Record<string, string>,
+    ...(signal && { signal }),
   });
   const answered = once(outgoing, "response");
   if (body !== undefined && typeof body !== "string" && !Buffer.isBuffer(body)) {

@@ -26,6 +26,8 @@ interface Options {
   readonly hosts?: number;
   readonly slots?: number;
   readonly runtime?: RuntimeName;
+  /** What `file:` images name lies under it. */
+  readonly processRoot?: string;
 }
 
 /** What a test says about its app; the rest is the same for all. */
@@ -53,7 +55,7 @@ export class Installation {
 
   private constructor(dir: string, options: Options) {
     this.#dir = dir;
-    this.#options = { hosts: 2, slots: 10, runtime: "process", ...options };
+    this.#options = { hosts: 2, slots: 10, runtime: "process", processRoot: EXAMPLES, ...options };
     // A test run that is cut short leaves nothing behind.
     process.once("exit", this.#killLeftovers);
   }
@@ -123,7 +125,7 @@ export class Installation {
   }
 
   async #startHosts(): Promise<void> {
-    const { hosts, slots, runtime } = this.#options;
+    const { hosts, slots, runtime, processRoot } = this.#options;
     const base = await freePorts(hosts * slots);
     for (let index = 0; index < hosts; index++) {
       const name = `web-${index + 1}`;
@@ -136,7 +138,7 @@ export class Installation {
           runtime,
           portBase: base + index * slots,
           slots,
-          processRoot: EXAMPLES,
+          processRoot,
           quiet: true,
         }),
       );

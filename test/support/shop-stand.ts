@@ -43,6 +43,11 @@ export class ShopStand {
     return this.#redis;
   }
 
+  /** Holds a bundle per step: the process runtime runs `file:step-<n>` under it. */
+  get root(): string {
+    return this.#root;
+  }
+
   async set(steps: Step[]): Promise<void> {
     if (!hasPostgres || !hasRedis) return;
     this.#root = await mkdtemp(path.join(tmpdir(), "sluice-shops-"));

@@ -1,4 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { type Answer, ask } from "./http-client.ts";
+
+const ANSWER_WITHIN_MS = 10_000;
 
 /** What visitors met, and what they were told is ordered. */
 interface Visits {
@@ -7,6 +10,8 @@ interface Visits {
   failures: string[];
   /** Ids of the orders that were confirmed. */
   orders: string[];
+  /** Addresses that were logged in. */
+  emails: Set<string>;
 }
 
 export interface Crowd {
@@ -18,10 +23,11 @@ export interface Crowd {
 
 /**
  * Logs visitors in and has them shop, each one request after the other, going round `urls()`. The list is asked for each
- * request, so that versions can come and go. A visitor that is no longer known, or is somebody else, is a failure.
+ * request, so that versions can come and go. A visitor that is no longer known, or is somebody else, is a failure. Each hostname
+ * is looked for on this machine, so that an edge can be asked for any of its own.
  */
 export async function startCrowd(size: number, urls: () => string[]): Promise<Crowd> {
-  const visits: Visits = { requests: 0, failures: [], orders: [] };
+  const visits: Visits = { requests: 0, failures: [], orders: [], emails: new Set() };
   const rounds = Array.from({ length: size }, () => 0);
   let isOver = false;
   const shop = async (index: number) => {
@@ -56,6 +62,7 @@ export async function startCrowd(size: number, urls: () => string[]): Promise<Cr
 async function newcomer(urls: () => string[], visits: Visits): Promise<void> {
   const visitor = new Visitor(`new-${randomUUID().slice(0, 13)}@example.com`, urls, visits);
   await visitor.logIn();
+  await visitor.checkSelf();
   await visitor.logIn();
   await visitor.checkSelf();
 }
@@ -64,7 +71,7 @@ class Visitor {
   readonly #email: string;
   readonly #urls: () => string[];
   readonly #visits: Visits;
-  #cookie = "";
+  readonly #cookies = new Map<string, string>();
   #id = "";
 
   constructor(email: string, urls: () => string[], visits: Visits) {
@@ -73,50 +80,61 @@ class Visitor {
     this.#visits = visits;
   }
 
+  /** On a new device: nothing that it was given before says where it belongs. */
   async logIn(): Promise<void> {
-    const response = await this.#ask("POST", "/login", { email: this.#email });
-    if (response?.status === 200) this.#cookie = response.headers.get("set-cookie")?.split(";")[0] ?? "";
-    else this.#fail("POST /login", response);
-    await response?.text();
+    this.#cookies.clear();
+    const answer = await this.#ask("POST", "/login", { email: this.#email });
+    if (answer?.status === 200) this.#visits.emails.add(this.#email);
+    else this.#fail("POST /login", answer);
   }
 
   async order(): Promise<void> {
     const id = randomUUID();
-    const response = await this.#ask("POST", "/orders", { id, item: "tea", quantity: 1 });
-    if (response?.status === 201) this.#visits.orders.push(id);
-    else this.#fail("POST /orders", response);
-    await response?.text();
+    const answer = await this.#ask("POST", "/orders", { id, item: "tea", quantity: 1 });
+    if (answer?.status === 201) this.#visits.orders.push(id);
+    else this.#fail("POST /orders", answer);
   }
 
   /** Still logged in, as the same user: a second row for the same address would be a second id. */
   async checkSelf(): Promise<void> {
-    const response = await this.#ask("GET", "/me");
-    const text = (await response?.text()) ?? "";
-    const self: { id?: string; email?: string } = response?.status === 200 ? JSON.parse(text) : {};
+    const answer = await this.#ask("GET", "/me");
+    const self: { id?: string; email?: string } = answer?.status === 200 ? JSON.parse(answer.text) : {};
     this.#id ||= self.id ?? "";
-    if (self.email !== this.#email || self.id !== this.#id)
-      this.#fail(`GET /me as ${this.#id}: ${text}`, response);
+    if (self.email !== this.#email || self.id !== this.#id) this.#fail(`GET /me as ${this.#id}`, answer);
   }
 
-  async #ask(method: string, path: string, body?: object): Promise<Response | undefined> {
+  async #ask(method: string, path: string, body?: object): Promise<Answer | undefined> {
     const urls = this.#urls();
-    const url = urls[this.#visits.requests++ % urls.length];
+    const url = urls[this.#visits.requests++ % urls.length] ?? "";
+    const { host, port } = new URL(url);
+    const cookie = [...this.#cookies].map(([name, value]) => `${name}=${value}`).join("; ");
     try {
-      return await fetch(`${url}${path}`, {
+      const answer = await ask({
         method,
-        headers: { cookie: this.#cookie, ...(body && { "content-type": "application/json" }) },
+        path,
+        host,
+        port: Number(port),
+        headers: { cookie, ...(body && { "content-type": "application/json" }) },
         ...(body && { body: JSON.stringify(body) }),
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
       });
+      this.#keepCookies(answer);
+      return answer;
     } catch (error) {
-      const cause = error instanceof Error ? (error.cause ?? error) : error;
-      this.#visits.failures.push(`${method} ${url}${path}: ${cause}`);
+      this.#visits.failures.push(`${method} ${url}${path}: ${error}`);
       return undefined;
     }
   }
 
-  #fail(what: string, response: Response | undefined): void {
+  #keepCookies({ headers }: Answer): void {
+    for (const line of headers["set-cookie"] ?? []) {
+      const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+      this.#cookies.set(name, value);
+    }
+  }
+
+  #fail(what: string, answer: Answer | undefined): void {
     // No answer at all was noted where it happened.
-    if (response) this.#visits.failures.push(`${what} at ${response.url} answered ${response.status}`);
+    if (answer) this.#visits.failures.push(`${what} answered ${answer.status}: ${answer.text.slice(0, 200)}`);
   }
 }
