@@ -58,7 +58,7 @@ export function createRelease(
     hold: input.hold,
     deadlineAt: now + facts.spec.deadlines.releaseMs,
   });
-  if (input.override) {
+  if (input.override && !openness(facts.spec.rules, now).open) {
     draft.event("release.progress", input.id, `${version}: ${input.actor} overrides the deploy windows`, {
       override: true,
     });
