@@ -112,9 +112,8 @@ function shiftWaitsFor(release: ReleaseView, elapsedMs: number | undefined): str
   if (!step) return undefined;
   const left = elapsedMs === undefined ? null : leftMs(release, elapsedMs);
   if (left === null) return clean(step.label);
-  return left > 0
-    ? `${clean(step.label)}, ${clock(left)} left`
-    : `${clean(step.label)}: proof that it is no worse`;
+  if (left > 0) return `${clean(step.label)}, ${clock(left)} left`;
+  return `proof that it is no worse${release.verdict ? ` (${clean(release.verdict.words)})` : ""}`;
 }
 
 /** What is left of the step's own time; null: it has none, or has not begun. */

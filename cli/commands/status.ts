@@ -62,7 +62,7 @@ function statusText(environment: EnvironmentView, now: number): string {
   ]);
   const moving =
     active &&
-    `${clean(active.version)} ${active.state}${stepText(active.step)}, asked for by ${clean(active.by)}`;
+    `${clean(active.version)} ${active.state.replace("_", " ")}${stepText(active)}, asked for by ${clean(active.by)}`;
   const paused =
     active?.paused &&
     `by ${clean(active.paused.by)} ${ago(active.paused.at, now)}: ${clean(active.paused.reason)}`;
@@ -118,8 +118,8 @@ const MODES = {
   maintenance: "NOT LET IN: maintenance, 503",
 };
 
-const stepText = (step: { index: number; of: number; label: string } | null) =>
-  step ? ` (step ${step.index + 1} of ${step.of}: ${clean(step.label)})` : "";
+const stepText = ({ state, step }: NonNullable<EnvironmentView["active"]>) =>
+  step && state === "shifting" ? ` (step ${step.index + 1} of ${step.of}: ${clean(step.label)})` : "";
 
 function rollbackText(rollback: EnvironmentView["rollback"]): string {
   if (!rollback.possible) return `not possible: ${clean(rollback.reason)}`;

@@ -66,7 +66,7 @@ function rollbackView(status: EnvironmentStatus): EnvironmentView["rollback"] {
     if (from.state === "shifting")
       return `${to.version} still serves, and takes back what ${from.version} has`;
     const kept = to.warmUntil === null ? "" : `, kept until ${iso(to.warmUntil)}`;
-    return `${to.version} still has ${prove.length} ready instances${kept}`;
+    return `${to.version} still has ${prove.length} ready ${prove.length === 1 ? "instance" : "instances"}${kept}`;
   }
 }
 

@@ -134,7 +134,10 @@ export function pausedNext({ id, version, paused, stepIndex }: ReleaseRow): Next
   const byPlan = paused?.by === "sluice";
   const step = stepIndex === null ? "" : ` --step ${stepIndex + 1}`;
   return [
-    { command: `sluice promote ${id}${step}`, when: `${version} is to go on (paused: ${paused?.reason})` },
+    {
+      command: `sluice promote ${id}${step}`,
+      when: `${version} is to go on; it is paused: ${paused?.reason}`,
+    },
     ...(byPlan
       ? []
       : [{ command: `sluice resume ${id}`, when: "to stay in its step and let it take its time" }]),

@@ -74,7 +74,14 @@ describe("the live view of a canary", () => {
   test("says that the time is up and proof is awaited, not that 0:00 is left", () => {
     const [, , , step, wait] = lines({}, 2_000_000);
     expect(step).toBe("  step 1 of 3: 10 % for 15 m · time is up, waits for proof");
-    expect(wait).toBe("  waits for 10 % for 15 m: proof that it is no worse");
+    expect(wait).toBe("  waits for proof that it is no worse");
+  });
+
+  test("says in a log what is missing for a proof", () => {
+    const progress = begin(aCanary({ step: first, verdict }), "v1");
+    expect(stillLine(progress, 2_000_000)).toBe(
+      `  33:20  still shifting: waits for proof that it is no worse (${words})`,
+    );
   });
 
   test("names who paused it, and that it waits for a person", () => {
