@@ -223,6 +223,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   /** Ticks until nothing is due. What fails is tried again by the alarm: a caller has its answer already. */
   async #advanceNow(): Promise<void> {
     try {
+      await this.#armBy(this.clock() + SAFETY_MS);
       for (let pass = 0; pass < MAX_PASSES; pass++) {
         const wakeAt = await this.#tick();
         if (wakeAt === "again") continue;
@@ -251,7 +252,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     if (!loaded) return null;
     await this.#publish(loaded);
     const now = this.clock();
-    const woken = () => this.fault("woken");
+    const woken = async () => this.fault("woken");
     const environmentId = this.#id();
     const all = await wakeHosts({ env: this.env, db: this.#db, environmentId, now, woken });
     if (!all) this.#retryAt = earliest(this.#retryAt, now + 10 * SAFETY_MS);

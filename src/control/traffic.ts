@@ -6,13 +6,18 @@ const KEEP_MS = 3_600_000;
 /** The edge sends a batch again for less long than this. */
 const SEEN_MS = 300_000;
 
+/** Visitors are told apart by a number below this (canary.md §6). */
+const VISITORS = 10_000;
+
+/** Counts of one release in one window. Of fixed size, however many requests they stand for. */
 interface Judged {
   readonly requests: number;
   readonly errors: number;
-  readonly latency: readonly number[];
-  readonly visitors: readonly number[];
+  readonly latency: Float64Array;
+  /** A bit for each visitor who met an error. */
+  readonly visitors: Uint8Array;
 }
-type JudgedRow = { requests: number; errors: number; latency: string; visitors: string };
+type JudgedRow = { requests: number; errors: number; latency: ArrayBuffer; visitors: ArrayBuffer };
 
 interface Totals {
   readonly requests: number;
@@ -28,10 +33,10 @@ export class Traffic {
     sql.exec(`CREATE TABLE IF NOT EXISTS traffic (
       release TEXT NOT NULL, window INTEGER NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
       PRIMARY KEY (release, window))`);
-    // What a judge needs, of the rollout's eligible visitors alone. `latency` is a dense histogram, `visitors` a set.
+    // What a judge needs, of the rollout's eligible visitors alone.
     sql.exec(`CREATE TABLE IF NOT EXISTS judged (
       release TEXT NOT NULL, window INTEGER NOT NULL, requests INTEGER NOT NULL, errors INTEGER NOT NULL,
-      latency TEXT NOT NULL, visitors TEXT NOT NULL, PRIMARY KEY (release, window))`);
+      latency BLOB NOT NULL, visitors BLOB NOT NULL, PRIMARY KEY (release, window))`);
     sql.exec("CREATE TABLE IF NOT EXISTS batches (id TEXT PRIMARY KEY, at INTEGER NOT NULL)");
     sql.exec("CREATE INDEX IF NOT EXISTS batches_at ON batches (at)");
   }
@@ -59,18 +64,19 @@ export class Traffic {
   }
 
   #addJudged(entry: MeterEntry): void {
-    const old = this.#judged(entry.release, entry.window);
-    const latency = old ? [...old.latency] : new Array<number>(HISTOGRAM_BUCKETS).fill(0);
-    for (const [bucket, count] of entry.latency) latency[bucket] = (latency[bucket] ?? 0) + count;
-    const visitors = new Set([...(old?.visitors ?? []), ...entry.erroredVisitors]);
+    const { requests, errors, latency, visitors } = this.#judged(entry.release, entry.window) ?? blank();
+    for (const [bucket, count] of entry.latency)
+      if (bucket in latency) latency[bucket] = (latency[bucket] ?? 0) + count;
+    for (const visitor of entry.erroredVisitors)
+      visitors[visitor >> 3] = (visitors[visitor >> 3] ?? 0) | (1 << (visitor & 7));
     this.#sql.exec(
       "INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?, ?)",
       entry.release,
       entry.window,
-      (old?.requests ?? 0) + entry.requests,
-      (old?.errors ?? 0) + entry.errors,
-      JSON.stringify(latency),
-      JSON.stringify([...visitors]),
+      requests + entry.requests,
+      errors + entry.errors,
+      latency.buffer,
+      visitors.buffer,
     );
   }
 
@@ -80,8 +86,7 @@ export class Traffic {
       release,
       window,
     );
-    // Written above, and by nobody else.
-    return row && { ...row, latency: JSON.parse(row.latency), visitors: JSON.parse(row.visitors) };
+    return row && { ...row, latency: new Float64Array(row.latency), visitors: new Uint8Array(row.visitors) };
   }
 
   /** Both sides' counts in the window that begins at `window`. */
@@ -93,7 +98,9 @@ export class Traffic {
     const counted = this.#judged(release, window);
     if (!counted) return { n: 0, errors: 0, distinctErrors: 0 };
     const { requests, errors, latency, visitors } = counted;
-    return { n: requests, errors, distinctErrors: Math.min(visitors.length, errors), hist: latency };
+    // A lost batch may have taken the requests of which another counts the errors.
+    const n = Math.max(requests, errors);
+    return { n, errors, distinctErrors: Math.min(bits(visitors), errors), hist: [...latency] };
   }
 
   /** A release's latency histogram over the windows from `from` up to, not including, `to`. */
@@ -131,4 +138,17 @@ export class Traffic {
     );
     return [...rows];
   }
+}
+
+const blank = (): Judged => ({
+  requests: 0,
+  errors: 0,
+  latency: new Float64Array(HISTOGRAM_BUCKETS),
+  visitors: new Uint8Array(VISITORS / 8),
+});
+
+function bits(bytes: Uint8Array): number {
+  let count = 0;
+  for (const byte of bytes) for (let rest = byte; rest > 0; rest &= rest - 1) count += 1;
+  return count;
 }

@@ -8,7 +8,7 @@ export interface Wake {
   readonly environmentId: string;
   readonly now: number;
   /** Called between the wake-ups and the note that they were done. */
-  readonly woken: () => void;
+  readonly woken: () => Promise<void>;
 }
 
 /**
@@ -20,7 +20,7 @@ export async function wakeHosts({ env, db, environmentId, now, woken }: Wake): P
   if (rows.length === 0) return true;
   const hosts = [...new Set(rows.map((row) => String(row.payload.host)))];
   const results = await Promise.allSettled(hosts.map((host) => env.HOST_LINK.getByName(host).wake()));
-  woken();
+  await woken();
   const failed = new Set(hosts.filter((_, index) => results[index]?.status === "rejected"));
   const isLate = (row: outbox.Owed) => failed.has(String(row.payload.host));
   const ids = (owed: outbox.Owed[]) => owed.map((row) => row.id);

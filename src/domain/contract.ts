@@ -2,7 +2,7 @@ import { orderHook } from "./begin.ts";
 import { failureOf } from "./causes.ts";
 import type { Draft } from "./decision.ts";
 import type { JobFacts } from "./facts.ts";
-import { isActive, type ReleaseFacts } from "./release.ts";
+import { isActive, type ReleaseFacts, type ReleaseFailure } from "./release.ts";
 import { FULL_WEIGHT } from "./routing.ts";
 
 /** The rollback window is closed: what only the old release needed may go. Once, and never twice. */
@@ -30,7 +30,7 @@ function report(draft: Draft, release: ReleaseFacts, since: number): void {
   if (!job) return;
   if (job.finishedAt === null) return waitFor(draft, job, since + release.spec.deadlines.hookMs);
   const timings = { ...release.timings, contract: Math.max(0, job.finishedAt - since) };
-  const failure = job.state === "done" ? null : failureOf(draft, job);
+  const failure = job.state === "done" ? null : job.state === "cancelled" ? UNKNOWN : failureOf(draft, job);
   draft.changeRelease(release.id, { timings, ...(failure ? { failure } : {}) });
   const end = failure ? `failed, and is not run again: ${failure.message}` : "is done";
   const message = `${release.version}: the contract hook ${end}. Nothing older can serve any more`;
@@ -46,3 +46,9 @@ function waitFor(draft: Draft, job: JobFacts, deadlineAt: number): void {
 
 /** For the agent's own word that the deadline has passed. */
 const LOST_AGENT_MS = 30_000;
+
+const UNKNOWN: ReleaseFailure = {
+  code: "deadline",
+  message: "its host never said how it ended: is its agent running?",
+  logs: [],
+};

@@ -91,7 +91,7 @@ describe("a smoke check", () => {
       world.run();
     }
     const asked: string[] = [];
-    world.agents = { ...world.agents, smoke: (_, when) => void asked.push(when) ?? null };
+    world.agents = { ...world.agents, smoke: (_, when) => (asked.push(when), null) };
     world.rollback();
     world.run();
     expect(asked).toEqual(["before", "after"]);
