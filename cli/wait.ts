@@ -22,7 +22,7 @@ function parseWait(text: string): Wait {
 }
 
 /** It goes no further until somebody promotes or aborts it. */
-export const needsPerson = ({ state, paused }: ReleaseView): boolean =>
+const needsPerson = ({ state, paused }: ReleaseView): boolean =>
   state === "shifting" && paused?.until === null;
 
 /** Where to stop following, and since when (epoch ms) it is so; undefined: go on. */
