@@ -25,7 +25,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
   },
   {
     folder: "agent",
-    may: ["agent", "src/protocol/agent.ts", "src/protocol/problem.ts"],
+    may: ["agent", "src/protocol/agent.ts", "src/protocol/problem.ts", "package.json"],
     packages: [/^node:/, "commander", "ws", "zod"],
   },
 ];
@@ -105,7 +105,8 @@ describe("the house", () => {
 
   it.each([
     "Date.now",
-    "new Date",
+    // A given time may be formatted; the present one may not be asked for.
+    "new Date()",
     "Math.random",
     "crypto",
     "async",

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { bundleAgent } from "../../agent/bundle.ts";
+import { bundleAgent } from "../../local/bundle-agent.ts";
 import { createDockerRuntime } from "../../agent/runtime/docker.ts";
 import { createProcessRuntime } from "../../agent/runtime/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
