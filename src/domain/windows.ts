@@ -36,8 +36,7 @@ export type Openness =
 
 const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MINUTE = 60_000;
-/** Every zone's offset is a multiple of 15 minutes, and so is every sensible window. */
-const SEARCH_STEP = 15 * MINUTE;
+const DAY = 86_400_000;
 const SEARCH_DAYS = 60;
 
 /** Parses `Mon-Fri 08:00-18:00 Asia/Dhaka`; days may be a list (`Mon,Wed,Fri`), the zone defaults to UTC. */
@@ -85,11 +84,37 @@ function whyClosed(rules: DeployRules, now: number): string | null {
   return `releases may begin ${rules.allow.map(describe).join(" or ")}`;
 }
 
+/** Nothing opens but at a window's beginning or at a freeze's end: those moments are all there is to look at. */
 function nextOpening(rules: DeployRules, now: number): number | null {
-  const first = Math.floor(now / SEARCH_STEP) * SEARCH_STEP + SEARCH_STEP;
-  const last = now + SEARCH_DAYS * 86_400_000;
-  for (let at = first; at <= last; at += SEARCH_STEP) if (whyClosed(rules, at) === null) return at;
-  return null;
+  const moments = [...rules.allow.flatMap((window) => beginnings(window, now)), ...rules.freeze.map(thawsAt)];
+  const open = moments.filter(
+    (at) => at > now && at <= now + SEARCH_DAYS * DAY && whyClosed(rules, at) === null,
+  );
+  return open.length > 0 ? Math.min(...open) : null;
+}
+
+function beginnings({ timeZone, fromMin }: DeployWindow, now: number): number[] {
+  return Array.from({ length: SEARCH_DAYS + 1 }, (_, day) => {
+    const { date } = wallClock(timeZone, now + day * DAY);
+    return atWallClock(timeZone, date, fromMin);
+  });
+}
+
+const thawsAt = ({ to, timeZone }: Freeze): number => {
+  const next = new Date(Date.parse(`${to}T00:00:00Z`) + DAY).toISOString().slice(0, 10);
+  return atWallClock(timeZone, next, 0);
+};
+
+/** Epoch ms at which a zone's clocks show a date and minute; the offset is asked twice, since it may change in between. */
+function atWallClock(timeZone: string, date: string, minute: number): number {
+  const wall = Date.parse(`${date}T00:00:00Z`) + minute * MINUTE;
+  const guess = wall - offsetMs(timeZone, wall);
+  return wall - offsetMs(timeZone, guess);
+}
+
+function offsetMs(timeZone: string, at: number): number {
+  const { date, minute } = wallClock(timeZone, at);
+  return Date.parse(`${date}T00:00:00Z`) + minute * MINUTE - Math.floor(at / MINUTE) * MINUTE;
 }
 
 function isIn(window: DeployWindow, now: number): boolean {

@@ -30,6 +30,20 @@ describe("deploy windows", () => {
     expect(closed).toMatchObject({ open: false, opensAt: at("2026-11-30T02:00:00Z") });
   });
 
+  test("finds an opening of minutes, at any minute", () => {
+    const short = rules(["Wed 08:05-08:10 Asia/Kathmandu"]); // +05:45
+    const closed = openness(short, at("2026-11-23T12:00:00Z"));
+    expect(closed).toMatchObject({ open: false, opensAt: at("2026-11-25T02:20:00Z") });
+  });
+
+  test("a freeze without windows ends at midnight of its own zone", () => {
+    const frozen = rules([], ["2026-12-24..2026-12-26 America/New_York"]);
+    expect(openness(frozen, at("2026-12-25T00:00:00Z"))).toMatchObject({
+      open: false,
+      opensAt: at("2026-12-27T05:00:00Z"),
+    });
+  });
+
   test("follows summer time: 09:00 in Berlin is 08:00 UTC in winter and 07:00 UTC in summer", () => {
     const berlin = rules(["Mon-Sun 09:00-10:00 Europe/Berlin"]);
     expect(openness(berlin, at("2026-01-15T08:30:00Z")).open).toBe(true);
