@@ -68,10 +68,11 @@ async function renameColumn(sluice: ShopInstallation, env: ShopEnv, strategies: 
   await sluice.deploy(1, first);
   const crowd = await startCrowd(VISITORS, () => [sluice.url]);
   await crowd.round();
-  await sluice.deploy(2, second);
-  await crowd.round();
-  // At once: its expand hook waits until the last v1, which is kept warm, has gone.
+  const v2 = sluice.deploy(2, second);
+  await sluice.reaches(2, ["shifting", "settling"]);
+  // Queued, it begins while v1 is still kept warm: its expand hook has to wait until the last of those has gone.
   const v3 = await sluice.deploy(3, third);
+  await v2;
   expect(await column(env, "id", "migrations")).not.toContain("3-contract");
   await crowd.round();
   const isContracted = async () =>
@@ -82,8 +83,8 @@ async function renameColumn(sluice: ShopInstallation, env: ShopEnv, strategies: 
   await crowd.round();
   await expectContent(crowd, env, "contact_email");
   await expectHooksOnce(sluice, env);
-  const [contract] = await sql(env, "SELECT started_at FROM migrations WHERE id = '3-contract'");
-  expect(Number(contract?.started_at) - Date.parse(v3.servingAt ?? "")).toBeGreaterThanOrEqual(KEEP_MS);
+  const [contract] = await sql(env, "SELECT max(at) AS at FROM hook_runs");
+  expect(Number(contract?.at) - Date.parse(v3.servingAt ?? "")).toBeGreaterThanOrEqual(KEEP_MS);
 }
 
 async function expectRefusedRollback(sluice: ShopInstallation): Promise<void> {
@@ -93,12 +94,11 @@ async function expectRefusedRollback(sluice: ShopInstallation): Promise<void> {
   expect(await sluice.split()).toEqual({ v3: 100 });
 }
 
-/** Each release's hooks, those of a version whose successor came within its window without contract. */
 async function expectHooksOnce(sluice: ShopInstallation, env: ShopEnv): Promise<void> {
   const ordered = await sluice.hooks();
-  expect(new Set(ordered).size).toBe(ordered.length);
-  expect(ordered).toEqual(expect.arrayContaining(["v1 expand", "v2 expand", "v3 expand"]));
-  expect(ordered.at(-1)).toBe("v3 contract");
+  // The contract hook of v1 has nothing to do; whether v2 comes before its window closes is a matter of milliseconds.
+  const certain = ordered.filter((hook, index) => hook !== "v1 contract" || ordered.indexOf(hook) !== index);
+  expect(certain).toEqual(["v1 expand", "v2 expand", "v3 expand", "v3 contract"]);
   expect(await sql(env, "SELECT at FROM hook_runs")).toHaveLength(ordered.length);
   const finished = await sql(
     env,

@@ -58,7 +58,12 @@ export class ShopInstallation {
   async deploy(step: Step, strategy: unknown): Promise<ReleaseView> {
     const { code, stderr } = await this.tryDeploy(step, strategy);
     if (code !== 0) throw new Error(`deploying v${step} ended with ${code}:\n${stderr}`);
-    return this.#sluice.reaches("shop", `v${step}`, ["settling", "live"]);
+    return this.reaches(step, ["settling", "live"]);
+  }
+
+  /** Waits until the release of a step is in one of the states. */
+  reaches(step: Step, states: readonly ReleaseView["state"][]): Promise<ReleaseView> {
+    return this.#sluice.reaches("shop", `v${step}`, states);
   }
 
   /** Runs the real CLI beside the manifest that was deployed last. */
