@@ -127,13 +127,12 @@ export class Judge {
     const kept = await this.#storage.get<Kept>("judge");
     const current = windowOf(now);
     if (kept?.release === release.id) {
-      if (kept.heeded && !isHeeded(release))
-        return {
-          release: release.id,
-          state: serialise(renew(restore(kept.state))),
-          next: current,
-          last: null,
-        };
+      if (kept.heeded && !isHeeded(release)) {
+        const state = serialise(renew(restore(kept.state)));
+        const anew = { release: release.id, state, next: current, last: null };
+        await this.#put(anew);
+        return anew;
+      }
       return { ...kept, next: within(kept.next, current) };
     }
     if (release.weightBp === 0) return undefined;

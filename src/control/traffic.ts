@@ -57,7 +57,7 @@ export class Traffic {
         entry.requests,
         entry.failed,
       );
-      if (entry.eligible) this.#addJudged(entry);
+      if (entry.eligible && isSound(entry)) this.#addJudged(entry);
     }
     this.#sql.exec("DELETE FROM traffic WHERE window < ?", now - KEEP_MS);
     this.#sql.exec("DELETE FROM judged WHERE window < ?", now - KEEP_MS);
@@ -152,3 +152,9 @@ function bits(bytes: Uint8Array): number {
   for (const byte of bytes) for (let rest = byte; rest > 0; rest &= rest - 1) count += 1;
   return count;
 }
+
+/** The judge refuses a window with an impossible count, and would from then on. */
+const isSound = ({ requests, errors, latency }: MeterEntry): boolean =>
+  [requests, errors, ...latency.map(([, count]) => count)].every(
+    (count) => Number.isSafeInteger(count) && count >= 0,
+  );

@@ -40,6 +40,8 @@ export class Stage {
   readonly db = drizzle(env.DB);
   /** What is added to the coordinator's clock. */
   ahead = 0;
+  /** Where the coordinator's clock stands still; null: it goes with the time. */
+  at: number | null = null;
 
   /** A fresh one. The instances answer wherever they are asked, unless `silent` names their release. */
   static async open(spec: Partial<EnvironmentSpec> = {}): Promise<Stage> {
@@ -88,8 +90,8 @@ export class Stage {
 
   inside<T>(work: (coordinator: Coordinator, state: DurableObjectState) => T | Promise<T>): Promise<T> {
     return runInDurableObject(this.coordinator, (instance, state) => {
-      const { ahead } = this;
-      instance.clock = () => Date.now() + ahead;
+      const { ahead, at } = this;
+      instance.clock = () => at ?? Date.now() + ahead;
       return work(instance, state);
     });
   }
@@ -109,7 +111,8 @@ export class Stage {
     });
   }
 
-  create(input: Partial<Parameters<Coordinator["createRelease"]>[0]> = {}) {
+  async create(input: Partial<Parameters<Coordinator["createRelease"]>[0]> = {}) {
+    if (this.at !== null) await this.inside(() => {});
     return this.coordinator.createRelease({ ...REQUEST, ...input });
   }
 
@@ -149,6 +152,19 @@ export class Stage {
     return made.value.release;
   }
 
+  /** The hosts were heard from just before, by the coordinator's clock. */
+  async lookAlive(now: number): Promise<void> {
+    await this.db.update(hosts).set({ lastSeenAt: now });
+  }
+  async makeStable(release: string): Promise<void> {
+    await this.db.update(environments).set({ stableReleaseId: release });
+  }
+  async table() {
+    const answer = await this.coordinator.table(HOSTNAME, null);
+    if (answer.kind !== "table") throw new Error(`no table: ${answer.kind}`);
+    return answer.table;
+  }
+
   releases() {
     return this.db.select().from(releases).orderBy(asc(releases.createdAt), asc(releases.version));
   }
@@ -165,10 +181,9 @@ export class Stage {
   }
   /** Each release's share in the published table. */
   async routed(): Promise<{ version: number; weights: Record<string, number> }> {
-    const answer = await this.coordinator.table(HOSTNAME, null);
-    if (answer.kind !== "table") throw new Error(`no table: ${answer.kind}`);
-    const some = answer.table.releases.filter(({ weightBp }) => weightBp > 0);
+    const table = await this.table();
+    const some = table.releases.filter(({ weightBp }) => weightBp > 0);
     const weights = Object.fromEntries(some.map((release) => [release.version, release.weightBp]));
-    return { version: answer.table.version, weights };
+    return { version: table.version, weights };
   }
 }
