@@ -21,7 +21,12 @@ const TAG = (step: Step) => `sluice-e2e-shop-${process.pid}:step-${step}`;
 const stand = useShops(STEPS);
 const containerTest = engine ? shopTest : shopTest.skip;
 let shop: ShopInstallation | undefined;
-afterEach(() => shop?.close());
+let crowd: Crowd | undefined;
+afterEach(async () => {
+  // A test that failed in the middle left them shopping.
+  await crowd?.stop();
+  await shop?.close();
+});
 afterAll(
   () => engine && removeImages(engine, [...STEPS.map(TAG), ...STEPS.map((n) => `sluice-shop:step-${n}`)]),
 );
@@ -54,8 +59,12 @@ async function newCountedEnv(): Promise<ShopEnv> {
 }
 
 /** Nobody was turned away or forgotten, and all that was confirmed is there. */
-async function expectContent(crowd: Crowd, env: ShopEnv, address: "email" | "contact_email"): Promise<void> {
-  const { requests, failures, orders, emails } = await crowd.stop();
+async function expectContent(
+  visitors: Crowd,
+  env: ShopEnv,
+  address: "email" | "contact_email",
+): Promise<void> {
+  const { requests, failures, orders, emails } = await visitors.stop();
   expect(failures).toEqual([]);
   expect(requests).toBeGreaterThan(300);
   expect(await column(env, "id", "orders")).toEqual(orders.sort());
@@ -66,13 +75,13 @@ async function expectContent(crowd: Crowd, env: ShopEnv, address: "email" | "con
 async function renameColumn(sluice: ShopInstallation, env: ShopEnv, strategies: unknown[]): Promise<void> {
   const [first, second, third] = strategies;
   await sluice.deploy(1, first);
-  const crowd = await startCrowd(VISITORS, () => [sluice.url]);
+  crowd = await startCrowd(VISITORS, () => [sluice.url]);
   await crowd.round();
-  const v2 = sluice.deploy(2, second);
-  await sluice.reaches(2, ["shifting", "settling"]);
-  // Queued, it begins while v1 is still kept warm: its expand hook has to wait until the last of those has gone.
-  const v3 = await sluice.deploy(3, third);
-  await v2;
+  const [, v3] = await Promise.all([
+    sluice.deploy(2, second),
+    // Queued, it begins while v1 is still kept warm: its expand hook has to wait until the last of those has gone.
+    sluice.reaches(2, ["shifting", "settling"]).then(() => sluice.deploy(3, third)),
+  ]);
   expect(await column(env, "id", "migrations")).not.toContain("3-contract");
   await crowd.round();
   const isContracted = async () =>
@@ -139,7 +148,7 @@ shopTest(
     const env = { ...(await newCountedEnv()), MIGRATE_WAIT_MS: "300" };
     const sluice = await open({ runtime: "process", env, keep: "1h" });
     await sluice.deploy(1, BLUE_GREEN);
-    const crowd = await startCrowd(VISITORS, () => [sluice.url]);
+    crowd = await startCrowd(VISITORS, () => [sluice.url]);
     const refused = await sluice.tryDeploy(3, BLUE_GREEN);
     expect(refused.code).toBe(3);
     expect(refused.stderr).toContain("refused: 3-expand would break a version that is running (step 1");
