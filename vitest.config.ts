@@ -5,6 +5,8 @@ const migrations = await readD1Migrations("migrations");
 
 export default defineConfig({
   test: {
+    // Most tests wait for processes and timers, not for the processor: vitest's own choice, one worker on two cores, idles.
+    maxWorkers: 3,
     projects: [
       {
         test: {
@@ -39,7 +41,9 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // One at a time and after all others: its load tests measure.
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
     ],
