@@ -138,7 +138,7 @@ function isOrdinaryConnection(connection: string | null): boolean {
 }
 
 /** `http://slot:port/x` and `//slot:port/x` become the public address; anything else stays. */
-export function publicLocation(location: string, visit: Pick<Visit, "url">, slot: string): string {
+function publicLocation(location: string, visit: Pick<Visit, "url">, slot: string): string {
   const start = /^(?:https?:)?\/\//i.exec(location)?.[0];
   if (start === undefined) return location;
   const rest = location.slice(start.length);
