@@ -26,6 +26,7 @@ export default defineConfig({
           name: "control",
           include: ["test/control/**/*.test.ts"],
           setupFiles: ["test/control/setup.ts"],
+          testTimeout: 30_000,
         },
       },
       {
