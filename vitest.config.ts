@@ -5,6 +5,8 @@ const migrations = await readD1Migrations("migrations");
 
 export default defineConfig({
   test: {
+    // Most tests wait for processes and timers, not for the processor: vitest's own choice, one worker on two cores, idles.
+    maxWorkers: 3,
     projects: [
       {
         test: {
@@ -24,6 +26,7 @@ export default defineConfig({
           name: "control",
           include: ["test/control/**/*.test.ts"],
           setupFiles: ["test/control/setup.ts"],
+          testTimeout: 30_000,
         },
       },
       {
@@ -39,7 +42,9 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // One at a time and after all others: its load tests measure.
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { get } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -27,12 +28,23 @@ require("node:http").createServer((request, response) => {
 }).listen(Number(process.argv[1]), "127.0.0.1");
 `;
 
-/** The least that proxies: what a Worker costs before it does anything of use. */
-const passThrough = (origin: string) => `
+/** A pass-through as Cloudflare's documentation writes one: what a Worker costs before it does anything of use. */
+const passThrough = (port: string) => `
+export default {
+  async fetch(request) {
+    const url = new URL(request.url);
+    url.hostname = "127.0.0.1";
+    url.port = "${port}";
+    return fetch(new Request(url, request));
+  },
+};
+`;
+/** The least that can be written: no URL parsed, no promise of its own. */
+const leanPassThrough = (port: string) => `
 export default {
   fetch(request) {
     const { url } = request;
-    return fetch("${origin}" + url.slice(url.indexOf("/", 8)), request);
+    return fetch("http://127.0.0.1:${port}" + url.slice(url.indexOf("/", 8)), request);
   },
 };
 `;
@@ -54,21 +66,26 @@ export async function startOrigin(): Promise<Running> {
   return started(spawn(process.execPath, ["-e", ORIGIN, String(port)], { stdio: "inherit" }), port);
 }
 
-export async function startEdge(table: RoutingTable, directory: string): Promise<Running> {
+export async function startEdge(name: string, table: RoutingTable, directory: string): Promise<Running> {
   writeFileSync(join(directory, "edge.mjs"), await bundleEdge());
-  writeFileSync(join(directory, "control.mjs"), controlStub(table));
-  return serve(directory, "edge", [
+  writeFileSync(join(directory, `${name}-control.mjs`), controlStub(table));
+  return serve(directory, name, [
     worker("main", "edge.mjs", [
       `(name = "CONTROL", service = (name = "control", entrypoint = "EdgePort"))`,
       `(name = "TABLES", kvNamespace = "control")`,
     ]),
-    worker("control", "control.mjs", []),
+    worker("control", `${name}-control.mjs`, []),
   ]);
 }
 
-export async function startPassThrough(origin: string, directory: string): Promise<Running> {
-  writeFileSync(join(directory, "pass.mjs"), passThrough(origin));
-  return serve(directory, "pass", [worker("main", "pass.mjs", [])]);
+export async function startPassThrough(
+  kind: "pass" | "lean",
+  origin: Running,
+  directory: string,
+): Promise<Running> {
+  const source = kind === "pass" ? passThrough : leanPassThrough;
+  writeFileSync(join(directory, `${kind}.mjs`), source(String(origin.port)));
+  return serve(directory, kind, [worker("main", `${kind}.mjs`, [])]);
 }
 
 /** Null when nginx is not installed (Debian: apt-get install nginx-light). */
@@ -152,15 +169,20 @@ async function started(child: ChildProcess, port: number): Promise<Running> {
     await once(child, "exit");
   };
   for (let attempt = 0; attempt < 100; attempt += 1) {
-    const answered = await fetch(`http://127.0.0.1:${port}/`, { headers: { host: "shop.test" } }).then(
-      (response) => response.arrayBuffer(),
-      () => null,
-    );
-    if (answered !== null) return { port, pid, stop };
+    if (await answers(port)) return { port, pid, stop };
     await sleep(50);
   }
   await stop();
   throw new Error(`${child.spawnfile} did not answer on 127.0.0.1:${port} within 5 s`);
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = get({ port, host: "127.0.0.1", headers: { host: "shop.test" } }, (response) => {
+      response.resume().on("end", () => resolve(true));
+    });
+    probe.on("error", () => resolve(false));
+  });
 }
 
 async function freePort(): Promise<number> {

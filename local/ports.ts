@@ -16,7 +16,8 @@ export async function freePorts(count: number): Promise<number> {
   throw new Error(`no ${count} free ports in a row between ${FIRST} and ${LAST}`);
 }
 
-const isFree = (port: number): Promise<boolean> =>
+/** Whether nothing listens on the port of 127.0.0.1 at this moment. */
+export const isFree = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => resolve(false));

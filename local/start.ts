@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { Client } from "../src/client/index.ts";
 import { openHome } from "./home.ts";
 import { chooseRuntime, LocalHost } from "./hosts.ts";
+import { isFree } from "./ports.ts";
 import { startStack } from "./stack.ts";
 
 const HELP = `npm start -- [options]
@@ -30,6 +31,27 @@ if (values.help) {
   process.exit(0);
 }
 
+for (const flag of ["edge-port", "control-port"] as const) {
+  if (await isFree(Number(values[flag]))) continue;
+  console.error(
+    `port ${values[flag]} is taken: does Sluice run already? Stop what listens there, or name another port with --${flag}`,
+  );
+  process.exit(1);
+}
+
+/** What has to be undone at the end, last thing first: after Ctrl-C in the middle of the start too. */
+const undo: (() => Promise<unknown>)[] = [];
+let stopping = false;
+
+async function stop(code: number): Promise<never> {
+  if (stopping) process.exit(1);
+  stopping = true;
+  for (const step of undo.reverse()) await step();
+  process.exit(code);
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void stop(0));
+
 const home = await openHome(values.dir);
 const stack = await startStack({
   stateDir: home.stateDir,
@@ -38,6 +60,7 @@ const stack = await startStack({
   adminTokenSha256: home.tokenSha256,
   version: "local",
 });
+undo.push(() => stack.dispose());
 await home.announce(stack.controlUrl, stack.edgeUrl);
 const client = new Client({ url: stack.controlUrl, token: home.token });
 const { runtime, why } = await chooseRuntime(values.runtime);
@@ -50,9 +73,17 @@ const host = new LocalHost({
   portBase: 21_000,
   slots: 16,
   processRoot: values["process-root"],
-  onExit: (code) => console.error(`the agent ended with code ${code}: restart with \`npm start\``),
+  onExit: (code) => {
+    if (!stopping) console.error(`the agent ended with code ${code}: restart with \`npm start\``);
+  },
 });
-await host.start();
+undo.push(() => host.stop());
+try {
+  await host.start();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  await stop(1);
+}
 
 console.log(`
 Sluice runs on this machine.
@@ -64,19 +95,8 @@ Sluice runs on this machine.
 
 Next, in another terminal:
 
-  npx sluice apply -f examples/hello/sluice.yaml
+${runtime === "docker" ? "  docker build -t hello:v1 examples/hello\n" : ""}  npx sluice apply -f examples/hello/sluice.yaml
   npx sluice deploy -f examples/hello/sluice.yaml ${runtime === "process" ? "--image file:examples/hello" : "--image hello:v1"}
 
 Ctrl-C stops Sluice; what it runs goes on running, and is found again at the next start.
 `);
-
-let stopping = false;
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.on(signal, async () => {
-    if (stopping) process.exit(1);
-    stopping = true;
-    await host.stop();
-    await stack.dispose();
-    process.exit(0);
-  });
-}

@@ -22,6 +22,8 @@ export interface RouteRelease {
   readonly version: string;
   readonly weightBp: number;
   readonly instances: readonly RouteInstance[];
+  /** Those of them that control calls ready. */
+  readonly ready: readonly RouteInstance[];
 }
 
 /** A routing table prepared for choosing: compiled once when it arrives, never per request. */
@@ -58,12 +60,18 @@ export function compileRoute(table: RoutingTable, previous: Route | null): Route
   const refusedOrigins: string[] = [];
   const releases = table.releases.map((entry) => {
     const instances: RouteInstance[] = [];
-    const release = { id: entry.id, version: entry.version, weightBp: entry.weightBp, instances };
-    for (const { id, origin, ready } of entry.instances) {
+    const ready: RouteInstance[] = [];
+    const release = { id: entry.id, version: entry.version, weightBp: entry.weightBp, instances, ready };
+    for (const given of entry.instances) {
+      const { id, origin } = given;
       const host = origin.slice(origin.indexOf("//") + 2);
-      if (isOriginAllowed(host, table.originSuffixes)) {
-        instances.push({ id, origin, host, ready, release, health: known.get(id) ?? HEALTHY });
-      } else refusedOrigins.push(origin);
+      if (!isOriginAllowed(host, table.originSuffixes)) {
+        refusedOrigins.push(origin);
+        continue;
+      }
+      const instance = { id, origin, host, ready: given.ready, release, health: known.get(id) ?? HEALTHY };
+      instances.push(instance);
+      if (given.ready) ready.push(instance);
     }
     return release;
   });
@@ -106,17 +114,11 @@ export function chooseInstance(
   now: number,
   tried: readonly RouteInstance[] = NONE,
 ): RouteInstance | null {
-  const { instances } = release;
-  let usable = 0;
-  for (const instance of instances) if (isUsable(instance, now, tried)) usable += 1;
-  if (usable === 0) return null;
-  let skip = turn % usable;
-  for (const instance of instances) {
-    if (!isUsable(instance, now, tried)) continue;
-    if (skip === 0) return instance;
-    skip -= 1;
-  }
-  return null;
+  const { ready } = release;
+  const next = ready[turn % ready.length];
+  if (next !== undefined && isUsable(next, now, tried)) return next;
+  const usable = ready.filter((instance) => isUsable(instance, now, tried));
+  return usable[turn % usable.length] ?? null;
 }
 
 /**
@@ -136,8 +138,7 @@ export function chooseFallback(
     if (instance !== null) return instance;
   }
   for (const release of order) {
-    const ready = release.instances.filter((instance) => instance.ready);
-    const pool = ready.length > 0 ? ready : release.instances;
+    const pool = release.ready.length > 0 ? release.ready : release.instances;
     const instance = pool[turn % pool.length];
     if (instance !== undefined) return instance;
   }
@@ -161,7 +162,7 @@ export function chooseRescue(
 }
 
 function isUsable(instance: RouteInstance, now: number, tried: readonly RouteInstance[]): boolean {
-  return instance.ready && !isEjected(instance.health, now) && !tried.includes(instance);
+  return !isEjected(instance.health, now) && !tried.includes(instance);
 }
 
 function fallbackOrder(route: Route, chosen: RouteRelease): RouteRelease[] {

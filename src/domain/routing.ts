@@ -78,7 +78,7 @@ export interface RoutingTable {
   /** Suffixes a tunnel origin's host must end with (`.example.com`); others are refused. Empty: local origins, any host. */
   readonly originSuffixes: readonly string[];
   readonly timeouts: {
-    /** Until the origin's response head. */
+    /** Until the origin's response head. 100,000 or more leaves it to Cloudflare's own limit (524). */
     readonly responseMs: number;
   };
   /** Whether answers carry `X-Sluice-Release`, `X-Request-Id` and `Server-Timing`. Without them the edge is cheaper. */

@@ -10,9 +10,10 @@ import type { Visit } from "./visit.ts";
 export function answer(passage: Passage, delivery: Delivery): Response {
   const { visit, visitor } = passage;
   const { last } = delivery;
-  const { response } = last;
-  if (response === null) return errorAnswer(visit.request, visit.survey.requestId, failureOf(visit, last));
-  const { status } = response;
+  const { response, attempt } = last;
+  if (response === null || attempt.kind !== "answered")
+    return errorAnswer(visit.request, visit.survey.requestId, failureOf(visit, last));
+  const { status } = attempt;
   if (status === 101) return switched(response, passage, last);
   // A status outside what a Response can be made with goes through untouched.
   if (status < 200 || status > 599) return response;

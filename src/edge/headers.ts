@@ -21,6 +21,9 @@ const DROPPED = new Set([
   "x-forwarded-server",
   "x-real-ip",
 ]);
+/** `accept…`, `authorization`; `sec-…`. */
+const LETTER_A = 97;
+const LETTER_S = 115;
 const NOTHING: readonly string[] = [];
 const REQUEST_ID = /^[A-Za-z0-9._:+=/-]{1,128}$/;
 
@@ -53,6 +56,9 @@ export function surveyHeaders(headers: Headers): Survey {
   let isUpgrade = false;
   let dropped = NOTHING;
   for (const name of headers.keys()) {
+    // Most headers are these, and none of the edge's business.
+    const first = name.charCodeAt(0);
+    if (first === LETTER_A || first === LETTER_S) continue;
     if (name === "cookie") cookies = headers.get(name);
     else if (name === "connection") connection = headers.get(name);
     else if (name === "cf-connecting-ip") address = headers.get(name);
@@ -138,7 +144,7 @@ function isOrdinaryConnection(connection: string | null): boolean {
 }
 
 /** `http://slot:port/x` and `//slot:port/x` become the public address; anything else stays. */
-export function publicLocation(location: string, visit: Pick<Visit, "url">, slot: string): string {
+function publicLocation(location: string, visit: Pick<Visit, "url">, slot: string): string {
   const start = /^(?:https?:)?\/\//i.exec(location)?.[0];
   if (start === undefined) return location;
   const rest = location.slice(start.length);

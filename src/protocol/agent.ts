@@ -107,7 +107,7 @@ const stopJobSchema = z.strictObject({
  * Run a command to its end, once, in a release's image: a migration hook. Never twice: an agent that finds that it began
  * one and can't tell how it ended answers `hook_interrupted`, and a person looks.
  */
-export const runJobSchema = z.strictObject({
+const runJobSchema = z.strictObject({
   ...jobBase,
   kind: z.literal("run"),
   /** Names the run on the host, as an instance id names an instance. */

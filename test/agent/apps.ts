@@ -9,9 +9,9 @@ export const apps = {
   good: serve(
     "response.end(JSON.stringify({ version: process.env.SLUICE_VERSION, release: process.env.SLUICE_RELEASE, instance: process.env.SLUICE_INSTANCE, port: process.env.PORT, own: process.env.OWN, secret: process.env.AGENT_SECRET ?? null, pid: process.pid }))",
   ),
-  /** Its error comes a little later: the engine reads the two streams side by side, in no order. */
+  /** All to stderr: an engine reads stdout and stderr apart, and keeps no order between them. */
   exits:
-    'for (let n = 1; n <= 60; n++) console.log("line " + n); setTimeout(() => { console.error("no database"); process.exitCode = 3; }, 100);',
+    'for (let n = 1; n <= 60; n++) console.error("line " + n); console.error("no database"); process.exitCode = 3;',
   silent: "setInterval(() => {}, 1000);",
   status: serve('response.statusCode = 503; response.end("no database");'),
   redirect: serve('response.writeHead(302, { location: "https://login.example.com/" }); response.end();'),

@@ -121,7 +121,7 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
         command: nodeCommand("status"),
         health: healthOf({ deadlineMs: 60_000 }),
       });
-      bench.control.give({ id, kind: "start", spec, deadlineAt: Date.now() + 1_500 });
+      bench.control.give({ id, kind: "start", spec, deadlineAt: Date.now() + 4_000 });
       const result = await bench.control.result(id);
       expect(result).toMatchObject({
         ok: false,

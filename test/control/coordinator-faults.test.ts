@@ -1,7 +1,5 @@
-import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { FaultPoint } from "../../src/control/coordinator.ts";
 import { countQueries } from "./support/count-queries.ts";
 import { Stage } from "./support/stage.ts";
 
@@ -15,31 +13,6 @@ afterEach(() => {
   vi.unstubAllGlobals();
   vi.restoreAllMocks();
 });
-
-/** v1 serves; v2 is taken over to, with the process ending on the way. */
-async function release(end: ReturnType<typeof endAt>): Promise<void> {
-  await stage.deploy();
-  const before = (await stage.routed()).version;
-  await end.hurt();
-  // The caller may get an error, or an answer; then it asks again with the same key.
-  await stage.create({ requestKey: "k" }).catch(() => null);
-  let [seen, replaced] = [before, false];
-  for (let turn = 0; turn < 40; turn++) {
-    const { version } = await stage.routed();
-    expect(version, "the table never steps back").toBeGreaterThanOrEqual(seen);
-    seen = version;
-    if ((await stage.releases()).some(({ state, version: v }) => v === "v2" && state === "settling")) break;
-    await stage.work();
-    if (end.times() > 0 && !replaced) {
-      await stage.kill();
-      replaced = true;
-      await stage.create({ requestKey: "k" });
-    }
-    await stage.inside(() => {});
-    if (!(await runDurableObjectAlarm(stage.coordinator))) await stage.create({ requestKey: "k" });
-  }
-  await stage.inside((coordinator) => coordinator.poke());
-}
 
 /** Exactly what an undisturbed run leaves behind. */
 async function expectWhole(): Promise<void> {
@@ -64,41 +37,7 @@ async function expectWhole(): Promise<void> {
   ]);
 }
 
-/** The process ends at the n-th passing, and the next call meets a fresh one. */
-function endAt(point: FaultPoint, nth: number) {
-  let [passed, times] = [0, 0];
-  const fault = (at: FaultPoint) => {
-    if (at === point) passed += 1;
-    if (passed < nth) return;
-    times += 1;
-    // Dead from here on: nothing more of this process reaches the world.
-    throw new Error(`ended: ${point}`);
-  };
-  const hurt = () => stage.inside((coordinator) => void Object.assign(coordinator, { fault }));
-  return { hurt, times: () => times };
-}
-
 describe("a coordinator that ends", () => {
-  // Each write of a release passes these points; the n-th time is another state of it.
-  const times: Readonly<Record<FaultPoint, number[]>> = {
-    armed: [1, 3, 5],
-    committed: [1, 2, 3, 4, 5, 6],
-    published: [1, 2],
-    woken: [1, 2],
-  };
-  const ways = (Object.keys(times) as FaultPoint[]).flatMap((point) =>
-    times[point].map((nth) => [point, nth] as const),
-  );
-  it.each(ways)(
-    "at %s, time %i, is taken up by its alarm with nothing lost or done twice",
-    async (point, nth) => {
-      const ended = endAt(point, nth);
-      await release(ended);
-      expect(ended.times(), `${point} is passed ${nth} times`).toBeGreaterThan(0);
-      await expectWhole();
-    },
-  );
-
   it("with its alarm armed is woken by it, under its own name, with nobody asking", async () => {
     await stage.create();
     await stage.until("v1", "preparing");

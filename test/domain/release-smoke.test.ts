@@ -91,7 +91,11 @@ describe("a smoke check", () => {
       world.run();
     }
     const asked: string[] = [];
-    world.agents = { ...world.agents, smoke: (_, when) => (asked.push(when), null) };
+    const smoke = (_: unknown, when: string) => {
+      asked.push(when);
+      return null;
+    };
+    world.agents = { ...world.agents, smoke };
     world.rollback();
     world.run();
     expect(asked).toEqual(["before", "after"]);

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { request as httpRequest, type RequestListener } from "node:http";
 import { gzipSync } from "node:zlib";
+import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
@@ -87,7 +88,10 @@ const wire = (name: string) =>
 beforeAll(async () => {
   origin = await startOrigin("app", app);
   edge = await startEdgeStack({
-    table: () => ({ kind: "table", table: tableOf([origin.url]) }),
+    table: (hostname) => {
+      const plain = { environment: "env_2", hostnames: ["plain.test"], showRelease: false };
+      return { kind: "table", table: tableOf([origin.url], hostname === "plain.test" ? plain : {}) };
+    },
     meter: () => {},
   });
   port = edge.ports[0] ?? 0;
@@ -119,6 +123,37 @@ describe("a request on its way to the app", () => {
     expect(wire("X-Many")).toEqual(["1", "2, 3", ""]);
     expect(wire("X-Odd")).toHaveLength(1);
     expect(wire("If-None-Match")).toEqual(['W/"x"']);
+  });
+
+  it("carries any header a client may make up, value by value", async () => {
+    const name = fc
+      .stringMatching(/^x-[a-z0-9!#$%&'*+.^_`|~-]{1,20}$/)
+      .filter((text) => !/^x-(sluice-|forwarded-|real-ip|request-id)/.test(text));
+    const value = fc.stringMatching(/^[!-~]([ -~]{0,60}[!-~])?$/);
+    const headers = fc.dictionary(name, fc.array(value, { minLength: 1, maxLength: 3 }), { maxKeys: 8 });
+    await fc.assert(
+      fc.asyncProperty(headers, async (made) => {
+        expect((await ask({ port, headers: made })).status).toBe(200);
+        for (const [key, values] of Object.entries(made)) expect(wire(key)).toEqual(values);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("lets no header in that only the edge may send, whatever else comes along", async () => {
+    const forged = fc
+      .stringMatching(/^[Xx]-[Ss]luice-[A-Za-z0-9-]{1,15}$/)
+      .filter((text) => text.toLowerCase() !== "x-sluice-preview");
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(forged, { minLength: 1, maxLength: 5, selector: (text) => text.toLowerCase() }),
+        async (names) => {
+          await ask({ port, headers: Object.fromEntries(names.map((text) => [text, "1"])) });
+          expect(last().rawHeaders.filter((text) => /^x-sluice-/i.test(text))).toEqual([]);
+        },
+      ),
+      { numRuns: 30 },
+    );
   });
 
   it("names the public host, scheme and request in headers of its own", async () => {
@@ -263,6 +298,16 @@ describe("an answer on its way to the visitor", () => {
     const { headers } = await ask({ port });
     expect(headers["x-sluice-release"]).toBe("v1");
     expect(headers["server-timing"]).toMatch(/^sluice;dur=\d+, origin;dur=\d+$/);
+  });
+
+  it("goes out as it came, its address apart, where the environment wants no marks", async () => {
+    const plain = await ask({ port, host: "plain.test", path: "/length" });
+    expect([plain.status, plain.text]).toEqual([200, "12345"]);
+    for (const name of ["x-sluice-release", "x-request-id", "server-timing"])
+      expect(plain.headers[name]).toBeUndefined();
+    const moved = await ask({ port, host: "plain.test", path: "/redirect" });
+    expect(moved.headers.location).toBe("http://plain.test/there?x=1");
+    expect((await ask({ port, host: "plain.test", path: "/hop" })).headers["x-secret"]).toBeUndefined();
   });
 
   it("streams 64 MB through whole", async () => {

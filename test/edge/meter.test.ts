@@ -17,6 +17,7 @@ let edge: EdgeStack;
 let port: number;
 const tables = new Map<string, RoutingTable>();
 const batches: MeterBatch[] = [];
+const points: { indexes: string[]; blobs: string[]; doubles: number[] }[] = [];
 let refuseBatches = false;
 let hosts = 0;
 
@@ -73,6 +74,9 @@ beforeAll(async () => {
     meter: (batch) => {
       if (refuseBatches) throw new Error("control is away");
       batches.push(batch);
+    },
+    analytics: (point) => {
+      points.push(point);
     },
   });
   port = edge.ports[0] ?? 0;
@@ -190,6 +194,16 @@ describe("the meter", () => {
     const mirrored = distinct().flatMap((batch) => (batch.environment === host ? batch.mirrored : []));
     const total = mirrored.map(({ requests, errors, mismatches }) => [requests, errors, mismatches]);
     expect(total.reduce((a, b) => a.map((count, i) => count + (b[i] ?? 0)), [0, 0, 0])).toEqual([3, 3, 3]);
+  });
+
+  it("copies its counts to Analytics Engine when that is bound", async () => {
+    const host = serve([releaseOf("r1", 10_000, [app.url])]);
+    await ask({ port, host });
+    await ask({ port, host, path: "/status/500" });
+    await counted(host, 2);
+    const [point] = points.filter(({ indexes }) => indexes[0] === host);
+    expect(point?.blobs).toEqual(["r1", `${host}-r1-0`, "LOCAL", "eligible"]);
+    expect(point?.doubles.slice(1, 3)).toEqual([2, 1]);
   });
 
   it("flushes at most once a second, however much comes", async () => {

@@ -227,6 +227,16 @@ describe("an app that is away", () => {
     expect(bad.seen).toHaveLength(1);
   });
 
+  it("gives 504 when Cloudflare's own limit was the shorter one", async () => {
+    misbehave = (_, response) => response.writeHead(524).end("<html>Cloudflare's page</html>");
+    const answer = await ask({ port, host: serve([releaseOf("r1", 10_000, [bad.url, bad.url])]) });
+    expect([answer.status, JSON.parse(answer.text).code, bad.seen.length]).toEqual([
+      504,
+      "origin_timeout",
+      1,
+    ]);
+  });
+
   it("gives each of many slow requests its own full time", async () => {
     misbehave = (request, response) => {
       setTimeout(() => response.end(`{"name":"slow"}`), request.url === "/in-time" ? 300 : 5_000).unref();

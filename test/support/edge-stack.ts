@@ -12,6 +12,8 @@ import { COMPATIBILITY_DATE } from "./compatibility-date.ts";
 export interface ControlScript {
   table(hostname: string, known: number | null): TableAnswer | Promise<TableAnswer>;
   meter(batch: MeterBatch): void | Promise<void>;
+  /** What reached Analytics Engine, whose local stand-in keeps nothing. */
+  analytics?(point: { indexes: string[]; blobs: string[]; doubles: number[] }): void;
 }
 
 export interface EdgeStack {
@@ -32,6 +34,9 @@ const ask = async (env, name, args) => {
 export class EdgePort extends WorkerEntrypoint {
   table(hostname, known) { return ask(this.env, "table", [hostname, known]); }
   async meter(batch) { await ask(this.env, "meter", [batch]); }
+}
+export class Dataset extends WorkerEntrypoint {
+  async writeDataPoint(point) { await ask(this.env, "analytics", [point]); }
 }
 export default { fetch: () => new Response("control") };
 `;
@@ -77,6 +82,9 @@ export async function startEdgeStack(
           env: {
             CONTROL: { type: "worker" as const, worker: "control", exportName: "EdgePort" },
             TABLES: { type: "kv" as const, id: "tables" },
+            ...(script.analytics && {
+              ANALYTICS: { type: "worker" as const, worker: "control", exportName: "Dataset" },
+            }),
             ...Object.fromEntries(vars),
           },
         },
@@ -98,8 +106,14 @@ export async function startEdgeStack(
                 for await (const chunk of request) chunks.push(chunk);
                 const args: unknown[] = JSON.parse(Buffer.concat(chunks).toString());
                 try {
-                  const name = request.url?.slice(1) === "table" ? "table" : "meter";
-                  const result = await Reflect.apply(control[name], control, args);
+                  const calls: Record<string, unknown> = {
+                    "/table": control.table,
+                    "/meter": control.meter,
+                    "/analytics": control.analytics,
+                  };
+                  const call = calls[request.url ?? ""];
+                  if (typeof call !== "function") throw new Error(`no script for ${request.url}`);
+                  const result = await Reflect.apply(call, control, args);
                   response.end(JSON.stringify(result ?? null));
                 } catch (error) {
                   response.statusCode = 500;
