@@ -1,4 +1,3 @@
-import { abortAllDurableObjects } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import { Stage } from "./support/stage.ts";
@@ -14,11 +13,7 @@ beforeEach(() => {
   });
   origin.mockImplementation(() => new Response("Welcome to the Shop"));
 });
-afterEach(async () => {
-  // Nothing of one test still asks while the next one begins.
-  await abortAllDurableObjects();
-  vi.unstubAllGlobals();
-});
+afterEach(() => void vi.unstubAllGlobals());
 
 const smoke = [{ path: "/shop", status: 200, contains: "Shop" }];
 const isSmoke = (url: string) => url.endsWith("/shop");
