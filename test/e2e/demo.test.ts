@@ -15,23 +15,37 @@ const resultSchema = z.object({
   ok: z.boolean(),
   runtime: z.string(),
   requests: z.number(),
-  failed: z.number(),
-  phases: z.array(z.object({ phase: z.string(), requests: z.number(), failed: z.number(), error: z.null() })),
+  phases: z.array(
+    z.object({
+      phase: z.string(),
+      requests: z.number(),
+      failed: z.number(),
+      error: z.null(),
+      harm: z.literal("expected").optional(),
+    }),
+  ),
 });
 
 /** `npm run demo -- --json`, its last line parsed. */
-async function demo(runtime: string) {
+async function demo(runtime: string, phases: number, flags: readonly string[] = []) {
   const temporary = await mkdtemp(join(tmpdir(), "sluice-e2e-demo-"));
   const env = { ...process.env, TMPDIR: temporary };
-  const { stdout, stderr } = await run(NODE, [DEMO, "--json", "--runtime", runtime], { env });
+  const { stdout, stderr } = await run(NODE, [DEMO, "--json", "--runtime", runtime, ...flags], { env });
   const result = resultSchema.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? ""));
-  expect(result).toMatchObject({ ok: true, runtime, failed: 0 });
-  expect(result.phases).toHaveLength(5);
+  expect(result).toMatchObject({ ok: true, runtime });
+  expect(result.phases).toHaveLength(phases);
+  for (const phase of result.phases)
+    if (phase.harm !== "expected") expect(phase).toMatchObject({ failed: 0 });
   expect(result.requests).toBeGreaterThan(500);
   expect(stderr).toMatch(/url +http:\/\/hello\.localhost:\d+/);
   // Fails when anything is left in it.
   await rmdir(temporary);
 }
 
-test("the demo meets its budgets with plain processes and leaves nothing behind", () => demo("process"));
-dockerTest("the demo meets its budgets with containers and leaves nothing behind", () => demo("docker"));
+test("the demo's first half meets its budgets with plain processes and leaves nothing behind", () =>
+  demo("process", 5, ["--short"]));
+dockerTest(
+  "the whole demo meets its budgets with containers and leaves nothing behind",
+  () => demo("docker", 8),
+  240_000,
+);
