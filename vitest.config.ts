@@ -42,8 +42,7 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // One at a time and after all others: its load tests measure.
-          fileParallelism: false,
+          // After all others: its load tests measure. Beside each other, since they mostly wait for drains and bakes.
           sequence: { groupOrder: 1 },
         },
       },
