@@ -2,8 +2,8 @@ import type { Draft } from "./decision.ts";
 import { lostCause } from "./lost.ts";
 import { rollbackTarget } from "./plan.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
-import { FULL_WEIGHT } from "./routing.ts";
-import { STALENESS_MS, shiftWeights } from "./shift.ts";
+import { FULL_WEIGHT, STALENESS_BOUND_MS } from "./routing.ts";
+import { shiftWeights } from "./shift.ts";
 
 /** settling → live: it has all traffic, and what it took over from drains and stays warm. */
 
@@ -28,7 +28,7 @@ export function settle(draft: Draft, release: ReleaseFacts): void {
   const due = draft.facts.instances
     .filter((instance) => instance.releaseId !== release.id && instance.state === "draining")
     .map((instance) => instance.drainUntil ?? 0);
-  const last = Math.max((release.servingAt ?? 0) + STALENESS_MS, ...due);
+  const last = Math.max((release.servingAt ?? 0) + STALENESS_BOUND_MS, ...due);
   if (last > draft.now) return draft.wakeAt(last);
   const but = failure ? `, though ${failure.message}: nothing to roll back to is ready` : "";
   const ended = { endedAt: draft.now, ...(failure ? { failure } : {}) };

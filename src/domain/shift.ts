@@ -1,10 +1,7 @@
 import type { Draft } from "./decision.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
-import { FULL_WEIGHT } from "./routing.ts";
-
-/** A change of the table is in force at every edge within this long (design §5). */
-export const STALENESS_MS = 3_000;
+import { FULL_WEIGHT, STALENESS_BOUND_MS } from "./routing.ts";
 
 /**
  * Gives the traffic of an environment anew. Every release not named gets 0. A release that loses its last traffic
@@ -74,7 +71,7 @@ export function drainInstance(draft: Draft, release: ReleaseFacts, instance: Ins
 }
 
 const drainsUntil = (draft: Draft, release: ReleaseFacts): number =>
-  draft.now + STALENESS_MS + release.spec.drainMs;
+  draft.now + STALENESS_BOUND_MS + release.spec.drainMs;
 
 /** `v2 75 %, v1 25 %`: the split in words, largest first. */
 function split(draft: Draft): string {
