@@ -1,4 +1,6 @@
-import autocannon from "autocannon";
+import { once } from "node:events";
+import { Agent, type IncomingMessage, request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** What visitors met in one phase. */
 export interface PhaseCounts {
@@ -13,22 +15,34 @@ export interface LoadOptions {
   readonly hostname: string;
   /** Requests per second, GET and POST together. */
   readonly rate: number;
+  /** Told of each failure; a phase's counts keep only the first few. */
+  readonly onFailure?: (phase: string, failure: string) => void;
 }
 
-const CONNECTIONS = 10;
-const POST_SHARE = 0.3;
-const TIMEOUT_S = 10;
+const VISITORS = 10;
+/** Of ten visitors, so many post. */
+const POSTERS = 3;
+const TIMEOUT_MS = 10_000;
 const KEPT_FAILURES = 5;
 const POST_BODY = JSON.stringify({ text: "x".repeat(2_000) });
 
-/** Visitors at a steady pace over keep-alive connections: GET and POST, counted per phase and per version that answered. */
+type Kind = { readonly method: "GET" | "POST"; readonly path: string; readonly body?: string };
+const GET: Kind = { method: "GET", path: "/" };
+const POST: Kind = { method: "POST", path: "/echo", body: POST_BODY };
+
+/**
+ * Visitors at a steady pace, each over a keep-alive connection of its own: GET and POST, counted per phase and per version
+ * that answered. Not autocannon: it sends each second's share at once and idles for the rest of it, so that a switch mostly
+ * meets silence, and it takes a connection that is closed without an answer for no failure.
+ */
 export class Load {
   readonly #options: LoadOptions;
-  readonly #runs: autocannon.Instance[] = [];
   readonly #phases = new Map<string, PhaseCounts>();
   readonly #firstSeen = new Map<string, number>();
   readonly #lastSeen = new Map<string, number>();
   #phase = "before";
+  #leaving = new AbortController();
+  #visits: Promise<void>[] = [];
 
   constructor(options: LoadOptions) {
     this.#options = options;
@@ -54,38 +68,50 @@ export class Load {
   }
 
   start(): void {
-    this.#runs.push(this.#run("GET", "/", 1 - POST_SHARE), this.#run("POST", "/echo", POST_SHARE));
+    this.#leaving = new AbortController();
+    const everyMs = (1_000 * VISITORS) / this.#options.rate;
+    this.#visits = Array.from({ length: VISITORS }, (_, index) =>
+      this.#visit(index < POSTERS ? POST : GET, { everyMs, beginsAfterMs: (everyMs * index) / VISITORS }),
+    );
   }
 
+  /** No new requests; resolves when those under way have ended. */
   async stop(): Promise<void> {
-    const runs = this.#runs.splice(0);
-    const ended = runs.map((run) => new Promise((resolve) => run.once("done", resolve)));
-    for (const run of runs) run.stop();
-    await Promise.all(ended);
+    this.#leaving.abort();
+    await Promise.all(this.#visits.splice(0));
   }
 
-  #run(method: "GET" | "POST", path: string, share: number): autocannon.Instance {
-    const { edgeUrl, hostname, rate } = this.#options;
-    const options: autocannon.Options = {
-      url: edgeUrl,
-      connections: Math.ceil(CONNECTIONS * share),
-      overallRate: Math.ceil(rate * share),
-      duration: 3_600,
-      timeout: TIMEOUT_S,
-      headers: { host: hostname, "content-type": "application/json" },
-      requests: [
-        {
-          method,
-          path,
-          ...(method === "POST" ? { body: POST_BODY } : {}),
-          onResponse: (status, body) => this.#answered(`${method} ${path}`, status, body),
-        },
-      ],
-    };
-    // The form with a callback answers the instance itself; what it ends with is counted here already.
-    const run = autocannon(options, () => {});
-    run.on("reqError", (error: Error) => this.#count(`${method} ${path}: ${error.message}`));
-    return run;
+  /** One visitor: a request each `everyMs`, or as soon as the one before has its answer. */
+  async #visit(kind: Kind, pace: { everyMs: number; beginsAfterMs: number }): Promise<void> {
+    const { signal } = this.#leaving;
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    let next = performance.now() + pace.beginsAfterMs;
+    for (;;) {
+      // Cut short by leaving only, which the next line asks for.
+      await sleep(Math.max(0, next - performance.now()), undefined, { signal }).catch(() => {});
+      if (signal.aborted) break;
+      next = Math.max(next + pace.everyMs, performance.now());
+      await this.#ask(kind, agent);
+    }
+    agent.destroy();
+  }
+
+  async #ask({ method, path, body }: Kind, agent: Agent): Promise<void> {
+    const { edgeUrl, hostname } = this.#options;
+    const headers = { host: hostname, "content-type": "application/json" };
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    try {
+      const outgoing = request(`${edgeUrl}${path}`, { agent, method, headers, signal });
+      const answered = once(outgoing, "response");
+      outgoing.end(body);
+      const [incoming] = (await answered) as [IncomingMessage];
+      const chunks: Buffer[] = [];
+      for await (const chunk of incoming) chunks.push(chunk);
+      this.#answered(`${method} ${path}`, incoming.statusCode ?? 0, Buffer.concat(chunks).toString());
+    } catch (error) {
+      const words = signal.aborted ? `no whole answer within ${TIMEOUT_MS / 1_000} s` : String(error);
+      this.#count(`${method} ${path}: ${words}`);
+    }
   }
 
   #answered(what: string, status: number, body: string): void {
@@ -103,6 +129,7 @@ export class Load {
     if (failure !== null) {
       counts.failed += 1;
       if (counts.failures.length < KEPT_FAILURES) counts.failures.push(failure);
+      this.#options.onFailure?.(this.#phase, failure);
     }
     this.#phases.set(this.#phase, counts);
   }
