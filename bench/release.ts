@@ -1,0 +1,54 @@
+/**
+ * What control itself takes of a blue-green release: from its creation until it has all traffic, less the boot of its
+ * slowest instance. Pulling is not taken off: of a directory it is a few ms of hashing, counted as control's own.
+ */
+import type { ReleaseView } from "../src/protocol/api.ts";
+import { type BenchResult, median, resultOf } from "./result.ts";
+import { Stand } from "./stand.ts";
+
+const RELEASES = process.argv.includes("--quick") ? 5 : 11;
+/** States on the way to all traffic, in order. */
+const STATES = ["queued", "preparing", "starting", "verifying", "shifting"];
+
+interface Measured {
+  readonly release: ReleaseView;
+  readonly totalMs: number;
+  readonly bootMs: number;
+}
+
+/** Milliseconds; medians unless they say otherwise. */
+export async function run(): Promise<BenchResult> {
+  const stand = await Stand.open();
+  try {
+    await stand.apply({ strategy: "blue-green", drain: "0s", keep: "1s" });
+    // The first one replaces nothing, and finds nothing warm in workerd and the agents.
+    await stand.deploy("v0");
+    const measured: Measured[] = [];
+    for (let n = 1; n <= RELEASES; n += 1) measured.push(await measure(stand, `v${n}`));
+    return resultOf("release", figuresOf(measured), { controlMs: { atMost: 1_500 } });
+  } finally {
+    await stand.close();
+  }
+}
+
+async function measure(stand: Stand, version: string): Promise<Measured> {
+  const release = await stand.deploy(version);
+  const totalMs = Date.parse(release.servingAt ?? "") - Date.parse(release.createdAt);
+  return { release, totalMs, bootMs: await stand.bootMs(release) };
+}
+
+function figuresOf(measured: readonly Measured[]): BenchResult["figures"] {
+  const control = measured.map(({ totalMs, bootMs }) => totalMs - bootMs);
+  const states = STATES.map((state) => {
+    const spent = median(measured.map(({ release }) => release.timings[state] ?? 0));
+    return [`${state}Ms`, Math.round(spent)] as const;
+  });
+  return {
+    releases: measured.length,
+    controlMs: Math.round(median(control)),
+    controlMaxMs: Math.max(...control),
+    bootMs: Math.round(median(measured.map(({ bootMs }) => bootMs))),
+    totalMs: Math.round(median(measured.map(({ totalMs }) => totalMs))),
+    ...Object.fromEntries(states),
+  };
+}
