@@ -1,7 +1,7 @@
 import { waitAndTell } from "../ending.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, type Register, timeoutOption } from "./verb.ts";
-import { activeRelease } from "./watch.ts";
+import { meantRelease } from "./watch.ts";
 
 interface AbortOptions {
   readonly reason?: string;
@@ -11,7 +11,7 @@ interface AbortOptions {
 export const abort: Register = (program, act) => {
   program
     .command("abort")
-    .argument("[release]", "release id (default: the one on its way)")
+    .argument("[release]", "release id or version (default: the one on its way)")
     .description("stop a release on its way and put its traffic back; exits 0 once it is back")
     .option("--reason <text>", "for the audit log")
     .addOption(timeoutOption())
@@ -23,7 +23,7 @@ async function run(session: Session, id: string | undefined, options: AbortOptio
   const { client } = session;
   const { reason, timeout: timeoutMs } = options;
   const release = await client.abortRelease(
-    id ?? (await activeRelease(session, "abort")),
+    await meantRelease(session, "abort", id),
     reason === undefined ? {} : { reason },
   );
   return waitAndTell(session, release, { command: "abort", timeoutMs, goal: "stopped" });

@@ -3,7 +3,7 @@ import { EXIT } from "../exit-codes.ts";
 import { clean, facts, quote, until } from "../print.ts";
 import type { Outcome, Session } from "../session.ts";
 import { edgeUrl, examples, parseDuration, type Register } from "./verb.ts";
-import { activeRelease } from "./watch.ts";
+import { meantRelease } from "./watch.ts";
 
 interface PreviewOptions {
   readonly expires: number;
@@ -13,7 +13,7 @@ interface PreviewOptions {
 export const preview: Register = (program, act) => {
   program
     .command("preview")
-    .argument("[release]", "release id (default: the one on its way, else the one that serves)")
+    .argument("[release]", "release id or version (default: the one on its way, else the one that serves)")
     .description("a signed pass that leads to one release at any weight, 0 % too; prints the header to send")
     .addOption(
       new Option("--expires <duration>", "how long the pass is good for, at most 7d")
@@ -30,7 +30,7 @@ export const preview: Register = (program, act) => {
 
 async function run(session: Session, id: string | undefined, options: PreviewOptions): Promise<Outcome> {
   const { expires, hostname } = options;
-  const release = id ?? (await activeRelease(session, "preview"));
+  const release = await meantRelease(session, "preview", id);
   const pass = await session.client.createPreview(release, {
     expiresInMinutes: Math.max(1, Math.ceil(expires / 60_000)),
     ...(hostname === undefined ? {} : { hostname }),

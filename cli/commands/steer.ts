@@ -3,7 +3,7 @@ import { EXIT } from "../exit-codes.ts";
 import { clean, percent } from "../print.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, parseCount, type Register } from "./verb.ts";
-import { activeRelease } from "./watch.ts";
+import { meantRelease } from "./watch.ts";
 
 /** A person at the wheel of a release on its way. */
 type Verb = "promote" | "pause" | "resume";
@@ -13,7 +13,7 @@ interface SteerOptions {
   readonly full?: boolean;
 }
 
-const RELEASE = ["[release]", "release id (default: the one on its way)"] as const;
+const RELEASE = ["[release]", "release id or version (default: the one on its way)"] as const;
 const STEP = [
   "--step <n>",
   "the step you mean (1 is the first): refused if it is over",
@@ -68,7 +68,7 @@ async function steer(
   { step, full }: SteerOptions,
 ): Promise<Outcome> {
   const { client } = session;
-  const before = await client.release(id ?? (await activeRelease(session, verb)));
+  const before = await client.release(await meantRelease(session, verb, id));
   const seen = step === undefined ? before.step?.index : step - 1;
   const body = seen === undefined ? {} : { step: seen };
   const release = await order();

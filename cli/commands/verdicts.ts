@@ -3,12 +3,12 @@ import { EXIT } from "../exit-codes.ts";
 import { table } from "../print.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, parseCount, type Register } from "./verb.ts";
-import { activeRelease } from "./watch.ts";
+import { meantRelease } from "./watch.ts";
 
 export const verdicts: Register = (program, act) => {
   program
     .command("verdicts")
-    .argument("[release]", "release id (default: the one on its way, else the one that serves)")
+    .argument("[release]", "release id or version (default: the one on its way, else the one that serves)")
     .description("what the judge said of a canary, newest first; --json has every number")
     .option("--limit <n>", "how many at most", parseCount(10_000), 20)
     .addHelpText("before", examples("sluice verdicts", "sluice verdicts rel_01J9… --limit 200 --json"))
@@ -16,7 +16,7 @@ export const verdicts: Register = (program, act) => {
 };
 
 async function run(session: Session, id: string | undefined, options: { limit: number }): Promise<Outcome> {
-  const release = id ?? (await activeRelease(session, "verdicts"));
+  const release = await meantRelease(session, "verdicts", id);
   const items = await collect((page) => session.client.verdicts(release, page), options.limit);
   const rows = items.map(({ at, verdict, words }) => [at.replace(/\.\d+Z$/, "Z"), verdict, words]);
   const text =

@@ -1,3 +1,4 @@
+import { collect, type PageQuery } from "../../src/client/index.ts";
 import { tell, waitAndTell } from "../ending.ts";
 import { CliError } from "../problem.ts";
 import { isOver } from "../progress.ts";
@@ -8,7 +9,7 @@ import { examples, type Register, timeoutOption } from "./verb.ts";
 export const watch: Register = (program, act) => {
   program
     .command("watch")
-    .argument("[release]", "release id (default: the one on its way)")
+    .argument("[release]", "release id or version (default: the one on its way)")
     .description("follow a release to its end; the exit codes are deploy's")
     .addOption(waitOption())
     .addOption(timeoutOption())
@@ -22,7 +23,7 @@ interface WatchOptions {
 }
 
 async function run(session: Session, id: string | undefined, options: WatchOptions): Promise<Outcome> {
-  const release = await session.client.release(id ?? (await activeRelease(session, "watch")));
+  const release = await session.client.release(await meantRelease(session, "watch", id));
   if (isOver(release.state)) return tell(session, release, { command: "watch" });
   const { timeout: timeoutMs, wait } = options;
   return waitAndTell(session, release, { command: "watch", timeoutMs, wait });
@@ -31,8 +32,32 @@ async function run(session: Session, id: string | undefined, options: WatchOptio
 /** Verbs that mean the serving release where none is on its way. */
 const OF_LIVE: ReadonlySet<string> = new Set(["watch", "preview", "verdicts"]);
 
+/** As many releases back as a version label is looked for. */
+const LABELS_IN_VIEW = 500;
+
+/** The release that a verb means: by id, by its version label in the target environment, or the one on its way. */
+export async function meantRelease(
+  session: Session,
+  verb: string,
+  named: string | undefined,
+): Promise<string> {
+  if (named === undefined) return activeRelease(session, verb);
+  if (named.startsWith("rel_")) return named;
+  const target = session.target();
+  const list = (page: PageQuery) => session.client.releases(target.app, target.environment, page);
+  const releases = await collect(list, LABELS_IN_VIEW);
+  const found = releases.find(({ version }) => version === named);
+  if (found) return found.id;
+  const newest = releases.slice(0, 5).map(({ version }) => version);
+  const known = newest.length > 0 ? `; the newest are ${newest.join(", ")}` : "";
+  throw new CliError("usage", `no release ${named} in ${target.app}/${target.environment}${known}`, {
+    title: "no such release",
+    next: [{ command: session.command("releases", target), when: "to see all of them" }],
+  });
+}
+
 /** The release on its way in the target environment; for some verbs, else the one that serves. */
-export async function activeRelease(session: Session, verb: string): Promise<string> {
+async function activeRelease(session: Session, verb: string): Promise<string> {
   const target = session.target();
   const { environment } = await session.client.environment(target.app, target.environment);
   const found = environment.active ?? (OF_LIVE.has(verb) ? environment.live : null);

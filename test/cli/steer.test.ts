@@ -177,6 +177,20 @@ describe.concurrent("promote, pause, resume", () => {
     expect(none.stderr).toContain("nothing to promote");
   });
 
+  test("take a version for its release, and name the newest ones when there is no such", async () => {
+    const listed = says({ items: [aCanary(), aRelease({ id: "rel_1", version: "v1" })], nextCursor: null });
+    const ran = await run(["promote", "v2"], {
+      [`GET ${ENV}/releases`]: listed,
+      "GET /api/v1/releases/rel_2": says(aCanary({ paused: PAUSED })),
+      "POST /api/v1/releases/rel_2/promote": says(aCanary()),
+    });
+    expect(ran.code, ran.stderr).toBe(0);
+    const none = await run(["promote", "v9"], { [`GET ${ENV}/releases`]: listed });
+    expect(none.code).toBe(1);
+    expect(none.stderr).toContain("no release v9");
+    expect(none.stderr).toContain("v2, v1");
+  });
+
   test("that come too late are refused with 2, naming the step that was meant", async () => {
     const ran = await run(["promote", "rel_2", "--step", "1"], {
       "GET /api/v1/releases/rel_2": says(aCanary()),
