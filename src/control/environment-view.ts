@@ -104,10 +104,9 @@ function environmentNext(status: EnvironmentStatus, active: ReleaseRow | undefin
     const when = `${newest.version} should have all traffic`;
     return [...shut, { command: `sluice weight ${newest.version}=100 ${at}`, when }];
   }
-  return [
-    ...shut,
-    ...(newest.contractedAt === null
-      ? [{ command: `sluice rollback ${at}`, when: "to go back to the release before" }]
-      : [{ command: `sluice deploy ${at}`, when: "to mend something: nothing older can serve any more" }]),
-  ];
+  if (rollbackView(status).possible) {
+    return [...shut, { command: `sluice rollback ${at}`, when: "to go back to the release before" }];
+  }
+  const mend = "to mend something: there is nothing older to go back to";
+  return [...shut, { command: `sluice deploy ${at}`, when: mend }];
 }
