@@ -61,7 +61,7 @@ test("sends at a steady pace, so that no switch falls into a silence", async () 
   });
   await expect.poll(() => arrivals.length, { timeout: 5_000 }).toBeGreaterThan(RATE * 1.2);
   await load.stop();
-  const silences = arrivals.slice(1).map((at, i) => at - (arrivals[i] ?? 0));
-  // All of a second's requests at its beginning would leave gaps of most of a second.
-  expect(Math.max(...silences)).toBeLessThan(500);
+  // All of a second's requests at its beginning fill two or three windows of 100 ms; a busy machine may leave a few empty.
+  const windows = new Set(arrivals.map((at) => Math.floor(at / 100)));
+  expect(windows.size).toBeGreaterThan(6);
 });
