@@ -30,13 +30,15 @@ export interface Variation {
   readonly keep: string;
 }
 
+type Undo = (() => Promise<unknown>)[];
+
 export class Stand {
   readonly client: Client;
   readonly edgeUrl: string;
   readonly #home: Home;
-  readonly #undo: readonly (() => Promise<unknown>)[];
+  readonly #undo: Undo;
 
-  private constructor(home: Home, stack: Stack, undo: readonly (() => Promise<unknown>)[]) {
+  private constructor(home: Home, stack: Stack, undo: Undo) {
     this.#home = home;
     this.edgeUrl = stack.edgeUrl;
     this.client = new Client({ url: stack.controlUrl, token: home.token });
@@ -44,39 +46,42 @@ export class Stand {
   }
 
   static async open(): Promise<Stand> {
-    const undo: (() => Promise<unknown>)[] = [];
+    const undo: Undo = [];
+    // Agents and apps outlive this process unless they are ended: also when it is cut short.
+    for (const signal of ["SIGINT", "SIGTERM"] as const)
+      process.once(signal, () => void unwind(undo).finally(() => process.exit(130)));
     try {
-      return await build(undo);
+      return await Stand.#build(undo);
     } catch (error) {
-      for (const step of undo.reverse()) await step();
+      await unwind(undo);
       throw error;
     }
+  }
 
-    async function build(steps: typeof undo): Promise<Stand> {
-      const dir = await mkdtemp(join(tmpdir(), "sluice-bench-"));
-      steps.push(() => rm(dir, { recursive: true, force: true }));
-      const home = await openHome(join(dir, ".sluice"));
-      const stack = await startStack({
-        stateDir: home.stateDir,
-        edgePort: 0,
-        controlPort: 0,
-        adminTokenSha256: home.tokenSha256,
-        version: "bench",
+  static async #build(undo: Undo): Promise<Stand> {
+    const dir = await mkdtemp(join(tmpdir(), "sluice-bench-"));
+    undo.push(() => rm(dir, { recursive: true, force: true }));
+    const home = await openHome(join(dir, ".sluice"));
+    const stack = await startStack({
+      stateDir: home.stateDir,
+      edgePort: 0,
+      controlPort: 0,
+      adminTokenSha256: home.tokenSha256,
+      version: "bench",
+    });
+    undo.push(() => stack.dispose());
+    await home.announce(stack.controlUrl, stack.edgeUrl);
+    const stand = new Stand(home, stack, undo);
+    const base = await freePorts(HOSTS.length * SLOTS);
+    for (const [index, name] of HOSTS.entries()) {
+      const host = stand.#host(name, { controlUrl: stack.controlUrl, portBase: base + index * SLOTS });
+      undo.push(async () => {
+        await host.stop();
+        await host.removeInstances();
       });
-      steps.push(() => stack.dispose());
-      await home.announce(stack.controlUrl, stack.edgeUrl);
-      const stand = new Stand(home, stack, steps);
-      const base = await freePorts(HOSTS.length * SLOTS);
-      for (const [index, name] of HOSTS.entries()) {
-        const host = stand.#host(name, { controlUrl: stack.controlUrl, portBase: base + index * SLOTS });
-        steps.push(async () => {
-          await host.stop();
-          await host.removeInstances();
-        });
-        await host.start();
-      }
-      return stand;
+      await host.start();
     }
+    return stand;
   }
 
   #host(name: string, at: { controlUrl: string; portBase: number }): LocalHost {
@@ -141,7 +146,12 @@ export class Stand {
     return join(this.#home.dir, "sluice.yaml");
   }
 
-  async close(): Promise<void> {
-    for (const step of this.#undo.toReversed()) await step();
+  close(): Promise<void> {
+    return unwind(this.#undo);
   }
+}
+
+/** Last thing first; each once, also when a signal comes in between. */
+async function unwind(undo: Undo): Promise<void> {
+  for (let step = undo.pop(); step; step = undo.pop()) await step();
 }
