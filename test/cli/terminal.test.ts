@@ -45,18 +45,28 @@ async function onTerminal(
   return { code, text };
 }
 
-const slowDeploy = () =>
-  goodDeploy({
+/** Events that come one by one; the release serves once the last of them is out, and not before. */
+function slowDeploy() {
+  let sent = 0;
+  return goodDeploy({
     "GET /api/v1/releases/rel_2/events": (_asked, answer) => {
       const feed = answer.feed();
-      GOOD_EVENTS.forEach((event, i) => void setTimeout(() => feed.event(event), i * 10));
+      GOOD_EVENTS.forEach((event, i) => {
+        setTimeout(() => {
+          feed.event(event);
+          sent += 1;
+        }, i * 10);
+      });
     },
-    "GET /api/v1/releases/rel_2": (_asked, answer, nth) =>
+    "GET /api/v1/releases/rel_2": (_asked, answer) =>
       answer.json(
         200,
-        nth === 1 ? { ...aServingRelease(), state: "queued", weight: 0, instances: [] } : aServingRelease(),
+        sent < GOOD_EVENTS.length
+          ? { ...aServingRelease(), state: "queued", weight: 0, instances: [] }
+          : aServingRelease(),
       ),
   });
+}
 
 describe.runIf(hasScript)("on a terminal", { concurrent: true }, () => {
   const command = `${NODE} ${MAIN} deploy`;
