@@ -2,6 +2,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { aServingRelease, fakeApi, GOOD_EVENTS, MANIFEST } from "../support/fake-api.ts";
 import { COMPILE_CACHE, MAIN, NODE } from "../support/run-cli.ts";
@@ -45,28 +46,22 @@ async function onTerminal(
   return { code, text };
 }
 
-/** Events that come one by one; the release serves once the last of them is out, and not before. */
-function slowDeploy() {
-  let sent = 0;
-  return goodDeploy({
-    "GET /api/v1/releases/rel_2/events": (_asked, answer) => {
+/** Events that come one by one: each after the one before, since timers of different lengths may overtake each other. */
+const slowDeploy = () =>
+  goodDeploy({
+    "GET /api/v1/releases/rel_2/events": async (_asked, answer) => {
       const feed = answer.feed();
-      GOOD_EVENTS.forEach((event, i) => {
-        setTimeout(() => {
-          feed.event(event);
-          sent += 1;
-        }, i * 10);
-      });
+      for (const event of GOOD_EVENTS) {
+        feed.event(event);
+        await sleep(10);
+      }
     },
-    "GET /api/v1/releases/rel_2": (_asked, answer) =>
+    "GET /api/v1/releases/rel_2": (_asked, answer, nth) =>
       answer.json(
         200,
-        sent < GOOD_EVENTS.length
-          ? { ...aServingRelease(), state: "queued", weight: 0, instances: [] }
-          : aServingRelease(),
+        nth === 1 ? { ...aServingRelease(), state: "queued", weight: 0, instances: [] } : aServingRelease(),
       ),
   });
-}
 
 describe.runIf(hasScript)("on a terminal", { concurrent: true }, () => {
   const command = `${NODE} ${MAIN} deploy`;
