@@ -2,8 +2,6 @@ import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
 const migrations = await readD1Migrations("migrations");
-/** A shared CI machine may stall for seconds, and here real processes wait for each other: what fails twice is broken. */
-const retry = process.env.CI ? 1 : 0;
 
 export default defineConfig({
   test: {
@@ -13,7 +11,6 @@ export default defineConfig({
       {
         test: {
           name: "node",
-          retry,
           include: ["test/{house,domain,protocol,client,cli,agent,examples}/**/*.test.ts", "test/*.test.ts"],
           testTimeout: 30_000,
         },
@@ -27,7 +24,6 @@ export default defineConfig({
         ],
         test: {
           name: "control",
-          retry,
           include: ["test/control/**/*.test.ts"],
           setupFiles: ["test/control/setup.ts"],
           testTimeout: 30_000,
@@ -36,7 +32,6 @@ export default defineConfig({
       {
         test: {
           name: "edge",
-          retry,
           include: ["test/edge/**/*.test.ts"],
           testTimeout: 30_000,
         },
@@ -44,7 +39,6 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
-          retry,
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
