@@ -160,7 +160,8 @@ export class Dispatch {
       if (job.kind === "pull") return await pull(job.image, context);
       if (job.kind === "start") return await start(job.spec, context);
       if (job.kind === "run") return await run(job, context);
-      return await stop(job, context);
+      if (job.kind === "stop") return await stop(job, context);
+      return failed("internal", `this agent does no ${job.kind} jobs: upgrade it`);
     } catch (thrown) {
       this.#deps.log.error("job broke", {
         job: job.id,

@@ -169,6 +169,8 @@ function specOf(over: Pick<InstanceSpec, "instance" | "image" | "hostPort">): In
     resources: {},
     logging: { maxSizeBytes: 10_000_000, maxFiles: 3 },
     stopGraceMs: 5_000,
+    volumes: [],
+    container: { readOnly: false, tmpfs: [], ulimits: {} },
     ...over,
   };
 }

@@ -56,9 +56,12 @@ export const EXIT_OF_PROBLEM = {
   nothing_to_roll_back: EXIT.refused,
   lease_lost: EXIT.refused,
   host_busy: EXIT.refused,
+  secrets_missing: EXIT.refused,
+  not_configured: EXIT.refused,
   rate_limited: EXIT.refused,
   // Another request with this key is being worked on, or control broke in the middle: the outcome isn't known.
   idempotency_in_flight: EXIT.noAnswer,
+  cloudflare_refused: EXIT.refused,
   unavailable: EXIT.noAnswer,
   internal: EXIT.noAnswer,
 } as const satisfies Record<ProblemCode, ExitCode>;

@@ -115,6 +115,18 @@ export const EXPLANATIONS = {
     "The host still runs instances that serve.",
     "Release without it first (change its labels or the manifest), or wait until its instances are gone.",
   ],
+  secrets_missing: [
+    "The manifest names secrets that have no value in this environment, so the app would start without them.",
+    "Set each with `sluice secrets set NAME`; the value is read from stdin or a prompt, never from the command line.",
+  ],
+  not_configured: [
+    "What was asked for needs something that this control plane was set up without, such as Cloudflare or a key for secrets.",
+    "The error names it. `sluice setup` brings an installation up to date; run again, it changes only what is missing.",
+  ],
+  cloudflare_refused: [
+    "Cloudflare's API refused a call that control made for you; its own words are in the error.",
+    "A missing permission is named: add it to the API token. After a rate limit, control tries again by itself.",
+  ],
   body_too_large: [
     "The request is larger than the API takes.",
     "A manifest is a few kilobytes: check what was sent.",

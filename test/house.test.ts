@@ -15,7 +15,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
   {
     folder: "src/control",
     may: ["src/control", "src/domain", "src/protocol"],
-    packages: [/^hono/, "@hono/zod-openapi", "zod", "drizzle-orm", /^cloudflare:/],
+    packages: [/^hono/, "@hono/zod-openapi", "zod", "drizzle-orm", /^cloudflare[:/]/],
   },
   { folder: "src/client", may: ["src/client", "src/protocol"], packages: ["zod", /^eventsource-parser/] },
   {

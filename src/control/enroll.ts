@@ -74,6 +74,7 @@ async function agentToken(of: { name: string; token: string; hostId: string; now
     expiresAt: null,
     revokedAt: null,
     lastUsedAt: null,
+    replaces: null,
   };
 }
 

@@ -9,6 +9,24 @@ export interface ControlEnv {
   readonly HOST_LINK: DurableObjectNamespace<HostLink>;
   /** SHA-256 (hex) of the first admin token: how the first person gets in. A Worker secret. */
   readonly ADMIN_TOKEN_SHA256?: string;
+  /**
+   * Key of the app secrets and registry passwords in D1: `<key id>:<32 bytes, base64>`. After a rotation the one before is
+   * kept as `SECRETS_KEY_BEFORE` until all was sealed anew. Worker secrets.
+   */
+  readonly SECRETS_KEY?: string;
+  readonly SECRETS_KEY_BEFORE?: string;
+  /** With these control makes tunnels, DNS records and routes. Without: hosts are reached by plain URLs. */
+  readonly CLOUDFLARE_API_TOKEN?: string;
+  readonly CLOUDFLARE_ACCOUNT_ID?: string;
+  /** Zone of the slots' hostnames, by name and id. */
+  readonly SLOT_ZONE?: string;
+  readonly SLOT_ZONE_ID?: string;
+  /** Name of the edge's Worker: where routes lead. */
+  readonly EDGE_WORKER?: string;
+  /** Another address of Cloudflare's API, for tests. */
+  readonly CLOUDFLARE_API_URL?: string;
+  /** From it each slot's proof is made by which the edge passes the shield from another zone. A Worker secret of both Workers. */
+  readonly SHIELD_KEY?: string;
   /** Shown by /health. */
   readonly VERSION?: string;
 }

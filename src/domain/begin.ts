@@ -6,7 +6,7 @@ import { isOnline, type Placement, type PlacementProblem, place, whyNoHost } fro
 import { isActive, type ReleaseFacts } from "./release.ts";
 import { ok, type Result } from "./result.ts";
 import { SMOKE_RETRY_MS } from "./settling.ts";
-import { JOB_SLACK_MS, nextInstanceId, orderStart } from "./start.ts";
+import { housing, JOB_SLACK_MS, nextInstanceId, orderStart } from "./start.ts";
 
 /** From `queued` to the moment before the first visitor: nothing here touches what serves. */
 
@@ -150,6 +150,7 @@ export function orderHook(draft: Draft, release: ReleaseFacts, order: HookOrder)
       command: order.command,
       env: spec.env,
       resources: spec.resources,
+      ...housing(spec),
     },
     deadlineAt,
   });

@@ -32,6 +32,12 @@ export interface EnvironmentSpec {
   readonly showRelease: boolean;
   readonly hooks: Hooks;
   readonly smoke: readonly SmokeCheck[];
+  /** Names of secrets that the app gets as variables. Absent, as the next three are, in specs from before there were any. */
+  readonly secrets?: readonly string[];
+  readonly volumes?: readonly MountSpec[];
+  readonly container?: ContainerSpec;
+  /** By name. */
+  readonly accessories?: Readonly<Record<string, AccessorySpec>>;
   /** When releases may begin. */
   readonly rules: import("./windows.ts").DeployRules;
   readonly deadlines: {
@@ -44,6 +50,46 @@ export interface EnvironmentSpec {
     readonly releaseMs: number;
   };
 }
+
+export interface MountSpec {
+  /** A volume's name as the manifest has it, or a directory of the host by its absolute path. */
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+/** How a container is walled in; see `containerSpecSchema` in protocol/agent.ts. */
+export interface ContainerSpec {
+  readonly capabilities?: readonly string[];
+  readonly readOnly: boolean;
+  readonly tmpfs: readonly string[];
+  readonly ulimits: Readonly<Record<string, number>>;
+  readonly stopSignal?: string;
+  readonly shmBytes?: number;
+}
+
+/** A long-lived container beside the app. Never touched by a release. */
+export interface AccessorySpec {
+  readonly image: string;
+  readonly command?: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly secrets: readonly string[];
+  readonly volumes: readonly MountSpec[];
+  readonly container: ContainerSpec;
+  readonly resources: EnvironmentSpec["resources"];
+  readonly logging: EnvironmentSpec["logging"];
+  readonly stopGraceMs: number;
+  /** Name of the host it lives on; absent: the only host that the environment's labels fit. */
+  readonly host?: string;
+}
+
+/** A volume's name on the host: an environment's own, so that staging never opens production's. */
+export const volumeName = (spec: { app: string; environment: string }, source: string): string =>
+  source.startsWith("/") ? source : `sluice-${spec.app}-${spec.environment}-${source}`;
+
+/** The private network that an environment's instances share with its accessories. */
+export const networkName = (spec: { app: string; environment: string }): string =>
+  `sluice-${spec.app}-${spec.environment}`;
 
 export interface ProbeSpec {
   readonly path: string;

@@ -2,6 +2,7 @@ import type { Draft } from "./decision.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { Placement } from "./plan.ts";
 import type { ReleaseFacts } from "./release.ts";
+import { type EnvironmentSpec, networkName, volumeName } from "./spec.ts";
 
 /** Beyond the startup deadline: for the job to reach the host and the answer to come back. */
 export const JOB_SLACK_MS = 30_000;
@@ -62,5 +63,18 @@ function startSpec(release: ReleaseFacts, place: Place): Record<string, unknown>
     resources: spec.resources,
     logging: spec.logging,
     stopGraceMs: spec.stopGraceMs,
+    ...housing(spec),
+  };
+}
+
+/** Where an environment's containers live, as the wire has it. */
+export function housing(spec: EnvironmentSpec): Record<string, unknown> {
+  const { volumes = [], container, accessories = {} } = spec;
+  const mounts = volumes.map((mount) => ({ ...mount, source: volumeName(spec, mount.source) }));
+  return {
+    volumes: mounts,
+    ...(container && { container }),
+    // One network for each environment would use up an engine's address pools: only those with accessories have one.
+    ...(Object.keys(accessories).length > 0 && { network: networkName(spec) }),
   };
 }

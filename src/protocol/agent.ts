@@ -37,6 +37,50 @@ const healthSpecSchema = z.strictObject({
   liveness: probeSchema.optional(),
 });
 
+const capability = z.string().regex(/^[A-Z][A-Z_]{1,39}$/);
+
+/** What a container sees of the host's disk: a volume by its name on the host, or a directory by its absolute path. */
+export const mountSchema = z.strictObject({
+  source: z.string().min(1).max(500),
+  target: z.string().startsWith("/").max(500),
+  readOnly: z.boolean(),
+});
+export type Mount = z.infer<typeof mountSchema>;
+
+/** How a container is walled in beyond what holds for all of them (no new privileges, all capabilities dropped). */
+const containerSpecSchema = z.strictObject({
+  /** Given back after all were dropped. Absent: what an ordinary web image needs to start as root and step down. */
+  capabilities: z.array(capability).max(40).optional(),
+  /** The image's own files can't be written; `tmpfs` and volumes can. */
+  readOnly: z.boolean().default(false),
+  /** Directories in memory. */
+  tmpfs: z.array(z.string().startsWith("/")).max(20).default([]),
+  ulimits: z.record(z.string().regex(/^[a-z]{2,20}$/), z.number().int().nonnegative()).default({}),
+  /** Absent: the image's own, else SIGTERM. */
+  stopSignal: z
+    .string()
+    .regex(/^SIG[A-Z0-9+-]{2,10}$/)
+    .optional(),
+  shmBytes: z.number().int().positive().optional(),
+});
+export type ContainerSpec = z.infer<typeof containerSpecSchema>;
+
+/** Who the agent is to the registry: opened for the agent that claims the job, kept nowhere. Absent: the host's own login. */
+export const registryLoginSchema = z.strictObject({
+  registry: z.string(),
+  username: z.string(),
+  password: z.string(),
+});
+export type RegistryLogin = z.infer<typeof registryLoginSchema>;
+
+/** Where a container lives: what it mounts, how it is walled in, which private network it shares with accessories. */
+const housing = {
+  volumes: z.array(mountSchema).max(50).default([]),
+  container: containerSpecSchema.default({ readOnly: false, tmpfs: [], ulimits: {} }),
+  /** Name of the environment's private network; absent: it has no accessories, so it needs none. */
+  network: z.string().max(128).optional(),
+};
+
 /** Everything an agent needs to run one instance. */
 export const instanceSpecSchema = z.strictObject({
   instance: id,
@@ -72,6 +116,7 @@ export const instanceSpecSchema = z.strictObject({
     .default({ maxSizeBytes: 10_000_000, maxFiles: 3 }),
   /** After SIGTERM, how long the app may take before SIGKILL. */
   stopGraceMs: ms,
+  ...housing,
 });
 export type InstanceSpec = z.infer<typeof instanceSpecSchema>;
 
@@ -88,12 +133,19 @@ const jobBase = {
 };
 
 /** Resolve an image to a digest and have it on this host, before anything else of the release moves. */
-const pullJobSchema = z.strictObject({ ...jobBase, kind: z.literal("pull"), image: z.string() });
+const pullJobSchema = z.strictObject({
+  ...jobBase,
+  kind: z.literal("pull"),
+  image: z.string(),
+  login: registryLoginSchema.optional(),
+});
 /** Run one instance and report when it is ready, or exactly why it never was. */
 const startJobSchema = z.strictObject({
   ...jobBase,
   kind: z.literal("start"),
   spec: instanceSpecSchema,
+  /** For an image that was pruned meanwhile. */
+  login: registryLoginSchema.optional(),
 });
 /** Stop one instance: SIGTERM, wait, SIGKILL, remove. */
 const stopJobSchema = z.strictObject({
@@ -121,6 +173,52 @@ const runJobSchema = z.strictObject({
   command: z.array(z.string()).min(1),
   env: z.record(z.string(), z.string()),
   resources: instanceSpecSchema.shape.resources,
+  ...housing,
+});
+
+/** A long-lived container beside the instances (a database, a cache): changed on a person's command, never by a deploy. */
+export const accessorySpecSchema = z.strictObject({
+  /** `<app>-<environment>-<name>`: names it on the host. */
+  accessory: id.max(128),
+  /** Under which the instances of its environment reach it on their network. */
+  name: z.string(),
+  app: z.string(),
+  environment: z.string(),
+  image: z.string(),
+  command: z.array(z.string()).min(1).optional(),
+  env: z.record(z.string(), z.string()),
+  resources: instanceSpecSchema.shape.resources,
+  logging: instanceSpecSchema.shape.logging,
+  stopGraceMs: ms,
+  ...housing,
+});
+export type AccessorySpec = z.infer<typeof accessorySpecSchema>;
+
+/**
+ * `start` makes and runs it, or runs again what is there as it is; `stop` ends it and keeps its volumes and container;
+ * `upgrade` replaces the container by one of this spec on the same volumes; `remove` takes the container away, never a volume.
+ */
+const accessoryJobSchema = z.strictObject({
+  ...jobBase,
+  kind: z.literal("accessory"),
+  action: z.enum(["start", "stop", "upgrade", "remove"]),
+  spec: accessorySpecSchema,
+  login: registryLoginSchema.optional(),
+});
+
+/** Send the log lines of this environment's instances on this host to `/agent/v1/logs/{stream}` until nobody reads them. */
+const logsJobSchema = z.strictObject({
+  ...jobBase,
+  kind: z.literal("logs"),
+  stream: id,
+  /** Only instances of this release; absent: of all. */
+  release: id.optional(),
+  /** Only this accessory (its id); absent: instances. */
+  accessory: z.string().max(128).optional(),
+  /** Epoch ms; lines before it are left out. Absent: the last `tail` lines. */
+  since: z.number().int().optional(),
+  tail: z.number().int().min(0).max(10_000),
+  follow: z.boolean(),
 });
 
 export const jobSchema = z.discriminatedUnion("kind", [
@@ -128,6 +226,8 @@ export const jobSchema = z.discriminatedUnion("kind", [
   startJobSchema,
   stopJobSchema,
   runJobSchema,
+  accessoryJobSchema,
+  logsJobSchema,
 ]);
 export type Job = z.infer<typeof jobSchema>;
 
@@ -149,6 +249,9 @@ const JOB_ERROR_CODES = [
   "port_in_use",
   "hook_failed",
   "hook_interrupted",
+  /** The host's own policy file forbids it: control can't change that. */
+  "policy_refused",
+  "disk_full",
   "internal",
 ] as const;
 
@@ -225,6 +328,45 @@ export type EnrollAnswer = z.infer<typeof enrollAnswerSchema>;
 /** What the agent knows of one instance it runs. `starting` has not been ready yet. */
 export const INSTANCE_REPORTS = ["starting", "ready", "unready", "exited"] as const;
 
+/** What a host says of itself: with the first poll of an agent, and again when it changes. */
+export const hostFactsSchema = z.strictObject({
+  os: z.string().max(200),
+  arch: z.string().max(40),
+  node: z.string().max(40),
+  /** The Docker engine; absent: none is used. `problem`: what is wrong with it, in words. */
+  engine: z
+    .strictObject({
+      version: z.string().max(80).optional(),
+      apiVersion: z.string().max(20).optional(),
+      storageDriver: z.string().max(80).optional(),
+      problem: z.string().max(500).optional(),
+    })
+    .optional(),
+  /** Of the file system with the images, or with the agent's state. */
+  disk: z.strictObject({ path: z.string().max(500), totalBytes: ms, freeBytes: ms }).optional(),
+  /** The policy file's rules, in short; absent: the host has none and takes every job. */
+  policy: z
+    .strictObject({
+      file: z.string().max(500),
+      images: z.array(z.string().max(300)).max(100),
+      volumes: z.array(z.string().max(300)).max(100),
+    })
+    .optional(),
+  /** cloudflared under this agent; absent: this host has no tunnel. */
+  tunnel: z
+    .strictObject({
+      state: z.enum(["starting", "connected", "down"]),
+      version: z.string().max(80).optional(),
+      /** Of the ingress rules that cloudflared runs. */
+      configVersion: z.number().int().optional(),
+      readyConnections: z.number().int().optional(),
+      /** In words, for anything but `connected`. */
+      cause: z.string().max(500).optional(),
+    })
+    .optional(),
+});
+export type HostFactsReport = z.infer<typeof hostFactsSchema>;
+
 export const pollSchema = z.strictObject({
   protocol: z.literal(AGENT_PROTOCOL),
   agentVersion: z.string(),
@@ -237,6 +379,7 @@ export const pollSchema = z.strictObject({
   /** Whether it holds its wake-up socket: without it, control asks for a poll twice as often. */
   connected: z.boolean().optional(),
   instances: z.array(z.strictObject({ instance: id, state: z.enum(INSTANCE_REPORTS) })).max(500),
+  facts: hostFactsSchema.optional(),
 });
 export type Poll = z.infer<typeof pollSchema>;
 
@@ -246,8 +389,54 @@ export const pollAnswerSchema = z.object({
   now: z.number().int(),
   /** Poll again after this long if nothing wakes the agent before (1 s busy, 30 s idle, 60 s idle with a socket). */
   pollAfterMs: ms,
+  /** Rises when the host's tunnel or its token changed: ask `/agent/v1/tunnel` again. Absent: no tunnel. */
+  tunnelRev: z.number().int().optional(),
+  /** The agent is to trade its token for a new one at `/agent/v1/rotate`. */
+  rotate: z.boolean().optional(),
 });
 export type PollAnswer = z.infer<typeof pollAnswerSchema>;
+
+/** `POST /agent/v1/tunnel`: how cloudflared is to run on this host. The token is a secret: by file, never argv. */
+export const tunnelAnswerSchema = z.discriminatedUnion("state", [
+  /** This control plane makes no tunnels, or this host was enrolled without one. */
+  z.object({ state: z.literal("none") }),
+  /** Being made, or Cloudflare refuses: `cause` says what. */
+  z.object({ state: z.literal("pending"), cause: z.string(), retryAfterMs: ms }),
+  z.object({
+    state: z.literal("ready"),
+    rev: z.number().int(),
+    tunnelId: z.string(),
+    token: z.string(),
+    /** Version of the ingress rules that must run before the slots can be reached. */
+    configVersion: z.number().int(),
+  }),
+]);
+export type TunnelAnswer = z.infer<typeof tunnelAnswerSchema>;
+
+/** `POST /agent/v1/rotate`: the new token counts at once, the old one until the new one was first used. */
+export const rotateAnswerSchema = z.object({ token: z.string() });
+
+/** One line an app wrote. */
+export const logLineSchema = z.strictObject({
+  /** Epoch ms. */
+  at: z.number().int(),
+  instance: z.string().max(128),
+  version: z.string(),
+  stream: z.enum(["stdout", "stderr"]),
+  /** Cut to 16 KiB. */
+  text: z.string().max(16_384),
+});
+export type LogLine = z.infer<typeof logLineSchema>;
+/** `POST /agent/v1/logs/{stream}`. `dropped`: lines this host had to leave out since the last chunk, to stay within its memory. */
+export const logChunkSchema = z.strictObject({
+  lines: z.array(logLineSchema).max(1_000),
+  dropped: z.number().int().nonnegative().default(0),
+  /** The host has sent all it will. */
+  end: z.boolean().default(false),
+});
+export type LogChunk = z.infer<typeof logChunkSchema>;
+/** `wanted` false: nobody reads any more, stop. */
+export const logChunkAnswerSchema = z.object({ wanted: z.boolean() });
 
 /** Only transitions are reported, at least once and in order per instance: `seq` rises, control ignores older ones. */
 export const healthReportSchema = z.strictObject({

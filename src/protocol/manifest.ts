@@ -1,12 +1,27 @@
 import { type Document, isAlias, isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import type { EnvironmentSpec, ProbeSpec } from "../domain/spec.ts";
+import {
+  accessoriesSchema,
+  containerSchema,
+  loggingSchema,
+  resourcesSchema,
+  secretNamesSchema,
+  toAccessory,
+  toContainer,
+  toLogging,
+  toResources,
+  volumesSchema,
+} from "./manifest-container.ts";
 import { type ManifestError, schemaErrors, yamlErrors } from "./manifest-errors.ts";
 import {
-  bytesSchema,
   commandSchema,
   deadline,
   durationSchema,
+  envSchema,
+  IMAGE,
+  NAME,
+  NAME_RULE,
   path,
   probeDuration,
 } from "./manifest-scalars.ts";
@@ -18,20 +33,8 @@ export type { ManifestError } from "./manifest-errors.ts";
  * `sluice.yaml`. A key whose feature is not in this version is refused by name, never ignored: a manifest that looks
  * applied but isn't is how a team finds out on a Friday that its smoke checks never ran.
  */
-const NOT_LANDED = new Set([
-  "secrets",
-  "volumes",
-  "accessories",
-  "environments.*.requires",
-  "environments.*.notify",
-  "environments.*.secrets",
-]);
+const NOT_LANDED = new Set(["environments.*.requires", "environments.*.notify"]);
 
-const NAME = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/;
-const NAME_RULE = "must be 1–40 of a-z, 0-9 and -, beginning and ending with a letter or digit";
-/** A Docker reference (registry, path, tag, digest), a local image id, or a directory for the process runtime. */
-const IMAGE =
-  /^(?:file:.+|sha256:[0-9a-f]{64}|(?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?)$/;
 const HOSTNAME =
   /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -43,11 +46,6 @@ const probe = {
   failures: z.number().int().min(1).max(100).optional(),
   successes: z.number().int().min(1).max(100).optional(),
 };
-const envSchema = z.record(
-  z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be a name of letters, digits and _"),
-  z.string({ error: "must be text" }),
-);
-
 const environmentSchema = z.strictObject({
   hostnames: z
     .array(
@@ -65,6 +63,7 @@ const environmentSchema = z.strictObject({
   windows: windowsSchema.default({ allow: [], freeze: [] }),
   keep: durationSchema.default(600_000),
   env: envSchema.default({}),
+  secrets: secretNamesSchema,
   affinity: z
     .union([z.enum(["cookie", "ip", "none"]), z.string().regex(/^header:[A-Za-z0-9-]+$/, AFFINITY)], {
       error: AFFINITY,
@@ -121,25 +120,17 @@ const manifestSchema = z.strictObject({
       liveness: z.strictObject(probe).optional(),
     })
     .default({}),
-  resources: z
-    .strictObject({
-      cpus: z.number().positive().optional(),
-      memory: bytesSchema.optional(),
-      memoryReservation: bytesSchema.optional(),
-    })
-    .refine(
-      ({ memory, memoryReservation }) => !((memoryReservation ?? 0) > (memory ?? Number.POSITIVE_INFINITY)),
-      "must not reserve more memory than its limit",
-    )
-    .default({}),
-  logging: z
-    .strictObject({ maxSize: bytesSchema.optional(), maxFile: z.number().int().min(1).max(100).optional() })
-    .default({}),
+  resources: resourcesSchema,
+  logging: loggingSchema,
+  container: containerSchema.default({ readOnly: false, tmpfs: [], ulimits: {} }),
+  volumes: volumesSchema,
+  secrets: secretNamesSchema,
   env: envSchema.default({}),
   hooks: z.strictObject({ expand: commandSchema.optional(), contract: commandSchema.optional() }).default({}),
   smoke: z.array(smokeSchema).max(20).default([]),
   drain: durationSchema.default(30_000),
   stopGrace: durationSchema.default(30_000),
+  accessories: accessoriesSchema,
   environments: z
     .record(z.string().regex(NAME, NAME_RULE), environmentSchema)
     .refine((environments) => Object.keys(environments).length > 0, "must have at least one environment")
@@ -200,7 +191,6 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
   if (!env) return undefined;
   const readiness = toProbe(manifest.health.readiness ?? { path: "/" }, { intervalMs: 5_000, failures: 3 });
   const startup = manifest.health.startup ?? {};
-  const { cpus, memory, memoryReservation } = manifest.resources;
   return {
     app: manifest.app,
     environment,
@@ -218,15 +208,14 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
         ? { liveness: toProbe(manifest.health.liveness, { intervalMs: 10_000, failures: 3 }) }
         : {}),
     },
-    resources: {
-      ...(cpus === undefined ? {} : { cpus }),
-      ...(memory === undefined ? {} : { memoryBytes: memory }),
-      ...(memoryReservation === undefined ? {} : { memoryReservationBytes: memoryReservation }),
-    },
-    logging: {
-      maxSizeBytes: manifest.logging.maxSize ?? 10 * 1024 ** 2,
-      maxFiles: manifest.logging.maxFile ?? 3,
-    },
+    resources: toResources(manifest.resources),
+    logging: toLogging(manifest.logging),
+    container: toContainer(manifest.container),
+    volumes: manifest.volumes,
+    secrets: [...new Set([...manifest.secrets, ...env.secrets])],
+    accessories: Object.fromEntries(
+      Object.entries(manifest.accessories).map(([name, accessory]) => [name, toAccessory(accessory)]),
+    ),
     drainMs: manifest.drain,
     stopGraceMs: manifest.stopGrace,
     hostnames: env.hostnames,

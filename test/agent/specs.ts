@@ -18,6 +18,8 @@ export function specOf(
     resources: {},
     logging: { maxSizeBytes: 1_000_000, maxFiles: 2 },
     stopGraceMs: 5_000,
+    volumes: [],
+    container: { readOnly: false, tmpfs: [], ulimits: {} },
     ...over,
   };
 }
@@ -43,6 +45,8 @@ export function runOf(over: Partial<RunSpec> & Pick<RunSpec, "run" | "image" | "
     fence: 1,
     env: {},
     resources: {},
+    volumes: [],
+    container: { readOnly: false, tmpfs: [], ulimits: {} },
     ...over,
   };
 }

@@ -101,7 +101,7 @@ describe("what can't be used is named", () => {
   });
 
   test("the same as JSON, with line and column", async () => {
-    const files = { "other.yaml": `${MANIFEST}secrets: []\n` };
+    const files = { "other.yaml": `${MANIFEST}    notify: {}\n` };
     const { stdout } = await callCli(["apply", "-f", "other.yaml", "--json"], {
       url: "http://127.0.0.1:9",
       files,
@@ -110,7 +110,7 @@ describe("what can't be used is named", () => {
       schema: 1,
       code: "not_landed",
       exitCode: 1,
-      errors: [{ pointer: "secrets", line: 7, column: 1 }],
+      errors: [{ pointer: "environments.production.notify", line: 7, column: 5 }],
     });
   });
 

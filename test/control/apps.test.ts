@@ -122,9 +122,9 @@ describe("a manifest that can't be applied", () => {
   });
 
   it("refuses a key whose feature has not landed by another code than a wrong one", async () => {
-    const response = await api.apply("shop", `${manifest()}secrets: [DATABASE_URL]\n`);
+    const response = await api.apply("shop", manifest().replace("hostnames:", "notify: {}\n    hostnames:"));
     expect(await problemOf(response)).toBe("422 not_landed");
-    expect((await problem(response)).detail).toContain("`secrets`");
+    expect((await problem(response)).detail).toContain("`environments.production.notify`");
   });
 
   it("says that both are wrong as manifest_invalid", async () => {

@@ -69,6 +69,7 @@ export const tokenRoutes = () =>
         expiresAt: now + expiresInDays * DAY_MS,
         revokedAt: null,
         lastUsedAt: null,
+        replaces: null,
       };
       const view = tokenView(row);
       await runBatch(c.var.db, [

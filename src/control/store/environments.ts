@@ -105,15 +105,19 @@ export async function loadEnvironment(
     analysis: null,
     releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
     instances: instanceRows satisfies InstanceFacts[],
-    jobs: jobRows.map(toJob),
+    jobs: jobRows.flatMap(toJob),
     hosts: waiting.length > 0 || options.withHosts ? await loadHosts(db, specs) : [],
   };
   return { facts, salt: environment.salt, previewKey: environment.previewKey, mode: environment.mode };
 }
 
-function toJob(row: typeof jobs.$inferSelect): JobFacts {
+/** Jobs of releases only: accessories and log streams are no business of the coordinator. */
+function toJob(row: typeof jobs.$inferSelect): JobFacts[] {
+  const { kind, releaseId } = row;
+  if (kind === "accessory" || kind === "logs" || releaseId === null) return [];
   // Written by routes/agent after parsing with the protocol's schemas, and by nobody else.
-  return { ...row, result: row.result as JobFacts["result"], error: row.error as JobFacts["error"] };
+  const result = row.result as JobFacts["result"];
+  return [{ ...row, kind, releaseId, result, error: row.error as JobFacts["error"] }];
 }
 
 /** Hosts that carry all labels of at least one of the specs, with their slots. */

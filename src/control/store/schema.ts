@@ -3,7 +3,7 @@ import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "driz
 import type { Held, InstanceState } from "../../domain/facts.ts";
 import type { Paused, ReleaseFailure, ReleaseState, SmokeOutcomes } from "../../domain/release.ts";
 import type { TrafficMode } from "../../domain/routing.ts";
-import type { EnvironmentSpec } from "../../domain/spec.ts";
+import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
 
 /**
  * D1, the record of truth. All times are epoch milliseconds.
@@ -58,6 +58,15 @@ export const hostnames = sqliteTable("hostnames", {
   environmentId: text("environment_id")
     .notNull()
     .references(() => environments.id),
+  /** With Cloudflare: the zone it is in, and the route that leads it to the edge. */
+  zoneId: text("zone_id"),
+  routeId: text("route_id"),
+  /** The proxied record that was made for it; null: it had one of its own, which is left alone. */
+  recordId: text("record_id"),
+  /** Null: nobody asked Cloudflare about it so far. */
+  routeState: text("route_state", { enum: ["pending", "ready", "foreign"] }),
+  routeCause: text("route_cause"),
+  routeNextAt: at("route_next_at"),
 });
 
 export const hosts = sqliteTable("hosts", {
@@ -70,6 +79,13 @@ export const hosts = sqliteTable("hosts", {
   boot: text("boot"),
   lastSeenAt: at("last_seen_at"),
   clockSkewMs: integer("clock_skew_ms"),
+  /** What the host says of itself, and since when. */
+  facts: json<Record<string, unknown>>("facts"),
+  factsAt: at("facts_at"),
+  /** Rises when its tunnel or the tunnel's token changed; null: it has none. */
+  tunnelRev: integer("tunnel_rev"),
+  /** A person asked for a new token. Null again when the agent has it. */
+  rotateAt: at("rotate_at"),
   createdAt: at("created_at").notNull(),
   removedAt: at("removed_at"),
 });
@@ -164,6 +180,8 @@ export const instances = sqliteTable(
     reportState: text("report_state").$type<"starting" | "ready" | "unready" | "exited">(),
     reportCause: text("report_cause"),
     reportAt: at("report_at"),
+    /** Version of each secret it was started with, by name: what it still runs when one changes. */
+    secretVersions: json<Record<string, number>>("secret_versions"),
     createdAt: at("created_at").notNull(),
     stoppedAt: at("stopped_at"),
   },
@@ -180,10 +198,11 @@ export const jobs = sqliteTable(
   {
     /** Made from what it is for (`start-<instance>`): the same decision taken twice inserts one job. */
     id: text("id").primaryKey(),
-    kind: text("kind", { enum: ["pull", "start", "stop", "run"] }).notNull(),
+    kind: text("kind", { enum: ["pull", "start", "stop", "run", "accessory", "logs"] }).notNull(),
     hostId: text("host_id").notNull(),
     environmentId: text("environment_id").notNull(),
-    releaseId: text("release_id").notNull(),
+    /** Null: of no release (`accessory`, `logs`). */
+    releaseId: text("release_id"),
     instanceId: text("instance_id"),
     fence: integer("fence").notNull(),
     /** The kind's own part of the wire's job. */
@@ -257,7 +276,102 @@ export const tokens = sqliteTable("tokens", {
   expiresAt: at("expires_at"),
   revokedAt: at("revoked_at"),
   lastUsedAt: at("last_used_at"),
+  /** Id of the token it takes the place of: that one is revoked when this one is first used. */
+  replaces: text("replaces"),
 });
+
+/** An environment's secrets, sealed (AES-GCM; `control/seal.ts`). The value is nowhere else. */
+export const secrets = sqliteTable(
+  "secrets",
+  {
+    environmentId: text("environment_id").notNull(),
+    name: text("name").notNull(),
+    sealed: text("sealed").notNull(),
+    keyId: text("key_id").notNull(),
+    /** Rises with each new value. */
+    version: integer("version").notNull(),
+    updatedAt: at("updated_at").notNull(),
+    updatedBy: text("updated_by").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.environmentId, t.name] })],
+);
+
+/** An app's logins at registries; the password is sealed. */
+export const registries = sqliteTable(
+  "registries",
+  {
+    appId: text("app_id").notNull(),
+    registry: text("registry").notNull(),
+    username: text("username").notNull(),
+    sealed: text("sealed").notNull(),
+    keyId: text("key_id").notNull(),
+    updatedAt: at("updated_at").notNull(),
+    updatedBy: text("updated_by").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.appId, t.registry] })],
+);
+
+/** Long-lived containers beside the app: what a person had started, and as what. */
+export const accessories = sqliteTable(
+  "accessories",
+  {
+    environmentId: text("environment_id").notNull(),
+    name: text("name").notNull(),
+    hostId: text("host_id").notNull(),
+    /** As it was last started; the manifest may say otherwise by now. */
+    spec: json<AccessorySpec>("spec").notNull(),
+    /** Pinned by digest, once it was pulled. */
+    pinnedImage: text("pinned_image"),
+    state: text("state", { enum: ["starting", "running", "stopping", "stopped", "failed"] }).notNull(),
+    stateSince: at("state_since").notNull(),
+    cause: text("cause"),
+    /** The job that changes it now, or changed it last. */
+    jobId: text("job_id"),
+    secretVersions: json<Record<string, number>>("secret_versions"),
+    createdAt: at("created_at").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.environmentId, t.name] })],
+);
+
+/** A host's tunnel at Cloudflare: what is wanted, how far it is. The token is never kept: Cloudflare tells it when asked. */
+export const tunnels = sqliteTable("tunnels", {
+  hostId: text("host_id").primaryKey(),
+  /** Its name at Cloudflare. */
+  name: text("name").notNull(),
+  tunnelId: text("tunnel_id"),
+  /** Of the ingress rules that were written last. */
+  configVersion: integer("config_version"),
+  state: text("state", { enum: ["pending", "ready", "removing", "removed"] }).notNull(),
+  /** Why it is not there yet, in words. */
+  cause: text("cause"),
+  attempts: integer("attempts").notNull(),
+  nextAttemptAt: at("next_attempt_at"),
+  createdAt: at("created_at").notNull(),
+  updatedAt: at("updated_at").notNull(),
+});
+
+/** Everything that control made at Cloudflare, so that it removes that and nothing else. */
+export const cloudflareResources = sqliteTable(
+  "cloudflare_resources",
+  {
+    id: integer("id").primaryKey({ autoIncrement: true }),
+    /** The host it was made for; null: for a hostname or the whole installation. */
+    hostId: text("host_id"),
+    kind: text("kind", {
+      enum: ["tunnel", "dns_record", "route", "access_application", "access_policy", "service_token"],
+    }).notNull(),
+    /** Its id at Cloudflare. */
+    remoteId: text("remote_id").notNull(),
+    /** Hostname, pattern or name: what a person would look for. */
+    name: text("name").notNull(),
+    zoneId: text("zone_id"),
+    createdAt: at("created_at").notNull(),
+  },
+  (t) => [
+    uniqueIndex("cloudflare_resources_remote").on(t.kind, t.remoteId),
+    index("cloudflare_resources_host").on(t.hostId),
+  ],
+);
 
 export const enrollments = sqliteTable("enrollments", {
   hash: text("hash").primaryKey(),

@@ -1,0 +1,130 @@
+import { z } from "zod";
+import type { AccessorySpec, ContainerSpec, EnvironmentSpec, MountSpec } from "../domain/spec.ts";
+import {
+  bytesSchema,
+  commandSchema,
+  durationSchema,
+  envSchema,
+  IMAGE,
+  NAME,
+  NAME_RULE,
+} from "./manifest-scalars.ts";
+
+/** How containers are housed: resources, logs, volumes, walls; of the app and of its accessories alike. */
+
+export const resourcesSchema = z
+  .strictObject({
+    cpus: z.number().positive().optional(),
+    memory: bytesSchema.optional(),
+    memoryReservation: bytesSchema.optional(),
+  })
+  .refine(
+    ({ memory, memoryReservation }) => !((memoryReservation ?? 0) > (memory ?? Number.POSITIVE_INFINITY)),
+    "must not reserve more memory than its limit",
+  )
+  .default({});
+
+export const loggingSchema = z
+  .strictObject({ maxSize: bytesSchema.optional(), maxFile: z.number().int().min(1).max(100).optional() })
+  .default({});
+
+const ABSOLUTE = "must be an absolute path inside the container, such as /app/uploads";
+const absolute = z.string().regex(/^\/[^:]*$/, ABSOLUTE);
+
+const VOLUME =
+  "must be name:/path or /host/path:/path, with :ro to forbid writing, such as uploads:/app/uploads";
+/** `uploads:/app/uploads`, `/srv/shop:/data:ro` → a mount. */
+const mountSchema = z
+  .string({ error: VOLUME })
+  .regex(/^(?:[a-z0-9][a-z0-9_.-]{0,62}|\/[^:]*):\/[^:]+(?::r[ow])?$/, VOLUME)
+  .refine((text) => !text.split(":").some((part) => part.split("/").includes("..")), "must not contain `..`")
+  .transform((text): MountSpec => {
+    const [source = "", target = "", mode] = text.split(":");
+    return { source, target, readOnly: mode === "ro" };
+  });
+export const volumesSchema = z
+  .array(mountSchema)
+  .max(50)
+  .refine(
+    (mounts) => new Set(mounts.map(({ target }) => target)).size === mounts.length,
+    "mounts two volumes on one path",
+  )
+  .default([]);
+
+const SECRET = "must be the name of a secret: letters, digits and _, such as DATABASE_URL";
+export const secretNamesSchema = z
+  .array(z.string({ error: SECRET }).regex(/^[A-Za-z_][A-Za-z0-9_]{0,99}$/, SECRET))
+  .max(100)
+  .default([]);
+
+const CAPABILITY = "must be a Linux capability without CAP_, such as NET_RAW";
+export const containerSchema = z.strictObject({
+  /** All are dropped; these are given back. Absent: those that an ordinary web image needs to start. */
+  capabilities: z
+    .array(z.string({ error: CAPABILITY }).regex(/^(?!CAP_|ALL$)[A-Z][A-Z_]{1,39}$/, CAPABILITY))
+    .max(40)
+    .optional(),
+  readOnly: z.boolean().default(false),
+  tmpfs: z.array(absolute).max(20).default([]),
+  ulimits: z.record(z.string().regex(/^[a-z]{2,20}$/), z.number().int().nonnegative()).default({}),
+  stopSignal: z
+    .string()
+    .regex(/^SIG[A-Z0-9+-]{2,10}$/, "must be a signal such as SIGQUIT")
+    .optional(),
+  shm: bytesSchema.optional(),
+});
+
+const accessorySchema = z.strictObject({
+  image: z.string().max(500).regex(IMAGE, "must be an image such as postgres:17"),
+  command: commandSchema.optional(),
+  env: envSchema.default({}),
+  secrets: secretNamesSchema,
+  volumes: volumesSchema,
+  container: containerSchema.default({ readOnly: false, tmpfs: [], ulimits: {} }),
+  resources: resourcesSchema,
+  logging: loggingSchema,
+  stopGrace: durationSchema.default(30_000),
+  /** Needed where the environment's labels fit several hosts: a private network does not span machines. */
+  host: z.string().regex(NAME, NAME_RULE).optional(),
+});
+export const accessoriesSchema = z.record(z.string().regex(NAME, NAME_RULE), accessorySchema).default({});
+
+export function toResources(input: z.output<typeof resourcesSchema>): EnvironmentSpec["resources"] {
+  const { cpus, memory, memoryReservation } = input;
+  return {
+    ...(cpus === undefined ? {} : { cpus }),
+    ...(memory === undefined ? {} : { memoryBytes: memory }),
+    ...(memoryReservation === undefined ? {} : { memoryReservationBytes: memoryReservation }),
+  };
+}
+
+export const toLogging = (input: z.output<typeof loggingSchema>): EnvironmentSpec["logging"] => ({
+  maxSizeBytes: input.maxSize ?? 10 * 1024 ** 2,
+  maxFiles: input.maxFile ?? 3,
+});
+
+export function toContainer(input: z.output<typeof containerSchema>): ContainerSpec {
+  const { capabilities, stopSignal, shm, ...walls } = input;
+  return {
+    ...walls,
+    ...(capabilities === undefined ? {} : { capabilities }),
+    ...(stopSignal === undefined ? {} : { stopSignal }),
+    ...(shm === undefined ? {} : { shmBytes: shm }),
+  };
+}
+
+export function toAccessory(input: z.output<typeof accessorySchema>): AccessorySpec {
+  const { image, command, env, secrets, volumes, stopGrace, host } = input;
+  return {
+    image,
+    ...(command ? { command } : {}),
+    env,
+    secrets,
+    volumes,
+    container: toContainer(input.container),
+    resources: toResources(input.resources),
+    logging: toLogging(input.logging),
+    stopGraceMs: stopGrace,
+    ...(host === undefined ? {} : { host }),
+  };
+}
