@@ -4,6 +4,7 @@ import { apply } from "./commands/apply.ts";
 import { audit } from "./commands/audit.ts";
 import { completion } from "./commands/completion.ts";
 import { deploy } from "./commands/deploy.ts";
+import { doctor } from "./commands/doctor.ts";
 import { explain } from "./commands/explain.ts";
 import { hosts } from "./commands/hosts.ts";
 import { lock, unlock } from "./commands/lock.ts";
@@ -40,6 +41,7 @@ const VERBS: readonly Register[] = [
   unlock,
   maintenance,
   hosts,
+  doctor,
   token,
   audit,
   explain,

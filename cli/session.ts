@@ -50,7 +50,7 @@ export class Session {
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
   readonly now: () => number;
-  readonly #version: string;
+  readonly version: string;
   #config: Config | undefined;
   #client: Client | undefined;
 
@@ -61,7 +61,7 @@ export class Session {
     this.cwd = parts.cwd;
     this.signal = parts.signal;
     this.now = parts.now;
-    this.#version = parts.version;
+    this.version = parts.version;
   }
 
   get config(): Config {
@@ -71,7 +71,7 @@ export class Session {
 
   get client(): Client {
     const { url, token } = this.config;
-    const userAgent = `sluice-cli/${this.#version}`;
+    const userAgent = `sluice-cli/${this.version}`;
     this.#client ??= new Client({ url, token, userAgent, signal: this.signal });
     return this.#client;
   }

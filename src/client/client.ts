@@ -11,6 +11,8 @@ import {
   type createMaintenanceSchema,
   type createPreviewSchema,
   type createTokenSchema,
+  type DoctorView,
+  doctorSchema,
   type EnrollmentView,
   type EnvironmentView,
   type EventView,
@@ -222,6 +224,11 @@ export class Client {
 
   async revokeToken(id: string): Promise<void> {
     await send(this.#options, { method: "DELETE", path: `${API}/tokens/${seg(id)}` });
+  }
+
+  /** Every check of the installation that control can make. */
+  doctor(): Promise<DoctorView> {
+    return this.#get(doctorSchema, `${API}/doctor`);
   }
 
   audit(page: PageQuery = {}): Promise<Page<EventView>> {

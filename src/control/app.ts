@@ -13,6 +13,7 @@ import { rateLimit } from "./rate-limit.ts";
 import { agentRoutes } from "./routes/agent.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
+import { doctorRoutes } from "./routes/doctor.ts";
 import { feedRoutes } from "./routes/feed.ts";
 import { guardRoutes } from "./routes/guards.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -57,7 +58,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.use("/agent/v1/*", rateLimit(perMinute.agents));
   const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(options.feed)];
   const environments = [appRoutes(), trafficRoutes(), guardRoutes()];
-  const others = [hostRoutes(), tokenRoutes(), auditRoutes(), agentRoutes()];
+  const others = [hostRoutes(), tokenRoutes(), auditRoutes(), doctorRoutes(), agentRoutes()];
   for (const router of [...environments, ...releases, ...others]) app.route("/", router);
   return app;
 }

@@ -417,6 +417,30 @@ export const healthAnswerSchema = z
   })
   .meta({ id: "Health" });
 
+export const doctorSchema = z
+  .object({
+    /** Control's clock. */
+    now: time,
+    version: z.string(),
+    /** Who asked, as the audit log names them. */
+    actor: z.string(),
+    role: z.enum(ROLES),
+    checks: z.array(
+      z.object({
+        /** Stable, e.g. `host.disk`. */
+        id: z.string(),
+        /** `control`, a host's or a public hostname's name. */
+        subject: z.string(),
+        status: z.enum(["ok", "warn", "fail", "skip"]),
+        detail: z.string(),
+        /** What mends it. */
+        fix: z.string().nullable(),
+      }),
+    ),
+  })
+  .meta({ id: "Doctor" });
+export type DoctorView = z.infer<typeof doctorSchema>;
+
 /** A page of a list: opaque cursor, null at the end. */
 export const pageOf = <T extends z.ZodType>(item: T) =>
   z.object({ items: z.array(item), nextCursor: z.string().nullable() });

@@ -1,0 +1,54 @@
+import { type Check, examineHere } from "../doctor/local.ts";
+import { EXIT } from "../exit-codes.ts";
+import { clean, plural } from "../print.ts";
+import type { Outcome, Session } from "../session.ts";
+import { examples, type Register } from "./verb.ts";
+
+export const doctor: Register = (program, act) => {
+  program
+    .command("doctor")
+    .description("looks at everything and says what is wrong and what mends it; changes nothing")
+    .option("--all", "also what is fine and what does not apply")
+    .addHelpText("before", examples("sluice doctor", "sluice doctor --all", "sluice doctor --json"))
+    .action(act(run));
+};
+
+async function run(session: Session, options: { all?: boolean }): Promise<Outcome> {
+  const { view, checks: own } = await examineHere(session);
+  const checks = [...own, ...view.checks];
+  const failed = checks.filter(({ status }) => status === "fail").length;
+  const { version, role } = view;
+  return {
+    exit: failed > 0 ? EXIT.usage : EXIT.ok,
+    json: { ok: failed === 0, version, role, checks },
+    text: report(session, checks, options.all === true),
+  };
+}
+
+const MARKS = { ok: ["green", "✓"], warn: ["yellow", "!"], fail: ["red", "✗"], skip: ["dim", "-"] } as const;
+
+/** By subject, in the order they came; those without trouble as one line, unless all is asked for. */
+function report(session: Session, checks: readonly Check[], all: boolean): string {
+  const subjects = [...new Set(checks.map(({ subject }) => subject))];
+  const parts = subjects.map((subject) => {
+    const own = checks.filter((check) => check.subject === subject);
+    const shown = all ? own : own.filter(({ status }) => status === "fail" || status === "warn");
+    const good = own.filter(({ status }) => status === "ok").length;
+    const lines = shown.flatMap((check) => checkLines(session, check));
+    return [`${clean(subject)}  ${plural(good, "check")} fine`, ...lines].join("\n");
+  });
+  return [...parts, summary(checks)].join("\n");
+}
+
+function checkLines({ out }: Session, { status, detail, fix }: Check): string[] {
+  const [style, mark] = MARKS[status];
+  const line = `  ${out.stdoutIsTty ? out.paint(style, mark) : mark} ${clean(detail)}`;
+  return fix === null ? [line] : [line, `      mend: ${clean(fix)}`];
+}
+
+function summary(checks: readonly Check[]): string {
+  const of = (status: Check["status"]) => checks.filter((check) => check.status === status).length;
+  const [failed, warned] = [of("fail"), of("warn")];
+  if (failed === 0 && warned === 0) return `\nall is well (${plural(of("ok"), "check")})`;
+  return `\n${plural(failed, "thing")} wrong, ${plural(warned, "warning")}`;
+}

@@ -1,0 +1,65 @@
+import { asc, eq, isNull, sql } from "drizzle-orm";
+import type { HostFindings, HostnameFindings } from "../../domain/doctor.ts";
+import type { Db } from "./db.ts";
+import { apps, environments, hostnames, hosts, instances, slots, tunnels } from "./schema.ts";
+
+/** What a look over the whole installation finds in D1. */
+export interface Findings {
+  /** `facts` are as the agent sent them, unread. */
+  readonly hosts: readonly (Omit<HostFindings, "facts"> & { readonly facts: unknown })[];
+  readonly hostnames: readonly HostnameFindings[];
+  /** `shop/production` of each environment whose app or accessories name secrets. */
+  readonly needSecrets: readonly string[];
+}
+
+/** All living hosts, public hostnames and environments, in one round trip. */
+export async function readFindings(db: Db): Promise<Findings> {
+  const used = sql`EXISTS (SELECT 1 FROM ${instances} i WHERE i.slot_id = slots.id AND i.stopped_at IS NULL)`;
+  const [hostRows, hostnameRows, environmentRows] = await db.batch([
+    db
+      .select({
+        name: hosts.name,
+        runtime: hosts.runtime,
+        agentVersion: hosts.agentVersion,
+        lastSeenAt: hosts.lastSeenAt,
+        clockSkewMs: hosts.clockSkewMs,
+        facts: hosts.facts,
+        slots: sql<number>`(SELECT count(*) FROM ${slots} WHERE slots.host_id = hosts.id)`.as("slots"),
+        freeSlots:
+          sql<number>`(SELECT count(*) FROM ${slots} WHERE slots.host_id = hosts.id AND NOT ${used})`.as(
+            "free_slots",
+          ),
+        tunnelState: sql<(typeof tunnels.$inferSelect)["state"] | null>`${tunnels.state}`.as("tunnel_state"),
+        tunnelCause: sql<string | null>`${tunnels.cause}`.as("tunnel_cause"),
+        configVersion: tunnels.configVersion,
+      })
+      .from(hosts)
+      .leftJoin(tunnels, eq(tunnels.hostId, hosts.id))
+      .where(isNull(hosts.removedAt))
+      .orderBy(asc(hosts.name)),
+    db
+      .select({
+        hostname: hostnames.hostname,
+        environment: sql<string>`${apps.name} || '/' || ${environments.name}`.as("environment"),
+        routeState: hostnames.routeState,
+        routeCause: hostnames.routeCause,
+      })
+      .from(hostnames)
+      .innerJoin(environments, eq(environments.id, hostnames.environmentId))
+      .innerJoin(apps, eq(apps.id, environments.appId))
+      .orderBy(asc(hostnames.hostname)),
+    db.select({ spec: environments.spec }).from(environments).where(isNull(environments.deletedAt)),
+  ]);
+  return {
+    hosts: hostRows.map(({ tunnelState, tunnelCause, configVersion, ...host }) => ({
+      ...host,
+      tunnel: tunnelState === null ? null : { state: tunnelState, cause: tunnelCause, configVersion },
+    })),
+    hostnames: hostnameRows,
+    needSecrets: environmentRows
+      .filter(({ spec }) =>
+        [spec, ...Object.values(spec.accessories ?? {})].some(({ secrets = [] }) => secrets.length > 0),
+      )
+      .map(({ spec }) => `${spec.app}/${spec.environment}`),
+  };
+}
