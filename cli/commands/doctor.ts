@@ -1,3 +1,4 @@
+import { examineLive } from "../doctor/live.ts";
 import { type Check, examineHere } from "../doctor/local.ts";
 import { EXIT } from "../exit-codes.ts";
 import { clean, plural } from "../print.ts";
@@ -9,13 +10,18 @@ export const doctor: Register = (program, act) => {
     .command("doctor")
     .description("looks at everything and says what is wrong and what mends it; changes nothing")
     .option("--all", "also what is fine and what does not apply")
-    .addHelpText("before", examples("sluice doctor", "sluice doctor --all", "sluice doctor --json"))
+    .option(
+      "--live",
+      "also asks hostnames, tunnels and certificates over the internet (needs an admin's token)",
+    )
+    .addHelpText("before", examples("sluice doctor", "sluice doctor --live", "sluice doctor --all --json"))
     .action(act(run));
 };
 
-async function run(session: Session, options: { all?: boolean }): Promise<Outcome> {
-  const { view, checks: own } = await examineHere(session);
-  const checks = [...own, ...view.checks];
+async function run(session: Session, options: { all?: boolean; live?: boolean }): Promise<Outcome> {
+  const isLive = options.live === true;
+  const { view, checks: own } = await examineHere(session, { live: isLive });
+  const checks = [...own, ...view.checks, ...(isLive ? await examineLive(session, view) : [])];
   const failed = checks.filter(({ status }) => status === "fail").length;
   const { version, role } = view;
   return {

@@ -6,9 +6,12 @@ export type Check = DoctorView["checks"][number];
 const CLOCK_WARN_MS = 5_000;
 
 /** What only this machine can tell: how control answers here, and whether its clock and version fit. */
-export async function examineHere(session: Session): Promise<{ view: DoctorView; checks: Check[] }> {
+export async function examineHere(
+  session: Session,
+  options: { live: boolean },
+): Promise<{ view: DoctorView; checks: Check[] }> {
   const sentAt = session.now();
-  const view = await session.client.doctor();
+  const view = await session.client.doctor(options);
   const receivedAt = session.now();
   const skewMs = Math.round((sentAt + receivedAt) / 2 - Date.parse(view.now));
   return {

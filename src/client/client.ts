@@ -226,9 +226,10 @@ export class Client {
     await send(this.#options, { method: "DELETE", path: `${API}/tokens/${seg(id)}` });
   }
 
-  /** Every check of the installation that control can make. */
-  doctor(): Promise<DoctorView> {
-    return this.#get(doctorSchema, `${API}/doctor`);
+  /** Every check of the installation that control can make; with `live` the real paths, too. */
+  doctor(options: { live?: boolean } = {}): Promise<DoctorView> {
+    const query = { live: options.live ? 1 : undefined };
+    return this.#parsed(doctorSchema, { method: "GET", path: `${API}/doctor`, query });
   }
 
   audit(page: PageQuery = {}): Promise<Page<EventView>> {

@@ -437,6 +437,8 @@ export const doctorSchema = z
         fix: z.string().nullable(),
       }),
     ),
+    /** With `live=1`: an empty slot of each host with a tunnel, to be asked from outside. */
+    slots: z.array(z.object({ host: z.string(), origin: z.url() })).default([]),
   })
   .meta({ id: "Doctor" });
 export type DoctorView = z.infer<typeof doctorSchema>;

@@ -1,6 +1,6 @@
-import { eq } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import { beforeEach, expect, it } from "vitest";
-import { hostnames, hosts, tunnels } from "../../src/control/store/schema.ts";
+import { hostnames, hosts, slots, tunnels } from "../../src/control/store/schema.ts";
 import { doctorSchema } from "../../src/protocol/api.ts";
 import { Api, problemOf } from "./support/api.ts";
 import * as world from "./support/world.ts";
@@ -86,4 +86,30 @@ it("is for those who may see everything", async () => {
   const { token } = await made.json<{ token: string }>();
   const refused = await api.get("/api/v1/doctor", { token });
   expect(await problemOf(refused)).toBe("403 forbidden");
+});
+
+it("with live=1 asks an empty slot of each host with a tunnel, and only an admin may", async () => {
+  const web = await world.enrolled(api, "web-1", 2);
+  await world.enrolled(api, "lan-1", 1);
+  const environmentId = await world.applied(api);
+  await world.db
+    .update(slots)
+    .set({ origin: sql`'https://sl-' || ${slots.n} || '.invalid'` })
+    .where(eq(slots.hostId, web.host.id));
+  await world.instance({
+    environmentId,
+    releaseId: await world.release(environmentId),
+    host: web,
+    slot: 1,
+  });
+  const view = doctorSchema.parse(await (await api.get("/api/v1/doctor?live=1")).json());
+  expect(view.slots).toEqual([{ host: "web-1", origin: "https://sl-0.invalid" }]);
+  expect(view.checks.find(({ id }) => id === "live.path")).toMatchObject({
+    subject: "web-1",
+    status: "fail",
+  });
+  const made = await api.post("/api/v1/tokens", { name: "eye", role: "viewer" });
+  const { token } = await made.json<{ token: string }>();
+  expect((await api.get("/api/v1/doctor", { token })).status).toBe(200);
+  expect(await problemOf(await api.get("/api/v1/doctor?live=1", { token }))).toBe("403 forbidden");
 });

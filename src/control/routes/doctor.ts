@@ -1,7 +1,8 @@
-import { createRoute } from "@hono/zod-openapi";
+import { createRoute, z } from "@hono/zod-openapi";
 import { doctorSchema } from "../../protocol/api.ts";
 import { authorize, everything } from "../auth.ts";
 import { examine } from "../doctor.ts";
+import { examinePaths } from "../doctor-live.ts";
 import { iso } from "../iso.ts";
 import { json, newRouter } from "./router.ts";
 
@@ -9,16 +10,25 @@ const examination = createRoute({
   method: "get",
   path: "/api/v1/doctor",
   summary: "What is wrong with this installation, and what mends it",
-  description: "Control's own parts, every host, every public hostname. Changes nothing.",
+  description:
+    "Control's own parts, every host, every public hostname. With `live=1` also the real paths through the tunnels: that needs an admin, since it names slots. Changes nothing.",
   tags: ["health"],
+  request: { query: z.object({ live: z.enum(["0", "1"]).optional() }) },
   responses: { 200: json(doctorSchema, "Every check, those that are fine too") },
 });
 
 export const doctorRoutes = () =>
   newRouter().openapi(examination, async (c) => {
-    authorize(c, everything("viewer"));
+    const isLive = c.req.valid("query").live === "1";
+    const { actor, role } = authorize(c, everything(isLive ? "admin" : "viewer"));
     const now = c.var.now();
-    const checks = await examine({ env: c.env, db: c.var.db, now });
-    const { actor, role } = c.var.principal;
-    return c.json({ now: iso(now), version: c.env.VERSION ?? "dev", actor, role, checks }, 200);
+    const [checks, paths] = await Promise.all([
+      examine({ env: c.env, db: c.var.db, now }),
+      isLive ? examinePaths(c.var.db) : undefined,
+    ]);
+    const view = { now: iso(now), version: c.env.VERSION ?? "dev", actor, role };
+    return c.json(
+      { ...view, checks: [...checks, ...(paths?.checks ?? [])], slots: [...(paths?.slots ?? [])] },
+      200,
+    );
   });

@@ -1,4 +1,4 @@
-import { asc, eq, isNull, sql } from "drizzle-orm";
+import { and, asc, eq, isNull, sql } from "drizzle-orm";
 import type { HostFindings, HostnameFindings } from "../../domain/doctor.ts";
 import type { Db } from "./db.ts";
 import { apps, environments, hostnames, hosts, instances, slots, tunnels } from "./schema.ts";
@@ -63,3 +63,14 @@ export async function readFindings(db: Db): Promise<Findings> {
       .map(({ spec }) => `${spec.app}/${spec.environment}`),
   };
 }
+
+/** One slot of each living host in which nothing runs, the one with the highest number: the last to be used. */
+export const readEmptySlots = (db: Db): Promise<{ host: string; origin: string }[]> =>
+  db
+    .select({ host: hosts.name, origin: slots.origin, n: sql<number>`max(${slots.n})` })
+    .from(slots)
+    .innerJoin(hosts, eq(hosts.id, slots.hostId))
+    .leftJoin(instances, and(eq(instances.slotId, slots.id), isNull(instances.stoppedAt)))
+    .where(and(isNull(hosts.removedAt), isNull(instances.id)))
+    .groupBy(hosts.id)
+    .orderBy(asc(hosts.name));

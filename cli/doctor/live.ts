@@ -1,0 +1,120 @@
+import { connect } from "node:tls";
+import type { DoctorView } from "../../src/protocol/api.ts";
+import { edgeUrl } from "../commands/verb.ts";
+import type { Session } from "../session.ts";
+import type { Check } from "./local.ts";
+
+const DEADLINE_MS = 10_000;
+const CERTIFICATE_WARN_DAYS = 14;
+/** In the body of Sluice's own 404 for slots that are asked from outside. */
+const SHIELD_CODE = "slot_private";
+
+/** Asks from this machine what visitors and strangers would: public hostnames lead to the edge, slots lead nowhere. */
+export async function examineLive(session: Session, view: DoctorView): Promise<Check[]> {
+  const hostnames = [
+    ...new Set(view.checks.filter(({ id }) => id === "hostname.route").map(({ subject }) => subject)),
+  ];
+  const { hostname, protocol } = new URL(session.config.url);
+  const certified =
+    session.config.edge === undefined && protocol === "https:" ? [hostname, ...hostnames] : [];
+  return Promise.all([
+    ...view.slots.map(async ({ host, origin }) =>
+      judgeShield(host, origin, await ask(origin, session.signal)),
+    ),
+    ...hostnames.map(async (name) => judgePublic(name, await ask(edgeUrl(session, name), session.signal))),
+    ...certified.map(async (name) =>
+      judgeCertificate(name, await certificateOf({ host: name }), session.now()),
+    ),
+  ]);
+}
+
+interface Answer {
+  /** Null: none, and `error` says why. */
+  readonly status: number | null;
+  readonly error: string;
+  readonly body: string;
+  readonly headers: Headers;
+}
+
+async function ask(url: string, signal: AbortSignal): Promise<Answer> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]);
+  try {
+    const response = await fetch(url, { redirect: "manual", signal: limit });
+    const body = (await response.text()).slice(0, 2_000);
+    return { status: response.status, error: "", body, headers: response.headers };
+  } catch (thrown) {
+    const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause : thrown;
+    const error = cause instanceof Error ? cause.message : String(cause);
+    return { status: null, error, body: "", headers: new Headers() };
+  }
+}
+
+/** Nobody but the edge may get through to a slot. */
+function judgeShield(host: string, origin: string, { status, error, body, headers }: Answer): Check {
+  const check = { id: "live.shield", subject: host } as const;
+  const refused = status === 404 && body.includes(SHIELD_CODE);
+  const access =
+    headers.get("location")?.includes("cloudflareaccess.com") || status === 401 || status === 403;
+  if (refused || access) {
+    const by = refused ? "Sluice's shield" : "Cloudflare Access";
+    return { ...check, status: "ok", detail: `its slots are closed to the internet by ${by}`, fix: null };
+  }
+  if (status === null) {
+    const detail = `GET ${origin} from here: ${error}; whether the internet is kept out can't be told`;
+    return { ...check, status: "warn", detail, fix: "try again from a machine with a way to the internet" };
+  }
+  const detail = `GET ${origin} from here answered ${status}: its slots are open to the internet`;
+  const fix = `the route of the slot's hostname is missing: sluice hosts show ${host} says why control could not make it`;
+  return { ...check, status: "fail", detail, fix };
+}
+
+/** Every answer that came through the edge carries the request id it gave, also its own error pages. */
+function judgePublic(hostname: string, { status, error, headers }: Answer): Check {
+  const check = { id: "live.public", subject: hostname } as const;
+  if (status === null) {
+    const fix = "is there a proxied DNS record for it? sluice apply makes one where there is none";
+    return { ...check, status: "fail", detail: `no answer from here: ${error}`, fix };
+  }
+  const release = headers.get("x-sluice-release");
+  if (release !== null)
+    return { ...check, status: "ok", detail: `answers ${status} from ${release}`, fix: null };
+  if (headers.has("x-request-id"))
+    return { ...check, status: "ok", detail: `answers ${status} through the edge`, fix: null };
+  const detail = `answers ${status}, but not through Sluice's edge`;
+  return { ...check, status: "warn", detail, fix: "unless showRelease is false: is its Worker route there?" };
+}
+
+type Certificate = { readonly validTo: number } | { readonly error: string };
+
+/** The certificate that a server shows for a hostname, or why it is not to be trusted. */
+export function certificateOf(at: { host: string; port?: number; address?: string }): Promise<Certificate> {
+  const { host, port = 443, address = host } = at;
+  return new Promise((resolve) => {
+    const socket = connect({ host: address, port, servername: host, timeout: DEADLINE_MS });
+    const settle = (certificate: Certificate) => {
+      socket.destroy();
+      resolve(certificate);
+    };
+    socket.on("secureConnect", () => settle({ validTo: Date.parse(socket.getPeerCertificate().valid_to) }));
+    socket.on("timeout", () => settle({ error: `no TLS handshake within ${DEADLINE_MS / 1_000} s` }));
+    socket.on("error", (error) => settle({ error: error.message }));
+  });
+}
+
+/** What a certificate is worth at `now` (epoch ms). */
+export function judgeCertificate(hostname: string, certificate: Certificate, now: number): Check {
+  const check = { id: "live.certificate", subject: hostname } as const;
+  if ("error" in certificate) {
+    const fix = "Universal SSL covers one label below the zone; a new certificate takes some minutes";
+    return { ...check, status: "fail", detail: `TLS: ${certificate.error}`, fix };
+  }
+  const days = Math.floor((certificate.validTo - now) / 86_400_000);
+  const detail = `its certificate is good for ${days} more days`;
+  if (days >= CERTIFICATE_WARN_DAYS) return { ...check, status: "ok", detail, fix: null };
+  return {
+    ...check,
+    status: "warn",
+    detail,
+    fix: "Cloudflare renews by itself: look at SSL/TLS in its dashboard",
+  };
+}
