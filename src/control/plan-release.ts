@@ -3,7 +3,7 @@ import { isOnline, type Placement, place, whyNoHost } from "../domain/plan.ts";
 import { isActive, type ReleaseFacts } from "../domain/release.ts";
 import { rollLimits } from "../domain/roll.ts";
 import type { EnvironmentSpec } from "../domain/spec.ts";
-import { openness } from "../domain/windows.ts";
+import { closedWords } from "../domain/windows.ts";
 import type { PlanView } from "../protocol/api.ts";
 import { iso } from "./iso.ts";
 import { leastMs, spell, stepView, stepViews } from "./step-words.ts";
@@ -135,12 +135,8 @@ function rollbackWords(
 // --- what would stop it ---------------------------------------------------------------------------------------------
 
 function windowProblem({ facts, asked, now }: PlanInput): PlanProblem[] {
-  const state = openness(facts.spec.rules, now);
-  if (state.open || asked.override) return [];
-  const next = state.opensAt === null ? "not within 60 days" : iso(state.opensAt);
-  return [
-    { code: "window_closed", detail: `${state.reason}; next opening: ${next}. In an emergency: --override` },
-  ];
+  const detail = asked.override ? null : closedWords(facts.spec.rules, now);
+  return detail === null ? [] : [{ code: "window_closed", detail }];
 }
 
 function lockProblem({ facts: { held }, now }: PlanInput): PlanProblem[] {

@@ -7,6 +7,7 @@ import { isActive, type ReleaseFacts } from "./release.ts";
 import { ok, type Result } from "./result.ts";
 import { SMOKE_RETRY_MS } from "./settling.ts";
 import { housing, JOB_SLACK_MS, nextInstanceId, orderStart } from "./start.ts";
+import { closedWords } from "./windows.ts";
 
 /** From `queued` to the moment before the first visitor: nothing here touches what serves. */
 
@@ -23,6 +24,12 @@ export function startNext(draft: Draft): void {
   const lock = facts.lock;
   const locked = lock && lock.holder !== release.id && lock.expiresAt > now && release.kind !== "rollback";
   if (locked) return draft.wakeAt(lock.expiresAt);
+  const closed = release.kind === "deploy" && !release.override ? closedWords(facts.spec.rules, now) : null;
+  if (closed !== null) {
+    // Refused and not kept waiting: nobody wants a deploy of Friday to begin on Monday by itself.
+    const message = `its deploy window closed while it waited its turn: ${closed}`;
+    return fail(draft, release, { code: "window_closed", message, logs: [] });
+  }
   const placed = placements(facts, release, now);
   if (!placed.ok) {
     if (placed.error.code === "no_slots" && isFreeing(facts)) return;

@@ -4,7 +4,7 @@ import type { EnvironmentFacts } from "./facts.ts";
 import type { Outcome, Refused } from "./refusal.ts";
 import { isActive, type ReleaseFacts } from "./release.ts";
 import { err, ok, type Result } from "./result.ts";
-import { openness } from "./windows.ts";
+import { closedWords, openness } from "./windows.ts";
 
 export interface CreateRelease {
   readonly id: string;
@@ -56,6 +56,7 @@ export function createRelease(
     git: input.git,
     requestKey: input.requestKey,
     hold: input.hold,
+    override: input.override,
     deadlineAt: now + facts.spec.deadlines.releaseMs,
   });
   if (input.override && !openness(facts.spec.rules, now).open) {
@@ -81,13 +82,8 @@ function whyNotNow(facts: EnvironmentFacts, input: CreateRelease, now: number): 
       detail: `locked by ${lock.holder}: ${lock.reason}. Unlock with \`sluice unlock\``,
     };
   }
-  const state = openness(facts.spec.rules, now);
-  if (state.open || input.override) return undefined;
-  const next = state.opensAt === null ? "not within 60 days" : new Date(state.opensAt).toISOString();
-  return {
-    code: "window_closed",
-    detail: `${state.reason}; next opening: ${next}. In an emergency: --override`,
-  };
+  const closed = input.override ? null : closedWords(facts.spec.rules, now);
+  return closed === null ? undefined : { code: "window_closed", detail: closed };
 }
 
 export const supersede = (draft: Draft, release: ReleaseFacts, by: string): void =>

@@ -75,6 +75,7 @@ export interface NewRelease {
   } | null;
   readonly requestKey: string | null;
   readonly hold: boolean;
+  readonly override: boolean;
   readonly deadlineAt: number;
 }
 export interface NewEvent {

@@ -105,6 +105,8 @@ export interface ReleaseFacts {
   readonly paused: Paused | null;
   /** Prepared and kept at 0 % until someone promotes it. */
   readonly hold: boolean;
+  /** A person let it begin outside the deploy windows. */
+  readonly override: boolean;
   /** Instances ever made of it: numbers the next one. */
   readonly instancesMade: number;
   readonly smoke: SmokeOutcomes | null;

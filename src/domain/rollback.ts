@@ -127,6 +127,7 @@ export function rollbackByRelease(
     git: null,
     requestKey: null,
     hold: false,
+    override: false,
     deadlineAt: now + plan.to.spec.deadlines.releaseMs,
   });
   const message = `${version}: rolling back from ${plan.from.version}, ${plan.to.version} is started again`;

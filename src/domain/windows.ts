@@ -77,6 +77,14 @@ export function openness(rules: DeployRules, now: number): Openness {
   return { open: false, reason, opensAt: nextOpening(rules, now) };
 }
 
+/** Why no release may begin now, and when the next may; null: it may. */
+export function closedWords(rules: DeployRules, now: number): string | null {
+  const state = openness(rules, now);
+  if (state.open) return null;
+  const next = state.opensAt === null ? "not within 60 days" : new Date(state.opensAt).toISOString();
+  return `${state.reason}; next opening: ${next}. In an emergency: --override`;
+}
+
 function whyClosed(rules: DeployRules, now: number): string | null {
   const frozen = rules.freeze.find((freeze) => isFrozen(freeze, now));
   if (frozen) return `releases are frozen ${frozen.from} to ${frozen.to} (${frozen.timeZone})`;

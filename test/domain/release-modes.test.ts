@@ -136,6 +136,20 @@ describe("deploy windows", () => {
     ]);
   });
 
+  it("end a release that waited behind a lock until they had closed, unless it was let through", () => {
+    for (const override of [false, true]) {
+      const world = live();
+      locks(world);
+      world.deploy({ override });
+      world.spec = aSpec({ rules: night });
+      unlocks(world);
+      world.run();
+      expect(world.state("v2")).toBe(override ? "live" : "failed");
+      const cause = world.release("v2").failure?.message ?? "";
+      expect(cause.includes("closed while it waited its turn")).toBe(!override);
+    }
+  });
+
   it("write nothing down where an override was not needed", () => {
     const world = live();
     world.deploy({ override: true });

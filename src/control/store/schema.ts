@@ -135,6 +135,7 @@ export const releases = sqliteTable(
     stepSince: at("step_since"),
     paused: json<Paused>("paused"),
     hold: integer("hold", { mode: "boolean" }).notNull().default(false),
+    override: integer("override", { mode: "boolean" }).notNull().default(false),
     instancesMade: integer("instances_made").notNull().default(0),
     smoke: json<SmokeOutcomes>("smoke"),
     contractedAt: at("contracted_at"),

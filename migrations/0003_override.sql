@@ -1,0 +1,1 @@
+ALTER TABLE `releases` ADD `override` integer DEFAULT false NOT NULL;
