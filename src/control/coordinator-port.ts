@@ -1,6 +1,7 @@
 import type { MeterBatch } from "../domain/meter.ts";
 import type { Result } from "../domain/result.ts";
 import type { TableAnswer, TrafficMode } from "../domain/routing.ts";
+import type { SetWeights } from "../domain/steer.ts";
 import type { ProblemCode } from "../protocol/problem.ts";
 
 /**
@@ -13,7 +14,7 @@ export interface CoordinatorPort {
   abort(input: { release: string; actor: string; reason: string | null }): Promise<Result<null, Refusal>>;
   rollback(input: { to: string | null; actor: string }): Promise<Result<RollbackOutcome, Refusal>>;
   /** Basis points by release id; every release not named gets 0. */
-  setWeights(input: { weights: Record<string, number>; actor: string }): Promise<Result<null, Refusal>>;
+  setWeights(input: SetWeights): Promise<Result<null, Refusal>>;
   /** Ends the current step, or all of them. `step` (0-based): the one the caller saw. */
   promote(input: Steer & { full: boolean }): Promise<Result<null, Refusal>>;
   pause(input: Steer): Promise<Result<null, Refusal>>;

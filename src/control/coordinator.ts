@@ -125,7 +125,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     });
   }
 
-  setWeights(input: { weights: Record<string, number>; actor: string }): Promise<Result<null, Refusal>> {
+  setWeights(input: steer.SetWeights): Promise<Result<null, Refusal>> {
     return this.#command((facts, now) => steer.setWeights(facts, input, now));
   }
 

@@ -12,6 +12,7 @@ export interface Refused {
     | "release_not_serving"
     | "rollback_impossible"
     | "nothing_to_roll_back"
+    | "precondition_failed"
     | "window_closed"
     | "locked";
   readonly detail: string;

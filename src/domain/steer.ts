@@ -86,12 +86,20 @@ function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Resul
   return ok(release);
 }
 
+export interface SetWeights {
+  /** Basis points by release id, summing to 10,000. */
+  readonly weights: Readonly<Record<string, number>>;
+  readonly actor: string;
+  /** `rev` of the environment this was decided on; another one now is refused. Null: whatever it is. */
+  readonly seenRev: number | null;
+}
+
 /** Gives the traffic by hand. Weights in basis points by release id, summing to 10,000. */
-export function setWeights(
-  facts: EnvironmentFacts,
-  input: { readonly weights: Readonly<Record<string, number>>; readonly actor: string },
-  now: number,
-): Outcome<object> {
+export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: number): Outcome<object> {
+  if (input.seenRev !== null && input.seenRev !== facts.rev) {
+    const detail = "the environment changed while this was on its way: look again, then decide";
+    return err({ code: "precondition_failed", detail });
+  }
   const draft = new Draft(facts, now, input.actor);
   const entries = Object.entries(input.weights);
   const total = entries.reduce((sum, [, weightBp]) => sum + weightBp, 0);

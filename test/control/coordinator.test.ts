@@ -108,6 +108,7 @@ describe("its table", () => {
     await stage.coordinator.setWeights({
       weights: { [v1?.id ?? ""]: 5_000, [v2?.id ?? ""]: 5_000 },
       actor: "a",
+      seenRev: null,
     });
     const before = await stage.routed();
     stage.ahead = 25_000;

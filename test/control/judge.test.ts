@@ -146,7 +146,7 @@ describe("a canary that is judged by what the edge counted", () => {
   it("keeps its evidence while its weight is 0 for a moment", async () => {
     const ids = await begin();
     for (let k = 0; k < 2; k++) await pass(ids, k, [200, 0], [1_800, 4]);
-    await stage.coordinator.setWeights({ weights: { [ids.v1]: 10_000 }, actor: "ann" });
+    await stage.coordinator.setWeights({ weights: { [ids.v1]: 10_000 }, actor: "ann", seenRev: null });
     await goTo(NOON + 60_000);
     await stage.coordinator.resume({ release: ids.v2, actor: "ann", step: null });
     await pass(ids, 7, [200, 0], [1_800, 4]);

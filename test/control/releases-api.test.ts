@@ -234,5 +234,9 @@ describe("setting weights", () => {
     expect(await problemOf(stale)).toBe("412 precondition_failed");
     expect(api.coordinators.of("setWeights")).toHaveLength(1);
     expect((await put({ v2: 100 }, { "if-match": "*" })).status).toBe(200);
+    const asked = api.coordinators
+      .of("setWeights")
+      .map(({ input }) => (input as { seenRev: unknown }).seenRev);
+    expect(asked).toEqual([expect.any(Number), null]);
   });
 });

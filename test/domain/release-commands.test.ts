@@ -144,6 +144,14 @@ describe("aborting", () => {
 });
 
 describe("weights by hand", () => {
+  it("decided on a state that has passed change nothing", () => {
+    const world = served(2);
+    const seen = world.facts().rev;
+    expect(refusal(world.weigh({ v1: 2_500, v2: 7_500 }, seen))).toBe("accepted");
+    expect(refusal(world.weigh({ v1: 10_000 }, seen))).toMatchObject({ code: "precondition_failed" });
+    expect(world.weights()).toEqual({ v1: 2_500, v2: 7_500 });
+  });
+
   it("split between a live release and a warm one, and back", () => {
     const world = served(2);
     expect(refusal(world.weigh({ v1: 2_500, v2: 7_500 }))).toBe("accepted");

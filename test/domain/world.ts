@@ -151,11 +151,11 @@ export class World {
     return this.#take(commands.abort(this.facts(), input, this.now));
   }
 
-  weigh(weights: Readonly<Record<string, number>>): Result<unknown, Refused> {
+  weigh(weights: Readonly<Record<string, number>>, seenRev: number | null = null): Result<unknown, Refused> {
     const named = this.releases.map((release) => [release.version, release.id] as const);
     const ids = Object.fromEntries(named);
     const byId = Object.fromEntries(Object.entries(weights).map(([name, w]) => [ids[name] ?? name, w]));
-    return this.#take(steer.setWeights(this.facts(), { weights: byId, actor: "ann" }, this.now));
+    return this.#take(steer.setWeights(this.facts(), { weights: byId, actor: "ann", seenRev }, this.now));
   }
 
   promote(version: string, input: { step?: number; full?: boolean } = {}): Result<unknown, Refused> {

@@ -75,20 +75,27 @@ export const trafficRoutes = () =>
       const { app, env } = c.req.valid("param");
       const { actor } = authorize(c, { role: "deployer", app, environment: env });
       const status = await requireEnvironment(c, app, env);
-      refuseStale(c.req.header("if-match"), etagOf(status));
+      const ifMatch = c.req.header("if-match");
+      const isGuarded = isGuard(ifMatch);
+      if (isGuarded) refuseStale(ifMatch, etagOf(status));
       const asked = c.req.valid("json");
       const known = await findReleases(c.var.db, status.environment.id, Object.keys(asked));
       const ready = new Set(status.instances.filter(isReady).map((instance) => instance.releaseId));
       const valid = status.releases.filter(({ id }) => ready.has(id)).map(({ version }) => version);
       const split = orRefuse(toBasisPoints(asked, known, valid));
-      orRefuse(await coordinatorOf(c.env, status.environment.id).setWeights({ weights: split, actor }));
+      // Once more in the coordinator's turn: between this look and that one it may have moved on.
+      const seenRev = isGuarded ? status.environment.rev : null;
+      const coordinator = coordinatorOf(c.env, status.environment.id);
+      orRefuse(await coordinator.setWeights({ weights: split, actor, seenRev }));
       const now = await requireEnvironment(c, app, env);
       c.header("etag", etagOf(now));
       return c.json(await statusView(c, now), 200);
     });
 
-function refuseStale(ifMatch: string | undefined, etag: string): void {
-  if (ifMatch === undefined || ifMatch.trim() === "*") return;
+const isGuard = (ifMatch: string | undefined): ifMatch is string =>
+  ifMatch !== undefined && ifMatch.trim() !== "*";
+
+function refuseStale(ifMatch: string, etag: string): void {
   if (ifMatch.split(",").some((tag) => tag.trim() === etag)) return;
   const detail = `the environment has changed since you looked (it is ${etag} now, you had ${ifMatch}): look again`;
   throw new ProblemError({ code: "precondition_failed", detail });
