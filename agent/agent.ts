@@ -4,6 +4,7 @@ import { createControl } from "./control.ts";
 import type { Credentials } from "./credentials.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Hooks } from "./hooks.ts";
+import { Images } from "./images.ts";
 import { Instances } from "./instances.ts";
 import { openJournal } from "./journal.ts";
 import type { Log } from "./log.ts";
@@ -11,6 +12,7 @@ import { pollLoop } from "./loop.ts";
 import { Reports } from "./reports.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { Signal } from "./signal.ts";
+import { keepTidy } from "./upkeep.ts";
 import { AGENT_VERSION } from "./version.ts";
 import { holdWakeSocket } from "./wake.ts";
 
@@ -50,7 +52,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const reports = new Reports({ journal, control, clock, log });
   const instances = new Instances({ runtime, journal, reports, clock, log });
   const hooks = new Hooks({ runtime, journal, clock, log });
-  const dispatch = new Dispatch({ runtime, instances, hooks, journal, control, clock, log });
+  const images = new Images({ runtime, journal, clock, log });
+  const dispatch = new Dispatch({ runtime, instances, hooks, images, journal, control, clock, log });
   const wake = new Signal(clock);
   log.info("agent runs", {
     host: credentials.host.name,
@@ -63,7 +66,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await adopting.firstTry;
   dispatch.resume();
   const loops = [
-    adopting.done,
+    // What runs must be known before anything is taken for a leftover.
+    adopting.done.then(() => keepTidy({ runtime, instances, images, journal, clock, log }, signal)),
     reports.deliver(signal),
     pollLoop(
       {

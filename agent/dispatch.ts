@@ -2,6 +2,7 @@ import { type Job, type JobResult, jobProgressAnswerSchema } from "../src/protoc
 import { backOff, type Clock, jittered } from "./clock.ts";
 import type { Control } from "./control.ts";
 import type { Hooks } from "./hooks.ts";
+import type { Images } from "./images.ts";
 import type { Instances } from "./instances.ts";
 import { AGENT_STOPS, type JobContext } from "./jobs/context.ts";
 import { pull } from "./jobs/pull.ts";
@@ -25,6 +26,7 @@ export interface DispatchDeps {
   runtime: Runtime;
   instances: Instances;
   hooks: Hooks;
+  images: Images;
   journal: Journal;
   control: Control;
   clock: Clock;
@@ -144,11 +146,12 @@ export class Dispatch {
   async #perform(job: Job, running: Running, deadlineAt: number): Promise<Outcome<JobResult>> {
     const stale = await this.#checkFence(job);
     if (stale) return stale;
-    const { runtime, instances, hooks, journal } = this.#deps;
+    const { runtime, instances, hooks, images, journal } = this.#deps;
     const context: JobContext = {
       runtime,
       instances,
       hooks,
+      images,
       journal,
       deadlineAt,
       signal: running.abort.signal,
@@ -157,8 +160,8 @@ export class Dispatch {
       },
     };
     try {
-      if (job.kind === "pull") return await pull(job.image, context);
-      if (job.kind === "start") return await start(job.spec, context);
+      if (job.kind === "pull") return await pull(job, context);
+      if (job.kind === "start") return await start(job, context);
       if (job.kind === "run") return await run(job, context);
       if (job.kind === "stop") return await stop(job, context);
       return failed("internal", `this agent does no ${job.kind} jobs: upgrade it`);

@@ -36,11 +36,12 @@ test("uses what docker login left behind, for that registry only", async () => {
   const directory = await mkdtemp(path.join(tmpdir(), "sluice-auth-"));
   const auth = Buffer.from("me:pass:word").toString("base64");
   await writeFile(path.join(directory, "config.json"), JSON.stringify({ auths: { "ghcr.io": { auth } } }));
-  const header = (await registryAuth("ghcr.io", { DOCKER_CONFIG: directory }))["x-registry-auth"] ?? "";
+  const header =
+    (await registryAuth("ghcr.io", undefined, { DOCKER_CONFIG: directory }))["x-registry-auth"] ?? "";
   expect(JSON.parse(Buffer.from(header, "base64url").toString())).toMatchObject({
     username: "me",
     password: "pass:word",
   });
-  expect(await registryAuth("other.io", { DOCKER_CONFIG: directory })).toEqual({});
+  expect(await registryAuth("other.io", undefined, { DOCKER_CONFIG: directory })).toEqual({});
   await rm(directory, { recursive: true });
 });

@@ -47,7 +47,7 @@ describe("process runtime, on its own", () => {
     "refuses %s, which is not under its root",
     async (image) => {
       await symlink("/etc", path.join(root, "escape")).catch(() => {});
-      const outcome = await (await open()).pull(image, () => {}, never);
+      const outcome = await (await open()).pull({ image }, () => {}, never);
       expect(outcome).toMatchObject({ ok: false, error: { code: "image_not_found" } });
     },
   );
@@ -57,7 +57,7 @@ describe("process runtime, on its own", () => {
     await mkdir(path.join(app, "node_modules"), { recursive: true });
     await writeFile(path.join(app, "main.js"), "1");
     const digest = async () => {
-      const outcome = await (await open()).pull("file:changing", () => {}, never);
+      const outcome = await (await open()).pull({ image: "file:changing" }, () => {}, never);
       return outcome.ok ? outcome.value.digest : outcome.error.message;
     };
     const first = await digest();
