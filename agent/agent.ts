@@ -9,6 +9,8 @@ import { Instances } from "./instances.ts";
 import { openJournal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { pollLoop } from "./loop.ts";
+import { Policy } from "./policy.ts";
+import type { PolicySource } from "./policy-file.ts";
 import { Reports } from "./reports.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { Signal } from "./signal.ts";
@@ -27,6 +29,8 @@ export interface AgentOptions {
   directory: string;
   runtime: Runtime;
   log: Log;
+  /** The host's own rules; absent: only what is never possible is refused. */
+  policy?: PolicySource;
   clock?: Clock;
   /** False: never opens the wake-up socket. */
   wakeSocket?: boolean;
@@ -53,7 +57,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const instances = new Instances({ runtime, journal, reports, clock, log });
   const hooks = new Hooks({ runtime, journal, clock, log });
   const images = new Images({ runtime, journal, clock, log });
-  const dispatch = new Dispatch({ runtime, instances, hooks, images, journal, control, clock, log });
+  const policy = new Policy({ file: options.policy, runtime: runtime.name, directory });
+  const dispatch = new Dispatch({ runtime, instances, hooks, images, policy, journal, control, clock, log });
   const wake = new Signal(clock);
   log.info("agent runs", {
     host: credentials.host.name,

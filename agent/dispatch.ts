@@ -12,6 +12,7 @@ import { stop } from "./jobs/stop.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { failed, type Outcome, words } from "./outcome.ts";
+import type { Policy } from "./policy.ts";
 import { deliverResult } from "./results.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 
@@ -27,6 +28,7 @@ export interface DispatchDeps {
   instances: Instances;
   hooks: Hooks;
   images: Images;
+  policy: Policy;
   journal: Journal;
   control: Control;
   clock: Clock;
@@ -144,8 +146,8 @@ export class Dispatch {
   }
 
   async #perform(job: Job, running: Running, deadlineAt: number): Promise<Outcome<JobResult>> {
-    const stale = await this.#checkFence(job);
-    if (stale) return stale;
+    const refused = (await this.#checkFence(job)) ?? (await this.#checkPolicy(job));
+    if (refused) return refused;
     const { runtime, instances, hooks, images, journal } = this.#deps;
     const context: JobContext = {
       runtime,
@@ -188,6 +190,11 @@ export class Dispatch {
       });
     }
     return undefined;
+  }
+
+  #checkPolicy(job: Job): Promise<Outcome<never> | undefined> {
+    const { policy, journal } = this.#deps;
+    return policy.check(job, Object.keys(journal.state.instances));
   }
 
   async #keepLease(job: Job, running: Running, lease: { leaseMs: number; signal: AbortSignal }) {
