@@ -17,7 +17,10 @@ export async function explain(
   lines: readonly string[],
 ): Promise<string | undefined> {
   const text = lines.join("\n");
-  if (WRONG_MACHINE.test(text)) return wrongMachine(engine, image);
+  const foreign = await otherMachine(engine, image);
+  if (foreign) return foreign;
+  if (WRONG_MACHINE.test(text))
+    return "this host can't execute its program: is it built for another kind of machine than the image says, or a script without a #! line?";
   if (container.readOnly && (READ_ONLY.test(text) || FORBIDDEN.test(text))) {
     return "its root is read-only (container.readOnly): give it the directories it writes to, as container.tmpfs (such as /tmp) or as volumes";
   }
@@ -28,17 +31,17 @@ export async function explain(
   return undefined;
 }
 
-async function wrongMachine(engine: Engine, image: string): Promise<string> {
+/** Compared rather than read from the lines: an init tries a shell on what it can't execute, and says that there is none. */
+async function otherMachine(engine: Engine, image: string): Promise<string | undefined> {
   const plain = { signal: AbortSignal.timeout(CALL_TIMEOUT_MS) };
   try {
     const its = await engine.json(platformSchema, "GET", `/images/${encodeURIComponent(image)}/json`, plain);
     const ours = await engine.json(versionSchema, "GET", "/version", plain);
     const [built, runs] = [`${its.Os}/${its.Architecture}`, `${ours.Os}/${ours.Arch}`];
-    if (built === runs)
-      return `this host can't execute its program, though the image says ${built}: is it a script without a #! line, or built for another machine than its label says?`;
+    if (built === runs) return undefined;
     return `the image is for ${built}, and this host is ${runs}: build it for that, too (docker buildx build --platform ${runs})`;
   } catch {
     // Decorates an error that is told in any case.
-    return "the image is for another kind of machine than this host";
+    return undefined;
   }
 }
