@@ -6,6 +6,7 @@ import { RUNTIMES } from "../src/protocol/agent.ts";
 import { runAgent } from "./agent.ts";
 import { type Credentials, readCredentials } from "./credentials.ts";
 import { enroll } from "./enroll.ts";
+import { lockDirectory } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
 import { words } from "./outcome.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -97,6 +98,18 @@ async function enrollHost(flags: StateOptions & EnrollFlags, log: Log): Promise<
 }
 
 async function run(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Promise<void> {
+  await mkdir(flags.state, { recursive: true, mode: 0o700 });
+  const unlock = await lockDirectory(flags.state);
+  try {
+    await runLocked(flags, log);
+  } finally {
+    await unlock();
+  }
+  // Sockets of waits that were let go would hold the process for a while.
+  process.exit(0);
+}
+
+async function runLocked(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Promise<void> {
   const credentials = (await readCredentials(flags.state)) ?? (await enrollHost(flags, log));
   const runtime = await createRuntime(credentials, flags);
   // Written now, or an agent that is never ended properly would strip and compile all of it at each start.
@@ -104,8 +117,6 @@ async function run(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Prom
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
   await runAgent({ credentials, directory: flags.state, runtime, log }, stop.signal);
-  // Sockets of waits that were let go would hold the process for a while.
-  process.exit(0);
 }
 
 /** Each runtime is loaded only when it is the one. */
