@@ -9,6 +9,7 @@ import { enroll } from "./enroll.ts";
 import { lockDirectory } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
 import { words } from "./outcome.ts";
+import { createEngine } from "./runtime/engine.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 
 interface StateOptions {
@@ -25,6 +26,8 @@ interface EnrollFlags {
 interface RunFlags {
   processRoot?: string;
   localImages?: boolean;
+  cloudflared?: string;
+  cloudflaredImage?: string;
 }
 
 const program = new Command("agent").description("Runs releases on this host, as control says.");
@@ -38,6 +41,8 @@ withEnrollment(withState(program.command("enroll")))
 withEnrollment(withState(program.command("run")))
   .description("Run the agent; enrols first when a token is given and the state directory has no credentials")
   .option("--process-root <dir>", "only directories under it can be run (process runtime)")
+  .option("--cloudflared <path>", "the program that runs this host's tunnel (default: the first on PATH)")
+  .option("--cloudflared-image <image>", "what runs it where there is no such program")
   .option("--local-images", "accept images that only this engine has, pinned by image id")
   .action((flags: StateOptions & EnrollFlags & RunFlags) => guarded(flags, (log) => run(flags, log)));
 
@@ -112,11 +117,13 @@ async function run(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Prom
 async function runLocked(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Promise<void> {
   const credentials = (await readCredentials(flags.state)) ?? (await enrollHost(flags, log));
   const runtime = await createRuntime(credentials, flags);
+  const engine = credentials.runtime === "docker" ? createEngine() : undefined;
+  const cloudflared = { program: flags.cloudflared, image: flags.cloudflaredImage };
   // Written now, or an agent that is never ended properly would strip and compile all of it at each start.
   flushCompileCache();
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-  await runAgent({ credentials, directory: flags.state, runtime, log }, stop.signal);
+  await runAgent({ credentials, directory: flags.state, runtime, engine, cloudflared, log }, stop.signal);
 }
 
 /** Each runtime is loaded only when it is the one. */
