@@ -1,9 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, jittered, systemClock } from "./clock.ts";
-import { createControl } from "./control.ts";
+import { chooseConnectors } from "./cloudflared/choose.ts";
+import { type Control, createControl } from "./control.ts";
 import type { Credentials } from "./credentials.ts";
 import { Dispatch } from "./dispatch.ts";
+import { Facts } from "./facts.ts";
 import { Hooks } from "./hooks.ts";
+import { Identity } from "./identity.ts";
 import { Images } from "./images.ts";
 import { Instances } from "./instances.ts";
 import { openJournal } from "./journal.ts";
@@ -12,8 +15,10 @@ import { pollLoop } from "./loop.ts";
 import { Policy } from "./policy.ts";
 import type { PolicySource } from "./policy-file.ts";
 import { Reports } from "./reports.ts";
+import type { Engine } from "./runtime/engine.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { Signal } from "./signal.ts";
+import { Tunnel } from "./tunnel.ts";
 import { keepTidy } from "./upkeep.ts";
 import { AGENT_VERSION } from "./version.ts";
 import { holdWakeSocket } from "./wake.ts";
@@ -28,6 +33,9 @@ export interface AgentOptions {
   /** Where the journal is kept. */
   directory: string;
   runtime: Runtime;
+  /** Of the Docker runtime: the agent tells about it, and may run cloudflared with it. */
+  engine?: Engine | undefined;
+  cloudflared?: { program?: string | undefined; image?: string | undefined };
   log: Log;
   /** The host's own rules; absent: only what is never possible is refused. */
   policy?: PolicySource;
@@ -47,9 +55,10 @@ export interface AgentOptions {
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { credentials, directory, runtime, log, clock = systemClock } = options;
   const journal = await openJournal(directory, (message) => log.error(message));
+  const identity = new Identity(directory, credentials);
   const control = createControl({
     url: credentials.url,
-    token: credentials.token,
+    token: () => identity.token,
     timeoutMs: CONTROL_TIMEOUT_MS,
     signal,
   });
@@ -60,6 +69,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const policy = new Policy({ file: options.policy, runtime: runtime.name, directory });
   const dispatch = new Dispatch({ runtime, instances, hooks, images, policy, journal, control, clock, log });
   const wake = new Signal(clock);
+  const { facts, tunnel } = outlook(options, { control, policy, clock, wake });
   log.info("agent runs", {
     host: credentials.host.name,
     runtime: runtime.name,
@@ -70,35 +80,51 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const adopting = adopt({ instances, log, clock }, signal);
   await adopting.firstTry;
   dispatch.resume();
+  const socket = options.wakeSocket === false ? undefined : { isOpen: false };
+  const shared = { journal, control, identity, dispatch, facts, tunnel, clock, log, wake, socket };
+  const { refusedMs } = options;
+  const polling = { version: AGENT_VERSION, boot: randomUUID(), ...shared, refusedMs };
   const loops = [
     // What runs must be known before anything is taken for a leftover.
     adopting.done.then(() => keepTidy({ runtime, instances, images, journal, clock, log }, signal)),
     reports.deliver(signal),
-    pollLoop(
-      {
-        version: AGENT_VERSION,
-        boot: randomUUID(),
-        journal,
-        control,
-        dispatch,
-        clock,
-        log,
-        wake,
-        ...(options.refusedMs !== undefined && { refusedMs: options.refusedMs }),
-      },
-      signal,
-    ),
+    pollLoop(polling, signal),
   ];
-  if (options.wakeSocket !== false) {
-    const { url, token } = credentials;
-    loops.push(holdWakeSocket({ url, token, clock, log, signal, onWake: () => wake.raise() }));
+  if (socket) {
+    const onWake = () => wake.raise();
+    loops.push(holdWakeSocket({ url: credentials.url, identity, clock, log, signal, onWake, socket }));
   }
+  const tunnelling = tunnel.run(signal);
   await Promise.all(loops);
-  // A stop or restart under way may take its whole grace: the engine ends it without us.
-  const letGo = Promise.all([dispatch.stop(), instances.releaseAll(), hooks.releaseAll()]);
+  // A stop or restart under way may take its whole grace, a pull minutes: what is under way ends without us.
+  const letGo = Promise.all([dispatch.stop(), instances.releaseAll(), hooks.releaseAll(), tunnelling]);
   await Promise.race([letGo, clock.sleep(LEAVE_WITHIN_MS)]);
   await journal.close();
   log.info("agent ends; its instances run on");
+}
+
+/** What the agent tells of its host, and the tunnel that leads to it. */
+function outlook(
+  { credentials, directory, engine, cloudflared = {}, log }: AgentOptions,
+  { control, policy, clock, wake }: { control: Control; policy: Policy; clock: Clock; wake: Signal },
+): { facts: Facts; tunnel: Tunnel } {
+  const host = credentials.host.id;
+  const tunnel: Tunnel = new Tunnel({
+    directory,
+    control,
+    clock,
+    log,
+    choose: () => chooseConnectors({ directory, host, engine, ...cloudflared }),
+    onChange: () => {
+      facts.stale();
+      wake.raise();
+    },
+  });
+  const facts = new Facts(
+    { engine, directory, tunnel: () => tunnel.facts, policy: () => policy.summary() },
+    clock,
+  );
+  return { facts, tunnel };
 }
 
 /** The first try is waited for, so that polls tell the truth; an engine that is away is asked again behind them. */

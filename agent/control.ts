@@ -12,7 +12,8 @@ export type Answer<T> =
 
 export interface ControlOptions {
   url: string;
-  token?: string;
+  /** Asked for each time: it is renewed while the agent runs. */
+  token?: () => string;
   timeoutMs: number;
   /** Ends whatever is being asked when the agent stops. */
   signal?: AbortSignal;
@@ -36,7 +37,7 @@ export function createControl(options: ControlOptions): Control {
         signal,
         headers: {
           "content-type": "application/json",
-          ...(options.token && { authorization: `Bearer ${options.token}` }),
+          ...(options.token && { authorization: `Bearer ${options.token()}` }),
         },
       });
       if (status < 200 || status > 299) return refusal(status, text);

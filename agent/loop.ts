@@ -1,10 +1,14 @@
-import { AGENT_PROTOCOL, type Poll, pollAnswerSchema } from "../src/protocol/agent.ts";
+import { AGENT_PROTOCOL, type HostFactsReport, type Poll, pollAnswerSchema } from "../src/protocol/agent.ts";
 import { backOff, type Clock, jittered } from "./clock.ts";
 import type { Answer, Control } from "./control.ts";
 import type { Dispatch } from "./dispatch.ts";
+import type { Facts } from "./facts.ts";
+import type { Identity } from "./identity.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
+import { renewToken } from "./rotate.ts";
 import type { Signal } from "./signal.ts";
+import type { Tunnel } from "./tunnel.ts";
 
 /** While jobs run, and for a while after, the next job of the same release is near. */
 const BUSY_MS = 1_000;
@@ -19,20 +23,26 @@ export interface LoopOptions {
   boot: string;
   journal: Journal;
   control: Control;
+  identity: Identity;
   dispatch: Dispatch;
+  facts: Facts;
+  tunnel: Tunnel;
+  /** The wake-up socket; absent: none is tried for. */
+  socket: { readonly isOpen: boolean } | undefined;
   clock: Clock;
   log: Log;
   wake: Signal;
-  refusedMs?: number;
+  refusedMs: number | undefined;
 }
 
 /** Polls control until aborted. An error changes nothing here but the time of the next poll. */
 export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promise<void> {
-  const { control, dispatch, clock, log, wake } = options;
+  const { control, dispatch, facts, tunnel, clock, log, wake } = options;
   let failures = 0;
   let busyUntil = 0;
   while (!signal.aborted) {
-    const answer = await control("/agent/v1/poll", pollOf(options), pollAnswerSchema);
+    const news = await facts.due();
+    const answer = await control("/agent/v1/poll", pollOf(options, news), pollAnswerSchema);
     if (signal.aborted) return;
     if (!answer.ok) {
       if (failures === 0) logTrouble(log, answer);
@@ -41,21 +51,28 @@ export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promi
     }
     if (failures > 0) log.info("control answers again", { afterFailures: failures });
     failures = 0;
+    if (news) facts.told(news);
+    tunnel.heard(answer.value.tunnelRev);
     for (const job of answer.value.jobs) dispatch.accept(job, answer.value.now);
     if (answer.value.jobs.length > 0 || dispatch.isBusy) busyUntil = clock.now() + BUSY_FOR_MS;
+    // At once again, so that the new token is in use, and the old one over, in the same moment.
+    if (answer.value.rotate && (await renewToken(options))) continue;
     const idleMs = answer.value.pollAfterMs;
-    const waitMs = clock.now() < busyUntil ? Math.min(BUSY_MS, idleMs) : idleMs;
-    await wake.wait(signal, jittered(waitMs));
+    const isSoon = clock.now() < busyUntil && BUSY_MS < idleMs;
+    await wake.wait(signal, isSoon ? jittered(BUSY_MS) : later(idleMs));
   }
 }
 
-function pollOf({ version, boot, journal, dispatch, clock }: LoopOptions): Poll {
+function pollOf(options: LoopOptions, facts: HostFactsReport | undefined): Poll {
+  const { version, boot, journal, dispatch, clock, socket } = options;
   return {
     protocol: AGENT_PROTOCOL,
     agentVersion: version,
     clock: clock.now(),
     boot,
     wantsJobs: dispatch.wantsJobs,
+    ...(socket && { connected: socket.isOpen }),
+    ...(facts && { facts }),
     // From the journal: before the runtime has answered, what was last known is truer than "nothing runs".
     instances: Object.entries(journal.state.instances)
       .filter(([, record]) => !record.stopping)
@@ -63,6 +80,9 @@ function pollOf({ version, boot, journal, dispatch, clock }: LoopOptions): Poll 
       .map(([instance, record]) => ({ instance, state: record.state })),
   };
 }
+
+/** "After", as control says, and spread out: a fleet must not come in one moment, nor cost more than it has to. */
+const later = (ms: number, random: () => number = Math.random) => Math.round(ms * (1 + 0.2 * random()));
 
 type Trouble = Extract<Answer<unknown>, { ok: false }>;
 

@@ -6,8 +6,10 @@ import { RUNTIMES } from "../src/protocol/agent.ts";
 import { runAgent } from "./agent.ts";
 import { type Credentials, readCredentials } from "./credentials.ts";
 import { enroll } from "./enroll.ts";
+import { lockDirectory } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
 import { words } from "./outcome.ts";
+import { createEngine } from "./runtime/engine.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 
 interface StateOptions {
@@ -25,6 +27,8 @@ interface RunFlags {
   processRoot?: string;
   localImages?: boolean;
   policy?: string;
+  cloudflared?: string;
+  cloudflaredImage?: string;
 }
 
 /** Looked for when no other is named; a host without one takes every job that is possible at all. */
@@ -41,6 +45,8 @@ withEnrollment(withState(program.command("enroll")))
 withEnrollment(withState(program.command("run")))
   .description("Run the agent; enrols first when a token is given and the state directory has no credentials")
   .option("--process-root <dir>", "only directories under it can be run (process runtime)")
+  .option("--cloudflared <path>", "the program that runs this host's tunnel (default: the first on PATH)")
+  .option("--cloudflared-image <image>", "what runs it where there is no such program")
   .option("--local-images", "accept images that only this engine has, pinned by image id")
   .option("--policy <file>", `what this host lets control do (default: ${POLICY_FILE}, if it is there)`)
   .action((flags: StateOptions & EnrollFlags & RunFlags) => guarded(flags, (log) => run(flags, log)));
@@ -102,16 +108,29 @@ async function enrollHost(flags: StateOptions & EnrollFlags, log: Log): Promise<
 }
 
 async function run(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Promise<void> {
+  await mkdir(flags.state, { recursive: true, mode: 0o700 });
+  const unlock = await lockDirectory(flags.state);
+  try {
+    await runLocked(flags, log);
+  } finally {
+    await unlock();
+  }
+  // Sockets of waits that were let go would hold the process for a while.
+  process.exit(0);
+}
+
+async function runLocked(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Promise<void> {
   const credentials = (await readCredentials(flags.state)) ?? (await enrollHost(flags, log));
   const runtime = await createRuntime(credentials, flags);
+  const engine = credentials.runtime === "docker" ? createEngine() : undefined;
+  const cloudflared = { program: flags.cloudflared, image: flags.cloudflaredImage };
   // Written now, or an agent that is never ended properly would strip and compile all of it at each start.
   flushCompileCache();
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
   const policy = { file: flags.policy ?? POLICY_FILE, isRequired: flags.policy !== undefined };
-  await runAgent({ credentials, directory: flags.state, runtime, log, policy }, stop.signal);
-  // Sockets of waits that were let go would hold the process for a while.
-  process.exit(0);
+  const host = { credentials, directory: flags.state, runtime, engine, cloudflared, log, policy };
+  await runAgent(host, stop.signal);
 }
 
 /** Each runtime is loaded only when it is the one. */

@@ -1,15 +1,18 @@
 import { WebSocket } from "ws";
 import { WAKE } from "../src/protocol/agent.ts";
 import { backOff, type Clock, jittered } from "./clock.ts";
+import type { Identity } from "./identity.ts";
 import type { Log } from "./log.ts";
 
 export interface WakeOptions {
   url: string;
-  token: string;
+  identity: Identity;
   clock: Clock;
   log: Log;
   /** Called when control says "poll", and after each connect: something may have been said while there was no socket. */
   onWake(): void;
+  /** Written to: without an open socket, polls have to come more often. */
+  socket: { isOpen: boolean };
   signal: AbortSignal;
   pingMs?: number;
 }
@@ -23,6 +26,7 @@ export async function holdWakeSocket(options: WakeOptions): Promise<void> {
   while (!signal.aborted) {
     const ended = await holdOne(options);
     if (signal.aborted) return;
+    if (ended.renewed) continue;
     if (ended.opened) attempt = 0;
     // Once per outage is enough: the poll loop tells about control itself.
     if (attempt === 0) log.warn("wake-up socket lost, polling instead", { detail: ended.detail });
@@ -30,8 +34,17 @@ export async function holdWakeSocket(options: WakeOptions): Promise<void> {
   }
 }
 
-async function holdOne(options: WakeOptions): Promise<{ opened: boolean; detail: string }> {
-  const { url, token, clock, signal, onWake, pingMs = 30_000 } = options;
+interface Ended {
+  opened: boolean;
+  /** It was let go because the host has another token now. */
+  renewed: boolean;
+  detail: string;
+}
+
+async function holdOne(options: WakeOptions): Promise<Ended> {
+  const { url, identity, clock, onWake, pingMs = 30_000 } = options;
+  const { token, superseded } = identity;
+  const signal = AbortSignal.any([options.signal, superseded]);
   const address = new URL("/agent/v1/wake", url);
   address.protocol = address.protocol.replace("http", "ws");
   const socket = new WebSocket(address, {
@@ -54,6 +67,7 @@ async function holdOne(options: WakeOptions): Promise<{ opened: boolean; detail:
   socket.on("open", () => {
     opened = true;
     options.log.info("wake-up socket open");
+    options.socket.isOpen = true;
     onWake();
     void keepAlive();
   });
@@ -66,8 +80,9 @@ async function holdOne(options: WakeOptions): Promise<{ opened: boolean; detail:
     }
   };
   const detail = await promise;
+  options.socket.isOpen = false;
   over.abort();
   signal.removeEventListener("abort", leave);
   socket.terminate();
-  return { opened, detail };
+  return { opened, renewed: superseded.aborted, detail };
 }

@@ -5,6 +5,7 @@ import { confirm } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
 import { ago, clean, facts, plural, table, until } from "../print.ts";
 import type { Outcome, Session } from "../session.ts";
+import { factRows } from "./host-facts.ts";
 import { examples, parseCount, type Register } from "./verb.ts";
 
 export const hosts: Register = (program, act) => {
@@ -29,6 +30,11 @@ export const hosts: Register = (program, act) => {
     .option("--slots <n>", "how many instances it can hold", parseCount(200), 8)
     .option("--expires <minutes>", "how long the token is good for", parseCount(1_440), 60)
     .action(act(enroll));
+  group
+    .command("rotate")
+    .argument("<host>")
+    .description("give its agent a new token; the old one ends when the new one is first used")
+    .action(act(rotate));
   group
     .command("remove")
     .argument("<host>")
@@ -57,6 +63,7 @@ async function list(session: Session): Promise<Outcome> {
     labels(host),
   ]);
   const heading = ["NAME", "STATE", "RUNTIME", "USED", "FREE", "SEEN", "AGENT", "LABELS"];
+  for (const host of items) warnOfClock(session, host);
   const text = items.length > 0 ? table([heading, ...rows]) : "no hosts yet: sluice hosts enroll <name>";
   return { exit: EXIT.ok, json: { items }, text };
 }
@@ -68,7 +75,19 @@ const labels = (host: HostView) =>
 
 async function show(session: Session, name: string): Promise<Outcome> {
   const host = await session.client.host(name);
+  warnOfClock(session, host);
   return { exit: EXIT.ok, json: { host }, text: hostText(host, session.now()) };
+}
+
+/** More than this and the times in its logs and certificates are not to be trusted. */
+const SKEW_MS = 5_000;
+
+function warnOfClock(session: Session, { name, clockSkewMs }: HostView): void {
+  if (clockSkewMs === null || Math.abs(clockSkewMs) <= SKEW_MS) return;
+  const by = `${(Math.abs(clockSkewMs) / 1000).toFixed(1)} s ${clockSkewMs > 0 ? "ahead of" : "behind"} control`;
+  session.out.say(
+    `warning: the clock of ${clean(name)} is ${by}: turn time synchronisation on there (timedatectl set-ntp true)`,
+  );
 }
 
 /** One host as text. */
@@ -91,6 +110,8 @@ function hostText(host: HostView, now: number): string {
         "clock",
         clockSkewMs === null ? undefined : `${clockSkewMs >= 0 ? "+" : ""}${clockSkewMs} ms against control`,
       ],
+      ["token", host.rotateAt ? `a new one was asked for ${ago(host.rotateAt, now)}` : undefined],
+      ...factRows(host.facts),
       ["slots", `${slots.used} used, ${slots.reserved} reserved, ${slots.free} free of ${slots.total}`],
     ]),
     ...(rows.length > 0 ? [table([["  SLOT", "VERSION", "STATE", "CAUSE", "INSTANCE"], ...rows])] : []),
@@ -110,6 +131,16 @@ async function enroll(session: Session, name: string, options: EnrollOptions): P
     `run this on ${clean(answer.name)}, once, ${until(answer.expiresAt, session.now()).replace("in", "within")}; it carries the token, which is shown only here:`,
   );
   return { exit: EXIT.ok, json: answer, text: clean(answer.command), secret: true };
+}
+
+async function rotate(session: Session, name: string): Promise<Outcome> {
+  const host = await session.client.rotateHost(name);
+  const when =
+    host.state === "online"
+      ? "its agent gets it within a minute"
+      : `${clean(host.name)} is ${host.state}: its agent gets it when it is back`;
+  session.out.say(`a new token is ready for ${clean(host.name)}; ${when}`);
+  return { exit: EXIT.ok, json: { host } };
 }
 
 async function remove(

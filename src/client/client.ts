@@ -210,6 +210,11 @@ export class Client {
     await send(this.#options, { method: "DELETE", path: `${API}/hosts/${seg(name)}`, query });
   }
 
+  /** Gives the host's agent a new token; the old one ends when the new one is first used. */
+  rotateHost(name: string): Promise<HostView> {
+    return this.#parsed(hostSchema, { method: "POST", path: `${API}/hosts/${seg(name)}/rotate` });
+  }
+
   createEnrollment(body: CreateEnrollment): Promise<EnrollmentView> {
     return this.#parsed(enrollmentSchema, { method: "POST", path: `${API}/hosts/enrollments`, json: body });
   }

@@ -6,6 +6,7 @@ import type { Refusal } from "./coordinator-port.ts";
 import type { ControlEnv } from "./env.ts";
 import { sha256 } from "./ids.ts";
 import { ProblemError } from "./problems.ts";
+import { takeOver } from "./rotate.ts";
 import { type Db, openDb } from "./store/db.ts";
 import { findToken, type TokenRow, touchToken } from "./store/tokens.ts";
 
@@ -89,6 +90,13 @@ export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
   c.set("db", db);
   c.set("principal", found.value.principal);
   const { row } = found.value;
+  // Awaited: from its first use on, nothing may pass with the token that this one takes the place of.
+  if (row?.replaces != null && row.hostId !== null)
+    await takeOver(
+      db,
+      { tokenHash: row.hash, name: row.name, hostId: row.hostId, replaces: row.replaces },
+      now,
+    );
   if (row && now - (row.lastUsedAt ?? 0) > TOUCH_MS)
     inBackground(c, "token.touch", touchToken(db, row.id, now));
   await next();

@@ -1,4 +1,5 @@
 import { HOST_OFFLINE_MS } from "../domain/facts.ts";
+import { hostFactsSchema } from "../protocol/agent.ts";
 import type { EventView, HostView, InstanceView, TokenView } from "../protocol/api.ts";
 import { EVENT_TYPES } from "../protocol/api.ts";
 import { iso, isoOrNull } from "./iso.ts";
@@ -37,6 +38,9 @@ export function hostView({ host, slots, instances }: HostStatus, now: number): H
     state: host.removedAt !== null ? "removed" : isOnline ? "online" : "offline",
     lastSeenAt: isoOrNull(host.lastSeenAt),
     clockSkewMs: host.clockSkewMs,
+    facts: host.facts === null ? null : (hostFactsSchema.safeParse(host.facts).data ?? null),
+    factsAt: isoOrNull(host.factsAt),
+    rotateAt: isoOrNull(host.rotateAt),
     slots: {
       total: slots.total,
       used: slots.used,

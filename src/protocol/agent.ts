@@ -328,14 +328,17 @@ export type EnrollAnswer = z.infer<typeof enrollAnswerSchema>;
 /** What the agent knows of one instance it runs. `starting` has not been ready yet. */
 export const INSTANCE_REPORTS = ["starting", "ready", "unready", "exited"] as const;
 
-/** What a host says of itself: with the first poll of an agent, and again when it changes. */
-export const hostFactsSchema = z.strictObject({
+/**
+ * What a host says of itself: with the first poll of an agent, and again when it changes. Not strict: a newer agent
+ * may know more, and must not be refused its polls for it.
+ */
+export const hostFactsSchema = z.object({
   os: z.string().max(200),
   arch: z.string().max(40),
   node: z.string().max(40),
   /** The Docker engine; absent: none is used. `problem`: what is wrong with it, in words. */
   engine: z
-    .strictObject({
+    .object({
       version: z.string().max(80).optional(),
       apiVersion: z.string().max(20).optional(),
       storageDriver: z.string().max(80).optional(),
@@ -343,10 +346,10 @@ export const hostFactsSchema = z.strictObject({
     })
     .optional(),
   /** Of the file system with the images, or with the agent's state. */
-  disk: z.strictObject({ path: z.string().max(500), totalBytes: ms, freeBytes: ms }).optional(),
+  disk: z.object({ path: z.string().max(500), totalBytes: ms, freeBytes: ms }).optional(),
   /** The policy file's rules, in short; absent: the host has none and takes every job. */
   policy: z
-    .strictObject({
+    .object({
       file: z.string().max(500),
       images: z.array(z.string().max(300)).max(100),
       volumes: z.array(z.string().max(300)).max(100),
@@ -354,7 +357,7 @@ export const hostFactsSchema = z.strictObject({
     .optional(),
   /** cloudflared under this agent; absent: this host has no tunnel. */
   tunnel: z
-    .strictObject({
+    .object({
       state: z.enum(["starting", "connected", "down"]),
       version: z.string().max(80).optional(),
       /** Of the ingress rules that cloudflared runs. */

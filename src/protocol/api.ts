@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { RELEASE_STATES } from "../domain/release.ts";
+import { hostFactsSchema } from "./agent.ts";
 import { nextStepSchema } from "./problem.ts";
 
 /** The HTTP API's resources, `/api/v1`. Times are ISO 8601 UTC, weights are percent (25.5), durations end in Ms. */
@@ -303,6 +304,11 @@ export const hostSchema = z
     lastSeenAt: time.nullable(),
     /** Host clock minus control's, as of the last poll. */
     clockSkewMs: z.number().int().nullable(),
+    /** What the host says of itself; null until its agent has polled. */
+    facts: hostFactsSchema.nullable(),
+    factsAt: time.nullable(),
+    /** A new token was asked for and is not in use yet. */
+    rotateAt: time.nullable(),
     slots: z.object({
       total: z.number().int(),
       used: z.number().int(),

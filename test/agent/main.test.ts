@@ -109,6 +109,19 @@ describe("agent enroll", () => {
     expect(await kill(child, "SIGTERM")).toBe(0);
   });
 
+  test("refuses a second one on the same state directory, which the first then still has", async () => {
+    const first = agent(...runArgs("process"));
+    await control.until(() => control.polls.length > 0, "polled");
+    const second = agent(...runArgs("process"));
+    await once(second, "exit");
+    expect(second.exitCode).toBe(1);
+    expect(second.said.join()).toContain(`another agent runs on ${state} (pid ${first.pid}`);
+    expect(await kill(first, "SIGTERM")).toBe(0);
+    const third = agent(...runArgs("process"));
+    await control.until(() => new Set(control.polls.map(({ boot }) => boot)).size === 2, "polled");
+    expect(third.exitCode).toBeNull();
+  });
+
   test("refuses to run without credentials and without a way to get them", async () => {
     const child = agent("run", "--state", state);
     await once(child, "exit");

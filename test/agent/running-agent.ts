@@ -2,6 +2,8 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { runAgent } from "../../agent/agent.ts";
+import type { Clock } from "../../agent/clock.ts";
+import { readCredentials } from "../../agent/credentials.ts";
 import { openJournal } from "../../agent/journal.ts";
 import type { Log } from "../../agent/log.ts";
 import { createProcessRuntime } from "../../agent/runtime/process.ts";
@@ -24,8 +26,14 @@ export interface AgentBench {
   close(): Promise<void>;
 }
 
+interface Over {
+  runtime?: Runtime;
+  clock?: Clock;
+  cloudflared?: { program?: string; image?: string };
+}
+
 /** An agent in this process, on real processes (or the runtime given), against a scripted control. */
-export async function agentBench(over: { runtime?: Runtime } = {}): Promise<AgentBench> {
+export async function agentBench(over: Over = {}): Promise<AgentBench> {
   const base = await mkdtemp(path.join(tmpdir(), "sluice-agent-"));
   await mkdir(path.join(base, "root", "app"), { recursive: true });
   const control = await new FakeControl().open();
@@ -44,7 +52,10 @@ export async function agentBench(over: { runtime?: Runtime } = {}): Promise<Agen
   let running = Promise.resolve();
   const start = () => {
     abort = new AbortController();
-    running = runAgent({ credentials, directory: base, runtime, log, refusedMs: 50 }, abort.signal);
+    const kept = readCredentials(base).then((found) => found ?? credentials);
+    running = kept.then((credentials) =>
+      runAgent({ credentials, directory: base, runtime, log, refusedMs: 50, ...over }, abort.signal),
+    );
   };
   const stop = async () => {
     abort.abort();

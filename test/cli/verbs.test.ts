@@ -250,6 +250,9 @@ const aHost = {
   state: "online",
   lastSeenAt: at(0),
   clockSkewMs: 12,
+  facts: null,
+  factsAt: null,
+  rotateAt: null,
   slots: { total: 8, used: 1, reserved: 2, free: 5 },
   instances: [anInstance()],
   createdAt: at(0),
@@ -278,6 +281,44 @@ describe.concurrent("hosts and token", () => {
     });
     expect(stdout).toContain("1 used, 2 reserved, 5 free of 8");
     expect(stdout).toMatch(/3 +v2 +ready/);
+  });
+
+  test("hosts show says what the host says of itself, and warns of a wrong clock on stderr", async () => {
+    const facts = {
+      os: "Debian 12",
+      arch: "x64",
+      node: "v24.1.0",
+      engine: { version: "27.1", apiVersion: "1.46", storageDriver: "overlay2" },
+      disk: { path: "/var/lib/docker", totalBytes: 80e9, freeBytes: 8e9 },
+      policy: { file: "/etc/sluice/policy.yaml", images: ["ghcr.io/acme/*"], volumes: [] },
+      tunnel: { state: "down", version: "2026.8.2", configVersion: 3, cause: "UDP 7844 is blocked" },
+    };
+    const { stdout, stderr } = await run(["hosts", "show", "web-1"], {
+      "GET /api/v1/hosts/web-1": (_a, answer) =>
+        answer.json(200, { ...aHost, facts, factsAt: at(0), rotateAt: at(0), clockSkewMs: -7_240 }),
+    });
+    for (const words of [
+      "Debian 12 x64, node v24.1.0",
+      "27.1, API 1.46, overlay2",
+      "8.0 GB free of 80.0 GB (10 %) at /var/lib/docker",
+      "/etc/sluice/policy.yaml: images ghcr.io/acme/*; volumes none",
+      "down, cloudflared 2026.8.2, configuration 3: UDP 7844 is blocked",
+      "a new one was asked for",
+    ])
+      expect(stdout).toContain(words);
+    expect(stderr).toContain("the clock of web-1 is 7.2 s behind control");
+  });
+
+  test("hosts keeps still about a clock that is right enough", async () => {
+    const { stderr } = await run(["hosts"], { "GET /api/v1/hosts": page({ ...aHost, clockSkewMs: 5_000 }) });
+    expect(stderr).not.toContain("clock");
+  });
+
+  test("hosts rotate says when the agent gets its new token", async () => {
+    const { stderr } = await run(["hosts", "rotate", "web-1"], {
+      "POST /api/v1/hosts/web-1/rotate": (_a, answer) => answer.json(202, { ...aHost, rotateAt: at(0) }),
+    });
+    expect(stderr).toContain("its agent gets it within a minute");
   });
 
   test("hosts enroll prints the command alone on stdout", async () => {

@@ -13,6 +13,7 @@ import {
   jobSchema,
   type Poll,
   pollSchema,
+  type TunnelAnswer,
   WAKE,
 } from "../../src/protocol/agent.ts";
 
@@ -20,9 +21,12 @@ import {
 export type Fault =
   | { status: number; code: string; detail?: string }
   /** Does what was asked, then cuts the connection: the answer is lost. */
-  | "lost-answer";
+  | "lost-answer"
+  /** As if the request had never come, and nothing is answered. */
+  | "hang";
 
-type Request = "enroll" | "poll" | "health" | "progress" | "done";
+const REQUESTS = ["enroll", "poll", "health", "progress", "done", "rotate", "tunnel"] as const;
+type Request = (typeof REQUESTS)[number];
 
 /**
  * Control as the agent sees it, scripted by a test: it parses every message with the protocol's schemas, so a wrong one
@@ -43,6 +47,18 @@ export class FakeControl {
   readonly enrollments: Enroll[] = [];
   /** Messages that did not parse: none, in a passing test. */
   readonly invalid: string[] = [];
+  /** Tokens that requests were made with, in order, each once in a row. */
+  readonly tokens: string[] = [];
+  /** What `rotate` hands out; the poll asks for it until it is used. */
+  nextToken: string | undefined;
+  tunnel: TunnelAnswer = { state: "none" };
+  tunnelRev: number | undefined;
+  /** Every request, in order. */
+  readonly asked: Request[] = [];
+  /** Tokens that the wake-up socket was opened with. */
+  readonly socketTokens: string[] = [];
+  /** Control's clock against this machine's. */
+  skewMs = 0;
   pollAfterMs = 60_000;
   leaseMs = 10_000;
 
@@ -55,6 +71,8 @@ export class FakeControl {
     this.#server.removeAllListeners("upgrade");
     this.#server.on("upgrade", (request, socket, head) =>
       this.#sockets.handleUpgrade(request, socket, head, (client) => {
+        this.socketTokens.push(request.headers.authorization?.replace("Bearer ", "") ?? "");
+        this.#changed();
         client.on("message", (message) => message.toString() === "ping" && client.send("pong"));
         this.#sockets.emit("connection", client, request);
       }),
@@ -76,7 +94,7 @@ export class FakeControl {
 
   /** Hands a job out with the next poll and wakes the agent. A job without the usual fields gets them. */
   give(job: JobInput): string {
-    const now = Date.now();
+    const now = Date.now() + this.skewMs;
     const lease = `lease-${Math.random().toString(36).slice(2, 8)}`;
     const usual = {
       lease,
@@ -137,7 +155,11 @@ export class FakeControl {
     for await (const chunk of request) body.push(chunk);
     const [kind, id] = routeOf(request.url ?? "");
     const fault = this.#faults.get(kind)?.shift() ?? this.#always.get(kind);
+    this.asked.push(kind);
+    if (fault === "hang") return this.#changed();
     if (fault && fault !== "lost-answer") return refuse(response, fault);
+    const token = request.headers.authorization?.replace("Bearer ", "");
+    if (token && this.tokens.at(-1) !== token) this.tokens.push(token);
     try {
       const answer = this.#answer(kind, id, JSON.parse(Buffer.concat(body).toString("utf8")));
       if (fault === "lost-answer") response.destroy();
@@ -156,11 +178,15 @@ export class FakeControl {
   }
 
   #answer(kind: Request, id: string, body: unknown): unknown {
-    const now = Date.now();
+    const now = Date.now() + this.skewMs;
     if (kind === "poll") {
       this.polls.push(pollSchema.parse(body));
-      return { jobs: this.#queue.splice(0), now, pollAfterMs: this.pollAfterMs };
+      const { pollAfterMs, tunnelRev } = this;
+      const rotate = this.nextToken !== undefined && this.tokens.at(-1) !== this.nextToken;
+      return { jobs: this.#queue.splice(0), now, pollAfterMs, tunnelRev, rotate };
     }
+    if (kind === "rotate") return { token: this.nextToken };
+    if (kind === "tunnel") return this.tunnel;
     if (kind === "health") for (const report of healthSchema.parse(body).reports) this.#report(report);
     if (kind === "done") this.done.push({ id, done: jobDoneSchema.parse(body) });
     if (kind === "enroll") {
@@ -177,13 +203,12 @@ type JobInput = Record<string, unknown> & { id: string; kind: Job["kind"] };
 function routeOf(url: string): [Request, string] {
   const [, , , noun = "", id = "", verb = ""] = url.split("/");
   const kind = noun === "jobs" ? verb : noun;
-  if (kind === "poll" || kind === "health" || kind === "progress" || kind === "done" || kind === "enroll") {
-    return [kind, id];
-  }
+  const known = REQUESTS.find((one) => one === kind);
+  if (known) return [known, id];
   throw new Error(`the agent asked for ${url}`);
 }
 
-function refuse(response: http.ServerResponse, fault: Exclude<Fault, "lost-answer">): void {
+function refuse(response: http.ServerResponse, fault: Exclude<Fault, string>): void {
   const { status, code, detail = code } = fault;
   const problem = { type: `urn:${code}`, title: code, status, code, detail, next: [] };
   response.writeHead(status, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));

@@ -10,12 +10,14 @@ import {
   jobProgressSchema,
   pollAnswerSchema,
   pollSchema,
+  rotateAnswerSchema,
 } from "../../protocol/agent.ts";
 import { authenticate, authorizeAgent, identify, tokenHash } from "../auth.ts";
 import { type AppContext, type AppEnv, coordinatorOf, inBackground } from "../context.ts";
 import { enrollHost } from "../enroll.ts";
 import { leaseForPoll } from "../lease.ts";
 import { ProblemError } from "../problems.ts";
+import { issueSuccessor, takeOver } from "../rotate.ts";
 import { openDb } from "../store/db.ts";
 import { heartbeat } from "../store/hosts.ts";
 import { finishJob, LEASE_MS, progressJob, readJob } from "../store/jobs.ts";
@@ -90,6 +92,17 @@ const health = createRoute({
   responses: { 200: json(z.object({}), "Written") },
 });
 
+const rotate = createRoute({
+  method: "post",
+  path: "/agent/v1/rotate",
+  summary: "Trade the host's token for a new one",
+  description:
+    "The new token counts at once. The one it was asked with counts until the new one is first used, so that an answer that gets lost locks nobody out.",
+  tags,
+  middleware: [authenticate] as const,
+  responses: { 200: json(rotateAnswerSchema, "The new token, shown this once") },
+});
+
 const wake = createRoute({
   method: "get",
   path: "/agent/v1/wake",
@@ -112,13 +125,17 @@ export const agentRoutes = () =>
       const now = c.var.now();
       const db = openDb(c.env.DB);
       const host = await beat(c, sent, now);
+      if (host.replaces !== null)
+        await takeOver(db, { ...host, hostId: host.id, replaces: host.replaces }, now);
       const answer =
         sent.wantsJobs && host.due > 0
           ? await leaseForPoll(db, { hostId: host.id, boot: sent.boot, now })
           : { jobs: [], touched: [] };
       pokeAll(c, answer.touched);
       const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
-      return c.json({ jobs: answer.jobs, now, pollAfterMs: host.open > 0 ? BUSY_MS : idleMs }, 200);
+      const pollAfterMs = host.open > 0 ? BUSY_MS : idleMs;
+      const isToRotate = host.replaces === null && host.rotate === 1;
+      return c.json({ jobs: answer.jobs, now, pollAfterMs, ...(isToRotate && { rotate: true }) }, 200);
     })
     .openapi(progress, async (c) => {
       const { hostId, actor } = authorizeAgent(c);
@@ -143,6 +160,10 @@ export const agentRoutes = () =>
       pokeAll(c, await writeReports(c.var.db, { hostId, now: c.var.now() }, reports));
       return c.json({}, 200);
     })
+    .openapi(rotate, async (c) => {
+      authorizeAgent(c);
+      return c.json({ token: await issueSuccessor(c.var.db, c.var.principal, c.var.now()) }, 200);
+    })
     .openapi(wake, async (c) => {
       const { hostId } = authorizeAgent(c);
       if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
@@ -157,9 +178,9 @@ async function beat(c: AppContext, sent: z.output<typeof pollSchema>, now: numbe
   const db = openDb(c.env.DB);
   const hash = await tokenHash(c.req.header("authorization"));
   const { boot, agentVersion } = sent;
-  const facts = { boot, agentVersion, clockSkewMs: sent.clock - now, now };
-  const host = hash && (await heartbeat(db, { tokenHash: hash, ...facts }));
-  if (host) return host;
+  const seen = { boot, agentVersion, clockSkewMs: sent.clock - now, now, facts: sent.facts };
+  const host = hash && (await heartbeat(db, { tokenHash: hash, ...seen }));
+  if (host) return { ...host, tokenHash: hash };
   const found = await identify({ env: c.env, db, now }, hash);
   if (!found.ok) throw new ProblemError(found.error);
   c.set("principal", found.value.principal);

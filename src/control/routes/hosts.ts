@@ -15,7 +15,14 @@ import { ProblemError } from "../problems.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEnrollment } from "../store/enrollments.ts";
 import { insertEvent } from "../store/events.ts";
-import { type HostStatus, isHostKnown, listHosts, readHost, removeHost } from "../store/hosts.ts";
+import {
+  askRotation,
+  type HostStatus,
+  isHostKnown,
+  listHosts,
+  readHost,
+  removeHost,
+} from "../store/hosts.ts";
 import { revokeHostTokens } from "../store/tokens.ts";
 import { hostView } from "../views.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "./router.ts";
@@ -48,6 +55,17 @@ const remove = createRoute({
   tags: ["hosts"],
   request: { params: hostParams, query: z.object({ force: z.enum(["0", "1"]).optional() }) },
   responses: { 200: json(hostSchema, "The host as it was") },
+});
+
+const rotate = createRoute({
+  method: "post",
+  path: "/api/v1/hosts/{host}/rotate",
+  summary: "Give a host's agent a new token",
+  description:
+    "The agent gets it with its next poll, at once when it is connected. The old token ends when the new one is first used.",
+  tags: ["hosts"],
+  request: { params: hostParams },
+  responses: { 202: json(hostSchema, "The host; `rotateAt` is null again when its agent has the new token") },
 });
 
 const enroll = createRoute({
@@ -97,6 +115,24 @@ export const hostRoutes = () =>
       ]);
       inBackground(c, "host.shut", c.env.HOST_LINK.getByName(host.id).shut("this host was removed"));
       return c.json(hostView({ ...status, host: { ...host, removedAt: now } }, now), 200);
+    })
+    .openapi(rotate, async (c) => {
+      const { actor } = authorize(c, everything("admin"));
+      const status = await requireHost(c, c.req.valid("param").host);
+      const { host } = status;
+      const now = c.var.now();
+      await runBatch(c.var.db, [
+        askRotation(c.var.db, host.id, now),
+        insertEvent(c.var.db, {
+          at: now,
+          type: "host.rotated",
+          actor,
+          message: `a new token was asked for host ${host.name}`,
+          data: { host: host.name, id: host.id },
+        }),
+      ]);
+      inBackground(c, "host.wake", c.env.HOST_LINK.getByName(host.id).wake());
+      return c.json(hostView({ ...status, host: { ...host, rotateAt: host.rotateAt ?? now } }, now), 202);
     })
     .openapi(enroll, async (c) => {
       const { actor } = authorize(c, everything("admin"));

@@ -23,6 +23,8 @@ export interface Heartbeat {
   readonly agentVersion: string;
   readonly clockSkewMs: number;
   readonly now: number;
+  /** What the host said of itself, when it did. */
+  readonly facts: Record<string, unknown> | undefined;
 }
 export interface HeartbeatAnswer {
   readonly id: string;
@@ -30,7 +32,14 @@ export interface HeartbeatAnswer {
   /** Unfinished jobs of the host, and those of them that this agent may lease (or that are overdue) now. */
   readonly open: number;
   readonly due: number;
+  /** Its token takes the place of this one, and was not used before. */
+  readonly replaces: string | null;
+  /** 1: a new token was asked for, or this one is old. */
+  readonly rotate: number;
 }
+
+/** An agent's token is renewed after this long without anybody asking. */
+const TOKEN_AGE_MS = 90 * 86_400_000;
 
 /**
  * The whole of an idle poll in one query: who is it, note that it lives, is there work. Undefined: the token is not one
@@ -40,14 +49,20 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
   const isOpen = sql`FROM ${jobs} j WHERE j.host_id = hosts.id AND j.finished_at IS NULL`;
   const isDue = sql`(j.state = 'queued' OR j.deadline_at <= ${beat.now} OR j.lease_expires_at <= ${beat.now}
     OR j.lease_boot <> ${beat.boot})`;
+  const facts = beat.facts === undefined ? null : JSON.stringify(beat.facts);
+  // RETURNING sees only the table that is updated.
+  const ofToken = sql`FROM ${tokens} t WHERE t.hash = ${beat.tokenHash}`;
   const rows = await db.all<HeartbeatAnswer>(sql`
     UPDATE hosts SET last_seen_at = ${beat.now}, clock_skew_ms = ${beat.clockSkewMs}, boot = ${beat.boot},
-      agent_version = ${beat.agentVersion}
+      agent_version = ${beat.agentVersion}, facts = coalesce(${facts}, facts),
+      facts_at = CASE WHEN ${facts} IS NULL THEN facts_at ELSE ${beat.now} END
     FROM ${tokens} t
     WHERE t.hash = ${beat.tokenHash} AND t.role = 'agent' AND t.revoked_at IS NULL
       AND (t.expires_at IS NULL OR t.expires_at > ${beat.now}) AND hosts.id = t.host_id AND hosts.removed_at IS NULL
     RETURNING hosts.id AS id, hosts.name AS name,
-      (SELECT count(*) ${isOpen}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due`);
+      (SELECT count(*) ${isOpen}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due,
+      (SELECT t.replaces ${ofToken}) AS replaces,
+      (hosts.rotate_at IS NOT NULL OR (SELECT t.created_at ${ofToken}) <= ${beat.now - TOKEN_AGE_MS}) AS rotate`);
   return rows[0];
 }
 
@@ -99,6 +114,16 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
     instances: live.filter((instance) => instance.hostId === host.id),
   }));
 }
+
+/** Asks for a new token of the host's agent. Asked twice, it is one rotation. */
+export const askRotation = (db: Db, id: string, now: number) =>
+  db
+    .update(hosts)
+    .set({ rotateAt: sql`coalesce(${hosts.rotateAt}, ${now})` })
+    .where(and(eq(hosts.id, id), isNull(hosts.removedAt))) satisfies Statement;
+
+export const endRotation = (db: Db, id: string) =>
+  db.update(hosts).set({ rotateAt: null }).where(eq(hosts.id, id)) satisfies Statement;
 
 /** Marks a host as removed and gives its name back: a new machine may be enrolled under it. */
 export const removeHost = (db: Db, host: HostRow, now: number) =>

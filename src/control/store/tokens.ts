@@ -1,4 +1,4 @@
-import { and, desc, eq, isNull, lt } from "drizzle-orm";
+import { and, desc, eq, isNull, lt, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
 import { tokens } from "./schema.ts";
 
@@ -34,6 +34,30 @@ export const revokeHostTokens = (db: Db, hostId: string, now: number) =>
     .update(tokens)
     .set({ revokedAt: now })
     .where(and(eq(tokens.hostId, hostId), isNull(tokens.revokedAt))) satisfies Statement;
+
+/** Revokes what was to take a token's place and was never used. */
+export const revokeUnusedSuccessors = (db: Db, id: string, now: number) =>
+  db
+    .update(tokens)
+    .set({ revokedAt: now })
+    .where(and(eq(tokens.replaces, id), isNull(tokens.revokedAt))) satisfies Statement;
+
+/** Inserts a token in place of another one, unless that one was revoked: its name is NULL then, which fails the batch. */
+export const insertSuccessor = (db: Db, row: Omit<TokenRow, "name"> & { replaces: string }) =>
+  db.insert(tokens).values({
+    ...row,
+    name: sql`(SELECT name FROM ${tokens} WHERE id = ${row.replaces} AND revoked_at IS NULL)`,
+  }) satisfies Statement;
+
+/** The token was used and takes nobody's place any more. Fails its batch when that was so already. */
+export const confirmToken = (db: Db, hash: string) =>
+  db
+    .update(tokens)
+    .set({
+      replaces: null,
+      createdAt: sql`CASE WHEN ${tokens.replaces} IS NOT NULL THEN ${tokens.createdAt} END`,
+    })
+    .where(eq(tokens.hash, hash)) satisfies Statement;
 
 export async function touchToken(db: Db, id: string, now: number): Promise<void> {
   await db.update(tokens).set({ lastUsedAt: now }).where(eq(tokens.id, id));

@@ -1,0 +1,151 @@
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { done, failed, type Outcome, words } from "../outcome.ts";
+import { containerCalls, tail } from "../runtime/docker-calls.ts";
+import { type Engine, EngineError } from "../runtime/engine.ts";
+import {
+  type Connector,
+  type Connectors,
+  cloudflaredArgs,
+  freePort,
+  hashOf,
+  PASSED_ON,
+  RETIRE_WITHIN_MS,
+} from "./connectors.ts";
+
+/** Pinned: a host runs what was tried with this agent, until somebody names another. */
+const CLOUDFLARED_IMAGE = "cloudflare/cloudflared:2026.8.2";
+
+const LABEL = "sluice.cloudflared";
+/** In the name, since labels can't be changed. */
+const RETIRED = "-retired";
+const LIST_WITHIN_MS = 10_000;
+const PULL_WITHIN_MS = 300_000;
+const LINES = 200;
+
+const rowsSchema = z.array(
+  z.object({
+    Id: z.string(),
+    Names: z.array(z.string()),
+    State: z.string(),
+    Created: z.number(),
+    Labels: z.record(z.string(), z.string()),
+  }),
+);
+
+/** cloudflared as containers on the host's network. The engine starts them again after a reboot, before any agent is there. */
+export function containerConnectors(options: {
+  engine: Engine;
+  /** Host id: an engine may serve several agents. */
+  host: string;
+  image?: string | undefined;
+}): Connectors {
+  const { engine, host, image = CLOUDFLARED_IMAGE } = options;
+  const calls = containerCalls(engine);
+  const ending = new Set<string>();
+
+  async function start(token: string): Promise<Outcome<void>> {
+    try {
+      await ensureImage(engine, image);
+      const port = await freePort();
+      const name = `sluice-cloudflared-${randomBytes(4).toString("hex")}`;
+      await calls.create(name, config({ host, image, port, token }));
+      await calls.start(name);
+      return done(undefined);
+    } catch (thrown) {
+      return failed("start_failed", `cloudflared can't be started as a container: ${words(thrown)}`);
+    }
+  }
+
+  async function stop(id: string): Promise<void> {
+    if (ending.has(id)) return;
+    ending.add(id);
+    try {
+      await calls.stop(id, RETIRE_WITHIN_MS);
+    } catch {
+      // The engine is away, or it is gone: the next look at the list tells, and asks again.
+    } finally {
+      ending.delete(id);
+    }
+  }
+
+  return {
+    kind: "container",
+    start,
+    async list() {
+      try {
+        const rows = await engine.json(rowsSchema, "GET", "/containers/json", {
+          query: { all: "1", filters: JSON.stringify({ label: [`${LABEL}=${host}`] }) },
+          signal: AbortSignal.timeout(LIST_WITHIN_MS),
+        });
+        const found = rows.map(asConnector);
+        // Told to end by an agent that is gone: the engine may have forgotten.
+        for (const one of found) if (one.retiring && one.running) void stop(one.id);
+        return done(found);
+      } catch (thrown) {
+        return failed("runtime_unavailable", `cloudflared's containers can't be listed: ${words(thrown)}`);
+      }
+    },
+    async retire({ id }) {
+      const container = await calls.inspect(id);
+      if (!container) return;
+      const name = `sluice-cloudflared-${id.slice(0, 12)}${RETIRED}`;
+      await engine.bytes("POST", `/containers/${id}/rename`, { query: { name } }).catch((thrown) => {
+        if (!(thrown instanceof EngineError)) throw thrown; // refused: it has that name already
+      });
+      void stop(id);
+    },
+    discard: ({ id }) => calls.remove(id),
+    lines: ({ id }) => tail(engine, id, LINES),
+  };
+}
+
+type Row = z.infer<typeof rowsSchema>[number];
+
+const asConnector = ({ Id, Names, State, Created, Labels }: Row): Connector => ({
+  id: Id,
+  port: Number(Labels[`${LABEL}.port`]),
+  tokenHash: Labels[`${LABEL}.token`] ?? "",
+  startedAt: Created * 1000,
+  running: State === "running" || State === "restarting",
+  retiring: Names.some((name) => name.endsWith(RETIRED)),
+});
+
+function config(of: { host: string; image: string; port: number; token: string }) {
+  const passed = PASSED_ON.flatMap((name) => (process.env[name] ? [`${name}=${process.env[name]}`] : []));
+  return {
+    Image: of.image,
+    Cmd: cloudflaredArgs(of.port),
+    // A file would have to be readable by the image's user; who may inspect containers is root here anyway.
+    Env: [`TUNNEL_TOKEN=${of.token}`, ...passed],
+    Labels: {
+      [LABEL]: of.host,
+      [`${LABEL}.port`]: String(of.port),
+      [`${LABEL}.token`]: hashOf(of.token),
+    },
+    StopTimeout: RETIRE_WITHIN_MS / 1_000,
+    HostConfig: {
+      NetworkMode: "host",
+      RestartPolicy: { Name: "unless-stopped" },
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges"],
+      ReadonlyRootfs: true,
+      LogConfig: { Type: "json-file", Config: { "max-size": "2m", "max-file": "2" } },
+    },
+  };
+}
+
+async function ensureImage(engine: Engine, image: string): Promise<void> {
+  const signal = AbortSignal.timeout(PULL_WITHIN_MS);
+  try {
+    await engine.bytes("GET", `/images/${image}/json`, { signal });
+    return;
+  } catch (thrown) {
+    if (!(thrown instanceof EngineError && thrown.status === 404)) throw thrown;
+  }
+  const said = engine.messages("POST", "/images/create", { query: { fromImage: image }, signal });
+  for await (const message of said) {
+    if (typeof message === "object" && message !== null && "error" in message)
+      throw new Error(`${image} can't be pulled: ${message.error}`);
+  }
+}

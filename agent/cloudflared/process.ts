@@ -1,0 +1,167 @@
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { access, constants, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
+import path from "node:path";
+import { z } from "zod";
+import { writeFileAtomically } from "../atomic-file.ts";
+import { done, failed, type Outcome, words } from "../outcome.ts";
+import { hostEnv, signalGroup } from "../runtime/process-group.ts";
+import { rotate, tailFile } from "../runtime/process-log.ts";
+import { birthOf } from "../runtime/process-record.ts";
+import {
+  type Connector,
+  type Connectors,
+  cloudflaredArgs,
+  freePort,
+  hashOf,
+  PASSED_ON,
+  RETIRE_WITHIN_MS,
+} from "./connectors.ts";
+
+const recordSchema = z.object({
+  id: z.string(),
+  port: z.number().int(),
+  tokenHash: z.string(),
+  startedAt: z.number(),
+  /** 0: it was being started when this was written. */
+  pid: z.number().int(),
+  /** Start time as the system tells it: a recycled pid has another. */
+  birth: z.string(),
+  /** Epoch ms: told to end, and by when it must have. */
+  retireBy: z.number().optional(),
+  /** The signal was sent: a second one would end it at once, in the middle of requests. */
+  told: z.boolean().default(false),
+});
+type Kept = z.infer<typeof recordSchema>;
+
+const LOG_LIMITS = { maxSizeBytes: 2_000_000, maxFiles: 2 };
+const LINES = 200;
+
+/** The program's path: the one named, else the first on PATH. */
+export async function findCloudflared(named?: string): Promise<string | undefined> {
+  const places = named
+    ? [named]
+    : (process.env.PATH ?? "").split(path.delimiter).map((folder) => path.join(folder, "cloudflared"));
+  for (const place of places) {
+    if (
+      await access(place, constants.X_OK).then(
+        () => true,
+        () => false, // not there
+      )
+    )
+      return place;
+  }
+  return undefined;
+}
+
+/** cloudflared as processes in sessions of their own. */
+export function processConnectors(options: { program: string; directory: string }): Connectors {
+  const directory = path.join(options.directory, "cloudflared");
+  const file = (id: string, ending: string) => path.join(directory, `${id}.${ending}`);
+  const write = (record: Kept) => writeFileAtomically(file(record.id, "json"), JSON.stringify(record));
+  const read = (id: string) => readRecord(file(id, "json"));
+
+  async function start(token: string): Promise<Outcome<void>> {
+    try {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      const id = randomUUID();
+      const port = await freePort();
+      const record = { id, port, tokenHash: hashOf(token), startedAt: Date.now() };
+      const unborn = { ...record, pid: 0, birth: "", told: false };
+      await writeFileAtomically(file(id, "token"), token);
+      // Before it runs, so that an agent that dies in between leaves none behind that nobody knows of.
+      await write(unborn);
+      const pid = await launch(options.program, { port, token: file(id, "token"), log: file(id, "log") });
+      await write({ ...unborn, pid, birth: (await birthOf(pid)) ?? "ended" });
+      return done(undefined);
+    } catch (thrown) {
+      return failed("start_failed", `${options.program} can't be started: ${words(thrown)}`);
+    }
+  }
+
+  /** A record as a connector; what went wrong before or behind it is put right first. */
+  async function look(id: string): Promise<Connector | undefined> {
+    let record = await read(id);
+    if (!record) return undefined;
+    if (record.pid === 0) {
+      const pid = await pidListeningAs(record.port);
+      record = { ...record, pid: pid ?? -1, birth: (pid && (await birthOf(pid))) || "ended" };
+      await write(record);
+    }
+    const running = await isRunning(record);
+    if (running && record.retireBy !== undefined && !record.told) await tell(record);
+    if (running && record.retireBy !== undefined && Date.now() > record.retireBy)
+      signalGroup(record.pid, "SIGKILL");
+    if (running) await rotate(file(id, "log"), LOG_LIMITS);
+    return { ...record, running, retiring: record.retireBy !== undefined };
+  }
+
+  async function tell(record: Kept): Promise<void> {
+    process.kill(record.pid, "SIGTERM");
+    await write({ ...record, told: true });
+  }
+
+  return {
+    kind: "process",
+    start,
+    async list() {
+      const names = await readdir(directory).catch(() => []); // none started so far
+      const ids = names.filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -5));
+      const found = await Promise.all(ids.map(look));
+      return done(found.filter((connector) => connector !== undefined));
+    },
+    async retire({ id }) {
+      const record = await read(id);
+      if (!record || record.retireBy !== undefined) return;
+      const retiring = { ...record, retireBy: Date.now() + RETIRE_WITHIN_MS };
+      await write(retiring);
+      if (await isRunning(record)) await tell(retiring);
+    },
+    async discard({ id }) {
+      for (const name of await readdir(directory))
+        if (name.startsWith(`${id}.`)) await rm(path.join(directory, name), { force: true });
+    },
+    lines: ({ id }) => tailFile(file(id, "log"), LINES),
+  };
+}
+
+/** The pid alone does not say so: it may be another's by now. */
+const isRunning = async ({ pid, birth }: Kept) => (await birthOf(pid)) === birth;
+
+async function readRecord(file: string): Promise<Kept | undefined> {
+  try {
+    return recordSchema.parse(JSON.parse(await readFile(file, "utf8")));
+  } catch {
+    return undefined; // removed meanwhile, or of another age: it can't be told to be ours
+  }
+}
+
+async function launch(program: string, at: { port: number; token: string; log: string }): Promise<number> {
+  const passed = PASSED_ON.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : []));
+  // The process writes there itself, since it goes on when this agent does not.
+  const log = await open(at.log, "a", 0o600);
+  try {
+    const child = spawn(program, cloudflaredArgs(at.port), {
+      detached: true,
+      stdio: ["ignore", log.fd, log.fd],
+      cwd: path.dirname(at.token),
+      env: { ...hostEnv(), ...Object.fromEntries(passed), TUNNEL_TOKEN_FILE: at.token },
+    });
+    await once(child, "spawn");
+    child.unref();
+    return child.pid ?? 0;
+  } finally {
+    await log.close();
+  }
+}
+
+/** The cloudflared with this metrics port among its arguments: how one is found whose pid was never written down. */
+async function pidListeningAs(port: number): Promise<number | undefined> {
+  const pids = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name)); // Linux only
+  for (const pid of pids) {
+    const args = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0"); // ended meanwhile
+    if (args.includes("tunnel") && args.includes(`127.0.0.1:${port}`)) return Number(pid);
+  }
+  return undefined;
+}

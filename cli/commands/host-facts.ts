@@ -1,0 +1,43 @@
+import type { HostView } from "../../src/protocol/api.ts";
+import { clean } from "../print.ts";
+
+type Facts = NonNullable<HostView["facts"]>;
+
+/** What a host says of itself, as rows. All of it is the host's own text. */
+export function factRows(facts: HostView["facts"]): [string, string | undefined][] {
+  if (!facts) return [];
+  const rows: [string, string | undefined][] = [
+    ["system", `${facts.os} ${facts.arch}, node ${facts.node}`],
+    ["docker", facts.engine && engineText(facts.engine)],
+    ["disk", facts.disk && diskText(facts.disk)],
+    ["policy", facts.policy && policyText(facts.policy)],
+    ["tunnel", facts.tunnel && tunnelText(facts.tunnel)],
+  ];
+  return rows.map(([name, text]) => [name, text && clean(text)]);
+}
+
+function engineText({ version, apiVersion, storageDriver, problem }: NonNullable<Facts["engine"]>): string {
+  const known = [version, apiVersion && `API ${apiVersion}`, storageDriver].filter(Boolean).join(", ");
+  return problem ? `${known && `${known}: `}${problem}` : known;
+}
+
+function diskText({ path, totalBytes, freeBytes }: NonNullable<Facts["disk"]>): string {
+  const share = totalBytes > 0 ? ` (${Math.round((100 * freeBytes) / totalBytes)} %)` : "";
+  return `${gigabytes(freeBytes)} free of ${gigabytes(totalBytes)}${share} at ${path}`;
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+
+const policyText = ({ file, images, volumes }: NonNullable<Facts["policy"]>) =>
+  `${file}: images ${images.join(", ") || "none"}; volumes ${volumes.join(", ") || "none"}`;
+
+function tunnelText(tunnel: NonNullable<Facts["tunnel"]>): string {
+  const { state, version, configVersion, readyConnections, cause } = tunnel;
+  const parts = [
+    readyConnections === undefined ? undefined : `${readyConnections} connections`,
+    version && `cloudflared ${version}`,
+    configVersion === undefined ? undefined : `configuration ${configVersion}`,
+  ].filter((part) => part !== undefined);
+  const said = parts.length > 0 ? `${state}, ${parts.join(", ")}` : state;
+  return cause ? `${said}: ${cause}` : said;
+}

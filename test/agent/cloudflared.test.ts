@@ -1,0 +1,286 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { causeOf } from "../../agent/cloudflared/causes.ts";
+import { chooseConnectors } from "../../agent/cloudflared/choose.ts";
+import type { Connectors } from "../../agent/cloudflared/connectors.ts";
+import { containerConnectors } from "../../agent/cloudflared/container.ts";
+import { processConnectors } from "../../agent/cloudflared/process.ts";
+import { Supervisor } from "../../agent/cloudflared/supervisor.ts";
+import { removeImages } from "../../local/images.ts";
+import { dockerTest, theEngine } from "../support/docker.ts";
+import { ask, noted, STAND_IN, standInProgram, tokenOf } from "./cloudflared-stand-in.ts";
+import { imageWith } from "./images.ts";
+
+const quiet = { info: () => {}, warn: () => {}, error: () => {} };
+const clock = { time: 1_000_000, now: () => clock.time, sleep: () => new Promise<void>(() => {}) };
+let directory: string;
+let program: string;
+let state: string;
+const kinds: Connectors[] = [];
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), "sluice-cloudflared-"));
+  program = await standInProgram(directory);
+  state = path.join(directory, "state");
+});
+afterEach(async () => {
+  for (const { pid, event } of await noted(directory)) if (event === "started") end(pid);
+  await rm(directory, { recursive: true, force: true });
+});
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It ended by itself.
+  }
+}
+
+const wanted = (name: string, over = {}) => ({
+  rev: 1,
+  tunnelId: "t-1",
+  token: tokenOf({ name, directory, ...over }),
+  configVersion: 1,
+});
+const started = async () => (await noted(directory)).filter(({ event }) => event === "started");
+
+/** A supervisor on real processes, whose looks and clock are the test's. */
+function supervised() {
+  const connectors = processConnectors({ program, directory: state });
+  const supervisor = new Supervisor({ connectors, clock, log: quiet });
+  const look = async (as = wanted("a")) => {
+    await supervisor.tick(as);
+    return supervisor.facts;
+  };
+  return { connectors, supervisor, look };
+}
+
+async function running(look: () => Promise<{ state: string }>) {
+  await expect.poll(() => look(), { timeout: 10_000 }).toMatchObject({ state: "connected" });
+  const [one] = await started();
+  if (!one) throw new Error("none started");
+  return one;
+}
+
+describe("the state of a tunnel", () => {
+  test("falls after three looks without a connection in a row, not for one, and rises with the first", async () => {
+    const { look } = supervised();
+    const one = await running(look);
+    const states: string[] = [];
+    for (const ready of [0, 1, 0, 0, 1, 0, 0, 0, 0, 1]) {
+      await ask(one, `/ready?ready=${ready}`);
+      states.push(`${ready} ${(await look()).state}`);
+    }
+    expect(states).toEqual([
+      "0 connected",
+      "1 connected",
+      "0 connected",
+      "0 connected",
+      "1 connected",
+      "0 connected",
+      "0 connected",
+      "0 down",
+      "0 down",
+      "1 connected",
+    ]);
+    expect(await started()).toHaveLength(1);
+  });
+
+  test("is starting at first, and down when that takes too long", async () => {
+    const { look } = supervised();
+    const slow = wanted("a", { slow: true });
+    expect((await look(slow)).state).toBe("starting");
+    await expect.poll(async () => (await started()).length).toBe(1);
+    clock.time += 30_000;
+    await expect.poll(async () => (await look(slow)).state).toBe("down");
+    expect(await started()).toHaveLength(1);
+  });
+
+  test("says that other rules run than control wrote, until they do", async () => {
+    const { look } = supervised();
+    const one = await running(look);
+    expect((await look({ ...wanted("a"), configVersion: 2 })).configVersion).toBe(1);
+    await ask(one, "/ready?version=2");
+    expect((await look({ ...wanted("a"), configVersion: 2 })).configVersion).toBe(2);
+  });
+});
+
+describe("a cloudflared that ends", () => {
+  test("is started again with growing pauses, not in a loop", async () => {
+    const { look } = supervised();
+    const refused = wanted("a", { refused: true });
+    const tries = async () => {
+      for (let n = 0; n < 5; n++) await look(refused);
+      return (await noted(directory)).length;
+    };
+    await expect.poll(tries).toBe(1);
+    clock.time += 1_300;
+    await expect.poll(tries).toBe(2);
+    clock.time += 1_300;
+    expect(await tries()).toBe(2);
+    clock.time += 1_300;
+    await expect.poll(tries).toBe(3);
+  });
+});
+
+describe("a cloudflared that hangs", () => {
+  test("gets a second one beside it, and ends only when that one is connected", async () => {
+    const { look, connectors } = supervised();
+    const one = await running(look);
+    process.kill(one.pid, "SIGSTOP");
+    await look();
+    clock.time += 119_000;
+    await look();
+    expect(await started()).toHaveLength(1);
+    clock.time += 1_000;
+    await look();
+    await expect.poll(async () => (await started()).length).toBe(2);
+    await expect.poll(() => look(), { timeout: 20_000 }).toMatchObject({ state: "connected" });
+    const listed = await connectors.list();
+    expect(listed.ok && listed.value.filter(({ retiring }) => retiring)).toHaveLength(1);
+    process.kill(one.pid, "SIGCONT");
+  }, 60_000);
+});
+
+describe("as containers", () => {
+  const host = `host-${randomUUID().slice(0, 8)}`;
+  const script = JSON.stringify(["node", "-e", STAND_IN, "--"]);
+  const standIn = () => imageWith(`cloudflared-${process.pid}`, { lines: [`ENTRYPOINT ${script}`] });
+  afterEach(async () => {
+    for (const kind of kinds.splice(0)) {
+      const listed = await kind.list();
+      for (const one of listed.ok ? listed.value : []) await kind.discard(one);
+    }
+  });
+  function containers(image: string): Connectors {
+    const made = containerConnectors({ engine: theEngine(), host, image });
+    kinds.push(made);
+    return made;
+  }
+  const inContainer = (name: string, over = {}) => ({
+    ...wanted(name),
+    token: tokenOf({ name, ...over }),
+  });
+
+  dockerTest(
+    "it runs on the host's network, without rights, its token in no argument, and outlives the agent",
+    async () => {
+      const image = await standIn();
+      const connectors = containers(image);
+      const supervisor = new Supervisor({ connectors, clock, log: quiet });
+      const look = async () => {
+        await supervisor.tick(inContainer("a"));
+        return supervisor.facts;
+      };
+      await expect
+        .poll(look, { timeout: 20_000 })
+        .toMatchObject({ state: "connected", version: "2026.8.2", readyConnections: 4 });
+      const listed = await connectors.list();
+      const [only] = listed.ok ? listed.value : [];
+      const bytes = await theEngine().bytes("GET", `/containers/${only?.id}/json`);
+      const inspected = JSON.parse(bytes.toString("utf8"));
+      expect(JSON.stringify(inspected.Args)).not.toContain(inContainer("a").token);
+      expect(inspected.HostConfig).toMatchObject({
+        NetworkMode: "host",
+        CapDrop: ["ALL"],
+        ReadonlyRootfs: true,
+        RestartPolicy: { Name: "unless-stopped" },
+      });
+      expect(inspected.Config.StopTimeout).toBeGreaterThan(150);
+      // The next agent on this host.
+      const next = new Supervisor({ connectors: containers(image), clock, log: quiet });
+      await next.tick(inContainer("a"));
+      const after = await connectors.list();
+      expect(after.ok && after.value.map(({ id }) => id)).toEqual([only?.id]);
+      await removeImages(theEngine(), [`sluice-test:cloudflared-${process.pid}`]);
+    },
+    60_000,
+  );
+
+  dockerTest(
+    "another token is another container beside it, and the one before goes once that one is connected",
+    async () => {
+      const connectors = containers(await standIn());
+      const supervisor = new Supervisor({ connectors, clock, log: quiet });
+      await expect
+        .poll(
+          async () => {
+            await supervisor.tick(inContainer("a"));
+            return supervisor.facts.state;
+          },
+          { timeout: 20_000 },
+        )
+        .toBe("connected");
+      const states: string[] = [];
+      await expect
+        .poll(
+          async () => {
+            await supervisor.tick(inContainer("b"));
+            states.push(supervisor.facts.state);
+            const listed = await connectors.list();
+            return listed.ok && listed.value.map(({ tokenHash, retiring }) => `${tokenHash} ${retiring}`);
+          },
+          { timeout: 20_000 },
+        )
+        .toEqual([expect.stringMatching(/ false$/)]);
+      expect(new Set(states)).toEqual(new Set(["connected"]));
+    },
+    60_000,
+  );
+});
+
+describe("the form it runs in", () => {
+  test("is a process where there is the program", async () => {
+    expect((await chooseConnectors({ directory: state, host: "h", program }))?.kind).toBe("process");
+  });
+
+  dockerTest("is a container where there is only an engine", async () => {
+    const none = path.join(directory, "none");
+    const engine = theEngine();
+    expect((await chooseConnectors({ directory: state, host: "h", program: none, engine }))?.kind).toBe(
+      "container",
+    );
+  });
+
+  dockerTest("stays what runs already, since that carries traffic", async () => {
+    const { look } = supervised();
+    await running(look);
+    const none = path.join(directory, "none");
+    const engine = theEngine();
+    expect((await chooseConnectors({ directory: state, host: "h", program: none, engine }))?.kind).toBe(
+      "process",
+    );
+  });
+});
+
+describe("what cloudflared says", () => {
+  test.each([
+    [
+      'ERR Register tunnel error from server side error="Unauthorized: Invalid tunnel secret"',
+      "refuses this tunnel's token",
+    ],
+    ["Provided Tunnel token is not valid.", "refuses this tunnel's token"],
+    [
+      'ERR Failed to dial a quic connection error="failed to dial to edge with quic: timeout: no recent network activity"',
+      "UDP 7844",
+    ],
+    [
+      'ERR Unable to establish connection with Cloudflare edge error="DialContext error: dial tcp 198.41.192.7:7844: i/o timeout"',
+      "TCP 7844 to Cloudflare is blocked",
+    ],
+    [
+      'ERR Failed to fetch features error="lookup cfd-features.argotunnel.com on 127.0.0.53:53: server misbehaving"',
+      "DNS does not resolve",
+    ],
+    ["2026-11-25T01:00:00Z ERR something new went wrong", "cloudflared says: something new went wrong"],
+  ])("%s becomes words", (line, words) => {
+    expect(causeOf(["INF Starting tunnel", line])).toContain(words);
+  });
+
+  test("is no cause when nothing is wrong", () => {
+    expect(causeOf(["2026-11-25T01:00:00Z INF Registered tunnel connection protocol=quic"])).toBeUndefined();
+  });
+});

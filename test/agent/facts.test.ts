@@ -1,0 +1,125 @@
+import { mkdtemp, rm, statfs } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { collectFacts, type FactSources, Facts } from "../../agent/facts.ts";
+import { createEngine } from "../../agent/runtime/engine.ts";
+import type { HostFactsReport } from "../../src/protocol/agent.ts";
+import { hostFactsSchema } from "../../src/protocol/agent.ts";
+import { dockerTest, theEngine } from "../support/docker.ts";
+import { agentBench } from "./running-agent.ts";
+
+vi.mock("node:fs/promises", async (original) => {
+  const real = await original<typeof import("node:fs/promises")>();
+  return { ...real, statfs: vi.fn(real.statfs) };
+});
+
+let directory: string;
+let tunnel: HostFactsReport["tunnel"];
+let sources: FactSources;
+const clock = { time: 1_000_000, now: () => clock.time, sleep: () => new Promise<void>(() => {}) };
+
+beforeEach(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), "sluice-facts-"));
+  tunnel = undefined;
+  sources = { directory, tunnel: () => tunnel };
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+const free = (percent: number) =>
+  vi.mocked(statfs).mockResolvedValue({ bsize: 1_000, blocks: 1_000, bavail: percent * 10 } as never);
+
+describe("a host's facts", () => {
+  test("name system, architecture, Node and disk on a host without an engine", async () => {
+    vi.mocked(statfs).mockReset();
+    free(40);
+    const facts = hostFactsSchema.parse(await collectFacts(sources));
+    expect(facts).toEqual({
+      os: expect.stringMatching(/\w/),
+      arch: process.arch,
+      node: process.version,
+      disk: { path: directory, totalBytes: 1_000_000, freeBytes: 400_000 },
+    });
+  });
+
+  dockerTest("name the engine, and the fuller of its disk and the agent's", async () => {
+    free(40);
+    const facts = hostFactsSchema.parse(await collectFacts({ ...sources, engine: theEngine() }));
+    expect(facts.engine).toEqual({
+      version: expect.stringMatching(/^\d+\./),
+      apiVersion: expect.stringMatching(/^1\.\d+/),
+      storageDriver: expect.any(String),
+    });
+    expect(facts.disk?.path).toMatch(/docker|sluice-facts/);
+  });
+
+  test("say in words that no engine answers", async () => {
+    const engine = createEngine(`unix://${directory}/none.sock`);
+    const { engine: told } = await collectFacts({ ...sources, engine });
+    expect(told).toEqual({ problem: expect.stringContaining("no Docker engine answers at unix://") });
+  });
+});
+
+describe("what the next poll carries", () => {
+  test("is all of it first, and nothing once control has it", async () => {
+    free(40);
+    const facts = new Facts(sources, clock);
+    const first = await facts.due();
+    expect(first).toBeDefined();
+    expect(await facts.due()).toBe(first);
+    if (first) facts.told(first);
+    expect(await facts.due()).toBeUndefined();
+    clock.time += 60_000;
+    expect(await facts.due()).toBeUndefined();
+  });
+
+  test("is free disk only when it crosses 20, 10 and 5 %", async () => {
+    const facts = new Facts(sources, clock);
+    const isTold = async (percent: number) => {
+      free(percent);
+      clock.time += 60_000;
+      const due = await facts.due();
+      if (due) facts.told(due);
+      return due !== undefined;
+    };
+    const seen: [number, boolean][] = [];
+    for (const percent of [40, 30, 19, 12, 9, 6, 4, 1, 5, 25]) seen.push([percent, await isTold(percent)]);
+    expect(seen.filter(([, told]) => told).map(([percent]) => percent)).toEqual([40, 19, 9, 4, 5, 25]);
+  });
+
+  test("is looked up once a minute at most, unless something is known to have changed", async () => {
+    free(40);
+    const facts = new Facts(sources, clock);
+    const first = await facts.due();
+    if (first) facts.told(first);
+    tunnel = { state: "connected" };
+    clock.time += 59_000;
+    expect(await facts.due()).toBeUndefined();
+    facts.stale();
+    expect(await facts.due()).toMatchObject({ tunnel });
+  });
+
+  test("is looked up again although the host's clock was set back", async () => {
+    free(40);
+    const facts = new Facts(sources, clock);
+    const first = await facts.due();
+    if (first) facts.told(first);
+    tunnel = { state: "down" };
+    clock.time -= 3_600_000;
+    expect(await facts.due()).toMatchObject({ tunnel });
+  });
+});
+
+test("an agent tells its facts with its first poll, and keeps quiet about them in the next", async () => {
+  free(40);
+  const bench = await agentBench();
+  const { control } = bench;
+  await control.until(() => control.polls.length >= 2, "polled twice");
+  expect(control.polls[0]?.facts).toMatchObject({ arch: process.arch, node: process.version });
+  expect(control.polls[1]?.facts).toBeUndefined();
+  await bench.restart();
+  await control.until(() => control.polls.at(-1)?.boot !== control.polls[0]?.boot, "restarted");
+  const second = control.polls.find(({ boot }) => boot !== control.polls[0]?.boot);
+  expect(second?.facts).toMatchObject({ arch: process.arch });
+  await bench.close();
+});
