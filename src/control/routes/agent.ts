@@ -114,7 +114,7 @@ export const agentRoutes = () =>
       const host = await beat(c, sent, now);
       const answer =
         sent.wantsJobs && host.due > 0
-          ? await leaseForPoll(db, { hostId: host.id, boot: sent.boot, now })
+          ? await leaseForPoll({ db, env: c.env }, { hostId: host.id, boot: sent.boot, now })
           : { jobs: [], touched: [] };
       pokeAll(c, answer.touched);
       const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
