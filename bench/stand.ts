@@ -67,6 +67,7 @@ export class Stand {
       edgePort: 0,
       controlPort: 0,
       adminTokenSha256: home.tokenSha256,
+      secretsKey: home.secretsKey,
       version: "bench",
     });
     undo.push(() => stack.dispose());

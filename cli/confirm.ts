@@ -1,4 +1,5 @@
 import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
 import { CliError } from "./problem.ts";
 import type { Session } from "./session.ts";
 
@@ -15,15 +16,20 @@ export async function confirm(session: Session, question: string, yes: boolean |
   throw new CliError("declined", "not confirmed: nothing was changed", { title: "declined" });
 }
 
-/** What was typed; nothing if the input ended (Ctrl-D). */
-async function ask(session: Session, question: string): Promise<string> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
+/** What was typed; nothing if the input ended (Ctrl-D). `hidden`: the terminal does not show it. */
+export async function ask(session: Session, question: string, hidden = false): Promise<string> {
+  if (hidden) session.out.draw(question);
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const output = hidden ? nowhere : process.stderr;
+  const lines = createInterface({ input: process.stdin, output, ...(hidden ? { terminal: true } : {}) });
   // While it reads, readline takes Ctrl-C for itself, and would leave the question open for ever.
   lines.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
   const ended = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
   try {
-    return await Promise.race([lines.question(question, { signal: session.signal }), ended]);
+    const asked = hidden ? "" : question;
+    return await Promise.race([lines.question(asked, { signal: session.signal }), ended]);
   } finally {
     lines.close();
+    if (hidden) session.out.draw("\n");
   }
 }

@@ -161,6 +161,10 @@ export const EXPLANATIONS = {
     "What answers at the address isn't Sluice's API, or speaks another version of it.",
     "Check SLUICE_URL: the control plane's own address, not the app's.",
   ],
+  value_required: [
+    "A secret or password was asked for, and none came: stdin was empty, or nobody was at a terminal to type it.",
+    'Pipe it in (`printf %s "$VALUE" | sluice secrets set NAME`), or run the command at a terminal. It is never an argument.',
+  ],
   state_changed: [
     "The split changed between looking and setting, so nothing was set.",
     "Look again with `sluice status`, then repeat if you still mean it.",

@@ -9,6 +9,7 @@ export const CLI_CODES = {
   no_manifest: EXIT.usage,
   confirmation_required: EXIT.usage,
   declined: EXIT.usage,
+  value_required: EXIT.usage,
   not_sluice: EXIT.usage,
   state_changed: EXIT.refused,
   no_contact: EXIT.noAnswer,

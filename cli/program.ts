@@ -11,8 +11,10 @@ import { lock, unlock } from "./commands/lock.ts";
 import { maintenance } from "./commands/maintenance.ts";
 import { plan } from "./commands/plan.ts";
 import { preview } from "./commands/preview.ts";
+import { registry } from "./commands/registry.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
+import { secrets } from "./commands/secrets.ts";
 import { status } from "./commands/status.ts";
 import { pause, promote, resume } from "./commands/steer.ts";
 import { token } from "./commands/token.ts";
@@ -40,6 +42,8 @@ const VERBS: readonly Register[] = [
   lock,
   unlock,
   maintenance,
+  secrets,
+  registry,
   hosts,
   doctor,
   token,

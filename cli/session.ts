@@ -145,6 +145,8 @@ const TARGET_VERBS = new Set([
   "lock",
   "unlock",
   "maintenance",
+  "secrets",
+  "registry",
 ]);
 const FILE_VERBS = new Set([...TARGET_VERBS, "apply"]);
 

@@ -119,6 +119,7 @@ async function prepare(): Promise<World> {
     edgePort: 0,
     controlPort: 0,
     adminTokenSha256: home.tokenSha256,
+    secretsKey: home.secretsKey,
     version: "demo",
   });
   undo.push(() => stack.dispose());

@@ -9,6 +9,8 @@ export interface Home {
   /** The first admin token. Made once, kept in the CLI's own file, so that `sluice` finds it from any folder below. */
   readonly token: string;
   readonly tokenSha256: string;
+  /** Of the secrets in the stack's state: `<key id>:<32 bytes, base64>`. Made once; without it they can't be opened. */
+  readonly secretsKey: string;
   agentDir(name: string): string;
   /** Tells the CLI where control is, and where the edge serves the apps' hostnames. */
   announce(url: string, edge: string): Promise<void>;
@@ -18,29 +20,44 @@ export async function openHome(dir: string): Promise<Home> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const file = join(dir, "cli.json");
   const token = (await readToken(file)) ?? `slu_${randomBytes(30).toString("base64url")}`;
+  const secretsKey = await keepKey(join(dir, "secrets.key"));
   return {
     dir,
     stateDir: join(dir, "state"),
     token,
     tokenSha256: createHash("sha256").update(token).digest("hex"),
+    secretsKey,
     agentDir: (name) => join(dir, "agents", name),
     announce: (url, edge) => replaceFile(file, `${JSON.stringify({ url, token, edge }, null, 2)}\n`),
   };
 }
 
 async function readToken(file: string): Promise<string | undefined> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
-  }
+  const text = await readIfThere(file);
+  if (text === undefined) return undefined;
   const content: unknown = JSON.parse(text);
   const token =
     content !== null && typeof content === "object" && "token" in content ? content.token : undefined;
   if (typeof token !== "string") throw new Error(`${file} holds no token: remove the file to begin anew`);
   return token;
+}
+
+/** The key that is there, else a new one. */
+async function keepKey(file: string): Promise<string> {
+  const kept = (await readIfThere(file))?.trim();
+  if (kept) return kept;
+  const made = `local:${randomBytes(32).toString("base64")}`;
+  await replaceFile(file, `${made}\n`);
+  return made;
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 async function replaceFile(file: string, content: string): Promise<void> {

@@ -13,6 +13,8 @@ export interface StackOptions {
   readonly controlPort: number;
   /** SHA-256 (hex) of the first admin token. */
   readonly adminTokenSha256: string;
+  /** `<key id>:<32 bytes, base64>`. */
+  readonly secretsKey: string;
   readonly version: string;
 }
 
@@ -56,6 +58,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             COORDINATOR: { type: "durable-object", worker: "control", exportName: "Coordinator" },
             HOST_LINK: { type: "durable-object", worker: "control", exportName: "HostLink" },
             ADMIN_TOKEN_SHA256: { type: "text", value: options.adminTokenSha256 },
+            SECRETS_KEY: { type: "text", value: options.secretsKey },
             VERSION: { type: "text", value: options.version },
           },
           exports: {

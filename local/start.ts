@@ -58,6 +58,7 @@ const stack = await startStack({
   edgePort: Number(values["edge-port"]),
   controlPort: Number(values["control-port"]),
   adminTokenSha256: home.tokenSha256,
+  secretsKey: home.secretsKey,
   version: "local",
 });
 undo.push(() => stack.dispose());

@@ -1,7 +1,8 @@
 import { collect } from "../../src/client/index.ts";
 import type { EnvironmentView } from "../../src/protocol/api.ts";
+import type { StaleSecretView } from "../../src/protocol/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
-import { ago, clean, facts, percent, table, until } from "../print.ts";
+import { ago, clean, facts, percent, plural, table, until } from "../print.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, type Register } from "./verb.ts";
 
@@ -80,6 +81,7 @@ function statusText(environment: EnvironmentView, now: number): string {
     ],
     ["visitors", environment.mode === "open" ? undefined : MODES[environment.mode]],
     ["rollback", rollbackText(rollback)],
+    ...environment.staleSecrets.flatMap((secret) => staleTexts(secret, now)).map(asSecret),
   ]);
   const notReady = environment.instances
     .filter((instance) => !instance.ready && instance.cause)
@@ -124,4 +126,26 @@ const stepText = ({ state, step }: NonNullable<EnvironmentView["active"]>) =>
 function rollbackText(rollback: EnvironmentView["rollback"]): string {
   if (!rollback.possible) return `not possible: ${clean(rollback.reason)}`;
   return `${rollback.how ?? ""} to ${clean(rollback.to?.version ?? "?")}: ${clean(rollback.reason)}`.trim();
+}
+
+const asSecret = (text: string): [string, string] => ["secrets", text];
+
+/** Who still runs another value than the one that is set, and what mends it. */
+function staleTexts(secret: StaleSecretView, now: number): string[] {
+  const name = clean(secret.name);
+  const old =
+    secret.setAt === null ? `the removed ${name}` : `the old ${name} (set ${ago(secret.setAt, now)})`;
+  const runs = (n: number) => `${plural(n, "instance")} still ${n === 1 ? "runs" : "run"} ${old}`;
+  const { instances, kept, accessories } = secret;
+  return [
+    ...(instances.length > 0 ? [`${runs(instances.length)}: deploy again to hand it out`] : []),
+    ...(kept.length > 0
+      ? [
+          `${plural(kept.length, "instance")} kept for a rollback ${kept.length === 1 ? "has" : "have"} ${old}`,
+        ]
+      : []),
+    ...accessories.map(
+      (accessory) => `accessory ${clean(accessory)} still runs ${old}: upgrade it to hand it out`,
+    ),
+  ];
 }

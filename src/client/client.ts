@@ -37,6 +37,16 @@ import {
   verdictSchema,
   type Weights,
 } from "../protocol/api.ts";
+import {
+  type RegistryView,
+  type ResealAnswer,
+  registrySchema,
+  resealAnswerSchema,
+  type SecretView,
+  type SetSecretAnswer,
+  secretSchema,
+  setSecretAnswerSchema,
+} from "../protocol/secrets.ts";
 import { ApiError, ProtocolError } from "./errors.ts";
 import { type FeedItem, type FollowOptions, followFeed } from "./feed.ts";
 import { type Answer, type Call, type ClientOptions, parseJson, send } from "./transport.ts";
@@ -194,6 +204,47 @@ export class Client {
   ): Promise<EnvironmentView> {
     const path = `${environmentPath(at.app, at.environment)}/weights`;
     return this.#parsed(environmentSchema, { method: "PUT", path, json: weights, ifMatch: at.ifMatch });
+  }
+
+  /** Names and versions; nobody gets a value back. */
+  async secrets(app: string, environment: string): Promise<readonly SecretView[]> {
+    const path = `${environmentPath(app, environment)}/secrets`;
+    return (await this.#get(z.object({ items: z.array(secretSchema) }), path)).items;
+  }
+
+  /** The same value again changes nothing. */
+  setSecret(at: { app: string; environment: string; name: string }, value: string): Promise<SetSecretAnswer> {
+    const path = `${environmentPath(at.app, at.environment)}/secrets/${seg(at.name)}`;
+    return this.#parsed(setSecretAnswerSchema, { method: "PUT", path, json: { value } });
+  }
+
+  async removeSecret(at: { app: string; environment: string; name: string }): Promise<void> {
+    const path = `${environmentPath(at.app, at.environment)}/secrets/${seg(at.name)}`;
+    await send(this.#options, { method: "DELETE", path });
+  }
+
+  /** Seals some of what lies under the key before with the present one: call again until nothing is `left`. */
+  resealSecrets(): Promise<ResealAnswer> {
+    return this.#parsed(resealAnswerSchema, { method: "POST", path: `${API}/secrets/reseal` });
+  }
+
+  /** An app's logins, without their passwords. */
+  async registries(app: string): Promise<readonly RegistryView[]> {
+    const path = `${API}/apps/${seg(app)}/registries`;
+    return (await this.#get(z.object({ items: z.array(registrySchema) }), path)).items;
+  }
+
+  setRegistry(
+    at: { app: string; registry: string },
+    login: { username: string; password: string },
+  ): Promise<RegistryView> {
+    const path = `${API}/apps/${seg(at.app)}/registries/${seg(at.registry)}`;
+    return this.#parsed(registrySchema, { method: "PUT", path, json: login });
+  }
+
+  async removeRegistry(at: { app: string; registry: string }): Promise<void> {
+    const path = `${API}/apps/${seg(at.app)}/registries/${seg(at.registry)}`;
+    await send(this.#options, { method: "DELETE", path });
   }
 
   hosts(page: PageQuery = {}): Promise<Page<HostView>> {

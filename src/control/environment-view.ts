@@ -1,11 +1,12 @@
 import type { EnvironmentFacts } from "../domain/facts.ts";
 import { isActive } from "../domain/release.ts";
 import { planRollback } from "../domain/rollback.ts";
+import { type StaleSecret, staleSecrets } from "../domain/secrets.ts";
 import type { EnvironmentView } from "../protocol/api.ts";
 import type { NextStep } from "../protocol/problem.ts";
 import { iso, isoOrNull } from "./iso.ts";
 import { pausedNext, type ReleaseContext, releaseView } from "./release-view.ts";
-import type { EnvironmentStatus, ReleaseRow } from "./store/status.ts";
+import type { EnvironmentStatus, InstanceRow, ReleaseRow } from "./store/status.ts";
 import { instanceView, isReady } from "./views.ts";
 
 /** An environment's status as the API's resource. */
@@ -45,8 +46,34 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
     table: { version: live.table.version, publishedAt: isoOrNull(live.table.publishedAt) },
     mode: environment.mode.kind,
     rollback: rollbackView(status),
+    staleSecrets: staleOf(status).map((secret) => ({
+      name: secret.name,
+      setAt: isoOrNull(secret.setAt),
+      instances: [...secret.instances],
+      kept: [...secret.kept],
+      accessories: [...secret.accessories],
+    })),
     next: environmentNext(status, active),
   };
+}
+
+/** One that drains or is warm is there only for a rollback; one that stops counts no more. */
+const KEPT = new Set<InstanceRow["state"]>(["draining", "warm"]);
+
+function staleOf({ secrets, instances, accessories }: EnvironmentStatus): StaleSecret[] {
+  const running = instances.filter(({ state }) => state !== "stopping");
+  return staleSecrets(secrets, [
+    ...running.map(({ id, state, secretVersions }) => ({
+      kind: KEPT.has(state) ? ("kept" as const) : ("instance" as const),
+      id,
+      versions: secretVersions,
+    })),
+    ...accessories.map(({ name, secretVersions }) => ({
+      kind: "accessory" as const,
+      id: name,
+      versions: secretVersions,
+    })),
+  ]);
 }
 
 /** What a rollback would do now: the same decision that takes it, so that the two can't differ. */
@@ -97,16 +124,29 @@ function environmentNext(status: EnvironmentStatus, active: ReleaseRow | undefin
   const shut = status.environment.mode.kind === "open" ? [] : [open];
   if (active?.paused) return [...shut, ...pausedNext(active)];
   if (active) return [...shut, { command: `sluice watch ${active.id}`, when: `to follow ${active.version}` }];
+  const first = [...shut, ...handOutAgain(status, at)];
   const split = status.releases.filter(({ weightBp }) => weightBp > 0);
   const [newest] = split;
-  if (!newest) return [...shut, { command: `sluice deploy ${at}`, when: "nothing serves here yet" }];
+  if (!newest) return [...first, { command: `sluice deploy ${at}`, when: "nothing serves here yet" }];
   if (split.length > 1) {
     const when = `${newest.version} should have all traffic`;
-    return [...shut, { command: `sluice weight ${newest.version}=100 ${at}`, when }];
+    return [...first, { command: `sluice weight ${newest.version}=100 ${at}`, when }];
   }
   if (rollbackView(status).possible) {
-    return [...shut, { command: `sluice rollback ${at}`, when: "to go back to the release before" }];
+    return [...first, { command: `sluice rollback ${at}`, when: "to go back to the release before" }];
   }
   const mend = "to mend something: there is nothing older to go back to";
-  return [...shut, { command: `sluice deploy ${at}`, when: mend }];
+  return [...first, { command: `sluice deploy ${at}`, when: mend }];
+}
+
+/** A new release of the very image that serves: the way to give it what was set since. */
+function handOutAgain(status: EnvironmentStatus, at: string): NextStep[] {
+  const names = staleOf(status).flatMap(({ name, instances }) => (instances.length > 0 ? [name] : []));
+  const live = status.releases.find(({ id }) => id === status.environment.stableReleaseId);
+  if (names.length === 0 || !live) return [];
+  const step = {
+    command: `sluice deploy ${at} --image ${live.pinnedImage ?? live.image}`,
+    when: `to hand out the new ${names.join(", ")}`,
+  };
+  return [step];
 }

@@ -1,11 +1,14 @@
 import { coordinatorOf, logFailure } from "./context.ts";
 import type { ControlEnv } from "./env.ts";
 import { KEPT_MS } from "./idempotency.ts";
+import { reseal } from "./reseal.ts";
+import { readKeyring } from "./seal.ts";
 import { freeQuarantinedSlots } from "./store/apps.ts";
-import { openDb } from "./store/db.ts";
+import { type Db, openDb } from "./store/db.ts";
 import { findDueEnvironments } from "./store/due.ts";
 import { dropEnrollmentsBefore } from "./store/enrollments.ts";
 import { dropKeysBefore } from "./store/idempotency.ts";
+import { dropSecretsOfDeleted } from "./store/secrets.ts";
 
 const AT_ONCE = 20;
 
@@ -29,5 +32,15 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   await dropKeysBefore(db, now - KEPT_MS);
   await dropEnrollmentsBefore(db, now - KEPT_MS);
   await freeQuarantinedSlots(db, now);
+  await dropSecretsOfDeleted(db, now - KEPT_MS);
+  await resealSome(env, db);
   return { poked: due.length, failed };
+}
+
+/** While there is a key before, what it sealed is sealed anew, some each minute. Without one it costs no query. */
+async function resealSome(env: ControlEnv, db: Db): Promise<void> {
+  if (!env.SECRETS_KEY_BEFORE) return;
+  const keyring = await readKeyring(env);
+  if (keyring.ok) await reseal(db, keyring.value);
+  else logFailure("sweep.reseal_failed", keyring.error);
 }

@@ -158,6 +158,7 @@ export function orderHook(draft: Draft, release: ReleaseFacts, order: HookOrder)
       env: spec.env,
       resources: spec.resources,
       ...housing(spec),
+      secrets: spec.secrets ?? [],
     },
     deadlineAt,
   });

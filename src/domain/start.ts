@@ -39,7 +39,11 @@ export function orderStart(draft: Draft, release: ReleaseFacts, place: Place): v
     hostId: place.hostId,
     releaseId: release.id,
     instanceId: place.id,
-    payload: { spec: startSpec(draft.release(release.id) ?? release, place) },
+    payload: {
+      spec: startSpec(draft.release(release.id) ?? release, place),
+      // Names only: control opens the values for the agent that claims the job.
+      secrets: release.spec.secrets ?? [],
+    },
     deadlineAt: draft.now + deadlineMs + JOB_SLACK_MS / 2,
   });
 }

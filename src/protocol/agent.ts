@@ -252,6 +252,9 @@ const JOB_ERROR_CODES = [
   /** The host's own policy file forbids it: control can't change that. */
   "policy_refused",
   "disk_full",
+  /** Control had no value for a secret that was named, or could not open it: no agent got the job. */
+  "secrets_missing",
+  "secrets_unreadable",
   "internal",
 ] as const;
 

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { RELEASE_STATES } from "../domain/release.ts";
 import { hostFactsSchema } from "./agent.ts";
 import { nextStepSchema } from "./problem.ts";
+import { staleSecretSchema } from "./secrets.ts";
 
 /** The HTTP API's resources, `/api/v1`. Times are ISO 8601 UTC, weights are percent (25.5), durations end in Ms. */
 const time = z.iso.datetime();
@@ -281,6 +282,8 @@ export const environmentSchema = z
       to: z.object({ release: z.string(), version: z.string() }).nullable(),
       reason: z.string(),
     }),
+    /** Secrets that were changed since somebody was started with them. */
+    staleSecrets: z.array(staleSecretSchema).default([]),
     next: z.array(nextStepSchema),
   })
   .meta({ id: "Environment" });
@@ -386,6 +389,7 @@ export const EVENT_TYPES = [
   "secret.removed",
   "registry.set",
   "registry.removed",
+  "secret.resealed",
   "accessory.state",
   "token.created",
   "token.revoked",

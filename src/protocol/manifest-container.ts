@@ -9,6 +9,7 @@ import {
   NAME,
   NAME_RULE,
 } from "./manifest-scalars.ts";
+import { secretNameSchema } from "./secrets.ts";
 
 /** How containers are housed: resources, logs, volumes, walls; of the app and of its accessories alike. */
 
@@ -51,11 +52,20 @@ export const volumesSchema = z
   )
   .default([]);
 
-const SECRET = "must be the name of a secret: letters, digits and _, such as DATABASE_URL";
-export const secretNamesSchema = z
-  .array(z.string({ error: SECRET }).regex(/^[A-Za-z_][A-Za-z0-9_]{0,99}$/, SECRET))
-  .max(100)
-  .default([]);
+export const secretNamesSchema = z.array(secretNameSchema).max(100).default([]);
+
+/** A variable has one value: which of the two it would be must not depend on who reads the manifest. */
+export function refuseBoth(
+  { env, secrets }: { env: Readonly<Record<string, string>>; secrets: readonly string[] },
+  context: z.RefinementCtx,
+  path: PropertyKey[] = [],
+): void {
+  for (const [index, name] of secrets.entries())
+    if (Object.hasOwn(env, name)) {
+      const message = `names \`${name}\`, which stands in \`env\` too: keep one of the two`;
+      context.addIssue({ code: "custom", path: [...path, "secrets", index], message });
+    }
+}
 
 const CAPABILITY = "must be a Linux capability without CAP_, such as NET_RAW";
 export const containerSchema = z.strictObject({
@@ -87,7 +97,12 @@ const accessorySchema = z.strictObject({
   /** Needed where the environment's labels fit several hosts: a private network does not span machines. */
   host: z.string().regex(NAME, NAME_RULE).optional(),
 });
-export const accessoriesSchema = z.record(z.string().regex(NAME, NAME_RULE), accessorySchema).default({});
+export const accessoriesSchema = z
+  .record(
+    z.string().regex(NAME, NAME_RULE),
+    accessorySchema.superRefine((accessory, context) => refuseBoth(accessory, context)),
+  )
+  .default({});
 
 export function toResources(input: z.output<typeof resourcesSchema>): EnvironmentSpec["resources"] {
   const { cpus, memory, memoryReservation } = input;

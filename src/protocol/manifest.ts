@@ -5,6 +5,7 @@ import {
   accessoriesSchema,
   containerSchema,
   loggingSchema,
+  refuseBoth,
   resourcesSchema,
   secretNamesSchema,
   toAccessory,
@@ -98,44 +99,72 @@ function refuseSharedHostnames(
     }
 }
 
+/** An app's variables are its manifest's and its environment's together: each has one value, plain or secret. */
+function refuseNamedTwice(
+  manifest: {
+    env: Record<string, string>;
+    secrets: string[];
+    environments: Record<string, { env: Record<string, string>; secrets: string[] }>;
+  },
+  context: z.RefinementCtx,
+): void {
+  refuseBoth(manifest, context);
+  for (const [name, { env, secrets }] of Object.entries(manifest.environments)) {
+    refuseBoth({ env: { ...manifest.env, ...env }, secrets }, context, ["environments", name]);
+    for (const secret of manifest.secrets.filter((one) => Object.hasOwn(env, one))) {
+      const message = "stands in the manifest's `secrets` too: keep one of the two";
+      context.addIssue({ code: "custom", path: ["environments", name, "env", secret], message });
+    }
+  }
+}
+
 const smokeSchema = z.strictObject({
   path,
   status: z.number().int().min(100).max(599).default(200),
   contains: z.string().min(1).optional(),
 });
 
-const manifestSchema = z.strictObject({
-  $schema: z.string().optional(),
-  app: z.string().regex(NAME, NAME_RULE),
-  image: z
-    .string()
-    .max(500)
-    .regex(IMAGE, "must be an image such as ghcr.io/acme/shop, or file:<directory> for the process runtime"),
-  port: z.number().int().min(1).max(65_535),
-  command: z.array(z.string()).min(1).optional(),
-  health: z
-    .strictObject({
-      startup: z.strictObject({ ...probe, path: path.optional(), deadline: deadline.optional() }).optional(),
-      readiness: z.strictObject(probe).optional(),
-      liveness: z.strictObject(probe).optional(),
-    })
-    .default({}),
-  resources: resourcesSchema,
-  logging: loggingSchema,
-  container: containerSchema.default({ readOnly: false, tmpfs: [], ulimits: {} }),
-  volumes: volumesSchema,
-  secrets: secretNamesSchema,
-  env: envSchema.default({}),
-  hooks: z.strictObject({ expand: commandSchema.optional(), contract: commandSchema.optional() }).default({}),
-  smoke: z.array(smokeSchema).max(20).default([]),
-  drain: durationSchema.default(30_000),
-  stopGrace: durationSchema.default(30_000),
-  accessories: accessoriesSchema,
-  environments: z
-    .record(z.string().regex(NAME, NAME_RULE), environmentSchema)
-    .refine((environments) => Object.keys(environments).length > 0, "must have at least one environment")
-    .superRefine(refuseSharedHostnames),
-});
+const manifestSchema = z
+  .strictObject({
+    $schema: z.string().optional(),
+    app: z.string().regex(NAME, NAME_RULE),
+    image: z
+      .string()
+      .max(500)
+      .regex(
+        IMAGE,
+        "must be an image such as ghcr.io/acme/shop, or file:<directory> for the process runtime",
+      ),
+    port: z.number().int().min(1).max(65_535),
+    command: z.array(z.string()).min(1).optional(),
+    health: z
+      .strictObject({
+        startup: z
+          .strictObject({ ...probe, path: path.optional(), deadline: deadline.optional() })
+          .optional(),
+        readiness: z.strictObject(probe).optional(),
+        liveness: z.strictObject(probe).optional(),
+      })
+      .default({}),
+    resources: resourcesSchema,
+    logging: loggingSchema,
+    container: containerSchema.default({ readOnly: false, tmpfs: [], ulimits: {} }),
+    volumes: volumesSchema,
+    secrets: secretNamesSchema,
+    env: envSchema.default({}),
+    hooks: z
+      .strictObject({ expand: commandSchema.optional(), contract: commandSchema.optional() })
+      .default({}),
+    smoke: z.array(smokeSchema).max(20).default([]),
+    drain: durationSchema.default(30_000),
+    stopGrace: durationSchema.default(30_000),
+    accessories: accessoriesSchema,
+    environments: z
+      .record(z.string().regex(NAME, NAME_RULE), environmentSchema)
+      .refine((environments) => Object.keys(environments).length > 0, "must have at least one environment")
+      .superRefine(refuseSharedHostnames),
+  })
+  .superRefine(refuseNamedTwice);
 export type Manifest = z.infer<typeof manifestSchema>;
 
 export type ParsedManifest =

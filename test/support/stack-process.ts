@@ -9,6 +9,7 @@ const stack = await startStack({
   edgePort: Number(edgePort),
   controlPort: Number(controlPort),
   adminTokenSha256: home.tokenSha256,
+  secretsKey: home.secretsKey,
   version: "test",
 });
 await home.announce(stack.controlUrl, stack.edgeUrl);

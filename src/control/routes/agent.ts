@@ -129,7 +129,7 @@ export const agentRoutes = () =>
         await takeOver(db, { ...host, hostId: host.id, replaces: host.replaces }, now);
       const answer =
         sent.wantsJobs && host.due > 0
-          ? await leaseForPoll(db, { hostId: host.id, boot: sent.boot, now })
+          ? await leaseForPoll({ db, env: c.env }, { hostId: host.id, boot: sent.boot, now })
           : { jobs: [], touched: [] };
       pokeAll(c, answer.touched);
       const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;

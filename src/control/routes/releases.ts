@@ -5,8 +5,9 @@ import { authorize } from "../auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../context.ts";
 import { parseKey } from "../idempotency.ts";
 import { planRelease } from "../plan-release.ts";
-import { ProblemError } from "../problems.ts";
+import { ProblemError, type Reason } from "../problems.ts";
 import { releaseView } from "../release-view.ts";
+import { secretsLack } from "../secrets.ts";
 import { loadEnvironment } from "../store/environments.ts";
 import { listReleases } from "../store/status.ts";
 import {
@@ -81,7 +82,13 @@ export const releaseRoutes = () =>
       const principal = authorize(c, { role: "deployer", app, environment: env });
       const { environment } = await requireEnvironment(c, app, env);
       const input = c.req.valid("json");
-      if (c.req.valid("query").dryRun === "1") return c.json(await dryRun(c, environment.id, input), 200);
+      const wanted = { environmentId: environment.id, app, environment: env };
+      const lack = await secretsLack(c.var.db, c.env, { ...wanted, names: environment.spec.secrets ?? [] });
+      if (c.req.valid("query").dryRun === "1") {
+        const plan = await dryRun(c, environment.id, input);
+        return c.json({ ...plan, problems: [...plan.problems, ...planProblems(lack)] }, 200);
+      }
+      if (lack) throw new ProblemError(lack);
       const key = c.req.header("idempotency-key");
       const made = await coordinatorOf(c.env, environment.id).createRelease({
         image: input.image ?? null,
@@ -134,6 +141,17 @@ async function dryRun(c: AppContext, environmentId: string, input: z.output<type
   const asked = { version: input.version ?? null, hold: input.hold, override: input.override };
   return planRelease({ facts: loaded.facts, asked, now: c.var.now() });
 }
+
+/** A plan's problem has no commands of its own: they stand in its words. */
+const planProblems = (reason: Reason | undefined) =>
+  reason === undefined
+    ? []
+    : [
+        {
+          code: reason.code,
+          detail: [reason.detail, ...(reason.next ?? []).map(({ command }) => command)].join("; "),
+        },
+      ];
 
 function parseReleaseCursor(cursor: string | null): { createdAt: number; id: string } | null {
   const [createdAt, id] = cursor?.split(" ") ?? [];

@@ -10,7 +10,8 @@ import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
  *
  * An environment and everything below it (releases, instances, jobs, its slots) is one unit of consistency: it is
  * written only by its coordinator, in batches that begin with the guarded update of `environments.rev` (store/guard.ts).
- * Two exceptions, columns that only agents' reports write: `jobs` from its lease to its result, `instances.report*`.
+ * Exceptions, columns that only agents' reports write: `jobs` from its lease to its result, `instances.report*`, and
+ * `instances.secretVersions`, which goes with the lease of its start. Secrets and logins are written by their routes.
  */
 const at = (name: string) => integer(name, { mode: "number" });
 const json = <T>(name: string) => text(name, { mode: "json" }).$type<T>();

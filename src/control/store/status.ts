@@ -1,6 +1,7 @@
 import { and, asc, desc, eq, gt, isNull, lt, or, type SQL, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
 import { apps, environments, hostnames, hosts, instances, releases, slots } from "./schema.ts";
+import { listAccessoryVersions, listSecrets, type SecretFacts } from "./secrets.ts";
 
 /** What the API's answers are made from: reads only, of nouns that other files write. */
 export type AppRow = typeof apps.$inferSelect;
@@ -16,6 +17,12 @@ export interface EnvironmentStatus {
   readonly releases: readonly ReleaseRow[];
   /** Those not stopped. */
   readonly instances: readonly InstanceRow[];
+  readonly secrets: readonly SecretFacts[];
+  /** What its accessories were started with. */
+  readonly accessories: readonly {
+    readonly name: string;
+    readonly secretVersions: Readonly<Record<string, number>> | null;
+  }[];
 }
 export interface ReleaseStatus {
   readonly app: string;
@@ -47,6 +54,7 @@ export const selectInstances = (db: Db) =>
       reportState: instances.reportState,
       reportCause: instances.reportCause,
       reportAt: instances.reportAt,
+      secretVersions: instances.secretVersions,
       stoppedAt: instances.stoppedAt,
     })
     .from(instances)
@@ -104,12 +112,19 @@ export async function readEnvironments(
       .orderBy(desc(releases.createdAt), desc(releases.id)),
     selectInstances(db).where(sql`${instances.environmentId} IN ${ids} AND ${instances.stoppedAt} IS NULL`),
   ]);
+  const found = rows.map(({ environment }) => environment.id);
+  const [secretRows, accessoryRows] = await Promise.all([
+    listSecrets(db, found),
+    listAccessoryVersions(db, found),
+  ]);
   return rows.map(({ app, environment }) => ({
     app,
     environment,
     hostnames: names.filter((row) => row.environmentId === environment.id).map((row) => row.hostname),
     releases: releaseRows.filter((row) => row.environmentId === environment.id),
     instances: instanceRows.filter((row) => row.environmentId === environment.id),
+    secrets: secretRows.filter((row) => row.environmentId === environment.id),
+    accessories: accessoryRows.filter((row) => row.environmentId === environment.id),
   }));
 }
 

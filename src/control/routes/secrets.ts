@@ -1,0 +1,162 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import {
+  resealAnswerSchema,
+  secretNameSchema,
+  secretSchema,
+  setSecretAnswerSchema,
+  setSecretSchema,
+} from "../../protocol/secrets.ts";
+import { authorize, everything } from "../auth.ts";
+import type { AppContext } from "../context.ts";
+import { ProblemError } from "../problems.ts";
+import { reseal } from "../reseal.ts";
+import { type Keyring, open, readKeyring, seal } from "../seal.ts";
+import { requireKeyring, secretViews } from "../secrets.ts";
+import { runBatch } from "../store/db.ts";
+import { insertEvent } from "../store/events.ts";
+import { deleteSecret, listSecrets, putSecret, readSecret } from "../store/secrets.ts";
+import type { EnvironmentStatus } from "../store/status.ts";
+import { body, environmentParams, json, newRouter } from "./router.ts";
+import { requireEnvironment } from "./status.ts";
+
+/** So that an environment's secrets can be listed, and opened for a job, in one go. */
+const MAX_SECRETS = 200;
+const tags = ["secrets"];
+const secretParams = environmentParams.extend({ name: secretNameSchema });
+
+const list = createRoute({
+  method: "get",
+  path: "/api/v1/apps/{app}/envs/{env}/secrets",
+  summary: "An environment's secrets, never their values",
+  description: "Those that are set, and those that the manifest names and that have no value yet.",
+  tags,
+  request: { params: environmentParams },
+  responses: { 200: json(z.object({ items: z.array(secretSchema) }), "All of them, by name") },
+});
+
+const set = createRoute({
+  method: "put",
+  path: "/api/v1/apps/{app}/envs/{env}/secrets/{name}",
+  summary: "Give a secret a value",
+  description:
+    "Sealed before it is written, and opened only for the agent that starts something with it. The same value again changes nothing.",
+  tags,
+  request: { params: secretParams, body: body(setSecretSchema) },
+  responses: { 200: json(setSecretAnswerSchema, "The secret as it is now, without its value") },
+});
+
+const remove = createRoute({
+  method: "delete",
+  path: "/api/v1/apps/{app}/envs/{env}/secrets/{name}",
+  summary: "Remove a secret",
+  description: "What runs keeps it. A release whose manifest names it is refused from now on.",
+  tags,
+  request: { params: secretParams },
+  responses: { 204: { description: "It is not there (any more)" } },
+});
+
+const resealAll = createRoute({
+  method: "post",
+  path: "/api/v1/secrets/reseal",
+  summary: "Seal what lies under the key before with the present one",
+  description: "A bounded number for each call; the sweep of each minute does the same.",
+  tags,
+  responses: { 200: json(resealAnswerSchema, "How far it is, and what no key opens") },
+});
+
+/** Values that an environment's apps get as variables. */
+export const secretRoutes = () =>
+  newRouter()
+    .openapi(list, async (c) => {
+      const { app, env } = c.req.valid("param");
+      authorize(c, { role: "viewer", app, environment: env });
+      const status = await requireEnvironment(c, app, env);
+      const keyring = await readKeyring(c.env);
+      return c.json({ items: await viewsOf(c, status, keyring.ok ? keyring.value : undefined) }, 200);
+    })
+    .openapi(set, async (c) => {
+      const { app, env, name } = c.req.valid("param");
+      const { actor } = authorize(c, { role: "deployer", app, environment: env });
+      const status = await requireEnvironment(c, app, env);
+      const keyring = await requireKeyring(c.env);
+      const { value } = c.req.valid("json");
+      const changed = await setSecret(c, status, { name, value, actor, keyring });
+      const secret = (await viewsOf(c, status, keyring)).find((one) => one.name === name);
+      if (!secret) throw new ProblemError({ code: "conflict", detail: `${name} was removed meanwhile` });
+      return c.json({ secret, changed }, 200);
+    })
+    .openapi(remove, async (c) => {
+      const { app, env, name } = c.req.valid("param");
+      const { actor } = authorize(c, { role: "deployer", app, environment: env });
+      const { environment } = await requireEnvironment(c, app, env);
+      const { db } = c.var;
+      if (await readSecret(db, environment.id, name)) {
+        const event = { at: c.var.now(), type: "secret.removed", actor, app, environment: env };
+        const message = `secret ${name} removed`;
+        await runBatch(db, [
+          deleteSecret(db, environment.id, name),
+          insertEvent(db, { ...event, environmentId: environment.id, message, data: { secret: name } }),
+        ]);
+      }
+      return c.body(null, 204);
+    })
+    .openapi(resealAll, async (c) => {
+      const { actor } = authorize(c, everything("admin"));
+      const answer = await reseal(c.var.db, await requireKeyring(c.env));
+      if (answer.resealed > 0) {
+        const { resealed, keyId } = answer;
+        const message = `${resealed} sealed anew under the key ${keyId}`;
+        const event = { at: c.var.now(), type: "secret.resealed", actor, message, data: { resealed, keyId } };
+        await runBatch(c.var.db, [insertEvent(c.var.db, event)]);
+      }
+      return c.json(answer, 200);
+    });
+
+const viewsOf = async (c: AppContext, { environment }: EnvironmentStatus, keyring: Keyring | undefined) =>
+  secretViews(environment.spec, await listSecrets(c.var.db, [environment.id]), keyring);
+
+interface NewValue {
+  readonly name: string;
+  readonly value: string;
+  readonly actor: string;
+  readonly keyring: Keyring;
+}
+
+/** False: it had this value, so that a pipeline which sets all of them each time makes no instance look old. */
+async function setSecret(c: AppContext, status: EnvironmentStatus, of: NewValue): Promise<boolean> {
+  const { db } = c.var;
+  const { name, value, actor, keyring } = of;
+  const { id: environmentId } = status.environment;
+  const place = { purpose: "secret", owner: environmentId, name } as const;
+  const row = await readSecret(db, environmentId, name);
+  const before = row && (await open(keyring, place, row));
+  if (before?.ok && before.value === value && row?.keyId === keyring.current.id) return false;
+  if (!row) await refuseTooMany(c, environmentId);
+  const now = c.var.now();
+  const sealed = await seal(keyring, place, value);
+  await runBatch(db, [
+    putSecret(db, { environmentId, name, ...sealed, updatedAt: now, updatedBy: actor }),
+    insertEvent(db, {
+      at: now,
+      type: "secret.set",
+      actor,
+      app: status.app,
+      environment: status.environment.name,
+      environmentId,
+      message: `secret ${name} ${row ? "changed" : "set"}`,
+      data: { secret: name, before: row?.version ?? null },
+    }),
+  ]);
+  return true;
+}
+
+async function refuseTooMany(c: AppContext, environmentId: string): Promise<void> {
+  const rows = await listSecrets(c.var.db, [environmentId]);
+  if (rows.length < MAX_SECRETS) return;
+  const detail = `the environment has ${rows.length} secrets, and no more than ${MAX_SECRETS} fit: remove those that nobody uses`;
+  throw new ProblemError({
+    code: "conflict",
+    detail,
+    next: [{ command: "sluice secrets list", when: "to see which those are" }],
+  });
+}

@@ -1,0 +1,168 @@
+import { and, asc, eq, sql } from "drizzle-orm";
+import type { Db, Statement } from "./db.ts";
+import { accessories, apps, environments, instances, registries, secrets } from "./schema.ts";
+
+export type SecretRow = typeof secrets.$inferSelect;
+
+/** All that is known of an environment's secrets, but for the sealed values themselves. */
+const facts = {
+  environmentId: secrets.environmentId,
+  name: secrets.name,
+  keyId: secrets.keyId,
+  version: secrets.version,
+  updatedAt: secrets.updatedAt,
+  updatedBy: secrets.updatedBy,
+};
+export type SecretFacts = Omit<SecretRow, "sealed">;
+
+export const listSecrets = (db: Db, environmentIds: readonly string[]): Promise<SecretFacts[]> =>
+  db
+    .select(facts)
+    .from(secrets)
+    .where(sql`${secrets.environmentId} IN (SELECT value FROM json_each(${JSON.stringify(environmentIds)}))`)
+    .orderBy(asc(secrets.name))
+    .all();
+
+export const readSecret = (db: Db, environmentId: string, name: string): Promise<SecretRow | undefined> =>
+  db.select().from(secrets).where(isSecret(environmentId, name)).get();
+
+const isSecret = (environmentId: string, name: string) =>
+  and(eq(secrets.environmentId, environmentId), eq(secrets.name, name));
+
+/** Sets a value. Its version is above that of every value before, also of one that was removed and still runs somewhere. */
+export const putSecret = (db: Db, row: Omit<SecretRow, "version">) => {
+  const path = `$.${row.name}`;
+  const version = sql`coalesce((SELECT max(v) FROM (
+      SELECT json_extract(secret_versions, ${path}) AS v FROM instances
+        WHERE environment_id = ${row.environmentId} AND stopped_at IS NULL
+      UNION ALL SELECT json_extract(secret_versions, ${path}) FROM accessories
+        WHERE environment_id = ${row.environmentId})), 0) + 1`;
+  const { environmentId, name, ...value } = row;
+  return db
+    .insert(secrets)
+    .values({ ...row, version })
+    .onConflictDoUpdate({
+      target: [secrets.environmentId, secrets.name],
+      set: { ...value, version: sql`${secrets.version} + 1` },
+    })
+    .returning({ version: secrets.version }) satisfies Statement;
+};
+
+export const deleteSecret = (db: Db, environmentId: string, name: string) =>
+  db.delete(secrets).where(isSecret(environmentId, name)) satisfies Statement;
+
+/** An environment that comes back within the quarantine of its slots finds its secrets; later they are gone. */
+export async function dropSecretsOfDeleted(db: Db, deletedBefore: number): Promise<void> {
+  await db
+    .delete(secrets)
+    .where(
+      sql`${secrets.environmentId} IN (SELECT id FROM environments WHERE deleted_at <= ${deletedBefore})`,
+    );
+}
+
+/** What accessories were started with. */
+export const listAccessoryVersions = (db: Db, environmentIds: readonly string[]) =>
+  db
+    .select({
+      environmentId: accessories.environmentId,
+      name: accessories.name,
+      secretVersions: accessories.secretVersions,
+    })
+    .from(accessories)
+    .where(
+      sql`${accessories.environmentId} IN (SELECT value FROM json_each(${JSON.stringify(environmentIds)}))`,
+    )
+    .all();
+
+// --- for the agents that claim jobs ---------------------------------------------------------------------------------
+
+/** Sealed values by name of some environments, and the logins of their apps. One round trip. */
+export async function readVault(db: Db, of: { environments: readonly string[]; names: readonly string[] }) {
+  const ids = sql`(SELECT value FROM json_each(${JSON.stringify(of.environments)}))`;
+  const [values, logins] = await db.batch([
+    db
+      .select()
+      .from(secrets)
+      .where(
+        sql`${secrets.environmentId} IN ${ids}
+          AND ${secrets.name} IN (SELECT value FROM json_each(${JSON.stringify(of.names)}))`,
+      ),
+    db
+      .select({ environmentId: environments.id, login: registries })
+      .from(registries)
+      .innerJoin(environments, eq(environments.appId, registries.appId))
+      .where(sql`${environments.id} IN ${ids}`),
+  ]);
+  return { values, logins };
+}
+export type Vault = Awaited<ReturnType<typeof readVault>>;
+
+/**
+ * Notes which versions an instance got. The first ones stay: a job that is leased again may find that its instance runs
+ * already, with what the first lease handed out.
+ */
+export const noteInstanceSecrets = (db: Db, instance: string, versions: Readonly<Record<string, number>>) =>
+  db
+    .update(instances)
+    .set({ secretVersions: sql`coalesce(${instances.secretVersions}, ${JSON.stringify(versions)})` })
+    .where(eq(instances.id, instance)) satisfies Statement;
+
+/** The same for an accessory. `again`: its container is there already if it ever was started, and keeps what it has. */
+export const noteAccessorySecrets = (
+  db: Db,
+  at: { environmentId: string; name: string; again: boolean },
+  versions: Readonly<Record<string, number>>,
+) => {
+  const text = JSON.stringify(versions);
+  return db
+    .update(accessories)
+    .set({ secretVersions: at.again ? sql`coalesce(${accessories.secretVersions}, ${text})` : versions })
+    .where(
+      and(eq(accessories.environmentId, at.environmentId), eq(accessories.name, at.name)),
+    ) satisfies Statement;
+};
+
+// --- a new key ------------------------------------------------------------------------------------------------------
+
+/** Rows of both tables that are sealed under this key, with the words a person knows them by. */
+export async function listSealedUnder(db: Db, keyId: string, limit: number) {
+  // Not a batch: its rows come by column name, and two tables have a `name`.
+  const [some, logins] = await Promise.all([
+    secretsNamed(db).where(eq(secrets.keyId, keyId)).limit(limit),
+    registriesNamed(db).where(eq(registries.keyId, keyId)).limit(limit),
+  ]);
+  return { secrets: some, registries: logins };
+}
+
+/** How many rows each key has sealed. */
+export async function countSealed(db: Db): Promise<Map<string, number>> {
+  const rows = await db.all<{ keyId: string; n: number }>(
+    sql`SELECT key_id AS keyId, count(*) AS n FROM (SELECT key_id FROM secrets UNION ALL SELECT key_id FROM registries)
+      GROUP BY key_id`,
+  );
+  return new Map(rows.map(({ keyId, n }) => [keyId, n]));
+}
+
+const secretsNamed = (db: Db) =>
+  db
+    .select({ app: apps.name, environment: environments.name, row: secrets })
+    .from(secrets)
+    .innerJoin(environments, eq(environments.id, secrets.environmentId))
+    .innerJoin(apps, eq(apps.id, environments.appId))
+    .orderBy(asc(apps.name), asc(environments.name), asc(secrets.name))
+    .$dynamic();
+
+const registriesNamed = (db: Db) =>
+  db
+    .select({ app: apps.name, row: registries })
+    .from(registries)
+    .innerJoin(apps, eq(apps.id, registries.appId))
+    .orderBy(asc(apps.name), asc(registries.registry))
+    .$dynamic();
+
+/** Seals a value anew, unless another one was set meanwhile. Its version stays: it is the same value. */
+export const resealSecret = (db: Db, row: SecretRow, next: { sealed: string; keyId: string }) =>
+  db
+    .update(secrets)
+    .set(next)
+    .where(and(isSecret(row.environmentId, row.name), eq(secrets.sealed, row.sealed))) satisfies Statement;
