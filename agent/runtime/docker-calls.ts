@@ -15,6 +15,7 @@ const containerSchema = z.object({
     OOMKilled: z.boolean(),
     StartedAt: z.string(),
   }),
+  Config: z.object({ Tty: z.boolean().optional() }).optional(),
   NetworkSettings: z.object({ IPAddress: z.string().optional() }),
 });
 export type Container = z.infer<typeof containerSchema>;

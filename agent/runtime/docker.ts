@@ -11,9 +11,10 @@ import {
   told,
   waitExit,
 } from "./docker-calls.ts";
-import { containerConfig, containerName, LABEL, specOfLabels } from "./docker-container.ts";
+import { accessoryName, containerConfig, containerName, LABEL, specOfLabels } from "./docker-container.ts";
 import { createDockerHealth } from "./docker-health.ts";
 import { pullImage } from "./docker-image.ts";
+import { followContainer } from "./docker-logs.ts";
 import { createDockerRuns } from "./docker-runs.ts";
 import { createEngine, type Engine, EngineUnavailable } from "./engine.ts";
 import { type Found, isPlainId, type Runtime, type Started, type Stopped } from "./runtime.ts";
@@ -51,6 +52,10 @@ export function createDockerRuntime({
     list: () => told(() => listContainers(engine, host)),
     waitExit: (instance, signal) => waitExit(engine, calls, containerName(instance), signal),
     logs: (instance, lines) => tail(engine, containerName(instance), lines),
+    follow: (source, reading, signal) => {
+      const name = "instance" in source ? containerName(source.instance) : accessoryName(source.accessory);
+      return followContainer({ engine, calls, name, reading, signal });
+    },
     listens: (spec) => listens(calls, spec),
     imageHealth: async (instance, signal) => {
       try {
