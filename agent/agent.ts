@@ -7,6 +7,7 @@ import { Hooks } from "./hooks.ts";
 import { Instances } from "./instances.ts";
 import { openJournal } from "./journal.ts";
 import type { Log } from "./log.ts";
+import { LogStreams } from "./log-streams.ts";
 import { pollLoop } from "./loop.ts";
 import { Reports } from "./reports.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -51,6 +52,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const instances = new Instances({ runtime, journal, reports, clock, log });
   const hooks = new Hooks({ runtime, journal, clock, log });
   const dispatch = new Dispatch({ runtime, instances, hooks, journal, control, clock, log });
+  const streams = new LogStreams({ runtime, instances, journal, control, clock, log });
   const wake = new Signal(clock);
   log.info("agent runs", {
     host: credentials.host.name,
@@ -72,6 +74,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         journal,
         control,
         dispatch,
+        streams,
         clock,
         log,
         wake,
@@ -86,7 +89,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   }
   await Promise.all(loops);
   // A stop or restart under way may take its whole grace: the engine ends it without us.
-  const letGo = Promise.all([dispatch.stop(), instances.releaseAll(), hooks.releaseAll()]);
+  const letGo = Promise.all([dispatch.stop(), streams.stop(), instances.releaseAll(), hooks.releaseAll()]);
   await Promise.race([letGo, clock.sleep(LEAVE_WITHIN_MS)]);
   await journal.close();
   log.info("agent ends; its instances run on");

@@ -4,6 +4,7 @@ import type { Answer, Control } from "./control.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
+import type { LogStreams } from "./log-streams.ts";
 import type { Signal } from "./signal.ts";
 
 /** While jobs run, and for a while after, the next job of the same release is near. */
@@ -20,6 +21,7 @@ export interface LoopOptions {
   journal: Journal;
   control: Control;
   dispatch: Dispatch;
+  streams: LogStreams;
   clock: Clock;
   log: Log;
   wake: Signal;
@@ -28,7 +30,7 @@ export interface LoopOptions {
 
 /** Polls control until aborted. An error changes nothing here but the time of the next poll. */
 export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promise<void> {
-  const { control, dispatch, clock, log, wake } = options;
+  const { control, dispatch, streams, clock, log, wake } = options;
   let failures = 0;
   let busyUntil = 0;
   while (!signal.aborted) {
@@ -41,8 +43,13 @@ export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promi
     }
     if (failures > 0) log.info("control answers again", { afterFailures: failures });
     failures = 0;
-    for (const job of answer.value.jobs) dispatch.accept(job, answer.value.now);
-    if (answer.value.jobs.length > 0 || dispatch.isBusy) busyUntil = clock.now() + BUSY_FOR_MS;
+    const { jobs, now } = answer.value;
+    for (const job of jobs) {
+      if (job.kind === "logs") streams.accept(job, now);
+      else dispatch.accept(job, now);
+    }
+    // A reader of logs is no sign of further jobs.
+    if (jobs.some(({ kind }) => kind !== "logs") || dispatch.isBusy) busyUntil = clock.now() + BUSY_FOR_MS;
     const idleMs = answer.value.pollAfterMs;
     const waitMs = clock.now() < busyUntil ? Math.min(BUSY_MS, idleMs) : idleMs;
     await wake.wait(signal, jittered(waitMs));

@@ -83,14 +83,13 @@ async function* readLines({ engine, name, reading, isBare, signal }: Stretch): A
     signal,
   });
   const partial: Partial<Record<Line["stream"], Buffer>> = {};
-  let before: Piece | undefined;
+  const newest: Partial<Record<Line["stream"], Told>> = {};
   let time = "";
   let nth = 0;
   for await (const { stream, bytes } of isBare ? bareLines(response) : frames(response)) {
-    // An engine (20.10) tells the last line before each rotation twice to who follows.
-    if (before?.stream === stream && before.bytes.equals(bytes)) continue;
-    before = { stream, bytes };
     const { stamp, rest } = splitStamp(bytes);
+    if (isRepeated(newest[stream], { stamp, bytes })) continue;
+    newest[stream] = { stamp, bytes };
     nth = stamp === time ? nth + 1 : 0;
     time = stamp;
     if (seen && stamp === seen.time && nth <= seen.nth) continue;
@@ -105,6 +104,23 @@ async function* readLines({ engine, name, reading, isBare, signal }: Stretch): A
     if (left?.length)
       yield { at: Math.floor(Number(time) * 1_000), cursor: `${time}:${nth}`, stream, text: textOf(left) };
   }
+}
+
+/** Two clocks read in the same millisecond may differ by it. */
+const SET_BACK_MS = 1_000;
+
+interface Told {
+  stamp: string;
+  bytes: Buffer;
+}
+
+/**
+ * Around a rotation an engine (seen with 20.10) tells a follower again what it told before. Within one stream time only
+ * rises, unless the clock was set back: then the newest moment lies in the future.
+ */
+function isRepeated(newest: Told | undefined, { stamp, bytes }: Told): boolean {
+  if (!newest || Number(newest.stamp) * 1_000 > Date.now() + SET_BACK_MS) return false;
+  return stamp < newest.stamp || (stamp === newest.stamp && newest.bytes.equals(bytes));
 }
 
 const NOTHING = Buffer.alloc(0);

@@ -27,6 +27,8 @@ export const apps = {
   moody: `let ready = true; ${serve('if (request.url === "/off") ready = false; if (request.url === "/on") ready = true; response.statusCode = request.url === "/ready" && !ready ? 503 : 200; response.end("ready: " + ready);')}`,
   /** Numbers its lines, on and on. */
   counts: 'let n = 0; setInterval(() => console.log("line " + ++n), 10);',
+  /** The same, and answers. */
+  talks: `let n = 0; setInterval(() => console.log("line " + ++n), 10); ${serve("response.end()")}`,
   /** A line of 40,000 characters between two short ones. */
   verbose: 'console.log("before"); console.log("é".repeat(40000)); console.log("after");',
   /** Hooks. */

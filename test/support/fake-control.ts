@@ -11,6 +11,8 @@ import {
   jobDoneSchema,
   jobProgressSchema,
   jobSchema,
+  type LogLine,
+  logChunkSchema,
   type Poll,
   pollSchema,
   WAKE,
@@ -22,7 +24,7 @@ export type Fault =
   /** Does what was asked, then cuts the connection: the answer is lost. */
   | "lost-answer";
 
-type Request = "enroll" | "poll" | "health" | "progress" | "done";
+type Request = "enroll" | "poll" | "health" | "progress" | "done" | "logs";
 
 /**
  * Control as the agent sees it, scripted by a test: it parses every message with the protocol's schemas, so a wrong one
@@ -41,6 +43,12 @@ export class FakeControl {
   readonly progress: { id: string; message: string }[] = [];
   readonly reports: HealthReport[] = [];
   readonly enrollments: Enroll[] = [];
+  /** What was sent of logs, taken or not. */
+  readonly chunks: ReturnType<typeof logChunkSchema.parse>[] = [];
+  /** Log lines that were taken. */
+  readonly lines: LogLine[] = [];
+  /** How chunks are answered. */
+  logs: { wanted: boolean; taken: boolean } = { wanted: true, taken: true };
   /** Messages that did not parse: none, in a passing test. */
   readonly invalid: string[] = [];
   pollAfterMs = 60_000;
@@ -155,6 +163,13 @@ export class FakeControl {
     if (!last || report.seq > last.seq) this.reports.push(report);
   }
 
+  #chunk(chunk: ReturnType<typeof logChunkSchema.parse>): unknown {
+    this.chunks.push(chunk);
+    if (this.logs.wanted && this.logs.taken) this.lines.push(...chunk.lines);
+    const after = Object.fromEntries(this.lines.map(({ instance, cursor }) => [instance, cursor]));
+    return { ...this.logs, ...(chunk.hello && { after }) };
+  }
+
   #answer(kind: Request, id: string, body: unknown): unknown {
     const now = Date.now();
     if (kind === "poll") {
@@ -162,6 +177,7 @@ export class FakeControl {
       return { jobs: this.#queue.splice(0), now, pollAfterMs: this.pollAfterMs };
     }
     if (kind === "health") for (const report of healthSchema.parse(body).reports) this.#report(report);
+    if (kind === "logs") return this.#chunk(logChunkSchema.parse(body));
     if (kind === "done") this.done.push({ id, done: jobDoneSchema.parse(body) });
     if (kind === "enroll") {
       this.enrollments.push(enrollSchema.parse(body));
@@ -177,9 +193,9 @@ type JobInput = Record<string, unknown> & { id: string; kind: Job["kind"] };
 function routeOf(url: string): [Request, string] {
   const [, , , noun = "", id = "", verb = ""] = url.split("/");
   const kind = noun === "jobs" ? verb : noun;
-  if (kind === "poll" || kind === "health" || kind === "progress" || kind === "done" || kind === "enroll") {
-    return [kind, id];
-  }
+  const known: readonly Request[] = ["poll", "health", "progress", "done", "enroll", "logs"];
+  const found = known.find((one) => one === kind);
+  if (found) return [found, id];
   throw new Error(`the agent asked for ${url}`);
 }
 
