@@ -13,7 +13,7 @@ export interface Parcel {
  */
 export class LogOutbox {
   #parcel: Parcel = { lines: [], droppedBytes: 0 };
-  #chars = 0;
+  #bytes = 0;
   #room = Promise.withResolvers<void>();
   readonly #onChange: () => void;
 
@@ -27,7 +27,7 @@ export class LogOutbox {
   }
 
   get isFull(): boolean {
-    return this.#parcel.lines.length >= LOG_CHUNK.lines || this.#chars >= LOG_CHUNK.chars - 16_384;
+    return this.#parcel.lines.length >= LOG_CHUNK.lines || this.#bytes >= LOG_CHUNK.bytes;
   }
 
   /** Resolves when the line is in; with the signal aborted, at once and without it. */
@@ -35,7 +35,7 @@ export class LogOutbox {
     while (this.isFull && !signal.aborted) await this.#room.promise;
     if (signal.aborted) return;
     this.#parcel.lines.push(line);
-    this.#chars += line.text.length;
+    this.#bytes += Buffer.byteLength(JSON.stringify(line));
     this.#onChange();
   }
 
@@ -53,7 +53,7 @@ export class LogOutbox {
   take(): Parcel {
     const parcel = this.#parcel;
     this.#parcel = { lines: [], droppedBytes: 0 };
-    this.#chars = 0;
+    this.#bytes = 0;
     this.release();
     return parcel;
   }

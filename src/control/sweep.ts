@@ -6,6 +6,7 @@ import { openDb } from "./store/db.ts";
 import { findDueEnvironments } from "./store/due.ts";
 import { dropEnrollmentsBefore } from "./store/enrollments.ts";
 import { dropKeysBefore } from "./store/idempotency.ts";
+import { dropLogJobsBefore } from "./store/log-streams.ts";
 
 const AT_ONCE = 20;
 
@@ -27,6 +28,7 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
     });
   }
   await dropKeysBefore(db, now - KEPT_MS);
+  await dropLogJobsBefore(db, now);
   await dropEnrollmentsBefore(db, now - KEPT_MS);
   await freeQuarantinedSlots(db, now);
   return { poked: due.length, failed };

@@ -439,8 +439,8 @@ export const logLineSchema = z.strictObject({
 });
 export type LogLine = z.infer<typeof logLineSchema>;
 
-/** Most of one chunk: lines, and characters of their text. */
-export const LOG_CHUNK = { lines: 1_000, chars: 256 * 1024 } as const;
+/** Most of one chunk, but for its last line: lines, and their bytes as JSON. A body may have 1 MiB. */
+export const LOG_CHUNK = { lines: 1_000, bytes: 512 * 1024 } as const;
 
 /** `POST /agent/v1/logs/{stream}`. Sent again until it is taken: one that was taken before is not taken twice. */
 export const logChunkSchema = z.strictObject({

@@ -113,8 +113,8 @@ export const agentRoutes = () =>
       const db = openDb(c.env.DB);
       const host = await beat(c, sent, now);
       const answer =
-        sent.wantsJobs && host.due > 0
-          ? await leaseForPoll(db, { hostId: host.id, boot: sent.boot, now })
+        host.due > 0
+          ? await leaseForPoll(db, { hostId: host.id, boot: sent.boot, now, onlyLogs: !sent.wantsJobs })
           : { jobs: [], touched: [] };
       pokeAll(c, answer.touched);
       const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;

@@ -38,6 +38,8 @@ export interface HeartbeatAnswer {
  */
 export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswer | undefined> {
   const isOpen = sql`FROM ${jobs} j WHERE j.host_id = hosts.id AND j.finished_at IS NULL`;
+  // A reader of logs may stay for an hour: that alone is no reason for its hosts to poll each second.
+  const isBusy = sql`(j.kind <> 'logs' OR j.state = 'queued')`;
   const isDue = sql`(j.state = 'queued' OR j.deadline_at <= ${beat.now} OR j.lease_expires_at <= ${beat.now}
     OR j.lease_boot <> ${beat.boot})`;
   const rows = await db.all<HeartbeatAnswer>(sql`
@@ -47,7 +49,7 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
     WHERE t.hash = ${beat.tokenHash} AND t.role = 'agent' AND t.revoked_at IS NULL
       AND (t.expires_at IS NULL OR t.expires_at > ${beat.now}) AND hosts.id = t.host_id AND hosts.removed_at IS NULL
     RETURNING hosts.id AS id, hosts.name AS name,
-      (SELECT count(*) ${isOpen}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due`);
+      (SELECT count(*) ${isOpen} AND ${isBusy}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due`);
   return rows[0];
 }
 

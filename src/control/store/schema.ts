@@ -11,6 +11,7 @@ import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
  * An environment and everything below it (releases, instances, jobs, its slots) is one unit of consistency: it is
  * written only by its coordinator, in batches that begin with the guarded update of `environments.rev` (store/guard.ts).
  * Two exceptions, columns that only agents' reports write: `jobs` from its lease to its result, `instances.report*`.
+ * And `jobs` of kind `logs`, which decide nothing: a log stream makes and removes its own.
  */
 const at = (name: string) => integer(name, { mode: "number" });
 const json = <T>(name: string) => text(name, { mode: "json" }).$type<T>();
@@ -222,6 +223,7 @@ export const jobs = sqliteTable(
   (t) => [
     index("jobs_open").on(t.hostId, t.createdAt).where(sql`finished_at IS NULL`),
     index("jobs_release").on(t.releaseId),
+    index("jobs_logs").on(t.deadlineAt).where(sql`kind = 'logs'`),
   ],
 );
 

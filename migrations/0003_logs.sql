@@ -1,0 +1,1 @@
+CREATE INDEX `jobs_logs` ON `jobs` (`deadline_at`) WHERE kind = 'logs';
