@@ -7,6 +7,7 @@ import { deploy } from "./commands/deploy.ts";
 import { explain } from "./commands/explain.ts";
 import { hosts } from "./commands/hosts.ts";
 import { lock, unlock } from "./commands/lock.ts";
+import { logs } from "./commands/logs.ts";
 import { maintenance } from "./commands/maintenance.ts";
 import { plan } from "./commands/plan.ts";
 import { preview } from "./commands/preview.ts";
@@ -27,6 +28,7 @@ const VERBS: readonly Register[] = [
   deploy,
   watch,
   status,
+  logs,
   promote,
   pause,
   resume,
