@@ -11,6 +11,7 @@ import { Images } from "./images.ts";
 import { Instances } from "./instances.ts";
 import { openJournal } from "./journal.ts";
 import type { Log } from "./log.ts";
+import { LogStreams } from "./log-streams.ts";
 import { pollLoop } from "./loop.ts";
 import { Policy } from "./policy.ts";
 import type { PolicySource } from "./policy-file.ts";
@@ -68,6 +69,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const images = new Images({ runtime, journal, clock, log });
   const policy = new Policy({ file: options.policy, runtime: runtime.name, directory });
   const dispatch = new Dispatch({ runtime, instances, hooks, images, policy, journal, control, clock, log });
+  const streams = new LogStreams({ runtime, instances, journal, control, clock, log });
   const wake = new Signal(clock);
   const { facts, tunnel } = outlook(options, { control, policy, clock, wake });
   log.info("agent runs", {
@@ -81,7 +83,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await adopting.firstTry;
   dispatch.resume();
   const socket = options.wakeSocket === false ? undefined : { isOpen: false };
-  const shared = { journal, control, identity, dispatch, facts, tunnel, clock, log, wake, socket };
+  const shared = { journal, control, identity, dispatch, streams, facts, tunnel, clock, log, wake, socket };
   const { refusedMs } = options;
   const polling = { version: AGENT_VERSION, boot: randomUUID(), ...shared, refusedMs };
   const loops = [
@@ -97,7 +99,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const tunnelling = tunnel.run(signal);
   await Promise.all(loops);
   // A stop or restart under way may take its whole grace, a pull minutes: what is under way ends without us.
-  const letGo = Promise.all([dispatch.stop(), instances.releaseAll(), hooks.releaseAll(), tunnelling]);
+  const watched = [instances.releaseAll(), hooks.releaseAll(), streams.stop()];
+  const letGo = Promise.all([dispatch.stop(), ...watched, tunnelling]);
   await Promise.race([letGo, clock.sleep(LEAVE_WITHIN_MS)]);
   await journal.close();
   log.info("agent ends; its instances run on");

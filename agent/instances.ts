@@ -13,6 +13,8 @@ export class Instances {
   readonly #watched = new Map<string, Instance>();
   readonly #starts = new Map<string, { abort: AbortController; over: Promise<unknown> }>();
 
+  readonly #onWatch = new Set<(spec: InstanceSpec) => void>();
+
   constructor(deps: InstanceDeps & { log: Log }) {
     this.#deps = deps;
   }
@@ -66,9 +68,18 @@ export class Instances {
   }
 
   watch(spec: InstanceSpec): Instance {
-    const watched = this.#watched.get(spec.instance) ?? new Instance(spec, this.#deps);
+    const known = this.#watched.get(spec.instance);
+    if (known) return known;
+    const watched = new Instance(spec, this.#deps);
     this.#watched.set(spec.instance, watched);
+    for (const listener of this.#onWatch) listener(spec);
     return watched;
+  }
+
+  /** Calls back with each instance that runs from now on. Answers how to end that. */
+  onWatch(listener: (spec: InstanceSpec) => void): () => void {
+    this.#onWatch.add(listener);
+    return () => void this.#onWatch.delete(listener);
   }
 
   /** Ends the watch before a stop, so that the stop isn't taken for a crash. */

@@ -6,6 +6,7 @@ import type { Facts } from "./facts.ts";
 import type { Identity } from "./identity.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
+import type { LogStreams } from "./log-streams.ts";
 import { renewToken } from "./rotate.ts";
 import type { Signal } from "./signal.ts";
 import type { Tunnel } from "./tunnel.ts";
@@ -25,6 +26,7 @@ export interface LoopOptions {
   control: Control;
   identity: Identity;
   dispatch: Dispatch;
+  streams: LogStreams;
   facts: Facts;
   tunnel: Tunnel;
   /** The wake-up socket; absent: none is tried for. */
@@ -37,7 +39,7 @@ export interface LoopOptions {
 
 /** Polls control until aborted. An error changes nothing here but the time of the next poll. */
 export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promise<void> {
-  const { control, dispatch, facts, tunnel, clock, log, wake } = options;
+  const { control, dispatch, streams, facts, tunnel, clock, log, wake } = options;
   let failures = 0;
   let busyUntil = 0;
   while (!signal.aborted) {
@@ -51,12 +53,17 @@ export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promi
     }
     if (failures > 0) log.info("control answers again", { afterFailures: failures });
     failures = 0;
+    const { jobs, now, tunnelRev, rotate } = answer.value;
     if (news) facts.told(news);
-    tunnel.heard(answer.value.tunnelRev);
-    for (const job of answer.value.jobs) dispatch.accept(job, answer.value.now);
-    if (answer.value.jobs.length > 0 || dispatch.isBusy) busyUntil = clock.now() + BUSY_FOR_MS;
+    tunnel.heard(tunnelRev);
+    for (const job of jobs) {
+      if (job.kind === "logs") streams.accept(job, now);
+      else dispatch.accept(job, now);
+    }
+    // A reader of logs is no sign of further jobs.
+    if (jobs.some(({ kind }) => kind !== "logs") || dispatch.isBusy) busyUntil = clock.now() + BUSY_FOR_MS;
     // At once again, so that the new token is in use, and the old one over, in the same moment.
-    if (answer.value.rotate && (await renewToken(options))) continue;
+    if (rotate && (await renewToken(options))) continue;
     const idleMs = answer.value.pollAfterMs;
     const isSoon = clock.now() < busyUntil && BUSY_MS < idleMs;
     await wake.wait(signal, isSoon ? jittered(BUSY_MS) : later(idleMs));

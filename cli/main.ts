@@ -107,14 +107,22 @@ export async function runProcess(): Promise<void> {
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
   // `sluice releases | head` closes our stdout early, and means it.
+  let isClosed = false;
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
+    isClosed = true;
   });
   const { stdout, stderr, env } = process;
   process.exitCode = await main({
     argv: process.argv.slice(2),
     terminal: {
-      stdout: { isTTY: stdout.isTTY === true, write: (text) => void stdout.write(text) },
+      stdout: {
+        isTTY: stdout.isTTY === true,
+        get isClosed() {
+          return isClosed;
+        },
+        write: (text) => void stdout.write(text),
+      },
       stderr: {
         isTTY: stderr.isTTY === true,
         get columns() {

@@ -5,14 +5,20 @@ export type JsonMode = "off" | "object" | "stream";
 
 /** The process's ends, as values, so that tests can hand in their own. */
 export interface Terminal {
-  readonly stdout: { readonly isTTY: boolean; write(text: string): void };
+  readonly stdout: {
+    readonly isTTY: boolean;
+    /** Whoever read it has gone. */
+    readonly isClosed?: boolean;
+    write(text: string): void;
+  };
   readonly stderr: { readonly isTTY: boolean; readonly columns: number; write(text: string): void };
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /**
  * Who may write where. stdout carries the result and nothing else (text, or JSON when asked for); all that is said to
- * a person goes to stderr. Commands return their result, so that only `finish` can reach stdout.
+ * a person goes to stderr. Commands return their result, so that only `finish` can reach stdout; where lines are the
+ * result, as they come, `print` and `line` can, too.
  */
 export class Output {
   readonly mode: JsonMode;
@@ -20,6 +26,8 @@ export class Output {
   /** Redrawing is for a person at a real terminal. CI logs keep every byte, and half a terminal garbles them. */
   readonly redraws: boolean;
   readonly paint: Paint;
+  /** The same for what goes to stdout. */
+  readonly stdoutPaint: Paint;
   readonly #terminal: Terminal;
   #live: { clear(): void; draw(): void } | undefined;
 
@@ -30,7 +38,13 @@ export class Output {
     this.stdoutIsTty = terminal.stdout.isTTY;
     const smart = stderr.isTTY && env.TERM !== "dumb";
     this.redraws = smart && !env.CI;
+    const isColourful = terminal.stdout.isTTY && env.TERM !== "dumb" && !env.NO_COLOR;
+    this.stdoutPaint = isColourful ? coloured : plain;
     this.paint = smart && !env.NO_COLOR ? coloured : plain;
+  }
+
+  get isStdoutClosed(): boolean {
+    return this.#terminal.stdout.isClosed === true;
   }
 
   get columns(): number {
@@ -52,6 +66,16 @@ export class Output {
   /** Registers the region that must step aside while a line is said. */
   setLive(region: { clear(): void; draw(): void } | undefined): void {
     this.#live = region;
+  }
+
+  /** One line of a result that has no end. */
+  print(text: string): void {
+    this.#terminal.stdout.write(`${text}\n`);
+  }
+
+  /** The same as NDJSON. Never into SLUICE_OUTPUT_FILE: an app's lines are not this command's. */
+  line(object: object): void {
+    this.print(JSON.stringify({ schema: 1, ...object }));
   }
 
   /** One event of a feed: NDJSON with `--json=stream`, and into SLUICE_OUTPUT_FILE. */

@@ -3,7 +3,7 @@ import { stripVTControlCharacters, styleText } from "node:util";
 /** Text as people read it. Pure: no stream, no clock. */
 
 export type Paint = (style: Style, text: string) => string;
-type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
+export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan" | "magenta" | "blue";
 export const plain: Paint = (_style, text) => text;
 export const coloured: Paint = (style, text) => styleText(style, text, { validateStream: false });
 

@@ -8,6 +8,7 @@ import { doctor } from "./commands/doctor.ts";
 import { explain } from "./commands/explain.ts";
 import { hosts } from "./commands/hosts.ts";
 import { lock, unlock } from "./commands/lock.ts";
+import { logs } from "./commands/logs.ts";
 import { maintenance } from "./commands/maintenance.ts";
 import { plan } from "./commands/plan.ts";
 import { preview } from "./commands/preview.ts";
@@ -30,6 +31,7 @@ const VERBS: readonly Register[] = [
   deploy,
   watch,
   status,
+  logs,
   promote,
   pause,
   resume,

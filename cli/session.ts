@@ -88,9 +88,10 @@ export class Session {
     return found;
   }
 
-  /** Which app and environment: the flags, else the manifest, else `production`. */
-  target(): Target {
-    const { app, env } = this.globals;
+  /** Which app and environment: as named, else the flags, else the manifest, else `production`. */
+  target(named?: string): Target {
+    const { env } = this.globals;
+    const app = named ?? this.globals.app;
     if (app !== undefined) {
       const manifest = this.#manifestOf(app);
       return { app, environment: env ?? onlyEnvironment(manifest) ?? "production", manifest };

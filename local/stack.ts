@@ -57,6 +57,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             TABLES: { type: "kv", id: "tables" },
             COORDINATOR: { type: "durable-object", worker: "control", exportName: "Coordinator" },
             HOST_LINK: { type: "durable-object", worker: "control", exportName: "HostLink" },
+            LOG_RELAY: { type: "durable-object", worker: "control", exportName: "LogRelay" },
             ADMIN_TOKEN_SHA256: { type: "text", value: options.adminTokenSha256 },
             SECRETS_KEY: { type: "text", value: options.secretsKey },
             VERSION: { type: "text", value: options.version },
@@ -64,6 +65,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
           exports: {
             Coordinator: { type: "durable-object", storage: "sqlite" },
             HostLink: { type: "durable-object", storage: "sqlite" },
+            LogRelay: { type: "durable-object", storage: "sqlite" },
           },
         },
         dev: { unsafeDirectSockets: [{ host: HOST, port: options.controlPort }] },

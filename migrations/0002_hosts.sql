@@ -87,6 +87,7 @@ DROP TABLE `jobs`;--> statement-breakpoint
 ALTER TABLE `__new_jobs` RENAME TO `jobs`;--> statement-breakpoint
 CREATE INDEX `jobs_open` ON `jobs` (`host_id`,`created_at`) WHERE finished_at IS NULL;--> statement-breakpoint
 CREATE INDEX `jobs_release` ON `jobs` (`release_id`);--> statement-breakpoint
+CREATE INDEX `jobs_logs` ON `jobs` (`deadline_at`) WHERE kind = 'logs';--> statement-breakpoint
 ALTER TABLE `hostnames` ADD `zone_id` text;--> statement-breakpoint
 ALTER TABLE `hostnames` ADD `route_id` text;--> statement-breakpoint
 ALTER TABLE `hostnames` ADD `record_id` text;--> statement-breakpoint
@@ -98,4 +99,5 @@ ALTER TABLE `hosts` ADD `facts_at` integer;--> statement-breakpoint
 ALTER TABLE `hosts` ADD `tunnel_rev` integer;--> statement-breakpoint
 ALTER TABLE `hosts` ADD `rotate_at` integer;--> statement-breakpoint
 ALTER TABLE `instances` ADD `secret_versions` text;--> statement-breakpoint
+ALTER TABLE `releases` ADD `override` integer DEFAULT false NOT NULL;--> statement-breakpoint
 ALTER TABLE `tokens` ADD `replaces` text;

@@ -15,6 +15,7 @@ const containerSchema = z.object({
     OOMKilled: z.boolean(),
     StartedAt: z.string(),
   }),
+  Config: z.object({ Tty: z.boolean().optional() }).optional(),
   NetworkSettings: z.object({
     Networks: z.record(z.string(), z.object({ IPAddress: z.string() })).nullish(),
   }),

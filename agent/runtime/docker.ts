@@ -12,7 +12,7 @@ import {
   told,
   waitExit,
 } from "./docker-calls.ts";
-import { containerConfig, containerName, LABEL, specOfLabels } from "./docker-container.ts";
+import { accessoryName, containerConfig, containerName, LABEL, specOfLabels } from "./docker-container.ts";
 import { explain } from "./docker-explain.ts";
 import { knownFailure } from "./docker-failure.ts";
 import { createDockerHealth } from "./docker-health.ts";
@@ -20,6 +20,7 @@ import { prepareHousing } from "./docker-housing.ts";
 import { pullImage } from "./docker-image.ts";
 import { createDockerImages } from "./docker-images.ts";
 import { sweepLeftovers } from "./docker-leftovers.ts";
+import { followContainer } from "./docker-logs.ts";
 import { createDockerRuns } from "./docker-runs.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { checkedEngine } from "./engine-version.ts";
@@ -61,6 +62,10 @@ export function createDockerRuntime({
     list: () => told(() => listContainers(engine, host)),
     waitExit: (instance, signal) => waitExit(engine, calls, containerName(instance), signal),
     logs: (instance, lines) => tail(engine, containerName(instance), lines),
+    follow: (source, reading, signal) => {
+      const name = "instance" in source ? containerName(source.instance) : accessoryName(source.accessory);
+      return followContainer({ engine, calls, name, reading, signal });
+    },
     listens: (spec) => listens(calls, spec),
     imageHealth: async (instance, signal) => {
       try {

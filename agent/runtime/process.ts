@@ -6,6 +6,7 @@ import path from "node:path";
 import type { InstanceSpec } from "../../src/protocol/agent.ts";
 import { systemClock } from "../clock.ts";
 import { done, failed, type Outcome, words } from "../outcome.ts";
+import { followFile } from "./process-follow.ts";
 import { aborted, exitOf, hostEnv, signalGroup, told } from "./process-group.ts";
 import { stopSignalOf, unhoused } from "./process-housing.ts";
 import { commandOf, pullDirectory, resolveDirectory } from "./process-image.ts";
@@ -49,6 +50,10 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
     list: () => told(() => host.list()),
     waitExit: (instance, signal) => host.waitExit(instance, signal),
     logs: (instance, lines) => tailFile(host.records.log(instance), lines),
+    follow: (source, reading, signal) => {
+      if (!("instance" in source) || !isPlainId(source.instance)) return nothing();
+      return followFile(host.records.log(source.instance), reading, signal);
+    },
     listens: (spec) => accepts(spec.hostPort),
     imageHealth: async () => ({ state: "none", output: "" }),
     explain: async () => undefined,
@@ -56,6 +61,9 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
     runs: createProcessRuns({ root, directory: path.join(directory, ".runs") }),
   };
 }
+
+/** It runs no accessories, so they wrote nothing. */
+async function* nothing() {}
 
 class ProcessHost {
   readonly records: ReturnType<typeof processRecords>;

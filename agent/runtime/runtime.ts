@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import type { InstanceSpec, Job, RegistryLogin } from "../../src/protocol/agent.ts";
+import type { InstanceSpec, Job, LogLine, RegistryLogin } from "../../src/protocol/agent.ts";
 import type { Space } from "../disk.ts";
 import type { Outcome } from "../outcome.ts";
 
@@ -65,6 +65,27 @@ export interface ImageHealth {
   output: string;
 }
 
+/** Whose log: an instance's, or an accessory's. */
+export type LogSource = { instance: string } | { accessory: string };
+
+/** Which lines of a log. */
+export interface Reading {
+  /** Only what comes after this cursor; the two below then count for nothing. */
+  after?: string;
+  /** Epoch ms. */
+  since?: number;
+  /** So many last lines; absent: all. */
+  tail?: number;
+  /** Go on with what is written from now on, until there is nothing left that could write. */
+  follow: boolean;
+}
+
+/** A line with where it ends; or, for a log that was rotated away before it was read, how much is missing here. */
+export type LogItem = Omit<LogLine, "instance" | "version"> | { droppedBytes: number };
+
+/** A longer line is cut. */
+export const MAX_LINE_BYTES = 16_384;
+
 /**
  * Runs instances on this host. Two implementations, one contract suite (test/agent/runtime.contract.ts).
  *
@@ -91,6 +112,11 @@ export interface Runtime {
   waitExit(instance: string, signal: AbortSignal): Promise<Exit | undefined>;
   /** The app's last lines, oldest first, each at most 1,000 characters. Empty when there are none to be had. */
   logs(instance: string, lines: number): Promise<string[]>;
+  /**
+   * A log's lines, one after the other, read no faster than they are taken. Ends when the instance is gone, or the signal
+   * aborts; one that is restarted is read on. Throws when the runtime can't be asked and `follow` is false.
+   */
+  follow(source: LogSource, reading: Reading, signal: AbortSignal): AsyncIterable<LogItem>;
   /** Whether anything accepts connections on the app's own port; `undefined` when that can't be told from here. */
   listens(spec: InstanceSpec): Promise<boolean | undefined>;
   /** Runs or reads the image's own health check. */

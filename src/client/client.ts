@@ -49,6 +49,7 @@ import {
 } from "../protocol/secrets.ts";
 import { ApiError, ProtocolError } from "./errors.ts";
 import { type FeedItem, type FollowOptions, followFeed } from "./feed.ts";
+import { followLogs, type LogItem, type LogsOptions } from "./logs.ts";
 import { type Answer, type Call, type ClientOptions, parseJson, send } from "./transport.ts";
 
 export interface Page<T> {
@@ -143,6 +144,11 @@ export class Client {
   /** A release's events until it is over, across lost connections. */
   followRelease(id: string, options: FollowOptions = {}): AsyncGenerator<FeedItem, void, void> {
     return followFeed(this.#options, `${API}/releases/${seg(id)}/events`, options);
+  }
+
+  /** The log lines of an environment's instances, of all hosts in one, across lost connections. */
+  logs(app: string, environment: string, options: LogsOptions = {}): AsyncGenerator<LogItem, void, void> {
+    return followLogs(this.#options, `${environmentPath(app, environment)}/logs`, options);
   }
 
   abortRelease(id: string, body: { reason?: string } = {}): Promise<ReleaseView> {

@@ -31,7 +31,7 @@ export interface FollowOptions {
   readonly now?: () => number;
 }
 
-const BACKOFF_MS = [250, 500, 1_000, 2_000, 5_000];
+export const BACKOFF_MS = [250, 500, 1_000, 2_000, 5_000];
 
 /**
  * An event feed (SSE) that survives lost connections: reconnects with `Last-Event-ID`, drops what it has seen, and ends
@@ -71,15 +71,23 @@ export async function* followFeed(
   }
 }
 
+/** Where a stream of server-sent events is, and from which of its events on. */
+export interface StreamPlace {
+  readonly query?: Call["query"];
+  readonly last: string | number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
 /** Undefined: 204, there is nothing more to come. */
-async function connect(
+export async function connect(
   options: ClientOptions,
   path: string,
-  at: { last: number | undefined; signal: AbortSignal | undefined },
+  at: StreamPlace,
 ): Promise<ReadableStream<Uint8Array> | undefined> {
   const call: Call = {
     method: "GET",
     path,
+    ...(at.query ? { query: at.query } : {}),
     headers: {
       accept: "text/event-stream",
       ...(at.last === undefined ? {} : { "last-event-id": String(at.last) }),
@@ -107,10 +115,10 @@ async function connect(
   }
 }
 
-async function* messages(
+export async function* messages(
   body: ReadableStream<Uint8Array>,
   options: ClientOptions,
-  follow: FollowOptions,
+  follow: Pick<FollowOptions, "signal" | "silenceMs">,
 ): AsyncGenerator<EventSourceMessage, void, void> {
   const silenceMs = follow.silenceMs ?? 25_000;
   const reader = body.getReader();

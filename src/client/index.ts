@@ -1,4 +1,5 @@
 export * from "./client.ts";
 export * from "./errors.ts";
 export type { FeedItem, FollowOptions } from "./feed.ts";
+export type { LogItem, LogsOptions } from "./logs.ts";
 export type { ClientOptions } from "./transport.ts";

@@ -7,6 +7,7 @@ import { docsPage } from "./docs-page.ts";
 import type { FeedTimes } from "./feed.ts";
 import { idempotent } from "./idempotency.ts";
 import { newId } from "./ids.ts";
+import type { LogTimes } from "./log-viewing.ts";
 import { type OpenApiDocument, openApiDocument } from "./openapi.ts";
 import { ProblemError, statusOf, toReason, toResponse } from "./problems.ts";
 import { rateLimit } from "./rate-limit.ts";
@@ -18,6 +19,7 @@ import { feedRoutes } from "./routes/feed.ts";
 import { guardRoutes } from "./routes/guards.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { hostRoutes } from "./routes/hosts.ts";
+import { logRoutes } from "./routes/logs.ts";
 import { previewRoutes } from "./routes/preview.ts";
 import { registryRoutes } from "./routes/registries.ts";
 import { releaseRoutes } from "./routes/releases.ts";
@@ -28,12 +30,15 @@ import { tokenRoutes } from "./routes/tokens.ts";
 import { trafficRoutes } from "./routes/traffic.ts";
 
 const MAX_BODY_BYTES = 1024 * 1024;
+/** Eight streams of a host, each with a chunk in 100 ms. */
+const LOG_CHUNKS_PER_MINUTE = 4_800;
 const REQUESTS_PER_MINUTE = { people: 600, agents: 1_200 };
 
 export interface AppOptions {
   /** Epoch ms. */
   readonly now?: () => number;
   readonly feed?: FeedTimes;
+  readonly logs?: LogTimes;
   readonly perMinute?: { readonly people: number; readonly agents: number };
 }
 
@@ -57,10 +62,22 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.get("/api/openapi.json", (c) => c.json(described()));
   app.get("/api/docs", (c) => c.html(docsPage(described())));
   app.use("/api/v1/*", rateLimit(perMinute.people), authenticate, idempotent);
-  app.use("/agent/v1/*", rateLimit(perMinute.agents));
+  const agents = rateLimit(perMinute.agents);
+  const logChunks = rateLimit(LOG_CHUNKS_PER_MINUTE);
+  // Lines in plenty must not keep a host from its polls: they have a bucket of their own.
+  app.use("/agent/v1/*", (c, next) =>
+    (c.req.path.startsWith("/agent/v1/logs/") ? logChunks : agents)(c, next),
+  );
   const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(options.feed)];
   const environments = [appRoutes(), trafficRoutes(), guardRoutes(), secretRoutes(), registryRoutes()];
-  const others = [hostRoutes(), tokenRoutes(), auditRoutes(), doctorRoutes(), agentRoutes()];
+  const others = [
+    hostRoutes(),
+    tokenRoutes(),
+    auditRoutes(),
+    doctorRoutes(),
+    agentRoutes(),
+    logRoutes(options.logs),
+  ];
   for (const router of [...environments, ...releases, ...others]) app.route("/", router);
   return app;
 }

@@ -1,5 +1,6 @@
 import type { Coordinator } from "./coordinator.ts";
 import type { HostLink } from "./host-link.ts";
+import type { LogRelay } from "./log-relay.ts";
 
 /** Control's bindings, as wrangler.toml declares them. */
 export interface ControlEnv {
@@ -7,6 +8,7 @@ export interface ControlEnv {
   readonly TABLES: KVNamespace;
   readonly COORDINATOR: DurableObjectNamespace<Coordinator>;
   readonly HOST_LINK: DurableObjectNamespace<HostLink>;
+  readonly LOG_RELAY: DurableObjectNamespace<LogRelay>;
   /** SHA-256 (hex) of the first admin token: how the first person gets in. A Worker secret. */
   readonly ADMIN_TOKEN_SHA256?: string;
   /**

@@ -8,6 +8,7 @@ import { type Db, openDb } from "./store/db.ts";
 import { findDueEnvironments } from "./store/due.ts";
 import { dropEnrollmentsBefore } from "./store/enrollments.ts";
 import { dropKeysBefore } from "./store/idempotency.ts";
+import { dropLogJobsBefore } from "./store/log-streams.ts";
 import { dropSecretsOfDeleted } from "./store/secrets.ts";
 
 const AT_ONCE = 20;
@@ -30,6 +31,7 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
     });
   }
   await dropKeysBefore(db, now - KEPT_MS);
+  await dropLogJobsBefore(db, now);
   await dropEnrollmentsBefore(db, now - KEPT_MS);
   await freeQuarantinedSlots(db, now);
   await dropSecretsOfDeleted(db, now - KEPT_MS);

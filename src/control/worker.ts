@@ -5,6 +5,7 @@ import { sweep } from "./sweep.ts";
 export { Coordinator } from "./coordinator.ts";
 export { EdgePort } from "./edge-port.ts";
 export { HostLink } from "./host-link.ts";
+export { LogRelay } from "./log-relay.ts";
 
 const app = createApp();
 

@@ -211,13 +211,18 @@ const logsJobSchema = z.strictObject({
   ...jobBase,
   kind: z.literal("logs"),
   stream: id,
+  app: z.string(),
+  environment: z.string(),
   /** Only instances of this release; absent: of all. */
   release: id.optional(),
   /** Only this accessory (its id); absent: instances. */
   accessory: z.string().max(128).optional(),
-  /** Epoch ms; lines before it are left out. Absent: the last `tail` lines. */
+  /** Epoch ms; lines before it are left out. */
   since: z.number().int().optional(),
-  tail: z.number().int().min(0).max(10_000),
+  /** So many last lines of each instance; absent: all. */
+  tail: z.number().int().min(0).max(10_000).optional(),
+  /** When the reader came, epoch ms: an instance that starts later is read from its first line. */
+  from: z.number().int(),
   follow: z.boolean(),
 });
 
@@ -422,27 +427,54 @@ export type TunnelAnswer = z.infer<typeof tunnelAnswerSchema>;
 /** `POST /agent/v1/rotate`: the new token counts at once, the old one until the new one was first used. */
 export const rotateAnswerSchema = z.object({ token: z.string() });
 
+/** Where in an instance's log a line ends, as its runtime names it: reading on after it repeats and misses nothing. */
+export const logCursorSchema = z.string().regex(/^[0-9.:]{1,40}$/);
+
 /** One line an app wrote. */
 export const logLineSchema = z.strictObject({
   /** Epoch ms. */
   at: z.number().int(),
-  instance: z.string().max(128),
-  version: z.string(),
+  /** Its id, or the accessory's. */
+  instance: z.string().min(1).max(128),
+  /** Empty: of an accessory. */
+  version: z.string().max(128),
   stream: z.enum(["stdout", "stderr"]),
+  cursor: logCursorSchema,
   /** Cut to 16 KiB. */
   text: z.string().max(16_384),
 });
 export type LogLine = z.infer<typeof logLineSchema>;
-/** `POST /agent/v1/logs/{stream}`. `dropped`: lines this host had to leave out since the last chunk, to stay within its memory. */
+
+/** Most of one chunk, but for its last line: lines, and their bytes as JSON. A body may have 1 MiB. */
+export const LOG_CHUNK = { lines: 1_000, bytes: 512 * 1024 } as const;
+
+/** `POST /agent/v1/logs/{stream}`. Sent again until it is taken: one that was taken before is not taken twice. */
 export const logChunkSchema = z.strictObject({
-  lines: z.array(logLineSchema).max(1_000),
-  dropped: z.number().int().nonnegative().default(0),
+  /** Names the chunk. */
+  chunk: z.string().min(1).max(40),
+  /** The first of an agent process: the answer says where to read on. */
+  hello: z.boolean().default(false),
+  /** Of each instance in the order it wrote them. */
+  lines: z.array(logLineSchema).max(LOG_CHUNK.lines),
+  /** The log was rotated away before it was read: so many bytes of it. */
+  droppedBytes: ms.default(0),
+  /** All that was written before has been sent; what follows was written just now. */
+  live: z.boolean().default(false),
   /** The host has sent all it will. */
   end: z.boolean().default(false),
+  /** Why there are no lines, or not all of them, in words. */
+  problem: z.string().max(500).optional(),
 });
-export type LogChunk = z.infer<typeof logChunkSchema>;
-/** `wanted` false: nobody reads any more, stop. */
-export const logChunkAnswerSchema = z.object({ wanted: z.boolean() });
+export type LogChunk = z.input<typeof logChunkSchema>;
+export const logChunkAnswerSchema = z.object({
+  /** False: nobody reads any more, stop. */
+  wanted: z.boolean(),
+  /** False: the reader is behind. Send the same chunk again. */
+  taken: z.boolean(),
+  /** To a `hello`: the last line that was taken of each instance. */
+  after: z.record(z.string(), logCursorSchema).optional(),
+});
+export type LogChunkAnswer = z.infer<typeof logChunkAnswerSchema>;
 
 /** Only transitions are reported, at least once and in order per instance: `seq` rises, control ignores older ones. */
 export const healthReportSchema = z.strictObject({

@@ -25,6 +25,12 @@ export const apps = {
   sickly: `let sick = false; ${serve('if (request.url === "/sicken") sick = true; response.statusCode = sick ? 500 : 200; response.end(String(process.pid));')}`,
   /** /ready can be switched off and on. */
   moody: `let ready = true; ${serve('if (request.url === "/off") ready = false; if (request.url === "/on") ready = true; response.statusCode = request.url === "/ready" && !ready ? 503 : 200; response.end("ready: " + ready);')}`,
+  /** Numbers its lines, on and on. */
+  counts: 'let n = 0; setInterval(() => console.log("line " + ++n), 10);',
+  /** The same, and answers. */
+  talks: `let n = 0; setInterval(() => console.log("line " + ++n), 10); ${serve("response.end()")}`,
+  /** A line of 40,000 characters between two short ones. */
+  verbose: 'console.log("before"); console.log("é".repeat(40000)); console.log("after");',
   /** Hooks. */
   tells:
     "console.log(JSON.stringify({ version: process.env.SLUICE_VERSION, release: process.env.SLUICE_RELEASE, hook: process.env.SLUICE_HOOK, own: process.env.OWN, port: process.env.PORT ?? null, secret: process.env.AGENT_SECRET ?? null }))",

@@ -57,6 +57,7 @@ function scriptedRuntime(over: Partial<Runtime> & Pick<Runtime, "waitExit">): Ru
     stop: unused,
     list: unused,
     logs: async () => [],
+    async *follow() {},
     listens: async () => true,
     imageHealth: async () => ({ state: "none", output: "" }),
     explain: async () => undefined,

@@ -17,6 +17,7 @@ import {
 } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";
 import { imageWith, nodeImage } from "./images.ts";
+import { collect, logsContract, numbered } from "./logs.contract.ts";
 import { runsContract } from "./runs.contract.ts";
 import { answerOf, runtimeContract } from "./runtime.contract.ts";
 import { runOf, specOf } from "./specs.ts";
@@ -36,6 +37,7 @@ const setup = {
 };
 runtimeContract("docker", dockerTest, setup);
 runsContract("docker", dockerTest, setup);
+logsContract("docker", dockerTest, setup);
 
 describe("docker runtime, on its own", () => {
   test("publishes on loopback only, drops capabilities, and leaves restarts to the agent", () => {
@@ -140,6 +142,45 @@ describe("docker runtime, on its own", () => {
     const other = createDockerRuntime({ host: "another-host" });
     expect(await other.list()).toEqual({ ok: true, value: [] });
     await mine.stop(spec.instance, 0);
+  });
+
+  dockerTest("tells an accessory's stdout from its stderr, and reads one with a terminal", async () => {
+    const script =
+      'console.log("out"); console.error("err"); console.log("\\u00e9".repeat(20000)); console.log("last");';
+    for (const tty of [false, true]) {
+      const accessory = `${host}-tty-${tty}`;
+      const name = `sluice.acc-${accessory}`;
+      const json = { Image: await nodeImage(), Cmd: ["node", "-e", script], Tty: tty };
+      await theEngine().bytes("POST", "/containers/create", { query: { name }, json });
+      await theEngine().bytes("POST", `/containers/${name}/start`);
+      await theEngine().bytes("POST", `/containers/${name}/wait`);
+      const lines = await collect((await open()).follow({ accessory }, { follow: false }, never));
+      const bare = lines.map(({ stream, text }) => `${stream} ${text.slice(0, 8)}`).sort();
+      const err = tty ? "stdout err" : "stderr err";
+      expect(bare).toEqual([err, "stdout last", "stdout out", `stdout ${"\u00e9".repeat(8)}`]);
+      await theEngine().bytes("DELETE", `/containers/${name}`, { query: { force: "1" } });
+    }
+  });
+
+  dockerTest("follows a log across its rotations without a line lost or repeated", async () => {
+    const runtime = await open();
+    const script =
+      'let n = 0; setInterval(() => { if (n < 3000) for (let i = 0; i < 100; i++) console.log("line " + ++n); }, 20)';
+    const spec = specOf({
+      instance: `${host}-rotating`,
+      image: await nodeImage(),
+      hostPort: await freePort(),
+      command: ["node", "-e", script],
+      logging: { maxSizeBytes: 50_000, maxFiles: 20 },
+    });
+    await runtime.start(spec);
+    const seen: string[] = [];
+    for await (const item of runtime.follow({ instance: spec.instance }, { follow: true }, never)) {
+      if ("text" in item) seen.push(item.text);
+      if (seen.at(-1) === "line 3000") break;
+    }
+    await runtime.stop(spec.instance, 0);
+    expect(seen).toEqual(numbered(3_000));
   });
 
   dockerTest("says that memory ran out when the kernel ended the app", async () => {

@@ -1,11 +1,13 @@
-import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import { followFile } from "../../agent/runtime/process-follow.ts";
 import { rotate } from "../../agent/runtime/process-log.ts";
 import { birthOf } from "../../agent/runtime/process-record.ts";
 import { freePort } from "../support/docker.ts";
+import { collect, logsContract, numbered } from "./logs.contract.ts";
 import { runsContract } from "./runs.contract.ts";
 import { answerOf, runtimeContract } from "./runtime.contract.ts";
 import { runOf, specOf } from "./specs.ts";
@@ -33,6 +35,7 @@ const setup = {
 };
 runtimeContract("process", test, setup);
 runsContract("process", test, setup);
+logsContract("process", test, setup);
 
 describe("process runtime, on its own", () => {
   test("runs what npm start would run, without npm in between", async () => {
@@ -157,5 +160,50 @@ describe("process runtime, on its own", () => {
     await runtime.start(spec);
     await answerOf(spec);
     expect(await runtime.stop(spec.instance, 10_000)).toMatchObject({ ok: true, value: { killed: false } });
+  });
+
+  test("follows a log across its rotations without a line lost or repeated", async () => {
+    const file = path.join(base, "rotated.log");
+    await writeFile(file, "");
+    const stop = new AbortController();
+    const seen: string[] = [];
+    let resumeAt = "";
+    const following = (async () => {
+      for await (const item of followFile(file, { follow: true }, stop.signal)) {
+        if ("droppedBytes" in item) throw new Error(`${item.droppedBytes} bytes are missing`);
+        seen.push(item.text);
+        if (item.text === "line 150") resumeAt = item.cursor;
+        if (item.text === "line 2000") stop.abort();
+      }
+    })();
+    for (let n = 0; n < 20; n++) {
+      await appendFile(
+        file,
+        numbered(100, n * 100 + 1)
+          .map((line) => `${line}\n`)
+          .join(""),
+      );
+      await rotate(file, { maxSizeBytes: 2_000, maxFiles: 50 });
+    }
+    await following;
+    expect(seen).toEqual(numbered(2_000));
+    const later = await collect(followFile(file, { after: resumeAt, follow: false }, never));
+    expect(later.map(({ text }) => text)).toEqual(numbered(1_850, 151));
+    const last = await collect(followFile(file, { tail: 150, follow: false }, never));
+    expect(last.map(({ text }) => text)).toEqual(numbered(150, 1_851));
+  });
+
+  test("says how much of a log was rotated away before it was read", async () => {
+    const file = path.join(base, "gone.log");
+    await writeFile(file, "first\n");
+    const [first] = await collect(followFile(file, { follow: false }, never));
+    for (const content of ["second", "third", "fourth"]) {
+      await appendFile(file, `${content}\n`);
+      await rotate(file, { maxSizeBytes: 0, maxFiles: 2 });
+    }
+    const items = [];
+    for await (const item of followFile(file, { after: first?.cursor ?? "", follow: false }, never))
+      items.push(item);
+    expect(items).toMatchObject([{ droppedBytes: "second\nthird\n".length }, { text: "fourth" }]);
   });
 });

@@ -11,6 +11,8 @@ import {
   jobDoneSchema,
   jobProgressSchema,
   jobSchema,
+  type LogLine,
+  logChunkSchema,
   type Poll,
   pollSchema,
   type TunnelAnswer,
@@ -25,7 +27,7 @@ export type Fault =
   /** As if the request had never come, and nothing is answered. */
   | "hang";
 
-const REQUESTS = ["enroll", "poll", "health", "progress", "done", "rotate", "tunnel"] as const;
+const REQUESTS = ["enroll", "poll", "health", "progress", "done", "rotate", "tunnel", "logs"] as const;
 type Request = (typeof REQUESTS)[number];
 
 /**
@@ -45,6 +47,12 @@ export class FakeControl {
   readonly progress: { id: string; message: string }[] = [];
   readonly reports: HealthReport[] = [];
   readonly enrollments: Enroll[] = [];
+  /** What was sent of logs, taken or not. */
+  readonly chunks: ReturnType<typeof logChunkSchema.parse>[] = [];
+  /** Log lines that were taken. */
+  readonly lines: LogLine[] = [];
+  /** How chunks are answered. */
+  logs: { wanted: boolean; taken: boolean } = { wanted: true, taken: true };
   /** Messages that did not parse: none, in a passing test. */
   readonly invalid: string[] = [];
   /** Tokens that requests were made with, in order, each once in a row. */
@@ -177,6 +185,13 @@ export class FakeControl {
     if (!last || report.seq > last.seq) this.reports.push(report);
   }
 
+  #chunk(chunk: ReturnType<typeof logChunkSchema.parse>): unknown {
+    this.chunks.push(chunk);
+    if (this.logs.wanted && this.logs.taken) this.lines.push(...chunk.lines);
+    const after = Object.fromEntries(this.lines.map(({ instance, cursor }) => [instance, cursor]));
+    return { ...this.logs, ...(chunk.hello && { after }) };
+  }
+
   #answer(kind: Request, id: string, body: unknown): unknown {
     const now = Date.now() + this.skewMs;
     if (kind === "poll") {
@@ -188,6 +203,7 @@ export class FakeControl {
     if (kind === "rotate") return { token: this.nextToken };
     if (kind === "tunnel") return this.tunnel;
     if (kind === "health") for (const report of healthSchema.parse(body).reports) this.#report(report);
+    if (kind === "logs") return this.#chunk(logChunkSchema.parse(body));
     if (kind === "done") this.done.push({ id, done: jobDoneSchema.parse(body) });
     if (kind === "enroll") {
       this.enrollments.push(enrollSchema.parse(body));

@@ -128,8 +128,11 @@ export const agentRoutes = () =>
       if (host.replaces !== null)
         await takeOver(db, { ...host, hostId: host.id, replaces: host.replaces }, now);
       const answer =
-        sent.wantsJobs && host.due > 0
-          ? await leaseForPoll({ db, env: c.env }, { hostId: host.id, boot: sent.boot, now })
+        host.due > 0
+          ? await leaseForPoll(
+              { db, env: c.env },
+              { hostId: host.id, boot: sent.boot, now, onlyLogs: !sent.wantsJobs },
+            )
           : { jobs: [], touched: [] };
       pokeAll(c, answer.touched);
       const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;

@@ -47,6 +47,8 @@ const TOKEN_AGE_MS = 90 * 86_400_000;
  */
 export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswer | undefined> {
   const isOpen = sql`FROM ${jobs} j WHERE j.host_id = hosts.id AND j.finished_at IS NULL`;
+  // A reader of logs may stay for an hour: that alone is no reason for its hosts to poll each second.
+  const isBusy = sql`(j.kind <> 'logs' OR j.state = 'queued')`;
   const isDue = sql`(j.state = 'queued' OR j.deadline_at <= ${beat.now} OR j.lease_expires_at <= ${beat.now}
     OR j.lease_boot <> ${beat.boot})`;
   const facts = beat.facts === undefined ? null : JSON.stringify(beat.facts);
@@ -60,7 +62,7 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
     WHERE t.hash = ${beat.tokenHash} AND t.role = 'agent' AND t.revoked_at IS NULL
       AND (t.expires_at IS NULL OR t.expires_at > ${beat.now}) AND hosts.id = t.host_id AND hosts.removed_at IS NULL
     RETURNING hosts.id AS id, hosts.name AS name,
-      (SELECT count(*) ${isOpen}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due,
+      (SELECT count(*) ${isOpen} AND ${isBusy}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due,
       (SELECT t.replaces ${ofToken}) AS replaces,
       (hosts.rotate_at IS NOT NULL OR (SELECT t.created_at ${ofToken}) <= ${beat.now - TOKEN_AGE_MS}) AS rotate`);
   return rows[0];

@@ -15,11 +15,13 @@ export interface LeaseRequest {
   readonly hostId: string;
   readonly boot: string;
   readonly now: number;
+  /** The agent has no place for another job of a release; logs it can still send. */
+  readonly onlyLogs?: boolean;
 }
 
 /**
  * Leases what the host may work on: queued jobs, and those whose lease ran out or was held by an earlier process of the
- * same agent. Jobs past their deadline are failed instead; their environments come back in `overdue`.
+ * same agent. A `logs` job is leased for as long as it may take: renewals would be writes. Jobs past their deadline are failed instead; their environments come back in `overdue`.
  */
 export async function leaseJobs(
   db: Db,
@@ -32,24 +34,27 @@ export async function leaseJobs(
       .update(jobs)
       .set({ state: "failed", error, finishedAt: now })
       .where(sql`${jobs.hostId} = ${hostId} AND ${jobs.finishedAt} IS NULL AND ${jobs.deadlineAt} <= ${now}`)
-      .returning({ environmentId: jobs.environmentId }),
+      .returning({ environmentId: jobs.environmentId, kind: jobs.kind }),
     db
       .update(jobs)
       .set({
         state: "leased",
         lease: sql`lower(hex(randomblob(16)))`,
         leaseBoot: boot,
-        leaseExpiresAt: now + LEASE_MS,
+        leaseExpiresAt: sql`CASE WHEN ${jobs.kind} = 'logs' THEN ${jobs.deadlineAt} ELSE ${now + LEASE_MS} END`,
         attempts: sql`${jobs.attempts} + 1`,
         // What D1 holds is decided; the newest fence lets an agent that saw a newer release still do an older one's stop.
         fence: sql`(SELECT fence FROM environments WHERE environments.id = ${jobs.environmentId})`,
       })
       .where(sql`${jobs.id} IN (
         SELECT id FROM jobs WHERE host_id = ${hostId} AND finished_at IS NULL AND ${isLeasable(boot, now)}
+          ${request.onlyLogs ? sql`AND kind = 'logs'` : sql``}
         ORDER BY created_at, id LIMIT ${LEASES_PER_POLL})`)
       .returning(),
   ]);
-  return { leased: leased.sort(byAge), overdue: [...new Set(failed.map((row) => row.environmentId))] };
+  // Nobody decides anything by how a log stream ended.
+  const overdue = failed.flatMap(({ kind, environmentId }) => (kind === "logs" ? [] : [environmentId]));
+  return { leased: leased.sort(byAge), overdue: [...new Set(overdue)] };
 }
 
 const isLeasable = (boot: string, now: number) =>

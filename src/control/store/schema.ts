@@ -12,6 +12,7 @@ import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
  * written only by its coordinator, in batches that begin with the guarded update of `environments.rev` (store/guard.ts).
  * Exceptions, columns that only agents' reports write: `jobs` from its lease to its result, `instances.report*`, and
  * `instances.secretVersions`, which goes with the lease of its start. Secrets and logins are written by their routes.
+ * And `jobs` of kind `logs`, which decide nothing: a log stream makes and removes its own.
  */
 const at = (name: string) => integer(name, { mode: "number" });
 const json = <T>(name: string) => text(name, { mode: "json" }).$type<T>();
@@ -224,6 +225,7 @@ export const jobs = sqliteTable(
   (t) => [
     index("jobs_open").on(t.hostId, t.createdAt).where(sql`finished_at IS NULL`),
     index("jobs_release").on(t.releaseId),
+    index("jobs_logs").on(t.deadlineAt).where(sql`kind = 'logs'`),
   ],
 );
 

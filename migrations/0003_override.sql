@@ -1,1 +1,0 @@
-ALTER TABLE `releases` ADD `override` integer DEFAULT false NOT NULL;
