@@ -10,6 +10,7 @@ import { newId } from "./ids.ts";
 import { type OpenApiDocument, openApiDocument } from "./openapi.ts";
 import { ProblemError, statusOf, toReason, toResponse } from "./problems.ts";
 import { rateLimit } from "./rate-limit.ts";
+import { accessoryRoutes } from "./routes/accessories.ts";
 import { agentRoutes } from "./routes/agent.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
@@ -56,7 +57,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.use("/api/v1/*", rateLimit(perMinute.people), authenticate, idempotent);
   app.use("/agent/v1/*", rateLimit(perMinute.agents));
   const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(options.feed)];
-  const environments = [appRoutes(), trafficRoutes(), guardRoutes()];
+  const environments = [appRoutes(), accessoryRoutes(), trafficRoutes(), guardRoutes()];
   const others = [hostRoutes(), tokenRoutes(), auditRoutes(), agentRoutes()];
   for (const router of [...environments, ...releases, ...others]) app.route("/", router);
   return app;

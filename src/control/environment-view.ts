@@ -3,6 +3,7 @@ import { isActive } from "../domain/release.ts";
 import { planRollback } from "../domain/rollback.ts";
 import type { EnvironmentView } from "../protocol/api.ts";
 import type { NextStep } from "../protocol/problem.ts";
+import { accessoryViews } from "./accessory-view.ts";
 import { iso, isoOrNull } from "./iso.ts";
 import { pausedNext, type ReleaseContext, releaseView } from "./release-view.ts";
 import type { EnvironmentStatus, ReleaseRow } from "./store/status.ts";
@@ -37,6 +38,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
       .map(({ id, version }) => ({ release: id, version })),
     live: view(releases.find(({ id }) => id === environment.stableReleaseId)),
     instances: instances.map(instanceView),
+    accessories: accessoryViews(environment.spec, status.accessories, context.now),
     lock: live.lock && {
       ...live.lock,
       since: iso(live.lock.since),
@@ -87,6 +89,7 @@ function factsOf({ app, environment, releases, instances }: EnvironmentStatus): 
     instances,
     jobs: [],
     hosts: [],
+    accessories: [],
     analysis: null,
   };
 }

@@ -29,8 +29,11 @@ export async function leaseForPoll(
   return { jobs, touched: [...touched] };
 }
 
+/** What control notes in a payload for itself: which secrets are to be opened, what an accessory is declared as. */
+const OWN = new Set(["secretNames", "declared"]);
+
 const toWire = (row: JobRow): Record<string, unknown> => ({
-  ...withFence(row),
+  ...Object.fromEntries(Object.entries(withFence(row)).filter(([key]) => !OWN.has(key))),
   id: row.id,
   kind: row.kind,
   lease: row.lease,

@@ -1,6 +1,7 @@
 import { createRoute } from "@hono/zod-openapi";
 import { z } from "zod";
 import { abortSchema, createReleaseSchema, pageOf, planSchema, releaseSchema } from "../../protocol/api.ts";
+import { accessoryViews } from "../accessory-view.ts";
 import { authorize } from "../auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../context.ts";
 import { parseKey } from "../idempotency.ts";
@@ -8,7 +9,7 @@ import { planRelease } from "../plan-release.ts";
 import { ProblemError } from "../problems.ts";
 import { releaseView } from "../release-view.ts";
 import { loadEnvironment } from "../store/environments.ts";
-import { listReleases } from "../store/status.ts";
+import { type EnvironmentStatus, listReleases } from "../store/status.ts";
 import {
   body,
   decodeCursor,
@@ -79,9 +80,10 @@ export const releaseRoutes = () =>
     .openapi(create, async (c) => {
       const { app, env } = c.req.valid("param");
       const principal = authorize(c, { role: "deployer", app, environment: env });
-      const { environment } = await requireEnvironment(c, app, env);
+      const status = await requireEnvironment(c, app, env);
+      const { environment } = status;
       const input = c.req.valid("json");
-      if (c.req.valid("query").dryRun === "1") return c.json(await dryRun(c, environment.id, input), 200);
+      if (c.req.valid("query").dryRun === "1") return c.json(await dryRun(c, status, input), 200);
       const key = c.req.header("idempotency-key");
       const made = await coordinatorOf(c.env, environment.id).createRelease({
         image: input.image ?? null,
@@ -128,11 +130,17 @@ export const releaseRoutes = () =>
     });
 
 /** Changes nothing. */
-async function dryRun(c: AppContext, environmentId: string, input: z.output<typeof createReleaseSchema>) {
-  const loaded = await loadEnvironment(c.var.db, environmentId, { withHosts: true });
+async function dryRun(
+  c: AppContext,
+  { environment, accessories }: EnvironmentStatus,
+  input: z.output<typeof createReleaseSchema>,
+) {
+  const loaded = await loadEnvironment(c.var.db, environment.id, { withHosts: true });
   if (!loaded) throw new ProblemError({ code: "not_found", detail: "the environment was just deleted" });
   const asked = { version: input.version ?? null, hold: input.hold, override: input.override };
-  return planRelease({ facts: loaded.facts, asked, now: c.var.now() });
+  const now = c.var.now();
+  const views = accessoryViews(loaded.facts.spec, accessories, now);
+  return planRelease({ facts: loaded.facts, asked, accessories: views, now });
 }
 
 function parseReleaseCursor(cursor: string | null): { createdAt: number; id: string } | null {

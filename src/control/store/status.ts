@@ -1,4 +1,5 @@
 import { and, asc, desc, eq, gt, isNull, lt, or, type SQL, sql } from "drizzle-orm";
+import { type AccessoryRow, readAccessories } from "./accessories.ts";
 import type { Db } from "./db.ts";
 import { apps, environments, hostnames, hosts, instances, releases, slots } from "./schema.ts";
 
@@ -16,6 +17,7 @@ export interface EnvironmentStatus {
   readonly releases: readonly ReleaseRow[];
   /** Those not stopped. */
   readonly instances: readonly InstanceRow[];
+  readonly accessories: readonly AccessoryRow[];
 }
 export interface ReleaseStatus {
   readonly app: string;
@@ -85,7 +87,7 @@ export async function readEnvironments(
   const named = of.environment ? sql`AND name = ${of.environment}` : sql``;
   const ids = sql`(SELECT id FROM environments WHERE deleted_at IS NULL ${named}
     AND app_id IN (SELECT value FROM json_each(${JSON.stringify(of.apps)})))`;
-  const [rows, names, releaseRows, instanceRows] = await Promise.all([
+  const [rows, names, releaseRows, instanceRows, accessoryRows] = await Promise.all([
     db
       .select({ app: apps.name, environment: environments })
       .from(environments)
@@ -103,6 +105,7 @@ export async function readEnvironments(
       .where(and(sql`${releases.environmentId} IN ${ids}`, isRelevant))
       .orderBy(desc(releases.createdAt), desc(releases.id)),
     selectInstances(db).where(sql`${instances.environmentId} IN ${ids} AND ${instances.stoppedAt} IS NULL`),
+    readAccessories(db, ids),
   ]);
   return rows.map(({ app, environment }) => ({
     app,
@@ -110,6 +113,7 @@ export async function readEnvironments(
     hostnames: names.filter((row) => row.environmentId === environment.id).map((row) => row.hostname),
     releases: releaseRows.filter((row) => row.environmentId === environment.id),
     instances: instanceRows.filter((row) => row.environmentId === environment.id),
+    accessories: accessoryRows.filter((row) => row.environmentId === environment.id),
   }));
 }
 
