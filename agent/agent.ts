@@ -4,13 +4,17 @@ import { createControl } from "./control.ts";
 import type { Credentials } from "./credentials.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Hooks } from "./hooks.ts";
+import { Images } from "./images.ts";
 import { Instances } from "./instances.ts";
 import { openJournal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { pollLoop } from "./loop.ts";
+import { Policy } from "./policy.ts";
+import type { PolicySource } from "./policy-file.ts";
 import { Reports } from "./reports.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { Signal } from "./signal.ts";
+import { keepTidy } from "./upkeep.ts";
 import { AGENT_VERSION } from "./version.ts";
 import { holdWakeSocket } from "./wake.ts";
 
@@ -25,6 +29,8 @@ export interface AgentOptions {
   directory: string;
   runtime: Runtime;
   log: Log;
+  /** The host's own rules; absent: only what is never possible is refused. */
+  policy?: PolicySource;
   clock?: Clock;
   /** False: never opens the wake-up socket. */
   wakeSocket?: boolean;
@@ -50,7 +56,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const reports = new Reports({ journal, control, clock, log });
   const instances = new Instances({ runtime, journal, reports, clock, log });
   const hooks = new Hooks({ runtime, journal, clock, log });
-  const dispatch = new Dispatch({ runtime, instances, hooks, journal, control, clock, log });
+  const images = new Images({ runtime, journal, clock, log });
+  const policy = new Policy({ file: options.policy, runtime: runtime.name, directory });
+  const dispatch = new Dispatch({ runtime, instances, hooks, images, policy, journal, control, clock, log });
   const wake = new Signal(clock);
   log.info("agent runs", {
     host: credentials.host.name,
@@ -63,7 +71,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await adopting.firstTry;
   dispatch.resume();
   const loops = [
-    adopting.done,
+    // What runs must be known before anything is taken for a leftover.
+    adopting.done.then(() => keepTidy({ runtime, instances, images, journal, clock, log }, signal)),
     reports.deliver(signal),
     pollLoop(
       {

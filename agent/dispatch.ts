@@ -2,6 +2,7 @@ import { type Job, type JobResult, jobProgressAnswerSchema } from "../src/protoc
 import { backOff, type Clock, jittered } from "./clock.ts";
 import type { Control } from "./control.ts";
 import type { Hooks } from "./hooks.ts";
+import type { Images } from "./images.ts";
 import type { Instances } from "./instances.ts";
 import { AGENT_STOPS, type JobContext } from "./jobs/context.ts";
 import { pull } from "./jobs/pull.ts";
@@ -11,6 +12,7 @@ import { stop } from "./jobs/stop.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { failed, type Outcome, words } from "./outcome.ts";
+import type { Policy } from "./policy.ts";
 import { deliverResult } from "./results.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 
@@ -25,6 +27,8 @@ export interface DispatchDeps {
   runtime: Runtime;
   instances: Instances;
   hooks: Hooks;
+  images: Images;
+  policy: Policy;
   journal: Journal;
   control: Control;
   clock: Clock;
@@ -142,13 +146,14 @@ export class Dispatch {
   }
 
   async #perform(job: Job, running: Running, deadlineAt: number): Promise<Outcome<JobResult>> {
-    const stale = await this.#checkFence(job);
-    if (stale) return stale;
-    const { runtime, instances, hooks, journal } = this.#deps;
+    const refused = (await this.#checkFence(job)) ?? (await this.#checkPolicy(job));
+    if (refused) return refused;
+    const { runtime, instances, hooks, images, journal } = this.#deps;
     const context: JobContext = {
       runtime,
       instances,
       hooks,
+      images,
       journal,
       deadlineAt,
       signal: running.abort.signal,
@@ -157,8 +162,8 @@ export class Dispatch {
       },
     };
     try {
-      if (job.kind === "pull") return await pull(job.image, context);
-      if (job.kind === "start") return await start(job.spec, context);
+      if (job.kind === "pull") return await pull(job, context);
+      if (job.kind === "start") return await start(job, context);
       if (job.kind === "run") return await run(job, context);
       if (job.kind === "stop") return await stop(job, context);
       return failed("internal", `this agent does no ${job.kind} jobs: upgrade it`);
@@ -185,6 +190,11 @@ export class Dispatch {
       });
     }
     return undefined;
+  }
+
+  #checkPolicy(job: Job): Promise<Outcome<never> | undefined> {
+    const { policy, journal } = this.#deps;
+    return policy.check(job, Object.keys(journal.state.instances));
   }
 
   async #keepLease(job: Job, running: Running, lease: { leaseMs: number; signal: AbortSignal }) {

@@ -8,11 +8,16 @@ const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
 
 /** What a hook's end means. */
-export function endOf(record: RunRecord, exit: Exit, logs: string[]): Outcome<JobResult> {
+export function endOf(
+  record: RunRecord,
+  exit: Exit,
+  { logs, why }: { logs: string[]; why: string | undefined },
+): Outcome<JobResult> {
   const isUnknown = exit.exitCode === undefined && exit.signal === undefined;
   if (isUnknown) return interrupted(record, exit, logs);
   if (exit.exitCode === 0) return done({ logs });
-  return failed("hook_failed", `${named(record)} ${describeExit(exit)}${hint(record, exit)}`, {
+  const cause = why ? `: ${why}` : hint(record, exit);
+  return failed("hook_failed", `${named(record)} ${describeExit(exit)}${cause}`, {
     ...(exit.exitCode !== undefined && { exitCode: exit.exitCode }),
     ...(exit.signal && { signal: exit.signal }),
     logs,

@@ -1,10 +1,11 @@
 import type { JobResult } from "../src/protocol/agent.ts";
 import type { Clock } from "./clock.ts";
+import { diskFull } from "./disk.ts";
 import { endOf, hungOf } from "./hook-outcome.ts";
 import type { Journal, RunRecord } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { failed, type Outcome, words } from "./outcome.ts";
-import type { RunSpec, Runtime } from "./runtime/runtime.ts";
+import type { Exit, RunSpec, Runtime } from "./runtime/runtime.ts";
 
 const LOOK_MS = 1_000;
 const HUNG_GRACE_MS = 10_000;
@@ -109,14 +110,14 @@ export class Hooks {
       // Here already, as a rule; a contract hook runs days after its release, and images are pruned.
       const inTime = AbortSignal.timeout(Math.max(0, deadlineAt - clock.now()));
       const signal = AbortSignal.any([this.#over.signal, inTime]);
-      const pulled = await runtime.pull(spec.image, (message) => say(flight, message), signal);
+      const pulled = await runtime.pull({ image: spec.image }, (message) => say(flight, message), signal);
       if (!pulled.ok) return pulled;
     }
     if (this.#over.signal.aborted) return undefined;
     const record = await this.#write(spec, deadlineAt);
     if (!record) {
-      const message = `the ${spec.hook} hook of ${spec.app} ${spec.version} was not begun: the agent can't write its journal, and would not know after a crash that it had. Free some disk space on this host and deploy again`;
-      return failed("internal", message);
+      const message = `the ${spec.hook} hook of ${spec.app} ${spec.version} was not begun: the agent can't write its journal, and would not know after a crash that it had`;
+      return journal.isDiskFull ? diskFull(message, journal.directory) : failed("internal", message);
     }
     if (found.value !== "none") return this.#follow(spec.run, record, flight);
     return this.#begin(spec, record, flight);
@@ -125,9 +126,18 @@ export class Hooks {
   /** The record, once it is on disk. */
   async #write(spec: RunSpec, deadlineAt: number): Promise<RunRecord | undefined> {
     const { journal, clock } = this.#deps;
-    const { hook, app, version, command } = spec;
+    const { hook, app, version, command, image, container } = spec;
     const begunAt = clock.now();
-    const record: RunRecord = { hook, app, version, command, begunAt, deadlineAt, removed: false };
+    const record: RunRecord = {
+      hook,
+      app,
+      version,
+      command,
+      housing: { image, container },
+      begunAt,
+      deadlineAt,
+      removed: false,
+    };
     const isWritten = await journal.persist(({ runs }) => {
       prune(runs);
       runs[spec.run] = record;
@@ -164,7 +174,7 @@ export class Hooks {
     void this.#sayLines(run, flight, ended.signal);
     const exit = await runtime.runs.waitExit(run, AbortSignal.any([this.#over.signal, late.signal]));
     try {
-      if (exit) return await this.#keep(record, endOf(record, exit, await runtime.runs.logs(run, 50)));
+      if (exit) return await this.#keep(record, await this.#endOf(run, record, exit));
       if (this.#over.signal.aborted) return undefined;
       say(flight, `${record.hook} hook hangs and is being ended`);
       const stopped = await runtime.runs.stop(run, HUNG_GRACE_MS);
@@ -176,6 +186,14 @@ export class Hooks {
     } finally {
       ended.abort();
     }
+  }
+
+  async #endOf(run: string, record: RunRecord, exit: Exit): Promise<Outcome<JobResult>> {
+    const { runtime } = this.#deps;
+    const logs = await runtime.runs.logs(run, 50);
+    const why =
+      exit.exitCode === 0 || !record.housing ? undefined : await runtime.explain(record.housing, logs);
+    return endOf(record, exit, { logs, why });
   }
 
   async #sayLines(run: string, flight: Flight, ended: AbortSignal): Promise<void> {

@@ -5,6 +5,8 @@ import type { Log } from "./log.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Found } from "./runtime/runtime.ts";
 
+const DAY_MS = 86_400_000;
+
 /** The instances this agent answers for: those it started, and those it finds when it starts. */
 export class Instances {
   readonly #deps: InstanceDeps & { log: Log };
@@ -52,6 +54,15 @@ export class Instances {
     const start = this.#starts.get(instance);
     start?.abort.abort();
     await start?.over;
+  }
+
+  /** Whether anything is still meant to become of it. A start that nobody took up again for a day is over. */
+  isKnown(instance: string): boolean {
+    const { journal, clock } = this.#deps;
+    const record = journal.state.instances[instance];
+    if (!record) return false;
+    const isUnderWay = this.#starts.has(instance) || clock.now() - record.startedAt < DAY_MS;
+    return isUnderWay || record.readyAfterMs !== undefined;
   }
 
   watch(spec: InstanceSpec): Instance {
@@ -102,6 +113,8 @@ export class Instances {
   async #adoptOne(found: Found): Promise<void> {
     const { journal, log } = this.#deps;
     if (this.#watched.has(found.instance)) return;
+    // Made by an agent that died before it began: there is nothing to watch, and nobody to start it for.
+    if (found.unstarted && !journal.state.instances[found.instance]) return;
     const record = journal.state.instances[found.instance] ?? (await this.#adoptUnknown(found));
     if (!record || record.stopping) return;
     const instance = this.watch(record.spec);

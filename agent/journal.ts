@@ -9,6 +9,7 @@ import {
   jobResultSchema,
 } from "../src/protocol/agent.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
+import { diskFull, saysDiskFull } from "./disk.ts";
 import { words } from "./outcome.ts";
 
 /** One instance the agent answers for. Its spec is kept without variables: the runtime has them. */
@@ -36,6 +37,8 @@ const runRecordSchema = z.object({
   app: z.string(),
   version: z.string(),
   command: z.array(z.string()),
+  /** What an exit is explained by. Absent in journals from before. */
+  housing: instanceSpecSchema.pick({ image: true, container: true }).optional(),
   begunAt: z.number(),
   /** By this host's clock. */
   deadlineAt: z.number(),
@@ -53,12 +56,23 @@ const finishedJobSchema = z.object({
 });
 export type FinishedJob = z.infer<typeof finishedJobSchema>;
 
+/** An image this agent downloaded for a release: what others put on this host is not its to remove. */
+const imageRecordSchema = z.object({
+  /** What it was asked for by, where that was a tag. */
+  tags: z.array(z.string()),
+  /** When it was last pulled or started, by environment id. */
+  usedAt: z.record(z.string(), z.number()),
+});
+export type ImageRecord = z.infer<typeof imageRecordSchema>;
+
 const stateSchema = z.object({
   /** Highest fence seen, by environment id. */
   fences: z.record(z.string(), z.number()),
   instances: z.record(z.string(), instanceRecordSchema),
   /** By run id. Absent in journals from before there were hooks. */
   runs: z.record(z.string(), runRecordSchema).default({}),
+  /** By pinned reference. */
+  images: z.record(z.string(), imageRecordSchema).default({}),
   /** Results control has not acknowledged. */
   finished: z.record(z.string(), finishedJobSchema),
   /** Health transitions control has not acknowledged, oldest first. */
@@ -77,6 +91,7 @@ export class Journal {
   #writing: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
   #written = true;
+  #isDiskFull = false;
   #closed = false;
 
   constructor(file: string, state: JournalState, onTrouble: (message: string) => void) {
@@ -87,6 +102,15 @@ export class Journal {
 
   get state(): Readonly<JournalState> {
     return this.#state;
+  }
+
+  get directory(): string {
+    return path.dirname(this.#file);
+  }
+
+  /** Whether that is why the last write failed. */
+  get isDiskFull(): boolean {
+    return this.#isDiskFull;
   }
 
   update(change: (state: JournalState) => void): Promise<void> {
@@ -112,11 +136,13 @@ export class Journal {
     try {
       await writeFileAtomically(this.#file, JSON.stringify(this.#state));
       this.#written = true;
+      this.#isDiskFull = false;
     } catch (thrown) {
       this.#written = false;
-      this.#onTrouble(
-        `${this.#file} can't be written, a crash now would lose what it should hold: ${words(thrown)}`,
-      );
+      this.#isDiskFull = saysDiskFull(words(thrown));
+      const trouble = `${this.#file} can't be written, a crash now would lose what it should hold (${words(thrown)})`;
+      const full = this.#isDiskFull && (await diskFull(trouble, this.directory));
+      this.#onTrouble(full && !full.ok ? full.error.message : trouble);
     }
   }
 
@@ -127,7 +153,14 @@ export class Journal {
   }
 }
 
-const empty = (): JournalState => ({ fences: {}, instances: {}, runs: {}, finished: {}, reports: [] });
+const empty = (): JournalState => ({
+  fences: {},
+  instances: {},
+  runs: {},
+  images: {},
+  finished: {},
+  reports: [],
+});
 
 /**
  * Opens the journal in a directory, or begins one. One that can't be read is put aside: the agent goes on from the

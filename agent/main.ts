@@ -24,7 +24,11 @@ interface EnrollFlags {
 interface RunFlags {
   processRoot?: string;
   localImages?: boolean;
+  policy?: string;
 }
+
+/** Looked for when no other is named; a host without one takes every job that is possible at all. */
+const POLICY_FILE = "/etc/sluice/policy.yaml";
 
 const program = new Command("agent").description("Runs releases on this host, as control says.");
 
@@ -38,6 +42,7 @@ withEnrollment(withState(program.command("run")))
   .description("Run the agent; enrols first when a token is given and the state directory has no credentials")
   .option("--process-root <dir>", "only directories under it can be run (process runtime)")
   .option("--local-images", "accept images that only this engine has, pinned by image id")
+  .option("--policy <file>", `what this host lets control do (default: ${POLICY_FILE}, if it is there)`)
   .action((flags: StateOptions & EnrollFlags & RunFlags) => guarded(flags, (log) => run(flags, log)));
 
 await program.parseAsync();
@@ -103,7 +108,8 @@ async function run(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Prom
   flushCompileCache();
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-  await runAgent({ credentials, directory: flags.state, runtime, log }, stop.signal);
+  const policy = { file: flags.policy ?? POLICY_FILE, isRequired: flags.policy !== undefined };
+  await runAgent({ credentials, directory: flags.state, runtime, log, policy }, stop.signal);
   // Sockets of waits that were let go would hold the process for a while.
   process.exit(0);
 }

@@ -38,10 +38,13 @@ export async function awaitReady(startup: Startup): Promise<Outcome<{ readyAfter
 const asExit = (exit: Exit | undefined) => ({ exit });
 
 async function exitFailure({ spec, runtime }: Pick<Startup, "spec" | "runtime">, exit: Exit) {
-  return failed("exited", `${spec.app} ${spec.version} ${describeExit(exit)} before it was ready`, {
+  const logs = await runtime.logs(spec.instance, 50);
+  const why = await runtime.explain(spec, logs);
+  const message = `${spec.app} ${spec.version} ${describeExit(exit)} before it was ready`;
+  return failed("exited", why ? `${message}: ${why}` : message, {
     ...(exit.exitCode !== undefined && { exitCode: exit.exitCode }),
     ...(exit.signal && { signal: exit.signal }),
-    logs: await runtime.logs(spec.instance, 50),
+    logs,
   });
 }
 

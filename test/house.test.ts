@@ -26,7 +26,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
   {
     folder: "agent",
     may: ["agent", "src/protocol/agent.ts", "src/protocol/problem.ts", "package.json"],
-    packages: [/^node:/, "commander", "ws", "zod"],
+    packages: [/^node:/, "commander", "ws", "yaml", "zod"],
   },
 ];
 

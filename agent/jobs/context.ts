@@ -1,4 +1,5 @@
 import type { Hooks } from "../hooks.ts";
+import type { Images } from "../images.ts";
 import type { Instances } from "../instances.ts";
 import type { Journal } from "../journal.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -8,6 +9,7 @@ export interface JobContext {
   runtime: Runtime;
   instances: Instances;
   hooks: Hooks;
+  images: Images;
   journal: Journal;
   /** Epoch ms by this host's clock. */
   deadlineAt: number;

@@ -1,17 +1,32 @@
 import type { JobResult } from "../../src/protocol/agent.ts";
-import type { Outcome } from "../outcome.ts";
-import type { PulledImage } from "../runtime/runtime.ts";
+import { done, type Outcome } from "../outcome.ts";
+import type { ImageSource, PulledImage } from "../runtime/runtime.ts";
 import type { JobContext } from "./context.ts";
 
 /** Has the image on this host, pinned. */
 export async function pull(
-  image: string,
-  { runtime, progress, signal }: JobContext,
+  source: ImageSource & { environmentId: string },
+  context: JobContext,
 ): Promise<Outcome<JobResult>> {
+  const outcome = await pullOnce(source, context);
+  if (!outcome.ok) return outcome;
+  const { image, digest } = outcome.value;
+  await context.images.pulled(source.environmentId, source.image, outcome.value);
+  return done({ image, digest });
+}
+
+async function pullOnce(source: ImageSource, context: JobContext): Promise<Outcome<PulledImage>> {
+  const { runtime, progress, signal, images } = context;
+  const download = async () => {
+    const outcome = await runtime.pull(source, progress, signal);
+    if (outcome.ok || outcome.error.code !== "disk_full") return outcome;
+    // Old images are what fills most disks: with some of them gone there may be room.
+    return (await images.prune()) > 0 ? runtime.pull(source, progress, signal) : outcome;
+  };
   for (;;) {
-    const flight = singleFlight(image, () => runtime.pull(image, progress, signal), runtime);
+    const flight = singleFlight(source.image, download, runtime);
     const outcome = await flight.outcome;
-    // The one who asked first may have run out of time: that is no answer for the others.
+    // The one who asked first may have run out of time, or have had the wrong login: that is no answer for the others.
     if (outcome.ok || signal.aborted || flight.isOwn) return outcome;
   }
 }

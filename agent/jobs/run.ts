@@ -7,8 +7,9 @@ type RunJob = Extract<Job, { kind: "run" }>;
 /** Runs a hook to its end, once. Its own deadline ends it, not this job's signal: it must be known how it ended. */
 export async function run(
   { id, lease, kind, environmentId, deadlineAt, leaseExpiresAt, ...spec }: RunJob,
-  { hooks, deadlineAt: localDeadlineAt, progress }: JobContext,
+  { hooks, images, deadlineAt: localDeadlineAt, progress }: JobContext,
 ): Promise<Outcome<JobResult>> {
+  await images.used(environmentId, spec.image);
   const flight = hooks.run(spec, localDeadlineAt);
   flight.listeners.add(progress);
   return (await flight.outcome) ?? failed("internal", "the agent stopped meanwhile");

@@ -1,21 +1,29 @@
-import type { InstanceSpec, JobResult } from "../../src/protocol/agent.ts";
+import type { InstanceSpec, JobResult, RegistryLogin } from "../../src/protocol/agent.ts";
 import { done, failed, type Outcome } from "../outcome.ts";
 import type { Started } from "../runtime/runtime.ts";
 import { AGENT_STOPS, type JobContext } from "./context.ts";
+import { pull } from "./pull.ts";
 
 /** Time an instance that never became ready gets to end: nobody was sent to it. */
 const FAILED_GRACE_MS = 2_000;
 
+interface StartJob {
+  spec: InstanceSpec;
+  environmentId: string;
+  login?: RegistryLogin | undefined;
+}
+
 /** Runs one instance and answers when it is ready. One that fails is removed, its port free again, its last lines kept. */
-export function start(spec: InstanceSpec, context: JobContext): Promise<Outcome<JobResult>> {
-  return context.instances.starting(spec.instance, (cancelled) => startOnce(spec, context, cancelled));
+export function start(job: StartJob, context: JobContext): Promise<Outcome<JobResult>> {
+  return context.instances.starting(job.spec.instance, (cancelled) => startOnce(job, context, cancelled));
 }
 
 async function startOnce(
-  spec: InstanceSpec,
+  job: StartJob,
   context: JobContext,
   cancelled: AbortSignal,
 ): Promise<Outcome<JobResult>> {
+  const { spec } = job;
   const { instances, journal, progress } = context;
   const known = journal.state.instances[spec.instance];
   if (known?.readyAfterMs !== undefined && instances.get(spec.instance)) {
@@ -23,7 +31,7 @@ async function startOnce(
   }
   await instances.begin(spec);
   progress(`starting ${spec.app} ${spec.version} on port ${spec.hostPort}`);
-  const started = await startWithImage(spec, context, cancelled);
+  const started = await startWithImage(job, context, cancelled);
   if (!started.ok) {
     await instances.forget(spec.instance);
     return started;
@@ -58,13 +66,16 @@ const calledOff = (spec: InstanceSpec) =>
 
 /** The image was pulled when the release was prepared; a replacement days later may find it pruned. */
 async function startWithImage(
-  spec: InstanceSpec,
-  { runtime, progress, signal }: JobContext,
+  { spec, environmentId, login }: StartJob,
+  context: JobContext,
   cancelled: AbortSignal,
 ): Promise<Outcome<Started>> {
+  const { runtime, signal, images } = context;
   const started = await runtime.start(spec);
+  if (started.ok) await images.used(environmentId, spec.image);
   if (started.ok || started.error.code !== "image_not_found") return started;
-  const pulled = await runtime.pull(spec.image, progress, AbortSignal.any([signal, cancelled]));
+  const source = { image: spec.image, login, environmentId };
+  const pulled = await pull(source, { ...context, signal: AbortSignal.any([signal, cancelled]) });
   if (cancelled.aborted) return calledOff(spec);
   return pulled.ok ? runtime.start(spec) : pulled;
 }

@@ -8,12 +8,14 @@ import type { JobContext } from "./context.ts";
  */
 export async function stop(
   { instance, graceMs }: { instance: string; graceMs: number },
-  { runtime, instances, progress }: JobContext,
+  { runtime, instances, images, progress }: JobContext,
 ): Promise<Outcome<JobResult>> {
   await instances.cancelStart(instance);
   await instances.release(instance);
   progress(`stopping ${instance}, grace ${graceMs / 1000} s`);
   const stopped = await runtime.stop(instance, graceMs);
-  if (stopped.ok) await instances.forget(instance);
+  if (!stopped.ok) return stopped;
+  await instances.forget(instance);
+  images.tidySoon();
   return stopped;
 }

@@ -15,7 +15,9 @@ const containerSchema = z.object({
     OOMKilled: z.boolean(),
     StartedAt: z.string(),
   }),
-  NetworkSettings: z.object({ IPAddress: z.string().optional() }),
+  NetworkSettings: z.object({
+    Networks: z.record(z.string(), z.object({ IPAddress: z.string() })).nullish(),
+  }),
 });
 export type Container = z.infer<typeof containerSchema>;
 
@@ -45,6 +47,16 @@ export function containerCalls(engine: Engine) {
       const query = { t: String(Math.ceil(graceMs / 1000)) };
       await engine.bytes("POST", `${path(name)}/stop`, { query, signal });
     },
+    /** Removes one that doesn't run; answers whether it is gone by that. Its unnamed volumes stay. */
+    async discard(name: string): Promise<boolean> {
+      try {
+        await engine.bytes("DELETE", path(name), plain());
+        return true;
+      } catch (thrown) {
+        if (thrown instanceof EngineError) return false;
+        throw thrown;
+      }
+    },
     async remove(name: string): Promise<void> {
       try {
         await engine.bytes("DELETE", path(name), { query: { force: "1", v: "1" }, ...plain() });
@@ -70,6 +82,43 @@ export async function told<T>(call: () => Promise<T>): Promise<Outcome<T>> {
     if (thrown instanceof EngineUnavailable) return failed("runtime_unavailable", thrown.message);
     return failed("start_failed", `the Docker engine refused: ${words(thrown)}`);
   }
+}
+
+/** Attempts at what an engine broke off: one that comes back and breaks off each time is not only being restarted. */
+const ATTEMPTS = 4;
+const BACK_WITHIN_MS = 60_000;
+const LOOK_MS = 500;
+
+/** Does a call again when the engine broke off in the middle of it and came back. Only for what may be done twice. */
+export async function throughRestart<T>(
+  engine: Engine,
+  call: () => Promise<T>,
+  signal: AbortSignal = never,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await call();
+    } catch (thrown) {
+      const isCut = thrown instanceof EngineUnavailable && thrown.cut;
+      if (!isCut || attempt === ATTEMPTS || !(await comesBack(engine, signal))) throw thrown;
+    }
+  }
+}
+
+const never = new AbortController().signal;
+
+async function comesBack(engine: Engine, signal: AbortSignal): Promise<boolean> {
+  const within = AbortSignal.any([signal, AbortSignal.timeout(BACK_WITHIN_MS)]);
+  while (!within.aborted) {
+    await systemClock.sleep(LOOK_MS, within);
+    try {
+      await engine.bytes("GET", "/_ping", { signal: within });
+      return true;
+    } catch {
+      // Still away, or not yet ready: looked at again until the time is over.
+    }
+  }
+  return false;
 }
 
 /** The engine holds the request until the container ends, so no exit is missed between two looks. */

@@ -1,14 +1,11 @@
-import { type InstanceSpec, instanceSpecSchema } from "../../src/protocol/agent.ts";
+import { type AccessorySpec, type InstanceSpec, instanceSpecSchema } from "../../src/protocol/agent.ts";
+import { DEFAULT_CAPABILITIES } from "../capabilities.ts";
 import { identityEnv, type RunSpec, runEnv } from "./runtime.ts";
 
-/**
- * Capabilities an ordinary web image needs while it starts as root: its entrypoint fixes owners (CHOWN, FOWNER,
- * DAC_OVERRIDE), drops to its user (SETUID, SETGID), binds port 80 (NET_BIND_SERVICE) and signals its workers (KILL).
- * Raw sockets, mknod, chroot and the rest are for no web app, and no-new-privileges keeps setuid binaries from asking.
- */
-const CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"];
-
 export const LABEL = "sluice";
+
+/** No app needs more processes and threads; a fork bomb stops here, before the host has no process ids left. */
+const PIDS = 2_048;
 
 /** Name of the container: one per instance, so that the engine itself refuses a second. */
 export const containerName = (instance: string): string => `sluice-${instance}`;
@@ -29,6 +26,7 @@ export function containerConfig(spec: InstanceSpec, host: string) {
     Labels: labels(spec, host),
     ExposedPorts: { [port]: {} },
     StopTimeout: Math.ceil(spec.stopGraceMs / 1000),
+    ...stopSignal(spec),
     HostConfig: {
       PortBindings: { [port]: [{ HostIp: "127.0.0.1", HostPort: String(spec.hostPort) }] },
       ...walls(spec),
@@ -49,13 +47,26 @@ export function runConfig(spec: RunSpec, host: string) {
       ...releaseLabels(spec),
     },
     Healthcheck: { Test: ["NONE"] },
+    ...stopSignal(spec),
     HostConfig: walls({ ...spec, logging: RUN_LOGGING }),
   };
 }
 
-const envOf = (env: Record<string, string>) => Object.entries(env).map(([name, value]) => `${name}=${value}`);
+export const envOf = (env: Record<string, string>): string[] =>
+  Object.entries(env).map(([name, value]) => `${name}=${value}`);
 
-function walls({ resources, logging }: Pick<InstanceSpec, "resources" | "logging">) {
+/** What decides where a container lives: the same for instances, hooks and accessories. */
+export type Housing = Pick<AccessorySpec, "volumes" | "container" | "network">;
+
+export const stopSignal = ({ container: { stopSignal } }: Housing) =>
+  stopSignal ? { StopSignal: stopSignal } : {};
+
+/**
+ * The part of `HostConfig` that walls a container in: instances, hooks and accessories alike. The user is the image's own,
+ * and nothing here can make a container privileged or give it the host's network, processes or devices.
+ */
+export function walls(spec: Housing & Pick<InstanceSpec, "resources" | "logging">) {
+  const { container, network, resources, logging } = spec;
   const { cpus, memoryBytes, memoryReservationBytes } = resources;
   return {
     // The agent restarts: it knows the back-off and the instance's state, and reports both.
@@ -63,7 +74,15 @@ function walls({ resources, logging }: Pick<InstanceSpec, "resources" | "logging
     Init: true,
     SecurityOpt: ["no-new-privileges"],
     CapDrop: ["ALL"],
-    CapAdd: CAPABILITIES,
+    // As the engine writes them itself since API 1.41, so that what was asked for and what is can be compared.
+    CapAdd: (container.capabilities ?? DEFAULT_CAPABILITIES).map((name) => `CAP_${name}`),
+    PidsLimit: PIDS,
+    ReadonlyRootfs: container.readOnly,
+    Mounts: mounts(spec),
+    ...tmpfs(container.tmpfs),
+    ...ulimits(container.ulimits),
+    ...(container.shmBytes && { ShmSize: container.shmBytes }),
+    ...(network && { NetworkMode: network }),
     LogConfig: {
       Type: "json-file",
       Config: { "max-size": String(logging.maxSizeBytes), "max-file": String(logging.maxFiles) },
@@ -73,6 +92,29 @@ function walls({ resources, logging }: Pick<InstanceSpec, "resources" | "logging
     ...(memoryBytes && { Memory: memoryBytes, MemorySwap: memoryBytes }),
     ...(memoryReservationBytes && { MemoryReservation: memoryReservationBytes }),
   };
+}
+
+/** As `Mounts`, not `Binds`: for those the engine makes a directory that is missing, as root, and the app starts on nothing. */
+const mounts = ({ volumes }: Housing) =>
+  volumes.map(({ source, target, readOnly }) => ({
+    Type: isDirectory(source) ? "bind" : "volume",
+    Source: source,
+    Target: target,
+    ReadOnly: readOnly,
+  }));
+
+/** A mount's source is a directory of the host, or else the name of a volume. */
+export const isDirectory = (source: string): boolean => source.startsWith("/");
+
+/** Writable by whatever user the image has, like /tmp everywhere. */
+const tmpfs = (paths: readonly string[]) =>
+  paths.length > 0 && {
+    Tmpfs: Object.fromEntries(paths.map((path) => [path, "rw,noexec,nosuid,nodev,mode=1777"])),
+  };
+
+function ulimits(limits: Record<string, number>) {
+  const entries = Object.entries(limits);
+  return entries.length > 0 && { Ulimits: entries.map(([Name, n]) => ({ Name, Soft: n, Hard: n })) };
 }
 
 function labels(spec: InstanceSpec, host: string): Record<string, string> {

@@ -1,8 +1,13 @@
 import { z } from "zod";
+import type { RegistryLogin } from "../../src/protocol/agent.ts";
+import { diskFull, saysDiskFull } from "../disk.ts";
 import { done, failed, type Outcome, words } from "../outcome.ts";
+import { throughRestart } from "./docker-calls.ts";
+import { rootOf } from "./docker-failure.ts";
+import { pullMessageSchema, pullProgress } from "./docker-progress.ts";
 import { type Engine, EngineError, EngineUnavailable } from "./engine.ts";
 import { type ImageRef, parseImageRef } from "./image-ref.ts";
-import { registryAuth } from "./registry-auth.ts";
+import { isFor, registryAuth } from "./registry-auth.ts";
 import type { PulledImage } from "./runtime.ts";
 
 const imageSchema = z.object({
@@ -12,15 +17,12 @@ const imageSchema = z.object({
     .nullish()
     .transform((digests) => digests ?? []),
 });
-const messageSchema = z.object({
-  status: z.string().optional(),
-  id: z.string().optional(),
-  error: z.string().optional(),
-});
 
 export interface Pull {
   engine: Engine;
   image: string;
+  /** The job's own; absent: what `docker login` left on this host. */
+  login?: RegistryLogin | undefined;
   /** Take an image that only this engine has (never pushed) as it is. */
   localImages: boolean;
   onProgress: (message: string) => void;
@@ -37,7 +39,12 @@ export async function pullImage(pull: Pull): Promise<Outcome<PulledImage>> {
     );
   }
   try {
-    return (await alreadyHere(pull, ref)) ?? (await fromRegistry(pull, ref));
+    // Layers that were here before an engine's restart are not downloaded again.
+    return await throughRestart(
+      pull.engine,
+      async () => (await alreadyHere(pull, ref)) ?? (await fromRegistry(pull, ref)),
+      pull.signal,
+    );
   } catch (thrown) {
     return pullFailure(pull, ref, thrown);
   }
@@ -70,34 +77,39 @@ async function inspectImage(engine: Engine, image: string) {
 async function fromRegistry(pull: Pull, ref: ImageRef): Promise<Outcome<PulledImage>> {
   if (ref.kind === "local") throw new Error(`a local image can't be pulled: ${ref.id}`);
   let digest = ref.digest;
+  let downloaded = false;
   const stream = pull.engine.messages("POST", "/images/create", {
     // Without a tag the engine would pull every tag there is.
     query: { fromImage: ref.repository, tag: ref.digest ?? ref.tag ?? "latest" },
-    headers: await registryAuth(ref.registry),
+    headers: await registryAuth(ref.registry, pull.login),
     signal: pull.signal,
   });
+  const tell = pullProgress(pull.onProgress);
   for await (const line of stream) {
-    const { status = "", id, error } = messageSchema.parse(line);
-    if (error) throw new EngineError(500, error);
-    digest ??= /^Digest: (sha256:[0-9a-f]{64})$/.exec(status)?.[1];
-    pull.onProgress(id ? `${id}: ${status}` : status);
+    const message = pullMessageSchema.parse(line);
+    if (message.error) throw new EngineError(500, message.error);
+    digest ??= /^Digest: (sha256:[0-9a-f]{64})$/.exec(message.status)?.[1];
+    downloaded ||= message.status.startsWith("Status: Downloaded");
+    tell(message);
   }
   if (!digest)
     return failed("image_pull_failed", `${pull.image} was pulled, but the engine named no digest for it`);
-  return done({ image: `${ref.repository}@${digest}`, digest });
+  return done({ image: `${ref.repository}@${digest}`, digest, ...(downloaded && { downloaded }) });
 }
 
-function pullFailure(pull: Pull, ref: ImageRef, thrown: unknown): Outcome<never> {
+async function pullFailure(pull: Pull, ref: ImageRef, thrown: unknown): Promise<Outcome<never>> {
   const said = words(thrown);
   if (thrown instanceof EngineUnavailable) return failed("runtime_unavailable", said);
   if (pull.signal.aborted)
     return failed("image_pull_failed", `pulling ${pull.image} was given up: its time was over`);
+  if (saysDiskFull(said))
+    return diskFull(`${pull.image} can't be pulled (${said})`, await rootOf(pull.engine));
   const registry = ref.kind === "registry" ? ref.registry : "";
   // Order matters: "pull access denied … repository does not exist or may require 'docker login'" is about access.
   if (/unauthorized|denied|no basic auth|authentication required|forbidden/i.test(said)) {
     return failed(
       "image_unauthorized",
-      `${registry} refused ${pull.image} (${said}): run \`docker login ${registry}\` on this host as the agent's user`,
+      `${registry} refused ${pull.image} (${said}): ${loginAdvice(pull, registry)}`,
     );
   }
   if (/manifest unknown|not found|name unknown|no such image/i.test(said)) {
@@ -110,5 +122,17 @@ function pullFailure(pull: Pull, ref: ImageRef, thrown: unknown): Outcome<never>
   ) {
     return failed("image_pull_failed", `this host can't reach the registry ${registry}: ${said}`);
   }
+  if (/no matching manifest|does not match the specified platform/i.test(said)) {
+    return failed(
+      "image_not_found",
+      `${pull.image} was not built for this host's platform (${said}): build and push it for that, too (docker buildx build --platform …)`,
+    );
+  }
   return failed("image_pull_failed", `pulling ${pull.image} failed: ${said}`);
+}
+
+function loginAdvice({ login }: Pull, registry: string): string {
+  if (login && isFor(login, registry))
+    return `the registry login that control keeps for this app (user ${login.username}) does not open it: set it anew`;
+  return `give control a registry login for it, or run \`docker login ${registry}\` on this host as the agent's user`;
 }

@@ -1,7 +1,9 @@
 import { done, failed, type Outcome, words } from "../outcome.ts";
 import { type Calls, startedOf, tail, told, waitExit } from "./docker-calls.ts";
 import { runConfig, runName } from "./docker-container.ts";
-import { type Engine, EngineError, EngineUnavailable } from "./engine.ts";
+import { knownFailure } from "./docker-failure.ts";
+import { prepareHousing } from "./docker-housing.ts";
+import { type Engine, EngineError } from "./engine.ts";
 import { isPlainId, type RunSpec, type Runs, type Started } from "./runtime.ts";
 
 /** Hooks as containers: the engine keeps each, with its exit code and its log, until it is removed. */
@@ -16,7 +18,7 @@ export function createDockerRuns({
 }): Runs {
   return {
     find: (run) => told(async () => stateOf(await calls.inspect(runName(run)))),
-    start: (spec) => startRun(calls, spec, host),
+    start: (spec) => startRun({ engine, calls, spec, host }),
     waitExit: (run, signal) => waitExit(engine, calls, runName(run), signal),
     stop: (run, graceMs) => told(() => stopRun(calls, runName(run), graceMs)),
     logs: (run, lines) => tail(engine, runName(run), lines),
@@ -29,34 +31,38 @@ function stateOf(container: Awaited<ReturnType<Calls["inspect"]>>) {
   return container.State.Status === "created" ? "unstarted" : "begun";
 }
 
-async function startRun(calls: Calls, spec: RunSpec, host: string): Promise<Outcome<Started>> {
+interface Start {
+  engine: Engine;
+  calls: Calls;
+  spec: RunSpec;
+  host: string;
+}
+
+async function startRun({ engine, calls, spec, host }: Start): Promise<Outcome<Started>> {
   if (!isPlainId(spec.run)) return failed("start_failed", `${spec.run} can't be a container's name`);
   const name = runName(spec.run);
   try {
+    const unhoused = await prepareHousing(engine, spec, host);
+    if (unhoused) return unhoused;
     // The name is the promise: a second container of it the engine refuses.
     await calls.create(name, runConfig(spec, host));
-  } catch (thrown) {
-    return startFailure(spec, thrown);
-  }
-  try {
     await calls.start(name);
     const container = await calls.inspect(name);
     if (!container) return failed("start_failed", `container ${name} was removed while it started`);
     return done(startedOf(container));
   } catch (thrown) {
-    return startFailure(spec, thrown);
+    return startFailure(engine, spec, thrown);
   }
 }
 
-function startFailure(spec: RunSpec, thrown: unknown) {
+async function startFailure(engine: Engine, spec: RunSpec, thrown: unknown) {
+  const known = await knownFailure(engine, spec, thrown);
+  if (known) return known;
   const said = words(thrown);
-  if (thrown instanceof EngineError && /no such image/i.test(said))
-    return failed("image_not_found", `this host has no image ${spec.image}: ${said}`);
   if (thrown instanceof EngineError)
     return failed("start_failed", `the Docker engine could not run ${spec.command.join(" ")}: ${said}`);
-  // A timeout or a cut connection: whether the engine did it all the same, nobody knows yet.
-  const unknown = thrown instanceof EngineUnavailable ? said : `the Docker engine did not answer: ${said}`;
-  return failed("runtime_unavailable", unknown);
+  // A timeout: whether the engine did it all the same, nobody knows yet.
+  return failed("runtime_unavailable", `the Docker engine did not answer: ${said}`);
 }
 
 async function stopRun(calls: Calls, name: string, graceMs: number) {

@@ -8,14 +8,21 @@ import {
   containerCalls,
   startedOf,
   tail,
+  throughRestart,
   told,
   waitExit,
 } from "./docker-calls.ts";
 import { containerConfig, containerName, LABEL, specOfLabels } from "./docker-container.ts";
+import { explain } from "./docker-explain.ts";
+import { knownFailure } from "./docker-failure.ts";
 import { createDockerHealth } from "./docker-health.ts";
+import { prepareHousing } from "./docker-housing.ts";
 import { pullImage } from "./docker-image.ts";
+import { createDockerImages } from "./docker-images.ts";
+import { sweepLeftovers } from "./docker-leftovers.ts";
 import { createDockerRuns } from "./docker-runs.ts";
-import { createEngine, type Engine, EngineUnavailable } from "./engine.ts";
+import { createEngine, type Engine } from "./engine.ts";
+import { checkedEngine } from "./engine-version.ts";
 import { type Found, isPlainId, type Runtime, type Started, type Stopped } from "./runtime.ts";
 
 const listSchema = z.array(
@@ -38,16 +45,19 @@ export interface DockerOptions {
 export function createDockerRuntime({
   host,
   localImages = false,
-  engine = createEngine(),
+  engine: anyEngine = createEngine(),
 }: DockerOptions): Runtime {
+  const engine = checkedEngine(anyEngine);
   const health = createDockerHealth(engine);
   const calls = containerCalls(engine);
   return {
     name: "docker",
-    pull: (image, onProgress, signal) => pullImage({ engine, image, localImages, onProgress, signal }),
+    pull: ({ image, login }, onProgress, signal) =>
+      pullImage({ engine, image, login, localImages, onProgress, signal }),
     start: (spec) => startContainer({ engine, calls, spec, host }),
     restart: (instance, graceMs) => told(() => restartContainer(calls, containerName(instance), graceMs)),
-    stop: (instance, graceMs) => told(() => stopContainer(calls, containerName(instance), graceMs)),
+    stop: (instance, graceMs) =>
+      told(() => throughRestart(engine, () => stopContainer(calls, containerName(instance), graceMs))),
     list: () => told(() => listContainers(engine, host)),
     waitExit: (instance, signal) => waitExit(engine, calls, containerName(instance), signal),
     logs: (instance, lines) => tail(engine, containerName(instance), lines),
@@ -60,7 +70,10 @@ export function createDockerRuntime({
         return { state: "failing", output: words(thrown) };
       }
     },
+    explain: (spec, lines) => explain(engine, spec, lines),
+    sweep: (known, now) => told(() => sweepLeftovers({ engine, calls, host, known, now })),
     runs: createDockerRuns({ engine, calls, host }),
+    images: createDockerImages(engine),
   };
 }
 
@@ -71,40 +84,35 @@ interface Start {
   host: string;
 }
 
-async function startContainer({ calls, spec, host }: Start): Promise<Outcome<Started>> {
+async function startContainer(start: Start): Promise<Outcome<Started>> {
+  const { engine, calls, spec } = start;
   if (!isPlainId(spec.instance))
     return failed("start_failed", `${spec.instance} can't be a container's name`);
-  const name = containerName(spec.instance);
   try {
-    const existing = await calls.inspect(name);
-    if (existing?.State.Status === "running") return done(startedOf(existing));
-    if (existing) await calls.remove(name);
-    await calls.create(name, containerConfig(spec, host));
-    await calls.start(name);
-    const container = await calls.inspect(name);
-    if (!container)
-      return failed("start_failed", `container of ${spec.instance} was removed while it started`);
-    return done(startedOf(container));
+    return await throughRestart(engine, () => startOnce(start));
   } catch (thrown) {
-    const failure = startFailure(spec, thrown);
+    const known = await knownFailure(engine, spec, thrown);
+    const said = `the Docker engine could not start ${spec.image}: ${words(thrown)}`;
+    const failure = known ?? failed("start_failed", said);
     // A created container that can't start would hold its name and its port's reservation.
-    if (failure.error.code !== "runtime_unavailable") await calls.remove(name).catch(() => {});
+    if (!failure.ok && failure.error.code !== "runtime_unavailable")
+      await calls.remove(containerName(spec.instance)).catch(() => {});
     return failure;
   }
 }
 
-function startFailure(spec: InstanceSpec, thrown: unknown) {
-  const said = words(thrown);
-  if (thrown instanceof EngineUnavailable) return failed("runtime_unavailable", said);
-  if (/port is already allocated|address already in use/i.test(said)) {
-    return failed(
-      "port_in_use",
-      `port ${spec.hostPort} on this host is taken by something else (${said}): stop it, or move the agent's --port-base`,
-    );
-  }
-  if (/no such image/i.test(said))
-    return failed("image_not_found", `this host has no image ${spec.image}: ${said}`);
-  return failed("start_failed", `the Docker engine could not start ${spec.image}: ${said}`);
+async function startOnce({ engine, calls, spec, host }: Start): Promise<Outcome<Started>> {
+  const name = containerName(spec.instance);
+  const existing = await calls.inspect(name);
+  if (existing?.State.Status === "running") return done(startedOf(existing));
+  if (existing) await calls.remove(name);
+  const unhoused = await prepareHousing(engine, spec, host);
+  if (unhoused) return unhoused;
+  await calls.create(name, containerConfig(spec, host));
+  await calls.start(name);
+  const container = await calls.inspect(name);
+  if (!container) return failed("start_failed", `container of ${spec.instance} was removed while it started`);
+  return done(startedOf(container));
 }
 
 async function restartContainer(calls: Calls, name: string, graceMs: number): Promise<Started> {
@@ -140,6 +148,7 @@ async function listContainers(engine: Engine, host: string): Promise<Found[]> {
       instance: row.Labels[`${LABEL}.instance`] ?? row.Id,
       runtimeId: row.Id,
       running: row.State === "running",
+      ...(row.State === "created" && { unstarted: true as const }),
       startedAt: row.Created * 1000,
       ...(spec && { spec }),
     };
@@ -150,7 +159,8 @@ async function listContainers(engine: Engine, host: string): Promise<Found[]> {
 async function listens(calls: Calls, spec: InstanceSpec): Promise<boolean | undefined> {
   // Asked to explain a failure: that the engine is away, too, must not replace it.
   const container = await calls.inspect(containerName(spec.instance)).catch(() => undefined);
-  const host = container?.NetworkSettings.IPAddress;
+  const networks = Object.values(container?.NetworkSettings.Networks ?? {});
+  const host = networks.find(({ IPAddress }) => IPAddress !== "")?.IPAddress;
   if (!host) return undefined;
   return new Promise((resolve) => {
     const socket = net.connect({ host, port: spec.containerPort, timeout: 1_000 });

@@ -1,4 +1,5 @@
 import http from "node:http";
+import { userInfo } from "node:os";
 import type { Readable } from "node:stream";
 import type { z } from "zod";
 
@@ -39,9 +40,14 @@ export class EngineError extends Error {
   }
 }
 
-/** No engine answers there. */
+/** No engine answers there. `cut`: it had taken the request, so what was asked for may have been done. */
 export class EngineUnavailable extends Error {
   override name = "EngineUnavailable";
+  readonly cut: boolean;
+  constructor(message: string, options: ErrorOptions & { cut?: boolean } = {}) {
+    super(message, options);
+    this.cut = options.cut ?? false;
+  }
 }
 
 /** Opens nothing by itself: a client of the engine at `DOCKER_HOST` (unix:// or tcp://), else of the local socket. */
@@ -54,14 +60,14 @@ export function createEngine(dockerHost = process.env.DOCKER_HOST): Engine {
     address,
     request: send,
     async json(schema, method, path, options) {
-      const body = await readAll(await send(method, path, options));
+      const body = await readAll(await send(method, path, options), address);
       return schema.parse(JSON.parse(body.toString("utf8")));
     },
     async bytes(method, path, options) {
-      return readAll(await send(method, path, options));
+      return readAll(await send(method, path, options), address);
     },
     async *messages(method, path, options) {
-      yield* lines(await send(method, path, options));
+      yield* lines(await send(method, path, options), address);
     },
   };
 }
@@ -102,7 +108,7 @@ function sendRequest({ address, target, method, path, options }: Sending): Promi
     request.on("error", (error) => reject(asUnavailable(error, address)));
     request.on("response", (response) => {
       if ((response.statusCode ?? 500) < 400) return resolve(response);
-      refusal(response).then(reject, reject);
+      refusal(response, address).then(reject, reject);
     });
     if (!body || Buffer.isBuffer(body)) request.end(body);
     else body.on("error", (error) => request.destroy(error)).pipe(request);
@@ -111,15 +117,30 @@ function sendRequest({ address, target, method, path, options }: Sending): Promi
 
 function asUnavailable(error: Error, address: string): Error {
   const code = "code" in error ? String(error.code) : "";
-  if (!["ENOENT", "ECONNREFUSED", "EACCES", "EPERM", "ECONNRESET"].includes(code)) return error;
-  return new EngineUnavailable(
-    `no Docker engine answers at ${address} (${code}): start it, or let this user use it`,
-    { cause: error },
-  );
+  if (code === "ECONNRESET" || code === "EPIPE") {
+    const message = `the Docker engine at ${address} broke the connection off in the middle (${code}): it is being restarted, or it crashed`;
+    return new EngineUnavailable(message, { cause: error, cut: true });
+  }
+  if (code === "EACCES" || code === "EPERM") {
+    const message = `this agent (user ${userName()}) may not use the Docker engine at ${address} (${code}): run it as root, or add the user to the group that owns the socket (usermod -aG docker ${userName()}) and start it again`;
+    return new EngineUnavailable(message, { cause: error });
+  }
+  if (code !== "ENOENT" && code !== "ECONNREFUSED") return error;
+  const message = `no Docker engine answers at ${address} (${code}): start it, or let this user use it`;
+  return new EngineUnavailable(message, { cause: error });
 }
 
-async function refusal(response: http.IncomingMessage): Promise<EngineError> {
-  const text = (await readAll(response)).toString("utf8");
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // In a container the user may have a number and no name.
+    return String(process.getuid?.() ?? "?");
+  }
+}
+
+async function refusal(response: http.IncomingMessage, address: string): Promise<EngineError> {
+  const text = (await readAll(response, address)).toString("utf8");
   let message = text.trim();
   try {
     message = String(JSON.parse(text).message ?? message);
@@ -129,18 +150,27 @@ async function refusal(response: http.IncomingMessage): Promise<EngineError> {
   return new EngineError(response.statusCode ?? 500, message);
 }
 
-async function readAll(stream: Readable): Promise<Buffer> {
+async function readAll(stream: Readable, address: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
+  for await (const chunk of unbroken(stream, address)) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
-async function* lines(stream: Readable): AsyncIterable<unknown> {
+async function* lines(stream: Readable, address: string): AsyncIterable<unknown> {
   let rest = "";
-  for await (const chunk of stream.setEncoding("utf8")) {
+  for await (const chunk of unbroken(stream.setEncoding("utf8"), address)) {
     const parts = (rest + chunk).split("\n");
     rest = parts.pop() ?? "";
     for (const part of parts) if (part.trim()) yield JSON.parse(part);
   }
   if (rest.trim()) yield JSON.parse(rest);
+}
+
+/** An engine that ends in the middle of an answer is as away as one that never gave any. */
+async function* unbroken(stream: Readable, address: string) {
+  try {
+    yield* stream;
+  } catch (thrown) {
+    throw thrown instanceof Error ? asUnavailable(thrown, address) : thrown;
+  }
 }

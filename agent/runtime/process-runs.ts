@@ -8,6 +8,7 @@ import { writeFileAtomically } from "../atomic-file.ts";
 import { systemClock } from "../clock.ts";
 import { done, failed, type Outcome, words } from "../outcome.ts";
 import { aborted, exitOf, hostEnv, signalGroup, told } from "./process-group.ts";
+import { unhoused } from "./process-housing.ts";
 import { resolveDirectory } from "./process-image.ts";
 import { boundLog, tailFile } from "./process-log.ts";
 import { birthOf } from "./process-record.ts";
@@ -72,6 +73,8 @@ class ProcessRuns {
 
   async start(spec: RunSpec): Promise<Outcome<Started>> {
     if (!isPlainId(spec.run)) return failed("start_failed", `${spec.run} can't be a folder's name`);
+    const refused = unhoused(spec);
+    if (refused) return refused;
     const cwd = await resolveDirectory(this.#root, spec.image);
     if (!cwd.ok) return cwd;
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });

@@ -7,6 +7,7 @@ import type { InstanceSpec } from "../../src/protocol/agent.ts";
 import { systemClock } from "../clock.ts";
 import { done, failed, type Outcome, words } from "../outcome.ts";
 import { aborted, exitOf, hostEnv, signalGroup, told } from "./process-group.ts";
+import { stopSignalOf, unhoused } from "./process-housing.ts";
 import { commandOf, pullDirectory, resolveDirectory } from "./process-image.ts";
 import { boundLog, tailFile } from "./process-log.ts";
 import { birthOf, isAlive, type ProcessRecord, processRecords } from "./process-record.ts";
@@ -41,7 +42,7 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
   const host = new ProcessHost(root, directory);
   return {
     name: "process",
-    pull: (image) => pullDirectory(root, image),
+    pull: ({ image }) => pullDirectory(root, image),
     start: (spec) => told(() => host.start(spec)),
     restart: (instance, graceMs) => told(() => host.restart(instance, graceMs)),
     stop: (instance, graceMs) => told(() => host.stop(instance, graceMs)),
@@ -50,6 +51,7 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
     logs: (instance, lines) => tailFile(host.records.log(instance), lines),
     listens: (spec) => accepts(spec.hostPort),
     imageHealth: async () => ({ state: "none", output: "" }),
+    explain: async () => undefined,
     // No instance's folder begins with a dot.
     runs: createProcessRuns({ root, directory: path.join(directory, ".runs") }),
   };
@@ -71,6 +73,8 @@ class ProcessHost {
     if (!isPlainId(spec.instance)) return failed("start_failed", `${spec.instance} can't be a folder's name`);
     const existing = await this.records.read(spec.instance);
     if (existing && (await isAlive(existing))) return done(startedOf(existing));
+    const refused = unhoused(spec);
+    if (refused) return refused;
     const cwd = await resolveDirectory(this.#root, spec.image);
     if (!cwd.ok) return cwd;
     const command = spec.command ? done(spec.command) : await commandOf(cwd.value);
@@ -135,7 +139,7 @@ class ProcessHost {
   /** Answers whether it had to be killed. */
   async #end(record: ProcessRecord, graceMs: number): Promise<boolean> {
     if (!(await isAlive(record))) return false;
-    signalGroup(record.pid, "SIGTERM");
+    signalGroup(record.pid, stopSignalOf(record.spec));
     const inTime = await this.#exitWithin(record.spec.instance, graceMs);
     // Whatever the leader left behind in its group would keep the port.
     signalGroup(record.pid, "SIGKILL");

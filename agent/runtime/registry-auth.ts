@@ -3,6 +3,9 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
 import { z } from "zod";
+import type { RegistryLogin } from "../../src/protocol/agent.ts";
+
+const DOCKER_HUB = "https://index.docker.io/v1/";
 
 const configSchema = z.object({
   auths: z.record(z.string(), z.object({ auth: z.string().optional() })).default({}),
@@ -11,16 +14,43 @@ const configSchema = z.object({
 });
 const helperSchema = z.object({ Username: z.string(), Secret: z.string() });
 
-/** The `X-Registry-Auth` header for a registry, from what `docker login` left behind; none when nobody logged in. */
-export async function registryAuth(registry: string, env = process.env): Promise<Record<string, string>> {
+/**
+ * The `X-Registry-Auth` header for a registry: the login that came with the job, else what `docker login` left behind on this
+ * host; none when nobody logged in. A login for another registry is never sent: it would be given away.
+ */
+export async function registryAuth(
+  registry: string,
+  given: RegistryLogin | undefined,
+  env = process.env,
+): Promise<Record<string, string>> {
+  const key = registry === "docker.io" ? DOCKER_HUB : registry;
+  const login = given && isFor(given, registry) ? given : await hostLogin(key, env);
+  if (!login) return {};
+  const { username, password } = login;
+  return { "x-registry-auth": authHeader({ username, password, serveraddress: key }) };
+}
+
+/** With its padding, which Node's own base64url leaves out: the engine takes a header without it for no login at all. */
+export const authHeader = (login: object): string =>
+  Buffer.from(JSON.stringify(login)).toString("base64").replaceAll("+", "-").replaceAll("/", "_");
+
+/** Docker Hub has more names than one. */
+export const isFor = (login: RegistryLogin, registry: string): boolean =>
+  hostOf(login.registry) === hostOf(registry);
+
+function hostOf(registry: string): string {
+  const host = registry
+    .toLowerCase()
+    .replace(/^https?:\/\//, "")
+    .replace(/\/.*$/, "");
+  return /^(index\.|registry-1\.)?docker\.io$/.test(host) ? "docker.io" : host;
+}
+
+async function hostLogin(key: string, env: NodeJS.ProcessEnv): Promise<Login | undefined> {
   const dir = env.DOCKER_CONFIG ?? path.join(homedir(), ".docker");
   const text = await readFile(path.join(dir, "config.json"), "utf8").catch(() => "{}"); // no login is no error
   const config = configSchema.parse(JSON.parse(text));
-  const key = registry === "docker.io" ? "https://index.docker.io/v1/" : registry;
-  const login = (await fromHelper(config, key)) ?? fromAuths(config.auths[key]?.auth);
-  if (!login) return {};
-  const header = Buffer.from(JSON.stringify({ ...login, serveraddress: key })).toString("base64url");
-  return { "x-registry-auth": header };
+  return (await fromHelper(config, key)) ?? fromAuths(config.auths[key]?.auth);
 }
 
 type Login = { username: string; password: string };

@@ -1,11 +1,21 @@
 import { constants } from "node:os";
-import type { InstanceSpec, Job } from "../../src/protocol/agent.ts";
+import type { InstanceSpec, Job, RegistryLogin } from "../../src/protocol/agent.ts";
+import type { Space } from "../disk.ts";
 import type { Outcome } from "../outcome.ts";
 
 /** An image as `start` wants it, and the digest of what is in it. */
 export interface PulledImage {
   image: string;
   digest: string;
+  /** It was not on this host before. */
+  downloaded?: boolean;
+}
+
+/** What `pull` is asked for. */
+export interface ImageSource {
+  image: string;
+  /** For its registry; absent: the host's own. */
+  login?: RegistryLogin | undefined;
 }
 
 /** How an instance ended. `gone`: the runtime no longer has it, so nobody knows how. */
@@ -25,6 +35,8 @@ export interface Found {
   running: boolean;
   /** Epoch ms. */
   startedAt: number;
+  /** It was made, but never began. */
+  unstarted?: true;
   /** What the instance was started from, without its environment variables; absent when the record can't be read. */
   spec?: InstanceSpec;
 }
@@ -63,7 +75,7 @@ export interface Runtime {
   readonly name: "docker" | "process";
   /** Has the image on this host and pins it. Aborting gives `image_pull_failed`. */
   pull(
-    image: string,
+    source: ImageSource,
     onProgress: (message: string) => void,
     signal: AbortSignal,
   ): Promise<Outcome<PulledImage>>;
@@ -83,8 +95,25 @@ export interface Runtime {
   listens(spec: InstanceSpec): Promise<boolean | undefined>;
   /** Runs or reads the image's own health check. */
   imageHealth(instance: string, signal: AbortSignal): Promise<ImageHealth>;
+  /**
+   * What the runtime knows of why an app that wrote these lines ended: a wall that the spec put up, an image for another
+   * kind of machine. Absent: nothing.
+   */
+  explain(spec: Explained, lines: readonly string[]): Promise<string | undefined>;
+  /** Clears away what is left of ours, doesn't run, and is of no use to anybody; answers what it was. */
+  sweep?(known: Known, now: number): Promise<Outcome<string[]>>;
   readonly runs: Runs;
+  /** Images on this host's disk; absent: the runtime keeps none. */
+  readonly images?: ImageStore;
 }
+
+/** What the agent still means to do something with. */
+export interface Known {
+  instance(instance: string): boolean;
+  run(run: string): boolean;
+}
+
+export type Explained = Pick<InstanceSpec, "image" | "container">;
 
 /** What a host has of a run. `unstarted`: it was prepared, but its command never began. */
 export type RunState = "none" | "unstarted" | "begun";
@@ -104,6 +133,16 @@ export interface Runs {
   logs(run: string, lines: number): Promise<string[]>;
   /** Removes all of it. Succeeds when there is nothing. */
   remove(run: string): Promise<Outcome<void>>;
+}
+
+/** What became of an image that was to be removed. `used`: a container has it, running or not. */
+export type Removal = "removed" | "used" | "gone";
+
+export interface ImageStore {
+  /** Removes an image, and those of the tags it was pulled by that still mean it. Never one that a container has. */
+  remove(image: string, tags: readonly string[]): Promise<Outcome<Removal>>;
+  /** Of the disk they are on; `undefined` when that can't be told. */
+  space(): Promise<Space | undefined>;
 }
 
 /** Ids become file and container names, so they must be plain. */

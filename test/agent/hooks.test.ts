@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type AgentBench, agentBench } from "./running-agent.ts";
@@ -61,6 +61,19 @@ describe("a hook", () => {
     const result = await bench.control.result("job-1");
     expect(result).toMatchObject({ ok: false, error: { code: "hook_failed", exitCode: 127 } });
     expect(JSON.stringify(result)).toContain("no-such-program was not found in its image");
+  });
+
+  test("is not begun while the disk is full: after a crash nobody would know that it was", async () => {
+    const temporary = path.join(bench.directory, `journal.json.${process.pid}.tmp`);
+    await symlink("/dev/full", temporary);
+    give("true");
+    const result = await bench.control.result("job-1");
+    await rm(temporary);
+    expect(result).toMatchObject({
+      ok: false,
+      error: { code: "disk_full", message: expect.stringContaining(bench.directory) },
+    });
+    expect(await found()).toEqual({ ok: true, value: "none" });
   });
 
   test("is not begun in an image that is missing, and says so", async () => {

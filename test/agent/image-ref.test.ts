@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, test } from "vitest";
 import { parseImageRef } from "../../agent/runtime/image-ref.ts";
-import { registryAuth } from "../../agent/runtime/registry-auth.ts";
+import { authHeader, registryAuth } from "../../agent/runtime/registry-auth.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;
 
@@ -36,11 +36,36 @@ test("uses what docker login left behind, for that registry only", async () => {
   const directory = await mkdtemp(path.join(tmpdir(), "sluice-auth-"));
   const auth = Buffer.from("me:pass:word").toString("base64");
   await writeFile(path.join(directory, "config.json"), JSON.stringify({ auths: { "ghcr.io": { auth } } }));
-  const header = (await registryAuth("ghcr.io", { DOCKER_CONFIG: directory }))["x-registry-auth"] ?? "";
+  const header =
+    (await registryAuth("ghcr.io", undefined, { DOCKER_CONFIG: directory }))["x-registry-auth"] ?? "";
   expect(JSON.parse(Buffer.from(header, "base64url").toString())).toMatchObject({
     username: "me",
     password: "pass:word",
   });
-  expect(await registryAuth("other.io", { DOCKER_CONFIG: directory })).toEqual({});
+  expect(await registryAuth("other.io", undefined, { DOCKER_CONFIG: directory })).toEqual({});
   await rm(directory, { recursive: true });
 });
+
+test("sends the job's own login rather than the host's, whatever Docker Hub is called, and never to another registry", async () => {
+  const login = { registry: "docker.io", username: "me", password: "p" };
+  const header = (await registryAuth("docker.io", login))["x-registry-auth"] ?? "";
+  expect(JSON.parse(Buffer.from(header, "base64").toString())).toEqual({
+    username: "me",
+    password: "p",
+    serveraddress: "https://index.docker.io/v1/",
+  });
+  const hub = { ...login, registry: "https://index.docker.io/v1/" };
+  expect(await registryAuth("docker.io", hub)).toEqual({ "x-registry-auth": header });
+  const env = { DOCKER_CONFIG: "/no/such/directory" };
+  expect(await registryAuth("ghcr.io", login, env)).toEqual({});
+  expect(await registryAuth("docker.io.evil.com", login, env)).toEqual({});
+});
+
+test.each(["p", "pa", "pas", "pass?>~"])(
+  "pads the header for password %j: an engine ignores others",
+  (password) => {
+    const header = authHeader({ password });
+    expect(header.length % 4).toBe(0);
+    expect(header).not.toMatch(/[+/]/);
+  },
+);

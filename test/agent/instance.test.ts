@@ -59,6 +59,7 @@ function scriptedRuntime(over: Partial<Runtime> & Pick<Runtime, "waitExit">): Ru
     logs: async () => [],
     listens: async () => true,
     imageHealth: async () => ({ state: "none", output: "" }),
+    explain: async () => undefined,
     runs: {
       find: unused,
       start: unused,

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -97,4 +97,18 @@ test("goes on in memory when it can't write, says so, and writes all of it when 
     fences.second = 2;
   });
   expect((await open()).state.fences).toEqual({ first: 1, second: 2 });
+});
+
+test("says that the disk is full, where and how much is free, and knows it until it can write again", async () => {
+  const told: string[] = [];
+  const journal = await open((message) => void told.push(message));
+  // Whatever is written there finds no space.
+  const temporary = path.join(directory, `journal.json.${process.pid}.tmp`);
+  await symlink("/dev/full", temporary);
+  expect(await journal.persist(() => {})).toBe(false);
+  expect(journal.isDiskFull).toBe(true);
+  expect(told.join()).toMatch(new RegExp(`the disk that holds ${directory} is full, \\d+ bytes .* are free`));
+  await rm(temporary);
+  expect(await journal.persist(() => {})).toBe(true);
+  expect(journal.isDiskFull).toBe(false);
 });

@@ -125,7 +125,7 @@ describe("docker runtime, on its own", () => {
     expect(await away.list()).toMatchObject(expected);
     expect(await away.start(spec)).toMatchObject(expected);
     expect(await away.stop("ins-1", 0)).toMatchObject(expected);
-    expect(await away.pull("nginx:1", quiet, never)).toMatchObject(expected);
+    expect(await away.pull({ image: "nginx:1" }, quiet, never)).toMatchObject(expected);
   });
 
   dockerTest("sees only the containers of its own host", async () => {
@@ -183,7 +183,7 @@ describe("docker runtime, on its own", () => {
   dockerTest("takes an image that only this engine has, by its tag, when told to", async () => {
     const id = await nodeImage();
     const local = await open();
-    expect(await local.pull("sluice-test:node", quiet, never)).toEqual({
+    expect(await local.pull({ image: "sluice-test:node" }, quiet, never)).toEqual({
       ok: true,
       value: { image: id, digest: id },
     });
@@ -209,9 +209,11 @@ describe.skipIf(!engine || !hasRegistry)("docker runtime and a registry", () => 
       ok: false,
       error: { code: "image_not_found" },
     });
-    const pulled = await runtime.pull(`${registry.address}/app:v1`, quiet, never);
-    expect(pulled).toEqual({ ok: true, value: { image, digest } });
-    expect(await runtime.pull(image, quiet, never)).toEqual(pulled);
+    const pulled = await runtime.pull({ image: `${registry.address}/app:v1` }, quiet, never);
+    expect(pulled).toEqual({ ok: true, value: { image, digest, downloaded: true } });
+    expect(await runtime.pull({ image }, quiet, never)).toEqual({ ok: true, value: { image, digest } });
+    const again = await runtime.pull({ image: `${registry.address}/app:v1` }, quiet, never);
+    expect(again).toEqual({ ok: true, value: { image, digest } });
     const spec = specOf({
       instance: `${host}-pulled`,
       image,
@@ -227,7 +229,7 @@ describe.skipIf(!engine || !hasRegistry)("docker runtime and a registry", () => 
   test.each(["app:no-such-tag", "no-such-app:v1", `app@sha256:${"1".repeat(64)}`])(
     "says that the registry has no %s",
     async (name) => {
-      const outcome = await (await open()).pull(`${registry.address}/${name}`, quiet, never);
+      const outcome = await (await open()).pull({ image: `${registry.address}/${name}` }, quiet, never);
       expect(outcome).toMatchObject({ ok: false, error: { code: "image_not_found" } });
       expect(JSON.stringify(outcome)).toContain(registry.address);
     },
@@ -239,7 +241,7 @@ describe.skipIf(!engine || !hasRegistry)("docker runtime and a registry", () => 
       response.end('{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}');
     });
     const address = await listening(closed);
-    const outcome = await (await open()).pull(`${address}/app:v1`, quiet, never);
+    const outcome = await (await open()).pull({ image: `${address}/app:v1` }, quiet, never);
     closed.close();
     expect(outcome).toMatchObject({
       ok: false,
@@ -249,7 +251,7 @@ describe.skipIf(!engine || !hasRegistry)("docker runtime and a registry", () => 
 
   test("says that the registry can't be reached", async () => {
     const address = `127.0.0.1:${await freePort()}`;
-    const outcome = await (await open()).pull(`${address}/app:v1`, quiet, never);
+    const outcome = await (await open()).pull({ image: `${address}/app:v1` }, quiet, never);
     expect(outcome).toMatchObject({
       ok: false,
       error: {

@@ -8,7 +8,7 @@ import { birthOf } from "../../agent/runtime/process-record.ts";
 import { freePort } from "../support/docker.ts";
 import { runsContract } from "./runs.contract.ts";
 import { answerOf, runtimeContract } from "./runtime.contract.ts";
-import { specOf } from "./specs.ts";
+import { runOf, specOf } from "./specs.ts";
 
 const base = await mkdtemp(path.join(tmpdir(), "sluice-process-"));
 const root = path.join(base, "root");
@@ -47,7 +47,7 @@ describe("process runtime, on its own", () => {
     "refuses %s, which is not under its root",
     async (image) => {
       await symlink("/etc", path.join(root, "escape")).catch(() => {});
-      const outcome = await (await open()).pull(image, () => {}, never);
+      const outcome = await (await open()).pull({ image }, () => {}, never);
       expect(outcome).toMatchObject({ ok: false, error: { code: "image_not_found" } });
     },
   );
@@ -57,7 +57,7 @@ describe("process runtime, on its own", () => {
     await mkdir(path.join(app, "node_modules"), { recursive: true });
     await writeFile(path.join(app, "main.js"), "1");
     const digest = async () => {
-      const outcome = await (await open()).pull("file:changing", () => {}, never);
+      const outcome = await (await open()).pull({ image: "file:changing" }, () => {}, never);
       return outcome.ok ? outcome.value.digest : outcome.error.message;
     };
     const first = await digest();
@@ -119,5 +119,43 @@ describe("process runtime, on its own", () => {
     expect(await readFile(file, "utf8")).toBe("");
     expect(await readFile(`${file}.1`, "utf8")).toContain("third");
     await expect(stat(`${file}.2`)).rejects.toThrow("ENOENT");
+  });
+
+  const plain = { readOnly: false, tmpfs: [], ulimits: {} };
+  test.each([
+    [
+      "the volume sluice-data at /data",
+      { volumes: [{ source: "sluice-data", target: "/data", readOnly: false }] },
+    ],
+    ["the private network sluice-shop", { network: "sluice-shop" }],
+    ["a read-only root", { container: { ...plain, readOnly: true } }],
+    ["capabilities of its own (none)", { container: { ...plain, capabilities: [] } }],
+    ["directories in memory (container.tmpfs: /tmp)", { container: { ...plain, tmpfs: ["/tmp"] } }],
+    ["limits of its own (container.ulimits: nofile)", { container: { ...plain, ulimits: { nofile: 1 } } }],
+    ["the stop signal SIGFOO", { container: { ...plain, stopSignal: "SIGFOO" } }],
+  ])("refuses an app and a hook that want %s, rather than leave it out", async (wish, over) => {
+    const runtime = await open();
+    const error = { code: "start_failed", message: expect.stringContaining(wish) };
+    const spec = specOf({ instance: "ins-wish", image: "file:app", hostPort: await freePort(), ...over });
+    expect(await runtime.start(spec)).toMatchObject({ ok: false, error });
+    const hook = runOf({ run: "run-wish", image: "file:app", command: ["true"], ...over });
+    expect(await runtime.runs.start(hook)).toMatchObject({ ok: false, error });
+    expect(await runtime.runs.find("run-wish")).toEqual({ ok: true, value: "none" });
+  });
+
+  test("ends an app with the stop signal of its manifest", async () => {
+    const runtime = await open();
+    const asked = 'process.on("SIGQUIT", () => process.exit(0)); process.on("SIGTERM", () => {});';
+    const serve = 'require("node:http").createServer((q, s) => s.end("up")).listen(process.env.PORT);';
+    const spec = specOf({
+      instance: "ins-quit",
+      image: "file:app",
+      hostPort: await freePort(),
+      command: ["node", "-e", `${asked} ${serve}`],
+      container: { ...plain, stopSignal: "SIGQUIT" },
+    });
+    await runtime.start(spec);
+    await answerOf(spec);
+    expect(await runtime.stop(spec.instance, 10_000)).toMatchObject({ ok: true, value: { killed: false } });
   });
 });

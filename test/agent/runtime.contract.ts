@@ -188,14 +188,14 @@ export function runtimeContract(name: string, it: It, setup: ContractSetup): voi
     });
 
     it("pins an image, the same one each time, and refuses one that doesn't exist", async () => {
-      const once = await runtime.pull(image, () => {}, never);
-      const twice = await runtime.pull(image, () => {}, never);
+      const once = await runtime.pull({ image }, () => {}, never);
+      const twice = await runtime.pull({ image }, () => {}, never);
       expect(once).toMatchObject({
         ok: true,
         value: { digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) },
       });
       expect(twice).toEqual(once);
-      const missing = await runtime.pull(setup.missingImage, () => {}, never);
+      const missing = await runtime.pull({ image: setup.missingImage }, () => {}, never);
       expect(missing).toMatchObject({ ok: false, error: { code: "image_not_found" } });
     });
 

@@ -47,7 +47,7 @@ shopTest("runs under the process runtime from its bundle alone", async () => {
     await shopDirectory(root, 2);
     await mkdir(path.join(root, "records"));
     const runtime = createProcessRuntime({ root, directory: path.join(root, "records") });
-    const pulled = await runtime.pull("file:step-2", () => {}, never);
+    const pulled = await runtime.pull({ image: "file:step-2" }, () => {}, never);
     if (!pulled.ok) throw new Error(JSON.stringify(pulled.error));
     const look = async (url: string) => (await fetch(url)).text();
     expect(await serve(runtime, pulled.value.image, { env, look })).toContain("step 2");

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "vitest";
 import type { Engine } from "../../agent/runtime/engine.ts";
+import { authHeader } from "../../agent/runtime/registry-auth.ts";
 import { findEngine, removeImages } from "../../local/images.ts";
 
 const REGISTRY = "/usr/bin/docker-registry";
@@ -52,11 +53,17 @@ export interface Registry {
   close(): Promise<void>;
 }
 
+/** The only one that a registry `for: "members"` lets in. The hash is what `htpasswd -nbB` makes of the password. */
+export const MEMBER = { username: "deployer", password: "s3cret-for-loopback" };
+const MEMBERS = "deployer:$2y$05$uZ4yHjEoLWTIhLM1OWLBGeQpErE/TO23z4CxI32DkFXmzisjNHUHO\n";
+
 /** Starts a registry on a free loopback port, with storage of its own that goes with it. */
-export async function startRegistry(): Promise<Registry> {
+export async function startRegistry(opened: { for: "all" | "members" } = { for: "all" }): Promise<Registry> {
   const port = await freePort();
   const directory = await mkdtemp(path.join(tmpdir(), "sluice-registry-"));
   const config = path.join(directory, "config.yml");
+  const members = path.join(directory, "htpasswd");
+  await writeFile(members, MEMBERS);
   await writeFile(
     config,
     [
@@ -64,6 +71,7 @@ export async function startRegistry(): Promise<Registry> {
       "log: { level: error, accesslog: { disabled: true } }",
       `storage: { filesystem: { rootdirectory: ${directory}/data } }`,
       `http: { addr: 127.0.0.1:${port} }`,
+      ...(opened.for === "members" ? [`auth: { htpasswd: { realm: sluice, path: ${members} } }`] : []),
       "",
     ].join("\n"),
   );
@@ -76,7 +84,7 @@ export async function startRegistry(): Promise<Registry> {
     async push(image, name) {
       const target = `${address}/${name}`;
       pushed.push(target);
-      return pushImage(theEngine(), image, target);
+      return pushImage(theEngine(), image, target, opened.for === "members" ? MEMBER : {});
     },
     async close() {
       await removeImages(theEngine(), pushed);
@@ -93,7 +101,7 @@ async function answering(url: string, child: ChildProcess): Promise<void> {
     // Refused until it listens.
     if (
       await fetch(url)
-        .then((response) => response.ok)
+        .then((response) => response.ok || response.status === 401)
         .catch(() => false)
     )
       return;
@@ -102,7 +110,7 @@ async function answering(url: string, child: ChildProcess): Promise<void> {
   throw new Error(`${REGISTRY} did not answer at ${url} within 10 s`);
 }
 
-async function pushImage(docker: Engine, image: string, target: string): Promise<string> {
+async function pushImage(docker: Engine, image: string, target: string, login: object): Promise<string> {
   const colon = target.lastIndexOf(":");
   const query = { repo: target.slice(0, colon), tag: target.slice(colon + 1) };
   await docker.bytes("POST", `/images/${encodeURIComponent(image)}/tag`, { query });
@@ -110,7 +118,7 @@ async function pushImage(docker: Engine, image: string, target: string): Promise
   const lines = docker.messages("POST", `/images/${query.repo}/push`, {
     query: { tag: query.tag },
     // The engine wants the header even where nobody logs in.
-    headers: { "x-registry-auth": Buffer.from("{}").toString("base64url") },
+    headers: { "x-registry-auth": authHeader(login) },
   });
   for await (const line of lines) {
     const text = JSON.stringify(line);

@@ -1,0 +1,75 @@
+import { realpath, stat } from "node:fs/promises";
+import path from "node:path";
+
+/** Whoever can write, or in part only read, one of these owns the host, or all that runs on it. */
+const CLOSED = [
+  "/bin",
+  "/boot",
+  "/dev",
+  "/etc",
+  "/lib",
+  "/lib32",
+  "/lib64",
+  "/libx32",
+  "/proc",
+  "/root",
+  "/run",
+  "/sbin",
+  "/sys",
+  "/usr",
+  "/var/lib/containerd",
+  "/var/lib/containers",
+  "/var/lib/docker",
+  "/var/lib/dpkg",
+  "/var/lib/kubelet",
+  "/var/lib/rpm",
+  "/var/lib/sluice",
+  "/var/lib/snapd",
+  "/var/lib/systemd",
+  "/var/run",
+  "/var/spool/cron",
+];
+
+/** A host directory as it really is: links followed as far as this process sees them. */
+export interface RealDirectory {
+  real: string;
+  exists: boolean;
+}
+
+/** Follows links as the engine will. What doesn't exist is resolved from its nearest parent that does. */
+export async function resolveHostPath(source: string): Promise<RealDirectory> {
+  const rest: string[] = [];
+  for (let place = path.resolve(source); ; place = path.dirname(place)) {
+    try {
+      return { real: path.join(await realpath(place), ...rest), exists: rest.length === 0 };
+    } catch {
+      // Not there, or not for this user to see: its parent is.
+      if (place === path.dirname(place)) return { real: path.resolve(source), exists: false };
+      rest.unshift(path.basename(place));
+    }
+  }
+}
+
+/**
+ * Why a host path can't be mounted on any host, whatever its policy says; `undefined` when it can. `own` are further places
+ * that are closed on this one: the agent's state, its policy, the engine's socket.
+ */
+export async function closedPath(source: string, own: readonly string[]): Promise<string | undefined> {
+  if (source.split("/").includes("..")) return `${source} contains \`..\``;
+  const { real } = await resolveHostPath(source);
+  const named = real === path.resolve(source) ? source : `${source} (really ${real})`;
+  // Judged by name and by where it leads: the agent may run in a container and not see the host's links.
+  for (const place of [path.resolve(source), real]) {
+    if (place === "/home" || path.dirname(place) === "/home")
+      return `${named} holds people's keys and profiles`;
+    if (place.split("/").includes(".ssh")) return `${named} holds keys`;
+    const closed = [...CLOSED, ...own].find((one) => isWithin(place, one) || isWithin(one, place));
+    if (closed !== undefined) return `${named} is, or holds, ${closed}: with it the app would own the host`;
+  }
+  const found = await stat(real).catch(() => undefined); // not to be seen from here: the engine says if it is missing
+  if (found && !found.isDirectory() && !found.isFile()) return `${named} is a socket or a device`;
+  return undefined;
+}
+
+const isWithin = (place: string, parent: string) =>
+  parent === "/" || place === "/" ? place === parent : place === parent || place.startsWith(`${parent}/`);
