@@ -13,6 +13,8 @@ CREATE TABLE `accessories` (
 	PRIMARY KEY(`environment_id`, `name`)
 );
 --> statement-breakpoint
+CREATE INDEX `accessories_moving` ON `accessories` (`job_id`) WHERE state IN ('starting', 'stopping');--> statement-breakpoint
+CREATE INDEX `accessories_host` ON `accessories` (`host_id`);--> statement-breakpoint
 CREATE TABLE `cloudflare_resources` (
 	`id` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	`host_id` text,

@@ -11,6 +11,7 @@ import type { LogTimes } from "./log-viewing.ts";
 import { type OpenApiDocument, openApiDocument } from "./openapi.ts";
 import { ProblemError, statusOf, toReason, toResponse } from "./problems.ts";
 import { rateLimit } from "./rate-limit.ts";
+import { accessoryRoutes } from "./routes/accessories.ts";
 import { agentRoutes } from "./routes/agent.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
@@ -69,7 +70,14 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     (c.req.path.startsWith("/agent/v1/logs/") ? logChunks : agents)(c, next),
   );
   const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(options.feed)];
-  const environments = [appRoutes(), trafficRoutes(), guardRoutes(), secretRoutes(), registryRoutes()];
+  const environments = [
+    appRoutes(),
+    accessoryRoutes(),
+    trafficRoutes(),
+    guardRoutes(),
+    secretRoutes(),
+    registryRoutes(),
+  ];
   const others = [
     hostRoutes(),
     tokenRoutes(),

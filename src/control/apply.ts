@@ -3,6 +3,7 @@ import type { EnvironmentSpec } from "../domain/spec.ts";
 import { openness } from "../domain/windows.ts";
 import type { ApplyAnswer } from "../protocol/api.ts";
 import { type Manifest, type ManifestError, parseManifest, toSpec } from "../protocol/manifest.ts";
+import { accessoryViews } from "./accessory-view.ts";
 import { newId, randomHex } from "./ids.ts";
 import { diff } from "./manifest-diff.ts";
 import type { Reason } from "./problems.ts";
@@ -142,16 +143,17 @@ async function liveRemoval(db: Db, state: AppState, manifest: Manifest): Promise
     db,
     gone.map((row) => row.id),
   );
-  const used = uses.find(({ instances, releases }) => instances + releases > 0);
+  const used = uses.find((use) => use.instances + use.releases > 0 || use.accessories !== "");
   return used && { code: "conflict", detail: whyKept(used) };
 }
 
-function whyKept({ environment, instances, releases, hosts }: LiveUse): string {
+function whyKept({ environment, instances, releases, hosts, accessories }: LiveUse): string {
   const what = [
+    accessories === "" ? "" : `accessories (${accessories.replaceAll(",", ", ")})`,
     instances > 0 ? `${instances} instances on ${hosts.replaceAll(",", ", ")}` : "",
     releases > 0 ? `${releases} releases in progress` : "",
   ];
-  return `the manifest has no \`environments.${environment}\` any more, but it still has ${what.filter(Boolean).join(" and ")}: put it back, or first end what runs there (abort its releases, remove its hosts)`;
+  return `the manifest has no \`environments.${environment}\` any more, but it still has ${what.filter(Boolean).join(" and ")}: put it back, or first end what runs there (abort its releases, remove its hosts, \`sluice accessory remove\` its accessories)`;
 }
 
 const living = (state: AppState) => state.environments.filter((row) => row.deletedAt === null);
@@ -174,6 +176,9 @@ function plan(state: AppState, manifest: Manifest, input: ApplyInput): Change {
     dryRun,
     environments: Object.keys(manifest.environments),
     changes,
+    accessories: Object.keys(manifest.environments).flatMap((environment) =>
+      accessoriesIn(state, specOf(manifest, environment), now),
+    ),
   };
   if (changes.length === 0) return { answer, changed: [], statements: () => [] };
   const appId = state.app?.id ?? newId("app", now);
@@ -199,6 +204,20 @@ function plan(state: AppState, manifest: Manifest, input: ApplyInput): Change {
   return { answer, changed: [...upserts, ...deletions].map(({ id }) => id), statements };
 }
 
+/** Each as it is: those that the manifest has, and those that it has no more. Applying touches none. */
+function accessoriesIn(state: AppState, spec: EnvironmentSpec, now: number): ApplyAnswer["accessories"] {
+  const { environment } = spec;
+  const row = state.environments.find(({ name }) => name === environment);
+  const rows = state.accessories.filter(({ environmentId }) => environmentId === row?.id);
+  return accessoryViews(spec, rows, now).map((view) => ({ ...view, environment }));
+}
+
+function specOf(manifest: Manifest, environment: string): EnvironmentSpec {
+  const spec = toSpec(manifest, environment);
+  if (!spec) throw new Error(`the manifest lost its environment ${environment}`);
+  return spec;
+}
+
 interface Upsert {
   readonly id: string;
   /** Hostnames it does not own yet. */
@@ -215,8 +234,7 @@ function upsert(at: {
   now: number;
 }): Upsert | undefined {
   const { state, name, now } = at;
-  const spec = toSpec(at.manifest, name);
-  if (!spec) throw new Error(`the manifest lost its environment ${name}`);
+  const spec = specOf(at.manifest, name);
   const row = state.environments.find((environment) => environment.name === name);
   if (!row) {
     const fresh = newEnvironment(at.appId, spec, now);

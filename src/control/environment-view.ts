@@ -4,6 +4,7 @@ import { planRollback } from "../domain/rollback.ts";
 import { type StaleSecret, staleSecrets } from "../domain/secrets.ts";
 import type { EnvironmentView } from "../protocol/api.ts";
 import type { NextStep } from "../protocol/problem.ts";
+import { accessoryViews } from "./accessory-view.ts";
 import { iso, isoOrNull } from "./iso.ts";
 import { pausedNext, type ReleaseContext, releaseView } from "./release-view.ts";
 import type { EnvironmentStatus, InstanceRow, ReleaseRow } from "./store/status.ts";
@@ -38,6 +39,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
       .map(({ id, version }) => ({ release: id, version })),
     live: view(releases.find(({ id }) => id === environment.stableReleaseId)),
     instances: instances.map(instanceView),
+    accessories: accessoryViews(environment.spec, status.accessories, context.now),
     lock: live.lock && {
       ...live.lock,
       since: iso(live.lock.since),
@@ -114,6 +116,7 @@ function factsOf({ app, environment, releases, instances }: EnvironmentStatus): 
     instances,
     jobs: [],
     hosts: [],
+    accessories: [],
     analysis: null,
   };
 }

@@ -22,7 +22,8 @@ export async function leaseForPoll(
   };
   const readable: { row: JobRow; claimed: ClaimedJob }[] = [];
   for (const row of leased) {
-    const { secrets, ...wire } = toWire(row);
+    // Control's own notes: which secrets are to be opened, what an accessory is declared as.
+    const { secrets, declared, ...wire } = toWire(row);
     const job = jobSchema.safeParse(wire);
     if (job.success)
       readable.push({
@@ -60,7 +61,6 @@ const toWire = (row: JobRow): Record<string, unknown> => ({
   leaseExpiresAt: row.leaseExpiresAt,
 });
 
-/** Beside what goes over the wire, a job's payload names the secrets that its agent is to get. */
 const namesIn = (secrets: unknown): string[] =>
   Array.isArray(secrets) ? secrets.filter((name) => typeof name === "string") : [];
 

@@ -1,5 +1,5 @@
 import type { EnvironmentFacts } from "../domain/facts.ts";
-import { isOnline, type Placement, place, whyNoHost } from "../domain/plan.ts";
+import { onlineHosts, type Placement, place } from "../domain/plan.ts";
 import { isActive, type ReleaseFacts } from "../domain/release.ts";
 import { rollLimits } from "../domain/roll.ts";
 import type { EnvironmentSpec } from "../domain/spec.ts";
@@ -16,6 +16,7 @@ export interface PlannedRelease {
 interface PlanInput {
   readonly facts: EnvironmentFacts;
   readonly asked: PlannedRelease;
+  readonly accessories: PlanView["accessories"];
   readonly now: number;
 }
 type PlanProblem = PlanView["problems"][number];
@@ -42,6 +43,7 @@ export function planRelease(input: PlanInput): PlanView {
       ...labelProblem(input),
       ...placed.problems,
     ],
+    accessories: input.accessories,
   };
 }
 
@@ -61,6 +63,7 @@ export function planOfRelease(
     keepMs: spec.keepMs,
     rollback: rollbackWords(spec, stable),
     problems: [],
+    accessories: [],
   };
 }
 
@@ -89,8 +92,8 @@ function placement(facts: EnvironmentFacts, stable: ReleaseFacts | undefined, no
 function rollingPlacement(facts: EnvironmentFacts, stable: ReleaseFacts | undefined, now: number): Placed {
   const { spec } = facts;
   if (spec.strategy.kind !== "rolling") throw new Error(`${spec.strategy.kind} is placed whole`);
-  if (!facts.hosts.some((host) => isOnline(host, now)))
-    return { slots: [], problems: [{ code: "no_hosts", detail: whyNoHost(facts) }] };
+  const online = onlineHosts(facts, now);
+  if (!online.ok) return { slots: [], problems: [online.error] };
   const left = facts.instances.filter((i) => i.releaseId === stable?.id && i.state === "serving").length;
   const { maxSurge, maxUnavailable } = rollLimits(spec.strategy, spec.replicas);
   const first = Math.min(spec.replicas, spec.replicas + maxSurge - left);

@@ -3,8 +3,9 @@ import type { ControlEnv } from "./env.ts";
 import { KEPT_MS } from "./idempotency.ts";
 import { reseal } from "./reseal.ts";
 import { readKeyring } from "./seal.ts";
+import { failOverdueAccessories } from "./store/accessories.ts";
 import { freeQuarantinedSlots } from "./store/apps.ts";
-import { type Db, openDb } from "./store/db.ts";
+import { type Db, openDb, runBatch } from "./store/db.ts";
 import { findDueEnvironments } from "./store/due.ts";
 import { dropEnrollmentsBefore } from "./store/enrollments.ts";
 import { dropKeysBefore } from "./store/idempotency.ts";
@@ -14,11 +15,12 @@ import { dropSecretsOfDeleted } from "./store/secrets.ts";
 const AT_ONCE = 20;
 
 /**
- * Each minute: pokes every coordinator that has something due, in case its alarm was lost, and drops what has expired. One
- * environment that fails keeps no other from its turn. Answers how many were poked and how many of those failed.
+ * Each minute: pokes every coordinator that has something due, in case its alarm was lost, ends
+ * what an accessory's host never answered, and drops what has expired. One environment that fails keeps no other from its turn. Answers how many were poked and how many of those failed.
  */
 export async function sweep(env: ControlEnv, now: number): Promise<{ poked: number; failed: number }> {
   const db = openDb(env.DB);
+  await runBatch(db, failOverdueAccessories(db, now));
   const due = await findDueEnvironments(db, now);
   let failed = 0;
   for (let i = 0; i < due.length; i += AT_ONCE) {

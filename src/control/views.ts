@@ -27,7 +27,7 @@ export const instanceView = (row: InstanceRow): InstanceView => ({
   since: iso(row.stateSince),
 });
 
-export function hostView({ host, slots, instances }: HostStatus, now: number): HostView {
+export function hostView({ host, slots, instances, accessories }: HostStatus, now: number): HostView {
   const isOnline = host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
   return {
     id: host.id,
@@ -48,6 +48,7 @@ export function hostView({ host, slots, instances }: HostStatus, now: number): H
       free: slots.total - slots.used - slots.reserved,
     },
     instances: instances.map(instanceView),
+    accessories: accessories.map(({ hostId: _, ...accessory }) => accessory),
     createdAt: iso(host.createdAt),
   };
 }

@@ -2,7 +2,7 @@ import { failureOf, hostName, names } from "./causes.ts";
 import type { Draft } from "./decision.ts";
 import { fail } from "./ending.ts";
 import type { EnvironmentFacts, JobFacts } from "./facts.ts";
-import { isOnline, type Placement, type PlacementProblem, place, whyNoHost } from "./plan.ts";
+import { onlineHosts, type Placement, type PlacementProblem, place } from "./plan.ts";
 import { isActive, type ReleaseFacts } from "./release.ts";
 import { ok, type Result } from "./result.ts";
 import { SMOKE_RETRY_MS } from "./settling.ts";
@@ -58,8 +58,8 @@ function placements(
   // By the spec it was made with, not by one applied since.
   const own = { ...facts, spec: release.spec };
   if (release.spec.strategy.kind !== "rolling") return place(own, now);
-  if (facts.hosts.some((host) => isOnline(host, now))) return ok([]);
-  return { ok: false, error: { code: "no_hosts", detail: whyNoHost(own) } };
+  const online = onlineHosts(own, now);
+  return online.ok ? ok([]) : online;
 }
 
 /** Slots are about to be free: a release that finds none waits for them, up to its deadline. */
@@ -74,7 +74,8 @@ function pullHosts(
 ): ReadonlyMap<string, string> {
   if (release.spec.strategy.kind !== "rolling")
     return new Map(placed.map((slot) => [slot.hostId, slot.hostName]));
-  return new Map(facts.hosts.filter((host) => isOnline(host, now)).map((host) => [host.id, host.name]));
+  const online = onlineHosts({ ...facts, spec: release.spec }, now);
+  return new Map((online.ok ? online.value : []).map((host) => [host.id, host.name]));
 }
 
 function pull(draft: Draft, release: ReleaseFacts, hosts: ReadonlyMap<string, string>): void {

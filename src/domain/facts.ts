@@ -25,6 +25,14 @@ export interface EnvironmentFacts {
   readonly analysis: { readonly release: string; readonly decision: Analysis } | null;
   /** Hosts that carry the labels the environment asks for, with their slots. */
   readonly hosts: readonly HostFacts[];
+  /** Where its accessories live, of those that were ever started. Read when something is to be placed. */
+  readonly accessories: readonly AccessoryHome[];
+}
+
+export interface AccessoryHome {
+  readonly name: string;
+  readonly hostId: string;
+  readonly hostName: string;
 }
 
 export interface Held {

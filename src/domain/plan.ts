@@ -1,3 +1,4 @@
+import { reachable } from "./accessory.ts";
 import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts } from "./facts.ts";
 import { hasServed, type ReleaseFacts } from "./release.ts";
 import { err, ok, type Result } from "./result.ts";
@@ -36,9 +37,9 @@ export interface PlacementProblem {
  */
 export function place(facts: EnvironmentFacts, now: number): Result<readonly Placement[], PlacementProblem> {
   const { spec } = facts;
-  const online = facts.hosts.filter((host) => isOnline(host, now));
-  if (online.length === 0) return err({ code: "no_hosts", detail: whyNoHost(facts) });
-  const pools = online.map((host) => ({
+  const online = onlineHosts(facts, now);
+  if (!online.ok) return online;
+  const pools = online.value.map((host) => ({
     host,
     placed: 0,
     load: facts.instances.filter((instance) => instance.hostId === host.id).length,
@@ -52,7 +53,8 @@ export function place(facts: EnvironmentFacts, now: number): Result<readonly Pla
       .filter(({ free }) => free.length > 0)
       .sort((a, b) => a.placed - b.placed || a.load - b.load || byName(a.host, b.host));
     const slot = pool?.free.shift();
-    if (!pool || !slot) return err({ code: "no_slots", detail: whyNoSlot(facts, placements.length, online) });
+    if (!pool || !slot)
+      return err({ code: "no_slots", detail: whyNoSlot(facts, placements.length, online.value) });
     pool.placed += 1;
     placements.push({
       hostId: pool.host.id,
@@ -63,6 +65,18 @@ export function place(facts: EnvironmentFacts, now: number): Result<readonly Pla
     });
   }
   return ok(placements);
+}
+
+/** Hosts that an instance may be put on now: online, and where its accessories can be reached. Not empty. */
+export function onlineHosts(
+  facts: EnvironmentFacts,
+  now: number,
+): Result<readonly HostFacts[], PlacementProblem> {
+  const hosts = reachable(facts);
+  if (!hosts.ok) return hosts;
+  const online = hosts.value.filter((host) => isOnline(host, now));
+  if (online.length > 0) return ok(online);
+  return err({ code: "no_hosts", detail: whyNoHost({ ...facts, hosts: hosts.value }) });
 }
 
 export const isOnline = (host: { readonly lastSeenAt: number | null }, now: number): boolean =>
@@ -77,7 +91,7 @@ function isFree(slot: SlotFacts, environmentId: string, now: number): boolean {
 
 const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
 
-export function whyNoHost({ spec, hosts }: EnvironmentFacts): string {
+function whyNoHost({ spec, hosts }: EnvironmentFacts): string {
   const labels = Object.entries(spec.hosts).map(([key, value]) => `${key}=${value}`);
   const wanted = labels.length > 0 ? ` with ${labels.join(", ")}` : "";
   if (hosts.length === 0) return `no host${wanted} is enrolled: add one with \`sluice hosts enroll\``;
@@ -93,7 +107,9 @@ function whyNoSlot({ spec, id }: EnvironmentFacts, placed: number, online: reado
     ).length;
     return `${host.name}: ${host.slots.length} slots, ${used} in use${foreign > 0 ? `, ${foreign} reserved for others` : ""}`;
   });
-  return `${spec.replicas} instances are wanted, ${placed} found a free slot (${counts.join("; ")}): add a host, or lower \`replicas\` or \`keep\``;
+  const isBound = Object.keys(spec.accessories ?? {}).length > 0;
+  const more = isBound ? "enrol the accessories' host with more slots" : "add a host";
+  return `${spec.replicas} instances are wanted, ${placed} found a free slot (${counts.join("; ")}): ${more}, or lower \`replicas\` or \`keep\``;
 }
 
 /** What a rollback could return to: the release that gave its traffic away last. */

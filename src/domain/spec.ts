@@ -83,13 +83,17 @@ export interface AccessorySpec {
   readonly host?: string;
 }
 
-/** A volume's name on the host: an environment's own, so that staging never opens production's. */
-export const volumeName = (spec: { app: string; environment: string }, source: string): string =>
-  source.startsWith("/") ? source : `sluice-${spec.app}-${spec.environment}-${source}`;
+type Named = Pick<EnvironmentSpec, "app" | "environment">;
+
+/**
+ * A volume's name on the host: an environment's own, so that staging never opens production's. Parted by `_`, which no app
+ * or environment has in its name: with `-` the volume `eu-data` of `prod` would be `data` of `prod-eu`.
+ */
+export const volumeName = (spec: Named, source: string): string =>
+  source.startsWith("/") ? source : `sluice-${spec.app}_${spec.environment}_${source}`;
 
 /** The private network that an environment's instances share with its accessories. */
-export const networkName = (spec: { app: string; environment: string }): string =>
-  `sluice-${spec.app}-${spec.environment}`;
+export const networkName = (spec: Named): string => `sluice-${spec.app}_${spec.environment}`;
 
 export interface ProbeSpec {
   readonly path: string;

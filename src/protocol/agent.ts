@@ -281,11 +281,13 @@ export const jobErrorSchema = z.strictObject({
     .optional(),
   /** The app's last lines, oldest first. At most 50, each at most 1,000 characters. */
   logs: z.array(z.string()).max(50).default([]),
+  /** `accessory`: what ran before it still runs, or runs again. */
+  kept: z.boolean().optional(),
 });
 export type JobError = z.infer<typeof jobErrorSchema>;
 
 export const jobResultSchema = z.strictObject({
-  /** `pull`: the image pinned, as `start` wants it. */
+  /** `pull`: the image pinned, as `start` wants it. `accessory`: what its container runs, pinned. */
   image: z.string().optional(),
   /** `pull`: sha256:… of the manifest (registry), the image id (local) or the directory's content (process). */
   digest: z.string().optional(),
@@ -297,6 +299,8 @@ export const jobResultSchema = z.strictObject({
   killed: z.boolean().optional(),
   /** `run`: the command's last lines, oldest first. */
   logs: z.array(z.string()).max(50).optional(),
+  /** `accessory` that was started: how the container that was there, and was kept, differs from what was asked for. */
+  differs: z.string().max(500).optional(),
 });
 export type JobResult = z.infer<typeof jobResultSchema>;
 

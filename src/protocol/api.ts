@@ -12,6 +12,45 @@ const ROLES = ["admin", "deployer", "viewer", "agent"] as const;
 
 // --- apps -----------------------------------------------------------------------------------------------------------
 
+/** A long-lived container beside an environment's instances: changed on command, never by a release. */
+export const accessorySchema = z
+  .object({
+    name: z.string(),
+    /** `absent`: the manifest has it, and it was never started or was removed. */
+    state: z.enum(["absent", "starting", "running", "stopping", "stopped", "failed"]),
+    since: time.nullable(),
+    /** Where it lives; null: not decided before it is started. */
+    host: z.string().nullable(),
+    hostState: z.enum(["online", "offline", "removed"]).nullable(),
+    /** As it was last started; of one that is absent, the manifest's. */
+    image: z.string(),
+    /** The same by digest. */
+    pinned: z.string().nullable(),
+    /** False: the manifest has it no more. It is kept until it is removed. */
+    declared: z.boolean(),
+    /** How what was last started differs from the manifest, e.g. `image postgres:16 → postgres:17`. */
+    differs: z.array(z.string()),
+    /** Why it failed, or what was left undone. */
+    cause: z.string().nullable(),
+    /** What changes it now, or changed it last. */
+    job: z
+      .object({
+        id: z.string(),
+        action: z.enum(["start", "stop", "upgrade", "remove"]),
+        state: z.enum(["queued", "leased", "done", "failed", "cancelled"]),
+        progress: z.string().nullable(),
+        deadlineAt: time,
+        /** Its last lines, oldest first, where it failed. */
+        logs: z.array(z.string()),
+      })
+      .nullable(),
+    /** What holds its data, by the names on its host. They stay when it is removed. */
+    volumes: z.array(z.string()),
+    next: z.array(nextStepSchema),
+  })
+  .meta({ id: "Accessory" });
+export type AccessoryView = z.infer<typeof accessorySchema>;
+
 const changeSchema = z.object({
   /** `environments.production.replicas`, or `app` when it is new. */
   path: z.string(),
@@ -25,6 +64,8 @@ export const applyAnswerSchema = z
     dryRun: z.boolean(),
     environments: z.array(z.string()),
     changes: z.array(changeSchema),
+    /** All of its accessories. Applying changes none of them. */
+    accessories: z.array(accessorySchema.extend({ environment: z.string() })).default([]),
   })
   .meta({ id: "ApplyAnswer" });
 export type ApplyAnswer = z.infer<typeof applyAnswerSchema>;
@@ -70,6 +111,8 @@ export const planSchema = z
     rollback: z.string(),
     /** What would stop it before anything moves. Empty: it can start. */
     problems: z.array(z.object({ code: z.string(), detail: z.string() })),
+    /** As they are; the release touches none of them. */
+    accessories: z.array(accessorySchema).default([]),
   })
   .meta({ id: "Plan" });
 export type PlanView = z.infer<typeof planSchema>;
@@ -271,6 +314,7 @@ export const environmentSchema = z
     /** The last release that held all traffic. */
     live: releaseSchema.nullable(),
     instances: z.array(instanceSchema),
+    accessories: z.array(accessorySchema).default([]),
     lock: lockSchema.nullable(),
     table: z.object({ version: z.number().int(), publishedAt: time.nullable() }),
     /** What the edge does with requests: `open`, `paused` or `maintenance`. */
@@ -319,6 +363,9 @@ export const hostSchema = z
       free: z.number().int(),
     }),
     instances: z.array(instanceSchema),
+    accessories: z
+      .array(z.object({ app: z.string(), environment: z.string(), name: z.string(), state: z.string() }))
+      .default([]),
     createdAt: time,
   })
   .meta({ id: "Host" });

@@ -4,6 +4,7 @@ import { advance } from "../../src/domain/advance.ts";
 import * as commands from "../../src/domain/commands.ts";
 import { type Decision, hasChanges, type NewEvent, type NewInstance } from "../../src/domain/decision.ts";
 import type {
+  AccessoryHome,
   EnvironmentFacts,
   Held,
   HostFacts,
@@ -61,6 +62,8 @@ export class World {
   instances: Instance[] = [];
   jobs: Job[] = [];
   hosts: (Mutable<HostFacts> & { alive: boolean })[] = [];
+  /** Accessories that were started, and where. */
+  accessories: AccessoryHome[] = [];
   events: NewEvent[] = [];
   /** Every `from → to` a release went. */
   readonly moves = new Set<string>();
@@ -123,6 +126,7 @@ export class World {
       instances: live,
       jobs,
       hosts,
+      accessories: this.accessories,
     });
   }
 

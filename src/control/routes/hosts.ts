@@ -155,10 +155,13 @@ async function requireHost(c: AppContext, name: string): Promise<HostStatus> {
   throw new ProblemError({ code: "not_found", detail: `there is no host \`${name}\``, next });
 }
 
-function refuseBusy({ host, instances }: HostStatus): void {
-  if (instances.length === 0) return;
-  const what = instances.map(({ version, slot }) => `${version} in slot ${slot}`).join(", ");
-  const detail = `${host.name} still has ${instances.length} instances (${what}): move them away first, or use force`;
+function refuseBusy({ host, instances, accessories }: HostStatus): void {
+  if (instances.length + accessories.length === 0) return;
+  const what = [
+    ...instances.map(({ version, slot }) => `${version} in slot ${slot}`),
+    ...accessories.map((one) => `accessory ${one.name} of ${one.app}/${one.environment}, with its volumes`),
+  ];
+  const detail = `${host.name} still has ${instances.length} instances and ${accessories.length} accessories (${what.join(", ")}): move them away first, or use force`;
   const next = [
     { command: `sluice hosts remove ${host.name} --force`, when: "the machine is gone for good" },
   ];

@@ -1,6 +1,7 @@
 import { createRoute } from "@hono/zod-openapi";
 import { z } from "zod";
 import { abortSchema, createReleaseSchema, pageOf, planSchema, releaseSchema } from "../../protocol/api.ts";
+import { accessoryViews } from "../accessory-view.ts";
 import { authorize } from "../auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../context.ts";
 import { parseKey } from "../idempotency.ts";
@@ -9,7 +10,7 @@ import { ProblemError, type Reason } from "../problems.ts";
 import { releaseView } from "../release-view.ts";
 import { secretsLack } from "../secrets.ts";
 import { loadEnvironment } from "../store/environments.ts";
-import { listReleases } from "../store/status.ts";
+import { type EnvironmentStatus, listReleases } from "../store/status.ts";
 import {
   body,
   decodeCursor,
@@ -80,12 +81,13 @@ export const releaseRoutes = () =>
     .openapi(create, async (c) => {
       const { app, env } = c.req.valid("param");
       const principal = authorize(c, { role: "deployer", app, environment: env });
-      const { environment } = await requireEnvironment(c, app, env);
+      const status = await requireEnvironment(c, app, env);
+      const { environment } = status;
       const input = c.req.valid("json");
       const wanted = { environmentId: environment.id, app, environment: env };
       const lack = await secretsLack(c.var.db, c.env, { ...wanted, names: environment.spec.secrets ?? [] });
       if (c.req.valid("query").dryRun === "1") {
-        const plan = await dryRun(c, environment.id, input);
+        const plan = await dryRun(c, status, input);
         return c.json({ ...plan, problems: [...plan.problems, ...planProblems(lack)] }, 200);
       }
       if (lack) throw new ProblemError(lack);
@@ -135,11 +137,17 @@ export const releaseRoutes = () =>
     });
 
 /** Changes nothing. */
-async function dryRun(c: AppContext, environmentId: string, input: z.output<typeof createReleaseSchema>) {
-  const loaded = await loadEnvironment(c.var.db, environmentId, { withHosts: true });
+async function dryRun(
+  c: AppContext,
+  { environment, accessories }: EnvironmentStatus,
+  input: z.output<typeof createReleaseSchema>,
+) {
+  const loaded = await loadEnvironment(c.var.db, environment.id, { withHosts: true });
   if (!loaded) throw new ProblemError({ code: "not_found", detail: "the environment was just deleted" });
   const asked = { version: input.version ?? null, hold: input.hold, override: input.override };
-  return planRelease({ facts: loaded.facts, asked, now: c.var.now() });
+  const now = c.var.now();
+  const views = accessoryViews(loaded.facts.spec, accessories, now);
+  return planRelease({ facts: loaded.facts, asked, accessories: views, now });
 }
 
 /** A plan's problem has no commands of its own: they stand in its words. */

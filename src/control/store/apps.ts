@@ -1,5 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
+import { type AccessoryRow, readAccessories } from "./accessories.ts";
 import type { Db, Statement } from "./db.ts";
 import { apps, environments, hostnames, instances, slots } from "./schema.ts";
 
@@ -12,6 +13,7 @@ export interface AppState {
   readonly environments: readonly EnvironmentRow[];
   /** Owners of the hostnames asked about, and of all that belong to this app. */
   readonly owners: readonly HostnameOwner[];
+  readonly accessories: readonly AccessoryRow[];
 }
 interface HostnameOwner {
   readonly hostname: string;
@@ -21,7 +23,7 @@ interface HostnameOwner {
 }
 
 export async function readAppState(db: Db, name: string, wanted: readonly string[]): Promise<AppState> {
-  const [appRows, environmentRows, owners] = await Promise.all([
+  const [appRows, environmentRows, owners, accessories] = await Promise.all([
     db.select().from(apps).where(eq(apps.name, name)),
     db
       .select()
@@ -40,8 +42,12 @@ export async function readAppState(db: Db, name: string, wanted: readonly string
       .where(
         sql`${apps.name} = ${name} OR ${hostnames.hostname} IN (SELECT value FROM json_each(${JSON.stringify(wanted)}))`,
       ),
+    readAccessories(
+      db,
+      sql`(SELECT e.id FROM environments e JOIN apps a ON a.id = e.app_id WHERE a.name = ${name})`,
+    ),
   ]);
-  return { app: appRows[0], environments: environmentRows, owners };
+  return { app: appRows[0], environments: environmentRows, owners, accessories };
 }
 
 export interface LiveUse {
@@ -49,12 +55,15 @@ export interface LiveUse {
   readonly instances: number;
   readonly hosts: string;
   readonly releases: number;
+  /** Names. */
+  readonly accessories: string;
 }
 
 /** What still runs or is on its way in these environments. Raw, because drizzle drops the table's name in a selection. */
 export const readLiveUse = (db: Db, ids: readonly string[]): Promise<LiveUse[]> =>
   db.all<LiveUse>(sql`
     SELECT e.name AS environment,
+      (SELECT coalesce(group_concat(c.name), '') FROM accessories c WHERE c.environment_id = e.id) AS accessories,
       (SELECT count(*) FROM instances i WHERE i.environment_id = e.id AND i.stopped_at IS NULL) AS instances,
       (SELECT coalesce(group_concat(DISTINCT h.name), '') FROM instances i JOIN hosts h ON h.id = i.host_id
         WHERE i.environment_id = e.id AND i.stopped_at IS NULL) AS hosts,
@@ -79,7 +88,7 @@ export const insertEnvironment = (db: Db, row: EnvironmentRow) =>
 
 /**
  * Writes an environment's spec (and brings it back if it was deleted), if its coordinator wrote nothing since: a miss
- * sets `rev` NULL, and so fails the whole batch.
+ * sets `rev` NULL, and so fails the whole batch. So does deleting one of which an accessory was started meanwhile.
  */
 export const replaceSpec = (
   db: Db,
@@ -88,7 +97,11 @@ export const replaceSpec = (
 ) =>
   db
     .update(environments)
-    .set({ ...next, rev: sql`CASE WHEN ${environments.rev} = ${row.rev} THEN ${row.rev + 1} END` })
+    .set({
+      ...next,
+      rev: sql`CASE WHEN ${environments.rev} = ${row.rev} AND (${next.deletedAt} IS NULL OR NOT EXISTS
+        (SELECT 1 FROM accessories c WHERE c.environment_id = ${row.id})) THEN ${row.rev + 1} END`,
+    })
     .where(eq(environments.id, row.id)) satisfies Statement;
 
 export const deleteHostnames = (db: Db, environmentId: string, keep: readonly string[]) =>

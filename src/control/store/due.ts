@@ -17,7 +17,7 @@ export async function findDueEnvironments(db: Db, now: number): Promise<string[]
     UNION SELECT i.environment_id FROM instances i JOIN releases r ON r.id = i.release_id
       WHERE i.stopped_at IS NULL AND (r.warm_until <= ${now} OR r.state = 'rolling_back')
     UNION SELECT environment_id FROM outbox WHERE next_attempt_at <= ${now}
-    UNION SELECT environment_id FROM jobs WHERE finished_at IS NULL AND kind <> 'logs'
+    UNION SELECT environment_id FROM jobs WHERE finished_at IS NULL AND release_id IS NOT NULL
       AND (deadline_at <= ${now} OR lease_expires_at <= ${now})
     LIMIT ${MAX_ENVIRONMENTS}`);
   return rows.map(({ id }) => id);

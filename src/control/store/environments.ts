@@ -1,10 +1,10 @@
 import { and, desc, eq, getTableColumns, gt, inArray, isNull, or, sql } from "drizzle-orm";
-import type { EnvironmentFacts, HostFacts, InstanceFacts, JobFacts } from "../../domain/facts.ts";
+import type { EnvironmentFacts, InstanceFacts, JobFacts } from "../../domain/facts.ts";
 import type { ReleaseFacts } from "../../domain/release.ts";
 import type { TrafficMode } from "../../domain/routing.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
-import { apps, environments, hosts, instances, jobs, releases, slots } from "./schema.ts";
+import { accessories, apps, environments, hosts, instances, jobs, releases, slots } from "./schema.ts";
 
 /** What a decision is made from, and what only the table's compiler needs beside it. */
 export interface LoadedEnvironment {
@@ -106,7 +106,9 @@ export async function loadEnvironment(
     releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
     instances: instanceRows satisfies InstanceFacts[],
     jobs: jobRows.flatMap(toJob),
-    hosts: waiting.length > 0 || options.withHosts ? await loadHosts(db, specs) : [],
+    ...(waiting.length > 0 || options.withHosts
+      ? await loadHosts(db, id, specs)
+      : { hosts: [], accessories: [] }),
   };
   return { facts, salt: environment.salt, previewKey: environment.previewKey, mode: environment.mode };
 }
@@ -120,18 +122,31 @@ function toJob(row: typeof jobs.$inferSelect): JobFacts[] {
   return [{ ...row, kind, releaseId, result, error: row.error as JobFacts["error"] }];
 }
 
-/** Hosts that carry all labels of at least one of the specs, with their slots. */
-async function loadHosts(db: Db, specs: readonly EnvironmentSpec[]): Promise<HostFacts[]> {
+/** Hosts that carry all labels of at least one of the specs, with their slots; and where the accessories are. */
+async function loadHosts(
+  db: Db,
+  environmentId: string,
+  specs: readonly EnvironmentSpec[],
+): Promise<Pick<EnvironmentFacts, "hosts" | "accessories">> {
   // Written out: in a selection of one table drizzle drops the names of tables.
   const occupied = sql<number>`EXISTS (SELECT 1 FROM instances WHERE instances.slot_id = slots.id AND instances.stopped_at IS NULL)`;
-  const [hostRows, slotRows] = await db.batch([
+  const [hostRows, slotRows, homes] = await db.batch([
     db.select().from(hosts).where(isNull(hosts.removedAt)).orderBy(hosts.name),
     db
       .select({ ...getTableColumns(slots), occupied: occupied.as("occupied") })
       .from(slots)
       .orderBy(slots.n),
+    db
+      .select({
+        name: accessories.name,
+        hostId: accessories.hostId,
+        hostName: sql<string>`${hosts.name}`.as("host_name"),
+      })
+      .from(accessories)
+      .innerJoin(hosts, eq(hosts.id, accessories.hostId))
+      .where(eq(accessories.environmentId, environmentId)),
   ]);
-  return hostRows
+  const found = hostRows
     .filter((host) =>
       specs.some((spec) => Object.entries(spec.hosts).every(([key, value]) => host.labels[key] === value)),
     )
@@ -143,4 +158,5 @@ async function loadHosts(db: Db, specs: readonly EnvironmentSpec[]): Promise<Hos
         .filter((slot) => slot.hostId === host.id)
         .map((slot) => ({ ...slot, occupied: slot.occupied === 1 })),
     }));
+  return { hosts: found, accessories: homes };
 }

@@ -1,6 +1,6 @@
 import { and, asc, eq, gt, isNull, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
-import { hosts, instances, jobs, slots, tokens } from "./schema.ts";
+import { accessories, apps, environments, hosts, instances, jobs, slots, tokens } from "./schema.ts";
 import { type InstanceRow, selectInstances } from "./status.ts";
 
 export type HostRow = typeof hosts.$inferSelect;
@@ -15,6 +15,14 @@ export interface HostStatus {
   readonly host: HostRow;
   readonly slots: SlotCounts;
   readonly instances: readonly InstanceRow[];
+  readonly accessories: readonly HostedAccessory[];
+}
+interface HostedAccessory {
+  readonly hostId: string;
+  readonly app: string;
+  readonly environment: string;
+  readonly name: string;
+  readonly state: (typeof accessories.$inferSelect)["state"];
 }
 
 export interface Heartbeat {
@@ -96,7 +104,7 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
   if (rows.length === 0) return [];
   const ids = JSON.stringify(rows.map((row) => row.id));
   const isTheirs = sql`IN (SELECT value FROM json_each(${ids}))`;
-  const [counts, live] = await Promise.all([
+  const [counts, live, beside] = await Promise.all([
     db
       .select({
         hostId: slots.hostId,
@@ -109,11 +117,25 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
       .where(sql`${slots.hostId} ${isTheirs}`)
       .groupBy(slots.hostId),
     selectInstances(db).where(sql`${instances.hostId} ${isTheirs} AND ${instances.stoppedAt} IS NULL`),
+    db
+      .select({
+        hostId: accessories.hostId,
+        app: apps.name,
+        environment: environments.name,
+        name: accessories.name,
+        state: accessories.state,
+      })
+      .from(accessories)
+      .innerJoin(environments, eq(environments.id, accessories.environmentId))
+      .innerJoin(apps, eq(apps.id, environments.appId))
+      .where(sql`${accessories.hostId} ${isTheirs}`)
+      .orderBy(asc(apps.name), asc(environments.name), asc(accessories.name)),
   ]);
   return rows.map((host) => ({
     host,
     slots: counts.find((c) => c.hostId === host.id) ?? { hostId: host.id, total: 0, used: 0, reserved: 0 },
     instances: live.filter((instance) => instance.hostId === host.id),
+    accessories: beside.filter((accessory) => accessory.hostId === host.id),
   }));
 }
 

@@ -1,4 +1,5 @@
 import { and, eq, isNull, sql } from "drizzle-orm";
+import { settleAccessories } from "./accessories.ts";
 import type { Db } from "./db.ts";
 import { events, jobs } from "./schema.ts";
 
@@ -51,6 +52,7 @@ export async function leaseJobs(
           ${request.onlyLogs ? sql`AND kind = 'logs'` : sql``}
         ORDER BY created_at, id LIMIT ${LEASES_PER_POLL})`)
       .returning(),
+    ...settleAccessories(db, now),
   ]);
   // Nobody decides anything by how a log stream ended.
   const overdue = failed.flatMap(({ kind, environmentId }) => (kind === "logs" ? [] : [environmentId]));
@@ -72,7 +74,7 @@ export interface HeldLease {
 const isHeld = ({ job, hostId, lease }: HeldLease) =>
   and(eq(jobs.id, job), eq(jobs.hostId, hostId), eq(jobs.lease, lease), isNull(jobs.finishedAt));
 
-/** Renews the lease and notes what the agent says; new words become an event of the release. False: the lease is lost. */
+/** Renews the lease and notes what the agent says; new words become an event, if it is of a release. False: the lease is lost. */
 export async function progressJob(db: Db, held: HeldLease, message: string, actor: string): Promise<boolean> {
   // Not a batch: drizzle can't put raw statements into one, and an event too many costs nothing.
   await db.run(sql`INSERT INTO ${events} (at, type, actor, app, environment, environment_id, release_id, message, data)
@@ -80,7 +82,7 @@ export async function progressJob(db: Db, held: HeldLease, message: string, acto
         json_object('job', j.id, 'kind', j.kind, 'instance', j.instance_id)
       FROM jobs j JOIN environments e ON e.id = j.environment_id JOIN apps a ON a.id = e.app_id
       WHERE j.id = ${held.job} AND j.host_id = ${held.hostId} AND j.lease = ${held.lease}
-        AND j.finished_at IS NULL AND j.progress IS NOT ${message}`);
+        AND j.finished_at IS NULL AND j.progress IS NOT ${message} AND j.release_id IS NOT NULL`);
   const renewed = await db
     .update(jobs)
     .set({ progress: message, leaseExpiresAt: held.now + LEASE_MS })
@@ -93,16 +95,22 @@ export type JobOutcome =
   | { readonly ok: true; readonly result: Record<string, unknown> }
   | { readonly ok: false; readonly error: Record<string, unknown> };
 
-/** Ends the job if the lease still holds it. Answers the environment to tell, or undefined: the lease is lost. */
+/**
+ * Ends the job if the lease still holds it, and with it an accessory's move. Answers the environment to tell, or
+ * undefined: the lease is lost.
+ */
 export async function finishJob(db: Db, held: HeldLease, outcome: JobOutcome): Promise<string | undefined> {
-  const [row] = await db
-    .update(jobs)
-    .set({
-      state: outcome.ok ? "done" : "failed",
-      ...(outcome.ok ? { result: outcome.result } : { error: outcome.error }),
-      finishedAt: held.now,
-    })
-    .where(isHeld(held))
-    .returning({ environmentId: jobs.environmentId });
+  const [[row]] = await db.batch([
+    db
+      .update(jobs)
+      .set({
+        state: outcome.ok ? "done" : "failed",
+        ...(outcome.ok ? { result: outcome.result } : { error: outcome.error }),
+        finishedAt: held.now,
+      })
+      .where(isHeld(held))
+      .returning({ environmentId: jobs.environmentId }),
+    ...settleAccessories(db, held.now),
+  ]);
   return row?.environmentId;
 }

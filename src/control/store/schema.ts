@@ -334,7 +334,12 @@ export const accessories = sqliteTable(
     secretVersions: json<Record<string, number>>("secret_versions"),
     createdAt: at("created_at").notNull(),
   },
-  (t) => [primaryKey({ columns: [t.environmentId, t.name] })],
+  (t) => [
+    primaryKey({ columns: [t.environmentId, t.name] }),
+    // Looked at with each job that ends: nearly always empty.
+    index("accessories_moving").on(t.jobId).where(sql`state IN ('starting', 'stopping')`),
+    index("accessories_host").on(t.hostId),
+  ],
 );
 
 /** A host's tunnel at Cloudflare: what is wanted, how far it is. The token is never kept: Cloudflare tells it when asked. */

@@ -60,20 +60,6 @@ export async function dropSecretsOfDeleted(db: Db, deletedBefore: number): Promi
     );
 }
 
-/** What accessories were started with. */
-export const listAccessoryVersions = (db: Db, environmentIds: readonly string[]) =>
-  db
-    .select({
-      environmentId: accessories.environmentId,
-      name: accessories.name,
-      secretVersions: accessories.secretVersions,
-    })
-    .from(accessories)
-    .where(
-      sql`${accessories.environmentId} IN (SELECT value FROM json_each(${JSON.stringify(environmentIds)}))`,
-    )
-    .all();
-
 // --- for the agents that claim jobs ---------------------------------------------------------------------------------
 
 /** Sealed values by name of some environments, and the logins of their apps. One round trip. */

@@ -1,7 +1,8 @@
 import { and, asc, desc, eq, gt, isNull, lt, or, type SQL, sql } from "drizzle-orm";
+import { type AccessoryRow, readAccessories } from "./accessories.ts";
 import type { Db } from "./db.ts";
 import { apps, environments, hostnames, hosts, instances, releases, slots } from "./schema.ts";
-import { listAccessoryVersions, listSecrets, type SecretFacts } from "./secrets.ts";
+import { listSecrets, type SecretFacts } from "./secrets.ts";
 
 /** What the API's answers are made from: reads only, of nouns that other files write. */
 export type AppRow = typeof apps.$inferSelect;
@@ -18,11 +19,7 @@ export interface EnvironmentStatus {
   /** Those not stopped. */
   readonly instances: readonly InstanceRow[];
   readonly secrets: readonly SecretFacts[];
-  /** What its accessories were started with. */
-  readonly accessories: readonly {
-    readonly name: string;
-    readonly secretVersions: Readonly<Record<string, number>> | null;
-  }[];
+  readonly accessories: readonly AccessoryRow[];
 }
 export interface ReleaseStatus {
   readonly app: string;
@@ -93,7 +90,7 @@ export async function readEnvironments(
   const named = of.environment ? sql`AND name = ${of.environment}` : sql``;
   const ids = sql`(SELECT id FROM environments WHERE deleted_at IS NULL ${named}
     AND app_id IN (SELECT value FROM json_each(${JSON.stringify(of.apps)})))`;
-  const [rows, names, releaseRows, instanceRows] = await Promise.all([
+  const [rows, names, releaseRows, instanceRows, accessoryRows] = await Promise.all([
     db
       .select({ app: apps.name, environment: environments })
       .from(environments)
@@ -111,12 +108,10 @@ export async function readEnvironments(
       .where(and(sql`${releases.environmentId} IN ${ids}`, isRelevant))
       .orderBy(desc(releases.createdAt), desc(releases.id)),
     selectInstances(db).where(sql`${instances.environmentId} IN ${ids} AND ${instances.stoppedAt} IS NULL`),
+    readAccessories(db, ids),
   ]);
   const found = rows.map(({ environment }) => environment.id);
-  const [secretRows, accessoryRows] = await Promise.all([
-    listSecrets(db, found),
-    listAccessoryVersions(db, found),
-  ]);
+  const secretRows = await listSecrets(db, found);
   return rows.map(({ app, environment }) => ({
     app,
     environment,

@@ -1,0 +1,90 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import type { AccessoryAction } from "../../domain/accessory.ts";
+import { type AccessoryView, accessorySchema, nameSchema, pageOf } from "../../protocol/api.ts";
+import { commandAccessory } from "../accessories.ts";
+import { accessoryViews } from "../accessory-view.ts";
+import { authorize } from "../auth.ts";
+import { type AppContext, inBackground } from "../context.ts";
+import { ProblemError } from "../problems.ts";
+import { secretsLack } from "../secrets.ts";
+import { environmentParams, json, newRouter } from "./router.ts";
+import { requireEnvironment } from "./status.ts";
+
+const accessoryParams = environmentParams.extend({ name: nameSchema });
+const keyHeader = z.object({ "idempotency-key": z.string().optional() });
+
+const list = createRoute({
+  method: "get",
+  path: "/api/v1/apps/{app}/envs/{env}/accessories",
+  summary: "An environment's accessories",
+  description: "Those that were started, and those that its manifest declares.",
+  tags: ["accessories"],
+  request: { params: environmentParams },
+  responses: { 200: json(pageOf(accessorySchema), "All of them, by name") },
+});
+
+const command = createRoute({
+  method: "post",
+  path: "/api/v1/apps/{app}/envs/{env}/accessories/{name}/{action}",
+  summary: "Start, stop or upgrade an accessory",
+  description:
+    "`start` runs what was there as it was, or makes it from the manifest; `stop` keeps container and volumes; `upgrade` replaces the container by what the manifest has now, on the same volumes. Answers at once; `job` tells how it goes. What is so already, or under way, is answered as it is.",
+  tags: ["accessories"],
+  request: {
+    params: accessoryParams.extend({ action: z.enum(["start", "stop", "upgrade"]) }),
+    headers: keyHeader,
+  },
+  responses: { 202: json(accessorySchema, "The accessory as it is now") },
+});
+
+const remove = createRoute({
+  method: "delete",
+  path: "/api/v1/apps/{app}/envs/{env}/accessories/{name}",
+  summary: "Remove an accessory's container",
+  description: "Never a volume: `volumes` names those that stay, `next` how a person removes them by hand.",
+  tags: ["accessories"],
+  request: { params: accessoryParams },
+  responses: { 202: json(accessorySchema, "The accessory as it is now") },
+});
+
+/** Accessories: a database, a cache beside the app. No release touches them. */
+export const accessoryRoutes = () =>
+  newRouter()
+    .openapi(list, async (c) => {
+      const { app, env } = c.req.valid("param");
+      authorize(c, { role: "viewer", app, environment: env });
+      return c.json({ items: await views(c, app, env), nextCursor: null }, 200);
+    })
+    .openapi(command, async (c) => {
+      const { action, ...at } = c.req.valid("param");
+      return c.json(await obey(c, at, action), 202);
+    })
+    .openapi(remove, async (c) => c.json(await obey(c, c.req.valid("param"), "remove"), 202));
+
+async function obey(
+  c: AppContext,
+  { app, env, name }: z.output<typeof accessoryParams>,
+  action: AccessoryAction,
+): Promise<AccessoryView> {
+  const { actor } = authorize(c, { role: "deployer", app, environment: env });
+  const { environment, accessories } = await requireEnvironment(c, app, env);
+  if (action === "start" || action === "upgrade") {
+    const spec = environment.spec.accessories?.[name] ?? accessories.find((row) => row.name === name)?.spec;
+    const wanted = { environmentId: environment.id, app, environment: env, names: spec?.secrets ?? [] };
+    const lack = await secretsLack(c.var.db, c.env, wanted);
+    if (lack) throw new ProblemError(lack);
+  }
+  const before = (await views(c, app, env)).find((view) => view.name === name);
+  const done = await commandAccessory(c.var.db, { environment, name, action, actor, now: c.var.now() });
+  if (!done.ok) throw new ProblemError(done.error);
+  if (done.value !== null) inBackground(c, "accessory.wake", c.env.HOST_LINK.getByName(done.value).wake());
+  const after = (await views(c, app, env)).find((view) => view.name === name);
+  if (after) return after;
+  if (before) return { ...before, state: "absent", job: null, next: [] };
+  throw new Error(`accessory ${name} is neither before nor after ${action}`);
+}
+
+async function views(c: AppContext, app: string, env: string): Promise<AccessoryView[]> {
+  const { environment, accessories } = await requireEnvironment(c, app, env);
+  return accessoryViews(environment.spec, accessories, c.var.now());
+}
