@@ -11,7 +11,10 @@ export default defineConfig({
       {
         test: {
           name: "node",
-          include: ["test/{house,domain,protocol,client,cli,agent,examples}/**/*.test.ts", "test/*.test.ts"],
+          include: [
+            "test/{house,domain,protocol,client,cli,agent,examples,cloudflare}/**/*.test.ts",
+            "test/*.test.ts",
+          ],
           testTimeout: 30_000,
         },
       },
