@@ -1,4 +1,5 @@
 import { settingsOf } from "./cloudflare/api.ts";
+import { tendHostnames } from "./cloudflare/tend-hostnames.ts";
 import { coordinatorOf, logFailure } from "./context.ts";
 import type { ControlEnv } from "./env.ts";
 import { KEPT_MS } from "./idempotency.ts";
@@ -31,17 +32,19 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
       logFailure("sweep.poke_failed", result.reason, { environment: ids[index] });
     });
   }
-  if (settingsOf(env)) await tendLateTunnels(env, now);
+  if (settingsOf(env)) await tendCloudflare(env, now);
   await dropKeysBefore(db, now - KEPT_MS);
   await dropEnrollmentsBefore(db, now - KEPT_MS);
   await freeQuarantinedSlots(db, now);
   return { poked: due.length, failed };
 }
 
-async function tendLateTunnels(env: ControlEnv, now: number): Promise<void> {
+/** What Cloudflare still owes: tunnels whose alarm was lost, and public hostnames that don't lead to the edge yet. */
+async function tendCloudflare(env: ControlEnv, now: number): Promise<void> {
   for (const id of await findDueTunnels(openDb(env.DB), now - LATE_MS)) {
     await env.HOST_LINK.getByName(id)
       .tend(id)
       .catch((error) => logFailure("sweep.tend_failed", error, { host: id }));
   }
+  await tendHostnames(env, now).catch((error) => logFailure("sweep.hostnames_failed", error));
 }

@@ -260,6 +260,17 @@ export const environmentSchema = z
     app: z.string(),
     environment: z.string(),
     hostnames: z.array(z.string()),
+    /** Whether each hostname leads to the edge, and why not. Without Cloudflare nobody knows: empty. */
+    routes: z
+      .array(
+        z.object({
+          hostname: z.string(),
+          /** `pending`: control does it; `foreign`: a person has to. */
+          state: z.enum(["pending", "ready", "foreign"]),
+          cause: z.string().nullable(),
+        }),
+      )
+      .default([]),
     strategy: z.string(),
     replicas: z.number().int(),
     split: z.array(splitEntrySchema),
