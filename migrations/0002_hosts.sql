@@ -18,14 +18,15 @@ CREATE INDEX `accessories_host` ON `accessories` (`host_id`);--> statement-break
 CREATE TABLE `cloudflare_resources` (
 	`id` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	`host_id` text,
+	`hostname` text,
 	`kind` text NOT NULL,
-	`remote_id` text NOT NULL,
+	`remote_id` text,
 	`name` text NOT NULL,
 	`zone_id` text,
 	`created_at` integer NOT NULL
 );
 --> statement-breakpoint
-CREATE UNIQUE INDEX `cloudflare_resources_remote` ON `cloudflare_resources` (`kind`,`remote_id`);--> statement-breakpoint
+CREATE UNIQUE INDEX `cloudflare_resources_name` ON `cloudflare_resources` (`kind`,`name`);--> statement-breakpoint
 CREATE INDEX `cloudflare_resources_host` ON `cloudflare_resources` (`host_id`);--> statement-breakpoint
 CREATE TABLE `registries` (
 	`app_id` text NOT NULL,

@@ -17,6 +17,7 @@ export const hosts: Register = (program, act) => {
       examples(
         "sluice hosts",
         "sluice hosts enroll web-1 --label tier=web --slots 8",
+        "sluice hosts rotate-tunnel web-1",
         "sluice hosts remove web-1",
       ),
     );
@@ -35,6 +36,11 @@ export const hosts: Register = (program, act) => {
     .argument("<host>")
     .description("give its agent a new token; the old one ends when the new one is first used")
     .action(act(rotate));
+  group
+    .command("rotate-tunnel")
+    .argument("<host>")
+    .description("give a host's tunnel a new token; what is connected stays connected")
+    .action(act(rotateTunnel));
   group
     .command("remove")
     .argument("<host>")
@@ -112,11 +118,18 @@ function hostText(host: HostView, now: number): string {
       ],
       ["token", host.rotateAt ? `a new one was asked for ${ago(host.rotateAt, now)}` : undefined],
       ...factRows(host.facts),
+      ["tunnel", tunnelText(host.tunnel)],
       ["slots", `${slots.used} used, ${slots.reserved} reserved, ${slots.free} free of ${slots.total}`],
     ]),
     ...(rows.length > 0 ? [table([["  SLOT", "VERSION", "STATE", "CAUSE", "INSTANCE"], ...rows])] : []),
   ].join("\n");
 }
+
+/** Undefined: the edge reaches it by its own address. */
+const tunnelText = (tunnel: HostView["tunnel"]): string | undefined =>
+  tunnel
+    ? `${tunnel.state}, ${clean(tunnel.name)}${tunnel.cause ? `: ${clean(tunnel.cause)}` : ""}`
+    : undefined;
 
 interface EnrollOptions {
   readonly label: Record<string, string>;
@@ -141,6 +154,14 @@ async function rotate(session: Session, name: string): Promise<Outcome> {
       : `${clean(host.name)} is ${host.state}: its agent gets it when it is back`;
   session.out.say(`a new token is ready for ${clean(host.name)}; ${when}`);
   return { exit: EXIT.ok, json: { host } };
+}
+
+async function rotateTunnel(session: Session, name: string): Promise<Outcome> {
+  const rotated = await session.client.rotateTunnel(name);
+  session.out.say(
+    `the tunnel of ${clean(rotated.host)} has a new token, which its agent fetches by itself; the old one opens no connection any more`,
+  );
+  return { exit: EXIT.ok, json: rotated };
 }
 
 async function remove(

@@ -29,8 +29,10 @@ import {
   previewSchema,
   type ReleaseView,
   type RollbackAnswer,
+  type RotatedTunnelView,
   releaseSchema,
   rollbackAnswerSchema,
+  rotatedTunnelSchema,
   type TokenView,
   tokenSchema,
   type VerdictView,
@@ -270,6 +272,14 @@ export class Client {
   /** Gives the host's agent a new token; the old one ends when the new one is first used. */
   rotateHost(name: string): Promise<HostView> {
     return this.#parsed(hostSchema, { method: "POST", path: `${API}/hosts/${seg(name)}/rotate` });
+  }
+
+  /** Gives the host's tunnel a new token; its agent fetches it by itself. */
+  rotateTunnel(name: string): Promise<RotatedTunnelView> {
+    return this.#parsed(rotatedTunnelSchema, {
+      method: "POST",
+      path: `${API}/hosts/${seg(name)}/tunnel/rotate`,
+    });
   }
 
   createEnrollment(body: CreateEnrollment): Promise<EnrollmentView> {

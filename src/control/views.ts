@@ -27,7 +27,7 @@ export const instanceView = (row: InstanceRow): InstanceView => ({
   since: iso(row.stateSince),
 });
 
-export function hostView({ host, slots, instances, accessories }: HostStatus, now: number): HostView {
+export function hostView({ host, slots, instances, accessories, tunnel }: HostStatus, now: number): HostView {
   const isOnline = host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
   return {
     id: host.id,
@@ -49,6 +49,16 @@ export function hostView({ host, slots, instances, accessories }: HostStatus, no
     },
     instances: instances.map(instanceView),
     accessories: accessories.map(({ hostId: _, ...accessory }) => accessory),
+    tunnel: tunnel
+      ? {
+          state: tunnel.state,
+          cause: tunnel.cause,
+          name: tunnel.name,
+          id: tunnel.tunnelId,
+          configVersion: tunnel.configVersion,
+          nextAttemptAt: isoOrNull(tunnel.nextAttemptAt),
+        }
+      : null,
     createdAt: iso(host.createdAt),
   };
 }

@@ -11,8 +11,10 @@ import {
   pollAnswerSchema,
   pollSchema,
   rotateAnswerSchema,
+  tunnelAnswerSchema,
 } from "../../protocol/agent.ts";
 import { authenticate, authorizeAgent, identify, tokenHash } from "../auth.ts";
+import { answerTunnel } from "../cloudflare/agent-tunnel.ts";
 import { type AppContext, type AppEnv, coordinatorOf, inBackground } from "../context.ts";
 import { enrollHost } from "../enroll.ts";
 import { leaseForPoll } from "../lease.ts";
@@ -103,6 +105,16 @@ const rotate = createRoute({
   responses: { 200: json(rotateAnswerSchema, "The new token, shown this once") },
 });
 
+const tunnel = createRoute({
+  method: "post",
+  path: "/agent/v1/tunnel",
+  summary: "How cloudflared is to run on this host",
+  description: "Carries the tunnel's token: asked of Cloudflare when it is needed, and kept nowhere.",
+  tags,
+  middleware: [authenticate] as const,
+  responses: { 200: json(tunnelAnswerSchema, "The token, or why there is none (yet)") },
+});
+
 const wake = createRoute({
   method: "get",
   path: "/agent/v1/wake",
@@ -116,9 +128,12 @@ const wake = createRoute({
 export const agentRoutes = () =>
   newRouter()
     .openapi(enroll, async (c) => {
-      const enrolled = await enrollHost(openDb(c.env.DB), c.req.valid("json"), c.var.now());
+      const enrolled = await enrollHost(c.env, c.req.valid("json"), c.var.now());
       if (!enrolled.ok) throw new ProblemError(enrolled.error);
-      return c.json(enrolled.value, 200);
+      const { tunnel: isWanted, ...answer } = enrolled.value;
+      const { id } = answer.host;
+      if (isWanted) inBackground(c, "tunnel.not_begun", c.env.HOST_LINK.getByName(id).tend(id));
+      return c.json(answer, 200);
     })
     .openapi(poll, async (c) => {
       const sent = c.req.valid("json");
@@ -137,8 +152,11 @@ export const agentRoutes = () =>
       pokeAll(c, answer.touched);
       const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
       const pollAfterMs = host.open > 0 ? BUSY_MS : idleMs;
-      const isToRotate = host.replaces === null && host.rotate === 1;
-      return c.json({ jobs: answer.jobs, now, pollAfterMs, ...(isToRotate && { rotate: true }) }, 200);
+      const orders = {
+        ...(host.tunnelRev !== null && { tunnelRev: host.tunnelRev }),
+        ...(host.replaces === null && host.rotate === 1 && { rotate: true }),
+      };
+      return c.json({ jobs: answer.jobs, now, pollAfterMs, ...orders }, 200);
     })
     .openapi(progress, async (c) => {
       const { hostId, actor } = authorizeAgent(c);
@@ -166,6 +184,10 @@ export const agentRoutes = () =>
     .openapi(rotate, async (c) => {
       authorizeAgent(c);
       return c.json({ token: await issueSuccessor(c.var.db, c.var.principal, c.var.now()) }, 200);
+    })
+    .openapi(tunnel, async (c) => {
+      const { hostId } = authorizeAgent(c);
+      return c.json(await answerTunnel(c.env, hostId, c.var.now()), 200);
     })
     .openapi(wake, async (c) => {
       const { hostId } = authorizeAgent(c);

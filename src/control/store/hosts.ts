@@ -2,6 +2,7 @@ import { and, asc, eq, gt, isNull, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
 import { accessories, apps, environments, hosts, instances, jobs, slots, tokens } from "./schema.ts";
 import { type InstanceRow, selectInstances } from "./status.ts";
+import { listTunnels, type TunnelRow } from "./tunnels.ts";
 
 export type HostRow = typeof hosts.$inferSelect;
 interface SlotCounts {
@@ -16,6 +17,8 @@ export interface HostStatus {
   readonly slots: SlotCounts;
   readonly instances: readonly InstanceRow[];
   readonly accessories: readonly HostedAccessory[];
+  /** Absent: it is reached by its own address. */
+  readonly tunnel: TunnelRow | undefined;
 }
 interface HostedAccessory {
   readonly hostId: string;
@@ -44,6 +47,8 @@ export interface HeartbeatAnswer {
   readonly replaces: string | null;
   /** 1: a new token was asked for, or this one is old. */
   readonly rotate: number;
+  /** Null: it has no tunnel. */
+  readonly tunnelRev: number | null;
 }
 
 /** An agent's token is renewed after this long without anybody asking. */
@@ -69,7 +74,7 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
     FROM ${tokens} t
     WHERE t.hash = ${beat.tokenHash} AND t.role = 'agent' AND t.revoked_at IS NULL
       AND (t.expires_at IS NULL OR t.expires_at > ${beat.now}) AND hosts.id = t.host_id AND hosts.removed_at IS NULL
-    RETURNING hosts.id AS id, hosts.name AS name,
+    RETURNING hosts.id AS id, hosts.name AS name, hosts.tunnel_rev AS tunnelRev,
       (SELECT count(*) ${isOpen} AND ${isBusy}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due,
       (SELECT t.replaces ${ofToken}) AS replaces,
       (hosts.rotate_at IS NOT NULL OR (SELECT t.created_at ${ofToken}) <= ${beat.now - TOKEN_AGE_MS}) AS rotate`);
@@ -104,7 +109,7 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
   if (rows.length === 0) return [];
   const ids = JSON.stringify(rows.map((row) => row.id));
   const isTheirs = sql`IN (SELECT value FROM json_each(${ids}))`;
-  const [counts, live, beside] = await Promise.all([
+  const [counts, live, beside, tunnelRows] = await Promise.all([
     db
       .select({
         hostId: slots.hostId,
@@ -130,12 +135,17 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
       .innerJoin(apps, eq(apps.id, environments.appId))
       .where(sql`${accessories.hostId} ${isTheirs}`)
       .orderBy(asc(apps.name), asc(environments.name), asc(accessories.name)),
+    listTunnels(
+      db,
+      rows.map((row) => row.id),
+    ),
   ]);
   return rows.map((host) => ({
     host,
     slots: counts.find((c) => c.hostId === host.id) ?? { hostId: host.id, total: 0, used: 0, reserved: 0 },
     instances: live.filter((instance) => instance.hostId === host.id),
     accessories: beside.filter((accessory) => accessory.hostId === host.id),
+    tunnel: tunnelRows.find((tunnel) => tunnel.hostId === host.id),
   }));
 }
 

@@ -1,0 +1,194 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { access } from "./access.ts";
+import { accounts } from "./accounts.ts";
+import { type Endpoint, envelope, type Permission, page, Refusal, refused } from "./api.ts";
+import { dnsRecords } from "./dns-records.ts";
+import { type Fault, Faults, wordsOf } from "./faults.ts";
+import { tunnels } from "./tunnels.ts";
+import { workerRoutes } from "./worker-routes.ts";
+import { createWorld, type World } from "./world.ts";
+
+/**
+ * A stand-in of Cloudflare's API over HTTP: it keeps state, refuses what the API refuses, and fails when asked to. It is
+ * stricter than the API where that lets a wrong call fail in a test: a key or a query that no type of the SDK knows is refused.
+ */
+const RESOURCES = [accounts, dnsRecords, tunnels, workerRoutes, access];
+
+export interface CloudflareOptions {
+  /** Absent: `api-token`, with every permission. */
+  readonly tokens?: Readonly<Record<string, readonly Permission[] | "all">>;
+  readonly zones?: readonly (string | { name: string; maxRecords?: number; maxRoutes?: number })[];
+  /** Workers that are deployed already. */
+  readonly scripts?: readonly string[];
+}
+
+export interface LoggedCall {
+  readonly method: string;
+  /** With its query. */
+  readonly path: string;
+  readonly body: unknown;
+  /** 0: the connection was dropped. */
+  readonly status: number;
+  readonly permission: Permission | null;
+}
+
+export interface Cloudflare {
+  /** The SDK's `baseURL`. */
+  readonly url: string;
+  readonly log: LoggedCall[];
+  readonly state: World;
+  /** Another account, empty again, at the same address. Its ids are those of the one before. */
+  reset(options?: CloudflareOptions): void;
+  fail(fault: Fault): void;
+  /** Forgets the faults that nothing met. */
+  heal(): void;
+  close(): Promise<void>;
+}
+
+export const API_TOKEN = "api-token";
+
+export async function startCloudflare(options: CloudflareOptions = {}): Promise<Cloudflare> {
+  let inside = open(options);
+  const server = createServer((request, response) => void serve(inside, request, response));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/client/v4`,
+    get log() {
+      return inside.log;
+    },
+    get state() {
+      return inside.world;
+    },
+    reset: (next = {}) => {
+      inside = open(next);
+    },
+    fail: (fault) => inside.faults.add(fault),
+    heal: () => inside.faults.clear(),
+    close: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function open(options: CloudflareOptions): Inside {
+  const world = createWorld();
+  for (const [token, permissions] of Object.entries(options.tokens ?? { [API_TOKEN]: "all" as const }))
+    world.tokens.set(
+      token,
+      permissions === "all" ? ["Account › * › Edit", "Zone › * › Edit"] : [...permissions],
+    );
+  for (const zone of options.zones ?? ["example.com"]) {
+    const { name, maxRecords = 200, maxRoutes = 1_000 } = typeof zone === "string" ? { name: zone } : zone;
+    world.zones.push({ id: world.hexId(), name, maxRecords, maxRoutes });
+  }
+  for (const script of options.scripts ?? ["sluice-control", "sluice-edge"]) world.scripts.add(script);
+  const endpoints = RESOURCES.flatMap((resource) => resource(world)).map(compile);
+  return { world, endpoints, log: [], faults: new Faults() };
+}
+
+interface Inside {
+  readonly world: World;
+  readonly endpoints: readonly Compiled[];
+  readonly log: LoggedCall[];
+  readonly faults: Faults;
+}
+type Compiled = Endpoint & { readonly pattern: RegExp };
+
+const compile = (endpoint: Endpoint): Compiled => ({
+  ...endpoint,
+  pattern: new RegExp(`^/client/v4${endpoint.path.replace(/:([a-z]+)/g, "(?<$1>[^/]+)")}$`),
+});
+
+async function serve(inside: Inside, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { method = "" } = request;
+  const url = new URL(request.url ?? "/", "http://api.cloudflare.test");
+  const sent = await text(request);
+  const endpoint = inside.endpoints.find((one) => one.method === method && one.pattern.test(url.pathname));
+  const fault = inside.faults.take(method, url.pathname);
+  let answer = fault && !fault.afterWork ? null : handle(inside.world, { endpoint, request, url, sent });
+  if (fault) answer = fault.answer === "drop" ? null : failure(fault.answer);
+  const path = url.pathname.slice("/client/v4".length) + url.search;
+  const body = sent === "" ? undefined : parse(sent);
+  inside.log.push({
+    method,
+    path,
+    body,
+    status: answer?.status ?? 0,
+    permission: endpoint?.permission ?? null,
+  });
+  if (!answer) return void request.socket.destroy();
+  if (fault?.retryAfterS !== undefined) response.setHeader("retry-after", String(fault.retryAfterS));
+  response.writeHead(answer.status, { "content-type": "application/json" });
+  response.end(JSON.stringify(answer.body));
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+const failure = (status: number): Answer => ({ status, body: refused(wordsOf(status)) });
+
+interface Arrived {
+  readonly endpoint: Compiled | undefined;
+  readonly request: IncomingMessage;
+  readonly url: URL;
+  readonly sent: string;
+}
+
+function handle(world: World, arrived: Arrived): Answer {
+  try {
+    return { status: 200, body: work(world, arrived) };
+  } catch (error) {
+    if (error instanceof Refusal) return { status: error.status, body: refused(error) };
+    throw error;
+  }
+}
+
+function work(world: World, { endpoint, request, url, sent }: Arrived): unknown {
+  if (!endpoint) throw new Refusal(404, 7000, `No route for ${request.method} ${url.pathname}`);
+  authorize(world, request.headers.authorization, endpoint.permission);
+  const query = Object.fromEntries(url.searchParams);
+  const known = [...(endpoint.query ?? []), ...(endpoint.pages ? ["page", "per_page"] : [])];
+  const odd = Object.keys(query).find((name) => !known.includes(name));
+  if (odd !== undefined) throw new Refusal(400, 1004, `unknown query parameter ${odd}`);
+  const params = endpoint.pattern.exec(url.pathname)?.groups ?? {};
+  const result = endpoint.handle({ params, query, body: endpoint.body && parseBody(endpoint.body, sent) });
+  return endpoint.pages ? page(result as unknown[], endpoint.pages, query) : envelope(result);
+}
+
+function parseBody(schema: NonNullable<Endpoint["body"]>, sent: string): unknown {
+  const parsed = schema.safeParse(parse(sent));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new Refusal(400, 1004, `invalid body at ${issue?.path.join(".") || "its top"}: ${issue?.message}`);
+}
+
+function parse(sent: string): unknown {
+  try {
+    return JSON.parse(sent);
+  } catch {
+    return undefined;
+  }
+}
+
+function authorize(world: World, header: string | undefined, needed: Permission | null): void {
+  if (header === undefined) throw new Refusal(400, 9106, "Missing Authorization header");
+  const granted = world.tokens.get(/^Bearer (.+)$/.exec(header)?.[1] ?? "");
+  if (!granted) throw new Refusal(401, 1000, "Invalid API Token");
+  if (needed === null || granted.some((permission) => covers(permission, needed))) return;
+  throw new Refusal(403, 10_000, "Authentication error");
+}
+
+/** `Edit` includes `Read`; `*` is any. */
+function covers(granted: Permission, needed: Permission): boolean {
+  const [scope, what, how] = granted.split(" › ");
+  const [neededScope, neededWhat, neededHow] = needed.split(" › ");
+  return (
+    scope === neededScope && (what === "*" || what === neededWhat) && (how === "Edit" || how === neededHow)
+  );
+}

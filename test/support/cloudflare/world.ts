@@ -1,0 +1,108 @@
+import { createHash } from "node:crypto";
+import type { Permission } from "./api.ts";
+
+/** Everything the stand-in knows. Tests read it, and may put in what was there before anyone asked. */
+
+export interface Zone {
+  readonly id: string;
+  readonly name: string;
+  /** 200 on a new Free zone. */
+  readonly maxRecords: number;
+  readonly maxRoutes: number;
+}
+
+export interface DnsRecord {
+  id: string;
+  zone: string;
+  type: string;
+  name: string;
+  content: string;
+  proxied: boolean;
+  ttl: number;
+  comment: string | null;
+}
+
+export interface Tunnel {
+  readonly id: string;
+  name: string;
+  readonly configSrc: "local" | "cloudflare";
+  secret: string;
+  deletedAt: string | null;
+  connections: number;
+  config: { version: number; config: unknown };
+}
+
+export interface WorkerRoute {
+  readonly id: string;
+  readonly zone: string;
+  pattern: string;
+  script: string | null;
+}
+
+export interface ServiceToken {
+  readonly id: string;
+  readonly name: string;
+  readonly clientId: string;
+  readonly secret: string;
+}
+
+export interface AccessPolicy {
+  readonly id: string;
+  readonly name: string;
+  readonly decision: string;
+  readonly include: unknown;
+}
+
+export interface AccessApp {
+  readonly id: string;
+  readonly name: string;
+  readonly domains: readonly string[];
+  readonly policies: readonly unknown[];
+}
+
+export interface World {
+  readonly account: { readonly id: string; readonly name: string };
+  /** Permissions by token. */
+  readonly tokens: Map<string, Permission[]>;
+  readonly zones: Zone[];
+  readonly records: DnsRecord[];
+  readonly tunnels: Tunnel[];
+  readonly routes: WorkerRoute[];
+  /** Names of the account's Workers. */
+  readonly scripts: Set<string>;
+  readonly serviceTokens: ServiceToken[];
+  readonly accessPolicies: AccessPolicy[];
+  readonly accessApps: AccessApp[];
+  /** 32 hexadecimal digits, each time others. */
+  hexId(): string;
+  uuid(): string;
+}
+
+export const ACCOUNT = "0a".repeat(16);
+
+/** Ids come from a counter, so that two runs of a test log the same. */
+export function createWorld(): World {
+  let made = 0;
+  const hexId = () => createHash("md5").update(`id ${++made}`).digest("hex");
+  return {
+    account: { id: ACCOUNT, name: "Acme" },
+    tokens: new Map(),
+    zones: [],
+    records: [],
+    tunnels: [],
+    routes: [],
+    scripts: new Set(),
+    serviceTokens: [],
+    accessPolicies: [],
+    accessApps: [],
+    hexId,
+    uuid: () => hexId().replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, "$1-$2-4$3-8$4-$5"),
+  };
+}
+
+/** Takes the item away, and says whether it was there. */
+export function drop<T>(items: T[], item: T | undefined): item is T {
+  const at = item === undefined ? -1 : items.indexOf(item);
+  if (at >= 0) items.splice(at, 1);
+  return at >= 0;
+}
