@@ -48,6 +48,8 @@ interface Running {
 export class Dispatch {
   readonly #deps: DispatchDeps;
   readonly #running = new Map<string, Running>();
+  /** Instances of start jobs that run. */
+  readonly #starting = new Set<string>();
   readonly #delivering = new Map<string, Promise<void>>();
   readonly #stop = new AbortController();
 
@@ -129,6 +131,7 @@ export class Dispatch {
       });
       await this.#keepResult(job, running, outcome);
     }
+    if (job.kind === "start") this.#starting.delete(job.spec.instance);
     this.#running.delete(job.id);
     if (journal.state.finished[job.id]) this.#deliver(job.id);
   }
@@ -192,9 +195,12 @@ export class Dispatch {
     return undefined;
   }
 
+  /** Of two starts at once, the second is counted with the first, which the journal may not have yet. */
   #checkPolicy(job: Job): Promise<Outcome<never> | undefined> {
     const { policy, journal } = this.#deps;
-    return policy.check(job, Object.keys(journal.state.instances));
+    const instances = new Set([...Object.keys(journal.state.instances), ...this.#starting]);
+    if (job.kind === "start") this.#starting.add(job.spec.instance);
+    return policy.check(job, instances);
   }
 
   async #keepLease(job: Job, running: Running, lease: { leaseMs: number; signal: AbortSignal }) {

@@ -13,7 +13,7 @@ const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
  * An image by the one name that a policy's patterns are compared with: `nginx:1`, `docker.io/nginx` and
  * `index.docker.io/library/nginx@sha256:…` are all `docker.io/library/nginx`. `undefined`: it has no such name.
  */
-export function repositoryName(image: string): string | undefined {
+function repositoryName(image: string): string | undefined {
   const ref = parseImageRef(image);
   if (ref?.kind !== "registry") return undefined;
   const name = fullName(ref.repository);
