@@ -73,7 +73,8 @@ interface Host {
 
 /** Why a host's own rules refuse what is asked for; `undefined` when they don't. */
 export async function refusedBy(rules: PolicyRules, ask: Ask, host: Host): Promise<string | undefined> {
-  if (!rules.images.some((pattern) => matchesImage(pattern, ask.image)))
+  // A host of plain processes runs directories, and its process root says which.
+  if (host.runtime === "docker" && !rules.images.some((pattern) => matchesImage(pattern, ask.image)))
     return `image ${ask.image} is none of those it allows (${rules.images.join(", ") || "none"})`;
   if (ask.kind === "run" && !rules.hooks) return "it allows no hooks (hooks: false)";
   if (ask.kind === "accessory" && !rules.accessories) return "it allows no accessories (accessories: false)";
