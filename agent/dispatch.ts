@@ -149,8 +149,8 @@ export class Dispatch {
   }
 
   async #perform(job: Job, running: Running, deadlineAt: number): Promise<Outcome<JobResult>> {
-    const refused = (await this.#checkFence(job)) ?? (await this.#checkPolicy(job));
-    if (refused) return refused;
+    const stale = await this.#checkFence(job);
+    if (stale) return stale;
     const { runtime, instances, hooks, images, journal } = this.#deps;
     const context: JobContext = {
       runtime,
@@ -165,6 +165,8 @@ export class Dispatch {
       },
     };
     try {
+      const refused = await this.#checkPolicy(job);
+      if (refused) return refused;
       if (job.kind === "pull") return await pull(job, context);
       if (job.kind === "start") return await start(job, context);
       if (job.kind === "run") return await run(job, context);
@@ -196,8 +198,10 @@ export class Dispatch {
   }
 
   /** Of two starts at once, the second is counted with the first, which the journal may not have yet. */
-  #checkPolicy(job: Job): Promise<Outcome<never> | undefined> {
+  async #checkPolicy(job: Job): Promise<Outcome<never> | undefined> {
     const { policy, journal } = this.#deps;
+    // Begun already, by rules that were kept then: what is left is to tell how it ends.
+    if (job.kind === "run" && journal.state.runs[job.run]) return undefined;
     const instances = new Set([...Object.keys(journal.state.instances), ...this.#starting]);
     if (job.kind === "start") this.#starting.add(job.spec.instance);
     return policy.check(job, instances);

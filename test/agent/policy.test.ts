@@ -460,6 +460,20 @@ describe("an agent with a policy", () => {
     expect(await bench.control.result("job-5")).toMatchObject({ ok: true });
   });
 
+  test("tells how a hook ended that began before the rules changed", async () => {
+    await write("images: []");
+    const command = ["sh", "-c", "until [ -e go ]; do sleep 0.05; done; echo done"];
+    const run = runOf({ run: "run-2", image: "file:app", command });
+    bench.control.give({ id: "job-6", kind: "run", ...run });
+    await expect.poll(() => bench.runtime.runs.find("run-2")).toEqual({ ok: true, value: "begun" });
+    await write("images: []\nhooks: false");
+    await bench.stop();
+    bench.start();
+    bench.control.give({ id: "job-6", kind: "run", ...run });
+    await writeFile(path.join(bench.directory, "root", "app", "go"), "");
+    expect(await bench.control.result("job-6")).toMatchObject({ ok: true, result: { logs: ["done"] } });
+  });
+
   test("counts instances that are just being started", async () => {
     await write("images: []\nlimits: { instances: 1 }");
     const specs = [1, 2, 3].map(async (n) =>
