@@ -6,6 +6,7 @@ import type { Clock } from "../../agent/clock.ts";
 import { readCredentials } from "../../agent/credentials.ts";
 import { openJournal } from "../../agent/journal.ts";
 import type { Log } from "../../agent/log.ts";
+import type { PolicySource } from "../../agent/policy-file.ts";
 import { createProcessRuntime } from "../../agent/runtime/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { FakeControl } from "../support/fake-control.ts";
@@ -30,6 +31,7 @@ interface Over {
   runtime?: Runtime;
   clock?: Clock;
   cloudflared?: { program?: string; image?: string };
+  policy?: PolicySource;
 }
 
 /** An agent in this process, on real processes (or the runtime given), against a scripted control. */
