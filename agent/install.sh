@@ -126,11 +126,11 @@ fetch_node() {
 
 # The running agent keeps the file it has until it is restarted: a rename touches nothing of it.
 fetch_agent() {
-  fetch "$CONTROL_URL/agent/agent.mjs" "$PROGRAM/agent.mjs.new"
-  check_sha256 "$PROGRAM/agent.mjs.new" "$AGENT_SHA256"
-  "$NODE" "$PROGRAM/agent.mjs.new" --version >/dev/null || die "the new agent does not run on $NODE; nothing was changed"
-  chmod 755 "$PROGRAM/agent.mjs.new"
-  mv "$PROGRAM/agent.mjs.new" "$PROGRAM/agent.mjs"
+  fetch "$CONTROL_URL/agent/agent.mjs" "$PROGRAM/agent.new.mjs"
+  check_sha256 "$PROGRAM/agent.new.mjs" "$AGENT_SHA256"
+  "$NODE" "$PROGRAM/agent.new.mjs" --version >/dev/null || die "the new agent does not run on $NODE; nothing was changed"
+  chmod 755 "$PROGRAM/agent.new.mjs"
+  mv "$PROGRAM/agent.new.mjs" "$PROGRAM/agent.mjs"
 }
 
 enroll_host() {
