@@ -1,6 +1,9 @@
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { bundleForControl } from "./local/bundle-agent.ts";
 
+// Control's Worker imports the agent's bundle.
+await bundleForControl();
 const migrations = await readD1Migrations("migrations");
 
 export default defineConfig({

@@ -11,6 +11,7 @@ import { createLog, type Log } from "./log.ts";
 import { words } from "./outcome.ts";
 import { createEngine } from "./runtime/engine.ts";
 import type { Runtime } from "./runtime/runtime.ts";
+import { AGENT_VERSION } from "./version.ts";
 
 interface StateOptions {
   state: string;
@@ -34,7 +35,9 @@ interface RunFlags {
 /** Looked for when no other is named; a host without one takes every job that is possible at all. */
 const POLICY_FILE = "/etc/sluice/policy.yaml";
 
-const program = new Command("agent").description("Runs releases on this host, as control says.");
+const program = new Command("agent")
+  .description("Runs releases on this host, as control says.")
+  .version(AGENT_VERSION);
 
 withEnrollment(withState(program.command("enroll")))
   .description("Trade a one-time token for this host's credentials")

@@ -1,8 +1,10 @@
 /**
  * Bundles the agent as one file: `npm run build:agent` writes `dist/agent.mjs`. A host needs that file and a Node 22.18 or
  * newer, no packages beside it, and it starts without a cache of compiled sources.
+ *
+ * Beside it go the texts that control serves to hosts, as modules of its Worker: one deploy, one version of both.
  */
-import { chmod } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -24,6 +26,8 @@ export async function bundleAgent(outfile: string): Promise<void> {
   await build({
     entryPoints: [path.join(ROOT, "agent/main.ts")],
     outfile,
+    // Paths are named from here, so that the same sources make the same bundle wherever they lie.
+    absWorkingDir: ROOT,
     bundle: true,
     platform: "node",
     format: "esm",
@@ -39,4 +43,23 @@ export async function bundleAgent(outfile: string): Promise<void> {
   await chmod(outfile, 0o755);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await bundleAgent(path.join(ROOT, "dist/agent.mjs"));
+/** Writes what `src/control/agent-bundle.ts` imports: the bundle and its installer. Each by a rename, since others may read them. */
+export async function bundleForControl(): Promise<void> {
+  const dist = path.join(ROOT, "dist");
+  await mkdir(dist, { recursive: true });
+  const drafts = await mkdtemp(path.join(dist, "draft-"));
+  try {
+    const draft = (name: string) => path.join(drafts, name);
+    await bundleAgent(draft("agent.mjs"));
+    await copyFile(draft("agent.mjs"), draft("agent.txt"));
+    const script = await readFile(path.join(ROOT, "agent/install.sh"), "utf8");
+    const { devDependencies } = JSON.parse(await readFile(path.join(ROOT, "package.json"), "utf8"));
+    await writeFile(draft("install.txt"), script.replaceAll("@NODE_VERSION@", devDependencies.node));
+    for (const name of ["agent.mjs", "agent.txt", "install.txt"])
+      await rename(draft(name), path.join(dist, name));
+  } finally {
+    await rm(drafts, { recursive: true, force: true });
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await bundleForControl();

@@ -1,11 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { build } from "esbuild";
+import { bundleForControl } from "./bundle-agent.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
 /** Bundles one of the two Workers as wrangler does: a single ES module. */
 export async function bundleWorker(name: "control" | "edge"): Promise<string> {
+  if (name === "control") await bundleForControl();
   const result = await build({
     entryPoints: [join(ROOT, "src", name, "worker.ts")],
     bundle: true,
@@ -13,6 +15,7 @@ export async function bundleWorker(name: "control" | "edge"): Promise<string> {
     target: "es2024",
     conditions: ["workerd", "worker", "browser"],
     external: ["cloudflare:*", "node:*"],
+    loader: { ".txt": "text" },
     write: false,
     logLevel: "error",
   });

@@ -15,7 +15,16 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
   {
     folder: "src/control",
     may: ["src/control", "src/domain", "src/protocol"],
-    packages: [/^hono/, "@hono/zod-openapi", "zod", "drizzle-orm", /^cloudflare[:/]/],
+    // The texts are what `npm run build:agent` writes for control to serve.
+    packages: [
+      /^hono/,
+      "@hono/zod-openapi",
+      "zod",
+      "drizzle-orm",
+      /^cloudflare[:/]/,
+      "dist/agent.txt",
+      "dist/install.txt",
+    ],
   },
   { folder: "src/client", may: ["src/client", "src/protocol"], packages: ["zod", /^eventsource-parser/] },
   {

@@ -16,7 +16,7 @@ export const hosts: Register = (program, act) => {
       "before",
       examples(
         "sluice hosts",
-        "sluice hosts enroll web-1 --label tier=web --slots 8",
+        "sluice hosts enroll web-1 --labels tier=web,zone=a --slots 8",
         "sluice hosts rotate-tunnel web-1",
         "sluice hosts remove web-1",
       ),
@@ -28,8 +28,11 @@ export const hosts: Register = (program, act) => {
     .argument("<name>")
     .description("make a one-time token for a new host; prints the command to run there")
     .option("--label <key=value>", "a label, may be repeated", parseLabel, {})
+    .option("--labels <list>", "several at once: tier=web,zone=a", parseLabels, {})
     .option("--slots <n>", "how many instances it can hold", parseCount(200), 8)
     .option("--expires <minutes>", "how long the token is good for", parseCount(1_440), 60)
+    .option("--container [image]", "the agent as a container instead of a systemd unit")
+    .option("--origin-base <url>", "how the edge reaches it without a tunnel, e.g. http://10.0.0.7")
     .action(act(enroll));
   group
     .command("rotate")
@@ -55,6 +58,9 @@ function parseLabel(text: string, before: Record<string, string>): Record<string
   if (key === undefined || value === undefined) throw new InvalidArgumentError("It must be key=value.");
   return { ...before, [key]: value };
 }
+
+const parseLabels = (text: string, before: Record<string, string>) =>
+  text.split(",").reduce((labels, one) => parseLabel(one.trim(), labels), before);
 
 async function list(session: Session): Promise<Outcome> {
   const items = await collect((page) => session.client.hosts(page));
@@ -133,16 +139,32 @@ const tunnelText = (tunnel: HostView["tunnel"]): string | undefined =>
 
 interface EnrollOptions {
   readonly label: Record<string, string>;
+  readonly labels: Record<string, string>;
   readonly slots: number;
   readonly expires: number;
+  /** True: as a container, of the usual name. */
+  readonly container?: string | true;
+  readonly originBase?: string;
 }
 
+/** As `agent/Dockerfile` says to name it. */
+const AGENT_IMAGE = "sluice-agent:latest";
+
 async function enroll(session: Session, name: string, options: EnrollOptions): Promise<Outcome> {
-  const { label, slots, expires: expiresInMinutes } = options;
-  const answer = await session.client.createEnrollment({ name, labels: label, slots, expiresInMinutes });
+  const { slots, expires: expiresInMinutes, container, originBase } = options;
+  const answer = await session.client.createEnrollment({
+    name,
+    labels: { ...options.labels, ...options.label },
+    slots,
+    expiresInMinutes,
+    ...(container !== undefined && { container: container === true ? AGENT_IMAGE : container }),
+    ...(originBase !== undefined && { originBase }),
+  });
   session.out.say(
-    `run this on ${clean(answer.name)}, once, ${until(answer.expiresAt, session.now()).replace("in", "within")}; it carries the token, which is shown only here:`,
+    `run this on ${clean(answer.name)} as root, once, ${until(answer.expiresAt, session.now()).replace("in", "within")}; it carries the token, which is shown only here:`,
   );
+  if (answer.agentSha256)
+    session.out.say(`the agent it installs has the SHA-256 ${clean(answer.agentSha256)}`);
   return { exit: EXIT.ok, json: answer, text: clean(answer.command), secret: true };
 }
 

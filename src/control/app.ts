@@ -20,6 +20,7 @@ import { feedRoutes } from "./routes/feed.ts";
 import { guardRoutes } from "./routes/guards.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { hostRoutes } from "./routes/hosts.ts";
+import { installRoutes } from "./routes/install.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { previewRoutes } from "./routes/preview.ts";
 import { registryRoutes } from "./routes/registries.ts";
@@ -58,6 +59,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.notFound((c) => secured(toResponse(nowhere(app, c.req.method, c.req.path), c.var.requestId)));
   app.use(opening(now), bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
   app.route("/", healthRoutes());
+  app.route("/", installRoutes());
   let description: OpenApiDocument | undefined;
   const described = () => (description ??= openApiDocument(app));
   app.get("/api/openapi.json", (c) => c.json(described()));

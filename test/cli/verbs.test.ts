@@ -321,6 +321,30 @@ describe.concurrent("hosts and token", () => {
     expect(stderr).toContain("its agent gets it within a minute");
   });
 
+  test("hosts enroll takes labels in one list, and says what it installs", async () => {
+    const flags = ["--labels", "tier=web,zone=a", "--container", "--origin-base", "http://10.0.0.7"];
+    const { stdout, stderr, asked } = await run(["hosts", "enroll", "web-2", ...flags], {
+      "POST /api/v1/hosts/enrollments": (_asked, answer) =>
+        answer.json(201, {
+          name: "web-2",
+          token: "enr_1",
+          expiresAt: at(3_600_000),
+          command: "docker run sluice-agent:latest",
+          agentSha256: "ab12",
+        }),
+    });
+    expect(stdout).toBe("docker run sluice-agent:latest\n");
+    expect(stderr).toContain("SHA-256 ab12");
+    expect(JSON.parse(asked[0]?.body ?? "")).toEqual({
+      name: "web-2",
+      labels: { tier: "web", zone: "a" },
+      slots: 8,
+      expiresInMinutes: 60,
+      container: "sluice-agent:latest",
+      originBase: "http://10.0.0.7",
+    });
+  });
+
   test("hosts enroll prints the command alone on stdout", async () => {
     const { stdout, asked } = await run(["hosts", "enroll", "web-2", "--label", "tier=web", "--slots", "4"], {
       "POST /api/v1/hosts/enrollments": (_asked, answer) =>

@@ -55,9 +55,28 @@ describe("a host", () => {
   it("is enrolled by a command that carries the token once, as a variable", async () => {
     const response = await api.post("/api/v1/hosts/enrollments", { name: "web-1", labels: { tier: "web" } });
     expect(response.status).toBe(201);
-    const { command, token, expiresAt } = enrollmentSchema.parse(await response.json());
-    expect(command).toMatch(new RegExp(`^SLUICE_ENROLL_TOKEN=${token} .*--url https://control.test`));
+    const { command, token, expiresAt, agentSha256 } = enrollmentSchema.parse(await response.json());
+    expect(command).toBe(
+      `curl -fsSL https://control.test/install.sh | SLUICE_ENROLL_TOKEN=${token} SLUICE_ORIGIN_BASE='http://<address of web-1>' sh`,
+    );
+    expect(agentSha256).toMatch(/^[0-9a-f]{64}$/);
     expect(Date.parse(expiresAt)).toBe(api.time + 3_600_000);
+  });
+
+  it.each([
+    [{ originBase: "http://10.0.0.7" }, {}, / SLUICE_ORIGIN_BASE=http:\/\/10\.0\.0\.7 sh$/],
+    [{}, { CLOUDFLARE_API_TOKEN: "t" }, /^curl -fsSL \S+ \| SLUICE_ENROLL_TOKEN=\S+ sh$/],
+    [
+      { container: "acme/agent:1", originBase: "http://10.0.0.7" },
+      {},
+      /^SLUICE_ENROLL_TOKEN=\S+ docker run -d .*--network host .* acme\/agent:1 --url https:\/\/control\.test --origin-base http:\/\/10/,
+    ],
+    [{ container: "a'; reboot; '" }, {}, / 'a'\\''; reboot; '\\''' --url/],
+  ])("is enrolled %j by the line that fits", async (more, bindings, line) => {
+    const made = await new Api({}, bindings).post("/api/v1/hosts/enrollments", { name: "web-1", ...more });
+    const { command, token } = enrollmentSchema.parse(await made.json());
+    expect(command).toMatch(line);
+    expect(command.split(token)).toHaveLength(2);
   });
 
   it("is listed by name, in pages", async () => {

@@ -7,10 +7,12 @@ import {
   pageOf,
   rotatedTunnelSchema,
 } from "../../protocol/api.ts";
+import { readBundle } from "../agent-bundle.ts";
 import { authorize, everything } from "../auth.ts";
 import { type AppContext, inBackground, orRefuse } from "../context.ts";
 import { taken } from "../enroll.ts";
 import { newSecret, sha256 } from "../ids.ts";
+import { installLine } from "../install-line.ts";
 import { iso } from "../iso.ts";
 import { ProblemError } from "../problems.ts";
 import { runBatch } from "../store/db.ts";
@@ -161,16 +163,18 @@ export const hostRoutes = () =>
     })
     .openapi(enroll, async (c) => {
       const { actor } = authorize(c, everything("admin"));
-      const { name, labels, slots, expiresInMinutes } = c.req.valid("json");
+      const { name, labels, slots, expiresInMinutes, container, originBase } = c.req.valid("json");
       if (await isHostKnown(c.var.db, name)) throw new ProblemError(taken(name));
       const now = c.var.now();
       const expiresAt = now + expiresInMinutes * 60_000;
       const token = newSecret("sle");
       const row = { hash: await sha256(token), name, labels, slots, createdBy: actor, createdAt: now };
       await insertEnrollment(c.var.db, { ...row, expiresAt, usedAt: null });
-      // By variable, because arguments can be read by everyone on the host.
-      const command = `SLUICE_ENROLL_TOKEN=${token} node agent/main.ts run --state /var/lib/sluice --url ${new URL(c.req.url).origin} --origin-base http://<address of ${name}>`;
-      return c.json({ name, token, expiresAt: iso(expiresAt), command }, 201);
+      const hasTunnel = c.env.CLOUDFLARE_API_TOKEN !== undefined;
+      const { origin } = new URL(c.req.url);
+      const command = installLine({ origin, name, token, container, originBase, hasTunnel });
+      const agent = container === undefined && { agentSha256: (await readBundle()).sha256 };
+      return c.json({ name, token, expiresAt: iso(expiresAt), command, ...agent }, 201);
     });
 
 async function requireHost(c: AppContext, name: string): Promise<HostStatus> {

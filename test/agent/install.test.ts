@@ -1,0 +1,210 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { access, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { bundleAgent } from "../../local/bundle-agent.ts";
+import { dockerTest, engine } from "../support/docker.ts";
+import { FakeControl } from "../support/fake-control.ts";
+import { FakeSystemd } from "../support/fake-systemd.ts";
+import { isInstalled } from "../support/installed.ts";
+import { nodeDistribution } from "../support/node-mirror.ts";
+
+const SCRIPT = path.resolve(import.meta.dirname, "../../agent/install.sh");
+const VERSION = "24.21.0";
+const hasShellcheck = isInstalled("shellcheck", "/usr/bin/shellcheck");
+const hasSystemd = isInstalled("systemd", "/usr/bin/systemd-analyze");
+
+let root: string;
+let control: FakeControl;
+let systemd: FakeSystemd;
+let files: Map<string, Buffer | string>;
+let server: http.Server;
+let base: string;
+
+beforeEach(async () => {
+  root = await mkdtemp(path.join(tmpdir(), "sluice-install-"));
+  systemd = await FakeSystemd.install(root);
+  control = await new FakeControl().open();
+  files = await nodeDistribution(VERSION, process.execPath);
+  const bundle = path.join(root, "bundle.mjs");
+  await bundleAgent(bundle);
+  files.set("/agent/agent.mjs", await readFile(bundle));
+  // What the installer fetches is here; all else goes to the scripted control.
+  server = http.createServer((request, response) => {
+    const file = files.get(request.url ?? "");
+    if (file !== undefined) return response.end(file);
+    const { method, headers } = request;
+    const on = http.request(`${control.url}${request.url}`, { method, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 500, answer.headers);
+      answer.pipe(response);
+    });
+    on.on("error", () => response.destroy());
+    request.pipe(on);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  base = `http://127.0.0.1:${address !== null && typeof address === "object" ? address.port : 0}`;
+});
+afterEach(async () => {
+  await systemd.stop();
+  server.closeAllConnections();
+  server.close();
+  await control.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+interface Ran {
+  code: number;
+  said: string;
+}
+
+/** The script as control would hand it out, run by sh. */
+async function install(args: string[] = [], env: Record<string, string> = {}): Promise<Ran> {
+  const sum = createHash("sha256")
+    .update(files.get("/intended") ?? files.get("/agent/agent.mjs") ?? "")
+    .digest("hex");
+  const script = (await readFile(SCRIPT, "utf8"))
+    .replaceAll("@CONTROL_URL@", base)
+    .replaceAll("@AGENT_SHA256@", sum)
+    .replaceAll("@NODE_VERSION@", VERSION);
+  const file = path.join(root, "install.sh");
+  await writeFile(file, script);
+  const variables = {
+    PATH: `${systemd.bin}:/usr/bin:/bin`,
+    SLUICE_ROOT: root,
+    SLUICE_NODE_MIRROR: base,
+    SLUICE_ORIGIN_BASE: "http://127.0.0.1",
+    ...env,
+  };
+  return new Promise((resolve) =>
+    execFile("/bin/sh", [file, ...args], { env: variables }, (error, stdout, stderr) =>
+      resolve({ code: error ? Number(error.code) : 0, said: stdout + stderr }),
+    ),
+  );
+}
+
+const TOKEN = { SLUICE_ENROLL_TOKEN: "sle_one-time" };
+const at = (file: string) => path.join(root, file);
+const isThere = (file: string) =>
+  access(at(file)).then(
+    () => true,
+    () => false,
+  );
+
+test.skipIf(!hasShellcheck)("install.sh has nothing that shellcheck minds", async () => {
+  const said = await new Promise<string>((resolve) =>
+    execFile("/usr/bin/shellcheck", ["-s", "sh", SCRIPT], (_error, stdout) => resolve(stdout)),
+  );
+  expect(said).toBe("");
+});
+
+describe("install.sh", () => {
+  dockerTest(
+    "fetches Node where there is none, enrols, writes the unit, and starts the agent",
+    async () => {
+      const ran = await install([], TOKEN);
+      expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("the agent runs (sha256") });
+      expect(control.enrollments).toMatchObject([{ token: "sle_one-time", originBase: "http://127.0.0.1" }]);
+      await control.until(() => control.polls.length > 0, "polled");
+      expect(await systemd.asked()).toEqual([
+        "daemon-reload",
+        "enable sluice-agent.service",
+        "restart sluice-agent.service",
+      ]);
+      const unit = await readFile(at("etc/systemd/system/sluice-agent.service"), "utf8");
+      expect(unit).toContain("KillMode=process");
+      expect(unit + ran.said).not.toContain("sle_one-time");
+    },
+    60_000,
+  );
+
+  test.skipIf(!hasSystemd || !engine)(
+    "writes a unit that systemd has nothing to say about",
+    async () => {
+      await install([], TOKEN);
+      const unit = at("etc/systemd/system/sluice-agent.service");
+      const said = await new Promise<string>((resolve) =>
+        execFile("systemd-analyze", ["verify", "--man=no", unit], (_error, stdout, stderr) =>
+          resolve(stdout + stderr),
+        ),
+      );
+      expect(said.split("\n").filter((line) => line.includes("sluice-agent"))).toEqual([]);
+    },
+    60_000,
+  );
+
+  dockerTest(
+    "keeps the host as it is when it runs again, and starts the agent it has now",
+    async () => {
+      await install([], TOKEN);
+      await control.until(() => control.polls.length > 0, "polled");
+      const before = await systemd.pid();
+      files.set("/agent/agent.mjs", `${files.get("/agent/agent.mjs")}\n// newer\n`);
+      const ran = await install();
+      expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("enrolled already") });
+      await control.until(() => new Set(control.polls.map(({ boot }) => boot)).size === 2, "upgraded");
+      expect(control.enrollments).toHaveLength(1);
+      expect(await systemd.pid()).not.toBe(before);
+      expect(await readFile(at("opt/sluice/agent.mjs"), "utf8")).toContain("// newer");
+    },
+    60_000,
+  );
+
+  dockerTest(
+    "changes nothing when what control serves is not what the script was told, or does not run",
+    async () => {
+      await install([], TOKEN);
+      const [pid, kept] = [await systemd.pid(), await readFile(at("opt/sluice/agent.mjs"), "utf8")];
+      files.set("/intended", "another agent");
+      const tampered = await install();
+      expect(tampered).toMatchObject({ code: 1, said: expect.stringContaining("is not what it should be") });
+      files.delete("/intended");
+      files.set("/agent/agent.mjs", "throw new Error('no')");
+      const broken = await install();
+      expect(broken).toMatchObject({ code: 1, said: expect.stringContaining("nothing was changed") });
+      expect(await readFile(at("opt/sluice/agent.mjs"), "utf8")).toBe(kept);
+      expect(await systemd.pid()).toBe(pid);
+    },
+    60_000,
+  );
+
+  dockerTest("does not keep a Node whose hash is another", async () => {
+    files.set(`/v${VERSION}/node-v${VERSION}-linux-${process.arch}.tar.gz`, "not Node");
+    const ran = await install([], TOKEN);
+    expect(ran).toMatchObject({ code: 1, said: expect.stringContaining("is not what it should be") });
+    expect(await isThere(`opt/sluice/node-v${VERSION}`)).toBe(false);
+    expect(control.enrollments).toEqual([]);
+  });
+
+  dockerTest("says that it needs a token where the host is not enrolled, and starts nothing", async () => {
+    expect(await install()).toMatchObject({ code: 1, said: expect.stringContaining("SLUICE_ENROLL_TOKEN") });
+    expect(await systemd.asked()).toEqual([]);
+  });
+
+  dockerTest(
+    "takes itself away again, and says what is left",
+    async () => {
+      await install([], TOKEN);
+      await control.until(() => control.polls.length > 0, "polled");
+      const ran = await install(["--uninstall"]);
+      expect(ran.code).toBe(0);
+      for (const words of ["docker ps", "cloudflared", "var/lib/sluice", "sluice hosts remove"])
+        expect(ran.said).toContain(words);
+      expect(await systemd.pid()).toBe(0);
+      expect(await isThere("opt/sluice")).toBe(false);
+      expect(await isThere("etc/systemd/system/sluice-agent.service")).toBe(false);
+      expect(await isThere("var/lib/sluice/credentials.json")).toBe(true);
+      expect(await install(["--uninstall"])).toMatchObject({ code: 0 });
+    },
+    60_000,
+  );
+
+  test("knows no other option", async () => {
+    expect(await install(["--force"])).toMatchObject({ code: 1, said: expect.stringContaining("--force") });
+  });
+});
