@@ -4,6 +4,7 @@ import type { Control } from "./control.ts";
 import type { Hooks } from "./hooks.ts";
 import type { Images } from "./images.ts";
 import type { Instances } from "./instances.ts";
+import { accessory } from "./jobs/accessory.ts";
 import { AGENT_STOPS, type JobContext } from "./jobs/context.ts";
 import { pull } from "./jobs/pull.ts";
 import { run } from "./jobs/run.ts";
@@ -171,6 +172,7 @@ export class Dispatch {
       if (job.kind === "start") return await start(job, context);
       if (job.kind === "run") return await run(job, context);
       if (job.kind === "stop") return await stop(job, context);
+      if (job.kind === "accessory") return await accessory(job, context);
       return failed("internal", `this agent does no ${job.kind} jobs: upgrade it`);
     } catch (thrown) {
       this.#deps.log.error("job broke", {

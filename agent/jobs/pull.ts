@@ -1,4 +1,3 @@
-import type { JobResult } from "../../src/protocol/agent.ts";
 import { done, type Outcome } from "../outcome.ts";
 import type { ImageSource, PulledImage } from "../runtime/runtime.ts";
 import type { JobContext } from "./context.ts";
@@ -7,7 +6,7 @@ import type { JobContext } from "./context.ts";
 export async function pull(
   source: ImageSource & { environmentId: string },
   context: JobContext,
-): Promise<Outcome<JobResult>> {
+): Promise<Outcome<Omit<PulledImage, "downloaded">>> {
   const outcome = await pullOnce(source, context);
   if (!outcome.ok) return outcome;
   const { image, digest } = outcome.value;

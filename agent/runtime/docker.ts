@@ -2,6 +2,7 @@ import net from "node:net";
 import { z } from "zod";
 import type { InstanceSpec } from "../../src/protocol/agent.ts";
 import { done, failed, type Outcome, words } from "../outcome.ts";
+import { createDockerAccessories } from "./docker-accessories.ts";
 import {
   CALL_TIMEOUT_MS,
   type Calls,
@@ -78,6 +79,7 @@ export function createDockerRuntime({
     explain: (spec, lines) => explain(engine, spec, lines),
     sweep: (known, now) => told(() => sweepLeftovers({ engine, calls, host, known, now })),
     runs: createDockerRuns({ engine, calls, host }),
+    accessories: createDockerAccessories({ engine, host }),
     images: createDockerImages(engine),
   };
 }

@@ -1,5 +1,12 @@
 import { constants } from "node:os";
-import type { InstanceSpec, Job, LogLine, RegistryLogin } from "../../src/protocol/agent.ts";
+import type {
+  AccessorySpec,
+  InstanceSpec,
+  Job,
+  JobResult,
+  LogLine,
+  RegistryLogin,
+} from "../../src/protocol/agent.ts";
 import type { Space } from "../disk.ts";
 import type { Outcome } from "../outcome.ts";
 
@@ -129,8 +136,39 @@ export interface Runtime {
   /** Clears away what is left of ours, doesn't run, and is of no use to anybody; answers what it was. */
   sweep?(known: Known, now: number): Promise<Outcome<string[]>>;
   readonly runs: Runs;
+  /** Absent: the runtime has none to offer. */
+  readonly accessories?: Accessories;
   /** Images on this host's disk; absent: the runtime keeps none. */
   readonly images?: ImageStore;
+}
+
+export interface AccessoryOrder {
+  readonly spec: AccessorySpec;
+  /** Of the job: the same again goes on with what it left half-done. */
+  readonly job: string;
+  /** Epoch ms by this host's clock. */
+  readonly deadlineAt: number;
+  readonly signal: AbortSignal;
+  /** The agent ends: everything stays as it is, and the job is handed to the next one. */
+  isLeaving(): boolean;
+  progress(message: string): void;
+  /** Has the image here, pinned. */
+  pull(): Promise<Outcome<Pick<PulledImage, "image">>>;
+}
+
+/**
+ * Containers beside the instances that outlive every agent, and that nothing here touches but these four. Each may be called
+ * again by an agent that was handed the same job. No volume is ever removed.
+ */
+export interface Accessories {
+  /** Runs what is there as it is, or makes it. */
+  start(order: AccessoryOrder): Promise<Outcome<JobResult>>;
+  /** Ends it and keeps it. */
+  stop(order: AccessoryOrder): Promise<Outcome<JobResult>>;
+  /** Puts a container of the spec in the place of what is there, and that back if the new one does not stay up. */
+  upgrade(order: AccessoryOrder): Promise<Outcome<JobResult>>;
+  /** Succeeds when there is nothing to remove. */
+  remove(order: AccessoryOrder): Promise<Outcome<JobResult>>;
 }
 
 /** What the agent still means to do something with. */

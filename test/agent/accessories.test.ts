@@ -1,0 +1,300 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import { failed } from "../../agent/outcome.ts";
+import { createDockerRuntime } from "../../agent/runtime/docker.ts";
+import { accessoryConfig, accessoryName, asideName } from "../../agent/runtime/docker-accessory.ts";
+import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import type { AccessoryOrder } from "../../agent/runtime/runtime.ts";
+import { removeImages } from "../../local/images.ts";
+import type { AccessorySpec } from "../../src/protocol/agent.ts";
+import { dockerTest, engine, theEngine } from "../support/docker.ts";
+import { imageWith } from "./images.ts";
+import { type AgentBench, agentBench } from "./running-agent.ts";
+
+/** Accessories on a real engine: what runs is left alone, and what replaces it proves itself first. */
+const id = Math.random().toString(36).slice(2, 10);
+const host = `host-${id}`;
+const [network, volume] = [`sluice-acc-${id}`, `sluice-accdata-${id}`];
+const accessory = `shop_production_kv-${id}`;
+const [name, aside] = [accessoryName(accessory), asideName(accessory)];
+
+/** Adds a line to its volume at each start, and says all of them. */
+const KEEPS = [
+  "node",
+  "-e",
+  `const fs = require("node:fs"); fs.appendFileSync("/data/starts", process.env.VERSION + "\\n");
+   console.log("starts: " + fs.readFileSync("/data/starts", "utf8").trim().split("\\n").join(","));
+   process.on("SIGTERM", () => process.exit(0)); setInterval(() => {}, 1000);`,
+];
+/** Gives up on what it finds, after a moment in which it looks well. */
+const GIVES_UP = [
+  "node",
+  "-e",
+  `require("node:fs").appendFileSync("/data/starts", "tried\\n");
+   setTimeout(() => { console.error("the data is of another version"); process.exit(7); }, 3000);`,
+];
+
+const images: Record<"one" | "two", string> = { one: "", two: "" };
+const never = new AbortController().signal;
+
+const specOf = (over: Partial<AccessorySpec> = {}): AccessorySpec => ({
+  accessory,
+  name: "kv",
+  app: "shop",
+  environment: "production",
+  image: images.one,
+  command: KEEPS,
+  env: { VERSION: "one" },
+  resources: {},
+  logging: { maxSizeBytes: 1_000_000, maxFiles: 2 },
+  stopGraceMs: 3_000,
+  volumes: [{ source: volume, target: "/data", readOnly: false }],
+  container: { readOnly: false, tmpfs: [], ulimits: {} },
+  network,
+  ...over,
+});
+const second = () => specOf({ image: images.two, env: { VERSION: "two" } });
+
+let jobs = 0;
+const orderOf = (spec: AccessorySpec, over: Partial<AccessoryOrder> = {}): AccessoryOrder => ({
+  spec,
+  job: `job-${++jobs}`,
+  deadlineAt: Date.now() + 60_000,
+  signal: never,
+  isLeaving: () => false,
+  progress: () => {},
+  pull: async () => ({ ok: true, value: { image: spec.image } }),
+  ...over,
+});
+
+const accessories = () => {
+  const made = createDockerRuntime({ host, localImages: true }).accessories;
+  if (!made) throw new Error("the docker runtime has no accessories");
+  return made;
+};
+
+const inspected = z.object({
+  Id: z.string(),
+  Config: z.object({ Image: z.string() }),
+  State: z.object({ Running: z.boolean(), StartedAt: z.string() }),
+  Mounts: z.array(z.object({ Name: z.string().optional(), Destination: z.string() })),
+});
+const inspect = (container: string) =>
+  theEngine()
+    .json(inspected, "GET", `/containers/${container}/json`)
+    .catch(() => undefined);
+const logs = async () =>
+  (await theEngine().bytes("GET", `/containers/${name}/logs`, { query: { stdout: "1" } })).toString("utf8");
+const removed = (path: string) =>
+  theEngine()
+    .bytes("DELETE", path)
+    .catch(() => {});
+
+beforeAll(async () => {
+  if (!engine) return;
+  images.one = await imageWith("accessory-one", { lines: [] });
+  images.two = await imageWith("accessory-two", { lines: ["VOLUME /unnamed"] });
+}, 120_000);
+
+afterEach(async () => {
+  if (!engine) return;
+  for (const container of [name, aside]) await removed(`/containers/${container}?force=1&v=1`);
+  await removed(`/volumes/${volume}`);
+  await removed(`/networks/${network}`);
+});
+
+afterAll(() => engine && removeImages(engine, ["sluice-test:accessory-one", "sluice-test:accessory-two"]));
+
+describe("an accessory's container", () => {
+  test("comes back with the machine, has no port on the host, and the name the app calls it by", () => {
+    const spec = specOf({ env: { PASSWORD: "hunter2" } });
+    const config = accessoryConfig({ spec, image: "repo@sha256:abc", host: "host-1", job: "job-1" });
+    expect(config).toMatchObject({
+      Image: "repo@sha256:abc",
+      Env: ["PASSWORD=hunter2"],
+      Labels: { "sluice.host": "host-1", "sluice.accessory": accessory, "sluice.app": "shop" },
+      HostConfig: {
+        RestartPolicy: { Name: "unless-stopped" },
+        NetworkMode: network,
+        CapDrop: ["ALL"],
+        SecurityOpt: ["no-new-privileges"],
+      },
+      NetworkingConfig: { EndpointsConfig: { [network]: { Aliases: ["kv"] } } },
+    });
+    expect(JSON.stringify(config)).not.toMatch(/PortBindings|ExposedPorts|sluice\.instance/);
+    expect(JSON.stringify(config.Labels)).not.toContain("hunter2");
+  });
+});
+
+describe("start", () => {
+  dockerTest("makes it once: the second start is answered by the same container, still running", async () => {
+    const started = await accessories().start(orderOf(specOf()));
+    const before = await inspect(name);
+    expect(started).toEqual({ ok: true, value: { runtimeId: before?.Id, image: images.one } });
+    expect(await accessories().start(orderOf(specOf()))).toEqual(started);
+    expect((await inspect(name))?.State).toEqual(before?.State);
+  });
+
+  dockerTest("leaves what is there as it is, and says how it differs from what was asked for", async () => {
+    await accessories().start(orderOf(specOf()));
+    const before = await inspect(name);
+    const again = await accessories().start(orderOf({ ...second(), stopGraceMs: 9_000 }));
+    expect(again).toMatchObject({ ok: true, value: { runtimeId: before?.Id, image: images.one } });
+    const differs = again.ok && again.value.differs;
+    expect(differs).toContain(`image ${images.one}, not ${images.two}`);
+    expect(differs).toContain("stopGraceMs");
+    expect(differs).toContain("sluice accessory upgrade kv");
+  });
+
+  dockerTest(
+    "says why one that ends at once did, with its last lines, and leaves nothing restarting",
+    async () => {
+      const spec = specOf({ command: ["node", "-e", 'console.error("no password"); process.exit(3)'] });
+      expect(await accessories().start(orderOf(spec))).toMatchObject({
+        ok: false,
+        error: {
+          code: "exited",
+          message: expect.stringMatching(/exited with code 3|started again/),
+          logs: expect.arrayContaining(["no password"]),
+        },
+      });
+      expect(await inspect(name)).toBeUndefined();
+    },
+  );
+
+  dockerTest("starts again what was stopped: the same container on the same data", async () => {
+    await accessories().start(orderOf(specOf()));
+    const before = await inspect(name);
+    expect(await accessories().stop(orderOf(specOf()))).toMatchObject({ ok: true, value: { killed: false } });
+    expect((await inspect(name))?.State.Running).toBe(false);
+    expect(await accessories().start(orderOf(specOf()))).toMatchObject({ ok: true });
+    expect((await inspect(name))?.Id).toBe(before?.Id);
+    expect(await logs()).toContain("starts: one,one");
+  });
+
+  dockerTest("does not touch a container of its name that another agent made", async () => {
+    await accessories().start(orderOf(specOf()));
+    const other = createDockerRuntime({ host: "host-other", localImages: true }).accessories;
+    for (const action of ["start", "stop", "upgrade", "remove"] as const) {
+      const outcome = await other?.[action](orderOf(second()));
+      expect(outcome).toMatchObject({ ok: false, error: { code: "start_failed" } });
+    }
+    expect((await inspect(name))?.State.Running).toBe(true);
+  });
+});
+
+describe("upgrade", () => {
+  dockerTest("replaces the container and keeps its data, in unnamed volumes too", async () => {
+    await accessories().start(orderOf({ ...second(), env: { VERSION: "one" } }));
+    const before = await inspect(name);
+    const unnamed = before?.Mounts.find(({ Destination }) => Destination === "/unnamed")?.Name;
+    expect(unnamed).toMatch(/^[0-9a-f]{64}$/);
+    const upgraded = await accessories().upgrade(orderOf(second()));
+    const after = await inspect(name);
+    expect(upgraded).toEqual({ ok: true, value: { runtimeId: after?.Id, image: images.two } });
+    expect(after?.Id).not.toBe(before?.Id);
+    expect(await logs()).toContain("starts: one,two");
+    expect(after?.Mounts.find(({ Destination }) => Destination === "/unnamed")?.Name).toBe(unnamed);
+    expect(await inspect(aside)).toBeUndefined();
+  });
+
+  dockerTest("that does not stay up puts the old container back, and says why", async () => {
+    await accessories().start(orderOf(specOf()));
+    const before = await inspect(name);
+    const failing = { ...second(), command: GIVES_UP };
+    expect(await accessories().upgrade(orderOf(failing))).toMatchObject({
+      ok: false,
+      error: {
+        kept: true,
+        message: expect.stringContaining("the data is of another version"),
+        logs: expect.arrayContaining(["the data is of another version"]),
+      },
+    });
+    const after = await inspect(name);
+    expect(after).toMatchObject({ Id: before?.Id, State: { Running: true } });
+    await expect.poll(logs).toContain("starts: one,tried,one");
+    expect(await inspect(aside)).toBeUndefined();
+  });
+
+  dockerTest("whose image can't be had leaves the old container running, not even restarted", async () => {
+    await accessories().start(orderOf(specOf()));
+    const before = await inspect(name);
+    const outcome = await accessories().upgrade(
+      orderOf(second(), { pull: async () => failed("image_not_found", "no such tag") }),
+    );
+    expect(outcome).toMatchObject({ ok: false, error: { code: "image_not_found", kept: true } });
+    expect((await inspect(name))?.State).toEqual(before?.State);
+  });
+
+  dockerTest("that an agent died in is ended by the next command, with the one that runs", async () => {
+    await accessories().start(orderOf(specOf()));
+    const before = await inspect(name);
+    // As a killed agent leaves it: set aside, and nothing in its place.
+    await theEngine().bytes("POST", `/containers/${name}/stop`);
+    await theEngine().bytes("POST", `/containers/${name}/rename`, { query: { name: aside } });
+    expect(await accessories().start(orderOf(specOf()))).toMatchObject({ ok: true });
+    expect(await inspect(name)).toMatchObject({ Id: before?.Id, State: { Running: true } });
+    expect(await inspect(aside)).toBeUndefined();
+  });
+
+  dockerTest("goes on where the agent before left it, when it is handed the same job", async () => {
+    await accessories().start(orderOf(specOf()));
+    let leaving = false;
+    const job = orderOf(second(), { isLeaving: () => leaving });
+    const abort = new AbortController();
+    const progress = (message: string) => {
+      if (!message.startsWith("waiting")) return;
+      leaving = true;
+      abort.abort();
+    };
+    await accessories().upgrade({ ...job, progress, signal: abort.signal });
+    const [half, kept] = [await inspect(name), await inspect(aside)];
+    expect([half?.State.Running, kept?.State.Running]).toEqual([true, false]);
+    expect(await accessories().upgrade({ ...job, isLeaving: () => false })).toMatchObject({ ok: true });
+    expect((await inspect(name))?.Id).toBe(half?.Id);
+    expect(await inspect(aside)).toBeUndefined();
+  });
+});
+
+dockerTest(
+  "remove takes the container away and leaves its volume, and does nothing the second time",
+  async () => {
+    await accessories().start(orderOf(specOf()));
+    expect(await accessories().remove(orderOf(specOf()))).toMatchObject({ ok: true });
+    expect(await accessories().remove(orderOf(specOf()))).toEqual({ ok: true, value: {} });
+    expect(await inspect(name)).toBeUndefined();
+    await accessories().start(orderOf(specOf()));
+    expect(await logs()).toContain("starts: one,one");
+  },
+);
+
+describe("an agent", () => {
+  let bench: AgentBench | undefined;
+  afterEach(() => bench?.close());
+
+  dockerTest("that restarts leaves it alone, and takes no job of it twice", async () => {
+    bench = await agentBench({ runtime: createDockerRuntime({ host, localImages: true }) });
+    bench.control.give({ id: "acc-1", kind: "accessory", action: "start", spec: specOf() });
+    expect(await bench.control.result("acc-1")).toMatchObject({ ok: true, result: { image: images.one } });
+    const before = await inspect(name);
+    const polls = bench.control.polls.length;
+    await bench.restart();
+    await bench.control.until(() => (bench?.control.polls.length ?? 0) > polls, "the next agent polls");
+    expect(bench.control.polls.at(-1)?.instances).toEqual([]);
+    expect((await inspect(name))?.State).toEqual(before?.State);
+  });
+
+  test("on plain processes refuses, with words", async () => {
+    bench = await agentBench({ runtime: createProcessRuntime({ root: "/tmp", directory: "/tmp/none" }) });
+    bench.control.give({
+      id: "acc-2",
+      kind: "accessory",
+      action: "start",
+      spec: specOf({ image: "postgres:17" }),
+    });
+    expect(await bench.control.result("acc-2")).toMatchObject({
+      ok: false,
+      error: { code: "start_failed", message: expect.stringContaining("accessory kv is a container") },
+    });
+  });
+});
