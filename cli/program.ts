@@ -12,6 +12,7 @@ import { plan } from "./commands/plan.ts";
 import { preview } from "./commands/preview.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
+import { setup } from "./commands/setup.ts";
 import { status } from "./commands/status.ts";
 import { pause, promote, resume } from "./commands/steer.ts";
 import { token } from "./commands/token.ts";
@@ -42,6 +43,7 @@ const VERBS: readonly Register[] = [
   hosts,
   token,
   audit,
+  setup,
   explain,
   completion,
 ];

@@ -30,6 +30,8 @@ const metadata = z.strictObject({
 });
 const subdomain = z.strictObject({ enabled: z.boolean(), previews_enabled: z.boolean().optional() });
 const secret = z.strictObject({ type: z.literal("secret_text"), name: z.string(), text: z.string().min(1) });
+/** Null removes one. */
+const secrets = z.strictObject({ secrets: z.record(z.string(), secret.nullable()) });
 const crons = z.array(z.strictObject({ cron: z.string() }));
 const deployment = z.strictObject({
   strategy: z.literal("percentage"),
@@ -179,27 +181,16 @@ const settings = (world: World): Endpoint[] => [
         .map(shown),
   },
   {
-    method: "PUT",
-    path: `${ONE}/secrets`,
+    method: "PATCH",
+    path: `${ONE}/secrets-bulk`,
     permission: EDIT,
-    body: secret,
+    body: secrets,
     handle: (call) => {
-      const given = bodyOf(call, secret);
+      const given = bodyOf(call, secrets).secrets;
       const worker = workerOf(world, call);
-      worker.bindings = [...worker.bindings.filter(({ name }) => name !== given.name), given];
-      return shown(given);
-    },
-  },
-  {
-    method: "DELETE",
-    path: `${ONE}/secrets/:secret`,
-    permission: EDIT,
-    handle: (call) => {
-      const worker = workerOf(world, call);
-      const kept = worker.bindings.filter(({ name }) => name !== call.params.secret);
-      if (kept.length === worker.bindings.length) throw new Refusal(404, 10_056, "Binding not found");
-      worker.bindings = kept;
-      return null;
+      const kept = worker.bindings.filter(({ name }) => !(name in given));
+      worker.bindings = [...kept, ...Object.values(given).filter((one) => one !== null)];
+      return { secrets: worker.bindings.filter(({ type }) => type === "secret_text").map(shown) };
     },
   },
   {
@@ -218,6 +209,12 @@ const settings = (world: World): Endpoint[] => [
       workerOf(world, call).workersDev = enabled;
       return { enabled, previews_enabled: false };
     },
+  },
+  {
+    method: "GET",
+    path: `${ONE}/schedules`,
+    permission: READ,
+    handle: (call) => ({ schedules: workerOf(world, call).crons.map((cron) => ({ cron })) }),
   },
   {
     method: "PUT",
