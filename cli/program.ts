@@ -15,6 +15,7 @@ import { rollback } from "./commands/rollback.ts";
 import { setup } from "./commands/setup.ts";
 import { status } from "./commands/status.ts";
 import { pause, promote, resume } from "./commands/steer.ts";
+import { teardown } from "./commands/teardown.ts";
 import { token } from "./commands/token.ts";
 import { type Act, examples, type Register } from "./commands/verb.ts";
 import { verdicts } from "./commands/verdicts.ts";
@@ -44,6 +45,7 @@ const VERBS: readonly Register[] = [
   token,
   audit,
   setup,
+  teardown,
   explain,
   completion,
 ];

@@ -128,7 +128,7 @@ export async function findWorker(sdk: Sdk, account_id: string, name: string): Pr
   });
 }
 
-async function listDomains(sdk: Sdk, account_id: string): Promise<Domain[]> {
+export async function listDomains(sdk: Sdk, account_id: string): Promise<Domain[]> {
   return ask("list custom domains", "workers", async () => {
     const domains: Domain[] = [];
     for await (const { id, hostname, service } of sdk.workers.domains.list({ account_id }))

@@ -53,15 +53,14 @@ export function promoteSecretsKey({ folder }: Home): void {
   if (existsSync(join(folder, NEXT_KEY))) renameSync(join(folder, NEXT_KEY), join(folder, KEY));
 }
 
-export const removePrivate = (folder: string, file: string): void =>
-  rmSync(join(folder, file), { force: true });
-
 const recordSchema = z.object({
   account: z.object({ id: z.string(), name: z.string() }),
   zone: z.object({ id: z.string(), name: z.string() }),
   slotZone: z.object({ id: z.string(), name: z.string() }),
   controlHostname: z.string(),
   access: z.boolean(),
+  /** Of what setup made, so that a teardown knows it again when control is gone. */
+  ids: z.object({ database: z.string().optional(), namespace: z.string().optional() }),
 });
 /** So that the next run, an upgrade or a teardown needs no flags. */
 export type Kept = z.infer<typeof recordSchema>;
@@ -92,4 +91,20 @@ export function savedUrl({ cliFile }: Home): string | undefined {
   if (!existsSync(cliFile)) return undefined;
   const parsed = z.object({ url: z.string() }).safeParse(tryJson(readFileSync(cliFile, "utf8")));
   return parsed.success ? parsed.data.url : "another installation";
+}
+
+/** The admin token: the one given, else the installation's own, as setup kept it. */
+export function keptLogin({ folder }: Home, given: string | undefined): string | undefined {
+  if (given) return given;
+  const parsed = z.object({ token: z.string() }).safeParse(tryJson(readPrivate(folder, "cli.json") ?? ""));
+  return parsed.success ? parsed.data.token : undefined;
+}
+
+/** What this machine kept of an installation that is gone; the command line's own file only if it was this one's. */
+export function forget(home: Home, { keys }: { readonly keys: boolean }): void {
+  const own = z.object({ url: z.string() }).safeParse(tryJson(readPrivate(home.folder, "cli.json") ?? ""));
+  if (own.success && savedUrl(home) === own.data.url) rmSync(home.cliFile, { force: true });
+  const kept = keys ? undefined : keptSecretsKey(home);
+  rmSync(home.folder, { recursive: true, force: true });
+  if (kept !== undefined) keepSecretsKey(home, kept);
 }

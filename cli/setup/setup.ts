@@ -156,19 +156,31 @@ async function work(bench: Workbench, steps: readonly Step[], { yes }: SetupOpti
   for (const step of steps) out.say(`  ${stepLine(step)}`);
   if (isDone(steps)) {
     out.say("nothing to change");
-    keepInstallation(bench.home, installation);
+    note(bench, made);
     return made;
   }
   const ahead = steps.filter(({ action }) => action !== "keep");
   await confirm(session, `Do this in the account ${clean(installation.account.name)}?`, yes);
-  // Before the first change: a teardown of a half-made installation has to know what it is.
-  keepInstallation(bench.home, installation);
+  // Before the first change and after each: a teardown of a half-made installation has to know what it is.
+  note(bench, made);
   for (const step of ahead) {
     const start = session.now();
     await carryOut(bench, step, made);
+    note(bench, made);
     out.say(`${out.paint("green", "✔")} ${step.words}  ${out.paint("dim", duration(session.now() - start))}`);
   }
   return made;
+}
+
+/** Without a database of ours on record, one that happens to have its name is never removed. */
+function note({ home, installation, facts }: Workbench, made: Made): void {
+  const database = made.databaseId ?? facts.database?.id;
+  const namespace = made.namespaceId ?? facts.namespace?.id;
+  const ids = {
+    ...(database === undefined ? {} : { database }),
+    ...(namespace === undefined ? {} : { namespace }),
+  };
+  keepInstallation(home, { ...installation, ids });
 }
 
 interface Awaited {

@@ -1,9 +1,8 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
-import { z } from "zod";
 import { CliError } from "../problem.ts";
 import { forbidden } from "./cloudflare.ts";
 import type { NeedKey } from "./permissions.ts";
@@ -30,8 +29,6 @@ interface WranglerParts {
 
 /** An upload of 2 MB over a slow line, with wrangler's own retries. */
 const DEADLINE_MS = 300_000;
-/** Cloudflare's codes for a token that may not. */
-const FORBIDDEN = [10_000, 9109, 10_023];
 
 /** The wrangler of this checkout, with the token by environment: arguments can be seen by others on the machine. */
 export function wranglerIn(parts: WranglerParts): Wrangler {
@@ -42,18 +39,14 @@ export function wranglerIn(parts: WranglerParts): Wrangler {
   );
   return async (command) => {
     mkdirSync(parts.folder, { recursive: true, mode: 0o700 });
-    const report = join(parts.folder, "wrangler.ndjson");
-    rmSync(report, { force: true });
-    const { code, output } = await run(bin, command, { ...parts, report });
-    const failure = readFailure(report);
-    rmSync(report, { force: true });
+    const { code, output } = await run(bin, command, parts);
     parts.signal.throwIfAborted();
-    if (code !== 0) throw failed(command, { output, ...failure });
+    if (code !== 0) throw failed(command, output);
   };
 }
 
-function run(bin: string, { args }: WranglerCommand, parts: WranglerParts & { readonly report: string }) {
-  const { folder, token, account, report, signal } = parts;
+function run(bin: string, { args }: WranglerCommand, parts: WranglerParts) {
+  const { folder, token, account, signal } = parts;
   const { CLOUDFLARE_API_KEY: _key, CLOUDFLARE_EMAIL: _email, ...env } = parts.env;
   const child = spawn(process.execPath, [bin, ...args], {
     cwd: folder,
@@ -63,7 +56,6 @@ function run(bin: string, { args }: WranglerCommand, parts: WranglerParts & { re
       ...env,
       CLOUDFLARE_API_TOKEN: token,
       CLOUDFLARE_ACCOUNT_ID: account,
-      WRANGLER_OUTPUT_FILE_PATH: report,
       WRANGLER_SEND_METRICS: "false",
       WRANGLER_SEND_ERROR_REPORTS: "false",
       WRANGLER_HIDE_BANNER: "true",
@@ -81,38 +73,14 @@ function run(bin: string, { args }: WranglerCommand, parts: WranglerParts & { re
   });
 }
 
-const failureSchema = z.object({
-  type: z.literal("command-failed"),
-  code: z.number().optional(),
-  message: z.string(),
-});
+/** Cloudflare's codes for a token that may not, as wrangler prints them. */
+const FORBIDDEN = /^.*\[code: (?:10000|9109|10023)\].*$/m;
 
-/** wrangler's own word on it, from the file that it writes for machines. */
-function readFailure(report: string): { code?: number | undefined; message?: string } {
-  if (!existsSync(report)) return {};
-  const last = readFileSync(report, "utf8").trim().split("\n").at(-1) ?? "";
-  const parsed = failureSchema.safeParse(tryJson(last));
-  return parsed.success ? { code: parsed.data.code, message: parsed.data.message } : {};
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // Cut short: then wrangler's output says what there is to say.
-  }
-}
-
-interface Failure {
-  readonly output: string;
-  readonly code?: number | undefined;
-  readonly message?: string;
-}
-
-function failed({ what, need }: WranglerCommand, { output, code, message }: Failure): CliError {
-  if (code !== undefined && FORBIDDEN.includes(code))
-    return forbidden(what, need, `${message ?? ""} (${code})`);
-  const lines = stripVTControlCharacters(output)
+function failed({ what, need }: WranglerCommand, output: string): CliError {
+  const text = stripVTControlCharacters(output);
+  const refused = FORBIDDEN.exec(text)?.[0].trim();
+  if (refused !== undefined) return forbidden(what, need, refused);
+  const lines = text
     .split("\n")
     .map((line) => line.trimEnd())
     .filter((line) => line.trim() !== "");
