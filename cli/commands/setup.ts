@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
 import type { Outcome, Session } from "../session.ts";
+import { ROTATIONS } from "../setup/installation.ts";
 import type { SetupOptions } from "../setup/setup.ts";
 import { examples, parseDuration, type Register } from "./verb.ts";
-
-const ROTATIONS = ["admin-token", "secrets-key", "shield-key", "control-token"];
 
 export const setup: Register = (program, act) => {
   program

@@ -33,7 +33,7 @@ export function writePrivate(folder: string, file: string, text: string): string
   return path;
 }
 
-export function readPrivate(folder: string, file: string): string | undefined {
+function readPrivate(folder: string, file: string): string | undefined {
   const path = join(folder, file);
   return existsSync(path) ? readFileSync(path, "utf8").trim() : undefined;
 }

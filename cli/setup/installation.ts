@@ -29,3 +29,7 @@ export function checkNames({ name, controlHostname, zone }: Installation): void 
       `--control-hostname ${controlHostname} must be one label below ${zone.name}, such as sluice.${zone.name}: Cloudflare's certificate covers no deeper name`,
     );
 }
+
+/** Secrets that are replaced on order, and only then. */
+export const ROTATIONS = ["admin-token", "secrets-key", "shield-key", "control-token"] as const;
+export type Rotation = (typeof ROTATIONS)[number];

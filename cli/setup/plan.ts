@@ -10,7 +10,7 @@ import {
   namespaceTitle,
   serviceTokenName,
 } from "./installation.ts";
-import { missingSecrets, type SecretName } from "./secrets.ts";
+import { type Missing, missingSecrets, type SecretName } from "./secrets.ts";
 import type { WorkerConfig } from "./wrangler-config.ts";
 
 /** What setup would do, from what is there. Pure: the same plan is printed by --dry-run and carried out. */
@@ -45,7 +45,7 @@ export function planSetup(facts: Facts, wanted: Wanted): Step[] {
     there("database", `D1 database ${databaseName(name)}`, facts.database),
     there("namespace", `KV namespace ${namespaceTitle(name)}`, facts.namespace),
     migrationStep(facts, wanted),
-    ...(access ? [serviceTokenStep(facts, name)] : []),
+    ...(access ? [serviceTokenStep(facts, name, missing)] : []),
     controlStep(facts, wanted),
     secretStep("control secrets", controlWorker(name), missing.control, facts.control),
     edgeStep(facts, wanted),
@@ -75,16 +75,15 @@ function migrationStep({ database }: Facts, { installation, migrations }: Wanted
   return { part: "migrations", action: "change", words };
 }
 
-/** Its secret is shown when it is made and never again: an edge without one needs another. */
-function serviceTokenStep({ serviceToken, edge }: Facts, name: string): Step {
+/** Its secret is shown when it is made and never again: Workers without one need another. */
+function serviceTokenStep({ serviceToken }: Facts, name: string, missing: Missing): Step {
   const words = `Access service token ${serviceTokenName(name)}`;
   if (!serviceToken) return { part: "service token", action: "create", words };
-  if (hasBinding(edge, "secret_text", "ACCESS_CLIENT_SECRET"))
-    return { part: "service token", action: "keep", words };
+  if (!missing.edge.includes("ACCESS_CLIENT_SECRET")) return { part: "service token", action: "keep", words };
   return {
     part: "service token",
     action: "change",
-    words: `${words}: a new secret, since the edge has none`,
+    words: `${words}: a new secret, since a Worker has none`,
   };
 }
 
@@ -138,9 +137,6 @@ function sameCrons(found: WorkerFacts, { triggers }: WorkerConfig): boolean {
   const { crons = [] } = (triggers ?? {}) as { crons?: readonly string[] }; // wrangler.toml's own.
   return JSON.stringify([...found.crons].sort()) === JSON.stringify([...crons].sort());
 }
-
-const hasBinding = (worker: WorkerFacts | null, type: string, name: string): boolean =>
-  worker?.bindings.some((one) => one.type === type && one.name === name) === true;
 
 function secretStep(
   part: Part,

@@ -7,13 +7,9 @@ import type { Outcome } from "../session.ts";
 import type { WorkerFacts } from "./facts.ts";
 import { keepNextSecretsKey, keptSecretsKey, promoteSecretsKey } from "./files.ts";
 import type { Reach } from "./health.ts";
-import { controlUrl, controlWorker } from "./installation.ts";
+import { controlUrl, controlWorker, type Rotation } from "./installation.ts";
 import { isSecretsKey, newSecretsKey, newShieldKey, sha256 } from "./secrets.ts";
 import { adminToken, type Made, putSecrets, type Workbench } from "./work.ts";
-
-/** Puts a new secret in a known one's place, on order only. */
-export const ROTATIONS = ["admin-token", "secrets-key", "shield-key", "control-token"] as const;
-export type Rotation = (typeof ROTATIONS)[number];
 
 interface Options {
   readonly ports: Reach;

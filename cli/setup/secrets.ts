@@ -5,9 +5,12 @@ import type { Facts, WorkerFacts } from "./facts.ts";
 
 const CONTROL = ["SECRETS_KEY", "SHIELD_KEY", "ADMIN_TOKEN_SHA256", "CLOUDFLARE_API_TOKEN"] as const;
 const EDGE = ["SHIELD_KEY"] as const;
-const EDGE_ACCESS = ["ACCESS_CLIENT_ID", "ACCESS_CLIENT_SECRET"] as const;
+/** Control asks instances the way the edge does. */
+const ACCESS = ["ACCESS_CLIENT_ID", "ACCESS_CLIENT_SECRET"] as const;
+/** The same on both Workers. No answer shows a secret, so when one side lacks one of these it is made anew for both. */
+const COMMON: readonly SecretName[] = ["SHIELD_KEY", ...ACCESS];
 
-export type SecretName = (typeof CONTROL)[number] | (typeof EDGE_ACCESS)[number] | "SECRETS_KEY_BEFORE";
+export type SecretName = (typeof CONTROL)[number] | (typeof ACCESS)[number] | "SECRETS_KEY_BEFORE";
 
 export interface Missing {
   readonly control: readonly SecretName[];
@@ -18,18 +21,13 @@ export interface Missing {
 export function missingSecrets({ control, edge }: Facts, access: boolean): Missing {
   const lacks = (worker: WorkerFacts | null, name: SecretName) =>
     !worker?.bindings.some((one) => one.type === "secret_text" && one.name === name);
-  const wantedOfEdge: readonly SecretName[] = access ? [...EDGE, ...EDGE_ACCESS] : EDGE;
-  const wantedOfControl: readonly SecretName[] = access ? [...CONTROL, "ACCESS_CLIENT_ID"] : CONTROL;
-  const missing = {
-    control: new Set(wantedOfControl.filter((name) => lacks(control, name))),
-    edge: new Set(wantedOfEdge.filter((name) => lacks(edge, name))),
+  const extra = access ? ACCESS : [];
+  const isMissing = (worker: WorkerFacts | null) => (name: SecretName) =>
+    COMMON.includes(name) ? lacks(control, name) || lacks(edge, name) : lacks(worker, name);
+  return {
+    control: [...CONTROL, ...extra].filter(isMissing(control)),
+    edge: [...EDGE, ...extra].filter(isMissing(edge)),
   };
-  // No answer shows a secret, so what both must have alike is made anew when one side lacks it.
-  if (missing.control.has("SHIELD_KEY") || missing.edge.has("SHIELD_KEY")) {
-    missing.control.add("SHIELD_KEY");
-    missing.edge.add("SHIELD_KEY");
-  }
-  return { control: [...missing.control], edge: [...missing.edge] };
 }
 
 export const newShieldKey = (): string => randomBytes(32).toString("base64");

@@ -42,7 +42,9 @@ export async function teardown(session: Session, options: TeardownOptions, ports
   const home = homeOf(session.env, name);
   const { sdk, installation, token } = await findOut(session, options, home);
   const remains = await readRemains(sdk, installation, keptInstallation(home));
-  if (remains.control) await refuseInUse(session, { home, installation, ports, force: options.force });
+  // Without its domain a teardown was cut short, past all that carried traffic: there is nobody to ask, and no need.
+  if (remains.domains.length > 0)
+    await refuseInUse(session, { home, installation, ports, force: options.force });
   const removals = planTeardown(sdk, installation, remains, options);
   const lines = [
     ...removals.map(({ words }) => `remove  ${words}`),
@@ -108,7 +110,8 @@ interface Guard {
 /** Traffic first: nothing that serves is taken away by this. */
 async function refuseInUse(session: Session, guard: Guard): Promise<void> {
   if (guard.force) return;
-  const { hosts, apps } = await inUse(session, guard);
+  const { hosts: known, apps } = await inUse(session, guard);
+  const hosts = known.filter(({ state }) => state !== "removed");
   const live = apps.flatMap((app) => app.environments.filter(({ instances }) => instances.length > 0));
   if (hosts.length === 0 && live.length === 0) return;
   const names = live.map(({ app, environment }) => `${clean(app)}/${clean(environment)}`);

@@ -17,12 +17,13 @@ type Table = Readonly<Record<string, unknown>>;
 export type WorkerConfig = Table & { readonly name: string; readonly vars: Readonly<Record<string, string>> };
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-export const MIGRATIONS = join(ROOT, "migrations");
+const MIGRATIONS = join(ROOT, "migrations");
 /** Keys of the top level that wrangler passes on to an environment which doesn't set them. */
 const INHERITED = ["compatibility_date", "compatibility_flags", "observability", "limits", "placement"];
 /** Whose change makes another Worker. */
 const SOURCES: Readonly<Record<Which, readonly string[]>> = {
-  control: ["src/control", "src/domain", "src/protocol"],
+  // Control hands the agent out to hosts.
+  control: ["src/control", "src/domain", "src/protocol", "agent"],
   edge: ["src/edge", "src/domain"],
 };
 
@@ -35,6 +36,7 @@ export function workerConfig(which: Which, installation: Installation, ids: Ids)
   const config = {
     ...base,
     main: join(ROOT, String(base.main)),
+    ...(base.build ? { build: { ...base.build, cwd: ROOT } } : {}),
     account_id: installation.account.id,
     // Control and edge are reached by their hostnames alone.
     workers_dev: false,

@@ -17,9 +17,14 @@ export async function runUploaded(world: World, name: string): Promise<Miniflare
           compatibilityDate: worker.compatibilityDate,
           manifest: {
             mainModule: worker.mainModule,
-            modules: {
-              [worker.mainModule]: { type: "esm", contents: worker.modules[worker.mainModule] ?? "" },
-            },
+            modules: Object.fromEntries(
+              Object.entries(worker.modules)
+                .filter(([file]) => !file.endsWith(".map"))
+                .map(
+                  ([file, contents]) =>
+                    [file, { type: file.endsWith(".txt") ? "text" : "esm", contents }] as const,
+                ),
+            ),
           },
           env: Object.assign({}, ...worker.bindings.map((one) => bound(worker, one))),
           exports: Object.fromEntries(
