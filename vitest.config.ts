@@ -11,10 +11,7 @@ export default defineConfig({
       {
         test: {
           name: "node",
-          include: [
-            "test/{house,domain,protocol,client,cli,agent,examples,cloudflare}/**/*.test.ts",
-            "test/*.test.ts",
-          ],
+          include: ["test/{house,domain,protocol,client,cli,agent,examples}/**/*.test.ts", "test/*.test.ts"],
           testTimeout: 30_000,
         },
       },
@@ -28,8 +25,29 @@ export default defineConfig({
         test: {
           name: "control",
           include: ["test/control/**/*.test.ts"],
+          exclude: ["test/control/cloudflare/**"],
           setupFiles: ["test/control/setup.ts"],
           testTimeout: 30_000,
+        },
+      },
+      {
+        plugins: [
+          cloudflareTest(({ inject }) => ({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: {
+              bindings: { TEST_MIGRATIONS: migrations, ...inject<Record<string, string>>("cloudflare") },
+            },
+          })),
+        ],
+        test: {
+          name: "cloudflare",
+          include: ["test/control/cloudflare/**/*.test.ts"],
+          globalSetup: ["test/support/cloudflare/global-setup.ts"],
+          setupFiles: ["test/control/setup.ts"],
+          testTimeout: 60_000,
+          // They share one stand-in of Cloudflare, whose address control is bound to.
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
       {

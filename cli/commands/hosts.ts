@@ -16,6 +16,7 @@ export const hosts: Register = (program, act) => {
       examples(
         "sluice hosts",
         "sluice hosts enroll web-1 --label tier=web --slots 8",
+        "sluice hosts rotate-tunnel web-1",
         "sluice hosts remove web-1",
       ),
     );
@@ -29,6 +30,11 @@ export const hosts: Register = (program, act) => {
     .option("--slots <n>", "how many instances it can hold", parseCount(200), 8)
     .option("--expires <minutes>", "how long the token is good for", parseCount(1_440), 60)
     .action(act(enroll));
+  group
+    .command("rotate-tunnel")
+    .argument("<host>")
+    .description("give a host's tunnel a new token; what is connected stays connected")
+    .action(act(rotateTunnel));
   group
     .command("remove")
     .argument("<host>")
@@ -91,11 +97,18 @@ function hostText(host: HostView, now: number): string {
         "clock",
         clockSkewMs === null ? undefined : `${clockSkewMs >= 0 ? "+" : ""}${clockSkewMs} ms against control`,
       ],
+      ["tunnel", tunnelText(host.tunnel)],
       ["slots", `${slots.used} used, ${slots.reserved} reserved, ${slots.free} free of ${slots.total}`],
     ]),
     ...(rows.length > 0 ? [table([["  SLOT", "VERSION", "STATE", "CAUSE", "INSTANCE"], ...rows])] : []),
   ].join("\n");
 }
+
+/** Undefined: the edge reaches it by its own address. */
+const tunnelText = (tunnel: HostView["tunnel"]): string | undefined =>
+  tunnel
+    ? `${tunnel.state}, ${clean(tunnel.name)}${tunnel.cause ? `: ${clean(tunnel.cause)}` : ""}`
+    : undefined;
 
 interface EnrollOptions {
   readonly label: Record<string, string>;
@@ -110,6 +123,14 @@ async function enroll(session: Session, name: string, options: EnrollOptions): P
     `run this on ${clean(answer.name)}, once, ${until(answer.expiresAt, session.now()).replace("in", "within")}; it carries the token, which is shown only here:`,
   );
   return { exit: EXIT.ok, json: answer, text: clean(answer.command), secret: true };
+}
+
+async function rotateTunnel(session: Session, name: string): Promise<Outcome> {
+  const rotated = await session.client.rotateTunnel(name);
+  session.out.say(
+    `the tunnel of ${clean(rotated.host)} has a new token, which its agent fetches by itself; the old one opens no connection any more`,
+  );
+  return { exit: EXIT.ok, json: rotated };
 }
 
 async function remove(

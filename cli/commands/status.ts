@@ -84,10 +84,14 @@ function statusText(environment: EnvironmentView, now: number): string {
   const notReady = environment.instances
     .filter((instance) => !instance.ready && instance.cause)
     .map((i) => `  ✖ ${clean(`${i.version} on ${i.host} slot ${i.slot}: ${i.cause}`)}`);
+  const astray = environment.routes
+    .filter((route) => route.state !== "ready")
+    .map((route) => `  ✖ ${clean(`${route.hostname}: ${route.cause ?? route.state}`)}`);
   const next = environment.next.map((step) => `    ${clean(step.command)}  (${clean(step.when)})`);
   return [
     `${environment.app}/${environment.environment}  ${environment.hostnames.map(clean).join(" ")}`,
     rows.length > 0 ? table(rows) : "  nothing serves: no release has traffic yet",
+    ...astray,
     ...notReady,
     ...details,
     ...(next.length > 0 ? ["  next:", ...next] : []),

@@ -27,8 +27,10 @@ import {
   previewSchema,
   type ReleaseView,
   type RollbackAnswer,
+  type RotatedTunnelView,
   releaseSchema,
   rollbackAnswerSchema,
+  rotatedTunnelSchema,
   type TokenView,
   tokenSchema,
   type VerdictView,
@@ -206,6 +208,14 @@ export class Client {
   async removeHost(name: string, options: { force?: boolean } = {}): Promise<void> {
     const query = { force: options.force ? 1 : undefined };
     await send(this.#options, { method: "DELETE", path: `${API}/hosts/${seg(name)}`, query });
+  }
+
+  /** Gives the host's tunnel a new token; its agent fetches it by itself. */
+  rotateTunnel(name: string): Promise<RotatedTunnelView> {
+    return this.#parsed(rotatedTunnelSchema, {
+      method: "POST",
+      path: `${API}/hosts/${seg(name)}/tunnel/rotate`,
+    });
   }
 
   createEnrollment(body: CreateEnrollment): Promise<EnrollmentView> {

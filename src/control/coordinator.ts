@@ -107,7 +107,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       const plan = rollbacks.planRollback(loaded.facts, input.to);
       if (!plan.ok) return plan;
       const { from, to, prove } = plan.value;
-      const silent = (await Promise.all(prove.map((instance) => probeInstance(instance, to)))).find(
+      const silent = (await Promise.all(prove.map((instance) => probeInstance(instance, to, this.env)))).find(
         ({ cause }) => cause,
       );
       const instant = plan.value.how === "instant" && !silent;
@@ -374,7 +374,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   async #publish(loaded: LoadedEnvironment): Promise<RoutingTable> {
     const now = this.clock();
     const old = await this.#published();
-    const table = compileTable(loaded, { version: (old?.version ?? 0) + 1, now });
+    const table = compileTable(loaded, { version: (old?.version ?? 0) + 1, now }, this.env.SLOT_ZONE);
     const renew = old?.partialUntil != null && old.partialUntil - now < RENEW_BEFORE_MS;
     const current = old !== undefined && sameRouting(old, table) && !renew ? old : table;
     if (current !== old) {
@@ -411,7 +411,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     const release = facts.releases.find(({ id }) => id === instance.releaseId);
     if (!release) return;
     this.#beside(instance.id, async () => {
-      const { cause } = await probeInstance(instance, release);
+      const { cause } = await probeInstance(instance, release, this.env);
       const change = probed(instance, cause, this.clock());
       return change && ((decision) => decision.instances.set(instance.id, change));
     });
@@ -423,7 +423,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
         ({ releaseId, state, verifiedAt }) =>
           releaseId === release.id && state !== "stopping" && verifiedAt !== null,
       );
-      const outcome = { at: this.clock(), failure: await runSmoke(release, instances) };
+      const outcome = { at: this.clock(), failure: await runSmoke(release, instances, this.env) };
       return (decision) =>
         decision.releases.set(release.id, { smoke: { ...release.smoke, [when]: outcome } });
     });

@@ -1,18 +1,29 @@
 import { err, ok, type Result } from "../domain/result.ts";
+import { slotHostname } from "../domain/slot.ts";
+import { tunnelName } from "../domain/tunnel.ts";
 import type { Enroll, EnrollAnswer } from "../protocol/agent.ts";
-import { newId, newSecret, sha256 } from "./ids.ts";
+import { missingSettings } from "./cloudflare/api.ts";
+import type { ControlEnv } from "./env.ts";
+import { newId, newSecret, randomLabel, sha256 } from "./ids.ts";
 import type { Reason } from "./problems.ts";
-import { type Db, isLostRace, runBatch } from "./store/db.ts";
+import { isLostRace, openDb, runBatch } from "./store/db.ts";
 import { findEnrollment, insertHost, insertSlots, useEnrollment } from "./store/enrollments.ts";
 import { insertEvent } from "./store/events.ts";
 import { isHostKnown } from "./store/hosts.ts";
 import { insertToken } from "./store/tokens.ts";
+import { insertTunnel } from "./store/tunnels.ts";
 
 /**
  * Makes a host of the bearer of a one-time token: the host, its slots and its own token in one batch that fails whole if
- * the token was used a moment before, or the name is taken.
+ * the token was used a moment before, or the name is taken. Its tunnel is only written down: `tunnel` says that it is to be
+ * made.
  */
-export async function enrollHost(db: Db, input: Enroll, now: number): Promise<Result<EnrollAnswer, Reason>> {
+export async function enrollHost(
+  env: ControlEnv,
+  input: Enroll,
+  now: number,
+): Promise<Result<EnrollAnswer & { tunnel: boolean }, Reason>> {
+  const db = openDb(env.DB);
   const hash = await sha256(input.token);
   const enrollment = await findEnrollment(db, hash);
   if (!enrollment) return err(invalid("control does not know this enrolment token"));
@@ -22,15 +33,15 @@ export async function enrollHost(db: Db, input: Enroll, now: number): Promise<Re
     return err(
       invalid(`the enrolment token for ${name} expired at ${new Date(enrollment.expiresAt).toISOString()}`),
     );
-  const origin = originOf(input);
-  if (!origin.ok) return origin;
+  const origins = originsOf(env, input);
+  if (!origins.ok) return origins;
   if (await isHostKnown(db, name)) return err(taken(name));
 
   const id = newId("host", now);
   const token = newSecret("slu");
   const slots = Array.from({ length: enrollment.slots }, (_, n) => {
     const hostPort = input.portBase + n;
-    return { id: `${id}/${n}`, hostId: id, n, hostPort, origin: `${origin.value}:${hostPort}` };
+    return { id: `${id}/${n}`, hostId: id, n, hostPort, origin: origins.value.of(hostPort) };
   });
   const host = {
     id,
@@ -44,6 +55,7 @@ export async function enrollHost(db: Db, input: Enroll, now: number): Promise<Re
       useEnrollment(db, hash, now),
       insertHost(db, { ...host, createdAt: now }),
       ...insertSlots(db, slots),
+      ...(origins.value.tunnel ? [insertTunnel(db, { id, tunnel: tunnelName(host) }, now)] : []),
       insertToken(db, await agentToken({ name, token, hostId: id, now })),
       insertEvent(db, {
         at: now,
@@ -58,7 +70,7 @@ export async function enrollHost(db: Db, input: Enroll, now: number): Promise<Re
     return err(invalid(`the enrolment token for ${name} was used a moment ago`));
   }
   const answer = slots.map(({ n, hostPort, origin }) => ({ slot: n, hostPort, origin }));
-  return ok({ host: { id, name }, token, slots: answer });
+  return ok({ host: { id, name }, token, slots: answer, tunnel: origins.value.tunnel });
 }
 
 async function agentToken(of: { name: string; token: string; hostId: string; now: number }) {
@@ -78,20 +90,35 @@ async function agentToken(of: { name: string; token: string; hostId: string; now
   };
 }
 
-/** Scheme and host that the edge reaches this machine under; each slot adds its port. */
-function originOf({ originBase }: Enroll): Result<string, Reason> {
+interface Origins {
+  readonly tunnel: boolean;
+  /** What the edge fetches to reach the slot with this port. */
+  readonly of: (hostPort: number) => string;
+}
+
+/** Under a name of its own in the slots' zone, or under the host's own address with the port. */
+function originsOf(env: ControlEnv, { originBase }: Enroll): Result<Origins, Reason> {
+  const { SLOT_ZONE } = env;
   if (originBase === undefined) {
-    const detail = "this version makes no tunnels: start the agent with an origin the edge can reach";
-    return err(badInput("originBase", detail));
+    const missing = missingSettings(env);
+    if (missing.length > 0 || !SLOT_ZONE) return err(noTunnels(missing));
+    return ok({ tunnel: true, of: () => `https://${slotHostname(randomLabel(), SLOT_ZONE)}` });
   }
   const url = new URL(originBase);
   const isBare =
     url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "" && url.port === "";
-  if (isBare && (url.protocol === "http:" || url.protocol === "https:"))
-    return ok(`${url.protocol}//${url.hostname}`);
+  if (isBare && (url.protocol === "http:" || url.protocol === "https:")) {
+    return ok({ tunnel: false, of: (hostPort) => `${url.protocol}//${url.hostname}:${hostPort}` });
+  }
   const detail = `\`${originBase}\` must be scheme and host only, e.g. http://127.0.0.1: each slot adds its own port`;
   return err(badInput("originBase", detail));
 }
+
+const noTunnels = (missing: readonly string[]): Reason => ({
+  code: "not_configured",
+  detail: `this control plane makes no tunnels (it has no ${missing.join(", no ")}): start the agent with --origin-base and an address that the edge can reach`,
+  next: [{ command: "sluice setup", when: "hosts are to be reached through Cloudflare Tunnels" }],
+});
 
 const badInput = (field: string, detail: string): Reason => ({
   code: "invalid_request",

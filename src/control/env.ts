@@ -27,6 +27,9 @@ export interface ControlEnv {
   readonly CLOUDFLARE_API_URL?: string;
   /** From it each slot's proof is made by which the edge passes the shield from another zone. A Worker secret of both Workers. */
   readonly SHIELD_KEY?: string;
+  /** Access service token, when slots are behind Access: control asks instances the way the edge does. */
+  readonly ACCESS_CLIENT_ID?: string;
+  readonly ACCESS_CLIENT_SECRET?: string;
   /** Shown by /health. */
   readonly VERSION?: string;
 }

@@ -20,6 +20,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
     app,
     environment: environment.name,
     hostnames: [...status.hostnames],
+    routes: [...status.routes],
     strategy: environment.spec.strategy.kind,
     replicas: environment.spec.replicas,
     split: releases

@@ -1,3 +1,5 @@
+import { SLOT_LABEL_CHARS } from "../domain/slot.ts";
+
 const CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz";
 
 export type IdPrefix = "app" | "env" | "rel" | "ins" | "host" | "tok" | "req";
@@ -16,6 +18,10 @@ export function newSecret(prefix: "slu" | "sle"): string {
   const text = btoa(String.fromCharCode(...randomBytes(32)));
   return `${prefix}_${text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
 }
+
+/** 80 random bits as the label of a slot's hostname. */
+export const randomLabel = (): string =>
+  Array.from(randomBytes(SLOT_LABEL_CHARS), (byte) => CROCKFORD[byte % 32]).join("");
 
 /** Random bytes as lower-case hex. */
 export const randomHex = (bytes: number): string => hex(randomBytes(bytes));

@@ -1,5 +1,6 @@
 import type { InstanceFacts } from "../domain/facts.ts";
 import type { ReleaseFacts } from "../domain/release.ts";
+import { type Path, reach } from "./reach.ts";
 
 /** What an instance answered over its real path: the tunnel and the network that visitors' requests will take. */
 export interface ProbeOutcome {
@@ -9,15 +10,15 @@ export interface ProbeOutcome {
 }
 
 /** Asks an instance at its origin for its readiness path. Never throws: whatever goes wrong is the cause. */
-export async function probeInstance(instance: InstanceFacts, release: ReleaseFacts): Promise<ProbeOutcome> {
+export async function probeInstance(
+  instance: InstanceFacts,
+  release: ReleaseFacts,
+  by: Path = {},
+): Promise<ProbeOutcome> {
   const { path, timeoutMs } = release.spec.health.readiness;
   const url = instance.origin + path;
   try {
-    const response = await fetch(url, {
-      redirect: "manual",
-      headers: { "x-sluice-probe": "1", "user-agent": "sluice" },
-      signal: AbortSignal.timeout(timeoutMs),
-    });
+    const response = await reach(url, by, AbortSignal.timeout(timeoutMs));
     await response.body?.cancel();
     return { instance: instance.id, cause: response.ok ? null : `GET ${url} answered ${response.status}` };
   } catch (error) {

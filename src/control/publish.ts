@@ -9,15 +9,17 @@ import {
   type TableInstance,
   type TableRelease,
 } from "../domain/routing.ts";
+import { originSuffixes } from "../domain/slot.ts";
 import type { LoadedEnvironment } from "./store/environments.ts";
 
 /** KV key of a hostname's copy, which a cold edge isolate takes when control is gone. */
 export const tableKey = (hostname: string): string => `table:${hostname}`;
 
-/** The table that an environment's state asks for. `version` and `publishedAt` are the publisher's. */
+/** The table that an environment's state asks for. `version` and `publishedAt` are the publisher's. `slotZone`: tunnels' origins lie in it. */
 export function compileTable(
   loaded: LoadedEnvironment,
   stamp: { readonly version: number; readonly now: number },
+  slotZone?: string,
 ): RoutingTable {
   const { facts } = loaded;
   const releases = facts.releases
@@ -52,7 +54,10 @@ export function compileTable(
     ...stepRules(facts.releases.find(({ state }) => state === "shifting")),
     mode: loaded.mode,
     previewKey: loaded.previewKey,
-    originSuffixes: [],
+    originSuffixes: originSuffixes(
+      releases.flatMap(({ instances }) => instances.map(({ origin }) => origin)),
+      slotZone,
+    ),
     timeouts: facts.spec.timeouts,
     showRelease: facts.spec.showRelease,
   };

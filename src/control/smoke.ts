@@ -1,6 +1,7 @@
 import type { InstanceFacts } from "../domain/facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "../domain/release.ts";
 import type { SmokeCheck } from "../domain/spec.ts";
+import { type Path, reach } from "./reach.ts";
 
 const TIMEOUT_MS = 10_000;
 /** Of an answer's body, as much as is searched for `contains`. */
@@ -11,14 +12,19 @@ const EXCERPT = 200;
 export async function runSmoke(
   release: ReleaseFacts,
   instances: readonly InstanceFacts[],
+  by: Path = {},
 ): Promise<ReleaseFailure | null> {
   const each = await Promise.all(
-    instances.flatMap((instance) => release.spec.smoke.map((check) => runCheck(instance, check))),
+    instances.flatMap((instance) => release.spec.smoke.map((check) => runCheck(instance, check, by))),
   );
   return each.find((failure) => failure !== null) ?? null;
 }
 
-async function runCheck(instance: InstanceFacts, check: SmokeCheck): Promise<ReleaseFailure | null> {
+async function runCheck(
+  instance: InstanceFacts,
+  check: SmokeCheck,
+  by: Path,
+): Promise<ReleaseFailure | null> {
   const url = instance.origin + check.path;
   const wanted = `${check.status}${check.contains === undefined ? "" : ` and a body with ${JSON.stringify(check.contains)}`}`;
   const fails = (value: string): ReleaseFailure => ({
@@ -30,11 +36,7 @@ async function runCheck(instance: InstanceFacts, check: SmokeCheck): Promise<Rel
     logs: [],
   });
   try {
-    const response = await fetch(url, {
-      redirect: "manual",
-      headers: { "user-agent": "sluice", "x-sluice-probe": "1" },
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
+    const response = await reach(url, by, AbortSignal.timeout(TIMEOUT_MS));
     const body = (await response.text()).slice(0, BODY_LIMIT);
     if (response.status !== check.status) return fails(`answered ${response.status}`);
     if (check.contains !== undefined && !body.includes(check.contains)) {

@@ -1,3 +1,5 @@
+import { settingsOf } from "./cloudflare/api.ts";
+import { tendHostnames } from "./cloudflare/tend-hostnames.ts";
 import { coordinatorOf, logFailure } from "./context.ts";
 import type { ControlEnv } from "./env.ts";
 import { KEPT_MS } from "./idempotency.ts";
@@ -6,12 +8,16 @@ import { openDb } from "./store/db.ts";
 import { findDueEnvironments } from "./store/due.ts";
 import { dropEnrollmentsBefore } from "./store/enrollments.ts";
 import { dropKeysBefore } from "./store/idempotency.ts";
+import { findDueTunnels } from "./store/tunnels.ts";
 
 const AT_ONCE = 20;
+/** A tunnel's alarm that is this late was lost. */
+const LATE_MS = 30_000;
 
 /**
- * Each minute: pokes every coordinator that has something due, in case its alarm was lost, and drops what has expired. One
- * environment that fails keeps no other from its turn. Answers how many were poked and how many of those failed.
+ * Each minute: pokes every coordinator that has something due, and every host whose tunnel is late, in case its alarm was
+ * lost, and drops what has expired. One that fails keeps no other from its turn. Answers how many coordinators were poked and
+ * how many of those failed.
  */
 export async function sweep(env: ControlEnv, now: number): Promise<{ poked: number; failed: number }> {
   const db = openDb(env.DB);
@@ -26,8 +32,19 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
       logFailure("sweep.poke_failed", result.reason, { environment: ids[index] });
     });
   }
+  if (settingsOf(env)) await tendCloudflare(env, now);
   await dropKeysBefore(db, now - KEPT_MS);
   await dropEnrollmentsBefore(db, now - KEPT_MS);
   await freeQuarantinedSlots(db, now);
   return { poked: due.length, failed };
+}
+
+/** What Cloudflare still owes: tunnels whose alarm was lost, and public hostnames that don't lead to the edge yet. */
+async function tendCloudflare(env: ControlEnv, now: number): Promise<void> {
+  for (const id of await findDueTunnels(openDb(env.DB), now - LATE_MS)) {
+    await env.HOST_LINK.getByName(id)
+      .tend(id)
+      .catch((error) => logFailure("sweep.tend_failed", error, { host: id }));
+  }
+  await tendHostnames(env, now).catch((error) => logFailure("sweep.hostnames_failed", error));
 }

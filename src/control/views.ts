@@ -26,7 +26,7 @@ export const instanceView = (row: InstanceRow): InstanceView => ({
   since: iso(row.stateSince),
 });
 
-export function hostView({ host, slots, instances }: HostStatus, now: number): HostView {
+export function hostView({ host, slots, instances, tunnel }: HostStatus, now: number): HostView {
   const isOnline = host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
   return {
     id: host.id,
@@ -44,6 +44,16 @@ export function hostView({ host, slots, instances }: HostStatus, now: number): H
       free: slots.total - slots.used - slots.reserved,
     },
     instances: instances.map(instanceView),
+    tunnel: tunnel
+      ? {
+          state: tunnel.state,
+          cause: tunnel.cause,
+          name: tunnel.name,
+          id: tunnel.tunnelId,
+          configVersion: tunnel.configVersion,
+          nextAttemptAt: isoOrNull(tunnel.nextAttemptAt),
+        }
+      : null,
     createdAt: iso(host.createdAt),
   };
 }

@@ -10,4 +10,8 @@ export interface Env {
   /** Cloudflare Access service token that opens the tunnel hostnames, when they are behind Access. */
   readonly ACCESS_CLIENT_ID?: string;
   readonly ACCESS_CLIENT_SECRET?: string;
+  /** Zone of the slots' hostnames; unset: hosts are reached by plain URLs, and nothing is shielded. */
+  readonly SLOT_ZONE?: string;
+  /** From it the proofs are made by which the edge passes the shield from another zone. Control has the same. */
+  readonly SHIELD_KEY?: string;
 }

@@ -9,6 +9,7 @@ import { Meter } from "./meter.ts";
 import { mirror } from "./mirror.ts";
 import { choosePassage } from "./passage.ts";
 import { deliver } from "./rescue.ts";
+import { guard, isShielded } from "./shield.ts";
 import { Tables } from "./table.ts";
 import type { Visit } from "./visit.ts";
 
@@ -23,6 +24,7 @@ export default {
       const arrivedAt = Date.now();
       const url = splitUrl(request.url);
       const hostname = normalHostname(url.authority);
+      if (isShielded(hostname, env)) return await guard(request, hostname, env);
       const route = tables.fresh(hostname, arrivedAt) ?? (await tables.find(hostname, env, ctx));
       if (route === "unknown") return errorAnswer(request, survey.requestId, unknownHostname(hostname));
       if (route === "unavailable") return errorAnswer(request, survey.requestId, tableUnavailable(hostname));

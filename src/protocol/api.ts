@@ -260,6 +260,17 @@ export const environmentSchema = z
     app: z.string(),
     environment: z.string(),
     hostnames: z.array(z.string()),
+    /** Whether each hostname leads to the edge, and why not. Without Cloudflare nobody knows: empty. */
+    routes: z
+      .array(
+        z.object({
+          hostname: z.string(),
+          /** `pending`: control does it; `foreign`: a person has to. */
+          state: z.enum(["pending", "ready", "foreign"]),
+          cause: z.string().nullable(),
+        }),
+      )
+      .default([]),
     strategy: z.string(),
     replicas: z.number().int(),
     split: z.array(splitEntrySchema),
@@ -310,10 +321,28 @@ export const hostSchema = z
       free: z.number().int(),
     }),
     instances: z.array(instanceSchema),
+    /** At Cloudflare; null: the edge reaches this host by its own address. */
+    tunnel: z
+      .object({
+        state: z.enum(["pending", "ready", "removing", "removed"]),
+        /** Why it is not done yet, in words. */
+        cause: z.string().nullable(),
+        name: z.string(),
+        id: z.string().nullable(),
+        /** Of the ingress rules that were written last. */
+        configVersion: z.number().int().nullable(),
+        nextAttemptAt: time.nullable(),
+      })
+      .nullable()
+      .default(null),
     createdAt: time,
   })
   .meta({ id: "Host" });
 export type HostView = z.infer<typeof hostSchema>;
+export const rotatedTunnelSchema = z
+  .object({ host: z.string(), rev: z.number().int() })
+  .meta({ id: "RotatedTunnel" });
+export type RotatedTunnelView = z.infer<typeof rotatedTunnelSchema>;
 
 export const createEnrollmentSchema = z
   .strictObject({

@@ -80,14 +80,14 @@ describe("enrolling a host", () => {
   });
 
   it.each([
-    [undefined, "makes no tunnels"],
-    ["http://10.0.0.1:8080", "scheme and host only"],
-    ["http://10.0.0.1/app", "scheme and host only"],
-    ["ftp://10.0.0.1", "scheme and host only"],
-  ])("refuses the origin %s and leaves the token unused", async (originBase, words) => {
+    [undefined, 409, "makes no tunnels (it has no CLOUDFLARE_API_TOKEN, no CLOUDFLARE_ACCOUNT_ID"],
+    ["http://10.0.0.1:8080", 400, "scheme and host only"],
+    ["http://10.0.0.1/app", 400, "scheme and host only"],
+    ["ftp://10.0.0.1", 400, "scheme and host only"],
+  ])("refuses the origin %s and leaves the token unused", async (originBase, status, words) => {
     const token = await oneTimeToken();
     const response = await enroll(token, { originBase });
-    expect(response.status).toBe(400);
+    expect(response.status).toBe(status);
     expect(await detailOf(response)).toContain(words);
     expect((await enroll(token)).status).toBe(200);
   });

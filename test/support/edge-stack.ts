@@ -3,7 +3,7 @@
  * come in on raw sockets, without Miniflare's own Worker in front.
  */
 import { build } from "esbuild";
-import { Miniflare } from "miniflare";
+import { Miniflare, type Request, type Response } from "miniflare";
 import type { MeterBatch } from "../../src/domain/meter.ts";
 import type { TableAnswer } from "../../src/domain/routing.ts";
 import { COMPATIBILITY_DATE } from "./compatibility-date.ts";
@@ -59,7 +59,12 @@ export async function bundleEdge(minify = false): Promise<string> {
 
 export async function startEdgeStack(
   script: ControlScript,
-  options: { readonly edges?: number; readonly vars?: Readonly<Record<string, string>> } = {},
+  options: {
+    readonly edges?: number;
+    readonly vars?: Readonly<Record<string, string>>;
+    /** Everything that an edge fetches ends here instead of on the network. */
+    readonly outbound?: (request: Request) => Response | Promise<Response>;
+  } = {},
 ): Promise<EdgeStack> {
   const control = { ...script };
   const source = await bundleEdge();
@@ -88,7 +93,13 @@ export async function startEdgeStack(
             ...Object.fromEntries(vars),
           },
         },
-        dev: { stripCfConnectingIp: false, unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }] },
+        dev: {
+          stripCfConnectingIp: false,
+          unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+          ...(options.outbound && {
+            outboundService: { type: "fetcher" as const, handler: options.outbound },
+          }),
+        },
       })),
       {
         config: {

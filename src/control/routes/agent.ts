@@ -10,8 +10,10 @@ import {
   jobProgressSchema,
   pollAnswerSchema,
   pollSchema,
+  tunnelAnswerSchema,
 } from "../../protocol/agent.ts";
 import { authenticate, authorizeAgent, identify, tokenHash } from "../auth.ts";
+import { answerTunnel } from "../cloudflare/agent-tunnel.ts";
 import { type AppContext, type AppEnv, coordinatorOf, inBackground } from "../context.ts";
 import { enrollHost } from "../enroll.ts";
 import { leaseForPoll } from "../lease.ts";
@@ -90,6 +92,16 @@ const health = createRoute({
   responses: { 200: json(z.object({}), "Written") },
 });
 
+const tunnel = createRoute({
+  method: "post",
+  path: "/agent/v1/tunnel",
+  summary: "How cloudflared is to run on this host",
+  description: "Carries the tunnel's token: asked of Cloudflare when it is needed, and kept nowhere.",
+  tags,
+  middleware: [authenticate] as const,
+  responses: { 200: json(tunnelAnswerSchema, "The token, or why there is none (yet)") },
+});
+
 const wake = createRoute({
   method: "get",
   path: "/agent/v1/wake",
@@ -103,9 +115,12 @@ const wake = createRoute({
 export const agentRoutes = () =>
   newRouter()
     .openapi(enroll, async (c) => {
-      const enrolled = await enrollHost(openDb(c.env.DB), c.req.valid("json"), c.var.now());
+      const enrolled = await enrollHost(c.env, c.req.valid("json"), c.var.now());
       if (!enrolled.ok) throw new ProblemError(enrolled.error);
-      return c.json(enrolled.value, 200);
+      const { tunnel: isWanted, ...answer } = enrolled.value;
+      const { id } = answer.host;
+      if (isWanted) inBackground(c, "tunnel.not_begun", c.env.HOST_LINK.getByName(id).tend(id));
+      return c.json(answer, 200);
     })
     .openapi(poll, async (c) => {
       const sent = c.req.valid("json");
@@ -118,7 +133,8 @@ export const agentRoutes = () =>
           : { jobs: [], touched: [] };
       pokeAll(c, answer.touched);
       const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
-      return c.json({ jobs: answer.jobs, now, pollAfterMs: host.open > 0 ? BUSY_MS : idleMs }, 200);
+      const rev = host.tunnelRev === null ? {} : { tunnelRev: host.tunnelRev };
+      return c.json({ jobs: answer.jobs, now, pollAfterMs: host.open > 0 ? BUSY_MS : idleMs, ...rev }, 200);
     })
     .openapi(progress, async (c) => {
       const { hostId, actor } = authorizeAgent(c);
@@ -142,6 +158,10 @@ export const agentRoutes = () =>
       const { reports } = c.req.valid("json");
       pokeAll(c, await writeReports(c.var.db, { hostId, now: c.var.now() }, reports));
       return c.json({}, 200);
+    })
+    .openapi(tunnel, async (c) => {
+      const { hostId } = authorizeAgent(c);
+      return c.json(await answerTunnel(c.env, hostId, c.var.now()), 200);
     })
     .openapi(wake, async (c) => {
       const { hostId } = authorizeAgent(c);

@@ -2,7 +2,8 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { applyAnswerSchema, appSchema, environmentSchema, pageOf } from "../../protocol/api.ts";
 import { applyManifest } from "../apply.ts";
 import { authorize } from "../auth.ts";
-import { type AppContext, coordinatorOf, logFailure } from "../context.ts";
+import { tendHostnames } from "../cloudflare/tend-hostnames.ts";
+import { type AppContext, coordinatorOf, inBackground, logFailure } from "../context.ts";
 import { iso } from "../iso.ts";
 import { ProblemError } from "../problems.ts";
 import { listApps, readApp, readEnvironments } from "../store/status.ts";
@@ -83,6 +84,8 @@ export const appRoutes = () =>
       const applied = await applyManifest(c.var.db, input);
       if (!applied.ok) throw new ProblemError(applied.error);
       await poke(c, applied.value.changed);
+      if (applied.value.changed.length > 0)
+        inBackground(c, "hostnames.not_tended", tendHostnames(c.env, c.var.now()));
       return c.json(applied.value.answer, 200);
     })
     .openapi(list, async (c) => {

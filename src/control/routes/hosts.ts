@@ -5,9 +5,10 @@ import {
   hostSchema,
   nameSchema,
   pageOf,
+  rotatedTunnelSchema,
 } from "../../protocol/api.ts";
 import { authorize, everything } from "../auth.ts";
-import { type AppContext, inBackground } from "../context.ts";
+import { type AppContext, inBackground, orRefuse } from "../context.ts";
 import { taken } from "../enroll.ts";
 import { newSecret, sha256 } from "../ids.ts";
 import { iso } from "../iso.ts";
@@ -17,6 +18,7 @@ import { insertEnrollment } from "../store/enrollments.ts";
 import { insertEvent } from "../store/events.ts";
 import { type HostStatus, isHostKnown, listHosts, readHost, removeHost } from "../store/hosts.ts";
 import { revokeHostTokens } from "../store/tokens.ts";
+import { releaseTunnel } from "../store/tunnels.ts";
 import { hostView } from "../views.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "./router.ts";
 
@@ -44,10 +46,24 @@ const remove = createRoute({
   method: "delete",
   path: "/api/v1/hosts/{host}",
   summary: "Forget a host",
-  description: "Its token stops working at once. Refused while instances live on it, unless `force=1`.",
+  description:
+    "Its token stops working at once; what was made for it at Cloudflare is removed in the background. Refused while instances live on it, unless `force=1`.",
   tags: ["hosts"],
   request: { params: hostParams, query: z.object({ force: z.enum(["0", "1"]).optional() }) },
   responses: { 200: json(hostSchema, "The host as it was") },
+});
+
+const rotate = createRoute({
+  method: "post",
+  path: "/api/v1/hosts/{host}/tunnel/rotate",
+  summary: "Give a host's tunnel a new token",
+  description:
+    "The agent fetches it by itself. What is connected stays connected; with the old token nobody connects anew.",
+  tags: ["hosts"],
+  request: { params: hostParams },
+  responses: {
+    200: json(rotatedTunnelSchema, "The tunnel's revision, which the agent sees at its next poll"),
+  },
 });
 
 const enroll = createRoute({
@@ -86,6 +102,7 @@ export const hostRoutes = () =>
       const now = c.var.now();
       await runBatch(c.var.db, [
         removeHost(c.var.db, host, now),
+        releaseTunnel(c.var.db, host.id, now),
         revokeHostTokens(c.var.db, host.id, now),
         insertEvent(c.var.db, {
           at: now,
@@ -95,8 +112,16 @@ export const hostRoutes = () =>
           data: { host: host.name, id: host.id, instances: status.instances.map(({ id }) => id) },
         }),
       ]);
-      inBackground(c, "host.shut", c.env.HOST_LINK.getByName(host.id).shut("this host was removed"));
+      const link = c.env.HOST_LINK.getByName(host.id);
+      inBackground(c, "host.shut", link.shut("this host was removed"));
+      if (status.tunnel) inBackground(c, "tunnel.not_removed", link.tend(host.id));
       return c.json(hostView({ ...status, host: { ...host, removedAt: now } }, now), 200);
+    })
+    .openapi(rotate, async (c) => {
+      const { actor } = authorize(c, everything("admin"));
+      const { host } = await requireHost(c, c.req.valid("param").host);
+      const rotated = await c.env.HOST_LINK.getByName(host.id).rotateTunnel(host.id, actor);
+      return c.json({ host: host.name, ...orRefuse(rotated) }, 200);
     })
     .openapi(enroll, async (c) => {
       const { actor } = authorize(c, everything("admin"));

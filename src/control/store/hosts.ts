@@ -2,6 +2,7 @@ import { and, asc, eq, gt, isNull, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
 import { hosts, instances, jobs, slots, tokens } from "./schema.ts";
 import { type InstanceRow, selectInstances } from "./status.ts";
+import { listTunnels, type TunnelRow } from "./tunnels.ts";
 
 export type HostRow = typeof hosts.$inferSelect;
 interface SlotCounts {
@@ -15,6 +16,8 @@ export interface HostStatus {
   readonly host: HostRow;
   readonly slots: SlotCounts;
   readonly instances: readonly InstanceRow[];
+  /** Absent: it is reached by its own address. */
+  readonly tunnel: TunnelRow | undefined;
 }
 
 export interface Heartbeat {
@@ -30,6 +33,8 @@ export interface HeartbeatAnswer {
   /** Unfinished jobs of the host, and those of them that this agent may lease (or that are overdue) now. */
   readonly open: number;
   readonly due: number;
+  /** Null: it has no tunnel. */
+  readonly tunnelRev: number | null;
 }
 
 /**
@@ -46,7 +51,7 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
     FROM ${tokens} t
     WHERE t.hash = ${beat.tokenHash} AND t.role = 'agent' AND t.revoked_at IS NULL
       AND (t.expires_at IS NULL OR t.expires_at > ${beat.now}) AND hosts.id = t.host_id AND hosts.removed_at IS NULL
-    RETURNING hosts.id AS id, hosts.name AS name,
+    RETURNING hosts.id AS id, hosts.name AS name, hosts.tunnel_rev AS tunnelRev,
       (SELECT count(*) ${isOpen}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due`);
   return rows[0];
 }
@@ -79,7 +84,7 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
   if (rows.length === 0) return [];
   const ids = JSON.stringify(rows.map((row) => row.id));
   const isTheirs = sql`IN (SELECT value FROM json_each(${ids}))`;
-  const [counts, live] = await Promise.all([
+  const [counts, live, tunnelRows] = await Promise.all([
     db
       .select({
         hostId: slots.hostId,
@@ -92,11 +97,16 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
       .where(sql`${slots.hostId} ${isTheirs}`)
       .groupBy(slots.hostId),
     selectInstances(db).where(sql`${instances.hostId} ${isTheirs} AND ${instances.stoppedAt} IS NULL`),
+    listTunnels(
+      db,
+      rows.map((row) => row.id),
+    ),
   ]);
   return rows.map((host) => ({
     host,
     slots: counts.find((c) => c.hostId === host.id) ?? { hostId: host.id, total: 0, used: 0, reserved: 0 },
     instances: live.filter((instance) => instance.hostId === host.id),
+    tunnel: tunnelRows.find((tunnel) => tunnel.hostId === host.id),
   }));
 }
 

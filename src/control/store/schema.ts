@@ -63,7 +63,10 @@ export const hostnames = sqliteTable("hostnames", {
   routeId: text("route_id"),
   /** The proxied record that was made for it; null: it had one of its own, which is left alone. */
   recordId: text("record_id"),
-  /** Null: nobody asked Cloudflare about it so far. */
+  /**
+   * `pending`: control tries again; `foreign`: it can't or mustn't (another account's zone, a record or route that isn't
+   * its own stands in the way), and only looks again. Null: nobody asked Cloudflare about it so far.
+   */
   routeState: text("route_state", { enum: ["pending", "ready", "foreign"] }),
   routeCause: text("route_cause"),
   routeNextAt: at("route_next_at"),
@@ -350,25 +353,30 @@ export const tunnels = sqliteTable("tunnels", {
   updatedAt: at("updated_at").notNull(),
 });
 
-/** Everything that control made at Cloudflare, so that it removes that and nothing else. */
+/**
+ * Everything that control made at Cloudflare, so that it removes that and nothing else. A row is written before the thing is
+ * made, and gets its id after.
+ */
 export const cloudflareResources = sqliteTable(
   "cloudflare_resources",
   {
     id: integer("id").primaryKey({ autoIncrement: true }),
-    /** The host it was made for; null: for a hostname or the whole installation. */
+    /** The host it was made for; null: for a hostname. */
     hostId: text("host_id"),
+    /** The public hostname it was made for. */
+    hostname: text("hostname"),
     kind: text("kind", {
       enum: ["tunnel", "dns_record", "route", "access_application", "access_policy", "service_token"],
     }).notNull(),
-    /** Its id at Cloudflare. */
-    remoteId: text("remote_id").notNull(),
+    /** Its id at Cloudflare; null: about to be made, and perhaps there already under its name. */
+    remoteId: text("remote_id"),
     /** Hostname, pattern or name: what a person would look for. */
     name: text("name").notNull(),
     zoneId: text("zone_id"),
     createdAt: at("created_at").notNull(),
   },
   (t) => [
-    uniqueIndex("cloudflare_resources_remote").on(t.kind, t.remoteId),
+    uniqueIndex("cloudflare_resources_name").on(t.kind, t.name),
     index("cloudflare_resources_host").on(t.hostId),
   ],
 );

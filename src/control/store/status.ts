@@ -12,10 +12,17 @@ export interface EnvironmentStatus {
   readonly app: string;
   readonly environment: EnvironmentRow;
   readonly hostnames: readonly string[];
+  /** Of those that Cloudflare was asked about. */
+  readonly routes: readonly HostnameRoute[];
   /** Unfinished ones, those with instances, the stable one and the one a rollback would return to. Newest first. */
   readonly releases: readonly ReleaseRow[];
   /** Those not stopped. */
   readonly instances: readonly InstanceRow[];
+}
+interface HostnameRoute {
+  readonly hostname: string;
+  readonly state: "pending" | "ready" | "foreign";
+  readonly cause: string | null;
 }
 export interface ReleaseStatus {
   readonly app: string;
@@ -108,6 +115,9 @@ export async function readEnvironments(
     app,
     environment,
     hostnames: names.filter((row) => row.environmentId === environment.id).map((row) => row.hostname),
+    routes: names.flatMap(({ environmentId, hostname, routeState: state, routeCause: cause }) =>
+      environmentId === environment.id && state !== null ? [{ hostname, state, cause }] : [],
+    ),
     releases: releaseRows.filter((row) => row.environmentId === environment.id),
     instances: instanceRows.filter((row) => row.environmentId === environment.id),
   }));

@@ -32,13 +32,7 @@ const newApp = z.strictObject({
   domain: z.string(),
   destinations: z.array(z.strictObject({ type: z.literal("public"), uri: z.string() })).optional(),
   policies: z
-    .array(
-      z.union([
-        z.string(),
-        z.strictObject({ id: z.string(), precedence: z.number().int().optional() }),
-        newPolicy.extend({ precedence: z.number().int().optional() }),
-      ]),
-    )
+    .array(z.union([z.string(), z.strictObject({ id: z.string(), precedence: z.number().int().optional() })]))
     .optional(),
   app_launcher_visible: z.boolean().optional(),
   service_auth_401_redirect: z.boolean().optional(),

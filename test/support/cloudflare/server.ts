@@ -46,6 +46,8 @@ export interface Cloudflare {
   readonly url: string;
   readonly log: LoggedCall[];
   readonly state: World;
+  /** Another account, empty again, at the same address. Its ids are those of the one before. */
+  reset(options?: CloudflareOptions): void;
   fail(fault: Fault): void;
   /** Forgets the faults that nothing met. */
   heal(): void;
@@ -55,6 +57,30 @@ export interface Cloudflare {
 export const API_TOKEN = "api-token";
 
 export async function startCloudflare(options: CloudflareOptions = {}): Promise<Cloudflare> {
+  let inside = open(options);
+  const server = createServer((request, response) => void serve(inside, request, response));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/client/v4`,
+    get log() {
+      return inside.log;
+    },
+    get state() {
+      return inside.world;
+    },
+    reset: (next = {}) => {
+      inside = open(next);
+    },
+    fail: (fault) => inside.faults.add(fault),
+    heal: () => inside.faults.clear(),
+    close: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function open(options: CloudflareOptions): Inside {
   const world = createWorld();
   for (const [token, permissions] of Object.entries(options.tokens ?? { [API_TOKEN]: "all" as const }))
     world.tokens.set(
@@ -68,23 +94,7 @@ export async function startCloudflare(options: CloudflareOptions = {}): Promise<
   }
   for (const script of options.scripts ?? ["sluice-control", "sluice-edge"]) world.scripts.add(script);
   const endpoints = RESOURCES.flatMap((resource) => resource(world)).map(compile);
-  const log: LoggedCall[] = [];
-  const faults = new Faults();
-  const server = createServer(
-    (request, response) => void serve({ world, endpoints, log, faults }, request, response),
-  );
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/client/v4`,
-    log,
-    state: world,
-    fail: (fault) => faults.add(fault),
-    heal: () => faults.clear(),
-    close: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+  return { world, endpoints, log: [], faults: new Faults() };
 }
 
 interface Inside {

@@ -1,0 +1,124 @@
+import { type FoundRecord, judgeRecords, routeOf, routePattern } from "../../domain/tunnel.ts";
+import type { Db } from "../store/db.ts";
+import type { DueHostname, Routed } from "../store/hostnames.ts";
+import { intend, type LedgerRow, noteMade, readLedger } from "../store/ledger.ts";
+import type { Cloudflare } from "./cloudflare.ts";
+import { createOriginless, listRecords } from "./dns.ts";
+import { createRoute, listRoutes, refuseFullZone } from "./routes.ts";
+import { findZone } from "./zones.ts";
+
+export interface HostnameRun {
+  readonly cf: Cloudflare;
+  readonly db: Db;
+  readonly now: number;
+}
+
+/** A person has to do something, and does it in their own time. */
+const LOOK_AGAIN_MS = 300_000;
+const SOON_MS = 30_000;
+
+const nothing = { zoneId: null, routeId: null, recordId: null };
+
+/**
+ * Leads a public hostname to the edge: a Worker route, and a proxied record where it has none. Whatever stands there already
+ * is left as it is: taking the route away then leaves a working direct path.
+ */
+export async function routeHostname(run: HostnameRun, row: DueHostname): Promise<Routed> {
+  const { cf, db, now } = run;
+  const { hostname } = row;
+  const foreign = (cause: string, zoneId: string | null): Routed => ({
+    ...nothing,
+    zoneId,
+    state: "foreign",
+    cause,
+    nextAt: now + LOOK_AGAIN_MS,
+  });
+  const zone = await findZone(cf, hostname);
+  if (zone === null) return foreign(noZone(hostname), null);
+  const ledger = await readLedger(db, { hostname });
+  const found = await listRecords(cf, zone, { name: hostname });
+  const records = judgeRecords(found);
+  if (!records.ok) return foreign(bare(records.error), zone);
+  const own = records.value === "proxied" ? ownRecord(found, ledger) : undefined;
+  const routes = await listRoutes(cf, zone);
+  const route = routeOf(routes, hostname, cf.settings.worker);
+  if (route.kind === "other") return foreign(otherRoute(hostname, route.script), zone);
+  // Its present site goes on until there is a release to take its place.
+  if (records.value === "proxied" && !own && route.kind === "absent" && !row.isLive)
+    return { ...nothing, zoneId: zone, state: "pending", cause: waiting(hostname), nextAt: now + SOON_MS };
+  refuseFullZone(zone, routes.length, route.kind === "absent" ? 1 : 0);
+  const routeId = await ensureRoute(run, {
+    hostname,
+    zone,
+    ledger,
+    found: route.kind === "right" ? route.id : null,
+  });
+  const recordId =
+    records.value === "absent" ? await ensureRecord(run, hostname, zone) : await adopt(run, hostname, own);
+  return { zoneId: zone, routeId, recordId, state: "ready", cause: null, nextAt: null };
+}
+
+/** Null: the route there is not ours, and stays when the hostname goes. */
+async function ensureRoute(
+  { cf, db, now }: HostnameRun,
+  at: { hostname: string; zone: string; ledger: readonly LedgerRow[]; found: string | null },
+): Promise<string | null> {
+  const { hostname, zone, ledger } = at;
+  const name = routePattern(hostname);
+  if (at.found !== null && !ledger.some(({ kind }) => kind === "route")) return null;
+  await intend(db, { hostname }, [{ kind: "route", name, zoneId: zone }], now);
+  const id = at.found ?? (await createRoute(cf, zone, hostname));
+  await noteMade(db, "route", [{ name, id }]);
+  return id;
+}
+
+/** Null: a wildcard record leads it to Cloudflare already. */
+async function ensureRecord(
+  { cf, db, now }: HostnameRun,
+  hostname: string,
+  zone: string,
+): Promise<string | null> {
+  const wildcard = `*.${hostname.slice(hostname.indexOf(".") + 1)}`;
+  const beside = judgeRecords(await listRecords(cf, zone, { name: wildcard }));
+  if (beside.ok && beside.value === "proxied") return null;
+  await intend(db, { hostname }, [{ kind: "dns_record", name: hostname, zoneId: zone }], now);
+  const id = await createOriginless(cf, zone, hostname);
+  await noteMade(db, "dns_record", [{ name: hostname, id }]);
+  return id;
+}
+
+async function adopt(
+  { db }: HostnameRun,
+  name: string,
+  own: FoundRecord | undefined,
+): Promise<string | null> {
+  if (!own) return null;
+  await noteMade(db, "dns_record", [{ name, id: own.id }]);
+  return own.id;
+}
+
+/** The record that control made, also when Cloudflare's answer to that was lost. */
+export const ownRecord = (
+  found: readonly FoundRecord[],
+  ledger: readonly LedgerRow[],
+): FoundRecord | undefined => {
+  const row = ledger.find(({ kind }) => kind === "dns_record");
+  return (
+    row &&
+    found.find(({ id, type, content }) =>
+      row.remoteId === null ? type === "AAAA" && content === "100::" : id === row.remoteId,
+    )
+  );
+};
+
+const noZone = (hostname: string) =>
+  `no zone of this Cloudflare account holds ${hostname}: add its domain to the account, and control does the rest; where it stays with another account or DNS provider, lead it to the edge there by hand`;
+
+const bare = ({ name, type, content }: FoundRecord) =>
+  `${name} has an unproxied ${type} record (${content}), so its visitors never meet the edge: switch that record's proxy on in Cloudflare's dashboard, or remove it and control makes one`;
+
+const otherRoute = (hostname: string, script: string | null) =>
+  `the Worker route ${routePattern(hostname)} ${script === null ? "runs no Worker" : `runs the Worker ${script}`}: remove that route, and control makes one that leads to the edge`;
+
+const waiting = (hostname: string) =>
+  `${hostname} is served by what its DNS record names, and stays so until a release is live here: then control makes the Worker route that leads it to the edge`;
