@@ -18,12 +18,14 @@ export interface Missing {
 }
 
 /** One that is there is never replaced: a new SECRETS_KEY would lose every app secret, a new admin token the people. */
-export function missingSecrets({ control, edge }: Facts, access: boolean): Missing {
+export function missingSecrets({ control, edge, serviceToken }: Facts, access: boolean): Missing {
   const lacks = (worker: WorkerFacts | null, name: SecretName) =>
     !worker?.bindings.some((one) => one.type === "secret_text" && one.name === name);
   const extra = access ? ACCESS : [];
+  // A service token that somebody removed opens nothing any more, though the Workers still have it.
+  const isVoid = (name: SecretName) => serviceToken === null && name.startsWith("ACCESS_");
   const isMissing = (worker: WorkerFacts | null) => (name: SecretName) =>
-    COMMON.includes(name) ? lacks(control, name) || lacks(edge, name) : lacks(worker, name);
+    isVoid(name) || (COMMON.includes(name) ? lacks(control, name) || lacks(edge, name) : lacks(worker, name));
   return {
     control: [...CONTROL, ...extra].filter(isMissing(control)),
     edge: [...EDGE, ...extra].filter(isMissing(edge)),
