@@ -10,7 +10,7 @@ CREATE TABLE `__new_cloudflare_resources` (
 	`created_at` integer NOT NULL
 );
 --> statement-breakpoint
-INSERT INTO `__new_cloudflare_resources`("id", "host_id", "hostname", "kind", "remote_id", "name", "zone_id", "created_at") SELECT "id", "host_id", "hostname", "kind", "remote_id", "name", "zone_id", "created_at" FROM `cloudflare_resources`;--> statement-breakpoint
+INSERT INTO `__new_cloudflare_resources`("id", "host_id", "hostname", "kind", "remote_id", "name", "zone_id", "created_at") SELECT "id", "host_id", NULL, "kind", "remote_id", "name", "zone_id", "created_at" FROM `cloudflare_resources`;--> statement-breakpoint
 DROP TABLE `cloudflare_resources`;--> statement-breakpoint
 ALTER TABLE `__new_cloudflare_resources` RENAME TO `cloudflare_resources`;--> statement-breakpoint
 PRAGMA foreign_keys=ON;--> statement-breakpoint
