@@ -6,14 +6,29 @@ import type { Session } from "./session.ts";
 /** Destructive commands ask, and never take silence for a yes: without a terminal they want the flag. */
 export async function confirm(session: Session, question: string, yes: boolean | undefined): Promise<void> {
   if (yes) return;
-  if (!process.stdin.isTTY || session.out.mode !== "off" || session.env.CI)
-    throw new CliError(
-      "confirmation_required",
-      `${question} Nobody is here to answer: add --yes to mean it.`,
-      { title: "confirmation required" },
-    );
+  requireSomebody(session, question);
   if (/^y(es)?$/i.test((await ask(session, `${question} [y/N] `)).trim())) return;
-  throw new CliError("declined", "not confirmed: nothing was changed", { title: "declined" });
+  throw declined();
+}
+
+/** For what can't be undone: the word is typed out. */
+export async function confirmTyping(
+  session: Session,
+  { question, word, yes }: { question: string; word: string; yes: boolean | undefined },
+): Promise<void> {
+  if (yes) return;
+  requireSomebody(session, question);
+  if ((await ask(session, `${question} Type ${word} to mean it: `)).trim() === word) return;
+  throw declined();
+}
+
+const declined = () => new CliError("declined", "not confirmed: nothing was changed", { title: "declined" });
+
+function requireSomebody(session: Session, question: string): void {
+  if (process.stdin.isTTY && session.out.mode === "off" && !session.env.CI) return;
+  throw new CliError("confirmation_required", `${question} Nobody is here to answer: add --yes to mean it.`, {
+    title: "confirmation required",
+  });
 }
 
 /** What was typed; nothing if the input ended (Ctrl-D). `hidden`: the terminal does not show it. */

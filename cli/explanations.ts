@@ -124,8 +124,8 @@ export const EXPLANATIONS = {
     "The error names it. `sluice setup` brings an installation up to date; run again, it changes only what is missing.",
   ],
   cloudflare_refused: [
-    "Cloudflare's API refused a call that control made for you; its own words are in the error.",
-    "A missing permission is named: add it to the API token. After a rate limit, control tries again by itself.",
+    "Cloudflare's API refused a call that control or `sluice setup` made for you; its own words are in the error.",
+    "A missing permission is named: add it to the API token. Control tries again by itself; setup and teardown go on where they stopped when they are run again.",
   ],
   body_too_large: [
     "The request is larger than the API takes.",

@@ -16,8 +16,10 @@ import { registry } from "./commands/registry.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
 import { secrets } from "./commands/secrets.ts";
+import { setup } from "./commands/setup.ts";
 import { status } from "./commands/status.ts";
 import { pause, promote, resume } from "./commands/steer.ts";
+import { teardown } from "./commands/teardown.ts";
 import { token } from "./commands/token.ts";
 import { type Act, examples, type Register } from "./commands/verb.ts";
 import { verdicts } from "./commands/verdicts.ts";
@@ -50,6 +52,8 @@ const VERBS: readonly Register[] = [
   doctor,
   token,
   audit,
+  setup,
+  teardown,
   explain,
   completion,
 ];

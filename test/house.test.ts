@@ -30,7 +30,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
   {
     folder: "cli",
     may: ["cli", "src/client", "src/protocol"],
-    packages: [/^node:/, "commander", "zod", "yaml"],
+    packages: [/^node:/, "commander", "zod", "yaml", /^cloudflare/, "smol-toml"],
   },
   {
     folder: "agent",

@@ -66,6 +66,16 @@ export const access = (world: World): Endpoint[] => [
         .serviceTokens.filter(({ name }) => (call.query.name ?? name) === name)
         .map(tokenView),
   },
+  {
+    method: "POST",
+    path: `${BASE}/service_tokens/:id/rotate`,
+    permission: TOKENS,
+    handle: (call) => {
+      const token = ofAccount(world, call).serviceTokens.find(({ id }) => id === call.params.id);
+      if (!token) throw notFound("service token");
+      return { ...tokenView(token), client_secret: `cfast_${world.hexId()}` };
+    },
+  },
   removal(`${BASE}/service_tokens/:id`, TOKENS, (call) => ofAccount(world, call).serviceTokens),
   {
     method: "POST",

@@ -15,7 +15,8 @@ export const accounts = (world: World): Endpoint[] => [
     permission: "Account › Account Settings › Read",
     query: ["name", "direction"],
     pages: { size: 20, max: 50 },
-    handle: ({ query }) => [world.account].filter(({ name }) => (query.name ?? name) === name),
+    handle: ({ query }) =>
+      [world.account, ...world.otherAccounts].filter(({ name }) => (query.name ?? name) === name),
   },
   {
     method: "GET",
@@ -29,14 +30,13 @@ export const accounts = (world: World): Endpoint[] => [
     permission: "Zone › Zone › Read",
     query: ["name", "status", "account.id", "match", "order", "direction"],
     pages: { size: 20, max: 50 },
-    handle: ({ query }) =>
-      world.zones.filter(({ name }) => (query.name ?? name) === name).map((zone) => zoneView(world, zone)),
+    handle: ({ query }) => world.zones.filter(({ name }) => (query.name ?? name) === name).map(zoneView),
   },
   {
     method: "GET",
     path: "/zones/:zone",
     permission: "Zone › Zone › Read",
-    handle: (call) => zoneView(world, zoneOf(world, call)),
+    handle: (call) => zoneView(zoneOf(world, call)),
   },
 ];
 
@@ -57,13 +57,13 @@ export function zoneOf(world: World, { params }: Call): Zone {
   return zone;
 }
 
-const zoneView = (world: World, { id, name }: Zone) => ({
+const zoneView = ({ id, name, status, account }: Zone) => ({
   id,
   name,
-  status: "active",
+  status,
   paused: false,
   type: "full",
-  account: world.account,
+  account,
   name_servers: ["ada.ns.cloudflare.test", "bob.ns.cloudflare.test"],
   permissions: [],
 });

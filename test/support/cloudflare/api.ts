@@ -11,7 +11,11 @@ export interface Call {
   readonly query: Readonly<Record<string, string>>;
   /** As the endpoint's schema parsed it. */
   readonly body: unknown;
+  /** The parts of a multipart body. */
+  readonly form: Form | undefined;
 }
+
+export type Form = Readonly<Record<string, string>>;
 
 export interface Endpoint {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";

@@ -1,26 +1,32 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { text } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
 import { access } from "./access.ts";
 import { accounts } from "./accounts.ts";
-import { type Endpoint, envelope, type Permission, page, Refusal, refused } from "./api.ts";
+import { type Endpoint, envelope, type Form, type Permission, page, Refusal, refused } from "./api.ts";
+import { d1 } from "./d1.ts";
 import { dnsRecords } from "./dns-records.ts";
 import { type Fault, Faults, wordsOf } from "./faults.ts";
+import { kv } from "./kv.ts";
 import { tunnels } from "./tunnels.ts";
+import { workerDomains } from "./worker-domains.ts";
 import { workerRoutes } from "./worker-routes.ts";
-import { createWorld, type World } from "./world.ts";
+import { workerScripts } from "./worker-scripts.ts";
+import { createWorld, type World, type Zone } from "./world.ts";
 
 /**
  * A stand-in of Cloudflare's API over HTTP: it keeps state, refuses what the API refuses, and fails when asked to. It is
  * stricter than the API where that lets a wrong call fail in a test: a key or a query that no type of the SDK knows is refused.
  */
-const RESOURCES = [accounts, dnsRecords, tunnels, workerRoutes, access];
+const RESOURCES = [accounts, dnsRecords, tunnels, workerRoutes, access, workerScripts, workerDomains, d1, kv];
+
+type ZoneOptions = Partial<Omit<Zone, "id">> & Pick<Zone, "name">;
 
 export interface CloudflareOptions {
   /** Absent: `api-token`, with every permission. */
   readonly tokens?: Readonly<Record<string, readonly Permission[] | "all">>;
-  readonly zones?: readonly (string | { name: string; maxRecords?: number; maxRoutes?: number })[];
+  readonly zones?: readonly (string | ZoneOptions)[];
   /** Workers that are deployed already. */
   readonly scripts?: readonly string[];
 }
@@ -82,8 +88,9 @@ function open(options: CloudflareOptions): Inside {
       permissions === "all" ? ["Account › * › Edit", "Zone › * › Edit"] : [...permissions],
     );
   for (const zone of options.zones ?? ["example.com"]) {
-    const { name, maxRecords = 200, maxRoutes = 1_000 } = typeof zone === "string" ? { name: zone } : zone;
-    world.zones.push({ id: world.hexId(), name, maxRecords, maxRoutes });
+    const given = typeof zone === "string" ? { name: zone } : zone;
+    const usual = { maxRecords: 200, maxRoutes: 1_000, status: "active" as const, account: world.account };
+    world.zones.push({ id: world.hexId(), ...usual, ...given });
   }
   for (const script of options.scripts ?? ["sluice-control", "sluice-edge"]) world.scripts.add(script);
   const endpoints = RESOURCES.flatMap((resource) => resource(world)).map(compile);
@@ -106,10 +113,13 @@ const compile = (endpoint: Endpoint): Compiled => ({
 async function serve(inside: Inside, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { method = "" } = request;
   const url = new URL(request.url ?? "/", "http://api.cloudflare.test");
-  const sent = await text(request);
+  const bytes = await buffer(request);
+  const sent = bytes.toString();
   const endpoint = inside.endpoints.find((one) => one.method === method && one.pattern.test(url.pathname));
   const fault = inside.faults.take(method, url.pathname);
-  let answer = fault && !fault.afterWork ? null : handle(inside.world, { endpoint, request, url, sent });
+  const form = await formOf(request, bytes);
+  let answer =
+    fault && !fault.afterWork ? null : handle(inside.world, { endpoint, request, url, sent, form });
   if (fault) answer = fault.answer === "drop" ? null : failure(fault.answer);
   const path = url.pathname.slice("/client/v4".length) + url.search;
   const body = sent === "" ? undefined : parse(sent);
@@ -126,6 +136,18 @@ async function serve(inside: Inside, request: IncomingMessage, response: ServerR
   response.end(JSON.stringify(answer.body));
 }
 
+/** The parts of a multipart body, read. */
+async function formOf(request: IncomingMessage, bytes: Buffer): Promise<Form | undefined> {
+  const type = request.headers["content-type"] ?? "";
+  if (!type.startsWith("multipart/form-data")) return undefined;
+  const form = await new Response(new Uint8Array(bytes), { headers: { "content-type": type } }).formData();
+  const parts = [...form].map(async ([name, part]) => [
+    name,
+    typeof part === "string" ? part : await part.text(),
+  ]);
+  return Object.fromEntries(await Promise.all(parts));
+}
+
 interface Answer {
   readonly status: number;
   readonly body: unknown;
@@ -138,6 +160,7 @@ interface Arrived {
   readonly request: IncomingMessage;
   readonly url: URL;
   readonly sent: string;
+  readonly form: Form | undefined;
 }
 
 function handle(world: World, arrived: Arrived): Answer {
@@ -149,7 +172,7 @@ function handle(world: World, arrived: Arrived): Answer {
   }
 }
 
-function work(world: World, { endpoint, request, url, sent }: Arrived): unknown {
+function work(world: World, { endpoint, request, url, sent, form }: Arrived): unknown {
   if (!endpoint) throw new Refusal(404, 7000, `No route for ${request.method} ${url.pathname}`);
   authorize(world, request.headers.authorization, endpoint.permission);
   const query = Object.fromEntries(url.searchParams);
@@ -157,7 +180,8 @@ function work(world: World, { endpoint, request, url, sent }: Arrived): unknown 
   const odd = Object.keys(query).find((name) => !known.includes(name));
   if (odd !== undefined) throw new Refusal(400, 1004, `unknown query parameter ${odd}`);
   const params = endpoint.pattern.exec(url.pathname)?.groups ?? {};
-  const result = endpoint.handle({ params, query, body: endpoint.body && parseBody(endpoint.body, sent) });
+  const body = endpoint.body && parseBody(endpoint.body, sent);
+  const result = endpoint.handle({ params, query, body, form });
   return endpoint.pages ? page(result as unknown[], endpoint.pages, query) : envelope(result);
 }
 

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { DatabaseSync } from "node:sqlite";
 import type { Permission } from "./api.ts";
 
 /** Everything the stand-in knows. Tests read it, and may put in what was there before anyone asked. */
@@ -9,6 +10,14 @@ export interface Zone {
   /** 200 on a new Free zone. */
   readonly maxRecords: number;
   readonly maxRoutes: number;
+  readonly status: "active" | "pending";
+  /** The account it belongs to. */
+  readonly account: Account;
+}
+
+export interface Account {
+  readonly id: string;
+  readonly name: string;
 }
 
 export interface DnsRecord {
@@ -60,8 +69,54 @@ export interface AccessApp {
   readonly policies: readonly unknown[];
 }
 
+/** As `wrangler deploy` uploads it; a secret is a binding that no answer shows. */
+export interface Binding {
+  readonly type: string;
+  readonly name: string;
+  readonly [field: string]: unknown;
+}
+
+export interface Worker {
+  readonly name: string;
+  readonly tag: string;
+  tags: string[];
+  bindings: Binding[];
+  modules: Readonly<Record<string, string>>;
+  mainModule: string;
+  compatibilityDate: string;
+  migrationTag: string | null;
+  /** Durable Object classes. */
+  classes: string[];
+  /** Uploaded versions, the newest last. */
+  versions: string[];
+  crons: string[];
+  workersDev: boolean;
+}
+
+export interface WorkerDomain {
+  readonly id: string;
+  readonly hostname: string;
+  readonly zone: Zone;
+  service: string;
+  /** The DNS record that came with it. */
+  readonly record: string;
+}
+
+export interface D1Database {
+  readonly uuid: string;
+  readonly name: string;
+  readonly sqlite: DatabaseSync;
+}
+
+export interface KvNamespace {
+  readonly id: string;
+  readonly title: string;
+}
+
 export interface World {
-  readonly account: { readonly id: string; readonly name: string };
+  readonly account: Account;
+  /** Others that the tokens may see. */
+  readonly otherAccounts: Account[];
   /** Permissions by token. */
   readonly tokens: Map<string, Permission[]>;
   readonly zones: Zone[];
@@ -70,6 +125,11 @@ export interface World {
   readonly routes: WorkerRoute[];
   /** Names of the account's Workers. */
   readonly scripts: Set<string>;
+  /** Those of them that were uploaded here, by name. */
+  readonly workers: Map<string, Worker>;
+  readonly domains: WorkerDomain[];
+  readonly databases: D1Database[];
+  readonly namespaces: KvNamespace[];
   readonly serviceTokens: ServiceToken[];
   readonly accessPolicies: AccessPolicy[];
   readonly accessApps: AccessApp[];
@@ -86,12 +146,17 @@ export function createWorld(): World {
   const hexId = () => createHash("md5").update(`id ${++made}`).digest("hex");
   return {
     account: { id: ACCOUNT, name: "Acme" },
+    otherAccounts: [],
     tokens: new Map(),
     zones: [],
     records: [],
     tunnels: [],
     routes: [],
     scripts: new Set(),
+    workers: new Map(),
+    domains: [],
+    databases: [],
+    namespaces: [],
     serviceTokens: [],
     accessPolicies: [],
     accessApps: [],

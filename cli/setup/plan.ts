@@ -1,0 +1,155 @@
+import { clean, plural } from "../print.ts";
+import { CliError } from "../problem.ts";
+import type { Binding, Facts, WorkerFacts } from "./facts.ts";
+import {
+  controlUrl,
+  controlWorker,
+  databaseName,
+  edgeWorker,
+  type Installation,
+  namespaceTitle,
+  serviceTokenName,
+} from "./installation.ts";
+import { type Missing, missingSecrets, type SecretName } from "./secrets.ts";
+import type { WorkerConfig } from "./wrangler-config.ts";
+
+/** What setup would do, from what is there. Pure: the same plan is printed by --dry-run and carried out. */
+export interface Step {
+  readonly part: Part;
+  readonly action: "create" | "keep" | "change" | "deploy";
+  readonly words: string;
+}
+export type Part =
+  | "database"
+  | "namespace"
+  | "migrations"
+  | "service token"
+  | "control"
+  | "control secrets"
+  | "edge"
+  | "edge secrets";
+
+interface Wanted {
+  readonly installation: Installation;
+  readonly control: WorkerConfig;
+  readonly edge: WorkerConfig;
+  /** Of this checkout. */
+  readonly migrations: readonly string[];
+}
+
+/** In the order of the work: tables before the code that reads them, control before the edge that is bound to it. */
+export function planSetup(facts: Facts, wanted: Wanted): Step[] {
+  const { name, access } = wanted.installation;
+  const missing = missingSecrets(facts, access);
+  return [
+    there("database", `D1 database ${databaseName(name)}`, facts.database),
+    there("namespace", `KV namespace ${namespaceTitle(name)}`, facts.namespace),
+    migrationStep(facts, wanted),
+    ...(access ? [serviceTokenStep(facts, name, missing)] : []),
+    controlStep(facts, wanted),
+    secretStep("control secrets", controlWorker(name), missing.control, facts.control),
+    edgeStep(facts, wanted),
+    secretStep("edge secrets", edgeWorker(name), missing.edge, facts.edge),
+  ];
+}
+
+const there = (part: Part, words: string, found: object | null): Step => ({
+  part,
+  action: found ? "keep" : "create",
+  words,
+});
+
+function migrationStep({ database }: Facts, { installation, migrations }: Wanted): Step {
+  const applied = database?.applied ?? [];
+  const newer = applied.filter((name) => !migrations.includes(name));
+  if (newer.length > 0)
+    throw new CliError(
+      "conflict",
+      `the D1 database ${databaseName(installation.name)} is newer than this checkout: it has ${newer.join(", ")}. Upgrade the checkout; nothing was changed.`,
+      { title: "this checkout is too old" },
+    );
+  const pending = migrations.filter((name) => !applied.includes(name));
+  const tables = `tables of ${databaseName(installation.name)}`;
+  if (pending.length === 0) return { part: "migrations", action: "keep", words: tables };
+  const words = `${tables}: ${plural(pending.length, "migration")} (${pending.join(", ")})`;
+  return { part: "migrations", action: "change", words };
+}
+
+/** Its secret is shown when it is made and never again: Workers without one need another. */
+function serviceTokenStep({ serviceToken }: Facts, name: string, missing: Missing): Step {
+  const words = `Access service token ${serviceTokenName(name)}`;
+  if (!serviceToken) return { part: "service token", action: "create", words };
+  if (!missing.edge.includes("ACCESS_CLIENT_SECRET")) return { part: "service token", action: "keep", words };
+  return {
+    part: "service token",
+    action: "change",
+    words: `${words}: a new secret, since a Worker has none`,
+  };
+}
+
+function controlStep(facts: Facts, { installation, control }: Wanted): Step {
+  const { control: found, domains } = facts;
+  const at = `Worker ${controlWorker(installation.name)} at ${controlUrl(installation)}`;
+  const why = found && [
+    ...differences(found, control, facts),
+    ...(domains.length > 0 ? [] : [`${installation.controlHostname} does not lead to it`]),
+    ...(sameCrons(found, control) ? [] : ["its schedule"]),
+  ];
+  return workerStep("control", at, control, why);
+}
+
+function edgeStep(facts: Facts, { installation, edge }: Wanted): Step {
+  const why = facts.edge && differences(facts.edge, edge, facts);
+  return workerStep("edge", `Worker ${edgeWorker(installation.name)}`, edge, why);
+}
+
+function workerStep(
+  part: "control" | "edge",
+  at: string,
+  { vars }: WorkerConfig,
+  why: readonly string[] | null,
+): Step {
+  if (why?.length === 0) return { part, action: "keep", words: `${at}, ${vars.VERSION}` };
+  const reason = why ? `: ${why.join(", ")}` : "";
+  return { part, action: "deploy", words: `${at}, ${vars.VERSION}${reason}` };
+}
+
+/** What a deploy would change: the version stands for code and configuration, the bindings for what they lead to. */
+function differences(found: WorkerFacts, { vars }: WorkerConfig, { database, namespace }: Facts): string[] {
+  const text = (name: string) =>
+    found.bindings.find((one) => one.name === name && one.type === "plain_text")?.text;
+  const was = text("VERSION");
+  const leadsTo = (one: Binding, id: string | undefined, was: unknown) =>
+    id === undefined || was !== id ? [one.name] : [];
+  const moved = found.bindings.flatMap((one) => {
+    if (one.type === "d1") return leadsTo(one, database?.id, one.id ?? one.database_id);
+    if (one.type === "kv_namespace") return leadsTo(one, namespace?.id, one.namespace_id);
+    return [];
+  });
+  return [
+    ...(was === vars.VERSION ? [] : [`was ${clean(String(was ?? "without a version"))}`]),
+    ...moved.map((name) => `${name} leads elsewhere`),
+    ...(found.workersDev ? ["it is on workers.dev, too"] : []),
+  ];
+}
+
+function sameCrons(found: WorkerFacts, { triggers }: WorkerConfig): boolean {
+  const { crons = [] } = (triggers ?? {}) as { crons?: readonly string[] }; // wrangler.toml's own.
+  return JSON.stringify([...found.crons].sort()) === JSON.stringify([...crons].sort());
+}
+
+function secretStep(
+  part: Part,
+  worker: string,
+  missing: readonly SecretName[],
+  found: WorkerFacts | null,
+): Step {
+  if (missing.length > 0)
+    return { part, action: "create", words: `secrets of ${worker}: ${missing.join(", ")}` };
+  const count = found?.bindings.filter(({ type }) => type === "secret_text").length ?? 0;
+  return { part, action: "keep", words: `${plural(count, "secret")} of ${worker}` };
+}
+
+export const isDone = (steps: readonly Step[]): boolean => steps.every(({ action }) => action === "keep");
+
+export const stepLine = ({ action, words }: Step): string => `${action.padEnd(7)} ${words}`;

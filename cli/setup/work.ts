@@ -1,0 +1,197 @@
+import { CliError } from "../problem.ts";
+import type { Session } from "../session.ts";
+import { ask, type Sdk } from "./cloudflare.ts";
+import type { Facts } from "./facts.ts";
+import { type Home, keepSecretsKey, keptSecretsKey, savedUrl, writePrivate } from "./files.ts";
+import {
+  controlUrl,
+  controlWorker,
+  databaseName,
+  edgeWorker,
+  type Installation,
+  namespaceTitle,
+  serviceTokenName,
+} from "./installation.ts";
+import type { Step } from "./plan.ts";
+import {
+  isSecretsKey,
+  missingSecrets,
+  newAdminToken,
+  newSecretsKey,
+  newShieldKey,
+  type SecretName,
+  sha256,
+} from "./secrets.ts";
+import type { Wrangler } from "./wrangler.ts";
+import { type Which, workerConfig } from "./wrangler-config.ts";
+
+/** Carries a plan out, a step at a time. Each step can be repeated, and what is kept on this machine is kept before Cloudflare has it. */
+export interface Workbench {
+  readonly session: Session;
+  readonly sdk: Sdk;
+  readonly wrangler: Wrangler;
+  readonly home: Home;
+  readonly installation: Installation;
+  readonly facts: Facts;
+  /** What control makes tunnels, records and routes with. */
+  readonly controlToken: string;
+}
+
+/** What came into being on the way, and later steps and the last words need. */
+export interface Made {
+  databaseId?: string;
+  namespaceId?: string;
+  access?: { readonly clientId: string; readonly clientSecret: string | null };
+  shieldKey?: string;
+  adminToken?: string;
+  /** The command line's own file, when the token went into it. */
+  savedTo?: string;
+  secretsKeyFile?: string;
+}
+
+export async function carryOut(bench: Workbench, step: Step, made: Made): Promise<void> {
+  switch (step.part) {
+    case "database":
+      return createDatabase(bench, made);
+    case "namespace":
+      return createNamespace(bench, made);
+    case "migrations":
+      return migrate(bench, made);
+    case "service token":
+      return issueServiceToken(bench, made);
+    case "control":
+    case "edge":
+      return deploy(bench, step.part, made);
+    case "control secrets":
+      return putMissing(bench, "control", made);
+    case "edge secrets":
+      return putMissing(bench, "edge", made);
+  }
+}
+
+/** Not sent again by the SDK when its answer is lost: the next run finds what was made. */
+const ONCE = { maxRetries: 0 };
+
+async function createDatabase({ sdk, installation }: Workbench, made: Made): Promise<void> {
+  const name = databaseName(installation.name);
+  const database = await ask(`create the D1 database ${name}`, "d1", () =>
+    sdk.d1.database.create({ account_id: installation.account.id, name }, ONCE),
+  );
+  made.databaseId = database.uuid ?? "";
+}
+
+async function createNamespace({ sdk, installation }: Workbench, made: Made): Promise<void> {
+  const title = namespaceTitle(installation.name);
+  const namespace = await ask(`create the KV namespace ${title}`, "kv", () =>
+    sdk.kv.namespaces.create({ account_id: installation.account.id, title }, ONCE),
+  );
+  made.namespaceId = namespace.id;
+}
+
+async function migrate(bench: Workbench, made: Made): Promise<void> {
+  const config = writeConfig(bench, "control", made);
+  const name = databaseName(bench.installation.name);
+  const args = ["d1", "migrations", "apply", name, "--remote", "--config", config];
+  await bench.wrangler({ args, what: `bring the tables of ${name} up to date`, need: "d1" });
+}
+
+async function deploy(bench: Workbench, which: Which, made: Made): Promise<void> {
+  const args = ["deploy", "--config", writeConfig(bench, which, made)];
+  const worker =
+    which === "control" ? controlWorker(bench.installation.name) : edgeWorker(bench.installation.name);
+  await bench.wrangler({ args, what: `deploy ${worker}`, need: "workers" });
+}
+
+/** Kept, so that wrangler can be used by hand on this installation, too. */
+function writeConfig({ installation, home, facts }: Workbench, which: Which, made: Made): string {
+  const config = workerConfig(which, installation, {
+    database: made.databaseId ?? facts.database?.id ?? "",
+    namespace: made.namespaceId ?? facts.namespace?.id ?? "",
+  });
+  return writePrivate(home.folder, `${which}.json`, `${JSON.stringify(config, null, 2)}\n`);
+}
+
+async function issueServiceToken({ sdk, installation, facts }: Workbench, made: Made): Promise<void> {
+  const account_id = installation.account.id;
+  const name = serviceTokenName(installation.name);
+  const { serviceTokens } = sdk.zeroTrust.access;
+  const token = await ask(`make the Access service token ${name}`, "accessTokens", () =>
+    facts.serviceToken
+      ? serviceTokens.rotate(facts.serviceToken.id, { account_id }, ONCE)
+      : serviceTokens.create({ account_id, name, duration: "forever" }, ONCE),
+  );
+  made.access = { clientId: token.client_id ?? "", clientSecret: token.client_secret ?? null };
+}
+
+async function putMissing(bench: Workbench, which: Which, made: Made): Promise<void> {
+  const { installation, facts } = bench;
+  const names = missingSecrets(facts, installation.access)[which];
+  const values = names.map((name) => [name, secretValue(bench, name, made)] as const);
+  await putSecrets(bench, which, Object.fromEntries(values));
+}
+
+/** All in one version of the Worker; null removes one. */
+export async function putSecrets(
+  { sdk, installation }: Pick<Workbench, "sdk" | "installation">,
+  which: Which,
+  values: Readonly<Record<string, string | null>>,
+): Promise<void> {
+  const worker = which === "control" ? controlWorker(installation.name) : edgeWorker(installation.name);
+  const secrets = Object.fromEntries(
+    Object.entries(values).map(([name, text]) => [
+      name,
+      text === null ? null : { name, text, type: "secret_text" as const },
+    ]),
+  );
+  await ask(`put secrets of ${worker}`, "workers", () =>
+    sdk.workers.scripts.secrets.bulkUpdate(worker, { account_id: installation.account.id, secrets }),
+  );
+}
+
+function secretValue(bench: Workbench, name: SecretName, made: Made): string {
+  switch (name) {
+    case "SECRETS_KEY":
+    case "SECRETS_KEY_BEFORE":
+      return secretsKey(bench, made);
+    case "SHIELD_KEY":
+      made.shieldKey ??= newShieldKey();
+      return made.shieldKey;
+    case "ADMIN_TOKEN_SHA256":
+      return sha256(adminToken(bench, made));
+    case "CLOUDFLARE_API_TOKEN":
+      return bench.controlToken;
+    case "ACCESS_CLIENT_ID":
+      return made.access?.clientId ?? bench.facts.serviceToken?.clientId ?? "";
+    case "ACCESS_CLIENT_SECRET":
+      return made.access?.clientSecret ?? "";
+  }
+}
+
+/** One that was kept opens the secrets that D1 may still have: after a lost Worker, or in another account. */
+function secretsKey({ session, home }: Workbench, made: Made): string {
+  const given = session.env.SECRETS_KEY?.trim();
+  if (given && !isSecretsKey(given))
+    throw new CliError(
+      "usage",
+      "SECRETS_KEY is set, and is no key: it must be <key id>:<32 bytes in base64>",
+    );
+  const key = given || keptSecretsKey(home) || newSecretsKey();
+  made.secretsKeyFile = keepSecretsKey(home, key);
+  return key;
+}
+
+/** On this machine before Cloudflare has its hash: whatever happens in between, nobody is locked out. */
+export function adminToken(
+  { home, installation }: Pick<Workbench, "home" | "installation">,
+  made: Made,
+): string {
+  const token = newAdminToken();
+  const url = controlUrl(installation);
+  const text = `${JSON.stringify({ url, token })}\n`;
+  made.adminToken = token;
+  made.savedTo = writePrivate(home.folder, "cli.json", text);
+  const other = savedUrl(home);
+  if (other === undefined || other === url)
+    made.savedTo = writePrivate(`${home.folder}/..`, "cli.json", text);
+  return token;
+}

@@ -1,0 +1,92 @@
+import { spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
+import { CliError } from "../problem.ts";
+import { forbidden } from "./cloudflare.ts";
+import type { NeedKey } from "./permissions.ts";
+
+/** Runs one command of wrangler on a configuration. Throws CliError when it fails. */
+export type Wrangler = (command: WranglerCommand) => Promise<void>;
+
+export interface WranglerCommand {
+  readonly args: readonly string[];
+  /** Completes "wrangler could not …". */
+  readonly what: string;
+  /** The permission that it most needs. */
+  readonly need: NeedKey;
+}
+
+interface WranglerParts {
+  /** Holds the configurations; wrangler keeps its own things there, too. */
+  readonly folder: string;
+  readonly token: string;
+  readonly account: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal: AbortSignal;
+}
+
+/** An upload of 2 MB over a slow line, with wrangler's own retries. */
+const DEADLINE_MS = 300_000;
+
+/** The wrangler of this checkout, with the token by environment: arguments can be seen by others on the machine. */
+export function wranglerIn(parts: WranglerParts): Wrangler {
+  const bin = join(
+    dirname(createRequire(import.meta.url).resolve("wrangler/package.json")),
+    "bin",
+    "wrangler.js",
+  );
+  return async (command) => {
+    mkdirSync(parts.folder, { recursive: true, mode: 0o700 });
+    const { code, output } = await run(bin, command, parts);
+    parts.signal.throwIfAborted();
+    if (code !== 0) throw failed(command, output);
+  };
+}
+
+function run(bin: string, { args }: WranglerCommand, parts: WranglerParts) {
+  const { folder, token, account, signal } = parts;
+  const { CLOUDFLARE_API_KEY: _key, CLOUDFLARE_EMAIL: _email, ...env } = parts.env;
+  const child = spawn(process.execPath, [bin, ...args], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "pipe"],
+    signal: AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]),
+    env: {
+      ...env,
+      CLOUDFLARE_API_TOKEN: token,
+      CLOUDFLARE_ACCOUNT_ID: account,
+      WRANGLER_SEND_METRICS: "false",
+      WRANGLER_SEND_ERROR_REPORTS: "false",
+      WRANGLER_HIDE_BANNER: "true",
+      NO_COLOR: "1",
+    },
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (chunk) => {
+      output = `${output}${chunk}`.slice(-20_000);
+    });
+  return new Promise<{ code: number | null; output: string }>((resolve) => {
+    child.on("error", (error) => resolve({ code: null, output: `${output}\n${error.message}` }));
+    child.on("close", (code) => resolve({ code, output }));
+  });
+}
+
+/** Cloudflare's codes for a token that may not, as wrangler prints them. */
+const FORBIDDEN = /^.*\[code: (?:10000|9109|10023)\].*$/m;
+
+function failed({ what, need }: WranglerCommand, output: string): CliError {
+  const text = stripVTControlCharacters(output);
+  const refused = FORBIDDEN.exec(text)?.[0].trim();
+  if (refused !== undefined) return forbidden(what, need, refused);
+  const lines = text
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .filter((line) => line.trim() !== "");
+  return new CliError(
+    "cloudflare_refused",
+    `wrangler could not ${what}; its last lines:\n${lines.slice(-8).join("\n")}\nRun the same command again: it goes on where it stopped.`,
+    { title: "wrangler failed" },
+  );
+}

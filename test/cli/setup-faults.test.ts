@@ -1,0 +1,92 @@
+import { createHash } from "node:crypto";
+import { expect, onTestFinished, test } from "vitest";
+import { type Cloudflare, type LoggedCall, startCloudflare } from "../support/cloudflare/server.ts";
+import { changes, newDesk } from "../support/setup-desk.ts";
+
+/** Setup cut short at every change that it makes, and run again. */
+
+async function emptyAccount(): Promise<Cloudflare> {
+  const cloudflare = await startCloudflare({ scripts: [] });
+  onTestFinished(() => cloudflare.close());
+  return cloudflare;
+}
+
+/** What is there in the end, whatever ids and secrets it got. */
+function picture({ state }: Cloudflare) {
+  return {
+    databases: state.databases.map(({ name, sqlite }) => [
+      name,
+      sqlite.prepare("SELECT name FROM d1_migrations").all(),
+    ]),
+    namespaces: state.namespaces.map(({ title }) => title),
+    domains: state.domains.map(({ hostname, service }) => [hostname, service]),
+    serviceTokens: state.serviceTokens.map(({ name }) => name),
+    workers: [...state.workers.values()].map(({ name, bindings, crons, classes, workersDev }) => ({
+      name,
+      crons,
+      classes,
+      workersDev,
+      bindings: bindings.map((one) => `${one.type} ${one.name}`).sort(),
+    })),
+  };
+}
+
+/** Both Workers have the same key, and control knows the token that this machine has. */
+function agreement({ state }: Cloudflare, token: string) {
+  const secret = (worker: string, name: string) =>
+    state.workers.get(worker)?.bindings.find((one) => one.name === name)?.text;
+  return {
+    shield: secret("sluice-control", "SHIELD_KEY") === secret("sluice-edge", "SHIELD_KEY"),
+    admin:
+      secret("sluice-control", "ADMIN_TOKEN_SHA256") === createHash("sha256").update(token).digest("hex"),
+  };
+}
+
+/** Meets this very call of the log: so many like it come before. */
+const faultAt = (log: readonly LoggedCall[], at: number) => {
+  const { method = "", path = "" } = log[at] ?? {};
+  const place = path.replace(/\?.*/, "");
+  const isAlike = (one: LoggedCall) => one.method === method && one.path.includes(place);
+  return { method, path: place, skip: log.slice(0, at).filter(isAlike).length };
+};
+
+test.each([
+  ["is refused", { answer: 403 }],
+  ["is done, and its answer lost", { answer: "drop", afterWork: true }],
+] as const)("ends whole when each change in turn %s and setup is run again", async (_how, fault) => {
+  const first = await emptyAccount();
+  await newDesk({ cloudflare: first }).setup({ access: true });
+  const whole = picture(first);
+  const log = changes(first.log);
+  expect(log.length).toBeGreaterThan(15);
+  for (const at of log.keys()) {
+    const cloudflare = await emptyAccount();
+    const desk = newDesk({ cloudflare });
+    // A query that creates a table is one path with one that selects: the fault meets both, and the next one.
+    cloudflare.fail({ ...fault, ...faultAt(log, at) });
+    const cut = await desk.setup({ access: true });
+    const done = await desk.setup({ access: true });
+    const what = `${log[at]?.method} ${log[at]?.path}`;
+    expect.soft({ what, exit: done.exit, ...picture(cloudflare) }).toEqual({ what, exit: 0, ...whole });
+    expect
+      .soft(agreement(cloudflare, JSON.parse(desk.read("cli.json")).token), what)
+      .toEqual({ shield: true, admin: true });
+    if (fault.answer === 403) expect.soft(cut.exit, what).not.toBe(0);
+  }
+});
+
+test("names the permission of a refused write, and that nothing is lost by it", async () => {
+  const cloudflare = await emptyAccount();
+  cloudflare.fail({ method: "POST", path: "/storage/kv/namespaces", answer: 403 });
+  const { code, said } = await newDesk({ cloudflare }).setup();
+  expect(code).toBe("cloudflare_refused");
+  expect(said).toContain("refused to create the KV namespace sluice-tables: Authentication error (10000)");
+  expect(said).toContain("lacks `Account › Workers KV Storage › Edit`");
+  expect(said).toContain("it goes on where it stopped");
+});
+
+test("waits for the rate limit, and goes on", async () => {
+  const cloudflare = await emptyAccount();
+  cloudflare.fail({ method: "GET", path: "/d1/database", answer: 429, retryAfterS: 0.05 });
+  expect((await newDesk({ cloudflare }).setup()).exit).toBe(0);
+});

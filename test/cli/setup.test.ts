@@ -1,0 +1,129 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { wranglerIn } from "../../cli/setup/wrangler.ts";
+import { quickWrangler } from "../support/cloudflare/quick-wrangler.ts";
+import { runUploaded } from "../support/cloudflare/run-workers.ts";
+import { type Cloudflare, startCloudflare } from "../support/cloudflare/server.ts";
+import { changes, type Desk, newDesk } from "../support/setup-desk.ts";
+
+/** Setup with the real wrangler: what the stand-in gets here is what Cloudflare gets. */
+
+async function emptyAccount(): Promise<Cloudflare> {
+  const cloudflare = await startCloudflare({ scripts: [] });
+  onTestFinished(() => cloudflare.close());
+  return cloudflare;
+}
+
+const modeOf = (desk: Desk, file: string) => statSync(join(desk.home, ".config/sluice", file)).mode & 0o777;
+const secretsOf = ({ state }: Cloudflare, worker: string) =>
+  Object.fromEntries(
+    (state.workers.get(worker)?.bindings ?? [])
+      .filter(({ type }) => type === "secret_text")
+      .map(({ name, text }) => [name, String(text)]),
+  );
+
+test("makes a control that runs, knows its admin, and is found by the command line", async () => {
+  const cloudflare = await emptyAccount();
+  const desk = newDesk({ cloudflare, wrangler: wranglerIn });
+  const done = await desk.setup();
+  expect(done).toMatchObject({ exit: 0, json: { answers: true, url: "https://sluice.example.com" } });
+
+  const token = done.stdout.trim();
+  expect(JSON.parse(desk.read("cli.json"))).toEqual({ url: "https://sluice.example.com", token });
+  expect(JSON.parse(desk.read("sluice/cli.json"))).toEqual({ url: "https://sluice.example.com", token });
+  for (const file of ["cli.json", "sluice/cli.json", "sluice/secrets-key", "sluice/control.json"])
+    expect(modeOf(desk, file)).toBe(0o600);
+
+  const { domains, routes, databases, namespaces, workers } = cloudflare.state;
+  expect(domains.map(({ hostname, service }) => [hostname, service])).toEqual([
+    ["sluice.example.com", "sluice-control"],
+  ]);
+  expect(routes).toEqual([]);
+  expect([databases.length, namespaces.length]).toEqual([1, 1]);
+  expect(workers.get("sluice-control")).toMatchObject({
+    workersDev: false,
+    crons: ["* * * * *"],
+    classes: ["Coordinator", "HostLink"],
+  });
+  const [control, edge] = [secretsOf(cloudflare, "sluice-control"), secretsOf(cloudflare, "sluice-edge")];
+  expect(Object.keys(control).sort()).toEqual([
+    "ADMIN_TOKEN_SHA256",
+    "CLOUDFLARE_API_TOKEN",
+    "SECRETS_KEY",
+    "SHIELD_KEY",
+  ]);
+  expect(control.SECRETS_KEY).toBe(desk.read("sluice/secrets-key"));
+  expect(edge).toEqual({ SHIELD_KEY: control.SHIELD_KEY });
+
+  const uploaded = await runUploaded(cloudflare.state, "sluice-control");
+  onTestFinished(() => uploaded.dispose());
+  const ask = async (path: string, bearer?: string) =>
+    uploaded.dispatchFetch(
+      `https://sluice.example.com${path}`,
+      bearer ? { headers: { authorization: `Bearer ${bearer}` } } : {},
+    );
+  expect(await (await ask("/health")).json()).toMatchObject({
+    status: "healthy",
+    version: done.json.version,
+  });
+  expect((await ask("/api/v1/hosts", token)).status).toBe(200);
+  expect((await ask("/api/v1/hosts", `${token}x`)).status).toBe(401);
+});
+
+test("changes nothing when it is run again, from another machine too", async () => {
+  const cloudflare = await emptyAccount();
+  await newDesk({ cloudflare, wrangler: wranglerIn }).setup();
+  const from = cloudflare.log.length;
+  const again = await newDesk({ cloudflare, wrangler: wranglerIn }).setup();
+  expect(again).toMatchObject({ exit: 0, stdout: "" });
+  expect(again.said).toContain("nothing to change");
+  expect(changes(cloudflare.log.slice(from))).toEqual([]);
+});
+
+test("is stood in for faithfully: the quick wrangler changes what the real one changes", async () => {
+  const calls = async (wrangler: typeof wranglerIn | undefined) => {
+    const cloudflare = await emptyAccount();
+    const desk = newDesk({ cloudflare, wrangler: wrangler ?? quickWrangler(cloudflare.url) });
+    await desk.setup();
+    olden(cloudflare);
+    await desk.setup();
+    return changes(cloudflare.log).map(
+      ({ method, path, status }) => `${status} ${method} ${path.replace(/\?.*/, "")}`,
+    );
+  };
+  expect(await calls(undefined)).toEqual(await calls(wranglerIn));
+});
+
+/** As an older release would have left it. */
+function olden({ state }: Cloudflare): void {
+  for (const worker of state.workers.values())
+    worker.bindings = worker.bindings.map((one) =>
+      one.name === "VERSION" ? { ...one, text: "0.0.9+old" } : one,
+    );
+}
+
+test("hands over a copy of the data before the data goes", async () => {
+  const cloudflare = await emptyAccount();
+  const wrangler: typeof wranglerIn = (parts) => (command) =>
+    (command.args[1] === "export" ? wranglerIn : quickWrangler(cloudflare.url))(parts)(command);
+  const desk = newDesk({ cloudflare, wrangler });
+  await desk.setup();
+  const gone = await desk.teardown({ name: "sluice", yes: true, deleteData: true, export: "copy.sql" });
+  expect(gone).toMatchObject({ exit: 0, said: expect.stringContaining("is exported to") });
+  expect(desk.read("../../copy.sql")).toMatch(/CREATE TABLE `?hosts`?[\s\S]*0000_first\.sql/);
+  expect(cloudflare.state.databases).toEqual([]);
+});
+
+test("says what wrangler said when wrangler fails", async () => {
+  const cloudflare = await emptyAccount();
+  const desk = newDesk({ cloudflare, wrangler: wranglerIn });
+  cloudflare.fail({ method: "PUT", path: "/workers/scripts/sluice-control", answer: 400 });
+  const failed = await desk.setup();
+  expect(failed).toMatchObject({ exit: 2, code: "cloudflare_refused" });
+  expect(failed.said).toMatch(
+    /wrangler could not deploy sluice-control[\s\S]*Internal error \[code: 10001\][\s\S]*goes on where it stopped/,
+  );
+  cloudflare.fail({ method: "PUT", path: "/workers/scripts/sluice-control", answer: 403 });
+  expect((await desk.setup()).said).toContain("The API token lacks `Account › Workers Scripts › Edit`");
+});

@@ -1,0 +1,134 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { CliError } from "../../../cli/problem.ts";
+import type { wranglerIn } from "../../../cli/setup/wrangler.ts";
+
+/**
+ * The calls that wrangler makes, without its bundling: milliseconds instead of seconds, for tests that set up again and
+ * again. A test holds it against what the real one sends.
+ */
+export const quickWrangler =
+  (apiUrl: string): typeof wranglerIn =>
+  ({ token, account }) =>
+  async ({ args, what }) => {
+    const api = new Api(`${apiUrl}/accounts/${account}`, token, what);
+    const config = JSON.parse(readFileSync(args[args.indexOf("--config") + 1] ?? "", "utf8")) as Config;
+    await (args[0] === "deploy" ? deploy(api, config) : migrate(api, config));
+  };
+
+interface Config {
+  readonly name: string;
+  readonly compatibility_date: string;
+  readonly vars: Readonly<Record<string, string>>;
+  readonly triggers: { readonly crons: readonly string[] };
+  readonly routes?: readonly { readonly pattern: string; readonly zone_id: string }[];
+  readonly d1_databases: readonly { binding: string; database_id: string; migrations_dir: string }[];
+  readonly kv_namespaces: readonly { binding: string; id: string }[];
+  readonly durable_objects: { readonly bindings: readonly { name: string; class_name: string }[] };
+  readonly services?: readonly { binding: string; service: string; entrypoint: string }[];
+  readonly migrations: readonly { tag: string; new_sqlite_classes: readonly string[] }[];
+}
+
+class Api {
+  readonly #url: string;
+  readonly #token: string;
+  readonly #what: string;
+
+  constructor(url: string, token: string, what: string) {
+    this.#url = url;
+    this.#token = token;
+    this.#what = what;
+  }
+
+  /** Undefined for what isn't there. */
+  async ask(method: string, path: string, body?: object): Promise<Record<string, unknown> | undefined> {
+    const isForm = body instanceof FormData;
+    const answer = await fetch(`${this.#url}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        ...(isForm || !body ? {} : { "content-type": "application/json" }),
+      },
+      ...(body ? { body: isForm ? body : JSON.stringify(body) } : {}),
+    });
+    if (answer.status === 404) return undefined;
+    if (!answer.ok)
+      throw new CliError("cloudflare_refused", `wrangler could not ${this.#what}: HTTP ${answer.status}`);
+    return ((await answer.json()) as { result: Record<string, unknown> }).result;
+  }
+}
+
+async function migrate(api: Api, { d1_databases: [database] }: Config): Promise<void> {
+  if (!database) throw new Error("the configuration names no database");
+  const query = (sql: string) => api.ask("POST", `/d1/database/${database.database_id}/query`, { sql });
+  await query(
+    "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL);",
+  );
+  const [answer] = (await query("SELECT * FROM d1_migrations ORDER BY id")) as unknown as [
+    { results: { name: string }[] },
+  ];
+  const applied = answer.results.map(({ name }) => name);
+  const files = readdirSync(database.migrations_dir).filter((name) => name.endsWith(".sql"));
+  for (const name of files.sort().filter((file) => !applied.includes(file)))
+    await query(
+      `${readFileSync(join(database.migrations_dir, name), "utf8")}\nINSERT INTO d1_migrations (name) values ('${name}');`,
+    );
+}
+
+async function deploy(api: Api, config: Config): Promise<void> {
+  const script = `/workers/scripts/${config.name}`;
+  const service = await api.ask("GET", `/workers/services/${config.name}`);
+  if (service) {
+    const version = await api.ask("POST", `${script}/versions`, form(config, false));
+    const versions = [{ version_id: version?.id, percentage: 100 }];
+    await api.ask("POST", `${script}/deployments`, { strategy: "percentage", versions });
+    await api.ask("PATCH", `${script}/script-settings`, { tags: [] });
+  } else await api.ask("PUT", script, form(config, true));
+  await api.ask("POST", `${script}/subdomain`, { enabled: false, previews_enabled: false });
+  const crons = config.triggers.crons.map((cron) => ({ cron }));
+  await api.ask("PUT", `${script}/schedules`, crons);
+  if (!config.routes) return;
+  const origins = config.routes.map(({ pattern, zone_id }) => ({ hostname: pattern, zone_id }));
+  await api.ask("POST", `${script}/domains/changeset`, origins);
+  const overrides = {
+    override_scope: true,
+    override_existing_origin: true,
+    override_existing_dns_record: true,
+  };
+  await api.ask("PUT", `${script}/domains/records`, { ...overrides, origins });
+}
+
+function form(config: Config, isNew: boolean): FormData {
+  const [migration] = config.migrations;
+  const metadata = {
+    main_module: "worker.js",
+    compatibility_date: config.compatibility_date,
+    keep_bindings: ["secret_text"],
+    bindings: [
+      ...Object.entries(config.vars).map(([name, text]) => ({ type: "plain_text", name, text })),
+      ...config.d1_databases.map(({ binding: name, database_id: id }) => ({ type: "d1", name, id })),
+      ...config.kv_namespaces.map(({ binding: name, id }) => ({
+        type: "kv_namespace",
+        name,
+        namespace_id: id,
+      })),
+      ...config.durable_objects.bindings.map((one) => ({ type: "durable_object_namespace", ...one })),
+      ...(config.services ?? []).map(({ binding: name, ...rest }) => ({ type: "service", name, ...rest })),
+    ],
+    ...(isNew && migration
+      ? {
+          migrations: {
+            new_tag: migration.tag,
+            steps: [{ new_sqlite_classes: migration.new_sqlite_classes }],
+          },
+        }
+      : {}),
+  };
+  const parts = new FormData();
+  parts.set("metadata", JSON.stringify(metadata));
+  parts.set(
+    "worker.js",
+    new File(["export default {}"], "worker.js", { type: "application/javascript+module" }),
+  );
+  return parts;
+}
