@@ -74,7 +74,9 @@ describe.concurrent("secrets set", () => {
     const { stdout } = await run(["secrets", "set", "DATABASE_URL", "--json"], {});
     expect(JSON.parse(stdout)).toMatchObject({
       ...{ code: "value_required", exitCode: 1 },
-      next: [{ command: 'printf %s "$DATABASE_URL" | sluice secrets set DATABASE_URL' }],
+      next: [
+        { command: 'printf %s "$DATABASE_URL" | sluice secrets set DATABASE_URL -a shop -e production' },
+      ],
     });
   });
 
