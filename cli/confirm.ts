@@ -33,10 +33,11 @@ function requireSomebody(session: Session, question: string): void {
 
 /** What was typed; nothing if the input ended (Ctrl-D). `hidden`: the terminal does not show it. */
 export async function ask(session: Session, question: string, hidden = false): Promise<string> {
-  if (hidden) session.out.draw(question);
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const output = hidden ? nowhere : process.stderr;
   const lines = createInterface({ input: process.stdin, output, ...(hidden ? { terminal: true } : {}) });
+  // Only now: what is typed before readline has the terminal would be shown.
+  if (hidden) session.out.draw(question);
   // While it reads, readline takes Ctrl-C for itself, and would leave the question open for ever.
   lines.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
   const ended = new Promise<string>((resolve) => lines.once("close", () => resolve("")));

@@ -1,6 +1,6 @@
 import { confirm } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
-import { ago, clean, table } from "../print.ts";
+import { ago, clean, quote, table } from "../print.ts";
 import { readValue } from "../read-value.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, type Register } from "./verb.ts";
@@ -39,7 +39,7 @@ async function set(session: Session, name: string, options: { username: string }
   const { app } = session.target();
   const { text: password, newlineCut } = await readValue(session, {
     name: `the password of ${clean(options.username)} at ${clean(name)}`,
-    example: 'printf %s "$TOKEN" | sluice registry set <registry> --username <name>',
+    example: `printf %s "$TOKEN" | ${session.carry(`sluice registry set ${quote(name)} --username ${quote(options.username)}`)}`,
   });
   const answer = await session.client.setRegistry(
     { app, registry: name },

@@ -67,7 +67,7 @@ async function set(
     });
   refuseNames([name], "the command line");
   const target = session.target();
-  const example = `printf %s "$${name}" | sluice secrets set ${name}`;
+  const example = `printf %s "$${name}" | ${session.command(`secrets set ${name}`, target)}`;
   const { text, newlineCut } = await readValue(session, { name, example });
   const answer = await session.client.setSecret({ ...target, name }, text);
   if (newlineCut) session.out.say("one newline at the end was cut");

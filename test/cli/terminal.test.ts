@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { aServingRelease, fakeApi, GOOD_EVENTS, MANIFEST } from "../support/fake-api.ts";
+import { aServingRelease, at, fakeApi, GOOD_EVENTS, MANIFEST } from "../support/fake-api.ts";
 import { COMPILE_CACHE, MAIN, NODE } from "../support/run-cli.ts";
 import { goodDeploy } from "./scenarios.ts";
 
@@ -112,6 +112,28 @@ describe.runIf(hasScript)("a question before something is destroyed", { concurre
     const ran = await onTerminal(`${NODE} ${MAIN} token revoke tok_1`, env, { after: "[y/N]", keys });
     expect(ran.code, ran.text).toBe(code);
     expect(api.asked).toHaveLength(deletes);
+  });
+});
+
+describe.runIf(hasScript)("a secret at a terminal", { concurrent: true }, () => {
+  const secret = { name: "KEY", isSet: true, version: 1, updatedAt: at(0), updatedBy: "admin" };
+  const answered = { secret: { ...secret, usedBy: ["app"], unreadable: null }, changed: true };
+  test.each([
+    ["is asked for, and what is typed is not shown", "hunter2\r", 0, ['{"value":"hunter2"}']],
+    ["corrected while it is typed is taken as corrected", "hunter3\u007f2\r", 0, ['{"value":"hunter2"}']],
+    ["is not taken empty", "\r", 1, []],
+    ["is not set after Ctrl-D", "\u0004", 1, []],
+    ["is not set after Ctrl-C", "hunter2\u0003", 130, []],
+  ])("%s", async (_what, keys, code, bodies) => {
+    await using api = await fakeApi({
+      "PUT /api/v1/apps/shop/envs/production/secrets/KEY": (_asked, answer) => answer.json(200, answered),
+    });
+    const env = { SLUICE_URL: api.url, SLUICE_TOKEN: "x" };
+    const typed = { after: "(not shown)", keys };
+    const ran = await onTerminal(`${NODE} ${MAIN} secrets set KEY`, env, typed);
+    expect(ran.code, ran.text).toBe(code);
+    expect(api.asked.map(({ body }) => body)).toEqual(bodies);
+    expect(ran.text).not.toContain("hunter");
   });
 });
 

@@ -249,9 +249,33 @@ accessories:
     ["volumes: [a:/data, b:/data]", "volumes", "mounts two volumes on one path"],
     ["container: { capabilities: [ALL] }", "container.capabilities.0", "must be a Linux capability"],
     ["secrets: [DATABASE-URL]", "secrets.0", "must be the name of a secret"],
+    ["secrets: [PORT]", "secrets.0", "is a variable that Sluice sets itself"],
+    ["secrets: [SLUICE_RELEASE]", "secrets.0", "is a variable that Sluice sets itself"],
+    ["env: { A: x }\nsecrets: [B, A]", "secrets.1", "names `A`, which stands in `env` too"],
+    [
+      "accessories: { db: { image: 'postgres:17', env: { A: x }, secrets: [A] } }",
+      "accessories.db.secrets.0",
+      "names `A`, which stands in `env` too",
+    ],
   ])("%s is refused at %s", (text, pointer, detail) => {
     expect(onlyError(withTop(text))).toMatchObject({ pointer });
     expect(onlyError(withTop(text)).detail).toContain(detail);
+  });
+});
+
+describe("a variable is plain or secret, not both", () => {
+  test.each([
+    ["env: { A: x }", "secrets: [A]", "environments.production.secrets.0"],
+    ["secrets: [A]", "env: { A: x }", "environments.production.env.A"],
+  ])("%s above and %s in an environment", (above, below, pointer) => {
+    const text = withTop(above).replace(/( +)hostnames:/, `$1${below}\n$1hostnames:`);
+    expect(onlyError(text)).toMatchObject({ pointer });
+    expect(onlyError(text).detail).toContain("keep one of the two");
+  });
+
+  test("one name in both lists of secrets is one secret", () => {
+    const text = withTop("secrets: [A, B]").replace(/( +)hostnames:/, "$1secrets: [B, C]\n$1hostnames:");
+    expect(specOf(text).secrets).toEqual(["A", "B", "C"]);
   });
 });
 

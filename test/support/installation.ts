@@ -35,6 +35,8 @@ export interface AppOptions {
   readonly image?: string;
   readonly command?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  readonly secrets?: readonly string[];
+  readonly hooks?: Readonly<Record<string, readonly string[]>>;
   readonly replicas?: number;
   /** How long an instance may take to get ready. */
   readonly deadline?: string;
@@ -147,8 +149,9 @@ export class Installation {
   }
 
   /** Runs the real CLI as its own process, with the app's manifest in its folder. */
-  sluice(app: string, options: AppOptions, args: readonly string[]): Promise<Ran> {
+  sluice(app: string, options: AppOptions, args: readonly string[], stdin?: string): Promise<Ran> {
     return runCli(args, {
+      stdin,
       url: this.controlUrl,
       env: { SLUICE_TOKEN: this.home.token },
       files: { "sluice.yaml": this.manifest(app, options) },
@@ -170,6 +173,8 @@ export class Installation {
       ...(options.command && { command: options.command }),
       health: { startup: { ...check, deadline: options.deadline ?? "20s" }, readiness: check },
       env: options.env ?? {},
+      ...(options.secrets && { secrets: options.secrets }),
+      ...(options.hooks && { hooks: options.hooks }),
       drain: "0s",
       stopGrace: "2s",
       environments: {

@@ -21,6 +21,8 @@ export interface RunOptions {
   readonly files?: Readonly<Record<string, string>>;
   readonly url?: string | undefined;
   readonly env?: Readonly<Record<string, string>>;
+  /** What is piped in; nothing by default. Only for a process of its own. */
+  readonly stdin?: string | Uint8Array | undefined;
 }
 export interface Running {
   readonly child: ChildProcess;
@@ -34,6 +36,8 @@ export async function startCli(args: readonly string[], options: RunOptions = {}
   const cwd = await mkdtemp(join(tmpdir(), "sluice-cli-"));
   await writeFiles(cwd, options.files ?? {});
   const child = spawn(NODE, [MAIN, ...args], { cwd, env: environment(cwd, options) });
+  child.stdin.on("error", () => {}); // Most commands end without having read it.
+  child.stdin.end(options.stdin);
   let stdout = "";
   let stderr = "";
   const waiting: { text: string; resolve: () => void }[] = [];

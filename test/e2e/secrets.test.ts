@@ -1,0 +1,83 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ask } from "../support/http-client.ts";
+import { type AppOptions, Installation } from "../support/installation.ts";
+
+/** A secret's way: typed in, sealed, handed to the agent, there in the app; and what is said once it was changed. */
+const APP = "vault";
+const OLD = "postgres://shop:hunter2@db/shop";
+const NEW = "postgres://shop:correct-horse@db/shop";
+const answers = "JSON.stringify({ url: process.env.DATABASE_URL, plain: process.env.PLAIN })";
+const server = `require("node:http").createServer((_, response) => response.end(${answers})).listen(process.env.PORT)`;
+const migrates = 'if (!process.env.DATABASE_URL) throw new Error("no DATABASE_URL")';
+const OPTIONS: AppOptions = {
+  command: ["node", "-e", server],
+  env: { PLAIN: "yes" },
+  secrets: ["DATABASE_URL"],
+  hooks: { expand: ["node", "-e", migrates] },
+  replicas: 2,
+};
+let sluice: Installation;
+
+beforeAll(async () => {
+  sluice = await Installation.start({ hosts: 1 });
+});
+afterAll(() => sluice?.close());
+
+const run = (args: string[], stdin?: string) => sluice.sluice(APP, OPTIONS, args, stdin);
+const visit = async (): Promise<unknown> => {
+  const port = Number(new URL(sluice.edgeUrl).port);
+  return JSON.parse((await ask({ port, host: `${APP}.localhost` })).text);
+};
+
+test("a deploy without it is refused before anything moves, and says which command sets it", async () => {
+  const ran = await run(["deploy", "--apply", "--version", "v1"]);
+  expect(ran.code).toBe(2);
+  expect(ran.stderr).toContain("sluice secrets set DATABASE_URL -a vault -e production");
+  const plan = await run(["plan"]);
+  expect(plan.code).toBe(2);
+  expect(plan.stdout).toContain("✖ secrets_missing: DATABASE_URL has no value in vault/production");
+});
+
+test("set from stdin, it reaches the hook and the app, and nothing else shows it", async () => {
+  const ran = await run(["secrets", "set", "DATABASE_URL"], `${OLD}\n`);
+  expect(ran).toMatchObject({ code: 0, stdout: "" });
+  expect(ran.stderr).toContain("one newline at the end was cut\nDATABASE_URL is set (version 1)");
+  const deployed = await run(["deploy", "--version", "v1"]);
+  expect(deployed.code, deployed.stderr).toBe(0);
+  expect(await visit()).toEqual({ url: OLD, plain: "yes" });
+  const shown = [ran, deployed, await run(["status"]), await run(["secrets", "list"]), await run(["audit"])];
+  expect(shown.map(({ code }) => code)).toEqual([0, 0, 0, 0, 0]);
+  expect(JSON.stringify(shown)).not.toContain("hunter2");
+});
+
+test("changed, it is said who still runs the old one; the command that is said hands the new one out", async () => {
+  expect((await run(["secrets", "set", "DATABASE_URL"], NEW)).code).toBe(0);
+  const before = await run(["status"]);
+  expect(before.stdout).toMatch(
+    /secrets +2 instances still run the old DATABASE_URL \(set \ds ago\): deploy again/,
+  );
+  expect(await visit()).toMatchObject({ url: OLD });
+  const [, command] = /^ {4}sluice (deploy .*?) {2}\(to hand out/m.exec(before.stdout) ?? [];
+  expect(command, before.stdout).toBeDefined();
+  const again = await run([...(command ?? "").split(" "), "--version", "v2"]);
+  expect(again.code, again.stderr).toBe(0);
+  // An edge may be this far behind.
+  await expect.poll(visit, { timeout: 5_000, interval: 50 }).toMatchObject({ url: NEW });
+  expect((await run(["status"])).stdout).not.toContain("still run");
+  const left = async () => (await run(["status"])).stdout.includes("DATABASE_URL");
+  await expect.poll(left, { timeout: 15_000, interval: 200 }).toBe(false);
+});
+
+test("control's state on disk has neither value in it", async () => {
+  const { stateDir } = sluice.home;
+  const entries = await readdir(stateDir, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  const contents = await Promise.all(files.map((file) => readFile(join(file.parentPath, file.name))));
+  const holding = (text: string) =>
+    files.filter((_, i) => contents[i]?.includes(text)).map(({ name }) => name);
+  // The name is there, so what is looked through is what was written.
+  expect(holding("DATABASE_URL").length).toBeGreaterThan(0);
+  expect([...holding("hunter2"), ...holding("correct-horse")]).toEqual([]);
+});
