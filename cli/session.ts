@@ -143,6 +143,7 @@ const TARGET_VERBS = new Set([
   "rollback",
   "weight",
   "releases",
+  "logs",
   "lock",
   "unlock",
   "maintenance",

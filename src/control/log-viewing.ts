@@ -1,19 +1,13 @@
-import { HOST_OFFLINE_MS } from "../domain/facts.ts";
 import type { LogChunkAnswer, logChunkSchema } from "../protocol/agent.ts";
 import type { LogEndView, LogGapView, LogHostView, LogLineView } from "../protocol/logs.ts";
 import { logFailure } from "./context.ts";
 import type { ControlEnv } from "./env.ts";
 import { iso } from "./iso.ts";
+import { LogHosts } from "./log-hosts.ts";
 import { LogMerge, MERGE_TIMES, type MergedLine, type MergeTimes } from "./log-merge.ts";
 import { formatPlace, note } from "./log-place.ts";
-import { type Db, openDb } from "./store/db.ts";
-import {
-  dropQueuedLogJobs,
-  findLogHosts,
-  insertLogJobs,
-  type LogHost,
-  type LogScope,
-} from "./store/log-streams.ts";
+import { openDb } from "./store/db.ts";
+import type { LogScope } from "./store/log-streams.ts";
 
 /** What a reader of logs wants. Goes to its relay as JSON. */
 export interface LogOrder {
@@ -59,14 +53,7 @@ const TURN_MS = 100;
 /** Instances whose last line is remembered for agents that restart. */
 const MAX_TAKEN = 1_000;
 
-interface Host extends LogHost {
-  readonly askedAt: number;
-  state: LogHostView["state"] | "asked";
-  heardAt: number;
-  lastChunk: string;
-  /** It sent all it had, at least once. */
-  hasAnswered: boolean;
-}
+type Host = NonNullable<ReturnType<LogHosts["get"]>>;
 
 interface ViewingParts {
   readonly env: ControlEnv;
@@ -78,9 +65,8 @@ interface ViewingParts {
 /** From the first question to the hosts until the reader has left, or all is said. */
 export class LogViewing {
   readonly #parts: ViewingParts;
-  readonly #db: Db;
   readonly #merge: LogMerge;
-  readonly #hosts = new Map<string, Host>();
+  readonly #hosts: LogHosts;
   /** By instance: the last line that was taken from its host, and the last one the reader has. */
   readonly #taken: Map<string, string>;
   readonly #given: Map<string, string>;
@@ -91,8 +77,13 @@ export class LogViewing {
 
   constructor(parts: ViewingParts) {
     this.#parts = parts;
-    this.#db = openDb(parts.env.DB);
     this.#merge = new LogMerge(parts.order.times);
+    this.#hosts = new LogHosts({
+      ...parts,
+      db: openDb(parts.env.DB),
+      say: (data) => this.#said.push({ event: "host", data }),
+      stand: (host, standing) => this.#merge.stand(host, standing),
+    });
     this.#taken = new Map(parts.order.after);
     this.#given = new Map(parts.order.after);
   }
@@ -110,8 +101,7 @@ export class LogViewing {
       }
     } finally {
       this.#end();
-      const ids = [...this.#hosts.keys()].map((host) => this.#jobId(host));
-      await dropQueuedLogJobs(this.#db, ids).catch((error) => logFailure("logs.drop_failed", error));
+      await this.#hosts.dismiss().catch((error) => logFailure("logs.dismiss_failed", error));
     }
   }
 
@@ -129,22 +119,19 @@ export class LogViewing {
   }
 
   #take(host: Host, chunk: ReturnType<typeof logChunkSchema.parse>): void {
-    const now = this.#parts.now();
     host.lastChunk = chunk.chunk;
-    host.heardAt = now;
-    if (host.state !== "joined" && host.state !== "trouble")
-      this.#tell(host, "joined", `${host.name} sends its lines`);
+    this.#hosts.heard(host);
     for (const { instance, cursor } of chunk.lines) note(this.#taken, instance, cursor, MAX_TAKEN);
     this.#merge.stand(host.name, chunk.end ? "quiet" : chunk.live ? "live" : "reading");
-    this.#merge.push(host.name, chunk.lines, now);
+    this.#merge.push(host.name, chunk.lines, this.#parts.now());
     if (chunk.droppedBytes > 0) {
       const message = `${chunk.droppedBytes} bytes of the log on ${host.name} were rotated away before they were read`;
       this.#said.push({ event: "gap", data: { host: host.name, bytes: chunk.droppedBytes, message } });
     }
-    if (chunk.problem !== undefined) this.#tell(host, "trouble", `${host.name}: ${chunk.problem}`);
+    if (chunk.problem !== undefined) this.#hosts.tell(host, "trouble", `${host.name}: ${chunk.problem}`);
     if (chunk.end) {
       host.hasAnswered = chunk.live;
-      this.#tell(host, "ended", `${host.name} has sent all it has`);
+      this.#hosts.tell(host, "ended", `${host.name} has sent all it has`);
     }
     this.#wake();
   }
@@ -166,10 +153,10 @@ export class LogViewing {
     await this.#send("retry: 2000\n\n");
     while (!this.#isOver && now() < until) {
       if (now() >= lookAt) {
-        await this.#look(until);
+        await this.#hosts.look(until);
         lookAt = order.follow ? now() + times.lookMs : until;
       }
-      this.#listen();
+      this.#hosts.listen();
       for (const { event, data } of this.#said.splice(0)) await this.#sendEvent(event, data);
       const lines = this.#merge.take(now(), MAX_EVENT);
       if (lines.length > 0) {
@@ -177,7 +164,8 @@ export class LogViewing {
         this.#wake();
         continue;
       }
-      if (!order.follow && this.#isComplete) return this.#sendEvent("end", this.#ending());
+      if (!order.follow && this.#merge.isEmpty && this.#hosts.isDone)
+        return this.#sendEvent("end", this.#ending());
       if (now() >= beatAt) {
         beatAt = now() + times.heartbeatMs;
         await this.#sendEvent("heartbeat", { at: iso(now()) });
@@ -185,22 +173,12 @@ export class LogViewing {
       // Something may have come in while the reader took that.
       if (this.#said.length > 0) continue;
       const pauseMs = Math.min(lookAt, beatAt, until) - now();
-      await this.#nap(this.#merge.isEmpty && !this.#awaitsHosts ? pauseMs : Math.min(TURN_MS, pauseMs));
+      await this.#nap(this.#merge.isEmpty && !this.#hosts.isAwaited ? pauseMs : Math.min(TURN_MS, pauseMs));
     }
   }
 
-  get #awaitsHosts(): boolean {
-    return [...this.#hosts.values()].some(({ state }) => state === "asked");
-  }
-
-  get #isComplete(): boolean {
-    const open: readonly Host["state"][] = ["asked", "joined", "trouble"];
-    return this.#merge.isEmpty && ![...this.#hosts.values()].some(({ state }) => open.includes(state));
-  }
-
   #ending(): LogEndView {
-    const hosts = [...this.#hosts.values()];
-    const answered = hosts.filter(({ hasAnswered }) => hasAnswered).map(({ name }) => name);
+    const { names: hosts, answered } = this.#hosts;
     const { app, environment, scope } = this.#parts.order;
     const what = scope.accessory ?? (scope.release === null ? "instance" : "instance of that release");
     const where = scope.host === null ? "" : ` on ${scope.host}`;
@@ -208,84 +186,7 @@ export class LogViewing {
       hosts.length === 0
         ? `no ${what} of ${app}/${environment} is there${where}: its lines went with its containers`
         : `${answered.length} of ${hosts.length} hosts answered`;
-    return { hosts: hosts.map(({ name }) => name), answered, message };
-  }
-
-  /** Asks the hosts that have instances and were not asked before. */
-  async #look(until: number): Promise<void> {
-    const { env, order, now } = this.#parts;
-    const found = await findLogHosts(this.#db, order.scope);
-    const fresh = found.filter(({ id }) => !this.#hosts.has(id));
-    if (fresh.length === 0) return;
-    const jobs = fresh.map(({ id }) => ({
-      id: this.#jobId(id),
-      hostId: id,
-      environmentId: order.scope.environmentId,
-      payload: this.#payload(),
-      deadlineAt: until,
-      now: now(),
-    }));
-    for (const host of fresh) this.#ask(host);
-    await insertLogJobs(this.#db, jobs);
-    // A host without a socket finds the job at its next poll.
-    await Promise.allSettled(fresh.map(({ id }) => env.HOST_LINK.getByName(id).wake()));
-  }
-
-  #ask(host: LogHost): void {
-    const now = this.#parts.now();
-    const asked: Host = {
-      ...host,
-      askedAt: now,
-      state: "asked",
-      heardAt: now,
-      lastChunk: "",
-      hasAnswered: false,
-    };
-    this.#hosts.set(host.id, asked);
-    this.#merge.stand(host.name, "asked");
-    if (host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS) return;
-    const since =
-      host.lastSeenAt === null ? "was never heard of" : `is offline since ${iso(host.lastSeenAt)}`;
-    this.#tell(asked, "offline", `${host.name} ${since}: its lines are missing`);
-    this.#merge.stand(host.name, "quiet");
-  }
-
-  #payload(): Record<string, unknown> {
-    const { stream, app, environment, scope, follow, from, since, tail } = this.#parts.order;
-    return {
-      stream,
-      app,
-      environment,
-      from,
-      follow,
-      ...(scope.release !== null && { release: scope.release }),
-      ...(scope.accessory !== null && { accessory: `${app}-${environment}-${scope.accessory}` }),
-      ...(since !== null && { since }),
-      ...(tail !== null && { tail }),
-    };
-  }
-
-  /** Says which hosts don't answer, and waits for them no longer. */
-  #listen(): void {
-    const { now, order } = this.#parts;
-    const { times } = order;
-    for (const host of this.#hosts.values()) {
-      const quietMs = now() - host.heardAt;
-      const isLate = host.state === "asked" && quietMs >= times.answerMs;
-      const isLost = (host.state === "joined" || host.state === "trouble") && quietMs >= times.silentMs;
-      if (!isLate && !isLost) continue;
-      this.#tell(
-        host,
-        "silent",
-        `${host.name} has not answered for ${Math.round(quietMs / 1_000)} s: its lines are missing`,
-      );
-      this.#merge.stand(host.name, "quiet");
-    }
-  }
-
-  #tell(host: Host, state: LogHostView["state"], message: string): void {
-    host.state = state;
-    this.#said.push({ event: "host", data: { host: host.name, state, message } });
+    return { hosts, answered, message };
   }
 
   async #sendLines(lines: readonly MergedLine[]): Promise<void> {
@@ -312,10 +213,6 @@ export class LogViewing {
   /** Resolves when the reader has taken it. */
   async #send(text: string): Promise<void> {
     await this.#parts.out.write(new TextEncoder().encode(text));
-  }
-
-  #jobId(host: string): string {
-    return `${this.#parts.order.stream}-${host}`;
   }
 
   #end(): void {

@@ -7,7 +7,7 @@ import type { ContractSetup } from "./runtime.contract.ts";
 import { specOf } from "./specs.ts";
 
 type It = (name: string, run: () => Promise<void>) => void;
-export type Line = Extract<LogItem, { cursor: string }>;
+type Line = Extract<LogItem, { cursor: string }>;
 
 const never = new AbortController().signal;
 
@@ -124,7 +124,7 @@ export function logsContract(name: string, it: It, setup: ContractSetup): void {
 export const numbered = (count: number, from = 1) =>
   Array.from({ length: count }, (_, n) => `line ${n + from}`);
 
-export async function* linesOf(items: AsyncIterable<LogItem>): AsyncGenerator<Line> {
+async function* linesOf(items: AsyncIterable<LogItem>): AsyncGenerator<Line> {
   for await (const item of items) {
     if ("droppedBytes" in item) throw new Error(`${item.droppedBytes} bytes are missing`);
     yield item;

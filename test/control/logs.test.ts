@@ -2,7 +2,7 @@ import { eq } from "drizzle-orm";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { LOG_TIMES } from "../../src/control/log-viewing.ts";
-import { hosts, jobs } from "../../src/control/store/schema.ts";
+import { accessories, environments, hosts, jobs } from "../../src/control/store/schema.ts";
 import { sweep } from "../../src/control/sweep.ts";
 import type { EnrollAnswer, Job, LogLine } from "../../src/protocol/agent.ts";
 import { Api, problemOf } from "./support/api.ts";
@@ -197,6 +197,29 @@ describe("a reader of logs", () => {
     await send(bert, stream, { lines: [line("b-1", 10)], live: true });
     await vi.waitFor(() => expect(reader.texts).toEqual(["b-1 10"]));
     await reader.leave();
+  });
+
+  it("of an accessory asks the one host that has it", async () => {
+    await runs(bert, "b-1");
+    const [row] = await world.db.select().from(environments);
+    if (!row) throw new Error("no environment");
+    const { logging, stopGraceMs } = row.spec;
+    const container = { readOnly: false, tmpfs: [], ulimits: {} };
+    const about = { image: "postgres:17", env: {}, secrets: [], volumes: [], resources: {} };
+    const postgres = { ...about, container, logging, stopGraceMs };
+    await world.db.update(environments).set({ spec: { ...row.spec, accessories: { postgres } } });
+    await world.db.insert(accessories).values({
+      ...{ environmentId, name: "postgres", hostId: bert.host.id, spec: postgres, state: "running" },
+      ...{ stateSince: 1, createdAt: 1 },
+    });
+    const reader = await opened("?accessory=postgres");
+    const { stream, accessory } = await asked(bert);
+    expect(accessory).toBe("shop-production-postgres");
+    const of = { instance: "shop-production-postgres", version: "" };
+    await send(bert, stream, { lines: [{ ...line("a", 10, "ready"), ...of }], live: true, end: true });
+    await vi.waitFor(() => expect(reader.isOver).toBe(true));
+    expect(reader.of("end")).toMatchObject([{ hosts: ["bert"], answered: ["bert"] }]);
+    expect(reader.texts).toEqual(["ready"]);
   });
 
   it("that is slow makes the hosts wait, and holds no more than its room", async () => {

@@ -38,7 +38,10 @@ const push = createRoute({
   summary: "Log lines of a host, for the reader who asked",
   tags: ["agent"],
   middleware: [authenticate] as const,
-  request: { params: z.object({ stream: z.string().min(1).max(64) }), body: body(logChunkSchema) },
+  request: {
+    params: z.object({ stream: z.string().regex(/^log_[0-9a-z]{4,60}$/) }),
+    body: body(logChunkSchema),
+  },
   responses: { 200: json(logChunkAnswerSchema, "Whether they were taken, and whether more are wanted") },
 });
 
