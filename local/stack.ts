@@ -16,6 +16,8 @@ export interface StackOptions {
   /** `<key id>:<32 bytes, base64>`. */
   readonly secretsKey: string;
   readonly version: string;
+  /** More bindings of control: those of a Cloudflare account, for tests. */
+  readonly bindings?: Readonly<Record<string, string>>;
 }
 
 export interface Stack {
@@ -61,6 +63,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             ADMIN_TOKEN_SHA256: { type: "text", value: options.adminTokenSha256 },
             SECRETS_KEY: { type: "text", value: options.secretsKey },
             VERSION: { type: "text", value: options.version },
+            ...textBindings(options.bindings),
           },
           exports: {
             Coordinator: { type: "durable-object", storage: "sqlite" },
@@ -116,6 +119,9 @@ const module = (contents: string) => ({
 });
 
 const origin = (url: URL): string => url.origin;
+
+const textBindings = (values: Readonly<Record<string, string>> = {}) =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, { type: "text" as const, value }]));
 
 async function runCron(miniflare: Miniflare): Promise<void> {
   try {
