@@ -145,6 +145,7 @@ const TARGET_VERBS = new Set([
   "lock",
   "unlock",
   "maintenance",
+  "accessory",
 ]);
 const FILE_VERBS = new Set([...TARGET_VERBS, "apply"]);
 

@@ -91,6 +91,12 @@ function hostText(host: HostView, now: number): string {
         "clock",
         clockSkewMs === null ? undefined : `${clockSkewMs >= 0 ? "+" : ""}${clockSkewMs} ms against control`,
       ],
+      [
+        "accessories",
+        host.accessories
+          .map((one) => clean(`${one.name} of ${one.app}/${one.environment} (${one.state})`))
+          .join(", ") || undefined,
+      ],
       ["slots", `${slots.used} used, ${slots.reserved} reserved, ${slots.free} free of ${slots.total}`],
     ]),
     ...(rows.length > 0 ? [table([["  SLOT", "VERSION", "STATE", "CAUSE", "INSTANCE"], ...rows])] : []),

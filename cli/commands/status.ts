@@ -3,6 +3,7 @@ import type { EnvironmentView } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
 import { ago, clean, facts, percent, table, until } from "../print.ts";
 import type { Outcome, Session } from "../session.ts";
+import { accessoryRows } from "./accessory-text.ts";
 import { examples, type Register } from "./verb.ts";
 
 export const status: Register = (program, act) => {
@@ -89,6 +90,7 @@ function statusText(environment: EnvironmentView, now: number): string {
     `${environment.app}/${environment.environment}  ${environment.hostnames.map(clean).join(" ")}`,
     rows.length > 0 ? table(rows) : "  nothing serves: no release has traffic yet",
     ...notReady,
+    ...accessoryRows(environment.accessories),
     ...details,
     ...(next.length > 0 ? ["  next:", ...next] : []),
   ].join("\n");
