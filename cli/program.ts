@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 import { abort } from "./commands/abort.ts";
+import { accessory } from "./commands/accessory.ts";
 import { apply } from "./commands/apply.ts";
 import { audit } from "./commands/audit.ts";
 import { completion } from "./commands/completion.ts";
@@ -48,6 +49,7 @@ const VERBS: readonly Register[] = [
   maintenance,
   secrets,
   registry,
+  accessory,
   hosts,
   doctor,
   token,

@@ -2,6 +2,7 @@ import type { ApplyAnswer } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
 import { clean, plural } from "../print.ts";
 import type { Outcome, Session } from "../session.ts";
+import { accessoryNotes } from "./accessory-text.ts";
 import { examples, type Register } from "./verb.ts";
 
 export const apply: Register = (program, act) => {
@@ -18,6 +19,7 @@ async function run(session: Session, options: { dryRun?: boolean }): Promise<Out
   const answer = await session.client.apply(manifest.app, text, { dryRun: options.dryRun === true });
   const { out } = session;
   out.say(applyText(answer, path));
+  for (const note of accessoryNotes(answer.accessories)) out.say(note);
   if (answer.created && !answer.dryRun)
     out.say(
       `  next:  ${session.command("deploy", { app: answer.app, environment: answer.environments[0] ?? "production" })}`,

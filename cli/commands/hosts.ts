@@ -125,6 +125,12 @@ function hostText(host: HostView, now: number): string {
       ["token", host.rotateAt ? `a new one was asked for ${ago(host.rotateAt, now)}` : undefined],
       ...factRows(host.facts),
       ["tunnel", tunnelText(host.tunnel)],
+      [
+        "accessories",
+        host.accessories
+          .map((one) => clean(`${one.name} of ${one.app}/${one.environment} (${one.state})`))
+          .join(", ") || undefined,
+      ],
       ["slots", `${slots.used} used, ${slots.reserved} reserved, ${slots.free} free of ${slots.total}`],
     ]),
     ...(rows.length > 0 ? [table([["  SLOT", "VERSION", "STATE", "CAUSE", "INSTANCE"], ...rows])] : []),

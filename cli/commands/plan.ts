@@ -2,6 +2,7 @@ import type { PlanView } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
 import { clean, duration, facts, percent, plural } from "../print.ts";
 import type { Outcome, Session, Target } from "../session.ts";
+import { accessoryRows } from "./accessory-text.ts";
 import { holdOption, overrideOption, type ReleaseOptions, releaseBody, whenBusyOption } from "./deploy.ts";
 import { examples, type Register } from "./verb.ts";
 
@@ -52,7 +53,12 @@ function planText(plan: PlanView, target: Target): string {
   ];
   const problems = plan.problems.map((problem) => `  ✖ ${problem.code}: ${clean(problem.detail)}`);
   const head = `${target.app}/${target.environment}`;
-  return [head, ...facts(rows), ...(problems.length > 0 ? ["in the way:", ...problems] : [])].join("\n");
+  return [
+    head,
+    ...facts(rows),
+    ...accessoryRows(plan.accessories),
+    ...(problems.length > 0 ? ["in the way:", ...problems] : []),
+  ].join("\n");
 }
 
 /** One step is said in a word; a canary's are a list. */

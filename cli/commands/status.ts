@@ -4,6 +4,7 @@ import type { StaleSecretView } from "../../src/protocol/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
 import { ago, clean, facts, percent, plural, table, until } from "../print.ts";
 import type { Outcome, Session } from "../session.ts";
+import { accessoryRows } from "./accessory-text.ts";
 import { examples, type Register } from "./verb.ts";
 
 export const status: Register = (program, act) => {
@@ -95,6 +96,7 @@ function statusText(environment: EnvironmentView, now: number): string {
     rows.length > 0 ? table(rows) : "  nothing serves: no release has traffic yet",
     ...astray,
     ...notReady,
+    ...accessoryRows(environment.accessories),
     ...details,
     ...(next.length > 0 ? ["  next:", ...next] : []),
   ].join("\n");

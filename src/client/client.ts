@@ -1,7 +1,9 @@
 import { z } from "zod";
 import {
+  type AccessoryView,
   type ApplyAnswer,
   type AppView,
+  accessorySchema,
   applyAnswerSchema,
   appSchema,
   type CreateRelease,
@@ -200,6 +202,24 @@ export class Client {
     return this.#guard(app, environment, { method: "DELETE", noun: "maintenance" });
   }
 
+  accessories(app: string, environment: string): Promise<Page<AccessoryView>> {
+    return this.#page(accessorySchema, `${environmentPath(app, environment)}/accessories`, {});
+  }
+
+  /** Has it started, stopped or upgraded; answers at once, and its `job` tells how it goes. */
+  commandAccessory(
+    at: { app: string; environment: string; name: string },
+    action: "start" | "stop" | "upgrade",
+  ): Promise<AccessoryView> {
+    const path = `${accessoryPath(at)}/${action}`;
+    return this.#parsed(accessorySchema, { method: "POST", path, json: {} });
+  }
+
+  /** Removes the container. Its volumes stay: the answer names them. */
+  removeAccessory(at: { app: string; environment: string; name: string }): Promise<AccessoryView> {
+    return this.#parsed(accessorySchema, { method: "DELETE", path: accessoryPath(at) });
+  }
+
   rollback(app: string, environment: string, body: { to?: string } = {}): Promise<RollbackAnswer> {
     const path = `${environmentPath(app, environment)}/rollback`;
     return this.#parsed(rollbackAnswerSchema, { method: "POST", path, json: body });
@@ -368,6 +388,9 @@ export const isProblem = (error: unknown, ...codes: readonly string[]): error is
 
 const environmentPath = (app: string, environment: string) =>
   `${API}/apps/${seg(app)}/envs/${seg(environment)}`;
+
+const accessoryPath = (at: { app: string; environment: string; name: string }) =>
+  `${environmentPath(at.app, at.environment)}/accessories/${seg(at.name)}`;
 
 function parse<T extends z.ZodType>(schema: T, call: Call, answer: Answer): z.infer<T> {
   const parsed = schema.safeParse(parseJson(answer.text));

@@ -26,6 +26,7 @@ describe("applying a manifest", () => {
       dryRun: false,
       environments: ["production", "staging"],
       changes: [{ path: "app", before: null, after: "shop" }],
+      accessories: [],
     });
     const rows = await db.select().from(environments).all();
     expect(rows.map(({ name, rev }) => ({ name, rev }))).toEqual([
