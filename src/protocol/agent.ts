@@ -40,12 +40,11 @@ const healthSpecSchema = z.strictObject({
 const capability = z.string().regex(/^[A-Z][A-Z_]{1,39}$/);
 
 /** What a container sees of the host's disk: a volume by its name on the host, or a directory by its absolute path. */
-export const mountSchema = z.strictObject({
+const mountSchema = z.strictObject({
   source: z.string().min(1).max(500),
   target: z.string().startsWith("/").max(500),
   readOnly: z.boolean(),
 });
-export type Mount = z.infer<typeof mountSchema>;
 
 /** How a container is walled in beyond what holds for all of them (no new privileges, all capabilities dropped). */
 const containerSpecSchema = z.strictObject({
@@ -63,7 +62,6 @@ const containerSpecSchema = z.strictObject({
     .optional(),
   shmBytes: z.number().int().positive().optional(),
 });
-export type ContainerSpec = z.infer<typeof containerSpecSchema>;
 
 /** Who the agent is to the registry: opened for the agent that claims the job, kept nowhere. Absent: the host's own login. */
 export const registryLoginSchema = z.strictObject({
