@@ -25,7 +25,7 @@ export function accessoryViews(
 const at = ({ app, environment }: EnvironmentSpec) => `-a ${app} -e ${environment}`;
 
 /** One of which there is no row: it was never started, or is removed. */
-export function absentView(spec: EnvironmentSpec, name: string, wanted: AccessorySpec): AccessoryView {
+function absentView(spec: EnvironmentSpec, name: string, wanted: AccessorySpec): AccessoryView {
   return {
     name,
     state: "absent",
