@@ -49,6 +49,8 @@ interface Running {
 export class Dispatch {
   readonly #deps: DispatchDeps;
   readonly #running = new Map<string, Running>();
+  /** Instances of start jobs that run. */
+  readonly #starting = new Set<string>();
   readonly #delivering = new Map<string, Promise<void>>();
   readonly #stop = new AbortController();
 
@@ -130,6 +132,7 @@ export class Dispatch {
       });
       await this.#keepResult(job, running, outcome);
     }
+    if (job.kind === "start") this.#starting.delete(job.spec.instance);
     this.#running.delete(job.id);
     if (journal.state.finished[job.id]) this.#deliver(job.id);
   }
@@ -147,8 +150,8 @@ export class Dispatch {
   }
 
   async #perform(job: Job, running: Running, deadlineAt: number): Promise<Outcome<JobResult>> {
-    const refused = (await this.#checkFence(job)) ?? (await this.#checkPolicy(job));
-    if (refused) return refused;
+    const stale = await this.#checkFence(job);
+    if (stale) return stale;
     const { runtime, instances, hooks, images, journal } = this.#deps;
     const context: JobContext = {
       runtime,
@@ -163,6 +166,8 @@ export class Dispatch {
       },
     };
     try {
+      const refused = await this.#checkPolicy(job);
+      if (refused) return refused;
       if (job.kind === "pull") return await pull(job, context);
       if (job.kind === "start") return await start(job, context);
       if (job.kind === "run") return await run(job, context);
@@ -194,9 +199,14 @@ export class Dispatch {
     return undefined;
   }
 
-  #checkPolicy(job: Job): Promise<Outcome<never> | undefined> {
+  /** Of two starts at once, the second is counted with the first, which the journal may not have yet. */
+  async #checkPolicy(job: Job): Promise<Outcome<never> | undefined> {
     const { policy, journal } = this.#deps;
-    return policy.check(job, Object.keys(journal.state.instances));
+    // Begun already, by rules that were kept then: what is left is to tell how it ends.
+    if (job.kind === "run" && journal.state.runs[job.run]) return undefined;
+    const instances = new Set([...Object.keys(journal.state.instances), ...this.#starting]);
+    if (job.kind === "start") this.#starting.add(job.spec.instance);
+    return policy.check(job, instances);
   }
 
   async #keepLease(job: Job, running: Running, lease: { leaseMs: number; signal: AbortSignal }) {

@@ -4,13 +4,11 @@
  * negations, each a way to allow more than was meant.
  */
 export function matchesGlob(pattern: string, text: string): boolean {
-  // `/srv/shop/**` is the directory itself and all below it.
-  const isTree = pattern.endsWith("/**");
-  const source = (isTree ? pattern.slice(0, -3) : pattern)
+  const source = pattern
     .split("**")
     .map((part) => part.split("*").map(literal).join("[^/]*"))
     .join(".*");
-  return new RegExp(`^${source}${isTree ? "(?:/.*)?" : ""}$`, "s").test(text);
+  return new RegExp(`^${source}$`, "s").test(text);
 }
 
 const literal = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");

@@ -57,13 +57,16 @@ export async function resolveHostPath(source: string): Promise<RealDirectory> {
 export async function closedPath(source: string, own: readonly string[]): Promise<string | undefined> {
   if (source.split("/").includes("..")) return `${source} contains \`..\``;
   const { real } = await resolveHostPath(source);
+  const ownReal = (await Promise.all(own.map(resolveHostPath))).map((one) => one.real);
   const named = real === path.resolve(source) ? source : `${source} (really ${real})`;
   // Judged by name and by where it leads: the agent may run in a container and not see the host's links.
   for (const place of [path.resolve(source), real]) {
     if (place === "/home" || path.dirname(place) === "/home")
       return `${named} holds people's keys and profiles`;
     if (place.split("/").includes(".ssh")) return `${named} holds keys`;
-    const closed = [...CLOSED, ...own].find((one) => isWithin(place, one) || isWithin(one, place));
+    const closed = [...CLOSED, ...own, ...ownReal].find(
+      (one) => isWithin(place, one) || isWithin(one, place),
+    );
     if (closed !== undefined) return `${named} is, or holds, ${closed}: with it the app would own the host`;
   }
   const found = await stat(real).catch(() => undefined); // not to be seen from here: the engine says if it is missing
@@ -72,4 +75,31 @@ export async function closedPath(source: string, own: readonly string[]): Promis
 }
 
 const isWithin = (place: string, parent: string) =>
-  parent === "/" || place === "/" ? place === parent : place === parent || place.startsWith(`${parent}/`);
+  place === parent || place.startsWith(parent === "/" ? parent : `${parent}/`);
+
+/** A pattern for directories as they really are: the part before its first wildcard is a place like any other. */
+export async function realPattern(pattern: string): Promise<string> {
+  const parts = pattern.split("/");
+  const wild = parts.findIndex((part) => part.includes("*"));
+  const fixed = wild < 0 ? parts : parts.slice(0, wild);
+  const { real } = await resolveHostPath(fixed.join("/") || "/");
+  return [real, ...(wild < 0 ? [] : parts.slice(wild))].join("/");
+}
+
+/**
+ * Two patterns of which one may be beneath the other. An app that may write the upper directory could put a link in the place
+ * of the lower between the look at it and its mounting: no look is quick enough for that.
+ */
+export function nestedPatterns(patterns: readonly string[]): [upper: string, lower: string] | undefined {
+  for (const upper of patterns) {
+    const parts = upper.split("/");
+    const lower = patterns.find((other) => {
+      const others = other.split("/");
+      return others.length > parts.length && parts.every((part, n) => mayMeet(part, others[n] ?? ""));
+    });
+    if (lower !== undefined) return [upper, lower];
+  }
+  return undefined;
+}
+
+const mayMeet = (part: string, other: string) => part === other || part.includes("*") || other.includes("*");

@@ -2,6 +2,7 @@ import { readFile, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
 import { DEFAULT_CAPABILITIES, NEVER_CAPABILITIES } from "./capabilities.ts";
+import { nestedPatterns, realPattern } from "./host-paths.ts";
 import { words } from "./outcome.ts";
 import { patternProblem } from "./policy-images.ts";
 
@@ -30,9 +31,13 @@ const imageSchema = z.string().superRefine((pattern, context) => {
 });
 const directorySchema = z
   .string()
-  .startsWith("/", "must be an absolute path, such as /srv/shop/**")
+  .startsWith("/", "must be an absolute path, such as /srv/shop/*")
   .refine((pattern) => !pattern.split("/").includes(".."), "must not contain `..`")
-  .refine((pattern) => !/^\/\*/.test(pattern), "must name at least the first directory");
+  .refine(
+    (pattern) => !pattern.includes("**"),
+    "must not contain `**`: name each level, such as /srv/*/uploads",
+  )
+  .refine((pattern) => !/^\/+\*/.test(pattern), "must name at least the first directory");
 const capabilitySchema = z
   .string()
   .regex(/^(?!CAP_)[A-Z][A-Z_]+$/, "must be a capability without CAP_, such as NET_RAW")
@@ -70,14 +75,24 @@ export async function readPolicy({ file, isRequired }: PolicySource): Promise<Po
     // Only hosts that have a policy pay for it.
     const { parse } = await import("yaml");
     const parsed = rulesSchema.safeParse(parse(text, { maxAliasCount: 0 }));
-    return parsed.success
-      ? { kind: "rules", rules: parsed.data }
-      : { kind: "broken", problem: issuesOf(parsed.error) };
+    return parsed.success ? await rulesOf(parsed.data) : { kind: "broken", problem: issuesOf(parsed.error) };
   } catch (thrown) {
     const isMissing = thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
     if (isMissing && !isRequired) return { kind: "none" };
     return { kind: "broken", problem: words(thrown) };
   }
+}
+
+/** Directories are compared as they really are, on both sides. */
+async function rulesOf(rules: PolicyRules): Promise<PolicyFile> {
+  const directories = await Promise.all(rules.volumes.directories.map(realPattern));
+  const nested = nestedPatterns(directories);
+  if (nested) {
+    const [upper, lower] = nested;
+    const problem = `volumes.directories: ${lower} may lie beneath ${upper}: an app that may write the one could put a link in the other's place. List only one of them`;
+    return { kind: "broken", problem };
+  }
+  return { kind: "rules", rules: { ...rules, volumes: { ...rules.volumes, directories } } };
 }
 
 /** A policy that others than root and the agent's user can change is no policy. */

@@ -13,7 +13,7 @@ const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
  * An image by the one name that a policy's patterns are compared with: `nginx:1`, `docker.io/nginx` and
  * `index.docker.io/library/nginx@sha256:…` are all `docker.io/library/nginx`. `undefined`: it has no such name.
  */
-export function repositoryName(image: string): string | undefined {
+function repositoryName(image: string): string | undefined {
   const ref = parseImageRef(image);
   if (ref?.kind !== "registry") return undefined;
   const name = fullName(ref.repository);
@@ -33,7 +33,7 @@ function fullName(repository: string): string {
 
 /** What is wrong with a pattern, if anything is. */
 export function patternProblem(pattern: string): string | undefined {
-  if (pattern === LOCAL || pattern === ANY || pattern.startsWith("file:")) return undefined;
+  if (pattern === LOCAL || pattern === ANY) return undefined;
   if (!/^[A-Za-z0-9.:/_*-]+$/.test(pattern) || pattern.includes("//") || pattern.endsWith("/"))
     return "is no image pattern: it is written like ghcr.io/acme/*";
   if (pattern.lastIndexOf(":") > pattern.lastIndexOf("/"))
@@ -46,7 +46,6 @@ export function patternProblem(pattern: string): string | undefined {
 
 /** Whether an image is one of those a pattern names. */
 export function matchesImage(pattern: string, image: string): boolean {
-  if (image.startsWith("file:")) return pattern.startsWith("file:") && matchesGlob(pattern, image);
   if (/^sha256:[0-9a-f]{64}$/.test(image)) return pattern === LOCAL;
   const name = repositoryName(image);
   if (name === undefined) return false;

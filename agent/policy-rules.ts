@@ -73,7 +73,8 @@ interface Host {
 
 /** Why a host's own rules refuse what is asked for; `undefined` when they don't. */
 export async function refusedBy(rules: PolicyRules, ask: Ask, host: Host): Promise<string | undefined> {
-  if (!rules.images.some((pattern) => matchesImage(pattern, ask.image)))
+  // A host of plain processes runs directories, and its process root says which.
+  if (host.runtime === "docker" && !rules.images.some((pattern) => matchesImage(pattern, ask.image)))
     return `image ${ask.image} is none of those it allows (${rules.images.join(", ") || "none"})`;
   if (ask.kind === "run" && !rules.hooks) return "it allows no hooks (hooks: false)";
   if (ask.kind === "accessory" && !rules.accessories) return "it allows no accessories (accessories: false)";
@@ -131,19 +132,9 @@ async function mounted(
     // One that is made later could be a link by then.
     if (!exists)
       return `the directory ${source} does not exist, or can't be seen by this agent (in a container: mount it there at the same path)`;
-    const allowed = await Promise.all(rules.directories.map(realPattern));
-    if (allowed.some((pattern) => matchesGlob(pattern, real))) continue;
+    if (rules.directories.some((pattern) => matchesGlob(pattern, real))) continue;
     const named = real === source ? source : `${source} (really ${real})`;
     return `the directory ${named} is none of those it allows (${rules.directories.join(", ") || "none"})`;
   }
   return undefined;
-}
-
-/** The part before the first wildcard is a place of this host like any other: `/srv` may be a link. */
-async function realPattern(pattern: string): Promise<string> {
-  const parts = pattern.split("/");
-  const wild = parts.findIndex((part) => part.includes("*"));
-  const fixed = wild < 0 ? parts : parts.slice(0, wild);
-  const { real } = await resolveHostPath(fixed.join("/") || "/");
-  return [real, ...(wild < 0 ? [] : parts.slice(wild))].join("/");
 }

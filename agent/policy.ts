@@ -31,7 +31,7 @@ export class Policy {
   }
 
   /** Why a job is refused; `undefined` when it may begin. `instances` are those the host has, by id. */
-  async check(job: Job, instances: readonly string[]): Promise<Outcome<never> | undefined> {
+  async check(job: Job, instances: ReadonlySet<string>): Promise<Outcome<never> | undefined> {
     const ask = askOf(job);
     if (!ask) return undefined;
     const never = await neverAllowed(ask, this.#own);
@@ -45,7 +45,7 @@ export class Policy {
         `this host's policy ${file.file} can't be gone by, so it takes no job (what runs is left alone): ${policy.problem}`,
       );
     }
-    const others = instances.filter((one) => one !== ask.instance).length;
+    const others = instances.size - (ask.instance !== undefined && instances.has(ask.instance) ? 1 : 0);
     const why = await refusedBy(policy.rules, ask, { runtime: this.#options.runtime, others });
     return why === undefined ? undefined : this.#refused(ask, why, file.file);
   }

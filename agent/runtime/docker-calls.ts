@@ -47,10 +47,10 @@ export function containerCalls(engine: Engine) {
       const query = { t: String(Math.ceil(graceMs / 1000)) };
       await engine.bytes("POST", `${path(name)}/stop`, { query, signal });
     },
-    /** Removes one that doesn't run; answers whether it is gone by that. Its unnamed volumes stay. */
+    /** Removes one that doesn't run, with its unnamed volumes; answers whether it is gone by that. */
     async discard(name: string): Promise<boolean> {
       try {
-        await engine.bytes("DELETE", path(name), plain());
+        await engine.bytes("DELETE", path(name), { query: { v: "1" }, ...plain() });
         return true;
       } catch (thrown) {
         if (thrown instanceof EngineError) return false;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Engine, EngineUnavailable } from "./engine.ts";
 
-/** Docker 20.10: the first that names capabilities alike everywhere and stops containers of cgroup v2 hosts properly. */
+/** Docker 20.10: the first that names capabilities in one way only, and that works on hosts with cgroup v2. */
 const NEEDED = "1.41";
 const ASK_WITHIN_MS = 10_000;
 

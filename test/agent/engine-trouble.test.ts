@@ -7,6 +7,7 @@ import { createDockerRuntime } from "../../agent/runtime/docker.ts";
 import { pullMessageSchema, pullProgress } from "../../agent/runtime/docker-progress.ts";
 import { createEngine } from "../../agent/runtime/engine.ts";
 import { type FakeEngine, fakeEngine, refuse } from "../support/fake-engine.ts";
+import { agentBench } from "./running-agent.ts";
 import { specOf } from "./specs.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;
@@ -153,6 +154,14 @@ describe("an engine that can't be used", () => {
     expect(await runtime.start(spec)).toMatchObject({ ok: false, error });
     expect(await runtime.pull({ image }, quiet, never)).toMatchObject({ ok: false, error });
     expect(new Set(fake.asked)).toEqual(new Set(["GET /version"]));
+  });
+
+  test("is told of when the agent starts, which goes on", async () => {
+    const { runtime } = await runtimeOn(() => [], old);
+    const bench = await agentBench({ runtime });
+    await bench.control.until(() => bench.control.polls.length > 0, "it polls");
+    expect(bench.lines.join()).toMatch(/error the runtime does not answer.*too old: it is 18\.09\.1/);
+    await bench.close();
   });
 
   test("is asked for its version once, and not before each call", async () => {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -97,12 +97,21 @@ describe("agent enroll", () => {
     expect(child.said.join()).toContain("the token was used already");
   });
 
-  test("works from its bundle, one file without packages beside it", async () => {
+  test("works from its bundle, one file without packages beside it, by the policy that it is given", async () => {
     const file = path.join(base, "agent.mjs");
     await bundleAgent(file);
     const env = { SLUICE_ENROLL_TOKEN: "slu_one-time" };
-    const child = spawn(process.execPath, [file, ...runArgs("process")], { env, stdio: "ignore" });
+    const policy = path.join(base, "policy.yaml");
+    await writeFile(policy, "images: []\nhooks: false", { mode: 0o600 });
+    const args = [file, ...runArgs("process"), "--policy", policy];
+    const child = spawn(process.execPath, args, { env, stdio: "ignore" });
     children.push(child);
+    control.give({
+      id: "job-0",
+      kind: "run",
+      ...runOf({ run: "run-1", image: "file:app", command: ["true"] }),
+    });
+    expect(await control.result("job-0")).toMatchObject({ ok: false, error: { code: "policy_refused" } });
     control.give({ id: "job-1", kind: "pull", image: "file:app" });
     expect(await control.result("job-1")).toMatchObject({ ok: true });
     expect(control.polls[0]?.agentVersion).toBe(AGENT_VERSION);

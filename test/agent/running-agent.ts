@@ -4,6 +4,7 @@ import path from "node:path";
 import { runAgent } from "../../agent/agent.ts";
 import { openJournal } from "../../agent/journal.ts";
 import type { Log } from "../../agent/log.ts";
+import type { PolicySource } from "../../agent/policy-file.ts";
 import { createProcessRuntime } from "../../agent/runtime/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { FakeControl } from "../support/fake-control.ts";
@@ -25,7 +26,9 @@ export interface AgentBench {
 }
 
 /** An agent in this process, on real processes (or the runtime given), against a scripted control. */
-export async function agentBench(over: { runtime?: Runtime } = {}): Promise<AgentBench> {
+export async function agentBench(
+  over: { runtime?: Runtime; policy?: PolicySource } = {},
+): Promise<AgentBench> {
   const base = await mkdtemp(path.join(tmpdir(), "sluice-agent-"));
   await mkdir(path.join(base, "root", "app"), { recursive: true });
   const control = await new FakeControl().open();
@@ -44,7 +47,9 @@ export async function agentBench(over: { runtime?: Runtime } = {}): Promise<Agen
   let running = Promise.resolve();
   const start = () => {
     abort = new AbortController();
-    running = runAgent({ credentials, directory: base, runtime, log, refusedMs: 50 }, abort.signal);
+    const { policy } = over;
+    const options = { credentials, directory: base, runtime, log, refusedMs: 50, ...(policy && { policy }) };
+    running = runAgent(options, abort.signal);
   };
   const stop = async () => {
     abort.abort();
