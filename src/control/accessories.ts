@@ -25,6 +25,8 @@ export interface Command {
   readonly name: string;
   readonly action: AccessoryAction;
   readonly actor: string;
+  /** Why these secrets can't be handed out; undefined: they can. */
+  readonly lackOf: (names: readonly string[]) => Promise<Reason | undefined>;
   readonly now: number;
 }
 
@@ -71,6 +73,9 @@ async function decide(
   if (!spec) return err(undeclared(command));
   const host = await homeFor(db, command, rows);
   if (!host.ok) return host;
+  const makes = action === "start" || action === "upgrade";
+  const lack = makes ? await command.lackOf(spec.secrets) : undefined;
+  if (lack) return err(lack);
   const job = { id: newId("acc", now), deadlineAt: now + patienceMs(action, spec) };
   const image = action === "start" ? (row?.pinnedImage ?? spec.image) : spec.image;
   const wire = accessoryWire(environment.spec, { name, spec, image });

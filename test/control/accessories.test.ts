@@ -5,6 +5,7 @@ import { sweep } from "../../src/control/sweep.ts";
 import type { EnrollAnswer, Job, JobDone } from "../../src/protocol/agent.ts";
 import type { AccessoryView } from "../../src/protocol/api.ts";
 import { Api, problemOf } from "./support/api.ts";
+import { K1 } from "./support/vault.ts";
 import * as world from "./support/world.ts";
 
 const ENV = "/api/v1/apps/shop/envs/production";
@@ -24,11 +25,15 @@ let api: Api;
 let host: EnrollAnswer;
 beforeEach(async () => {
   await world.emptyWorld();
-  api = new Api();
+  api = new Api({}, { SECRETS_KEY: K1 });
   host = await world.enrolled(api);
   await poll();
   expect((await api.apply("shop", manifest())).status).toBe(200);
+  await setPassword();
 });
+
+const PASSWORD = `${ENV}/secrets/POSTGRES_PASSWORD`;
+const setPassword = () => api.put(PASSWORD, { value: "hunter2" });
 
 async function poll(boot = "boot-1"): Promise<Job[]> {
   const body = world.pollBody({ clock: api.time, boot });
@@ -78,9 +83,10 @@ describe("an accessory's way", () => {
       spec: { accessory: "shop_production_db", network: "sluice-shop_production", image: "postgres:16" },
     });
     expect(Object.keys(job ?? {})).not.toEqual(expect.arrayContaining(["declared"]));
-    expect(job).not.toHaveProperty("secretNames");
+    expect(job).not.toHaveProperty("secrets");
+    expect(job).toMatchObject({ spec: { env: { POSTGRES_PASSWORD: "hunter2" } } });
     const [row] = await world.db.select().from(jobs).all();
-    expect(row?.payload).toMatchObject({ secretNames: ["POSTGRES_PASSWORD"] });
+    expect(row?.payload).toMatchObject({ secrets: ["POSTGRES_PASSWORD"] });
     await done(job);
     expect(await db()).toMatchObject({ state: "running", pinned: PINNED, cause: null, differs: [] });
     const said = (await world.db.select().from(events).all()).filter(
@@ -228,6 +234,14 @@ describe("nothing stays on its way for ever", () => {
 });
 
 describe("it is refused", () => {
+  it("without a secret that it names, with the command that sets it", async () => {
+    await api.delete(PASSWORD);
+    const refused = await say("start");
+    expect(await problemOf(refused)).toBe("409 secrets_missing");
+    expect(await refused.text()).toContain("sluice secrets set POSTGRES_PASSWORD");
+    expect((await db()).state).toBe("absent");
+  });
+
   it("to start where no host would hear of it, and says so", async () => {
     api.time += 120_000;
     const answer = await say("start");

@@ -130,6 +130,24 @@ describe("the client and the app agree", () => {
     expect((await client.verdicts(id)).items).toEqual([]);
   });
 
+  it("on an accessory's way from start to removal", async () => {
+    await client.apply("shop", `${world.manifest()}accessories:\n  db: { image: "postgres:17" }\n`);
+    const agent = await enrollAgent("web-1");
+    await agent.poll();
+    const at = { app: "shop", environment: "production", name: "db" };
+    const order = async (begun: Promise<{ state: string }>, result: object) => {
+      const { state } = await begun;
+      const [job] = await agent.poll();
+      if (job) await agent.done(job, result);
+      return [state, (await client.accessories("shop", "production")).items[0]?.state];
+    };
+    const image = "postgres@sha256:abc";
+    expect(await order(client.commandAccessory(at, "start"), { image })).toEqual(["starting", "running"]);
+    expect(await order(client.commandAccessory(at, "upgrade"), { image })).toEqual(["starting", "running"]);
+    expect(await order(client.commandAccessory(at, "stop"), {})).toEqual(["stopping", "stopped"]);
+    expect(await order(client.removeAccessory(at), {})).toEqual(["stopping", "absent"]);
+  });
+
   it("on hosts, tokens, the audit log and health", async () => {
     await enrollAgent("web-1");
     expect(await client.host("web-1")).toMatchObject({ name: "web-1", slots: { total: 8 } });

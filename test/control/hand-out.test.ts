@@ -83,6 +83,18 @@ const versionsOf = async (id: string) =>
   (await db.select().from(instances).where(eq(instances.id, id)).all())[0]?.secretVersions;
 const statusOf = async () => (await api.get("/api/v1/apps/shop/envs/production")).json<EnvironmentView>();
 
+/** An accessory as the manifest declares it. */
+const SPEC = {
+  image: "postgres:17",
+  env: {},
+  secrets: ["DATABASE_URL"],
+  volumes: [],
+  container: { readOnly: false, tmpfs: [], ulimits: {} },
+  resources: {},
+  logging: { maxSizeBytes: 1_000_000, maxFiles: 1 },
+  stopGraceMs: 1_000,
+};
+
 describe("the agent that leases a job", () => {
   it("gets the values of the secrets that the job names, beside its plain variables, and no name more", async () => {
     await set("OTHER", "not named");
@@ -156,7 +168,7 @@ describe("the agent that leases a job", () => {
   it("gets an accessory's when it makes the container; stopping one needs none", async () => {
     await db.insert(accessories).values({
       ...{ environmentId: of.environmentId, name: "db", hostId: host.host.id, state: "starting" },
-      ...{ stateSince: 0, createdAt: 0, spec: {} as never },
+      ...{ stateSince: 0, createdAt: 0, spec: SPEC },
     });
     await accessory("start");
     expect((await poll()).jobs).toMatchObject([

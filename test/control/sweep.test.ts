@@ -66,7 +66,7 @@ describe("the sweep of each minute", () => {
   it("finds out in one query that nothing is due", async () => {
     const { counted, DB } = countQueries(env.DB);
     await sweep({ ...api.env, DB }, api.time);
-    expect(counted.queries).toBe(1 + 4);
+    expect(counted.queries).toBe(1 + 6);
     expect(api.coordinators.asked).toEqual([]);
   });
 

@@ -43,6 +43,9 @@ export interface AppOptions {
   /** How long an instance may take to get ready. */
   readonly deadline?: string;
   readonly hostnames?: readonly string[];
+  readonly accessories?: Readonly<Record<string, object>>;
+  /** A second environment, like production but for its hostname: `staging-<app>.localhost`. */
+  readonly staging?: boolean;
 }
 
 /** Everything with real parts: control and edge in a process of their own, agents, the CLI, and visitors. */
@@ -176,6 +179,8 @@ export class Installation {
 
   manifest(app: string, options: AppOptions): string {
     const check = { path: "/ready", interval: "100ms", timeout: "500ms" };
+    const environment = { replicas: options.replicas ?? 2, keep: "1s" };
+    const staging = { staging: { ...environment, hostnames: [`staging-${app}.localhost`] } };
     return stringify({
       app,
       image: options.image ?? "file:hello",
@@ -187,12 +192,10 @@ export class Installation {
       ...(options.hooks && { hooks: options.hooks }),
       drain: "0s",
       stopGrace: "2s",
+      ...(options.accessories && { accessories: options.accessories }),
       environments: {
-        production: {
-          hostnames: options.hostnames ?? [`${app}.localhost`],
-          replicas: options.replicas ?? 2,
-          keep: "1s",
-        },
+        production: { ...environment, hostnames: options.hostnames ?? [`${app}.localhost`] },
+        ...(options.staging && staging),
       },
     });
   }

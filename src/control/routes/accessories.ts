@@ -67,15 +67,18 @@ async function obey(
   action: AccessoryAction,
 ): Promise<AccessoryView> {
   const { actor } = authorize(c, { role: "deployer", app, environment: env });
-  const { environment, accessories } = await requireEnvironment(c, app, env);
-  if (action === "start" || action === "upgrade") {
-    const spec = environment.spec.accessories?.[name] ?? accessories.find((row) => row.name === name)?.spec;
-    const wanted = { environmentId: environment.id, app, environment: env, names: spec?.secrets ?? [] };
-    const lack = await secretsLack(c.var.db, c.env, wanted);
-    if (lack) throw new ProblemError(lack);
-  }
+  const { environment } = await requireEnvironment(c, app, env);
+  const lackOf = (names: readonly string[]) =>
+    secretsLack(c.var.db, c.env, { environmentId: environment.id, app, environment: env, names });
   const before = (await views(c, app, env)).find((view) => view.name === name);
-  const done = await commandAccessory(c.var.db, { environment, name, action, actor, now: c.var.now() });
+  const done = await commandAccessory(c.var.db, {
+    environment,
+    name,
+    action,
+    actor,
+    lackOf,
+    now: c.var.now(),
+  });
   if (!done.ok) throw new ProblemError(done.error);
   if (done.value !== null) inBackground(c, "accessory.wake", c.env.HOST_LINK.getByName(done.value).wake());
   const after = (await views(c, app, env)).find((view) => view.name === name);

@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, expect } from "vitest";
+import { z } from "zod";
+import { baseImage, removeImages, variantImage } from "../../local/images.ts";
+import { dockerTest, engine, theEngine } from "../support/docker.ts";
+import { ask } from "../support/http-client.ts";
+import { type AppOptions, Installation } from "../support/installation.ts";
+
+/** An app and its key-value store with real parts: the store is there before, during and after every release. */
+const APP = `kvapp${process.pid}`;
+const TAG = (name: string) => `sluice-e2e-${process.pid}:${name}`;
+const TAGS = ["kv-1", "kv-2", "kv-broken", "app"].map(TAG);
+
+/** Counts in a file on its volume. */
+const STORE = `
+  const fs = require("node:fs");
+  const read = () => (fs.existsSync("/data/hits") ? Number(fs.readFileSync("/data/hits", "utf8")) : 0);
+  require("node:http").createServer((request, response) => {
+    fs.writeFileSync("/data/hits", String(read() + 1));
+    response.end(String(read()));
+  }).listen(6380);`;
+/** Asks the store by its name. */
+const SHOP = `
+  require("node:http").createServer(async (request, response) => {
+    if (request.url === "/ready") return response.end();
+    const hits = await fetch("http://kv:6380/").then((answer) => answer.text()).catch((error) => "no store: " + error.cause);
+    response.end(JSON.stringify({ hits, version: process.env.SLUICE_VERSION }));
+  }).listen(3000);`;
+const cmd = (program: string) => [`CMD ${JSON.stringify(["node", "-e", program])}`];
+
+let sluice: Installation;
+const options = (store = TAG("kv-1")): AppOptions => ({
+  image: TAG("app"),
+  replicas: 1,
+  staging: true,
+  accessories: { kv: { image: store, volumes: ["hits:/data"], stopGrace: "2s" } },
+});
+const run = (args: readonly string[], store?: string) => sluice.sluice(APP, options(store), args);
+const containerOf = (environment: string) => `sluice.acc-${APP}_${environment}_kv`;
+const volumeOf = (environment: string) => `sluice-${APP}_${environment}_hits`;
+
+const inspected = z.object({
+  Id: z.string(),
+  State: z.object({ Running: z.boolean(), StartedAt: z.string() }),
+});
+const store = (environment = "production") =>
+  theEngine().json(inspected, "GET", `/containers/${containerOf(environment)}/json`);
+
+async function visit(environment = "production"): Promise<{ hits: string; version: string }> {
+  const host = `${environment === "production" ? "" : `${environment}-`}${APP}.localhost`;
+  const answer = await ask({ port: Number(new URL(sluice.edgeUrl).port), host });
+  expect(answer.status).toBe(200);
+  const seen = JSON.parse(answer.text);
+  expect(seen.hits).toMatch(/^\d+$/);
+  return seen;
+}
+
+beforeAll(async () => {
+  if (!engine) return;
+  const from = await baseImage(engine);
+  await variantImage(engine, { from, tag: TAG("kv-1"), lines: cmd(STORE) });
+  await variantImage(engine, { from, tag: TAG("kv-2"), lines: cmd(STORE) });
+  const gives = 'setTimeout(() => { console.error("unknown format of hits"); process.exit(9); }, 1500)';
+  await variantImage(engine, { from, tag: TAG("kv-broken"), lines: cmd(gives) });
+  await variantImage(engine, { from, tag: TAG("app"), lines: cmd(SHOP) });
+  sluice = await Installation.start({ hosts: 1, runtime: "docker" });
+});
+
+afterAll(async () => {
+  await sluice?.close();
+  if (!engine) return;
+  for (const environment of ["production", "staging"]) {
+    // A test that failed half-way may have left any of them away.
+    const gone = (path: string) =>
+      theEngine()
+        .bytes("DELETE", path)
+        .catch(() => {});
+    for (const end of ["", ".before"]) await gone(`/containers/${containerOf(environment)}${end}?force=1`);
+    await gone(`/volumes/${volumeOf(environment)}`);
+    await gone(`/networks/sluice-${APP}_${environment}`);
+  }
+  await removeImages(engine, TAGS);
+});
+
+dockerTest("three deploys and a rollback leave the store as it was, and staging's is another", async () => {
+  const applied = await run(["apply"]);
+  expect(applied.stderr).toContain("accessory kv of production: is not started");
+  for (const environment of ["production", "staging"]) {
+    const started = await run(["accessory", "start", "kv", "-e", environment]);
+    expect(started).toMatchObject({ code: 0 });
+    expect(started.stderr).toContain(`${APP}/${environment} kv runs on web-1`);
+  }
+  const [before, beside] = [await store(), await store("staging")];
+  for (const version of ["v1", "v2", "v3"]) {
+    expect(await run(["deploy", "--version", version, "-e", "production"])).toMatchObject({ code: 0 });
+    expect((await visit()).version).toBe(version);
+  }
+  expect(await run(["rollback", "-e", "production"])).toMatchObject({ code: 0 });
+  expect((await visit()).hits).toBe("4");
+  expect(await run(["deploy", "--version", "s1", "-e", "staging"])).toMatchObject({ code: 0 });
+  expect((await visit("staging")).hits).toBe("1");
+  expect(await store()).toEqual(before);
+  expect(await store("staging")).toEqual(beside);
+  const status = await run(["status", "-e", "production"]);
+  expect(status.stdout).toMatch(/accessories:\n {4}kv +running +web-1/);
+});
+
+dockerTest("an agent that is killed and comes back leaves it alone", async () => {
+  const before = await store();
+  await sluice.hosts[0]?.stop("SIGKILL");
+  await sluice.hosts[0]?.start();
+  await visit();
+  expect(await store()).toEqual(before);
+});
+
+dockerTest("an upgrade keeps the data; one that fails is put back, and the app goes on with it", async () => {
+  const hits = Number((await visit()).hits);
+  const before = await store();
+  expect(await run(["apply"], TAG("kv-2"))).toMatchObject({ code: 0 });
+  expect((await run(["accessory", "list", "-e", "production"])).stdout).toContain(
+    "differs from the manifest",
+  );
+  expect(await store()).toEqual(before);
+  const upgraded = await run(["accessory", "upgrade", "kv", "--yes", "-e", "production"], TAG("kv-2"));
+  expect(upgraded).toMatchObject({ code: 0 });
+  const after = await store();
+  expect(after.Id).not.toBe(before.Id);
+  expect(Number((await visit()).hits)).toBe(hits + 1);
+
+  await run(["apply"], TAG("kv-broken"));
+  const failed = await run(["accessory", "upgrade", "kv", "--yes", "-e", "production"], TAG("kv-broken"));
+  expect(failed).toMatchObject({ code: 3 });
+  expect(failed.stderr).toContain("unknown format of hits");
+  expect((await store()).Id).toBe(after.Id);
+  expect(Number((await visit()).hits)).toBe(hits + 2);
+});
+
+dockerTest("it is removed on command only, and its volume outlives it", async () => {
+  const removed = await run(["accessory", "remove", "kv", "--yes", "-e", "staging"]);
+  expect(removed).toMatchObject({ code: 0 });
+  expect(removed.stderr).toContain(`its volumes stay: ${volumeOf("staging")}`);
+  await expect(store("staging")).rejects.toThrow(/no such container/i);
+  expect(await theEngine().bytes("GET", `/volumes/${volumeOf("staging")}`)).toBeDefined();
+});
