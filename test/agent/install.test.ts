@@ -129,7 +129,7 @@ describe("install.sh", () => {
       await install([], TOKEN);
       const unit = at("etc/systemd/system/sluice-agent.service");
       const said = await new Promise<string>((resolve) =>
-        execFile("systemd-analyze", ["verify", "--man=no", unit], (_error, stdout, stderr) =>
+        execFile("/usr/bin/systemd-analyze", ["verify", "--man=no", unit], (_error, stdout, stderr) =>
           resolve(stdout + stderr),
         ),
       );
