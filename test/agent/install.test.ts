@@ -1,13 +1,15 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { access, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { access, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { containerCalls } from "../../agent/runtime/docker-calls.ts";
 import { bundleAgent } from "../../local/bundle-agent.ts";
-import { dockerTest, engine } from "../support/docker.ts";
+import { baseImage, build, removeImages } from "../../local/images.ts";
+import { dockerTest, engine, theEngine } from "../support/docker.ts";
 import { FakeControl } from "../support/fake-control.ts";
 import { FakeSystemd } from "../support/fake-systemd.ts";
 import { isInstalled } from "../support/installed.ts";
@@ -208,3 +210,38 @@ describe("install.sh", () => {
     expect(await install(["--force"])).toMatchObject({ code: 1, said: expect.stringContaining("--force") });
   });
 });
+
+dockerTest(
+  "the agent's image enrols and polls as a container, and ends at once when it is told to",
+  async () => {
+    const tag = `sluice-agent:test-${process.pid}`;
+    const context = at("context");
+    await mkdir(path.join(context, "dist"), { recursive: true });
+    await bundleAgent(path.join(context, "dist/agent.mjs"));
+    await copyFile(path.join(path.dirname(SCRIPT), "Dockerfile"), path.join(context, "Dockerfile"));
+    await build(theEngine(), { directory: context, tag, args: { BASE: await baseImage(theEngine()) } });
+    const calls = containerCalls(theEngine());
+    const name = `sluice-agent-test-${process.pid}`;
+    await calls.create(name, {
+      Image: tag,
+      Cmd: ["--url", control.url],
+      Env: ["SLUICE_ENROLL_TOKEN=sle_one-time"],
+      HostConfig: {
+        NetworkMode: "host",
+        Init: true,
+        Binds: ["/var/run/docker.sock:/var/run/docker.sock"],
+      },
+    });
+    try {
+      await calls.start(name);
+      await control.until(() => control.polls.some(({ facts }) => facts !== undefined), "polled");
+      expect(control.polls[0]?.facts?.engine?.version).toMatch(/^\d+\./);
+      await calls.stop(name, 5_000);
+      expect((await calls.inspect(name))?.State.ExitCode).toBe(0);
+    } finally {
+      await calls.remove(name);
+      await removeImages(theEngine(), [tag]);
+    }
+  },
+  60_000,
+);
