@@ -147,12 +147,24 @@ describe("install.sh", () => {
       await control.until(() => control.polls.length > 0, "polled");
       const before = await systemd.pid();
       files.set("/agent/agent.mjs", `${files.get("/agent/agent.mjs")}\n// newer\n`);
-      const ran = await install();
+      control.failAlways("enroll", { status: 403, code: "enrollment_invalid", detail: "used already" });
+      const ran = await install([], TOKEN);
       expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("enrolled already") });
       await control.until(() => new Set(control.polls.map(({ boot }) => boot)).size === 2, "upgraded");
       expect(control.enrollments).toHaveLength(1);
       expect(await systemd.pid()).not.toBe(before);
       expect(await readFile(at("opt/sluice/agent.mjs"), "utf8")).toContain("// newer");
+    },
+    60_000,
+  );
+
+  dockerTest(
+    "makes another host of the machine when it is given a token that is good",
+    async () => {
+      await install([], TOKEN);
+      const ran = await install([], { SLUICE_ENROLL_TOKEN: "sle_another" });
+      expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("enrolled anew") });
+      expect(control.enrollments.map(({ token }) => token)).toEqual(["sle_one-time", "sle_another"]);
     },
     60_000,
   );
