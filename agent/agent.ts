@@ -114,6 +114,7 @@ function outlook(
   const host = credentials.host.id;
   const tunnel: Tunnel = new Tunnel({
     directory,
+    host,
     control,
     clock,
     log,

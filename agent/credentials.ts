@@ -7,6 +7,8 @@ import { writeFileAtomically } from "./atomic-file.ts";
 const credentialsSchema = z.object({
   url: z.string(),
   token: z.string(),
+  /** The token before: all that a control knows whose database was put back to a time before the rotation. */
+  before: z.string().optional(),
   host: z.object({ id: z.string(), name: z.string() }),
   runtime: z.enum(RUNTIMES),
 });

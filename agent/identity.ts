@@ -23,12 +23,24 @@ export class Identity {
 
   /** Uses another token from now on. Throws, and keeps the one it has, when the new one can't be written. */
   async renew(token: string): Promise<void> {
-    const renewed = { ...this.#credentials, token };
+    const renewed = { ...this.#credentials, token, before: this.#credentials.token };
     // Written before it is used: with its first use the old one is worth nothing.
     await writeCredentials(this.#directory, renewed);
-    this.#credentials = renewed;
-    const before = this.#superseded;
+    this.#use(renewed);
+  }
+
+  /** Control refuses the token: changes to the one before it, or back. Answers whether there is one. Nothing is written for it. */
+  useOther(): boolean {
+    const { token, before } = this.#credentials;
+    if (before === undefined) return false;
+    this.#use({ ...this.#credentials, token: before, before: token });
+    return true;
+  }
+
+  #use(credentials: Credentials): void {
+    this.#credentials = credentials;
+    const superseded = this.#superseded;
     this.#superseded = new AbortController();
-    before.abort();
+    superseded.abort();
   }
 }

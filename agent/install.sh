@@ -133,13 +133,19 @@ fetch_agent() {
   mv "$PROGRAM/agent.new.mjs" "$PROGRAM/agent.mjs"
 }
 
+# The line of the first time, run again, upgrades: its token is used up. One that is good makes another host of this machine.
 enroll_host() {
   if [ -f "$STATE/credentials.json" ]; then
+    [ -n "${SLUICE_ENROLL_TOKEN:-}" ] && ask_to_enroll 2>/dev/null && say "sluice: this host was enrolled anew" && return
     say "sluice: this host is enrolled already: its credentials stay as they are"
     return
   fi
   [ -n "${SLUICE_ENROLL_TOKEN:-}" ] ||
     die "this host is not enrolled: set SLUICE_ENROLL_TOKEN as \`sluice hosts enroll <name>\` prints it"
+  ask_to_enroll || exit 1
+}
+
+ask_to_enroll() {
   set -- enroll --state "$STATE" --url "$CONTROL_URL"
   [ -z "${SLUICE_ORIGIN_BASE:-}" ] || set -- "$@" --origin-base "$SLUICE_ORIGIN_BASE"
   [ -z "${SLUICE_PORT_BASE:-}" ] || set -- "$@" --port-base "$SLUICE_PORT_BASE"
@@ -178,8 +184,8 @@ MemoryMax=1G
 TasksMax=512
 LimitNOFILE=65536
 
-# Root without root's powers: what it needs is its state, the engine's socket and the network.
-CapabilityBoundingSet=
+# Root without root's powers: what it needs is its state, the engine's socket, the network, and to look where volumes lead.
+CapabilityBoundingSet=CAP_DAC_READ_SEARCH
 NoNewPrivileges=yes
 ProtectSystem=strict
 ReadWritePaths=$STATE

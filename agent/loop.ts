@@ -48,7 +48,11 @@ export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promi
     if (signal.aborted) return;
     if (!answer.ok) {
       if (failures === 0) logTrouble(log, answer);
-      await waitAfterTrouble(options, answer, failures++, signal);
+      const tries = failures++;
+      const isRefused = answer.kind === "refused" && answer.status === 401;
+      // The other one at once, then back to this one and wait.
+      if (isRefused && options.identity.useOther() && tries % 2 === 0) continue;
+      await waitAfterTrouble(options, answer, tries, signal);
       continue;
     }
     if (failures > 0) log.info("control answers again", { afterFailures: failures });

@@ -15,6 +15,8 @@ const BUSY_MS = 500;
 
 export interface TunnelOptions {
   directory: string;
+  /** Host id. */
+  host: string;
   control: Control;
   clock: Clock;
   log: Log;
@@ -65,8 +67,8 @@ export class Tunnel {
 
   /** Runs until aborted, and then lets cloudflared run on. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, log, directory } = this.#options;
-    this.#wanted = await readWanted(directory);
+    const { clock, log, directory, host } = this.#options;
+    this.#wanted = await readWanted(directory, host);
     this.#answered = this.#wanted?.rev;
     while (!signal.aborted) {
       if (this.#isAskDue()) await this.#ask();
@@ -88,7 +90,7 @@ export class Tunnel {
   }
 
   async #ask(): Promise<void> {
-    const { control, clock, log, directory } = this.#options;
+    const { control, clock, log, directory, host } = this.#options;
     const asked = this.#heard;
     const answer = await control("/agent/v1/tunnel", {}, tunnelAnswerSchema);
     if (!answer.ok) {
@@ -111,7 +113,8 @@ export class Tunnel {
       if (this.#wanted)
         log.warn("control knows no tunnel of this host any more; cloudflared is left running");
     } else {
-      const { state: _state, ...wanted } = value;
+      const { rev, tunnelId, token, configVersion } = value;
+      const wanted = { host, rev, tunnelId, token, configVersion };
       await writeWanted(directory, wanted);
       this.#wanted = wanted;
     }

@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -18,7 +18,7 @@ import { baseImage, findEngine, variantImage } from "../local/images.ts";
 import { freePorts } from "../local/ports.ts";
 import type { InstanceSpec } from "../src/protocol/agent.ts";
 import { FakeControl } from "../test/support/fake-control.ts";
-import { cpuMs } from "./proxies.ts";
+import { cpuMs, residentMb } from "./proxies.ts";
 import { type BenchResult, resultOf, rounded } from "./result.ts";
 
 const INSTANCES = 10;
@@ -128,18 +128,13 @@ async function measure(host: Host, form: Form, seconds: number): Promise<Cost> {
 
 async function costOf({ pid = 0 }: ChildProcess, seconds: number): Promise<Cost> {
   const from = { cpu: cpuMs(pid), at: performance.now() };
-  let residentMb = 0;
+  let highestMb = 0;
   for (let second = 0; second < seconds; second += 1) {
     await sleep(1_000);
-    residentMb = Math.max(residentMb, residentMbOf(pid));
+    highestMb = Math.max(highestMb, residentMb(pid));
   }
   const share = (cpuMs(pid) - from.cpu) / (performance.now() - from.at);
-  return { residentMb: rounded(residentMb, 1), cpuPercent: rounded(100 * share) };
-}
-
-function residentMbOf(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+  return { residentMb: rounded(highestMb, 1), cpuPercent: rounded(100 * share) };
 }
 
 async function ended(agent: ChildProcess): Promise<void> {

@@ -133,6 +133,12 @@ export function cpuMs(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }
 
+/** What a process holds in memory. */
+export function residentMb(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+}
+
 function worker(name: string, file: string, bindings: readonly string[]): string {
   return `(name = "${name}", worker = (
     compatibilityDate = "${COMPATIBILITY_DATE}",

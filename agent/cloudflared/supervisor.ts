@@ -141,7 +141,7 @@ export class Supervisor {
     const state = this.#state();
     const config = serving?.seen.ready ? await this.#configVersion(serving, wanted) : undefined;
     const version = serving?.seen.answers ? await this.#versionOf(serving) : undefined;
-    const cause = await this.#cause(state, serving);
+    const cause = (await this.#cause(state, serving)) ?? otherRules(config, wanted.configVersion);
     this.#facts = {
       state,
       ...(version && { version }),
@@ -196,3 +196,9 @@ export class Supervisor {
     return this.#lines.cause;
   }
 }
+
+/** Cloudflare hands rules to cloudflared by itself: only what lasts is worth a look, and this says what it is. */
+const otherRules = (runs: number | undefined, wanted: number) =>
+  runs !== undefined && runs < wanted
+    ? `cloudflared runs ingress rules of version ${runs}, control wrote ${wanted}: Cloudflare has not delivered them yet`
+    : undefined;

@@ -4,6 +4,8 @@ import { z } from "zod";
 import { writeFileAtomically } from "../atomic-file.ts";
 
 const wantedSchema = z.object({
+  /** Host id: a machine that was enrolled anew has another tunnel. */
+  host: z.string(),
   rev: z.number().int(),
   tunnelId: z.string(),
   token: z.string(),
@@ -14,9 +16,10 @@ export type Wanted = z.infer<typeof wantedSchema>;
 
 const fileOf = (directory: string) => path.join(directory, "tunnel.json");
 
-export async function readWanted(directory: string): Promise<Wanted | undefined> {
+export async function readWanted(directory: string, host: string): Promise<Wanted | undefined> {
   try {
-    return wantedSchema.parse(JSON.parse(await readFile(fileOf(directory), "utf8")));
+    const wanted = wantedSchema.parse(JSON.parse(await readFile(fileOf(directory), "utf8")));
+    return wanted.host === host ? wanted : undefined;
   } catch {
     return undefined; // never had one, or unreadable: control is asked
   }

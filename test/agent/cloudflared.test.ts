@@ -40,6 +40,7 @@ function end(pid: number): void {
 }
 
 const wanted = (name: string, over = {}) => ({
+  host: "host-1",
   rev: 1,
   tunnelId: "t-1",
   token: tokenOf({ name, directory, ...over }),
@@ -102,9 +103,15 @@ describe("the state of a tunnel", () => {
   test("says that other rules run than control wrote, until they do", async () => {
     const { look } = supervised();
     const one = await running(look);
-    expect((await look({ ...wanted("a"), configVersion: 2 })).configVersion).toBe(1);
+    expect(await look({ ...wanted("a"), configVersion: 2 })).toMatchObject({
+      state: "connected",
+      configVersion: 1,
+      cause: expect.stringContaining("version 1, control wrote 2"),
+    });
     await ask(one, "/ready?version=2");
-    expect((await look({ ...wanted("a"), configVersion: 2 })).configVersion).toBe(2);
+    const after = await look({ ...wanted("a"), configVersion: 2 });
+    expect(after).toMatchObject({ configVersion: 2 });
+    expect(after.cause).toBeUndefined();
   });
 });
 

@@ -1,13 +1,15 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { access, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { access, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { containerCalls } from "../../agent/runtime/docker-calls.ts";
 import { bundleAgent } from "../../local/bundle-agent.ts";
-import { dockerTest, engine } from "../support/docker.ts";
+import { baseImage, build, removeImages } from "../../local/images.ts";
+import { dockerTest, engine, theEngine } from "../support/docker.ts";
 import { FakeControl } from "../support/fake-control.ts";
 import { FakeSystemd } from "../support/fake-systemd.ts";
 import { isInstalled } from "../support/installed.ts";
@@ -129,7 +131,7 @@ describe("install.sh", () => {
       await install([], TOKEN);
       const unit = at("etc/systemd/system/sluice-agent.service");
       const said = await new Promise<string>((resolve) =>
-        execFile("systemd-analyze", ["verify", "--man=no", unit], (_error, stdout, stderr) =>
+        execFile("/usr/bin/systemd-analyze", ["verify", "--man=no", unit], (_error, stdout, stderr) =>
           resolve(stdout + stderr),
         ),
       );
@@ -145,12 +147,24 @@ describe("install.sh", () => {
       await control.until(() => control.polls.length > 0, "polled");
       const before = await systemd.pid();
       files.set("/agent/agent.mjs", `${files.get("/agent/agent.mjs")}\n// newer\n`);
-      const ran = await install();
+      control.failAlways("enroll", { status: 403, code: "enrollment_invalid", detail: "used already" });
+      const ran = await install([], TOKEN);
       expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("enrolled already") });
       await control.until(() => new Set(control.polls.map(({ boot }) => boot)).size === 2, "upgraded");
       expect(control.enrollments).toHaveLength(1);
       expect(await systemd.pid()).not.toBe(before);
       expect(await readFile(at("opt/sluice/agent.mjs"), "utf8")).toContain("// newer");
+    },
+    60_000,
+  );
+
+  dockerTest(
+    "makes another host of the machine when it is given a token that is good",
+    async () => {
+      await install([], TOKEN);
+      const ran = await install([], { SLUICE_ENROLL_TOKEN: "sle_another" });
+      expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("enrolled anew") });
+      expect(control.enrollments.map(({ token }) => token)).toEqual(["sle_one-time", "sle_another"]);
     },
     60_000,
   );
@@ -208,3 +222,38 @@ describe("install.sh", () => {
     expect(await install(["--force"])).toMatchObject({ code: 1, said: expect.stringContaining("--force") });
   });
 });
+
+dockerTest(
+  "the agent's image enrols and polls as a container, and ends at once when it is told to",
+  async () => {
+    const tag = `sluice-agent:test-${process.pid}`;
+    const context = at("context");
+    await mkdir(path.join(context, "dist"), { recursive: true });
+    await bundleAgent(path.join(context, "dist/agent.mjs"));
+    await copyFile(path.join(path.dirname(SCRIPT), "Dockerfile"), path.join(context, "Dockerfile"));
+    await build(theEngine(), { directory: context, tag, args: { BASE: await baseImage(theEngine()) } });
+    const calls = containerCalls(theEngine());
+    const name = `sluice-agent-test-${process.pid}`;
+    await calls.create(name, {
+      Image: tag,
+      Cmd: ["--url", control.url],
+      Env: ["SLUICE_ENROLL_TOKEN=sle_one-time"],
+      HostConfig: {
+        NetworkMode: "host",
+        Init: true,
+        Binds: ["/var/run/docker.sock:/var/run/docker.sock"],
+      },
+    });
+    try {
+      await calls.start(name);
+      await control.until(() => control.polls.some(({ facts }) => facts !== undefined), "polled");
+      expect(control.polls[0]?.facts?.engine?.version).toMatch(/^\d+\./);
+      await calls.stop(name, 5_000);
+      expect((await calls.inspect(name))?.State.ExitCode).toBe(0);
+    } finally {
+      await calls.remove(name);
+      await removeImages(theEngine(), [tag]);
+    }
+  },
+  60_000,
+);

@@ -132,3 +132,35 @@ describe("a new token for the agent", () => {
     await isUsed("slu_second");
   });
 });
+
+describe("a control that was put back to a time before the rotation", () => {
+  test("is talked to with the token it knows, by this agent and the next, until it gives a new one", async () => {
+    const child = await agent();
+    rotate("slu_second");
+    await isUsed("slu_second");
+    control.unknownTokens.add("slu_second");
+    control.nextToken = undefined;
+    control.wake();
+    await isUsed("slu_host");
+    await kill(child);
+    await agent();
+    await isUsed("slu_host");
+    rotate("slu_third");
+    await isUsed("slu_third");
+    expect(await written()).toBe("slu_third");
+  });
+
+  test("and knows neither is not asked in a loop", async () => {
+    await agent();
+    rotate("slu_second");
+    await isUsed("slu_second");
+    control.unknownTokens.add("slu_second").add("slu_host");
+    const polls = () => control.asked.filter((one) => one === "poll").length;
+    const before = polls();
+    control.wake();
+    await control.until(() => polls() === before + 2, "both were tried");
+    control.wake();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(polls()).toBe(before + 2);
+  });
+});

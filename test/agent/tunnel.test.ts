@@ -155,6 +155,18 @@ describe("cloudflared under the agent", () => {
     expect(bench.lines.some((line) => line.startsWith("warn cloudflared ended"))).toBe(true);
   });
 
+  test("of the host that this machine was before is not started for the one it is now", async () => {
+    await bench.stop();
+    const token = tokenOf({ directory, name: "a" });
+    const kept = { host: "host-0", rev: 9, tunnelId: "t-0", token, configVersion: 1 };
+    await writeFile(path.join(bench.directory, "tunnel.json"), JSON.stringify(kept));
+    bench.start();
+    rev = 8;
+    give(ready({ name: "b" }));
+    await isTold("connected");
+    expect((await noted(directory)).map(({ name }) => name)).toEqual(["b"]);
+  });
+
   test("is left running when control knows no tunnel any more", async () => {
     const { pid } = await connected();
     rev += 1;

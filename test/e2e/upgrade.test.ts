@@ -93,7 +93,11 @@ test.skipIf(!isPossible)(
     const program = await standInProgram(systemd.bin);
     expect(program).toBe(path.join(systemd.bin, "cloudflared"));
     const token = tokenOf({ name: "a", directory: root });
-    await writeFile(state("tunnel.json"), JSON.stringify({ rev: 1, tunnelId: "t", token, configVersion: 1 }));
+    const { host } = JSON.parse(await readFile(state("credentials.json"), "utf8"));
+    await writeFile(
+      state("tunnel.json"),
+      JSON.stringify({ host: host.id, rev: 1, tunnelId: "t", token, configVersion: 1 }),
+    );
     await sh("systemctl restart sluice-agent.service");
     await expect.poll(agentVersion, SOON).toBe(OLDER);
     await expect.poll(async () => (await noted(root)).map(({ event }) => event), SOON).toEqual(["started"]);

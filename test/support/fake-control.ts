@@ -59,6 +59,7 @@ export class FakeControl {
   readonly tokens: string[] = [];
   /** What `rotate` hands out; the poll asks for it until it is used. */
   nextToken: string | undefined;
+  readonly unknownTokens = new Set<string>();
   tunnel: TunnelAnswer = { state: "none" };
   tunnelRev: number | undefined;
   /** Every request, in order. */
@@ -167,6 +168,8 @@ export class FakeControl {
     if (fault === "hang") return this.#changed();
     if (fault && fault !== "lost-answer") return refuse(response, fault);
     const token = request.headers.authorization?.replace("Bearer ", "");
+    if (token !== undefined && this.unknownTokens.has(token))
+      return refuse(response, { status: 401, code: "unauthenticated" });
     if (token && this.tokens.at(-1) !== token) this.tokens.push(token);
     try {
       const answer = this.#answer(kind, id, JSON.parse(Buffer.concat(body).toString("utf8")));

@@ -1,0 +1,49 @@
+import { setImmediate } from "node:timers/promises";
+import type { Clock } from "../../agent/clock.ts";
+
+interface Nap {
+  readonly ms: number;
+  readonly until: number;
+  readonly wake: () => void;
+}
+
+/** Time that passes only when a test says so. What waits for real things (processes, HTTP) goes on meanwhile. */
+export class ManualClock implements Clock {
+  #now = Date.now();
+  #naps = new Set<Nap>();
+  /** The longest nap that was slept to its end since this was last set. */
+  longestNapMs = 0;
+
+  now(): number {
+    return this.#now;
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const wake = () => {
+        this.#naps.delete(nap);
+        signal?.removeEventListener("abort", wake);
+        resolve();
+      };
+      const nap = { ms, until: this.#now + Math.ceil(ms), wake };
+      this.#naps.add(nap);
+      signal?.addEventListener("abort", wake, { once: true });
+    });
+  }
+
+  /** Lets time pass, waking each sleeper at its time. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    for (;;) {
+      const [next] = [...this.#naps].sort((a, b) => a.until - b.until);
+      if (!next || next.until > end) break;
+      this.#now = Math.max(this.#now, next.until);
+      this.longestNapMs = Math.max(this.longestNapMs, next.ms);
+      next.wake();
+      // What it does next, a refused connection among it, takes a few turns.
+      for (let turn = 0; turn < 5; turn++) await setImmediate();
+    }
+    this.#now = end;
+  }
+}
