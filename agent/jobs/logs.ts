@@ -101,9 +101,9 @@ class LogReading {
   /** What is written from now on, also by instances that start meanwhile. Until the signal aborts. */
   async present(): Promise<void> {
     const { job, deps, signal } = this.#parts;
+    if (signal.aborted) return;
     const ended = Promise.withResolvers<void>();
     signal.addEventListener("abort", () => ended.resolve(), { once: true });
-    if (signal.aborted) ended.resolve();
     const unwatch =
       job.accessory === undefined ? deps.instances.onWatch((spec) => this.#started(spec)) : () => {};
     for (const source of this.#past) this.#follow({ ...source, reading: afterPast(source.reading) });
@@ -135,7 +135,11 @@ class LogReading {
     const after = this.#cursors.get(source.instance);
     const reading = after === undefined ? { ...source.reading, follow } : { after, follow };
     try {
-      yield* deps.runtime.follow(source.of, reading, signal);
+      for await (const item of deps.runtime.follow(source.of, reading, signal)) {
+        // What comes after it goes nowhere.
+        if (signal.aborted) return;
+        yield item;
+      }
     } catch (thrown) {
       if (!signal.aborted) outbox.complain(`the log of ${source.instance} can't be read: ${words(thrown)}`);
     }

@@ -10,7 +10,7 @@ import {
   logHostSchema,
   logLinesSchema,
 } from "../protocol/logs.ts";
-import { ConnectionError, ProtocolError } from "./errors.ts";
+import { ApiError, ConnectionError, ProtocolError } from "./errors.ts";
 import { BACKOFF_MS, connect, messages } from "./feed.ts";
 import { type ClientOptions, parseJson, sleep } from "./transport.ts";
 
@@ -22,7 +22,7 @@ export type LogItem =
   /** There is nothing more to come. */
   | { readonly kind: "end"; readonly end: LogEndView }
   /** The connection broke; it is taken up again after `retryInMs`, behind the last line seen. */
-  | { readonly kind: "lost"; readonly error: ConnectionError; readonly retryInMs: number }
+  | { readonly kind: "lost"; readonly error: ConnectionError | ApiError; readonly retryInMs: number }
   /** It was taken up again. */
   | { readonly kind: "back" };
 
@@ -47,7 +47,7 @@ export interface LogsOptions {
 
 /**
  * Log lines (SSE) that survive lost connections: reconnects with `Last-Event-ID`, whose lines come neither twice nor not at
- * all. Ends after `end`. Throws ApiError at once.
+ * all. Ends after `end`. A refusal is thrown at once; that control is in trouble only where nothing was read so far.
  */
 export async function* followLogs(
   options: ClientOptions,
@@ -59,11 +59,13 @@ export async function* followLogs(
   const query = queryOf(wanted);
   let last: string | undefined;
   let lastContact = now();
+  let hadContact = false;
   let giveUpMs = wanted.giveUpMs ?? 120_000;
   for (let failures = 0; ; ) {
     try {
       const body = await connect(options, path, { query, last, signal });
       if (!body) return;
+      hadContact = true;
       if (failures > 0) yield { kind: "back" };
       if (wanted.follow) giveUpMs = Number.POSITIVE_INFINITY;
       for await (const message of messages(body, options, { ...wanted, ...(signal ? { signal } : {}) })) {
@@ -76,13 +78,18 @@ export async function* followLogs(
       // Its time was over, or control was deployed anew: it goes on elsewhere.
       await (options.sleep ?? sleep)(BACKOFF_MS[0] ?? 0, signal);
     } catch (error) {
-      if (!(error instanceof ConnectionError) || now() - lastContact > giveUpMs) throw error;
+      const canPass = error instanceof ConnectionError || (hadContact && isTrouble(error));
+      if (!canPass || now() - lastContact > giveUpMs) throw error;
       const retryInMs = BACKOFF_MS[Math.min(failures++, BACKOFF_MS.length - 1)] ?? 5_000;
       yield { kind: "lost", error, retryInMs };
       await (options.sleep ?? sleep)(retryInMs, signal);
     }
   }
 }
+
+/** Control is there, but can't just now. */
+const isTrouble = (error: unknown): error is ApiError =>
+  error instanceof ApiError && (error.problem.status >= 500 || error.problem.status === 429);
 
 const queryOf = ({ follow, release, host, accessory, since, tail }: LogsOptions) => ({
   follow: follow ? 1 : undefined,

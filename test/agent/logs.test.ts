@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import type { Runtime } from "../../agent/runtime/runtime.ts";
+import { LOG_CHUNK } from "../../src/protocol/agent.ts";
 import { freePort } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";
 import { numbered } from "./logs.contract.ts";
@@ -124,4 +127,27 @@ test("streams beside the jobs of releases, up to eight, and says so of a ninth",
 test("lets a stream go when its time is over", async () => {
   bench.control.give(logsJob("short", { deadlineAt: Date.now() + 300 }));
   expect(await bench.control.result("short")).toMatchObject({ ok: true });
+});
+
+test("reads no more of a log than one chunk while its reader is behind", async () => {
+  let read = 0;
+  const runtime: Runtime = {
+    ...createProcessRuntime({ root: "/nowhere", directory: "/nowhere" }),
+    async *follow() {
+      for (;;) yield { at: Date.now(), cursor: String(++read), stream: "stdout", text: "x".repeat(100) };
+    },
+  };
+  await bench.close();
+  bench = await agentBench({ runtime });
+  const { control } = bench;
+  control.give(logsJob("a", { accessory: "hello-production-postgres" }));
+  await control.until(() => control.lines.length > 0, "lines are taken");
+  control.logs = { wanted: true, taken: false };
+  const { length } = control.chunks;
+  await control.until(() => control.chunks.length >= length + 3, "the same chunk was sent again");
+  // One on its way, one being filled, and a line in hand.
+  expect(read - control.lines.length).toBeLessThanOrEqual(2 * LOG_CHUNK.lines + 2);
+  expect(read).toBeGreaterThan(LOG_CHUNK.lines);
+  control.logs = { wanted: false, taken: false };
+  await control.result("a");
 });

@@ -44,7 +44,7 @@ test("asks for what was wanted, and ends with the end", async () => {
   });
 });
 
-test("goes on behind the last whole event when the connection breaks, and asks for the same", async () => {
+test("goes on behind the last whole event when the connection breaks, and repeats nothing", async () => {
   await using api = await fakeApi({
     [LOGS]: inTurn(
       (_asked, answer) => {
@@ -63,31 +63,28 @@ test("goes on behind the last whole event when the connection breaks, and asks f
       },
     ),
   });
-  const items = await read(api.url, { follow: true, tail: 7 }).catch((error: unknown) => error);
-  expect(items).toBeInstanceOf(ApiError);
-  expect(api.asked.map(({ headers }) => headers["last-event-id"])).toEqual([undefined, "1//a=1"]);
+  expect(told(await read(api.url, { follow: true, tail: 7 }))).toEqual([
+    "one",
+    "lost",
+    "lost",
+    "back",
+    "two",
+    "end",
+  ]);
+  expect(api.asked.map(({ headers }) => headers["last-event-id"])).toEqual([undefined, "1//a=1", "1//a=1"]);
   const queries = api.asked.map(({ query }) => query.toString());
-  expect(queries).toEqual(["follow=1&tail=7", "follow=1&tail=7"]);
+  expect(queries).toEqual(Array(3).fill("follow=1&tail=7"));
 });
 
-test("says when it lost contact and when it is back, and repeats nothing", async () => {
-  await using api = await fakeApi({
-    [LOGS]: inTurn(
-      (_asked, answer) => {
-        const feed = logFeed(answer.feed());
-        feed.lines("1//a=1", "one");
-        setTimeout(() => feed.drop(), 20);
-      },
-      (_asked, answer) => answer.drop(),
-      (_asked, answer) => {
-        const feed = logFeed(answer.feed());
-        feed.lines("1//a=2", "two");
-        feed.end();
-      },
-    ),
-  });
-  expect(told(await read(api.url, { follow: true }))).toEqual(["one", "lost", "lost", "back", "two", "end"]);
-});
+test.each(["unavailable", "forbidden"] as const)(
+  "throws that it is %s before a line was read",
+  async (code) => {
+    await using api = await fakeApi({
+      [LOGS]: (_asked, answer) => answer.problem({ code, status: code === "forbidden" ? 403 : 503 }),
+    });
+    await expect(read(api.url, { follow: true })).rejects.toBeInstanceOf(ApiError);
+  },
+);
 
 test("comes back without a word when its time was over", async () => {
   await using api = await fakeApi({
