@@ -118,6 +118,7 @@ async function openStack(directory: string, undo: Undo) {
     edgePort: 0,
     controlPort: 0,
     adminTokenSha256: home.tokenSha256,
+    secretsKey: home.secretsKey,
     version: "bench",
     around: COUNTING,
   });

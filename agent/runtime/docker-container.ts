@@ -13,9 +13,6 @@ export const containerName = (instance: string): string => `sluice-${instance}`;
 /** Name of a hook's container. No instance's name begins like it. */
 export const runName = (run: string): string => `sluice.run-${run}`;
 
-/** Name of an accessory's container. */
-export const accessoryName = (accessory: string): string => `sluice.acc-${accessory}`;
-
 /** Of a hook's output, which nobody chose bounds for. */
 const RUN_LOGGING = { maxSizeBytes: 10_000_000, maxFiles: 3 };
 

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { InstanceSpec } from "../../src/protocol/agent.ts";
 import { done, failed, type Outcome, words } from "../outcome.ts";
 import { createDockerAccessories } from "./docker-accessories.ts";
+import { accessoryName } from "./docker-accessory.ts";
 import {
   CALL_TIMEOUT_MS,
   type Calls,
@@ -13,7 +14,7 @@ import {
   told,
   waitExit,
 } from "./docker-calls.ts";
-import { accessoryName, containerConfig, containerName, LABEL, specOfLabels } from "./docker-container.ts";
+import { containerConfig, containerName, LABEL, specOfLabels } from "./docker-container.ts";
 import { explain } from "./docker-explain.ts";
 import { knownFailure } from "./docker-failure.ts";
 import { createDockerHealth } from "./docker-health.ts";

@@ -1,3 +1,4 @@
+import { accessoryId } from "../domain/accessory.ts";
 import { HOST_OFFLINE_MS } from "../domain/facts.ts";
 import type { LogHostView } from "../protocol/logs.ts";
 import type { ControlEnv } from "./env.ts";
@@ -132,7 +133,7 @@ function payloadOf({ stream, app, environment, scope, follow, from, since, tail 
     from,
     follow,
     ...(scope.release !== null && { release: scope.release }),
-    ...(scope.accessory !== null && { accessory: `${app}-${environment}-${scope.accessory}` }),
+    ...(scope.accessory !== null && { accessory: accessoryId({ app, environment }, scope.accessory) }),
     ...(since !== null && { since }),
     ...(tail !== null && { tail }),
   };

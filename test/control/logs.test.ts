@@ -214,8 +214,8 @@ describe("a reader of logs", () => {
     });
     const reader = await opened("?accessory=postgres");
     const { stream, accessory } = await asked(bert);
-    expect(accessory).toBe("shop-production-postgres");
-    const of = { instance: "shop-production-postgres", version: "" };
+    expect(accessory).toBe("shop_production_postgres");
+    const of = { instance: "shop_production_postgres", version: "" };
     await send(bert, stream, { lines: [{ ...line("a", 10, "ready"), ...of }], live: true, end: true });
     await vi.waitFor(() => expect(reader.isOver).toBe(true));
     expect(reader.of("end")).toMatchObject([{ hosts: ["bert"], answered: ["bert"] }]);
