@@ -1,7 +1,8 @@
 /**
  * The edge against a bare pass-through Worker on the same workerd, and against nginx: same origin process, same load,
  * in alternating rounds, so that a machine's moods hit all of them alike. Ratios are the budget, not requests/s.
- * The pass-through is the documented one; `lean` figures compare with the least that can be written, `unmarked` ones
+ * The budget's pass-through is the documented one, which touches no header. Beside it: `lean` figures compare with the
+ * least that can be written, `altering` ones with the documented way to set one header each way, and `unmarked` ones
  * are those of an environment that switched the edge's own answer headers off.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -9,7 +10,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import autocannon from "autocannon";
 import { releaseOf, tableOf } from "../test/support/tables.ts";
-import { cpuMs, type Running, startEdge, startNginx, startOrigin, startPassThrough } from "./proxies.ts";
+import {
+  cpuMs,
+  type PassThrough,
+  type Running,
+  startEdge,
+  startNginx,
+  startOrigin,
+  startPassThrough,
+} from "./proxies.ts";
 import { type BenchResult, median, resultOf, rounded } from "./result.ts";
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
@@ -35,7 +44,7 @@ interface Round {
   readonly failed: number;
 }
 
-type Name = "edge" | "pass" | "unmarked" | "lean";
+type Name = "edge" | "unmarked" | PassThrough;
 type Rounds = Record<Name, Round[]>;
 
 export async function run(): Promise<BenchResult> {
@@ -57,6 +66,7 @@ export async function run(): Promise<BenchResult> {
       pass: keep(await startPassThrough("pass", origin, directory)),
       unmarked: keep(await startEdge("unmarked", { ...table, showRelease: false }, directory)),
       lean: keep(await startPassThrough("lean", origin, directory)),
+      altering: keep(await startPassThrough("altering", origin, directory)),
     };
     const nginx = await startNginx(origin.port, directory);
     if (nginx !== null) keep(nginx);
@@ -70,7 +80,7 @@ export async function run(): Promise<BenchResult> {
 async function compare(proxies: Record<Name, Running>, nginx: Running | null): Promise<BenchResult> {
   const names = Object.keys(proxies) as Name[];
   for (const name of names) await load(proxies[name], 2);
-  const rounds: Rounds = { edge: [], pass: [], unmarked: [], lean: [] };
+  const rounds: Rounds = { edge: [], pass: [], unmarked: [], lean: [], altering: [] };
   const nginxRounds: Round[] = [];
   for (let i = 0; i < ROUNDS; i += 1) {
     // Who goes first changes, so that a slow drift favours nobody.
@@ -96,6 +106,8 @@ async function compare(proxies: Record<Name, Running>, nginx: Running | null): P
     unmarkedCpuRatio: cpu("unmarked", "pass"),
     leanThroughputRatio: throughput("edge", "lean"),
     leanCpuRatio: cpu("edge", "lean"),
+    alteringThroughputRatio: throughput("edge", "altering"),
+    alteringCpuRatio: cpu("edge", "altering"),
     failed: rounds.edge.reduce((sum, round) => sum + round.failed, 0),
     ...Object.assign({}, ...names.map((name) => figuresOf(name, rounds[name]))),
     ...(nginx === null ? { nginx: "skipped: nginx is not installed" } : figuresOf("nginx", nginxRounds)),

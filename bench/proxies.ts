@@ -39,6 +39,22 @@ export default {
   },
 };
 `;
+/** The same with a header on its way and one on its answer, as the documentation's examples alter headers. */
+const altering = (port: string) => `
+export default {
+  async fetch(request) {
+    const url = new URL(request.url);
+    url.hostname = "127.0.0.1";
+    url.port = "${port}";
+    const forwarded = new Request(url, request);
+    forwarded.headers.set("X-Forwarded-Host", "shop.test");
+    const response = await fetch(forwarded);
+    const altered = new Response(response.body, response);
+    altered.headers.set("X-Release", "v1");
+    return altered;
+  },
+};
+`;
 /** The least that can be written: no URL parsed, no promise of its own. */
 const leanPassThrough = (port: string) => `
 export default {
@@ -48,6 +64,9 @@ export default {
   },
 };
 `;
+
+const PASS_THROUGHS = { pass: passThrough, lean: leanPassThrough, altering };
+export type PassThrough = keyof typeof PASS_THROUGHS;
 
 const controlStub = (table: RoutingTable) => `
 import { WorkerEntrypoint } from "cloudflare:workers";
@@ -79,12 +98,11 @@ export async function startEdge(name: string, table: RoutingTable, directory: st
 }
 
 export async function startPassThrough(
-  kind: "pass" | "lean",
+  kind: PassThrough,
   origin: Running,
   directory: string,
 ): Promise<Running> {
-  const source = kind === "pass" ? passThrough : leanPassThrough;
-  writeFileSync(join(directory, `${kind}.mjs`), source(String(origin.port)));
+  writeFileSync(join(directory, `${kind}.mjs`), PASS_THROUGHS[kind](String(origin.port)));
   return serve(directory, kind, [worker("main", `${kind}.mjs`, [])]);
 }
 

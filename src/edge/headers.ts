@@ -42,37 +42,47 @@ export interface Survey {
   readonly dropped: readonly string[];
 }
 
+type Draft = { -readonly [K in keyof Survey]: Survey[K] };
+
+const blank = (): Draft => ({
+  requestId: "",
+  cookies: null,
+  connection: null,
+  address: null,
+  preview: null,
+  contentLength: null,
+  isUpgrade: false,
+  dropped: NOTHING,
+});
+
+/** What `note` writes to: one function for all requests, since an iterator makes an object for each header. */
+let draft = blank();
 /** Made with the first request: a Worker has no randomness while it starts. */
 let requestIdPrefix: string | null = null;
 let requestCount = 0;
 
 export function surveyHeaders(headers: Headers): Survey {
-  let requestId: string | null = null;
-  let cookies: string | null = null;
-  let connection: string | null = null;
-  let address: string | null = null;
-  let preview: string | null = null;
-  let contentLength: number | null = null;
-  let isUpgrade = false;
-  let dropped = NOTHING;
-  for (const name of headers.keys()) {
-    // Most headers are these, and none of the edge's business.
-    const first = name.charCodeAt(0);
-    if (first === LETTER_A || first === LETTER_S) continue;
-    if (name === "cookie") cookies = headers.get(name);
-    else if (name === "connection") connection = headers.get(name);
-    else if (name === "cf-connecting-ip") address = headers.get(name);
-    else if (name === "content-length") contentLength = Number(headers.get(name));
-    else if (name === "upgrade") isUpgrade = true;
-    else if (name === "x-request-id") requestId = headers.get(name);
-    else if (DROPPED.has(name) || name.startsWith("x-sluice-")) {
-      if (name === "x-sluice-preview") preview = headers.get(name);
-      dropped = [...dropped, name];
-    }
-  }
+  draft = blank();
+  headers.forEach(note);
   // The client's own id when it is a sane one, so that a caller can follow the request through.
-  if (requestId === null || !REQUEST_ID.test(requestId)) requestId = newRequestId();
-  return { requestId, cookies, connection, address, preview, contentLength, isUpgrade, dropped };
+  if (!REQUEST_ID.test(draft.requestId)) draft.requestId = newRequestId();
+  return draft;
+}
+
+function note(value: string, name: string): void {
+  // Most headers begin like these, and are none of the edge's business.
+  const first = name.charCodeAt(0);
+  if (first === LETTER_A || first === LETTER_S) return;
+  if (name === "cookie") draft.cookies = value;
+  else if (name === "connection") draft.connection = value;
+  else if (name === "cf-connecting-ip") draft.address = value;
+  else if (name === "content-length") draft.contentLength = Number(value);
+  else if (name === "upgrade") draft.isUpgrade = true;
+  else if (name === "x-request-id") draft.requestId = value;
+  else if (DROPPED.has(name) || name.startsWith("x-sluice-")) {
+    if (name === "x-sluice-preview") draft.preview = value;
+    draft.dropped = [...draft.dropped, name];
+  }
 }
 
 /** What the app gets. Made once per request: a second attempt sends the same. */

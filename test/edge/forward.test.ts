@@ -84,6 +84,7 @@ const last = () => {
 /** All values of a header, as the app saw them on the wire. */
 const wire = (name: string) =>
   last().rawHeaders.filter((_, i, all) => i % 2 === 1 && all[i - 1]?.toLowerCase() === name.toLowerCase());
+const isBytes = (text: string) => text.toLowerCase() === "x-bytes";
 
 beforeAll(async () => {
   origin = await startOrigin("app", app);
@@ -123,6 +124,29 @@ describe("a request on its way to the app", () => {
     expect(wire("X-Many")).toEqual(["1", "2, 3", ""]);
     expect(wire("X-Odd")).toHaveLength(1);
     expect(wire("If-None-Match")).toEqual(['W/"x"']);
+  });
+
+  it.each(["__proto__", "constructor", "hasOwnProperty", "7"])("carries a header named %s", async (name) => {
+    await ask({ port, headers: Object.fromEntries([[name, "x"]]) });
+    expect(wire(name)).toEqual(["x"]);
+  });
+
+  it("keeps every byte of a value, text or not", async () => {
+    const values = ["caf\xc3\xa9", "caf\xe9", "\xff\xfe"];
+    for (const value of values) await ask({ port, headers: { "X-Bytes": value } });
+    expect(origin.seen.map(({ rawHeaders }) => rawHeaders[rawHeaders.findIndex(isBytes) + 1])).toEqual(
+      values,
+    );
+  });
+
+  it("joins no lines but those that mean the same joined", async () => {
+    const headers = { "X-A": ["1", "2"], "Set-Cookie": ["a=1", "b=2"], "User-Agent": "x (KHTML, like y)" };
+    await ask({ port, headers });
+    expect([wire("X-A"), wire("Set-Cookie"), wire("User-Agent")]).toEqual([
+      ["1", "2"],
+      ["a=1", "b=2"],
+      ["x (KHTML, like y)"],
+    ]);
   });
 
   it("carries any header a client may make up, value by value", async () => {
