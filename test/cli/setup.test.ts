@@ -99,11 +99,21 @@ test("changes nothing when it is run again, from another machine too", async () 
   expect(changes(cloudflare.log.slice(from))).toEqual([]);
 });
 
-test("is stood in for faithfully: the quick wrangler changes what the real one changes", {
-  timeout: TIMEOUT_MS,
-}, async () => {
+test("deploys what an upgrade changes, and keeps every secret", { timeout: TIMEOUT_MS }, async () => {
+  const secrets = () => ["sluice-control", "sluice-edge"].map((worker) => secretsOf(cloudflare, worker));
+  const before = secrets();
   olden(cloudflare);
-  await desk.setup();
+  const from = cloudflare.log.length;
+  const upgraded = await desk.setup();
+  expect(upgraded).toMatchObject({ exit: 0, stdout: "", json: { version: done.json.version } });
+  expect(upgraded.said).toMatch(/deploy +Worker sluice-control .*: was 0\.0\.9\+old/);
+  expect(secrets()).toEqual(before);
+  const changed = changes(cloudflare.log.slice(from)).map(({ path }) => path);
+  expect(changed.filter((path) => /d1|storage|secrets/.test(path))).toEqual([]);
+});
+
+/** After the upgrade of the test before, so that both have set up and upgraded. */
+test("is stood in for faithfully: the quick wrangler changes what the real one changes", async () => {
   const quick = await emptyAccount();
   const other = newDesk({ cloudflare: quick });
   await other.setup();
