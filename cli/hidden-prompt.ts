@@ -5,8 +5,9 @@ import type { Session } from "./session.ts";
 /** Asks for a secret on the terminal, and shows nothing of what is typed. */
 export async function askHidden(session: Session, question: string): Promise<string> {
   const mute = new Writable({ write: (_chunk, _encoding, done) => done() });
-  session.out.draw(question);
+  // In this order: the terminal shows what is typed until readline has it.
   const lines = createInterface({ input: process.stdin, output: mute, terminal: true });
+  session.out.draw(question);
   // While it reads, readline takes Ctrl-C for itself, and would leave the question open for ever.
   lines.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
   const ended = new Promise<string>((resolve) => lines.once("close", () => resolve("")));

@@ -117,9 +117,9 @@ async function refuseInUse(session: Session, guard: Guard): Promise<void> {
   const names = live.map(({ app, environment }) => `${clean(app)}/${clean(environment)}`);
   throw new CliError(
     "conflict",
-    `it is in use: ${plural(hosts.length, "host")} (${hosts.map(({ name }) => clean(name)).join(", ") || "none"}), ${plural(names.length, "environment")} with instances (${names.join(", ") || "none"}). Nothing was removed`,
+    `${plural(hosts.length, "host")} (${hosts.map(({ name }) => clean(name)).join(", ") || "none"}) and ${plural(names.length, "environment")} with instances (${names.join(", ") || "none"}); nothing was removed`,
     {
-      title: "in use",
+      title: "it is in use",
       next: hosts.map(({ name }) => ({
         command: `sluice hosts remove ${clean(name)}`,
         when: "takes its tunnel and records away, too",

@@ -76,14 +76,17 @@ function run(bin: string, { args }: WranglerCommand, parts: WranglerParts) {
 /** Cloudflare's codes for a token that may not, as wrangler prints them. */
 const FORBIDDEN = /^.*\[code: (?:10000|9109|10023)\].*$/m;
 
+const NOISE = /If you think this is a bug|Logs were written to/;
+
 function failed({ what, need }: WranglerCommand, output: string): CliError {
   const text = stripVTControlCharacters(output);
   const refused = FORBIDDEN.exec(text)?.[0].trim();
   if (refused !== undefined) return forbidden(what, need, refused);
   const lines = text
+    .slice(Math.max(0, text.lastIndexOf("✘ [ERROR]")))
     .split("\n")
     .map((line) => line.trimEnd())
-    .filter((line) => line.trim() !== "");
+    .filter((line) => line.trim() !== "" && !NOISE.test(line));
   return new CliError(
     "cloudflare_refused",
     `wrangler could not ${what}; its last lines:\n${lines.slice(-8).join("\n")}\nRun the same command again: it goes on where it stopped.`,

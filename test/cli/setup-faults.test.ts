@@ -53,27 +53,31 @@ const faultAt = (log: readonly LoggedCall[], at: number) => {
 test.each([
   ["is refused", { answer: 403 }],
   ["is done, and its answer lost", { answer: "drop", afterWork: true }],
-] as const)("ends whole when each change in turn %s and setup is run again", async (_how, fault) => {
-  const first = await emptyAccount();
-  await newDesk({ cloudflare: first }).setup({ access: true });
-  const whole = picture(first);
-  const log = changes(first.log);
-  expect(log.length).toBeGreaterThan(15);
-  for (const at of log.keys()) {
-    const cloudflare = await emptyAccount();
-    const desk = newDesk({ cloudflare });
-    // A query that creates a table is one path with one that selects: the fault meets both, and the next one.
-    cloudflare.fail({ ...fault, ...faultAt(log, at) });
-    const cut = await desk.setup({ access: true });
-    const done = await desk.setup({ access: true });
-    const what = `${log[at]?.method} ${log[at]?.path}`;
-    expect.soft({ what, exit: done.exit, ...picture(cloudflare) }).toEqual({ what, exit: 0, ...whole });
-    expect
-      .soft(agreement(cloudflare, JSON.parse(desk.read("cli.json")).token), what)
-      .toEqual({ shield: true, admin: true });
-    if (fault.answer === 403) expect.soft(cut.exit, what).not.toBe(0);
-  }
-});
+] as const)(
+  "ends whole when each change in turn %s and setup is run again",
+  { timeout: 120_000 },
+  async (_how, fault) => {
+    const first = await emptyAccount();
+    await newDesk({ cloudflare: first }).setup({ access: true });
+    const whole = picture(first);
+    const log = changes(first.log);
+    expect(log.length).toBeGreaterThan(15);
+    for (const at of log.keys()) {
+      const cloudflare = await emptyAccount();
+      const desk = newDesk({ cloudflare });
+      // A query that creates a table is one path with one that selects: the fault meets both, and the next one.
+      cloudflare.fail({ ...fault, ...faultAt(log, at) });
+      const cut = await desk.setup({ access: true });
+      const done = await desk.setup({ access: true });
+      const what = `${log[at]?.method} ${log[at]?.path}`;
+      expect.soft({ what, exit: done.exit, ...picture(cloudflare) }).toEqual({ what, exit: 0, ...whole });
+      expect
+        .soft(agreement(cloudflare, JSON.parse(desk.read("cli.json")).token), what)
+        .toEqual({ shield: true, admin: true });
+      if (fault.answer === 403) expect.soft(cut.exit, what).not.toBe(0);
+    }
+  },
+);
 
 test("names the permission of a refused write, and that nothing is lost by it", async () => {
   const cloudflare = await emptyAccount();

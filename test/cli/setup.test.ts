@@ -1,19 +1,42 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { wranglerIn } from "../../cli/setup/wrangler.ts";
 import { quickWrangler } from "../support/cloudflare/quick-wrangler.ts";
 import { runUploaded } from "../support/cloudflare/run-workers.ts";
 import { type Cloudflare, startCloudflare } from "../support/cloudflare/server.ts";
-import { changes, type Desk, newDesk } from "../support/setup-desk.ts";
+import { changes, type Desk, type Done, newDesk } from "../support/setup-desk.ts";
 
 /** Setup with the real wrangler: what the stand-in gets here is what Cloudflare gets. */
 
+/** Each start of wrangler takes seconds, and many where other tests run beside it. */
+const TIMEOUT_MS = 120_000;
+
+const ends: (() => unknown)[] = [];
+afterAll(() => Promise.all(ends.map((end) => end())));
+
 async function emptyAccount(): Promise<Cloudflare> {
   const cloudflare = await startCloudflare({ scripts: [] });
-  onTestFinished(() => cloudflare.close());
+  ends.push(() => cloudflare.close());
   return cloudflare;
 }
+
+/** One account, set up once for all tests of this file that don't need an empty one. */
+let cloudflare: Cloudflare;
+let desk: Desk;
+let done: Done;
+beforeAll(async () => {
+  cloudflare = await emptyAccount();
+  desk = newDesk({ cloudflare, wrangler: wranglerIn, atEnd: (end) => ends.push(end) });
+  done = await desk.setup();
+}, TIMEOUT_MS);
+
+/** The real one for commands of this kind, for all others its calls alone. */
+const realFor =
+  (kind: string, { url }: Cloudflare): typeof wranglerIn =>
+  (parts) =>
+  (command) =>
+    (command.args.includes(kind) ? wranglerIn : quickWrangler(url))(parts)(command);
 
 const modeOf = (desk: Desk, file: string) => statSync(join(desk.home, ".config/sluice", file)).mode & 0o777;
 const secretsOf = ({ state }: Cloudflare, worker: string) =>
@@ -24,9 +47,6 @@ const secretsOf = ({ state }: Cloudflare, worker: string) =>
   );
 
 test("makes a control that runs, knows its admin, and is found by the command line", async () => {
-  const cloudflare = await emptyAccount();
-  const desk = newDesk({ cloudflare, wrangler: wranglerIn });
-  const done = await desk.setup();
   expect(done).toMatchObject({ exit: 0, json: { answers: true, url: "https://sluice.example.com" } });
 
   const token = done.stdout.trim();
@@ -72,8 +92,6 @@ test("makes a control that runs, knows its admin, and is found by the command li
 });
 
 test("changes nothing when it is run again, from another machine too", async () => {
-  const cloudflare = await emptyAccount();
-  await newDesk({ cloudflare, wrangler: wranglerIn }).setup();
   const from = cloudflare.log.length;
   const again = await newDesk({ cloudflare, wrangler: wranglerIn }).setup();
   expect(again).toMatchObject({ exit: 0, stdout: "" });
@@ -81,18 +99,29 @@ test("changes nothing when it is run again, from another machine too", async () 
   expect(changes(cloudflare.log.slice(from))).toEqual([]);
 });
 
+test("deploys what an upgrade changes, and keeps every secret", { timeout: TIMEOUT_MS }, async () => {
+  const secrets = () => ["sluice-control", "sluice-edge"].map((worker) => secretsOf(cloudflare, worker));
+  const before = secrets();
+  olden(cloudflare);
+  const from = cloudflare.log.length;
+  const upgraded = await desk.setup();
+  expect(upgraded).toMatchObject({ exit: 0, stdout: "", json: { version: done.json.version } });
+  expect(upgraded.said).toMatch(/deploy +Worker sluice-control .*: was 0\.0\.9\+old/);
+  expect(secrets()).toEqual(before);
+  const changed = changes(cloudflare.log.slice(from)).map(({ path }) => path);
+  expect(changed.filter((path) => /d1|storage|secrets/.test(path))).toEqual([]);
+});
+
+/** After the upgrade of the test before, so that both have set up and upgraded. */
 test("is stood in for faithfully: the quick wrangler changes what the real one changes", async () => {
-  const calls = async (wrangler: typeof wranglerIn | undefined) => {
-    const cloudflare = await emptyAccount();
-    const desk = newDesk({ cloudflare, wrangler: wrangler ?? quickWrangler(cloudflare.url) });
-    await desk.setup();
-    olden(cloudflare);
-    await desk.setup();
-    return changes(cloudflare.log).map(
-      ({ method, path, status }) => `${status} ${method} ${path.replace(/\?.*/, "")}`,
-    );
-  };
-  expect(await calls(undefined)).toEqual(await calls(wranglerIn));
+  const quick = await emptyAccount();
+  const other = newDesk({ cloudflare: quick });
+  await other.setup();
+  olden(quick);
+  await other.setup();
+  const calls = ({ log }: Cloudflare) =>
+    changes(log).map(({ method, path, status }) => `${status} ${method} ${path.replace(/\?.*/, "")}`);
+  expect(calls(quick)).toEqual(calls(cloudflare));
 });
 
 /** As an older release would have left it. */
@@ -103,11 +132,9 @@ function olden({ state }: Cloudflare): void {
     );
 }
 
-test("hands over a copy of the data before the data goes", async () => {
+test("hands over a copy of the data before the data goes", { timeout: TIMEOUT_MS }, async () => {
   const cloudflare = await emptyAccount();
-  const wrangler: typeof wranglerIn = (parts) => (command) =>
-    (command.args[1] === "export" ? wranglerIn : quickWrangler(cloudflare.url))(parts)(command);
-  const desk = newDesk({ cloudflare, wrangler });
+  const desk = newDesk({ cloudflare, wrangler: realFor("export", cloudflare) });
   await desk.setup();
   const gone = await desk.teardown({ name: "sluice", yes: true, deleteData: true, export: "copy.sql" });
   expect(gone).toMatchObject({ exit: 0, said: expect.stringContaining("is exported to") });
@@ -115,9 +142,9 @@ test("hands over a copy of the data before the data goes", async () => {
   expect(cloudflare.state.databases).toEqual([]);
 });
 
-test("says what wrangler said when wrangler fails", async () => {
+test("says what wrangler said when wrangler fails", { timeout: TIMEOUT_MS }, async () => {
   const cloudflare = await emptyAccount();
-  const desk = newDesk({ cloudflare, wrangler: wranglerIn });
+  const desk = newDesk({ cloudflare, wrangler: realFor("deploy", cloudflare) });
   cloudflare.fail({ method: "PUT", path: "/workers/scripts/sluice-control", answer: 400 });
   const failed = await desk.setup();
   expect(failed).toMatchObject({ exit: 2, code: "cloudflare_refused" });

@@ -3,9 +3,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { API_TOKEN, startCloudflare } from "../support/cloudflare/server.ts";
 import { aServingRelease, at, fakeApi, GOOD_EVENTS, MANIFEST } from "../support/fake-api.ts";
 import { COMPILE_CACHE, MAIN, NODE } from "../support/run-cli.ts";
+import { newDesk } from "../support/setup-desk.ts";
 import { goodDeploy } from "./scenarios.ts";
 
 const BIN = new URL("../../cli/bin.js", import.meta.url).pathname;
@@ -163,5 +165,37 @@ describe.concurrent("bin.js", () => {
     });
     expect(run.status).toBe(1);
     expect(run.stderr).toContain("there is no code `nonsense`");
+  });
+});
+
+describe.skipIf(!hasScript)("setup at a terminal", () => {
+  test("asks for the API token, with what it must be allowed, and never shows it", async () => {
+    const cloudflare = await startCloudflare({ scripts: [], tokens: { "typed-unseen": "all" } });
+    onTestFinished(() => cloudflare.close());
+    const { code, text } = await onTerminal(
+      `${NODE} ${MAIN} setup --zone example.com --dry-run`,
+      { CLOUDFLARE_API_BASE_URL: cloudflare.url },
+      { after: "API token (not shown): ", keys: "typed-unseen\n" },
+    );
+    expect(text).toMatch(/Account › D1 › Edit[\s\S]*permissionGroupKeys=[\s\S]*create {2}D1 database sluice/);
+    expect(text).not.toContain("typed-unseen");
+    expect(code).toBe(0);
+  });
+
+  test.each([
+    ["nope", 1, "not confirmed: nothing was changed"],
+    ["sluice", 0, "the installation is removed"],
+  ])("tears down only when the name is typed: %s", async (typed, exit, words) => {
+    const cloudflare = await startCloudflare({ scripts: [] });
+    onTestFinished(() => cloudflare.close());
+    await newDesk({ cloudflare }).setup();
+    const { code, text } = await onTerminal(
+      `${NODE} ${MAIN} teardown --zone example.com --force --delete-data`,
+      { CLOUDFLARE_API_BASE_URL: cloudflare.url, CLOUDFLARE_API_TOKEN: API_TOKEN },
+      { after: "Type sluice to mean it: ", keys: `${typed}\n` },
+    );
+    expect(text).toContain(words);
+    expect(code).toBe(exit);
+    expect(cloudflare.state.workers.size).toBe(exit === 0 ? 0 : 2);
   });
 });

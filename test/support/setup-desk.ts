@@ -34,11 +34,18 @@ interface DeskOptions {
   readonly wrangler?: Ports["wrangler"];
   /** Who answers at https://sluice.example.com. Absent: a control that is as deployed. */
   readonly fetch?: typeof fetch;
+  /** Who takes the home away again. Absent: the end of the test. */
+  readonly atEnd?: (remove: () => void) => void;
 }
 
-export function newDesk({ cloudflare, wrangler = quickWrangler(cloudflare.url), fetch }: DeskOptions): Desk {
+export function newDesk({
+  cloudflare,
+  wrangler = quickWrangler(cloudflare.url),
+  fetch,
+  atEnd,
+}: DeskOptions): Desk {
   const home = mkdtempSync(join(tmpdir(), "sluice-setup-"));
-  onTestFinished(() => rmSync(home, { recursive: true, force: true }));
+  (atEnd ?? onTestFinished)(() => rmSync(home, { recursive: true, force: true }));
   const ports = { wrangler, fetch: fetch ?? deployedControl(cloudflare), sleep: async () => {} };
   const run = async (env: Env, act: (session: Session) => Promise<Outcome>): Promise<Done> => {
     const [out, err]: [string[], string[]] = [[], []];
