@@ -14,6 +14,8 @@ export interface StackOptions {
   /** SHA-256 (hex) of the first admin token. */
   readonly adminTokenSha256: string;
   readonly version: string;
+  /** More bindings of control: those of a Cloudflare account, for tests. */
+  readonly bindings?: Readonly<Record<string, string>>;
 }
 
 export interface Stack {
@@ -57,6 +59,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             HOST_LINK: { type: "durable-object", worker: "control", exportName: "HostLink" },
             ADMIN_TOKEN_SHA256: { type: "text", value: options.adminTokenSha256 },
             VERSION: { type: "text", value: options.version },
+            ...textBindings(options.bindings),
           },
           exports: {
             Coordinator: { type: "durable-object", storage: "sqlite" },
@@ -111,6 +114,9 @@ const module = (contents: string) => ({
 });
 
 const origin = (url: URL): string => url.origin;
+
+const textBindings = (values: Readonly<Record<string, string>> = {}) =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, { type: "text" as const, value }]));
 
 async function runCron(miniflare: Miniflare): Promise<void> {
   try {

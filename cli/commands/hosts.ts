@@ -142,6 +142,7 @@ async function remove(
   const running = plural(host.instances.length, "instance");
   await confirm(session, `Remove ${clean(host.name)} (${host.state}, ${running})?`, options.yes);
   await session.client.removeHost(name, { force: options.force === true });
-  session.out.say(`${clean(host.name)} is removed`);
+  const tunnel = host.tunnel ? "; its tunnel and all that was made with it goes within the next minutes" : "";
+  session.out.say(`${clean(host.name)} is removed${tunnel}`);
   return { exit: EXIT.ok, json: { removed: host.name } };
 }

@@ -6,9 +6,13 @@ import { isWithin, SHIELD_HEADER, SLOT_LABEL_CHARS, SLOT_PROOF_HEADER, zoneOfSlo
 import type { Env } from "./env.ts";
 
 const encoder = new TextEncoder();
-/** Signing takes longer than all else: each slot's proof is made once per isolate. */
-const proofs = new Map<string, Promise<string>>();
+/**
+ * Each slot's proof is made once per isolate. What is kept is the value: a promise belongs to the request that made it, and
+ * another one that waits for it may wait for ever.
+ */
+const proofs = new Map<string, string>();
 const PROOFS_MOST = 10_000;
+let held: { readonly secret: string; readonly key: CryptoKey } | null = null;
 /** `sl-`, the label, and the dot. */
 const BEFORE_ZONE = 3 + SLOT_LABEL_CHARS + 1;
 
@@ -42,12 +46,12 @@ export const meetsShield = (publicHostname: string, slot: string, env: Env): boo
 export async function withProof(headers: Headers, slot: string, { SHIELD_KEY = "" }: Env): Promise<Headers> {
   let proof = proofs.get(slot);
   if (proof === undefined) {
+    proof = await sign(slot, SHIELD_KEY);
     if (proofs.size >= PROOFS_MOST) proofs.clear();
-    proof = sign(slot, SHIELD_KEY);
     proofs.set(slot, proof);
   }
   const proven = new Headers(headers);
-  proven.set(SLOT_PROOF_HEADER, await proof);
+  proven.set(SLOT_PROOF_HEADER, proof);
   return proven;
 }
 
@@ -62,8 +66,13 @@ async function isProof(given: string, slot: string, secret: string): Promise<boo
   return crypto.subtle.verify("HMAC", await keyOf(secret), bytes, encoder.encode(slot));
 }
 
-const keyOf = (secret: string): Promise<CryptoKey> =>
-  crypto.subtle.importKey("raw", encoder.encode(secret), { name: "HMAC", hash: "SHA-256" }, false, [
+async function keyOf(secret: string): Promise<CryptoKey> {
+  if (held?.secret === secret) return held.key;
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, [
     "sign",
     "verify",
   ]);
+  held = { secret, key };
+  return key;
+}

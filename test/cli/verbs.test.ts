@@ -280,6 +280,29 @@ describe.concurrent("hosts and token", () => {
     expect(stdout).toMatch(/3 +v2 +ready/);
   });
 
+  test("hosts show has its tunnel, and why it is not ready yet", async () => {
+    const tunnel = {
+      state: "pending",
+      cause: "the API token may not make the tunnel",
+      name: "sluice-web-1-pxmy3m6y",
+      id: null,
+      configVersion: null,
+      nextAttemptAt: null,
+    };
+    const { stdout } = await run(["hosts", "show", "web-1"], {
+      "GET /api/v1/hosts/web-1": (_a, answer) => answer.json(200, { ...aHost, tunnel }),
+    });
+    expect(stdout).toMatch(/tunnel +pending, sluice-web-1-pxmy3m6y: the API token may not make the tunnel/);
+  });
+
+  test("hosts rotate-tunnel asks for a new token, and shows none", async () => {
+    const { code, stdout, stderr } = await run(["hosts", "rotate-tunnel", "web-1"], {
+      "POST /api/v1/hosts/web-1/tunnel/rotate": (_a, answer) => answer.json(200, { host: "web-1", rev: 2 }),
+    });
+    expect([code, stdout]).toEqual([0, ""]);
+    expect(stderr).toContain("the tunnel of web-1 has a new token");
+  });
+
   test("hosts enroll prints the command alone on stdout", async () => {
     const { stdout, asked } = await run(["hosts", "enroll", "web-2", "--label", "tier=web", "--slots", "4"], {
       "POST /api/v1/hosts/enrollments": (_asked, answer) =>

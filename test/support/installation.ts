@@ -28,6 +28,8 @@ interface Options {
   readonly runtime?: RuntimeName;
   /** What `file:` images name lies under it. */
   readonly processRoot?: string;
+  /** More bindings of control. */
+  readonly bindings?: Readonly<Record<string, string>>;
 }
 
 /** What a test says about its app; the rest is the same for all. */
@@ -55,7 +57,14 @@ export class Installation {
 
   private constructor(dir: string, options: Options) {
     this.#dir = dir;
-    this.#options = { hosts: 2, slots: 10, runtime: "process", processRoot: EXAMPLES, ...options };
+    this.#options = {
+      hosts: 2,
+      slots: 10,
+      runtime: "process",
+      processRoot: EXAMPLES,
+      bindings: {},
+      ...options,
+    };
     // A test run that is cut short leaves nothing behind.
     process.once("exit", this.#killLeftovers);
   }
@@ -91,7 +100,8 @@ export class Installation {
   /** Starts control and edge: the first time on any free ports, afterwards on the same ones with the same state. */
   async startStack(): Promise<void> {
     const ports = [this.edgeUrl, this.controlUrl].map((url) => (url ? new URL(url).port : "0"));
-    const child = spawn(NODE, [STACK, this.#homeDir, ...ports], {
+    const bindings = JSON.stringify(this.#options.bindings);
+    const child = spawn(NODE, [STACK, this.#homeDir, ...ports, bindings], {
       stdio: ["ignore", "pipe", "inherit"],
       env: { ...process.env, NODE_NO_WARNINGS: "1" },
       // A group of its own, so that one signal reaches workerd too.

@@ -1,8 +1,8 @@
-/** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port>`. */
+/** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port> [bindings]`. */
 import { openHome } from "../../local/home.ts";
 import { startStack } from "../../local/stack.ts";
 
-const [dir = "", edgePort, controlPort] = process.argv.slice(2);
+const [dir = "", edgePort, controlPort, bindings = "{}"] = process.argv.slice(2);
 const home = await openHome(dir);
 const stack = await startStack({
   stateDir: home.stateDir,
@@ -10,6 +10,7 @@ const stack = await startStack({
   controlPort: Number(controlPort),
   adminTokenSha256: home.tokenSha256,
   version: "test",
+  bindings: JSON.parse(bindings),
 });
 await home.announce(stack.controlUrl, stack.edgeUrl);
 process.once("SIGTERM", async () => {

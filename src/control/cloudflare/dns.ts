@@ -9,7 +9,7 @@ const PAGE = 500;
 
 /** Cloudflare takes 100 characters. */
 export const hostComment = (hostId: string): string => `sluice host ${hostId}`;
-export const hostnameComment = (worker: string): string => `sluice: the Worker ${worker} answers here`;
+const hostnameComment = (worker: string): string => `sluice: the Worker ${worker} answers here`;
 
 export async function listRecords(
   { sdk }: Cloudflare,

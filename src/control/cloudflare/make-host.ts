@@ -97,11 +97,13 @@ async function ensureAccess(run: HostRun): Promise<void> {
   const known = await readLedger(db, { hostId: host.id });
   const idOf = (name: string) => known.find((row) => row.name === name)?.remoteId ?? undefined;
   const policyId = idOf(policy.name) ?? (await ensurePolicy(run, policy.name, accessClientId));
-  for (const { name, domains } of apps) {
-    if (idOf(name) !== undefined) continue;
+  const open = apps.filter(({ name }) => idOf(name) === undefined);
+  for (const { name, domains } of open.slice(0, MOST_AT_ONCE / 2)) {
     const id = (await findApp(cf, name)) ?? (await createApp(cf, { name, domains, policyId }));
     await noteMade(db, "access_application", [{ name, id }]);
   }
+  const left = open.length - MOST_AT_ONCE / 2;
+  if (left > 0) throw unfinished(`${apps.length - left} of ${apps.length} Access applications are made`);
 }
 
 async function ensurePolicy({ cf, db }: HostRun, name: string, clientId: string): Promise<string> {

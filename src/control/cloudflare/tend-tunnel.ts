@@ -1,9 +1,10 @@
 import { retryAfter } from "../../domain/tunnel.ts";
 import { logFailure } from "../context.ts";
 import type { ControlEnv } from "../env.ts";
-import { openDb } from "../store/db.ts";
+import { type Db, openDb } from "../store/db.ts";
 import {
   readTunnelWork,
+  type TunnelHost,
   type TunnelWork,
   tunnelDelayed,
   tunnelReady,
@@ -11,13 +12,13 @@ import {
 } from "../store/tunnels.ts";
 import { missingSettings } from "./api.ts";
 import { openCloudflare } from "./cloudflare.ts";
-import { makeHost } from "./make-host.ts";
+import { type HostRun, makeHost } from "./make-host.ts";
 import { Refused } from "./refused.ts";
 import { removeHost } from "./remove-host.ts";
 
-const ACTOR = "control";
 /** What Cloudflare is not to blame for (D1, a bug) is tried again after this. */
 const UNEXPECTED_MS = 30_000;
+const NOT_SET_UP_MS = 300_000;
 
 /**
  * Does what is to be done for one host's tunnel now, and writes down how it went. Answers when to come again; null: there is
@@ -27,44 +28,54 @@ export async function tendTunnel(env: ControlEnv, hostId: string, now: number): 
   const db = openDb(env.DB);
   const work = await readTunnelWork(db, hostId);
   if (!work || work.tunnel.state === "ready" || work.tunnel.state === "removed") return null;
-  const { host, tunnel } = work;
-  const event = (message: string, data: object) => ({
-    at: now,
-    type: "host.tunnel",
-    actor: ACTOR,
-    message,
-    data: { host: host.name, id: host.id, ...data },
-  });
   try {
     const cf = openCloudflare(env);
-    if (!cf) throw new Refused("refused", notSetUp(env), { retryAfterMs: 300_000 });
-    const run = { cf, db, host, now };
-    if (tunnel.state === "removing") {
-      await removeHost(run);
-      await tunnelRemoved(
-        db,
-        hostId,
-        now,
-        event(`the tunnel of ${host.name} is removed`, { state: "removed" }),
-      );
-    } else {
-      const made = await makeHost(run);
-      const message = `the tunnel of ${host.name} is ready, with ${host.slots.length} slots`;
-      await tunnelReady(db, hostId, { ...made, now, event: event(message, { state: "ready", ...made }) });
-    }
+    if (!cf) throw new Refused("refused", notSetUp(env), { retryAfterMs: NOT_SET_UP_MS });
+    await (work.tunnel.state === "removing" ? remove : make)({ cf, db, host: work.host, now });
   } catch (error) {
-    const delay = delayOf(error, work);
-    if (!(error instanceof Refused)) logFailure("tunnel.failed", error, { host: host.name });
-    const isNews = delay.attempts > tunnel.attempts && delay.cause !== tunnel.cause;
-    const said = isNews ? event(`${host.name}: ${delay.cause}`, { state: tunnel.state }) : null;
-    const nextAttemptAt = now + delay.waitMs;
-    await tunnelDelayed(db, tunnel, { ...delay, nextAttemptAt, now, event: said });
-    return nextAttemptAt;
+    return postpone(db, work, error, now);
   }
   // It may have been removed while it was made.
   const after = await readTunnelWork(db, hostId);
   return after?.tunnel.state === "removing" ? now : null;
 }
+
+async function make(run: HostRun): Promise<void> {
+  const { db, host, now } = run;
+  const made = await makeHost(run);
+  const message = `the tunnel of ${host.name} is ready, with ${host.slots.length} slots`;
+  await tunnelReady(db, host.id, {
+    ...made,
+    now,
+    event: event(host, now, message, { state: "ready", ...made }),
+  });
+}
+
+async function remove(run: HostRun): Promise<void> {
+  const { db, host, now } = run;
+  await removeHost(run);
+  const message = `the tunnel of ${host.name} is removed`;
+  await tunnelRemoved(db, host.id, now, event(host, now, message, { state: "removed" }));
+}
+
+async function postpone(db: Db, work: TunnelWork, error: unknown, now: number): Promise<number> {
+  const { host, tunnel } = work;
+  if (!(error instanceof Refused)) logFailure("tunnel.failed", error, { host: host.name });
+  const { cause, attempts, waitMs } = delayOf(error, work);
+  const isNews = attempts > tunnel.attempts && cause !== tunnel.cause;
+  const said = isNews ? event(host, now, `${host.name}: ${cause}`, { state: tunnel.state }) : null;
+  const nextAttemptAt = now + waitMs;
+  await tunnelDelayed(db, tunnel, { cause, attempts, nextAttemptAt, now, event: said });
+  return nextAttemptAt;
+}
+
+const event = (host: TunnelHost, now: number, message: string, data: object) => ({
+  at: now,
+  type: "host.tunnel",
+  actor: "control",
+  message,
+  data: { host: host.name, id: host.id, ...data },
+});
 
 function delayOf(
   error: unknown,

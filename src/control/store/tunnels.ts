@@ -5,7 +5,6 @@ import { insertEvent, type NewEvent } from "./events.ts";
 import { hosts, slots, tunnels } from "./schema.ts";
 
 export type TunnelRow = typeof tunnels.$inferSelect;
-export type TunnelState = TunnelRow["state"];
 
 /** A host as its tunnel is made for it. */
 export interface TunnelHost {

@@ -1,6 +1,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
+import { tendTunnel } from "../../../src/control/cloudflare/tend-tunnel.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import { problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";
@@ -140,17 +141,26 @@ describe("a host that was enrolled without an address of its own", () => {
   });
 });
 
-/** Every call that making a host takes, and how each may fail. */
-const FAULTS = [
+/** Ways to fail before the work, and after it: each call meets one of either, and all of them are met. */
+const BEFORE = [
   { answer: 500 as const },
-  { answer: 500 as const, afterWork: true },
   { answer: "drop" as const },
-  { answer: "drop" as const, afterWork: true },
   { answer: 429 as const, retryAfterS: 7 },
   { answer: 403 as const },
 ];
+const AFTER = [
+  { answer: 500 as const, afterWork: true },
+  { answer: "drop" as const, afterWork: true },
+];
 const cases = (calls: readonly string[]) =>
-  calls.flatMap((call, skip) => FAULTS.map((fault) => ({ call: call.split("?")[0] ?? "", skip, fault })));
+  calls.flatMap((call, skip) =>
+    [BEFORE[skip % BEFORE.length], AFTER[skip % AFTER.length]].map((fault) => ({
+      call: call.split("?")[0] ?? "",
+      skip,
+      fault: fault ?? { answer: 500 as const },
+    })),
+  );
+const lost = (calls: readonly string[]) => cases(calls).filter(({ fault }) => "afterWork" in fault);
 
 describe("a run that failed half-way", () => {
   it.each(cases(MAKE))("makes nothing twice: $call, $fault", async ({ skip, fault }) => {
@@ -166,7 +176,7 @@ describe("a run that failed half-way", () => {
     await expectNothing();
   });
 
-  it.each(cases(MAKE))(
+  it.each(lost(MAKE))(
     "leaves nothing when the host is removed then: $call, $fault",
     async ({ skip, fault }) => {
       await account.stage({ do: "fail", fault: { skip, ...fault } });
@@ -375,5 +385,64 @@ describe("an alarm that was lost", () => {
     await sweep(account.api.env, Date.now() + 700_000);
     expect(await runInDurableObject(link, (_, state) => state.storage.getAlarm())).not.toBeNull();
     await account.settle(host.id, "ready");
+  });
+});
+
+describe("slots behind Access", () => {
+  const BEHIND = { ACCESS_CLIENT_ID: "", ACCESS_CLIENT_SECRET: "secret" };
+  /** The account's own service token, and one host's run by a control that is bound to it. */
+  const open = async (slots: number) => {
+    const url = `${env.CLOUDFLARE_API_URL}/accounts/${env.CLOUDFLARE_ACCOUNT_ID}/access/service_tokens`;
+    const headers = { authorization: `Bearer ${env.CLOUDFLARE_API_TOKEN}` };
+    const made = await fetch(url, { method: "POST", headers, body: JSON.stringify({ name: "sluice" }) });
+    const { result } = await made.json<{ result: { id: string; client_id: string } }>();
+    BEHIND.ACCESS_CLIENT_ID = result.client_id;
+    await account.stage({ do: "fail", fault: { answer: 429, retryAfterS: 600 } });
+    const enrolled = await account.enroll("web-1", slots);
+    await account.failedOnce(enrolled.host.id);
+    return { ...enrolled, tokenId: result.id };
+  };
+  const tend = (id: string) => tendTunnel({ ...env, ...BEHIND }, id, account.api.time);
+
+  it("have an application for every five, which only the edge's service token opens, before they can be reached", async () => {
+    const { host, slots, tokenId } = await open(7);
+    await account.stage({ do: "fail", fault: { path: "batch", answer: 500 } });
+    await tend(host.id);
+    const before = await account.look();
+    expect([before.accessApps.length, before.records.length]).toEqual([2, 0]);
+    expect(await tend(host.id)).toBeNull();
+    const { accessApps, accessPolicies, records } = await account.look();
+    expect(accessApps.flatMap(({ domains }) => domains)).toEqual(slots.map(({ origin }) => origin.slice(8)));
+    expect(accessPolicies).toMatchObject([
+      { decision: "non_identity", include: [{ service_token: { token_id: tokenId } }] },
+    ]);
+    expect(accessApps.map(({ policies }) => policies)).toEqual(
+      accessApps.map(() => [{ id: accessPolicies[0]?.id, precedence: 1 }]),
+    );
+    expect(records).toHaveLength(7);
+    await account.api.delete("/api/v1/hosts/web-1");
+    await account.settle(host.id, "removed");
+    await expectNothing();
+  });
+
+  it.each(["policies", "apps"])("are made once when the answer about their %s is lost", async (what) => {
+    const { host } = await open(2);
+    await account.stage({ do: "fail", fault: { method: "POST", path: what, answer: 500, afterWork: true } });
+    expect(await tend(host.id)).not.toBeNull();
+    expect(await tend(host.id)).toBeNull();
+    const { accessApps, accessPolicies } = await account.look();
+    expect([accessApps.length, accessPolicies.length]).toEqual([1, 1]);
+    await account.api.delete("/api/v1/hosts/web-1");
+    await account.settle(host.id, "removed");
+    await expectNothing();
+  });
+
+  it("say so when the account has no such service token", async () => {
+    const { host } = await open(2);
+    BEHIND.ACCESS_CLIENT_ID = "unknown.access";
+    await tend(host.id);
+    expect((await account.row(host.id))?.cause).toContain(
+      "no service token with the client id unknown.access",
+    );
   });
 });

@@ -190,7 +190,6 @@ const CALLS = [
 ];
 const FAULTS = [
   { answer: 500 as const, afterWork: true },
-  { answer: "drop" as const },
   { answer: 429 as const, retryAfterS: 20 },
 ];
 

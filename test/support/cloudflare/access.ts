@@ -95,7 +95,12 @@ export const access = (world: World): Endpoint[] => [
     pages: PAGES,
     handle: (call) => ofAccount(world, call).accessPolicies.map(policyView),
   },
-  removal(`${BASE}/policies/:id`, EDIT, (call) => ofAccount(world, call).accessPolicies),
+  removal(`${BASE}/policies/:id`, EDIT, (call) => {
+    const linked = world.accessApps.flatMap(({ policies }) => policies as { id?: string }[]);
+    if (linked.some((policy) => policy.id === call.params.id))
+      throw new Refusal(409, 12_132, "access.api.error.policy_in_use");
+    return ofAccount(world, call).accessPolicies;
+  }),
   {
     method: "POST",
     path: `${BASE}/apps`,

@@ -19,10 +19,14 @@ export type Backstage =
   | { readonly do: "put"; readonly record?: DnsRecord; readonly route?: WorkerRoute }
   | { readonly do: "delete tunnel"; readonly id: string };
 
+const PATH = "/backstage";
+
 /** Runs the stand-in beside the tests, and binds control to it. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const cloudflare = await startCloudflare();
   const backstage = createServer(async (request, response) => {
+    // A port that was another's a moment ago still gets that one's visitors.
+    if (request.url !== PATH) return void response.writeHead(404).end();
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify(perform(cloudflare, await asked(request))));
   });
@@ -34,7 +38,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     SLOT_ZONE: "example.com",
     SLOT_ZONE_ID: cloudflare.state.zones[0]?.id ?? "",
     EDGE_WORKER: "sluice-edge",
-    BACKSTAGE: `http://127.0.0.1:${(backstage.address() as AddressInfo).port}`,
+    BACKSTAGE: `http://127.0.0.1:${(backstage.address() as AddressInfo).port}${PATH}`,
   });
   return async () => {
     backstage.close();

@@ -113,6 +113,8 @@ const compile = (endpoint: Endpoint): Compiled => ({
 async function serve(inside: Inside, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { method = "" } = request;
   const url = new URL(request.url ?? "/", "http://api.cloudflare.test");
+  // A port that was another's a moment ago still gets that one's visitors.
+  if (!url.pathname.startsWith("/client/v4/")) return void response.writeHead(404).end();
   const bytes = await buffer(request);
   const sent = bytes.toString();
   const endpoint = inside.endpoints.find((one) => one.method === method && one.pattern.test(url.pathname));
