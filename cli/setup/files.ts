@@ -100,11 +100,11 @@ export function keptLogin({ folder }: Home, given: string | undefined): string |
   return parsed.success ? parsed.data.token : undefined;
 }
 
-/** What this machine kept of an installation that is gone; the command line's own file only if it was this one's. */
-export function forget(home: Home, { keys }: { readonly keys: boolean }): void {
+/** After a teardown: the command line's own file goes only if it was this installation's, and with the data stay its key and its record. */
+export function forget(home: Home, { data }: { readonly data: boolean }): void {
   const own = z.object({ url: z.string() }).safeParse(tryJson(readPrivate(home.folder, "cli.json") ?? ""));
   if (own.success && savedUrl(home) === own.data.url) rmSync(home.cliFile, { force: true });
-  const kept = keys ? undefined : keptSecretsKey(home);
+  const stays = data ? [] : [KEY, RECORD].map((file) => [file, readPrivate(home.folder, file)] as const);
   rmSync(home.folder, { recursive: true, force: true });
-  if (kept !== undefined) keepSecretsKey(home, kept);
+  for (const [file, text] of stays) if (text !== undefined) writePrivate(home.folder, file, `${text}\n`);
 }

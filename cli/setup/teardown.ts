@@ -1,27 +1,19 @@
 import { resolve } from "node:path";
-import { Client, ConnectionError, collect } from "../../src/client/index.ts";
 import { confirmTyping } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean, plural } from "../print.ts";
+import { clean } from "../print.ts";
 import { CliError } from "../problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { apiToken } from "./api-token.ts";
-import { ask, connect, type Sdk, unlessMissing } from "./cloudflare.ts";
-import { forget, type Home, homeOf, keptInstallation, keptLogin } from "./files.ts";
-import {
-  controlUrl,
-  controlWorker,
-  databaseName,
-  edgeWorker,
-  type Installation,
-  namespaceTitle,
-  serviceTokenName,
-} from "./installation.ts";
-import type { NeedKey } from "./permissions.ts";
+import { ask, connect, unlessMissing } from "./cloudflare.ts";
+import { forget, type Home, homeOf, keptInstallation } from "./files.ts";
+import { refuseInUse } from "./in-use.ts";
+import { databaseName, type Installation } from "./installation.ts";
 import { checkToken } from "./probes.ts";
 import { isNothing, type Remains, readRemains } from "./remains.ts";
 import type { Ports } from "./setup.ts";
 import { findTarget } from "./target.ts";
+import { keptLines, planTeardown } from "./teardown-plan.ts";
 
 export interface TeardownOptions {
   readonly name?: string;
@@ -100,153 +92,10 @@ async function findOut(session: Session, options: TeardownOptions, home: Home) {
   return { sdk, installation, token };
 }
 
-interface Guard {
-  readonly home: Home;
-  readonly installation: Installation;
-  readonly ports: Ports;
-  readonly force: boolean | undefined;
-}
-
-/** Traffic first: nothing that serves is taken away by this. */
-async function refuseInUse(session: Session, guard: Guard): Promise<void> {
-  if (guard.force) return;
-  const { hosts: known, apps } = await inUse(session, guard);
-  const hosts = known.filter(({ state }) => state !== "removed");
-  const live = apps.flatMap((app) => app.environments.filter(({ instances }) => instances.length > 0));
-  if (hosts.length === 0 && live.length === 0) return;
-  const names = live.map(({ app, environment }) => `${clean(app)}/${clean(environment)}`);
-  throw new CliError(
-    "conflict",
-    `${plural(hosts.length, "host")} (${hosts.map(({ name }) => clean(name)).join(", ") || "none"}) and ${plural(names.length, "environment")} with instances (${names.join(", ") || "none"}); nothing was removed`,
-    {
-      title: "it is in use",
-      next: hosts.map(({ name }) => ({
-        command: `sluice hosts remove ${clean(name)}`,
-        when: "takes its tunnel and records away, too",
-      })),
-    },
-  );
-}
-
-async function inUse(session: Session, { home, installation, ports }: Guard) {
-  const url = controlUrl(installation);
-  const login = keptLogin(home, session.env.SLUICE_URL === url ? session.env.SLUICE_TOKEN : undefined);
-  const advice =
-    "Mend that, or add --force if control is gone for good: then hosts' tunnels and records stay behind, and are named";
-  if (login === undefined)
-    throw new CliError(
-      "no_config",
-      `there is no admin token of ${url} here to ask what is in use: set SLUICE_URL and SLUICE_TOKEN. ${advice}.`,
-    );
-  const client = new Client({
-    url,
-    token: login,
-    userAgent: "sluice-cli/teardown",
-    signal: session.signal,
-    fetch: ports.fetch,
-  });
-  try {
-    return {
-      hosts: await collect((page) => client.hosts(page)),
-      apps: await collect((page) => client.apps(page)),
-    };
-  } catch (error) {
-    if (!(error instanceof ConnectionError)) throw error;
-    throw new CliError(
-      "no_contact",
-      `control at ${url} can't be asked what is in use: ${error.message}. ${advice}.`,
-    );
-  }
-}
-
-interface Removal {
-  readonly words: string;
-  readonly need: NeedKey;
-  readonly run: () => PromiseLike<unknown>;
-}
-
-/** Routes before the edge, so that a hostname follows its DNS record at once; the edge before control, to which it is bound. */
-function planTeardown(
-  sdk: Sdk,
-  installation: Installation,
-  remains: Remains,
-  { deleteData }: TeardownOptions,
-): Removal[] {
-  const { name } = installation;
-  const account_id = installation.account.id;
-  const { namespace, database, serviceToken } = remains;
-  const worker = (script: string): Removal => ({
-    words: `Worker ${script}`,
-    need: "workers",
-    run: () => sdk.workers.scripts.delete(script, { account_id }),
-  });
-  return [
-    ...remains.routes.map(
-      ({ id, zone, pattern }): Removal => ({
-        words: `route ${pattern}`,
-        need: "routes",
-        run: () => sdk.workers.routes.delete(id, { zone_id: zone }),
-      }),
-    ),
-    ...remains.records.map(
-      ({ id, zone, name: record }): Removal => ({
-        words: `DNS record ${record}`,
-        need: "dns",
-        run: () => sdk.dns.records.delete(id, { zone_id: zone }),
-      }),
-    ),
-    ...(remains.edge ? [worker(edgeWorker(name))] : []),
-    ...remains.domains.map(
-      ({ id, hostname }): Removal => ({
-        words: `custom domain ${hostname}`,
-        need: "workers",
-        run: () => sdk.workers.domains.delete(id, { account_id }),
-      }),
-    ),
-    ...(remains.control ? [worker(controlWorker(name))] : []),
-    ...(namespace
-      ? [
-          {
-            words: `KV namespace ${namespaceTitle(name)}`,
-            need: "kv" as const,
-            run: () => sdk.kv.namespaces.delete(namespace, { account_id }),
-          },
-        ]
-      : []),
-    ...(serviceToken
-      ? [
-          {
-            words: `Access service token ${serviceTokenName(name)}`,
-            need: "accessTokens" as const,
-            run: () => sdk.zeroTrust.access.serviceTokens.delete(serviceToken, { account_id }),
-          },
-        ]
-      : []),
-    ...(database && deleteData
-      ? [
-          {
-            words: `D1 database ${databaseName(name)} with all of Sluice's data`,
-            need: "d1" as const,
-            run: () => sdk.d1.database.delete(database, { account_id }),
-          },
-        ]
-      : []),
-  ];
-}
-
-function keptLines({ name }: Installation, remains: Remains, { deleteData }: TeardownOptions): string[] {
-  const data = `keep    D1 database ${databaseName(name)}: releases, hosts, sealed secrets; --delete-data removes it, --export <file> first makes a copy`;
-  return [
-    ...(remains.database && !deleteData ? [data] : []),
-    ...remains.foreign.map((what) => `keep    ${what}: nothing shows that this installation made it`),
-    ...remains.ofHosts.map((what) => `keep    ${clean(what)}: of a host that was not removed`),
-  ];
-}
-
 const left = ({ ofHosts, foreign }: Remains) => [...ofHosts, ...foreign];
 
 function nothingThere(session: Session, home: Home, json: object): Outcome {
-  forget(home, { keys: true });
+  forget(home, { data: true });
   session.out.say("nothing is there to remove");
   return { exit: EXIT.ok, json };
 }
@@ -290,7 +139,7 @@ interface Ending {
 /** While the data stays its key stays: without it the secrets in there are lost. */
 function ending(session: Session, { home, remains, options, json }: Ending): Outcome {
   const staysData = remains.database !== null && !options.deleteData;
-  forget(home, { keys: !staysData });
+  forget(home, { data: !staysData });
   if (staysData)
     session.out.say(
       `the key of its secrets stays in ${home.folder}/secrets-key; sluice setup takes both up again`,

@@ -67,10 +67,11 @@ function controlParts(
   };
 }
 
-const edgeParts = ({ name }: Installation) => ({
+const edgeParts = ({ name, slotZone }: Installation) => ({
   name: edgeWorker(name),
   services: [{ binding: "CONTROL", service: controlWorker(name), entrypoint: "EdgePort" }],
-  vars: {},
+  // What its shield takes for a slot's hostname.
+  vars: { SLOT_ZONE: slotZone.name },
 });
 
 /** `0.1.0+3f2a…`: the release, and a hash of all that makes this Worker. /health shows it, and an equal one is not deployed again. */

@@ -140,6 +140,17 @@ test("keeps the data and its key unless told otherwise, and setup takes both up 
   expect(database?.sqlite.prepare("SELECT name FROM apps").all()).toEqual([{ name: "shop" }]);
 });
 
+test("removes the data that it kept, when that is wanted later", async () => {
+  const cloudflare = await account();
+  const desk = newDesk({ cloudflare });
+  await desk.setup();
+  await desk.teardown(ALL);
+  const done = await desk.teardown({ ...ALL, deleteData: true });
+  expect(done.json.removed).toEqual(["D1 database sluice with all of Sluice's data"]);
+  expect(inventory(cloudflare).databases).toEqual([]);
+  expect(existsSync(join(desk.home, ".config/sluice/sluice"))).toBe(false);
+});
+
 test.each([
   ["hosts are enrolled", { hosts: [host("web-1")] }, /1 host \(web-1\)[\s\S]*sluice hosts remove web-1/],
   [

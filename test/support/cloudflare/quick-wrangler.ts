@@ -99,7 +99,7 @@ async function deploy(api: Api, config: Config): Promise<void> {
 }
 
 function form(config: Config, isNew: boolean): FormData {
-  const [migration] = config.migrations;
+  const newest = config.migrations.at(-1);
   const metadata = {
     main_module: "worker.js",
     compatibility_date: config.compatibility_date,
@@ -115,11 +115,11 @@ function form(config: Config, isNew: boolean): FormData {
       ...config.durable_objects.bindings.map((one) => ({ type: "durable_object_namespace", ...one })),
       ...(config.services ?? []).map(({ binding: name, ...rest }) => ({ type: "service", name, ...rest })),
     ],
-    ...(isNew && migration
+    ...(isNew && newest
       ? {
           migrations: {
-            new_tag: migration.tag,
-            steps: [{ new_sqlite_classes: migration.new_sqlite_classes }],
+            new_tag: newest.tag,
+            steps: config.migrations.map(({ new_sqlite_classes }) => ({ new_sqlite_classes })),
           },
         }
       : {}),
