@@ -6,8 +6,8 @@ import type { Check } from "./local.ts";
 
 const DEADLINE_MS = 10_000;
 const CERTIFICATE_WARN_DAYS = 14;
-/** In the body of Sluice's own 404 for slots that are asked from outside. */
-const SHIELD_CODE = "slot_private";
+/** On Sluice's own 404 for slots that are asked from outside. */
+const SHIELD_HEADER = "x-sluice-shield";
 
 /** Asks from this machine what visitors and strangers would: public hostnames lead to the edge, slots lead nowhere. */
 export async function examineLive(session: Session, view: DoctorView): Promise<Check[]> {
@@ -32,7 +32,6 @@ interface Answer {
   /** Null: none, and `error` says why. */
   readonly status: number | null;
   readonly error: string;
-  readonly body: string;
   readonly headers: Headers;
 }
 
@@ -40,19 +39,19 @@ async function ask(url: string, signal: AbortSignal): Promise<Answer> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]);
   try {
     const response = await fetch(url, { redirect: "manual", signal: limit });
-    const body = (await response.text()).slice(0, 2_000);
-    return { status: response.status, error: "", body, headers: response.headers };
+    await response.body?.cancel();
+    return { status: response.status, error: "", headers: response.headers };
   } catch (thrown) {
     const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause : thrown;
     const error = cause instanceof Error ? cause.message : String(cause);
-    return { status: null, error, body: "", headers: new Headers() };
+    return { status: null, error, headers: new Headers() };
   }
 }
 
 /** Nobody but the edge may get through to a slot. */
-function judgeShield(host: string, origin: string, { status, error, body, headers }: Answer): Check {
+function judgeShield(host: string, origin: string, { status, error, headers }: Answer): Check {
   const check = { id: "live.shield", subject: host } as const;
-  const refused = status === 404 && body.includes(SHIELD_CODE);
+  const refused = headers.has(SHIELD_HEADER);
   const access =
     headers.get("location")?.includes("cloudflareaccess.com") || status === 401 || status === 403;
   if (refused || access) {

@@ -1,5 +1,7 @@
 import type { Check } from "../domain/doctor.ts";
 import { judgePath, type SlotAnswer } from "../domain/doctor-live.ts";
+import { SHIELD_HEADER } from "../domain/slot.ts";
+import { type Path, reach } from "./reach.ts";
 import type { Db } from "./store/db.ts";
 import { readEmptySlots } from "./store/findings.ts";
 
@@ -13,30 +15,22 @@ export interface LivePaths {
 }
 
 /** Asks an empty slot of every host with a tunnel over the path that visitors' requests take. Changes nothing. */
-export async function examinePaths(db: Db): Promise<LivePaths> {
+export async function examinePaths(db: Db, by: Path): Promise<LivePaths> {
   const slots = (await readEmptySlots(db)).filter(({ origin }) => origin.startsWith("https://"));
-  const answers = await Promise.all(slots.map(ask));
+  const answers = await Promise.all(slots.map((slot) => ask(slot, by)));
   return { checks: answers.map(judgePath), slots };
 }
 
-async function ask({ host, origin }: { host: string; origin: string }): Promise<SlotAnswer> {
+async function ask({ host, origin }: { host: string; origin: string }, by: Path): Promise<SlotAnswer> {
   const start = Date.now();
-  const answered = { host, origin, status: null, error: null, body: "", location: null };
+  const answered = { host, origin, status: null, error: null, body: "", location: null, isShielded: false };
   try {
-    const response = await fetch(origin, {
-      redirect: "manual",
-      headers: { "user-agent": "sluice" },
-      signal: AbortSignal.timeout(DEADLINE_MS),
-    });
+    const response = await reach(origin, by, AbortSignal.timeout(DEADLINE_MS));
     const body = (await response.text()).slice(0, BODY_CHARS);
-    const { status } = response;
-    return {
-      ...answered,
-      status,
-      body,
-      location: response.headers.get("location"),
-      durationMs: Date.now() - start,
-    };
+    const { status, headers } = response;
+    const isShielded = headers.has(SHIELD_HEADER);
+    const location = headers.get("location");
+    return { ...answered, status, body, location, isShielded, durationMs: Date.now() - start };
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error);
     return { ...answered, error: words, durationMs: Date.now() - start };

@@ -11,18 +11,17 @@ export interface SlotAnswer {
   /** The beginning of the body. */
   readonly body: string;
   readonly location: string | null;
+  /** Sluice's own shield answered: what was shown to it did not open it. */
+  readonly isShielded: boolean;
   readonly durationMs: number;
 }
-
-/** Sluice's own 404 for slots that are asked from outside. */
-const SHIELD_CODE = "slot_private";
 
 /**
  * cloudflared answers 502 for a port on which nothing listens: with it the whole path is proven, edge, tunnel and ingress
  * rule. What else may come, and what it means, is in docs/cloudflare.md with its sources.
  */
 export function judgePath(answer: SlotAnswer): Check {
-  const { host, origin, status, error, body, location, durationMs } = answer;
+  const { host, origin, status, error, body, location, isShielded, durationMs } = answer;
   const check = { id: "live.path", subject: host } as const;
   const said = `GET ${origin} from control`;
   const fail = (detail: string, fix: string): Check => ({ ...check, status: "fail", detail, fix });
@@ -32,12 +31,9 @@ export function judgePath(answer: SlotAnswer): Check {
     const detail = `the path through its tunnel works (an empty slot answered in ${durationMs} ms)`;
     return { ...check, status: "ok", detail, fix: null };
   }
-  if (body.includes(SHIELD_CODE)) {
-    const detail = `${said} was stopped by Sluice's own shield: in this zone a Worker's request does pass routes`;
-    return fail(
-      detail,
-      "sluice setup puts SHIELD_KEY on both Workers; then the edge's requests carry a proof",
-    );
+  if (isShielded) {
+    const detail = `${said} was stopped by Sluice's own shield, which did not take control's proof`;
+    return fail(detail, "sluice setup --rotate shield-key puts the same SHIELD_KEY on both Workers");
   }
   const code = /\b1(?:033|016)\b/.exec(body)?.[0];
   if (status === 530 || code) {

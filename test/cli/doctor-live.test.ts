@@ -41,7 +41,8 @@ async function doctor(slot: Route, edge: Route) {
   return { code, find: (id: string) => checks.find((check) => check.id === id) };
 }
 
-const closed: Route = (_asked, answer) => answer.raw(404, "application/json", '{"code":"slot_private"}');
+const closed: Route = (_asked, answer) =>
+  answer.raw(404, "text/plain", "Not found", { "x-sluice-shield": "1" });
 const app: Route = (_asked, answer) => answer.raw(200, "text/plain", "hello", { "x-sluice-release": "v7" });
 
 describe.concurrent("doctor --live", () => {

@@ -8,6 +8,7 @@ const answer = (over: Partial<SlotAnswer>): SlotAnswer => ({
   error: null,
   body: "",
   location: null,
+  isShielded: false,
   durationMs: 42,
   ...over,
 });
@@ -21,12 +22,7 @@ test("cloudflared's 502 for an empty slot proves the whole path", () => {
 
 test.each<[string, Partial<SlotAnswer>, "warn" | "fail", string]>([
   ["no answer", { error: "timed out" }, "fail", "timed out"],
-  [
-    "the shield",
-    { status: 404, body: '{"code":"slot_private"}' },
-    "fail",
-    "a Worker's request does pass routes",
-  ],
+  ["the shield", { status: 404, isShielded: true }, "fail", "did not take control's proof"],
   [
     "a tunnel without connector",
     { status: 530, body: "error code: 1033" },

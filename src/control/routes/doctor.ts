@@ -24,7 +24,7 @@ export const doctorRoutes = () =>
     const now = c.var.now();
     const [checks, paths] = await Promise.all([
       examine({ env: c.env, db: c.var.db, now }),
-      isLive ? examinePaths(c.var.db) : undefined,
+      isLive ? examinePaths(c.var.db, c.env) : undefined,
     ]);
     const view = { now: iso(now), version: c.env.VERSION ?? "dev", actor, role };
     return c.json(
