@@ -64,8 +64,12 @@ test("makes a control that runs, knows its admin, and is found by the command li
   expect(workers.get("sluice-control")).toMatchObject({
     workersDev: false,
     crons: ["* * * * *"],
-    classes: ["Coordinator", "HostLink"],
+    classes: ["Coordinator", "HostLink", "LogRelay"],
   });
+  // Without the zone the edge would shield no slot.
+  expect(workers.get("sluice-edge")?.bindings).toContainEqual(
+    expect.objectContaining({ name: "SLOT_ZONE", text: "example.com" }),
+  );
   const [control, edge] = [secretsOf(cloudflare, "sluice-control"), secretsOf(cloudflare, "sluice-edge")];
   expect(Object.keys(control).sort()).toEqual([
     "ADMIN_TOKEN_SHA256",
