@@ -40,9 +40,9 @@ function switched(response: Response, passage: Passage, last: Tried): Response {
 function mark(headers: Headers, status: number, { visit, visitor }: Passage, last: Tried): void {
   publishHeaders(headers, status, visit, last.instance.host);
   if (visit.route.table.showRelease) {
-    headers.set("X-Sluice-Release", last.instance.release.version);
-    headers.set("X-Request-Id", visit.survey.requestId);
-    headers.append("Server-Timing", timing(visit, last));
+    headers.set("x-sluice-release", last.instance.release.version);
+    headers.set("x-request-id", visit.survey.requestId);
+    headers.append("server-timing", timing(visit, last));
   }
   if (visitor.newId !== null) headers.append("Set-Cookie", visitorCookie(visitor.newId, visit.url.secure));
 }

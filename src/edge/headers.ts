@@ -85,18 +85,21 @@ function note(value: string, name: string): void {
   }
 }
 
-/** What the app gets. Made once per request: a second attempt sends the same. */
+/**
+ * What the app gets. Made once per request: a second attempt sends the same. Names are set in lower case, here and on the
+ * answer, since the runtime keeps a second copy of any other in each copy of the headers.
+ */
 export function originHeaders(visit: Visit): Headers {
   const { request, env, survey } = visit;
   const headers = new Headers(request.headers);
   for (const name of survey.dropped) headers.delete(name);
   dropNamedByConnection(headers, survey.connection);
-  headers.set("X-Forwarded-Host", visit.url.authority);
-  headers.set("X-Forwarded-Proto", visit.url.secure ? "https" : "http");
-  headers.set("X-Request-Id", survey.requestId);
+  headers.set("x-forwarded-host", visit.url.authority);
+  headers.set("x-forwarded-proto", visit.url.secure ? "https" : "http");
+  headers.set("x-request-id", survey.requestId);
   if (survey.address !== null) {
-    headers.set("X-Forwarded-For", survey.address);
-    headers.set("X-Real-IP", survey.address);
+    headers.set("x-forwarded-for", survey.address);
+    headers.set("x-real-ip", survey.address);
   }
   if (survey.cookies?.includes(PREVIEW_COOKIE)) {
     const rest = withoutCookie(survey.cookies, PREVIEW_COOKIE);

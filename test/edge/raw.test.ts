@@ -160,6 +160,28 @@ describe("what a client may send wrongly", () => {
   });
 });
 
+describe("what an old or hasty client may send", () => {
+  it("answers requests sent ahead in their order", async () => {
+    const upload = "POST /b HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 3\r\n\r\nabc";
+    const raw = await sendRaw(port, head("/a") + upload + head("/c") + get("/d"));
+    expect(raw.match(/HTTP\/1\.1 (\d{3})/g)).toEqual(Array(4).fill("HTTP/1.1 200"));
+    expect(origin.seen.map(({ url }) => url)).toEqual(["/a", "/b", "/c", "/d"]);
+  });
+
+  it("answers HTTP/1.0 in HTTP/1.0, without chunks", async () => {
+    const raw = await sendRaw(port, "GET /old HTTP/1.0\r\nHost: shop.test\r\n\r\n");
+    expect(raw).toMatch(/^HTTP\/1\.0 200/);
+    expect(raw).not.toMatch(/transfer-encoding/i);
+    expect(origin.seen.map(({ url }) => url)).toEqual(["/old"]);
+  });
+
+  it("tells a client that asks first to go on with its upload", async () => {
+    const lines = ["Expect: 100-continue", "Content-Length: 3", "Connection: close"];
+    const raw = await sendRaw(port, `${head("/up", lines).replace("GET", "POST")}abc`);
+    expect(raw.match(/HTTP\/1\.1 (\d{3})/g)).toEqual(["HTTP/1.1 100", "HTTP/1.1 200"]);
+  });
+});
+
 describe("what an app may answer wrongly", () => {
   const ask = (path = "/") => sendRaw(port, get(path, [], "rude.test"), 800);
 
