@@ -212,7 +212,8 @@ describe("upgrade", () => {
     });
     const after = await inspect(name);
     expect(after).toMatchObject({ Id: before?.Id, State: { Running: true } });
-    await expect.poll(logs).toContain("starts: one,tried,one");
+    // How often the engine has tried the new one again by then is its own affair.
+    await expect.poll(logs).toMatch(/starts: one(,tried)+,one/);
     expect(await inspect(aside)).toBeUndefined();
   });
 

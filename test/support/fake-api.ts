@@ -145,7 +145,8 @@ function answering(request: IncomingMessage, response: ServerResponse): Answerin
         heartbeat: () => write("event: heartbeat\ndata: {}\n\n"),
         raw: write,
         end: () => void response.end(),
-        drop: () => void request.socket.destroy(),
+        // Behind what was sent, which a socket that is destroyed at once would take with it.
+        drop: () => void response.write(":\n\n", () => request.socket.destroy()),
       };
     },
   };
