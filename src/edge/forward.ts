@@ -2,7 +2,7 @@
 import type { RouteInstance } from "../domain/choose.ts";
 import { type Attempt, judge, type Verdict } from "../domain/outcome.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
-import { meetsShield, withProof } from "./shield.ts";
+import { meetsShield, withAccess, withProof } from "./shield.ts";
 import type { Visit } from "./visit.ts";
 
 export interface Outgoing {
@@ -37,11 +37,13 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
   let attempt: Attempt;
   try {
     const { responseMs } = visit.route.table.timeouts;
+    const { body } = outgoing;
+    const headers = withAccess(outgoing.headers, instance.host, visit.env);
     const asked = meetsShield(visit.hostname, instance.host, visit.env)
-      ? withProof(outgoing.headers, instance.host, visit.env).then((headers) =>
-          fetchFrom(visit, instance, { ...outgoing, headers }),
+      ? withProof(headers, instance.host, visit.env).then((proven) =>
+          fetchFrom(visit, instance, { headers: proven, body }),
         )
-      : fetchFrom(visit, instance, outgoing);
+      : fetchFrom(visit, instance, { headers, body });
     const answer = await (responseMs < PLATFORM_TIMEOUT_MS ? within(asked, responseMs) : asked);
     const status = answer === TIMED_OUT ? PLATFORM_TIMED_OUT : answer.status;
     if (status === PLATFORM_TIMED_OUT) attempt = { kind: "timeout" };

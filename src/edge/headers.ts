@@ -90,7 +90,7 @@ function note(value: string, name: string): void {
  * answer, since the runtime keeps a second copy of any other in each copy of the headers.
  */
 export function originHeaders(visit: Visit): Headers {
-  const { request, env, survey } = visit;
+  const { request, survey } = visit;
   const headers = new Headers(request.headers);
   for (const name of survey.dropped) headers.delete(name);
   dropNamedByConnection(headers, survey.connection);
@@ -105,10 +105,6 @@ export function originHeaders(visit: Visit): Headers {
     const rest = withoutCookie(survey.cookies, PREVIEW_COOKIE);
     if (rest === null) headers.delete("Cookie");
     else headers.set("Cookie", rest);
-  }
-  if (env.ACCESS_CLIENT_ID !== undefined && env.ACCESS_CLIENT_SECRET !== undefined) {
-    headers.set("CF-Access-Client-Id", env.ACCESS_CLIENT_ID);
-    headers.set("CF-Access-Client-Secret", env.ACCESS_CLIENT_SECRET);
   }
   return headers;
 }

@@ -42,6 +42,17 @@ export const meetsShield = (publicHostname: string, slot: string, env: Env): boo
   !isWithin(publicHostname, slot.slice(BEFORE_ZONE)) &&
   zoneOfSlot(slot) !== null;
 
+/** The headers with the service token that opens a slot behind Access. A host with an address of its own never sees it. */
+export function withAccess(headers: Headers, host: string, env: Env): Headers {
+  const { ACCESS_CLIENT_ID: id, ACCESS_CLIENT_SECRET: secret } = env;
+  if (id === undefined || secret === undefined || !host.startsWith("sl-") || zoneOfSlot(host) === null)
+    return headers;
+  const opened = new Headers(headers);
+  opened.set("cf-access-client-id", id);
+  opened.set("cf-access-client-secret", secret);
+  return opened;
+}
+
 /** The headers with the slot's proof. */
 export async function withProof(headers: Headers, slot: string, { SHIELD_KEY = "" }: Env): Promise<Headers> {
   let proof = proofs.get(slot);

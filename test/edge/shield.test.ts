@@ -10,6 +10,7 @@ const OTHER = "sl-fedcba9876543210.tunnels.test";
 const KEY = "key-of-the-shield";
 const proof = (slot: string, key = KEY) => createHmac("sha256", key).update(slot).digest("hex");
 const PROOF = "x-sluice-slot-proof";
+const ACCESS = { ACCESS_CLIENT_ID: "client.access", ACCESS_CLIENT_SECRET: "secret-1" };
 
 let stack: EdgeStack;
 /** What an edge asked for, in order: the host, and whether it showed a proof. */
@@ -57,7 +58,7 @@ beforeAll(async () => {
       },
       meter: () => {},
     },
-    { vars: { SLOT_ZONE: "tunnels.test", SHIELD_KEY: KEY }, outbound: cloudflare },
+    { vars: { SLOT_ZONE: "tunnels.test", SHIELD_KEY: KEY, ...ACCESS }, outbound: cloudflare },
   );
 });
 afterAll(() => stack.dispose());
@@ -102,7 +103,24 @@ describe("a slot's hostname", () => {
   });
 });
 
+describe("a slot behind Cloudflare Access", () => {
+  it("is opened with the edge's service token, which a visitor can't send", async () => {
+    await visit("shop.tunnels.test", {
+      headers: { "CF-Access-Client-Id": "mine", "CF-Access-Client-Secret": "mine" },
+    });
+    expect(reached[0]?.headers).toMatchObject({
+      "cf-access-client-id": "client.access",
+      "cf-access-client-secret": "secret-1",
+    });
+  });
+});
+
 describe("a host with an address of its own", () => {
+  it("is never shown the service token", async () => {
+    await visit("plain.other.test");
+    expect(reached[0]?.headers).not.toHaveProperty("cf-access-client-secret");
+  });
+
   it("is never shown a proof", async () => {
     expect((await visit("plain.other.test")).text).toBe("from the app");
     expect(asked).toEqual([{ host: "10.0.0.5:8001", proof: null }]);

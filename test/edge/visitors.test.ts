@@ -59,16 +59,13 @@ const app =
 beforeAll(async () => {
   stable = await startOrigin("stable", app("stable"));
   canary = await startOrigin("canary", app("canary"));
-  edge = await startEdgeStack(
-    {
-      table: (hostname) => {
-        const table = tables.get(hostname);
-        return table ? { kind: "table", table } : { kind: "unknown" };
-      },
-      meter: () => {},
+  edge = await startEdgeStack({
+    table: (hostname) => {
+      const table = tables.get(hostname);
+      return table ? { kind: "table", table } : { kind: "unknown" };
     },
-    { vars: { ACCESS_CLIENT_ID: "client.access", ACCESS_CLIENT_SECRET: "secret-1" } },
-  );
+    meter: () => {},
+  });
   port = edge.ports[0] ?? 0;
 });
 afterAll(async () => {
@@ -165,19 +162,6 @@ describe("a visitor", () => {
     expect(nameOf(await ask({ port, host }))).toBe("canary");
     await sleep(1_100);
     expect(nameOf(await ask({ port, host }))).toBe("stable");
-  });
-});
-
-describe("a tunnel behind Cloudflare Access", () => {
-  it("is opened with the edge's service token, which a visitor can't send", async () => {
-    await ask({
-      port,
-      host: serve(0),
-      headers: { "CF-Access-Client-Id": "mine", "CF-Access-Client-Secret": "mine" },
-    });
-    const { headers } = stable.seen[0] ?? { headers: undefined };
-    expect(headers?.["cf-access-client-id"]).toBe("client.access");
-    expect(headers?.["cf-access-client-secret"]).toBe("secret-1");
   });
 });
 
