@@ -1,4 +1,4 @@
-import { askHidden } from "../hidden-prompt.ts";
+import { ask } from "../confirm.ts";
 import { CliError } from "../problem.ts";
 import type { Session } from "../session.ts";
 import { needsOf, permissionLines } from "./permissions.ts";
@@ -16,7 +16,7 @@ export async function apiToken(session: Session, access: boolean, name: string):
     );
     for (const line of permissionLines(needs)) session.out.say(`  ${line}`);
     for (const { command, when } of newToken(needs, name)) session.out.say(`  ${command}\n    ${when}`);
-    const typed = await askHidden(session, "API token (not shown): ");
+    const typed = (await ask(session, "API token (not shown): ", true)).trim();
     if (typed) return typed;
   }
   throw new CliError(
