@@ -251,7 +251,8 @@ describe("upgrade", () => {
     await accessories().upgrade({ ...job, progress, signal: abort.signal });
     const [half, kept] = [await inspect(name), await inspect(aside)];
     expect([half?.State.Running, kept?.State.Running]).toEqual([true, false]);
-    expect(await accessories().upgrade({ ...job, isLeaving: () => false })).toMatchObject({ ok: true });
+    const again = await accessories().upgrade({ ...job, isLeaving: () => false });
+    expect(again, JSON.stringify(again)).toMatchObject({ ok: true });
     expect((await inspect(name))?.Id).toBe(half?.Id);
     expect(await inspect(aside)).toBeUndefined();
   });

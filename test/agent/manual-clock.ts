@@ -11,8 +11,8 @@ interface Nap {
 export class ManualClock implements Clock {
   #now = Date.now();
   #naps = new Set<Nap>();
-  /** The longest nap that was slept to its end since this was last set. */
-  longestNapMs = 0;
+  /** How long each nap was that was slept to its end since this was last emptied. */
+  readonly slept: number[] = [];
 
   now(): number {
     return this.#now;
@@ -39,7 +39,7 @@ export class ManualClock implements Clock {
       const [next] = [...this.#naps].sort((a, b) => a.until - b.until);
       if (!next || next.until > end) break;
       this.#now = Math.max(this.#now, next.until);
-      this.longestNapMs = Math.max(this.longestNapMs, next.ms);
+      this.slept.push(next.ms);
       next.wake();
       // What it does next, a refused connection among it, takes a few turns.
       for (let turn = 0; turn < 5; turn++) await setImmediate();

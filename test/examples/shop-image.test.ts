@@ -26,7 +26,7 @@ async function serve<T>(runtime: Runtime, image: string, { env, look }: Serving<
     const url = `http://127.0.0.1:${spec.hostPort}`;
     const isHealthy = async () =>
       expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ status: "healthy", version: "v2" });
-    await vi.waitFor(isHealthy, { timeout: 15_000, interval: 50 });
+    await vi.waitFor(isHealthy, { timeout: 25_000, interval: 50 });
     return await look(url, instance);
   } finally {
     // In order, within its grace.
@@ -39,22 +39,26 @@ interface Serving<T> {
   look: (url: string, instance: string) => Promise<T>;
 }
 
-shopTest("runs under the process runtime from its bundle alone", async () => {
-  const env = await stand.newEnv();
-  await stand.migrate(2, "expand", env);
-  const root = await mkdtemp(path.join(tmpdir(), "sluice-shop-"));
-  try {
-    await shopDirectory(root, 2);
-    await mkdir(path.join(root, "records"));
-    const runtime = createProcessRuntime({ root, directory: path.join(root, "records") });
-    const pulled = await runtime.pull({ image: "file:step-2" }, () => {}, never);
-    if (!pulled.ok) throw new Error(JSON.stringify(pulled.error));
-    const look = async (url: string) => (await fetch(url)).text();
-    expect(await serve(runtime, pulled.value.image, { env, look })).toContain("step 2");
-  } finally {
-    await rm(root, { recursive: true, force: true });
-  }
-});
+shopTest(
+  "runs under the process runtime from its bundle alone",
+  async () => {
+    const env = await stand.newEnv();
+    await stand.migrate(2, "expand", env);
+    const root = await mkdtemp(path.join(tmpdir(), "sluice-shop-"));
+    try {
+      await shopDirectory(root, 2);
+      await mkdir(path.join(root, "records"));
+      const runtime = createProcessRuntime({ root, directory: path.join(root, "records") });
+      const pulled = await runtime.pull({ image: "file:step-2" }, () => {}, never);
+      if (!pulled.ok) throw new Error(JSON.stringify(pulled.error));
+      const look = async (url: string) => (await fetch(url)).text();
+      expect(await serve(runtime, pulled.value.image, { env, look })).toContain("step 2");
+    } finally {
+      await rm(root, { recursive: true, force: true });
+    }
+  },
+  60_000,
+);
 
 const containerSchema = z.object({ Config: z.object({ User: z.string(), Cmd: z.array(z.string()) }) });
 

@@ -146,7 +146,7 @@ function answering(request: IncomingMessage, response: ServerResponse): Answerin
         raw: write,
         end: () => void response.end(),
         // Behind what was sent, which a socket that is destroyed at once would take with it.
-        drop: () => void response.write(":\n\n", () => request.socket.destroy()),
+        drop: () => request.socket.destroySoon(),
       };
     },
   };
