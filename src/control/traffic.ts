@@ -1,5 +1,11 @@
 import type { ArmWindow, CanaryWindow, HistoryWindow } from "../domain/canary.ts";
-import { HISTOGRAM_BUCKETS, type MeterBatch, type MeterEntry, WINDOW_MS } from "../domain/meter.ts";
+import {
+  HISTOGRAM_BUCKETS,
+  latencyBucket,
+  type MeterBatch,
+  type MeterEntry,
+  WINDOW_MS,
+} from "../domain/meter.ts";
 
 /** Windows older than this are dropped from the coordinator's storage. */
 const KEEP_MS = 3_600_000;
@@ -8,6 +14,12 @@ const SEEN_MS = 300_000;
 
 /** Visitors are told apart by a number below this (canary.md §6). */
 const VISITORS = 10_000;
+
+/**
+ * All that is quicker counts as this. The edge's clock has whole milliseconds: 1 ms against 2 would be twice as slow to the
+ * judge, and is its grain.
+ */
+const FINEST_BUCKET = latencyBucket(5);
 
 /** Counts of one release in one window. Of fixed size, however many requests they stand for. */
 interface Judged {
@@ -65,8 +77,10 @@ export class Traffic {
 
   #addJudged(entry: MeterEntry): void {
     const { requests, errors, latency, visitors } = this.#judged(entry.release, entry.window) ?? blank();
-    for (const [bucket, count] of entry.latency)
+    for (const [counted, count] of entry.latency) {
+      const bucket = Math.max(counted, FINEST_BUCKET);
       if (bucket in latency) latency[bucket] = (latency[bucket] ?? 0) + count;
+    }
     for (const visitor of entry.erroredVisitors)
       visitors[visitor >> 3] = (visitors[visitor >> 3] ?? 0) | (1 << (visitor & 7));
     this.#sql.exec(

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { verdicts } from "../../src/control/store/schema.ts";
+import { latencyBucket } from "../../src/domain/meter.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import { aCanary, weightStep } from "../domain/spec.ts";
 import { batchOf, counts } from "./support/meter.ts";
@@ -20,12 +21,16 @@ afterEach(() => {
 });
 
 /** v1 serves and has history; v2 has just begun its first step at `stage.at`. */
-async function begin(strategy: EnvironmentSpec["strategy"] = aCanary()): Promise<{ v1: string; v2: string }> {
+async function begin(
+  strategy: EnvironmentSpec["strategy"] = aCanary(),
+  history: Parameters<typeof counts>[4] = {},
+): Promise<{ v1: string; v2: string }> {
   stage = await Stage.open({ strategy });
   await stage.lookAlive(NOON);
   stage.at = NOON - 300_000;
   const v1 = await stage.deploy();
-  for (let at = NOON - 200_000; at < NOON; at += WINDOW) await absorb(at + 1_000, [counts(v1, at, 1_800, 4)]);
+  for (let at = NOON - 200_000; at < NOON; at += WINDOW)
+    await absorb(at + 1_000, [counts(v1, at, 1_800, 4, history)]);
   await goTo(NOON);
   const made = await stage.create();
   if (!made.ok) throw new Error(made.error.detail);
@@ -74,6 +79,23 @@ describe("a canary that is judged by what the edge counted", () => {
       verdict: "rollback",
       release: ids.v2,
     });
+  });
+
+  it.each([
+    [2, "stays: what takes a millisecond or two is the grain of the edge's clock", 1_000],
+    [8, "is rolled back: that is slower, and can be measured", undefined],
+  ])("against a stable of 1 ms, one of %d ms %s", async (ms, _why, weight) => {
+    const answers = (requests: number, each: number) => ({
+      latency: [[latencyBucket(each), requests]] as const,
+    });
+    const ids = await begin(aCanary(), answers(1_800, 1));
+    for (let k = 0; k < 3; k++) {
+      const window = NOON + k * WINDOW;
+      const stable = counts(ids.v1, window, 1_800, 0, answers(1_800, 1));
+      await absorb(window + 9_000, [stable, counts(ids.v2, window, 200, 0, answers(200, ms))]);
+      await goTo(window + WINDOW + 3_000);
+    }
+    expect((await weights()).v2).toBe(weight);
   });
 
   it("goes to 100 % by itself when it is good", async () => {
