@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { link, readFile, readlink, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { link, readFile, readlink, rm, stat, utimes, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { birthOf } from "./runtime/process-record.ts";
 
@@ -20,6 +21,7 @@ type Holder = z.infer<typeof holderSchema>;
 /** A holder in another container can't be looked up, so it shows by the file's time that it lives. */
 const TOUCH_MS = 10_000;
 const SILENT_MS = 30_000;
+const CLEARING_MS = 5;
 
 const fileOf = (directory: string) => path.join(directory, "agent.lock");
 
@@ -35,7 +37,7 @@ export async function lockDirectory(directory: string): Promise<() => Promise<vo
       const found = await read(file);
       if (found === undefined) continue;
       if (await lives(file, found)) throw refusal(directory, found);
-      await clearAway(file, found);
+      await clearAway(file, { stale: found, draft });
     }
   } finally {
     await rm(draft, { force: true });
@@ -85,16 +87,24 @@ function holderOf(text: string): Holder | undefined {
   }
 }
 
-/** Moved before it is removed: had another agent taken it over meanwhile, that one's lock is put back. */
-async function clearAway(file: string, stale: string): Promise<void> {
-  const aside = `${file}.${randomUUID()}`;
-  const moved = await rename(file, aside).then(
-    () => true,
-    () => false, // another agent was faster
-  );
-  if (!moved) return;
-  if ((await read(aside)) !== stale) await linked(aside, file);
-  await rm(aside, { force: true });
+/**
+ * Removes a lock whose holder is dead. One agent at a time may: between the look and the removal another could have cleared it
+ * and taken it, and its lock would be the one removed.
+ */
+async function clearAway(file: string, { stale, draft }: { stale: string; draft: string }): Promise<void> {
+  const guard = `${file}.clearing`;
+  if (!(await linked(draft, guard))) {
+    // Clearing takes a moment: a guard that stays is of an agent that died at it.
+    const { mtimeMs } = await stat(guard).catch(() => ({ mtimeMs: Date.now() }));
+    if (Date.now() - mtimeMs > SILENT_MS) await rm(guard, { force: true });
+    await sleep(CLEARING_MS);
+    return;
+  }
+  try {
+    if ((await read(file)) === stale) await rm(file, { force: true });
+  } finally {
+    await rm(guard, { force: true });
+  }
 }
 
 async function touch(file: string): Promise<void> {

@@ -41,6 +41,15 @@ describe("the lock on a state directory", () => {
     }
   });
 
+  test("is taken over although an agent died while it cleared a stale one away", async () => {
+    await heldBy({ birth: "of a process before" });
+    await writeFile(`${file}.clearing`, "{}");
+    const before = new Date(Date.now() - 31_000);
+    await utimes(`${file}.clearing`, before, before);
+    await lockDirectory(directory);
+    expect(await readdir(directory)).toEqual(["agent.lock"]);
+  });
+
   test("is free again after it was given back", async () => {
     await (await lockDirectory(directory))();
     expect(await readdir(directory)).toEqual([]);
