@@ -8,8 +8,8 @@ const migrations = await readD1Migrations("migrations");
 
 export default defineConfig({
   test: {
-    // Most tests wait for processes and timers, not for the processor: vitest's own choice, one worker on two cores, idles.
-    maxWorkers: 3,
+    // One for each core that there is at least: tests that start containers, Workers and databases of their own starve beyond that.
+    maxWorkers: 2,
     projects: [
       {
         test: {
