@@ -1,8 +1,9 @@
 /** What choosing costs: hostname → table → bucket → release → instance, the pure code alone. */
-import { chooseInstance, chooseRelease, compileRoute, type Route } from "../src/domain/choose.ts";
-import { visitorId } from "../src/domain/cookie.ts";
-import { normalHostname, splitUrl } from "../src/domain/hostname.ts";
-import { bucketOf } from "../src/domain/weights.ts";
+
+import { bucketOf } from "../src/domain/routing/buckets.ts";
+import { chooseInstance, chooseRelease, compileRoute, type Route } from "../src/domain/routing/choose.ts";
+import { visitorId } from "../src/domain/routing/cookie.ts";
+import { normalHostname, splitUrl } from "../src/domain/routing/hostname.ts";
 import { releaseOf, tableOf } from "../test/support/tables.ts";
 import { type BenchResult, median, resultOf, rounded } from "./result.ts";
 

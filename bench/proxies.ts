@@ -6,7 +6,7 @@ import { get } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RoutingTable } from "../src/domain/routing.ts";
+import type { RoutingTable } from "../src/domain/routing/table.ts";
 import { COMPATIBILITY_DATE } from "../test/support/compatibility-date.ts";
 import { bundleEdge } from "../test/support/edge-stack.ts";
 

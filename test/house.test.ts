@@ -91,12 +91,12 @@ describe("the house", () => {
   });
 
   it("would notice one", () => {
-    expect(isAllowed({ from: "src/domain/weights.ts", to: "zod" })).toBe(false);
+    expect(isAllowed({ from: "src/domain/routing/buckets.ts", to: "zod" })).toBe(false);
     expect(isAllowed({ from: "src/edge/forward.ts", to: "src/protocol/api.ts" })).toBe(false);
     expect(isAllowed({ from: "src/control/store/jobs.ts", to: "src/control/ids.ts" })).toBe(false);
     expect(isAllowed({ from: "src/control/app.ts", to: "src/edge/worker.ts" })).toBe(false);
     expect(isAllowed({ from: "agent/loop.ts", to: "src/protocol/api.ts" })).toBe(false);
-    expect(isAllowed({ from: "src/client/client.ts", to: "src/domain/release.ts" })).toBe(false);
+    expect(isAllowed({ from: "src/client/client.ts", to: "src/domain/rollout/release.ts" })).toBe(false);
     expect(isAllowed({ from: "cli/main.ts", to: "src/client/index.ts" })).toBe(true);
   });
 

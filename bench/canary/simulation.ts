@@ -9,8 +9,8 @@ import {
   init,
   tick,
   update,
-} from "../../src/domain/canary.ts";
-import { HISTOGRAM_BUCKETS } from "../../src/domain/meter.ts";
+} from "../../src/domain/canary/judge.ts";
+import { HISTOGRAM_BUCKETS } from "../../src/domain/routing/meter.ts";
 import { type Random, random } from "./random.ts";
 
 const WINDOW_S = 10;

@@ -1,7 +1,7 @@
-import type { MeterBatch } from "../domain/meter.ts";
+import type { SetWeights } from "../domain/commands/steer.ts";
 import type { Result } from "../domain/result.ts";
-import type { TableAnswer, TrafficMode } from "../domain/routing.ts";
-import type { SetWeights } from "../domain/steer.ts";
+import type { MeterBatch } from "../domain/routing/meter.ts";
+import type { TableAnswer, TrafficMode } from "../domain/routing/table.ts";
 import type { ProblemCode } from "../protocol/problem.ts";
 
 /**

@@ -1,16 +1,16 @@
 import { DurableObject } from "cloudflare:workers";
-import { advance } from "../domain/advance.ts";
-import * as commands from "../domain/commands.ts";
-import { type Decision, emptyDecision, hasChanges } from "../domain/decision.ts";
-import type { EnvironmentFacts, InstanceFacts, LockFacts } from "../domain/facts.ts";
-import type { MeterBatch } from "../domain/meter.ts";
-import * as modes from "../domain/modes.ts";
-import { probed } from "../domain/probed.ts";
-import { isActive, type ReleaseFacts } from "../domain/release.ts";
+import * as modes from "../domain/commands/modes.ts";
+import * as commands from "../domain/commands/releases.ts";
+import * as rollbacks from "../domain/commands/rollback.ts";
+import * as steer from "../domain/commands/steer.ts";
 import { err, ok, type Result } from "../domain/result.ts";
-import * as rollbacks from "../domain/rollback.ts";
-import type { RoutingTable, TableAnswer, TrafficMode } from "../domain/routing.ts";
-import * as steer from "../domain/steer.ts";
+import { advance } from "../domain/rollout/advance.ts";
+import { type Decision, emptyDecision, hasChanges } from "../domain/rollout/decision.ts";
+import type { EnvironmentFacts, InstanceFacts, LockFacts } from "../domain/rollout/facts.ts";
+import { probed } from "../domain/rollout/probed.ts";
+import { isActive, type ReleaseFacts } from "../domain/rollout/release.ts";
+import type { MeterBatch } from "../domain/routing/meter.ts";
+import type { RoutingTable, TableAnswer, TrafficMode } from "../domain/routing/table.ts";
 import type {
   CoordinatorPort,
   CoordinatorView,

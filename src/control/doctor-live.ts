@@ -1,6 +1,6 @@
 import type { Check } from "../domain/doctor.ts";
 import { judgePath, type SlotAnswer } from "../domain/doctor-live.ts";
-import { SHIELD_HEADER } from "../domain/slot.ts";
+import { SHIELD_HEADER } from "../domain/routing/slot.ts";
 import { type Path, reach } from "./reach.ts";
 import type { Db } from "./store/db.ts";
 import { readEmptySlots } from "./store/findings.ts";

@@ -1,6 +1,6 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
-import type { EdgePortRpc, MeterBatch } from "../domain/meter.ts";
-import type { TableAnswer } from "../domain/routing.ts";
+import type { EdgePortRpc, MeterBatch } from "../domain/routing/meter.ts";
+import type { TableAnswer } from "../domain/routing/table.ts";
 import type { ControlEnv } from "./env.ts";
 import { HostnameCache } from "./hostname-cache.ts";
 import { openDb } from "./store/db.ts";

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from "../domain/result.ts";
-import { slotHostname } from "../domain/slot.ts";
+import { slotHostname } from "../domain/routing/slot.ts";
 import { tunnelName } from "../domain/tunnel.ts";
 import type { Enroll, EnrollAnswer } from "../protocol/agent.ts";
 import { missingSettings } from "./cloudflare/api.ts";

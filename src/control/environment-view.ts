@@ -1,6 +1,6 @@
-import type { EnvironmentFacts } from "../domain/facts.ts";
-import { isActive } from "../domain/release.ts";
-import { planRollback } from "../domain/rollback.ts";
+import { planRollback } from "../domain/commands/rollback.ts";
+import type { EnvironmentFacts } from "../domain/rollout/facts.ts";
+import { isActive } from "../domain/rollout/release.ts";
 import { type StaleSecret, staleSecrets } from "../domain/secrets.ts";
 import type { EnvironmentView } from "../protocol/api.ts";
 import type { NextStep } from "../protocol/problem.ts";

@@ -1,4 +1,4 @@
-import { isAtRest } from "../domain/release.ts";
+import { isAtRest } from "../domain/rollout/release.ts";
 import { logFailure } from "./context.ts";
 import { iso } from "./iso.ts";
 import type { Db } from "./store/db.ts";

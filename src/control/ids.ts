@@ -1,4 +1,4 @@
-import { SLOT_LABEL_CHARS } from "../domain/slot.ts";
+import { SLOT_LABEL_CHARS } from "../domain/routing/slot.ts";
 
 const CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz";
 

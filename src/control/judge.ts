@@ -10,10 +10,10 @@ import {
   serialise,
   tick,
   update,
-} from "../domain/canary.ts";
-import type { EnvironmentFacts } from "../domain/facts.ts";
-import { WINDOW_MS, windowOf } from "../domain/meter.ts";
-import type { ReleaseFacts } from "../domain/release.ts";
+} from "../domain/canary/judge.ts";
+import type { EnvironmentFacts } from "../domain/rollout/facts.ts";
+import type { ReleaseFacts } from "../domain/rollout/release.ts";
+import { WINDOW_MS, windowOf } from "../domain/routing/meter.ts";
 import type { Canary } from "../domain/spec.ts";
 import type { Traffic } from "./traffic.ts";
 

@@ -1,5 +1,5 @@
 import { accessoryId } from "../domain/accessory.ts";
-import { HOST_OFFLINE_MS } from "../domain/facts.ts";
+import { HOST_OFFLINE_MS } from "../domain/rollout/facts.ts";
 import type { LogHostView } from "../protocol/logs.ts";
 import type { ControlEnv } from "./env.ts";
 import { iso } from "./iso.ts";

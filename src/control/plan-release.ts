@@ -1,7 +1,7 @@
-import type { EnvironmentFacts } from "../domain/facts.ts";
-import { onlineHosts, type Placement, place } from "../domain/plan.ts";
-import { isActive, type ReleaseFacts } from "../domain/release.ts";
-import { rollLimits } from "../domain/roll.ts";
+import type { EnvironmentFacts } from "../domain/rollout/facts.ts";
+import { onlineHosts, type Placement, place } from "../domain/rollout/plan.ts";
+import { isActive, type ReleaseFacts } from "../domain/rollout/release.ts";
+import { rollLimits } from "../domain/rollout/roll.ts";
 import type { EnvironmentSpec } from "../domain/spec.ts";
 import { closedWords } from "../domain/windows.ts";
 import type { PlanView } from "../protocol/api.ts";

@@ -1,5 +1,5 @@
-import { PREVIEW_COOKIE } from "../domain/cookie.ts";
-import { formatPreviewToken, PREVIEW_HEADER, previewPayload } from "../domain/preview.ts";
+import { PREVIEW_COOKIE } from "../domain/routing/cookie.ts";
+import { formatPreviewToken, PREVIEW_HEADER, previewPayload } from "../domain/routing/preview.ts";
 import type { PreviewView } from "../protocol/api.ts";
 import { iso } from "./iso.ts";
 

@@ -1,5 +1,5 @@
-import type { InstanceFacts } from "../domain/facts.ts";
-import type { ReleaseFacts } from "../domain/release.ts";
+import type { InstanceFacts } from "../domain/rollout/facts.ts";
+import type { ReleaseFacts } from "../domain/rollout/release.ts";
 import { type Path, reach } from "./reach.ts";
 
 /** What an instance answered over its real path: the tunnel and the network that visitors' requests will take. */

@@ -1,15 +1,15 @@
-import { PARTIAL_LEASE_MS } from "../domain/advance.ts";
-import type { InstanceFacts } from "../domain/facts.ts";
-import { stepsOf } from "../domain/plan.ts";
-import { isActive, type ReleaseFacts } from "../domain/release.ts";
+import { PARTIAL_LEASE_MS } from "../domain/rollout/advance.ts";
+import type { InstanceFacts } from "../domain/rollout/facts.ts";
+import { stepsOf } from "../domain/rollout/plan.ts";
+import { isActive, type ReleaseFacts } from "../domain/rollout/release.ts";
+import { originSuffixes } from "../domain/routing/slot.ts";
 import {
   FULL_WEIGHT,
   type RoutingTable,
   TABLE_SCHEMA,
   type TableInstance,
   type TableRelease,
-} from "../domain/routing.ts";
-import { originSuffixes } from "../domain/slot.ts";
+} from "../domain/routing/table.ts";
 import type { LoadedEnvironment } from "./store/environments.ts";
 
 /** KV key of a hostname's copy, which a cold edge isolate takes when control is gone. */

@@ -1,4 +1,4 @@
-import { isSlotHostname, SHIELD_HEADER, SLOT_PROOF_HEADER } from "../domain/slot.ts";
+import { isSlotHostname, SHIELD_HEADER, SLOT_PROOF_HEADER } from "../domain/routing/slot.ts";
 import type { ControlEnv } from "./env.ts";
 
 /** What opens the way to a slot behind a tunnel. Nothing of it is needed for hosts with an address of their own. */

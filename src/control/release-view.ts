@@ -1,5 +1,5 @@
-import { stepsOf } from "../domain/plan.ts";
-import { isActive } from "../domain/release.ts";
+import { stepsOf } from "../domain/rollout/plan.ts";
+import { isActive } from "../domain/rollout/release.ts";
 import { failureSchema, type ReleaseView, type VerdictView } from "../protocol/api.ts";
 import type { NextStep } from "../protocol/problem.ts";
 import type { CoordinatorView } from "./coordinator-port.ts";

@@ -1,5 +1,5 @@
-import type { InstanceFacts } from "../domain/facts.ts";
-import type { ReleaseFacts, ReleaseFailure } from "../domain/release.ts";
+import type { InstanceFacts } from "../domain/rollout/facts.ts";
+import type { ReleaseFacts, ReleaseFailure } from "../domain/rollout/release.ts";
 import type { SmokeCheck } from "../domain/spec.ts";
 import { type Path, reach } from "./reach.ts";
 

@@ -1,6 +1,6 @@
-import { stepsOf } from "../domain/plan.ts";
-import { FULL_WEIGHT } from "../domain/routing.ts";
-import { percent } from "../domain/shift.ts";
+import { stepsOf } from "../domain/rollout/plan.ts";
+import { percent } from "../domain/rollout/shift.ts";
+import { FULL_WEIGHT } from "../domain/routing/table.ts";
 import type { EnvironmentSpec, Step } from "../domain/spec.ts";
 import type { PlanView } from "../protocol/api.ts";
 

@@ -1,11 +1,11 @@
-import type { ArmWindow, CanaryWindow, HistoryWindow } from "../domain/canary.ts";
+import type { ArmWindow, CanaryWindow, HistoryWindow } from "../domain/canary/judge.ts";
 import {
   HISTOGRAM_BUCKETS,
   latencyBucket,
   type MeterBatch,
   type MeterEntry,
   WINDOW_MS,
-} from "../domain/meter.ts";
+} from "../domain/routing/meter.ts";
 
 /** Windows older than this are dropped from the coordinator's storage. */
 const KEEP_MS = 3_600_000;

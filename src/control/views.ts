@@ -1,4 +1,4 @@
-import { HOST_OFFLINE_MS } from "../domain/facts.ts";
+import { HOST_OFFLINE_MS } from "../domain/rollout/facts.ts";
 import { hostFactsSchema } from "../protocol/agent.ts";
 import type { EventView, HostView, InstanceView, TokenView } from "../protocol/api.ts";
 import { EVENT_TYPES } from "../protocol/api.ts";

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from "../domain/result.ts";
-import { FULL_WEIGHT } from "../domain/routing.ts";
+import { FULL_WEIGHT } from "../domain/routing/table.ts";
 import type { Weights } from "../protocol/api.ts";
 import type { Refusal } from "./coordinator-port.ts";
 

@@ -1,5 +1,5 @@
-import type { AccessoryHome, EnvironmentFacts, HostFacts } from "./facts.ts";
 import { err, ok, type Result } from "./result.ts";
+import type { AccessoryHome, EnvironmentFacts, HostFacts } from "./rollout/facts.ts";
 import { type AccessorySpec, type EnvironmentSpec, networkName, volumeName } from "./spec.ts";
 
 /** Accessories: a database, a cache beside the app. Changed when a person says so, and by nothing else. */

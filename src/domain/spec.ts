@@ -27,7 +27,7 @@ export interface EnvironmentSpec {
   readonly strategy: StrategySpec;
   /** How long a replaced release stays warm for an instant rollback. */
   readonly keepMs: number;
-  readonly affinity: import("./routing.ts").Affinity;
+  readonly affinity: import("./routing/table.ts").Affinity;
   readonly timeouts: { readonly responseMs: number };
   readonly showRelease: boolean;
   readonly hooks: Hooks;
@@ -133,7 +133,7 @@ export interface WeightStep {
   /** How long it stays so before the analysis is asked. */
   readonly bakeMs: number;
   /** Who is eligible for the new release, from this step on; null: everyone. */
-  readonly match: readonly import("./routing.ts").MatchRule[] | null;
+  readonly match: readonly import("./routing/table.ts").MatchRule[] | null;
   /** Share of GET and HEAD copied to the new release, from this step on. */
   readonly mirrorBp: number;
 }

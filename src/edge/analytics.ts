@@ -1,4 +1,4 @@
-import type { MeterBatch } from "../domain/meter.ts";
+import type { MeterBatch } from "../domain/routing/meter.ts";
 import type { Env } from "./env.ts";
 
 /** What Analytics Engine takes from one invocation. */

@@ -1,4 +1,4 @@
-import { visitorCookie } from "../domain/cookie.ts";
+import { visitorCookie } from "../domain/routing/cookie.ts";
 import { errorAnswer } from "./error-answer.ts";
 import type { Tried } from "./forward.ts";
 import { isPublic, publishHeaders } from "./headers.ts";

@@ -1,4 +1,4 @@
-import type { EdgePortRpc } from "../domain/meter.ts";
+import type { EdgePortRpc } from "../domain/routing/meter.ts";
 
 /** What `[env.edge]` of wrangler.toml binds. */
 export interface Env {

@@ -1,6 +1,6 @@
 /** What the edge says when it can't forward a request at all. Codes and what to do about them: docs/edge.md. */
-import type { Route } from "../domain/choose.ts";
-import { PREVIEW_COOKIE } from "../domain/cookie.ts";
+import type { Route } from "../domain/routing/choose.ts";
+import { PREVIEW_COOKIE } from "../domain/routing/cookie.ts";
 import type { ErrorAnswer } from "./error-answer.ts";
 
 export const EDGE_FAILED: ErrorAnswer = {

@@ -1,6 +1,7 @@
 /** One attempt at one instance. Streams both ways; what an attempt did is judged here and nowhere else. */
-import type { RouteInstance } from "../domain/choose.ts";
-import { type Attempt, judge, type Verdict } from "../domain/outcome.ts";
+
+import { type Attempt, judge, type Verdict } from "../domain/routing/attempt.ts";
+import type { RouteInstance } from "../domain/routing/choose.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import { meetsShield, withAccess, withProof } from "./shield.ts";
 import type { Visit } from "./visit.ts";

@@ -2,7 +2,7 @@
  * Headers on their way through: what belongs to one connection stays on it, what the edge vouches for can't be sent in
  * from outside, and answers that name a slot name the public hostname instead.
  */
-import { PREVIEW_COOKIE, withoutCookie } from "../domain/cookie.ts";
+import { PREVIEW_COOKIE, withoutCookie } from "../domain/routing/cookie.ts";
 import type { Visit } from "./visit.ts";
 
 /** RFC 9110 §7.6.1, and forwarding headers that only the edge may set. `Expect` was answered by the platform. */

@@ -8,7 +8,7 @@ import {
   type MeterEntry,
   type MirrorEntry,
   windowOf,
-} from "../domain/meter.ts";
+} from "../domain/routing/meter.ts";
 import { writeAnalytics } from "./analytics.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";

@@ -1,6 +1,6 @@
 /** Copies a sampled share of harmless requests to a release under test; its answers are compared and dropped. */
-import { chooseInstance } from "../domain/choose.ts";
-import { FULL_WEIGHT } from "../domain/routing.ts";
+import { chooseInstance } from "../domain/routing/choose.ts";
+import { FULL_WEIGHT } from "../domain/routing/table.ts";
 import { forward } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
 import type { Meter } from "./meter.ts";

@@ -1,6 +1,6 @@
 /** Paused and in maintenance: holding requests for a switch that needs a moment, or saying that it takes longer. */
-import type { Route } from "../domain/choose.ts";
-import type { TrafficMode } from "../domain/routing.ts";
+import type { Route } from "../domain/routing/choose.ts";
+import type { TrafficMode } from "../domain/routing/table.ts";
 import type { ErrorAnswer } from "./error-answer.ts";
 import type { Tables } from "./table.ts";
 import type { Visit } from "./visit.ts";

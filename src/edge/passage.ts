@@ -1,6 +1,11 @@
 /** Who a visit goes to: which release by table and visitor, which instance, or why nobody. */
-import { chooseFallback, chooseInstance, chooseRelease, type RouteInstance } from "../domain/choose.ts";
-import { cookieValue, PREVIEW_COOKIE } from "../domain/cookie.ts";
+import {
+  chooseFallback,
+  chooseInstance,
+  chooseRelease,
+  type RouteInstance,
+} from "../domain/routing/choose.ts";
+import { cookieValue, PREVIEW_COOKIE } from "../domain/routing/cookie.ts";
 import { errorAnswer } from "./error-answer.ts";
 import { noInstance, noRelease, previewRefused } from "./error-causes.ts";
 import { waitForOpen } from "./mode.ts";

@@ -1,7 +1,8 @@
 /** Checks preview tokens. A bad one is refused, never ignored: its bearer must not take stable for the preview. */
-import type { Route, RouteInstance, RouteRelease } from "../domain/choose.ts";
-import { parsePreviewToken, previewPayload } from "../domain/preview.ts";
+
 import { err, ok, type Result } from "../domain/result.ts";
+import type { Route, RouteInstance, RouteRelease } from "../domain/routing/choose.ts";
+import { parsePreviewToken, previewPayload } from "../domain/routing/preview.ts";
 
 export interface PreviewTarget {
   readonly release: RouteRelease;

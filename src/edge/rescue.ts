@@ -2,10 +2,11 @@
  * Sends a request again when the first instance failed it: the visitor sees no error, the instance is charged with one.
  * Nothing that an app may have seen and acted on is sent twice.
  */
-import { chooseRescue, type RouteInstance, type RouteRelease } from "../domain/choose.ts";
-import { afterFailure, afterSuccess, HEALTHY } from "../domain/ejection.ts";
-import { isSafe } from "../domain/outcome.ts";
-import { fullBudget, type RetryBudget, spend } from "../domain/retry-budget.ts";
+
+import { isSafe } from "../domain/routing/attempt.ts";
+import { chooseRescue, type RouteInstance, type RouteRelease } from "../domain/routing/choose.ts";
+import { afterFailure, afterSuccess, HEALTHY } from "../domain/routing/ejection.ts";
+import { fullBudget, type RetryBudget, spend } from "../domain/routing/retry-budget.ts";
 import { forward, type Outgoing, type Tried } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
 import type { Passage } from "./passage.ts";

@@ -2,7 +2,13 @@
  * The shield of slots' hostnames: a Worker route leads whoever asks for one from outside here, and here it ends. The edge's own
  * requests within the slots' zone never meet the route; from another zone of the account they do, and carry a proof.
  */
-import { isWithin, SHIELD_HEADER, SLOT_LABEL_CHARS, SLOT_PROOF_HEADER, zoneOfSlot } from "../domain/slot.ts";
+import {
+  isWithin,
+  SHIELD_HEADER,
+  SLOT_LABEL_CHARS,
+  SLOT_PROOF_HEADER,
+  zoneOfSlot,
+} from "../domain/routing/slot.ts";
 import type { Env } from "./env.ts";
 
 const encoder = new TextEncoder();

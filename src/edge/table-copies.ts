@@ -1,5 +1,5 @@
 /** Copies of tables outside the isolate: the colo's cache, shared by its isolates for a second, and KV. */
-import type { RoutingTable } from "../domain/routing.ts";
+import type { RoutingTable } from "../domain/routing/table.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
 

@@ -3,9 +3,9 @@
  * another, and waited for after that: with the colo cache's share, a change is in force within STALENESS_BOUND_MS.
  * Whatever fails, the last good table serves without limit; only control's own word takes a hostname away.
  */
-import { compileRoute, type Route } from "../domain/choose.ts";
-import { type RoutingTable, supersedes, type TableAnswer } from "../domain/routing.ts";
-import { parseTable } from "../domain/table-shape.ts";
+import { compileRoute, type Route } from "../domain/routing/choose.ts";
+import { type RoutingTable, supersedes, type TableAnswer } from "../domain/routing/table.ts";
+import { parseTable } from "../domain/routing/table-shape.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import { readColoCache, readKv, writeColoCache } from "./table-copies.ts";

@@ -1,5 +1,5 @@
-import type { Route } from "../domain/choose.ts";
-import type { SplitUrl } from "../domain/hostname.ts";
+import type { Route } from "../domain/routing/choose.ts";
+import type { SplitUrl } from "../domain/routing/hostname.ts";
 import type { Env } from "./env.ts";
 import type { Survey } from "./headers.ts";
 

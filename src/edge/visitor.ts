@@ -1,6 +1,6 @@
-import { isEligible, type RequestFacts, type Route } from "../domain/choose.ts";
-import { cookieValue, visitorId } from "../domain/cookie.ts";
-import { bucketOf } from "../domain/weights.ts";
+import { bucketOf } from "../domain/routing/buckets.ts";
+import { isEligible, type RequestFacts, type Route } from "../domain/routing/choose.ts";
+import { cookieValue, visitorId } from "../domain/routing/cookie.ts";
 import type { Visit, Visitor } from "./visit.ts";
 
 /** Finds the visitor's bucket by the environment's affinity. Unknown visitors get a random one. */

@@ -1,5 +1,5 @@
 /** The edge: table → release → instance → forward → count. Nothing but the origin is asked for a routed request. */
-import { normalHostname, splitUrl } from "../domain/hostname.ts";
+import { normalHostname, splitUrl } from "../domain/routing/hostname.ts";
 import { answer } from "./answer.ts";
 import type { Env } from "./env.ts";
 import { errorAnswer } from "./error-answer.ts";

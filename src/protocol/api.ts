@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { RELEASE_STATES } from "../domain/release.ts";
+import { RELEASE_STATES } from "../domain/rollout/release.ts";
 import { hostFactsSchema } from "./agent.ts";
 import { nextStepSchema } from "./problem.ts";
 import { staleSecretSchema } from "./secrets.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { MatchRule } from "../domain/routing.ts";
+import type { MatchRule } from "../domain/routing/table.ts";
 import type { AnalysisSpec, Step, StrategySpec } from "../domain/spec.ts";
 import { parseFreeze, parseWindow } from "../domain/windows.ts";
 import { durationSchema, path, rateSchema, weightSchema } from "./manifest-scalars.ts";

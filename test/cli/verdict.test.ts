@@ -5,7 +5,7 @@ import { EXIT } from "../../cli/exit-codes.ts";
 import { EXPLANATIONS } from "../../cli/explanations.ts";
 import { CLI_CODES } from "../../cli/problem.ts";
 import { isRestored, judge } from "../../cli/verdict.ts";
-import { RELEASE_STATES } from "../../src/domain/release.ts";
+import { RELEASE_STATES } from "../../src/domain/rollout/release.ts";
 import { PROBLEM_CODES } from "../../src/protocol/problem.ts";
 import { aFailedRelease, anEnvironment, anInstance, aRelease } from "../support/fake-api.ts";
 

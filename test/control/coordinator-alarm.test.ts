@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { FaultPoint } from "../../src/control/coordinator.ts";
 import { tableKey } from "../../src/control/publish.ts";
 import { outbox } from "../../src/control/store/schema.ts";
-import type { RoutingTable } from "../../src/domain/routing.ts";
+import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { HOSTNAME, Stage } from "./support/stage.ts";
 
 let stage: Stage;

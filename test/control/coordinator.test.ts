@@ -7,8 +7,8 @@ import { openDb } from "../../src/control/store/db.ts";
 import { commit } from "../../src/control/store/decisions.ts";
 import { loadEnvironment } from "../../src/control/store/environments.ts";
 import { environments, outbox, releases } from "../../src/control/store/schema.ts";
-import { emptyDecision } from "../../src/domain/decision.ts";
-import type { MeterBatch } from "../../src/domain/meter.ts";
+import { emptyDecision } from "../../src/domain/rollout/decision.ts";
+import type { MeterBatch } from "../../src/domain/routing/meter.ts";
 import { ENVIRONMENT, HOSTNAME, Stage } from "./support/stage.ts";
 
 let stage: Stage;

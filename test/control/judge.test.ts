@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { verdicts } from "../../src/control/store/schema.ts";
-import { latencyBucket } from "../../src/domain/meter.ts";
+import { latencyBucket } from "../../src/domain/routing/meter.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import { aCanary, weightStep } from "../domain/spec.ts";
 import { batchOf, counts } from "./support/meter.ts";

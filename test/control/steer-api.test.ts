@@ -1,8 +1,8 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
 import { environments, verdicts } from "../../src/control/store/schema.ts";
-import { compileRoute } from "../../src/domain/choose.ts";
-import { parsePreviewToken } from "../../src/domain/preview.ts";
+import { compileRoute } from "../../src/domain/routing/choose.ts";
+import { parsePreviewToken } from "../../src/domain/routing/preview.ts";
 import { openPreview } from "../../src/edge/preview.ts";
 import {
   environmentSchema,

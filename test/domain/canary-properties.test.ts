@@ -10,8 +10,8 @@ import {
   serialise,
   tick,
   update,
-} from "../../src/domain/canary.ts";
-import { HISTOGRAM_BUCKETS } from "../../src/domain/meter.ts";
+} from "../../src/domain/canary/judge.ts";
+import { HISTOGRAM_BUCKETS } from "../../src/domain/routing/meter.ts";
 
 const size = fc.oneof(
   fc.constant(0),

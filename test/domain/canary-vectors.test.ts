@@ -9,8 +9,8 @@ import {
   logEPass,
   quantileBucket,
   update,
-} from "../../src/domain/canary.ts";
-import { HISTOGRAM_BUCKETS } from "../../src/domain/meter.ts";
+} from "../../src/domain/canary/judge.ts";
+import { HISTOGRAM_BUCKETS } from "../../src/domain/routing/meter.ts";
 import vectors from "../vectors/canary-vectors.json" with { type: "json" };
 
 /** Computed by two independent implementations; to 1e-6, absolute or relative. */

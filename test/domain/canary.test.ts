@@ -16,8 +16,8 @@ import {
   tick,
   update,
   windowFrom,
-} from "../../src/domain/canary.ts";
-import { HISTOGRAM_BUCKETS, type MeterEntry } from "../../src/domain/meter.ts";
+} from "../../src/domain/canary/judge.ts";
+import { HISTOGRAM_BUCKETS, type MeterEntry } from "../../src/domain/routing/meter.ts";
 
 /** All answers at once around `ms`. */
 function at(ms: number, count: number): number[] {

@@ -9,8 +9,8 @@ import {
   isEligible,
   type RequestFacts,
   type Route,
-} from "../../src/domain/choose.ts";
-import type { MatchRule } from "../../src/domain/routing.ts";
+} from "../../src/domain/routing/choose.ts";
+import type { MatchRule } from "../../src/domain/routing/table.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const NOW = 1_790_000_000_000;

@@ -6,8 +6,8 @@ import {
   HEALTHY,
   type InstanceHealth,
   isEjected,
-} from "../../src/domain/ejection.ts";
-import { fullBudget, spend } from "../../src/domain/retry-budget.ts";
+} from "../../src/domain/routing/ejection.ts";
+import { fullBudget, spend } from "../../src/domain/routing/retry-budget.ts";
 
 const NOW = 1_790_000_000_000;
 const failTimes = (times: number, others: readonly InstanceHealth[], start: InstanceHealth = HEALTHY) =>

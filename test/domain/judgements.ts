@@ -1,4 +1,4 @@
-import { type Decision, decide, init, update } from "../../src/domain/canary.ts";
+import { type Decision, decide, init, update } from "../../src/domain/canary/judge.ts";
 
 /** Windows of 10 s: what the canary and stable counted in each, `times` over. */
 function judged(

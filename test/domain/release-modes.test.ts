@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { lock, setMode, unlock } from "../../src/domain/modes.ts";
+import { lock, setMode, unlock } from "../../src/domain/commands/modes.ts";
 import { parseFreeze, parseWindow } from "../../src/domain/windows.ts";
 import { aCanary, aSpec } from "./spec.ts";
 import { World } from "./world.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { canMove, RELEASE_STATES, type ReleaseState } from "../../src/domain/release.ts";
+import { canMove, RELEASE_STATES, type ReleaseState } from "../../src/domain/rollout/release.ts";
 import { aSpec } from "./spec.ts";
 import { World } from "./world.ts";
 

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { JobErrorFacts } from "../../src/domain/facts.ts";
-import * as modes from "../../src/domain/modes.ts";
-import { isAtRest } from "../../src/domain/release.ts";
+import * as modes from "../../src/domain/commands/modes.ts";
+import type { JobErrorFacts } from "../../src/domain/rollout/facts.ts";
+import { isAtRest } from "../../src/domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import type { Judgement } from "./judgements.ts";
 import { aCanary, aSpec, weightStep } from "./spec.ts";

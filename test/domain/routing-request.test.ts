@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { cookieValue, visitorId, withoutCookie } from "../../src/domain/cookie.ts";
-import { normalHostname, splitUrl } from "../../src/domain/hostname.ts";
-import { latencyBucket, windowOf } from "../../src/domain/meter.ts";
-import { isSafe, judge } from "../../src/domain/outcome.ts";
-import { formatPreviewToken, parsePreviewToken } from "../../src/domain/preview.ts";
+import { isSafe, judge } from "../../src/domain/routing/attempt.ts";
+import { cookieValue, visitorId, withoutCookie } from "../../src/domain/routing/cookie.ts";
+import { normalHostname, splitUrl } from "../../src/domain/routing/hostname.ts";
+import { latencyBucket, windowOf } from "../../src/domain/routing/meter.ts";
+import { formatPreviewToken, parsePreviewToken } from "../../src/domain/routing/preview.ts";
 
 describe("splitting a URL", () => {
   it.each([

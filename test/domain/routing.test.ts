@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { supersedes } from "../../src/domain/routing.ts";
-import { parseTable } from "../../src/domain/table-shape.ts";
+import { supersedes } from "../../src/domain/routing/table.ts";
+import { parseTable } from "../../src/domain/routing/table-shape.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const refusal = (value: unknown): string => {

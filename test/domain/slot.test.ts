@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { isSlotHostname, isWithin, originSuffixes, slotHostname, zoneOfSlot } from "../../src/domain/slot.ts";
+import {
+  isSlotHostname,
+  isWithin,
+  originSuffixes,
+  slotHostname,
+  zoneOfSlot,
+} from "../../src/domain/routing/slot.ts";
 
 const SLOT = "sl-0123456789abcdef.example.com";
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bucketOf, dealBuckets, seedOf, shareOf } from "../../src/domain/weights.ts";
+import { bucketOf, dealBuckets, seedOf, shareOf } from "../../src/domain/routing/buckets.ts";
 
 const VISITORS = 1_000_000;
 

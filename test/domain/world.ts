@@ -1,8 +1,17 @@
 import { expect } from "vitest";
 import { compileTable } from "../../src/control/publish.ts";
-import { advance } from "../../src/domain/advance.ts";
-import * as commands from "../../src/domain/commands.ts";
-import { type Decision, hasChanges, type NewEvent, type NewInstance } from "../../src/domain/decision.ts";
+import type { Outcome, Refused } from "../../src/domain/commands/refusal.ts";
+import * as commands from "../../src/domain/commands/releases.ts";
+import * as rollbacks from "../../src/domain/commands/rollback.ts";
+import * as steer from "../../src/domain/commands/steer.ts";
+import type { Result } from "../../src/domain/result.ts";
+import { advance } from "../../src/domain/rollout/advance.ts";
+import {
+  type Decision,
+  hasChanges,
+  type NewEvent,
+  type NewInstance,
+} from "../../src/domain/rollout/decision.ts";
 import type {
   AccessoryHome,
   EnvironmentFacts,
@@ -13,19 +22,15 @@ import type {
   JobErrorFacts,
   JobFacts,
   LockFacts,
-} from "../../src/domain/facts.ts";
-import { probed } from "../../src/domain/probed.ts";
-import type { Outcome, Refused } from "../../src/domain/refusal.ts";
+} from "../../src/domain/rollout/facts.ts";
+import { probed } from "../../src/domain/rollout/probed.ts";
 import {
   isActive,
   type ReleaseFacts,
   type ReleaseFailure,
   type ReleaseState,
-} from "../../src/domain/release.ts";
-import type { Result } from "../../src/domain/result.ts";
-import * as rollbacks from "../../src/domain/rollback.ts";
+} from "../../src/domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
-import * as steer from "../../src/domain/steer.ts";
 import { JUDGEMENTS, type Judgement } from "./judgements.ts";
 import { aSpec, DIGEST } from "./spec.ts";
 

@@ -7,7 +7,7 @@ import { Agent, request as httpRequest, type RequestListener } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import type { RoutingTable } from "../../src/domain/routing.ts";
+import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { ask } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";

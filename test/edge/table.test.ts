@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type RoutingTable, STALENESS_BOUND_MS, type TableAnswer } from "../../src/domain/routing.ts";
+import { type RoutingTable, STALENESS_BOUND_MS, type TableAnswer } from "../../src/domain/routing/table.ts";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { type Answer, ask } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";

@@ -4,8 +4,8 @@
  */
 import { build } from "esbuild";
 import { Miniflare, type Request, type Response } from "miniflare";
-import type { MeterBatch } from "../../src/domain/meter.ts";
-import type { TableAnswer } from "../../src/domain/routing.ts";
+import type { MeterBatch } from "../../src/domain/routing/meter.ts";
+import type { TableAnswer } from "../../src/domain/routing/table.ts";
 import { COMPATIBILITY_DATE } from "./compatibility-date.ts";
 
 /** What the scripted control does; a test changes it at any time. A rejection reaches the edge as a failing control. */

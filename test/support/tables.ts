@@ -1,4 +1,4 @@
-import type { RoutingTable, TableInstance, TableRelease } from "../../src/domain/routing.ts";
+import type { RoutingTable, TableInstance, TableRelease } from "../../src/domain/routing/table.ts";
 
 /** A valid routing table for shop.test with one release, `r1`, on the given origins; `overrides` replace fields. */
 export function tableOf(

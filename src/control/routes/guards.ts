@@ -1,6 +1,6 @@
 import { createRoute } from "@hono/zod-openapi";
 import type { z } from "zod";
-import type { TrafficMode } from "../../domain/routing.ts";
+import type { TrafficMode } from "../../domain/routing/table.ts";
 import { createLockSchema, createMaintenanceSchema, environmentSchema } from "../../protocol/api.ts";
 import { authorize } from "../auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../context.ts";

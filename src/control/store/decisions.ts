@@ -1,8 +1,8 @@
 import { eq, inArray, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
-import type { Decision, InstanceChange, NewRelease } from "../../domain/decision.ts";
-import type { EnvironmentFacts } from "../../domain/facts.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
+import type { Decision, InstanceChange, NewRelease } from "../../domain/rollout/decision.ts";
+import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import type { Db } from "./db.ts";
 import { environments, events, instances, jobs, outbox, releases, slots } from "./schema.ts";
 

@@ -1,7 +1,7 @@
 import { and, desc, eq, getTableColumns, gt, inArray, isNull, or, sql } from "drizzle-orm";
-import type { EnvironmentFacts, InstanceFacts, JobFacts } from "../../domain/facts.ts";
-import type { ReleaseFacts } from "../../domain/release.ts";
-import type { TrafficMode } from "../../domain/routing.ts";
+import type { EnvironmentFacts, InstanceFacts, JobFacts } from "../../domain/rollout/facts.ts";
+import type { ReleaseFacts } from "../../domain/rollout/release.ts";
+import type { TrafficMode } from "../../domain/routing/table.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
 import { accessories, apps, environments, hosts, instances, jobs, releases, slots } from "./schema.ts";

@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import type { Held, InstanceState } from "../../domain/facts.ts";
-import type { Paused, ReleaseFailure, ReleaseState, SmokeOutcomes } from "../../domain/release.ts";
-import type { TrafficMode } from "../../domain/routing.ts";
+import type { Held, InstanceState } from "../../domain/rollout/facts.ts";
+import type { Paused, ReleaseFailure, ReleaseState, SmokeOutcomes } from "../../domain/rollout/release.ts";
+import type { TrafficMode } from "../../domain/routing/table.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
 
 /**

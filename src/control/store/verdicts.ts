@@ -1,5 +1,5 @@
 import { and, desc, eq, lt } from "drizzle-orm";
-import type { Decision } from "../../domain/canary.ts";
+import type { Decision } from "../../domain/canary/judge.ts";
 import type { Db } from "./db.ts";
 import { verdicts } from "./schema.ts";
 

@@ -1,5 +1,5 @@
-import { HISTOGRAM_BUCKETS } from "../meter.ts";
 import { err, ok, type Result } from "../result.ts";
+import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import { CANARY_DEFAULTS, type CanaryConfig } from "./config.ts";
 import { NO_TOTALS, type Totals } from "./window.ts";
 

@@ -1,4 +1,4 @@
-import { HISTOGRAM_BUCKETS, type MeterEntry } from "../meter.ts";
+import { HISTOGRAM_BUCKETS, type MeterEntry } from "../routing/meter.ts";
 
 /** One side's counts in one window. */
 export interface ArmWindow {

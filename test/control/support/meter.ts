@@ -1,4 +1,4 @@
-import type { MeterBatch, MeterEntry } from "../../../src/domain/meter.ts";
+import type { MeterBatch, MeterEntry } from "../../../src/domain/routing/meter.ts";
 import { ENVIRONMENT } from "./stage.ts";
 
 /** What one isolate counted of one instance; errors are of as many different visitors. */

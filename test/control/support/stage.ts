@@ -18,7 +18,7 @@ import {
   releases,
   slots,
 } from "../../../src/control/store/schema.ts";
-import type { ReleaseState } from "../../../src/domain/release.ts";
+import type { ReleaseState } from "../../../src/domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
 import { aSpec, DIGEST } from "../../domain/spec.ts";
 

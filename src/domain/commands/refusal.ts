@@ -1,5 +1,5 @@
-import type { Decision } from "./decision.ts";
-import type { Result } from "./result.ts";
+import type { Result } from "../result.ts";
+import type { Decision } from "../rollout/decision.ts";
 
 /** What people and CI ask for. Each answers what to change, or why not: a code and a sentence with the next step in it. */
 export interface Refused {

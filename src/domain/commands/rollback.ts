@@ -1,13 +1,13 @@
-import { shiftingAlready, supersede } from "./commands.ts";
-import { Draft } from "./decision.ts";
-import { giveBack } from "./ending.ts";
-import type { EnvironmentFacts, InstanceFacts } from "./facts.ts";
-import { rollbackTarget } from "./plan.ts";
+import { err, ok, type Result } from "../result.ts";
+import { Draft } from "../rollout/decision.ts";
+import { giveBack } from "../rollout/ending.ts";
+import type { EnvironmentFacts, InstanceFacts } from "../rollout/facts.ts";
+import { rollbackTarget } from "../rollout/plan.ts";
+import { hasServed, isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { shiftWeights } from "../rollout/shift.ts";
+import { FULL_WEIGHT } from "../routing/table.ts";
 import type { Outcome, Refused } from "./refusal.ts";
-import { hasServed, isActive, type ReleaseFacts } from "./release.ts";
-import { err, ok, type Result } from "./result.ts";
-import { FULL_WEIGHT } from "./routing.ts";
-import { shiftWeights } from "./shift.ts";
+import { shiftingAlready, supersede } from "./releases.ts";
 
 /** Instances that could answer a request now: up, and ready by their agent's last word. */
 export function readyInstances(facts: EnvironmentFacts, release: ReleaseFacts): InstanceFacts[] {

@@ -2,8 +2,8 @@
  * The door for routing tables: what arrives is checked once and trusted after that. A table of another schema or a
  * broken shape is kept out, because the last good one is worth more than a new one half understood.
  */
-import { err, ok, type Result } from "./result.ts";
-import { FULL_WEIGHT, type RoutingTable, TABLE_SCHEMA } from "./routing.ts";
+import { err, ok, type Result } from "../result.ts";
+import { FULL_WEIGHT, type RoutingTable, TABLE_SCHEMA } from "./table.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 /** Answers what is wrong with a value, or null. */

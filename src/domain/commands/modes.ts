@@ -1,8 +1,8 @@
-import { Draft } from "./decision.ts";
-import type { EnvironmentFacts } from "./facts.ts";
+import { err, ok } from "../result.ts";
+import { Draft } from "../rollout/decision.ts";
+import type { EnvironmentFacts } from "../rollout/facts.ts";
+import type { TrafficMode } from "../routing/table.ts";
 import type { Outcome } from "./refusal.ts";
-import { err, ok } from "./result.ts";
-import type { TrafficMode } from "./routing.ts";
 
 /** What a person sets on an environment as a whole: a lock against releases, and what the edge does with requests. */
 

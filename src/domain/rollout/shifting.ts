@@ -1,15 +1,15 @@
-import { describe, endStep } from "./canary.ts";
+import { describe, endStep } from "../canary/judge.ts";
+import { WINDOW_MS } from "../routing/meter.ts";
+import { FULL_WEIGHT } from "../routing/table.ts";
+import type { AnalysisSpec, Step } from "../spec.ts";
 import type { Draft } from "./decision.ts";
 import { giveBack } from "./ending.ts";
 import { lostCause } from "./lost.ts";
-import { WINDOW_MS } from "./meter.ts";
 import { stepsOf } from "./plan.ts";
 import type { Paused, ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { brokenStart, rollOn, servingStable } from "./rolling.ts";
-import { FULL_WEIGHT } from "./routing.ts";
 import { takeOver } from "./settling.ts";
 import { percent, shiftWeights } from "./shift.ts";
-import type { AnalysisSpec, Step } from "./spec.ts";
 
 /** A release while traffic shifts to it, step by step. */
 

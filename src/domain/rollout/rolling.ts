@@ -1,16 +1,16 @@
+import { FULL_WEIGHT } from "../routing/table.ts";
+import type { Rolling } from "../spec.ts";
 import { jobsOf, PROBE_INTERVAL_MS } from "./begin.ts";
 import { failureOf } from "./causes.ts";
 import type { Draft } from "./decision.ts";
 import { giveBack } from "./ending.ts";
 import type { InstanceFacts } from "./facts.ts";
+import { JOB_SLACK_MS } from "./instances.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { stop } from "./retire.ts";
 import { roll, rollLimits } from "./roll.ts";
-import { FULL_WEIGHT } from "./routing.ts";
 import { SMOKE_RETRY_MS, takeOver } from "./settling.ts";
 import { shiftWeights } from "./shift.ts";
-import type { Rolling } from "./spec.ts";
-import { JOB_SLACK_MS } from "./start.ts";
 
 /** A rolling release on its way there, and on its way back. */
 

@@ -1,3 +1,4 @@
+import { FULL_WEIGHT } from "../routing/table.ts";
 import { markReady, prepare, start, startNext, verify } from "./begin.ts";
 import { contract } from "./contract.ts";
 import { type Decision, Draft, hasChanges } from "./decision.ts";
@@ -6,7 +7,6 @@ import type { EnvironmentFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
 import { retire } from "./retire.ts";
 import { endRollback } from "./rolling.ts";
-import { FULL_WEIGHT } from "./routing.ts";
 import { settle } from "./settling.ts";
 import { shift } from "./shifting.ts";
 

@@ -1,10 +1,10 @@
-import { Draft, type NewRelease } from "./decision.ts";
-import { endWithoutTraffic, giveBack } from "./ending.ts";
-import type { EnvironmentFacts } from "./facts.ts";
+import { err, ok, type Result } from "../result.ts";
+import { Draft, type NewRelease } from "../rollout/decision.ts";
+import { endWithoutTraffic, giveBack } from "../rollout/ending.ts";
+import type { EnvironmentFacts } from "../rollout/facts.ts";
+import { isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { closedWords, openness } from "../windows.ts";
 import type { Outcome, Refused } from "./refusal.ts";
-import { isActive, type ReleaseFacts } from "./release.ts";
-import { err, ok, type Result } from "./result.ts";
-import { closedWords, openness } from "./windows.ts";
 
 export interface CreateRelease {
   readonly id: string;

@@ -1,15 +1,15 @@
-import { shiftingAlready } from "./commands.ts";
-import { Draft } from "./decision.ts";
-import type { EnvironmentFacts } from "./facts.ts";
-import { stepsOf } from "./plan.ts";
+import { err, ok, type Result } from "../result.ts";
+import { Draft } from "../rollout/decision.ts";
+import type { EnvironmentFacts } from "../rollout/facts.ts";
+import { stepsOf } from "../rollout/plan.ts";
+import { isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { takeOver } from "../rollout/settling.ts";
+import { percent, shiftWeights } from "../rollout/shift.ts";
+import { goOn, pause as hold, nextStep } from "../rollout/shifting.ts";
+import { FULL_WEIGHT } from "../routing/table.ts";
 import type { Outcome, Refused } from "./refusal.ts";
-import { isActive, type ReleaseFacts } from "./release.ts";
-import { err, ok, type Result } from "./result.ts";
+import { shiftingAlready } from "./releases.ts";
 import { readyInstances } from "./rollback.ts";
-import { FULL_WEIGHT } from "./routing.ts";
-import { takeOver } from "./settling.ts";
-import { percent, shiftWeights } from "./shift.ts";
-import { goOn, pause as hold, nextStep } from "./shifting.ts";
 
 /** A person at the wheel: promote, pause, resume, and weights by hand. */
 

@@ -1,8 +1,8 @@
+import { type EnvironmentSpec, networkName, volumeName } from "../spec.ts";
 import type { Draft } from "./decision.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { Placement } from "./plan.ts";
 import type { ReleaseFacts } from "./release.ts";
-import { type EnvironmentSpec, networkName, volumeName } from "./spec.ts";
 
 /** Beyond the startup deadline: for the job to reach the host and the answer to come back. */
 export const JOB_SLACK_MS = 30_000;

@@ -1,7 +1,7 @@
+import { FULL_WEIGHT, STALENESS_BOUND_MS } from "../routing/table.ts";
 import type { Draft } from "./decision.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
-import { FULL_WEIGHT, STALENESS_BOUND_MS } from "./routing.ts";
 
 /**
  * Gives the traffic of an environment anew. Every release not named gets 0. A release that loses its last traffic

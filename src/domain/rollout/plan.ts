@@ -1,9 +1,9 @@
-import { reachable } from "./accessory.ts";
+import { reachable } from "../accessory.ts";
+import { err, ok, type Result } from "../result.ts";
+import { FULL_WEIGHT } from "../routing/table.ts";
+import type { EnvironmentSpec, Step } from "../spec.ts";
 import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts } from "./facts.ts";
 import { hasServed, type ReleaseFacts } from "./release.ts";
-import { err, ok, type Result } from "./result.ts";
-import { FULL_WEIGHT } from "./routing.ts";
-import type { EnvironmentSpec, Step } from "./spec.ts";
 
 /** The steps of a strategy, the last of them all traffic. A rolling release has none: its weight follows its instances. */
 export function stepsOf(spec: EnvironmentSpec): readonly Step[] {

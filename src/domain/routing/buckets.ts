@@ -2,7 +2,7 @@
  * Visitors are dealt to releases by bucket, 0–9,999, and a bucket is a hash of who the visitor is and of the rollout's
  * salt. Dealing goes in the table's order from bucket 0 up: whoever has a release keeps it while its weight rises.
  */
-import { FULL_WEIGHT } from "./routing.ts";
+import { FULL_WEIGHT } from "./table.ts";
 
 const FNV_OFFSET = 0x811c9dc5;
 const FNV_PRIME = 0x01000193;

@@ -1,4 +1,4 @@
-import type { EnvironmentSpec } from "./spec.ts";
+import type { EnvironmentSpec } from "../spec.ts";
 
 /**
  * A release's life, told by its states:

@@ -2,9 +2,10 @@
  * Which release and which instance a request goes to. Everything is a function of the compiled table, the visitor's
  * bucket and the time: the same visitor gets the same release until the table changes.
  */
+
+import { dealBuckets, seedOf, shareOf } from "./buckets.ts";
 import { HEALTHY, type InstanceHealth, isEjected } from "./ejection.ts";
-import type { MatchRule, RoutingTable } from "./routing.ts";
-import { dealBuckets, seedOf, shareOf } from "./weights.ts";
+import type { MatchRule, RoutingTable } from "./table.ts";
 
 /** One instance as the edge uses it. `health` is what this isolate saw; the edge replaces it after each answer. */
 export interface RouteInstance {

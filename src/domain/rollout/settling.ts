@@ -1,8 +1,8 @@
+import { FULL_WEIGHT, STALENESS_BOUND_MS } from "../routing/table.ts";
 import type { Draft } from "./decision.ts";
 import { lostCause } from "./lost.ts";
 import { rollbackTarget } from "./plan.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
-import { FULL_WEIGHT, STALENESS_BOUND_MS } from "./routing.ts";
 import { shiftWeights } from "./shift.ts";
 
 /** settling → live: it has all traffic, and what it took over from drains and stays warm. */

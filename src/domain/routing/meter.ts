@@ -67,6 +67,6 @@ export function latencyBucket(ms: number): number {
 /** The RPC surface of control that the edge's service binding reaches. Small, stable, additive only. */
 export interface EdgePortRpc {
   /** `known` is the version the edge holds, or null. */
-  table(hostname: string, known: number | null): Promise<import("./routing.ts").TableAnswer>;
+  table(hostname: string, known: number | null): Promise<import("./table.ts").TableAnswer>;
   meter(batch: MeterBatch): Promise<void>;
 }

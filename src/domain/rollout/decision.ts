@@ -1,6 +1,6 @@
+import type { TrafficMode } from "../routing/table.ts";
 import type { EnvironmentFacts, Held, InstanceFacts, InstanceState } from "./facts.ts";
 import { canMove, type ReleaseFacts, type ReleaseFailure, type ReleaseState } from "./release.ts";
-import type { TrafficMode } from "./routing.ts";
 
 /**
  * What is to be changed, as data: the rules (advance.ts, commands.ts) fill it, control applies it in one batch.

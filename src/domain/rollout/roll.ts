@@ -1,11 +1,11 @@
+import { FULL_WEIGHT } from "../routing/table.ts";
+import { type Rolling, resolveAmount } from "../spec.ts";
 import type { Draft } from "./decision.ts";
 import type { InstanceFacts, InstanceState } from "./facts.ts";
+import { startInstance } from "./instances.ts";
 import { place } from "./plan.ts";
 import type { ReleaseFacts } from "./release.ts";
-import { FULL_WEIGHT } from "./routing.ts";
 import { drainInstance, shiftWeights } from "./shift.ts";
-import { type Rolling, resolveAmount } from "./spec.ts";
-import { startInstance } from "./start.ts";
 
 /**
  * A rolling change: instances of `to` come up and instances of `from` go down, a few at a time, and the weight follows

@@ -1,6 +1,6 @@
-import type { Decision as Analysis } from "./canary.ts";
+import type { Decision as Analysis } from "../canary/judge.ts";
+import type { EnvironmentSpec } from "../spec.ts";
 import type { ReleaseFacts } from "./release.ts";
-import type { EnvironmentSpec } from "./spec.ts";
 
 /** All that a decision about one environment is made from, read from D1 in one go. Times are epoch ms. */
 export interface EnvironmentFacts {

@@ -1,8 +1,8 @@
+import { FULL_WEIGHT } from "../routing/table.ts";
 import { waitsFor } from "./causes.ts";
 import type { Draft } from "./decision.ts";
 import { isActive, type ReleaseFacts, type ReleaseFailure } from "./release.ts";
 import { stop } from "./retire.ts";
-import { FULL_WEIGHT } from "./routing.ts";
 import { shiftWeights } from "./shift.ts";
 
 /** Ends a release that has no traffic. What it started is stopped, what serves is left alone. */

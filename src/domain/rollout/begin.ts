@@ -1,13 +1,13 @@
+import { ok, type Result } from "../result.ts";
+import { closedWords } from "../windows.ts";
 import { failureOf, hostName, names } from "./causes.ts";
 import type { Draft } from "./decision.ts";
 import { fail } from "./ending.ts";
 import type { EnvironmentFacts, JobFacts } from "./facts.ts";
+import { housing, JOB_SLACK_MS, nextInstanceId, orderStart } from "./instances.ts";
 import { onlineHosts, type Placement, type PlacementProblem, place } from "./plan.ts";
 import { isActive, type ReleaseFacts } from "./release.ts";
-import { ok, type Result } from "./result.ts";
 import { SMOKE_RETRY_MS } from "./settling.ts";
-import { housing, JOB_SLACK_MS, nextInstanceId, orderStart } from "./start.ts";
-import { closedWords } from "./windows.ts";
 
 /** From `queued` to the moment before the first visitor: nothing here touches what serves. */
 

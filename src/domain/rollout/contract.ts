@@ -1,9 +1,9 @@
+import { FULL_WEIGHT } from "../routing/table.ts";
 import { orderHook } from "./begin.ts";
 import { failureOf } from "./causes.ts";
 import type { Draft } from "./decision.ts";
 import type { JobFacts } from "./facts.ts";
 import { isActive, type ReleaseFacts, type ReleaseFailure } from "./release.ts";
-import { FULL_WEIGHT } from "./routing.ts";
 
 /** The rollback window is closed: what only the old release needed may go. Once, and never twice. */
 export function contract(draft: Draft, release: ReleaseFacts): void {
