@@ -43,7 +43,7 @@ export async function bundleAgent(outfile: string): Promise<void> {
   await chmod(outfile, 0o755);
 }
 
-/** Writes what `src/control/agent-bundle.ts` imports: the bundle and its installer. Each by a rename, since others may read them. */
+/** Writes what `src/control/hosts/bundle.ts` imports: the bundle and its installer. Each by a rename, since others may read them. */
 export async function bundleForControl(): Promise<void> {
   const dist = path.join(ROOT, "dist");
   await mkdir(dist, { recursive: true });

@@ -1,6 +1,6 @@
-import type { Coordinator } from "./coordinator.ts";
-import type { HostLink } from "./host-link.ts";
-import type { LogRelay } from "./log-relay.ts";
+import type { Coordinator } from "./environment/coordinator.ts";
+import type { HostLink } from "./hosts/link.ts";
+import type { LogRelay } from "./streams/log-relay.ts";
 
 /** Control's bindings, as wrangler.toml declares them. */
 export interface ControlEnv {

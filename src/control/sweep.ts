@@ -1,10 +1,10 @@
 import { settingsOf } from "./cloudflare/api.ts";
 import { tendHostnames } from "./cloudflare/tend-hostnames.ts";
-import { coordinatorOf, logFailure } from "./context.ts";
 import type { ControlEnv } from "./env.ts";
-import { KEPT_MS } from "./idempotency.ts";
-import { reseal } from "./reseal.ts";
-import { readKeyring } from "./seal.ts";
+import { coordinatorOf, logFailure } from "./http/context.ts";
+import { KEPT_MS } from "./http/idempotency.ts";
+import { reseal } from "./secrets/reseal.ts";
+import { readKeyring } from "./secrets/seal.ts";
 import { failOverdueAccessories } from "./store/accessories.ts";
 import { freeQuarantinedSlots } from "./store/apps.ts";
 import { type Db, openDb, runBatch } from "./store/db.ts";

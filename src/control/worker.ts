@@ -2,10 +2,10 @@ import { createApp } from "./app.ts";
 import type { ControlEnv } from "./env.ts";
 import { sweep } from "./sweep.ts";
 
-export { Coordinator } from "./coordinator.ts";
-export { EdgePort } from "./edge-port.ts";
-export { HostLink } from "./host-link.ts";
-export { LogRelay } from "./log-relay.ts";
+export { Coordinator } from "./environment/coordinator.ts";
+export { EdgePort } from "./environment/edge-port.ts";
+export { HostLink } from "./hosts/link.ts";
+export { LogRelay } from "./streams/log-relay.ts";
 
 const app = createApp();
 

@@ -1,8 +1,8 @@
 import { abortAllDurableObjects } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { FaultPoint } from "../../src/control/coordinator.ts";
-import { tableKey } from "../../src/control/publish.ts";
+import type { FaultPoint } from "../../src/control/environment/coordinator.ts";
+import { tableKey } from "../../src/control/environment/publisher.ts";
 import { outbox } from "../../src/control/store/schema.ts";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { HOSTNAME, Stage } from "./support/stage.ts";

@@ -2,7 +2,7 @@ import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { tableKey } from "../../src/control/publish.ts";
+import { tableKey } from "../../src/control/environment/publisher.ts";
 import { openDb } from "../../src/control/store/db.ts";
 import { commit } from "../../src/control/store/decisions.ts";
 import { loadEnvironment } from "../../src/control/store/environments.ts";

@@ -1,8 +1,8 @@
 import { createExecutionContext, listDurableObjectIds } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { EdgePort } from "../../src/control/edge-port.ts";
-import { HostnameCache } from "../../src/control/hostname-cache.ts";
+import { EdgePort } from "../../src/control/environment/edge-port.ts";
+import { HostnameCache } from "../../src/control/environment/hostname-cache.ts";
 import { Api } from "./support/api.ts";
 import { countQueries } from "./support/count-queries.ts";
 import * as world from "./support/world.ts";

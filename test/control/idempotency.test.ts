@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { parseKey } from "../../src/control/idempotency.ts";
+import { parseKey } from "../../src/control/http/idempotency.ts";
 import { sweep } from "../../src/control/sweep.ts";
 import { Api, problemOf } from "./support/api.ts";
 import * as world from "./support/world.ts";

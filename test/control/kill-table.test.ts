@@ -1,6 +1,6 @@
 import { abortAllDurableObjects, runDurableObjectAlarm } from "cloudflare:test";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Coordinator, FaultPoint } from "../../src/control/coordinator.ts";
+import type { Coordinator, FaultPoint } from "../../src/control/environment/coordinator.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import { aCanary, weightStep } from "../domain/spec.ts";
 import { Stage } from "./support/stage.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { LogMerge } from "../../src/control/log-merge.ts";
-import { formatPlace, note, parsePlace } from "../../src/control/log-place.ts";
+import { LogMerge } from "../../src/control/streams/log-merge.ts";
+import { formatPlace, note, parsePlace } from "../../src/control/streams/log-place.ts";
 
 const ALL = { lines: 1_000, chars: 1_000_000 };
 const line = (at: number, instance: string, text = `${instance} ${at}`) => ({

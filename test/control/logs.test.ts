@@ -1,8 +1,8 @@
 import { eq } from "drizzle-orm";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { LOG_TIMES } from "../../src/control/log-viewing.ts";
 import { accessories, environments, hosts, jobs } from "../../src/control/store/schema.ts";
+import { LOG_TIMES } from "../../src/control/streams/log-viewing.ts";
 import { sweep } from "../../src/control/sweep.ts";
 import type { EnrollAnswer, Job, LogLine } from "../../src/protocol/agent.ts";
 import { Api, problemOf } from "./support/api.ts";

@@ -1,7 +1,7 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
-import { leastMs, spell, stepLabel } from "../../src/control/step-words.ts";
 import { environments } from "../../src/control/store/schema.ts";
+import { leastMs, spell, stepLabel } from "../../src/control/views/step-words.ts";
 import type { EnrollAnswer } from "../../src/protocol/agent.ts";
 import { type CreateRelease, type PlanView, planSchema } from "../../src/protocol/api.ts";
 import { Api } from "./support/api.ts";

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { reach } from "../../src/control/reach.ts";
+import { reach } from "../../src/control/environment/reach.ts";
 
 const SLOT = "https://sl-0123456789abcdef.example.com/ready";
 const BY = {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Keyring, open, readKeyring, type SealedPlace, seal } from "../../src/control/seal.ts";
+import { type Keyring, open, readKeyring, type SealedPlace, seal } from "../../src/control/secrets/seal.ts";
 
 /** Bytes 0 to 31, under which the vectors were sealed by OpenSSL. */
 const K1 = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { compileTable } from "../../src/control/publish.ts";
+import { compileTable } from "../../src/control/environment/publisher.ts";
 import type { Outcome, Refused } from "../../src/domain/commands/refusal.ts";
 import * as commands from "../../src/domain/commands/releases.ts";
 import * as rollbacks from "../../src/domain/commands/rollback.ts";

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { ControlEnv } from "../env.ts";
-import type { Reason } from "../problems.ts";
+import type { Reason } from "../http/problems.ts";
 import { openDb, runBatch } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import { readTunnelWork, riseRev } from "../store/tunnels.ts";

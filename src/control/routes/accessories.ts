@@ -1,13 +1,13 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { AccessoryAction } from "../../domain/accessory.ts";
 import { type AccessoryView, accessorySchema, nameSchema, pageOf } from "../../protocol/api.ts";
-import { commandAccessory } from "../accessories.ts";
-import { accessoryViews } from "../accessory-view.ts";
-import { authorize } from "../auth.ts";
-import { type AppContext, inBackground } from "../context.ts";
-import { ProblemError } from "../problems.ts";
-import { secretsLack } from "../secrets.ts";
-import { environmentParams, json, newRouter } from "./router.ts";
+import { commandAccessory } from "../apps/accessories.ts";
+import { authorize } from "../http/auth.ts";
+import { type AppContext, inBackground } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { environmentParams, json, newRouter } from "../http/router.ts";
+import { secretsLack } from "../secrets/secrets.ts";
+import { accessoryViews } from "../views/accessory.ts";
 import { requireEnvironment } from "./status.ts";
 
 const accessoryParams = environmentParams.extend({ name: nameSchema });

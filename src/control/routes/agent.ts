@@ -13,18 +13,18 @@ import {
   rotateAnswerSchema,
   tunnelAnswerSchema,
 } from "../../protocol/agent.ts";
-import { authenticate, authorizeAgent, identify, tokenHash } from "../auth.ts";
 import { answerTunnel } from "../cloudflare/agent-tunnel.ts";
-import { type AppContext, type AppEnv, coordinatorOf, inBackground } from "../context.ts";
-import { enrollHost } from "../enroll.ts";
-import { leaseForPoll } from "../lease.ts";
-import { ProblemError } from "../problems.ts";
-import { issueSuccessor, takeOver } from "../rotate.ts";
+import { enrollHost } from "../hosts/enroll.ts";
+import { leaseForPoll } from "../hosts/lease-jobs.ts";
+import { issueSuccessor, takeOver } from "../hosts/rotate.ts";
+import { authenticate, authorizeAgent, identify, tokenHash } from "../http/auth.ts";
+import { type AppContext, type AppEnv, coordinatorOf, inBackground } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { body, json, newRouter } from "../http/router.ts";
 import { openDb } from "../store/db.ts";
 import { heartbeat } from "../store/hosts.ts";
 import { finishJob, LEASE_MS, progressJob, readJob } from "../store/jobs.ts";
 import { writeReports } from "../store/reports.ts";
-import { body, json, newRouter } from "./router.ts";
 
 const BUSY_MS = 1_000;
 const IDLE_MS = 60_000;

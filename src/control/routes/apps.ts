@@ -1,12 +1,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { applyAnswerSchema, appSchema, environmentSchema, pageOf } from "../../protocol/api.ts";
-import { applyManifest } from "../apply.ts";
-import { authorize } from "../auth.ts";
+import { applyManifest } from "../apps/apply.ts";
 import { tendHostnames } from "../cloudflare/tend-hostnames.ts";
-import { type AppContext, coordinatorOf, inBackground, logFailure } from "../context.ts";
-import { iso } from "../iso.ts";
-import { ProblemError } from "../problems.ts";
-import { listApps, readApp, readEnvironments } from "../store/status.ts";
+import { authorize } from "../http/auth.ts";
+import { type AppContext, coordinatorOf, inBackground, logFailure } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
 import {
   appParams,
   decodeCursor,
@@ -16,7 +14,9 @@ import {
   newRouter,
   pageQuery,
   toPage,
-} from "./router.ts";
+} from "../http/router.ts";
+import { iso } from "../iso.ts";
+import { listApps, readApp, readEnvironments } from "../store/status.ts";
 import { etagOf, requireEnvironment, statusView } from "./status.ts";
 
 const apply = createRoute({

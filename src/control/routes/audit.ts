@@ -1,9 +1,9 @@
 import { createRoute } from "@hono/zod-openapi";
 import { eventSchema, pageOf } from "../../protocol/api.ts";
-import { authorize } from "../auth.ts";
+import { authorize } from "../http/auth.ts";
+import { decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
 import { listEvents } from "../store/events.ts";
-import { eventView } from "../views.ts";
-import { decodeCursor, json, newRouter, pageQuery, toPage } from "./router.ts";
+import { eventView } from "../views/rows.ts";
 
 const list = createRoute({
   method: "get",

@@ -1,10 +1,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { doctorSchema } from "../../protocol/api.ts";
-import { authorize, everything } from "../auth.ts";
-import { examine } from "../doctor.ts";
-import { examinePaths } from "../doctor-live.ts";
+import { examine } from "../doctor/doctor.ts";
+import { examinePaths } from "../doctor/live.ts";
+import { authorize, everything } from "../http/auth.ts";
+import { json, newRouter } from "../http/router.ts";
 import { iso } from "../iso.ts";
-import { json, newRouter } from "./router.ts";
 
 const examination = createRoute({
   method: "get",

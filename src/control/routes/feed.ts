@@ -1,8 +1,8 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { authorize } from "../auth.ts";
-import { FEED_TIMES, type FeedTimes, openFeed } from "../feed.ts";
-import { ProblemError } from "../problems.ts";
-import { newRouter, releaseParams } from "./router.ts";
+import { authorize } from "../http/auth.ts";
+import { ProblemError } from "../http/problems.ts";
+import { newRouter, releaseParams } from "../http/router.ts";
+import { FEED_TIMES, type FeedTimes, openFeed } from "../streams/feed.ts";
 import { requireRelease } from "./status.ts";
 
 const feed = createRoute({

@@ -1,7 +1,7 @@
 import { createRoute } from "@hono/zod-openapi";
 import { healthAnswerSchema } from "../../protocol/api.ts";
-import type { AppContext } from "../context.ts";
-import { json, newRouter } from "./router.ts";
+import type { AppContext } from "../http/context.ts";
+import { json, newRouter } from "../http/router.ts";
 
 /** A database that needs longer than this is not one to be ready on. */
 const DEADLINE_MS = 2_000;

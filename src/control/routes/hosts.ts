@@ -7,14 +7,15 @@ import {
   pageOf,
   rotatedTunnelSchema,
 } from "../../protocol/api.ts";
-import { readBundle } from "../agent-bundle.ts";
-import { authorize, everything } from "../auth.ts";
-import { type AppContext, inBackground, orRefuse } from "../context.ts";
-import { taken } from "../enroll.ts";
+import { readBundle } from "../hosts/bundle.ts";
+import { taken } from "../hosts/enroll.ts";
+import { installLine } from "../hosts/install-line.ts";
+import { authorize, everything } from "../http/auth.ts";
+import { type AppContext, inBackground, orRefuse } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
 import { newSecret, sha256 } from "../ids.ts";
-import { installLine } from "../install-line.ts";
 import { iso } from "../iso.ts";
-import { ProblemError } from "../problems.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEnrollment } from "../store/enrollments.ts";
 import { insertEvent } from "../store/events.ts";
@@ -28,8 +29,7 @@ import {
 } from "../store/hosts.ts";
 import { revokeHostTokens } from "../store/tokens.ts";
 import { releaseTunnel } from "../store/tunnels.ts";
-import { hostView } from "../views.ts";
-import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "./router.ts";
+import { hostView } from "../views/rows.ts";
 
 const hostParams = z.object({ host: nameSchema });
 

@@ -1,7 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { installScript, readBundle } from "../agent-bundle.ts";
-import { ProblemError } from "../problems.ts";
-import { newRouter } from "./router.ts";
+import { installScript, readBundle } from "../hosts/bundle.ts";
+import { ProblemError } from "../http/problems.ts";
+import { newRouter } from "../http/router.ts";
 
 const text = (type: string, description: string) => ({
   description,

@@ -1,16 +1,16 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { logChunkAnswerSchema, logChunkSchema } from "../../protocol/agent.ts";
 import { logsQuerySchema, parseSince } from "../../protocol/logs.ts";
-import { authenticate, authorize, authorizeAgent } from "../auth.ts";
-import type { AppContext } from "../context.ts";
+import { authenticate, authorize, authorizeAgent } from "../http/auth.ts";
+import type { AppContext } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { body, environmentParams, json, newRouter } from "../http/router.ts";
 import { newId } from "../ids.ts";
-import { type Place, parsePlace } from "../log-place.ts";
-import { LOG_TIMES, type LogOrder, type LogTimes } from "../log-viewing.ts";
-import { ProblemError } from "../problems.ts";
 import { isHostKnown } from "../store/hosts.ts";
 import type { LogScope } from "../store/log-streams.ts";
 import { type EnvironmentStatus, findReleases } from "../store/status.ts";
-import { body, environmentParams, json, newRouter } from "./router.ts";
+import { type Place, parsePlace } from "../streams/log-place.ts";
+import { LOG_TIMES, type LogOrder, type LogTimes } from "../streams/log-viewing.ts";
 import { requireEnvironment } from "./status.ts";
 
 const USUAL_TAIL = 100;

@@ -1,11 +1,11 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createPreviewSchema, previewSchema } from "../../protocol/api.ts";
-import { authorize } from "../auth.ts";
-import { signPreview } from "../preview.ts";
-import { ProblemError } from "../problems.ts";
+import { signPreview } from "../environment/preview.ts";
+import { authorize } from "../http/auth.ts";
+import { ProblemError } from "../http/problems.ts";
+import { body, json, newRouter, releaseParams } from "../http/router.ts";
 import type { ReleaseStatus } from "../store/status.ts";
-import { isReady } from "../views.ts";
-import { body, json, newRouter, releaseParams } from "./router.ts";
+import { isReady } from "../views/rows.ts";
 import { requireRelease } from "./status.ts";
 
 const preview = createRoute({

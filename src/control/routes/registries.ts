@@ -1,16 +1,16 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { registrySchema, setRegistrySchema } from "../../protocol/secrets.ts";
-import { authorize } from "../auth.ts";
-import type { AppContext } from "../context.ts";
-import { ProblemError } from "../problems.ts";
-import { toRegistry } from "../registry.ts";
-import { readKeyring, seal } from "../seal.ts";
-import { registryView, requireKeyring } from "../secrets.ts";
+import { authorize } from "../http/auth.ts";
+import type { AppContext } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { appParams, body, json, newRouter } from "../http/router.ts";
+import { toRegistry } from "../secrets/logins.ts";
+import { readKeyring, seal } from "../secrets/seal.ts";
+import { registryView, requireKeyring } from "../secrets/secrets.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import { deleteRegistry, listRegistries, putRegistry, readRegistry } from "../store/registries.ts";
 import { readApp } from "../store/status.ts";
-import { appParams, body, json, newRouter } from "./router.ts";
 
 const tags = ["registries"];
 const registryParams = appParams.extend({

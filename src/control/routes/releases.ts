@@ -1,16 +1,10 @@
 import { createRoute } from "@hono/zod-openapi";
 import { z } from "zod";
 import { abortSchema, createReleaseSchema, pageOf, planSchema, releaseSchema } from "../../protocol/api.ts";
-import { accessoryViews } from "../accessory-view.ts";
-import { authorize } from "../auth.ts";
-import { type AppContext, coordinatorOf, orRefuse } from "../context.ts";
-import { parseKey } from "../idempotency.ts";
-import { planRelease } from "../plan-release.ts";
-import { ProblemError, type Reason } from "../problems.ts";
-import { releaseView } from "../release-view.ts";
-import { secretsLack } from "../secrets.ts";
-import { loadEnvironment } from "../store/environments.ts";
-import { type EnvironmentStatus, listReleases } from "../store/status.ts";
+import { authorize } from "../http/auth.ts";
+import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
+import { parseKey } from "../http/idempotency.ts";
+import { ProblemError, type Reason } from "../http/problems.ts";
 import {
   body,
   decodeCursor,
@@ -21,7 +15,13 @@ import {
   pageQuery,
   releaseParams,
   toPage,
-} from "./router.ts";
+} from "../http/router.ts";
+import { secretsLack } from "../secrets/secrets.ts";
+import { loadEnvironment } from "../store/environments.ts";
+import { type EnvironmentStatus, listReleases } from "../store/status.ts";
+import { accessoryViews } from "../views/accessory.ts";
+import { planRelease } from "../views/plan.ts";
+import { releaseView } from "../views/release.ts";
 import { releaseStatusView, requireEnvironment, requireRelease } from "./status.ts";
 
 const keyHeader = z.object({

@@ -6,17 +6,17 @@ import {
   setSecretAnswerSchema,
   setSecretSchema,
 } from "../../protocol/secrets.ts";
-import { authorize, everything } from "../auth.ts";
-import type { AppContext } from "../context.ts";
-import { ProblemError } from "../problems.ts";
-import { reseal } from "../reseal.ts";
-import { type Keyring, open, readKeyring, seal } from "../seal.ts";
-import { requireKeyring, secretViews } from "../secrets.ts";
+import { authorize, everything } from "../http/auth.ts";
+import type { AppContext } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { body, environmentParams, json, newRouter } from "../http/router.ts";
+import { reseal } from "../secrets/reseal.ts";
+import { type Keyring, open, readKeyring, seal } from "../secrets/seal.ts";
+import { requireKeyring, secretViews } from "../secrets/secrets.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import { deleteSecret, listSecrets, putSecret, readSecret } from "../store/secrets.ts";
 import type { EnvironmentStatus } from "../store/status.ts";
-import { body, environmentParams, json, newRouter } from "./router.ts";
 import { requireEnvironment } from "./status.ts";
 
 /** So that an environment's secrets can be listed, and opened for a job, in one go. */

@@ -1,10 +1,10 @@
 import type { EnvironmentView, ReleaseView } from "../../protocol/api.ts";
-import { type AppContext, coordinatorOf } from "../context.ts";
-import { environmentView } from "../environment-view.ts";
-import { ProblemError } from "../problems.ts";
-import { releaseView } from "../release-view.ts";
+import { type AppContext, coordinatorOf } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
 import { type EnvironmentStatus, type ReleaseStatus, readEnvironment, readRelease } from "../store/status.ts";
 import { listVerdicts } from "../store/verdicts.ts";
+import { environmentView } from "../views/environment.ts";
+import { releaseView } from "../views/release.ts";
 
 /** The environment, or the problem that says which of the two names is wrong. */
 export async function requireEnvironment(

@@ -8,13 +8,13 @@ import {
   resumeSchema,
   verdictSchema,
 } from "../../protocol/api.ts";
-import { authorize } from "../auth.ts";
-import { type AppContext, coordinatorOf, orRefuse } from "../context.ts";
-import type { CoordinatorPort, Refusal, Steer } from "../coordinator-port.ts";
-import { ProblemError } from "../problems.ts";
-import { verdictView } from "../release-view.ts";
+import type { CoordinatorPort, Refusal, Steer } from "../environment/coordinator-port.ts";
+import { authorize } from "../http/auth.ts";
+import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { body, decodeCursor, json, newRouter, pageQuery, releaseParams, toPage } from "../http/router.ts";
 import { listVerdicts } from "../store/verdicts.ts";
-import { body, decodeCursor, json, newRouter, pageQuery, releaseParams, toPage } from "./router.ts";
+import { verdictView } from "../views/release.ts";
 import { releaseStatusView, requireRelease } from "./status.ts";
 
 const keyHeader = z.object({ "idempotency-key": z.string().optional() });

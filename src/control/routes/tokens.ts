@@ -1,14 +1,14 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createdTokenSchema, createTokenSchema, pageOf, tokenSchema } from "../../protocol/api.ts";
-import { authorize, everything } from "../auth.ts";
-import { inBackground } from "../context.ts";
+import { authorize, everything } from "../http/auth.ts";
+import { inBackground } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
 import { newId, newSecret, sha256 } from "../ids.ts";
-import { ProblemError } from "../problems.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import { insertToken, listTokens, readToken, revokeToken, type TokenRow } from "../store/tokens.ts";
-import { tokenView } from "../views.ts";
-import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "./router.ts";
+import { tokenView } from "../views/rows.ts";
 
 const DAY_MS = 86_400_000;
 

@@ -5,13 +5,13 @@ import {
   rollbackSchema,
   weightsSchema,
 } from "../../protocol/api.ts";
-import { authorize } from "../auth.ts";
-import { coordinatorOf, orRefuse } from "../context.ts";
-import { ProblemError } from "../problems.ts";
+import { toBasisPoints } from "../environment/weights.ts";
+import { authorize } from "../http/auth.ts";
+import { coordinatorOf, orRefuse } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { body, environmentParams, json, newRouter } from "../http/router.ts";
 import { findReleases } from "../store/status.ts";
-import { isReady } from "../views.ts";
-import { toBasisPoints } from "../weights.ts";
-import { body, environmentParams, json, newRouter } from "./router.ts";
+import { isReady } from "../views/rows.ts";
 import { etagOf, releaseStatusView, requireEnvironment, requireRelease, statusView } from "./status.ts";
 
 const rollback = createRoute({

@@ -1,11 +1,11 @@
+import type { ControlEnv } from "../../../src/control/env.ts";
 import type {
   CoordinatorPort,
   CoordinatorView,
   CreateReleaseInput,
   Refusal,
   RollbackOutcome,
-} from "../../../src/control/coordinator-port.ts";
-import type { ControlEnv } from "../../../src/control/env.ts";
+} from "../../../src/control/environment/coordinator-port.ts";
 import { err, ok, type Result } from "../../../src/domain/result.ts";
 
 const IDLE: CoordinatorView = {

@@ -8,7 +8,7 @@ import {
 import { env } from "cloudflare:workers";
 import { and, asc, eq, isNull } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
-import type { Coordinator, FaultPoint } from "../../../src/control/coordinator.ts";
+import type { Coordinator, FaultPoint } from "../../../src/control/environment/coordinator.ts";
 import {
   apps,
   environments,

@@ -1,0 +1,279 @@
+import { err, ok, type Result } from "../../domain/result.ts";
+import type { EnvironmentSpec } from "../../domain/spec.ts";
+import { openness } from "../../domain/windows.ts";
+import type { ApplyAnswer } from "../../protocol/api.ts";
+import { type Manifest, type ManifestError, parseManifest, toSpec } from "../../protocol/manifest.ts";
+import type { Reason } from "../http/problems.ts";
+import { newId, randomHex } from "../ids.ts";
+import {
+  type AppState,
+  deleteHostnames,
+  type EnvironmentRow,
+  insertApp,
+  insertEnvironment,
+  insertHostname,
+  type LiveUse,
+  quarantineSlots,
+  readAppState,
+  readLiveUse,
+  replaceManifest,
+  replaceSpec,
+} from "../store/apps.ts";
+import { type Db, isLostRace, runBatch, type Statement } from "../store/db.ts";
+import { insertEvent } from "../store/events.ts";
+import { accessoryViews } from "../views/accessory.ts";
+import { diff } from "./manifest-diff.ts";
+
+const ATTEMPTS = 5;
+/** How long a deleted environment's slots stay its own: no edge may still send its visitors there. */
+const QUARANTINE_MS = 24 * 3_600_000;
+
+export interface ApplyInput {
+  readonly app: string;
+  readonly text: string;
+  readonly dryRun: boolean;
+  readonly actor: string;
+  readonly now: number;
+}
+export interface Applied {
+  readonly answer: ApplyAnswer;
+  /** Ids of environments whose coordinator has to look again. */
+  readonly changed: readonly string[];
+}
+
+/**
+ * Makes D1 say what the manifest says: all of it in one batch, or nothing. Each row is written only as it was read (see
+ * `store/apps.ts`); losing a race against a coordinator or another apply means reading again.
+ */
+export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<Applied, Reason>> {
+  const parsed = readManifest(input);
+  if (!parsed.ok) return parsed;
+  const manifest = parsed.value;
+  const wanted = Object.values(manifest.environments).flatMap(({ hostnames }) => hostnames);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const state = await readAppState(db, input.app, wanted);
+    const refusal = foreignHostname(state, input.app) ?? (await liveRemoval(db, state, manifest));
+    if (refusal) return err(refusal);
+    const change = plan(state, manifest, input);
+    if (input.dryRun) return ok({ answer: change.answer, changed: [] });
+    try {
+      await runBatch(db, change.statements(db));
+      return ok({ answer: change.answer, changed: change.changed });
+    } catch (error) {
+      if (!isLostRace(error)) throw error;
+    }
+  }
+  const detail = `${input.app} changed under this request ${ATTEMPTS} times: apply it again`;
+  return err({ code: "conflict", detail });
+}
+
+function readManifest({ app, text, now }: ApplyInput): Result<Manifest, Reason> {
+  const parsed = parseManifest(text);
+  if (!parsed.ok) return err(invalid(parsed.errors));
+  const { manifest } = parsed;
+  const errors = [...wrongApp(manifest, app), ...sharedHostnames(manifest), ...shutWindows(manifest, now)];
+  return errors.length > 0 ? err(invalid(errors)) : ok(parsed.manifest);
+}
+
+function invalid(errors: readonly ManifestError[]): Reason {
+  const [first] = errors;
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : "";
+  const where = first?.line === undefined ? "" : `line ${first.line}: `;
+  return {
+    code: errors.every(({ code }) => code === "not_landed") ? "not_landed" : "manifest_invalid",
+    detail: `${where}${first?.detail ?? "the manifest is not valid"}${more}`,
+    errors: errors.map(({ pointer, detail, line, column }) => ({
+      pointer,
+      detail,
+      ...(line === undefined ? {} : { line }),
+      ...(column === undefined ? {} : { column }),
+    })),
+  };
+}
+
+function wrongApp(manifest: Manifest, app: string): ManifestError[] {
+  if (manifest.app === app) return [];
+  const detail = `the manifest is of \`${manifest.app}\`, but was sent to /apps/${app}: send it to its own app`;
+  return [{ code: "invalid", pointer: "app", detail }];
+}
+
+/** Two environments of one manifest can't both own a hostname. */
+function sharedHostnames(manifest: Manifest): ManifestError[] {
+  const owners = new Map<string, string>();
+  return Object.entries(manifest.environments).flatMap(([environment, { hostnames }]) =>
+    hostnames.flatMap((hostname): ManifestError[] => {
+      const owner = owners.get(hostname);
+      owners.set(hostname, owner ?? environment);
+      if (owner === undefined) return [];
+      const detail = `${hostname} stands in ${owner} too: a hostname leads to one environment`;
+      return [{ code: "invalid", pointer: `environments.${environment}.hostnames`, detail }];
+    }),
+  );
+}
+
+/** Windows that freezes leave no opening of would only be noticed by the deploy that they refuse. */
+function shutWindows(manifest: Manifest, now: number): ManifestError[] {
+  return Object.entries(manifest.environments).flatMap(([environment, { windows }]): ManifestError[] => {
+    const state = openness(windows, now);
+    if (state.open || state.opensAt !== null) return [];
+    const pointer = `environments.${environment}.windows`;
+    const detail = `\`${pointer}\` never opens within the next 60 days (${state.reason}): change \`allow\` or \`freeze\``;
+    return [{ code: "invalid", pointer, detail }];
+  });
+}
+
+function foreignHostname(state: AppState, app: string): Reason | undefined {
+  const taken = state.owners.find((owner) => owner.app !== app);
+  if (!taken) return undefined;
+  const owner = `${taken.app}/${taken.environment}`;
+  return {
+    code: "hostname_taken",
+    detail: `${taken.hostname} belongs to ${owner}: remove it from that manifest and apply that first, or pick another`,
+    next: [
+      { command: `sluice status -a ${taken.app} -e ${taken.environment}`, when: "to see what it serves" },
+    ],
+  };
+}
+
+/** An environment that vanishes from the manifest while it runs is more often a slip than a wish. */
+async function liveRemoval(db: Db, state: AppState, manifest: Manifest): Promise<Reason | undefined> {
+  const gone = removed(state, manifest);
+  if (gone.length === 0) return undefined;
+  const uses = await readLiveUse(
+    db,
+    gone.map((row) => row.id),
+  );
+  const used = uses.find((use) => use.instances + use.releases > 0 || use.accessories !== "");
+  return used && { code: "conflict", detail: whyKept(used) };
+}
+
+function whyKept({ environment, instances, releases, hosts, accessories }: LiveUse): string {
+  const what = [
+    accessories === "" ? "" : `accessories (${accessories.replaceAll(",", ", ")})`,
+    instances > 0 ? `${instances} instances on ${hosts.replaceAll(",", ", ")}` : "",
+    releases > 0 ? `${releases} releases in progress` : "",
+  ];
+  return `the manifest has no \`environments.${environment}\` any more, but it still has ${what.filter(Boolean).join(" and ")}: put it back, or first end what runs there (abort its releases, remove its hosts, \`sluice accessory remove\` its accessories)`;
+}
+
+const living = (state: AppState) => state.environments.filter((row) => row.deletedAt === null);
+const removed = (state: AppState, manifest: Manifest) =>
+  living(state).filter((row) => manifest.environments[row.name] === undefined);
+
+interface Change {
+  readonly answer: ApplyAnswer;
+  readonly changed: readonly string[];
+  readonly statements: (db: Db) => Statement[];
+}
+
+function plan(state: AppState, manifest: Manifest, input: ApplyInput): Change {
+  const { app, dryRun, now, text } = input;
+  const before = state.app ? parseManifest(state.app.manifest) : undefined;
+  const changes = diff(before?.ok ? before.manifest : undefined, manifest);
+  const answer = {
+    app,
+    created: !state.app,
+    dryRun,
+    environments: Object.keys(manifest.environments),
+    changes,
+    accessories: Object.keys(manifest.environments).flatMap((environment) =>
+      accessoriesIn(state, specOf(manifest, environment), now),
+    ),
+  };
+  if (changes.length === 0) return { answer, changed: [], statements: () => [] };
+  const appId = state.app?.id ?? newId("app", now);
+  const upserts = answer.environments.flatMap((name) => upsert({ state, manifest, name, appId, now }) ?? []);
+  const deletions = removed(state, manifest);
+  const statements = (db: Db) => [
+    state.app
+      ? replaceManifest(db, state.app, text, now)
+      : insertApp(db, { id: appId, name: app, manifest: text, createdAt: now, updatedAt: now }),
+    ...deletions.flatMap((row) => deleteEnvironment(db, row, now)),
+    ...upserts.flatMap(({ write }) => write(db)),
+    // Hostnames last: one that moves within the app was let go of by its old environment above.
+    ...upserts.flatMap(({ id, added }) => added.map((hostname) => insertHostname(db, hostname, id))),
+    insertEvent(db, {
+      at: now,
+      type: "app.applied",
+      actor: input.actor,
+      app,
+      message: `${app}: ${state.app ? `${changes.length} changes applied` : "created"}`,
+      data: { changes },
+    }),
+  ];
+  return { answer, changed: [...upserts, ...deletions].map(({ id }) => id), statements };
+}
+
+/** Each as it is: those that the manifest has, and those that it has no more. Applying touches none. */
+function accessoriesIn(state: AppState, spec: EnvironmentSpec, now: number): ApplyAnswer["accessories"] {
+  const { environment } = spec;
+  const row = state.environments.find(({ name }) => name === environment);
+  const rows = state.accessories.filter(({ environmentId }) => environmentId === row?.id);
+  return accessoryViews(spec, rows, now).map((view) => ({ ...view, environment }));
+}
+
+function specOf(manifest: Manifest, environment: string): EnvironmentSpec {
+  const spec = toSpec(manifest, environment);
+  if (!spec) throw new Error(`the manifest lost its environment ${environment}`);
+  return spec;
+}
+
+interface Upsert {
+  readonly id: string;
+  /** Hostnames it does not own yet. */
+  readonly added: readonly string[];
+  readonly write: (db: Db) => Statement[];
+}
+
+/** What one environment needs written; undefined: nothing, it is as the manifest says. */
+function upsert(at: {
+  state: AppState;
+  manifest: Manifest;
+  name: string;
+  appId: string;
+  now: number;
+}): Upsert | undefined {
+  const { state, name, now } = at;
+  const spec = specOf(at.manifest, name);
+  const row = state.environments.find((environment) => environment.name === name);
+  if (!row) {
+    const fresh = newEnvironment(at.appId, spec, now);
+    return { id: fresh.id, added: spec.hostnames, write: (db) => [insertEnvironment(db, fresh)] };
+  }
+  const owned = state.owners.filter(({ environmentId }) => environmentId === row.id).map((o) => o.hostname);
+  const added = spec.hostnames.filter((hostname) => !owned.includes(hostname));
+  const isSame = row.deletedAt === null && JSON.stringify(row.spec) === JSON.stringify(spec);
+  if (isSame && added.length === 0 && owned.length === spec.hostnames.length) return undefined;
+  const write = (db: Db) => [
+    replaceSpec(db, row, { spec, deletedAt: null }),
+    deleteHostnames(db, row.id, spec.hostnames),
+    ...(row.deletedAt === null ? [] : [quarantineSlots(db, row.id, null)]),
+  ];
+  return { id: row.id, added, write };
+}
+
+function newEnvironment(appId: string, spec: EnvironmentSpec, now: number): EnvironmentRow {
+  const id = newId("env", now);
+  return {
+    id,
+    appId,
+    name: spec.environment,
+    spec,
+    rev: 1,
+    fence: 0,
+    stableReleaseId: null,
+    salt: id,
+    previewKey: randomHex(32),
+    mode: { kind: "open" },
+    held: null,
+    nextVersion: 1,
+    createdAt: now,
+    deletedAt: null,
+  };
+}
+
+const deleteEnvironment = (db: Db, row: EnvironmentRow, now: number): Statement[] => [
+  replaceSpec(db, row, { spec: row.spec, deletedAt: now }),
+  deleteHostnames(db, row.id, []),
+  quarantineSlots(db, row.id, now + QUARANTINE_MS),
+];

@@ -1,0 +1,38 @@
+import type { Check } from "../../domain/doctor.ts";
+import { judgePath, type SlotAnswer } from "../../domain/doctor-live.ts";
+import { SHIELD_HEADER } from "../../domain/routing/slot.ts";
+import { type Path, reach } from "../environment/reach.ts";
+import type { Db } from "../store/db.ts";
+import { readEmptySlots } from "../store/findings.ts";
+
+const DEADLINE_MS = 10_000;
+const BODY_CHARS = 2_000;
+
+export interface LivePaths {
+  readonly checks: readonly Check[];
+  /** The slot that was asked of each host with a tunnel: to be asked from outside, too. */
+  readonly slots: readonly { readonly host: string; readonly origin: string }[];
+}
+
+/** Asks an empty slot of every host with a tunnel over the path that visitors' requests take. Changes nothing. */
+export async function examinePaths(db: Db, by: Path): Promise<LivePaths> {
+  const slots = (await readEmptySlots(db)).filter(({ origin }) => origin.startsWith("https://"));
+  const answers = await Promise.all(slots.map((slot) => ask(slot, by)));
+  return { checks: answers.map(judgePath), slots };
+}
+
+async function ask({ host, origin }: { host: string; origin: string }, by: Path): Promise<SlotAnswer> {
+  const start = Date.now();
+  const answered = { host, origin, status: null, error: null, body: "", location: null, isShielded: false };
+  try {
+    const response = await reach(origin, by, AbortSignal.timeout(DEADLINE_MS));
+    const body = (await response.text()).slice(0, BODY_CHARS);
+    const { status, headers } = response;
+    const isShielded = headers.has(SHIELD_HEADER);
+    const location = headers.get("location");
+    return { ...answered, status, body, location, isShielded, durationMs: Date.now() - start };
+  } catch (error) {
+    const words = error instanceof Error ? error.message : String(error);
+    return { ...answered, error: words, durationMs: Date.now() - start };
+  }
+}

@@ -1,0 +1,97 @@
+import type { SetWeights } from "../../domain/commands/steer.ts";
+import type { Result } from "../../domain/result.ts";
+import type { MeterBatch } from "../../domain/routing/meter.ts";
+import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
+import type { ProblemCode } from "../../protocol/problem.ts";
+
+/**
+ * What an environment's coordinator does for the rest of control. Over RPC a thrown error loses its type, so every
+ * expected outcome is a Result; `Refusal` carries the problem's code and its facts in words.
+ */
+export interface CoordinatorPort {
+  /** Queues a release. The same `requestKey` again answers the same release. */
+  createRelease(input: CreateReleaseInput): Promise<Result<{ release: string; created: boolean }, Refusal>>;
+  abort(input: { release: string; actor: string; reason: string | null }): Promise<Result<null, Refusal>>;
+  rollback(input: { to: string | null; actor: string }): Promise<Result<RollbackOutcome, Refusal>>;
+  /** Basis points by release id; every release not named gets 0. */
+  setWeights(input: SetWeights): Promise<Result<null, Refusal>>;
+  /** Ends the current step, or all of them. `step` (0-based): the one the caller saw. */
+  promote(input: Steer & { full: boolean }): Promise<Result<null, Refusal>>;
+  pause(input: Steer): Promise<Result<null, Refusal>>;
+  resume(input: Steer): Promise<Result<null, Refusal>>;
+  /** No release begins while a person's lock holds. One lock at a time: `locked` names the holder. */
+  lock(input: { actor: string; reason: string; expiresAt: number }): Promise<Result<null, Refusal>>;
+  unlock(input: { actor: string }): Promise<Result<null, Refusal>>;
+  /** What the edge does with requests. */
+  setMode(input: { mode: TrafficMode; actor: string }): Promise<Result<null, Refusal>>;
+  /** Something changed in D1 that may let a release move: a job ended, an instance's health changed, a spec was applied. */
+  poke(): Promise<void>;
+  table(hostname: string, known: number | null): Promise<TableAnswer>;
+  /** Adds what the edge counted. */
+  absorb(batch: MeterBatch): Promise<void>;
+  /** What only the coordinator knows, for status answers. */
+  inspect(): Promise<CoordinatorView>;
+}
+
+export interface CreateReleaseInput {
+  readonly image: string | null;
+  readonly version: string | null;
+  readonly git: {
+    readonly sha: string;
+    readonly branch?: string | undefined;
+    readonly url?: string | undefined;
+  } | null;
+  readonly whenBusy: "queue" | "reject" | "supersede";
+  readonly actor: string;
+  readonly hold: boolean;
+  readonly override: boolean;
+  /** Idempotency-Key, already scoped to the principal; null when none was given. */
+  readonly requestKey: string | null;
+}
+
+export interface Steer {
+  readonly release: string;
+  readonly actor: string;
+  readonly step: number | null;
+}
+
+export interface RollbackOutcome {
+  readonly how: "instant" | "restart";
+  readonly from: string;
+  readonly to: string;
+  /** The release to follow: `from` when instant (it rolls back), the new one when restarted. */
+  readonly release: string;
+}
+
+export interface Refusal {
+  readonly code: ProblemCode;
+  readonly detail: string;
+  readonly next?: readonly { readonly command: string; readonly when: string }[];
+}
+
+export interface CoordinatorView {
+  readonly lock: {
+    readonly holder: string;
+    readonly reason: string;
+    readonly fence: number;
+    readonly since: number;
+    readonly expiresAt: number;
+  } | null;
+  readonly table: { readonly version: number; readonly publishedAt: number | null };
+  /** Visitors' requests by release since it was first seen: all, and failed in the visitor's eyes. */
+  readonly traffic: Readonly<Record<string, { readonly requests: number; readonly failed: number }>>;
+  /** The judge's last word on the canary that is on its way. */
+  readonly verdict: {
+    readonly release: string;
+    readonly verdict: string;
+    readonly reason: string;
+    readonly words: string;
+    readonly at: number;
+  } | null;
+  /** Environment-wide totals per 10 s window start (epoch ms), newest last, at most the last hour. */
+  readonly windows: readonly {
+    readonly window: number;
+    readonly requests: number;
+    readonly failed: number;
+  }[];
+}

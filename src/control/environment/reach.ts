@@ -1,0 +1,33 @@
+import { isSlotHostname, SHIELD_HEADER, SLOT_PROOF_HEADER } from "../../domain/routing/slot.ts";
+import type { ControlEnv } from "../env.ts";
+
+/** What opens the way to a slot behind a tunnel. Nothing of it is needed for hosts with an address of their own. */
+export type Path = Pick<ControlEnv, "SLOT_ZONE" | "SHIELD_KEY" | "ACCESS_CLIENT_ID" | "ACCESS_CLIENT_SECRET">;
+
+/**
+ * Asks an instance at its origin, on the way that visitors' requests take. Whether a request of control's meets the shield
+ * depends on the zone it comes from, so the proof is shown only to a shield that asked for it: it never reaches the app.
+ */
+export async function reach(url: string, by: Path, signal: AbortSignal): Promise<Response> {
+  const { hostname } = new URL(url);
+  const headers: Record<string, string> = { "user-agent": "sluice", "x-sluice-probe": "1" };
+  const isSlot = by.SLOT_ZONE !== undefined && isSlotHostname(hostname, by.SLOT_ZONE);
+  if (isSlot && by.ACCESS_CLIENT_ID && by.ACCESS_CLIENT_SECRET) {
+    headers["cf-access-client-id"] = by.ACCESS_CLIENT_ID;
+    headers["cf-access-client-secret"] = by.ACCESS_CLIENT_SECRET;
+  }
+  const ask = () => fetch(url, { redirect: "manual", headers, signal });
+  const answer = await ask();
+  if (!isSlot || !by.SHIELD_KEY || !answer.headers.has(SHIELD_HEADER)) return answer;
+  await answer.body?.cancel();
+  headers[SLOT_PROOF_HEADER] = await proofOf(hostname, by.SHIELD_KEY);
+  return ask();
+}
+
+async function proofOf(hostname: string, secret: string): Promise<string> {
+  const encoder = new TextEncoder();
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, ["sign"]);
+  const bytes = new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(hostname)));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

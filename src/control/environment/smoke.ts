@@ -1,0 +1,49 @@
+import type { InstanceFacts } from "../../domain/rollout/facts.ts";
+import type { ReleaseFacts, ReleaseFailure } from "../../domain/rollout/release.ts";
+import type { SmokeCheck } from "../../domain/spec.ts";
+import { type Path, reach } from "./reach.ts";
+
+const TIMEOUT_MS = 10_000;
+/** Of an answer's body, as much as is searched for `contains`. */
+const BODY_LIMIT = 1_000_000;
+const EXCERPT = 200;
+
+/** Runs a release's smoke checks against each of its instances over their real path. The first failure, or null. */
+export async function runSmoke(
+  release: ReleaseFacts,
+  instances: readonly InstanceFacts[],
+  by: Path = {},
+): Promise<ReleaseFailure | null> {
+  const each = await Promise.all(
+    instances.flatMap((instance) => release.spec.smoke.map((check) => runCheck(instance, check, by))),
+  );
+  return each.find((failure) => failure !== null) ?? null;
+}
+
+async function runCheck(
+  instance: InstanceFacts,
+  check: SmokeCheck,
+  by: Path,
+): Promise<ReleaseFailure | null> {
+  const url = instance.origin + check.path;
+  const wanted = `${check.status}${check.contains === undefined ? "" : ` and a body with ${JSON.stringify(check.contains)}`}`;
+  const fails = (value: string): ReleaseFailure => ({
+    code: "smoke_failed",
+    message: `${instance.hostName}: smoke check GET ${url}: ${value}, wanted ${wanted}`,
+    check: { name: `smoke GET ${check.path}`, value, limit: wanted },
+    host: instance.hostName,
+    instance: instance.id,
+    logs: [],
+  });
+  try {
+    const response = await reach(url, by, AbortSignal.timeout(TIMEOUT_MS));
+    const body = (await response.text()).slice(0, BODY_LIMIT);
+    if (response.status !== check.status) return fails(`answered ${response.status}`);
+    if (check.contains !== undefined && !body.includes(check.contains)) {
+      return fails(`answered ${response.status} with ${JSON.stringify(body.slice(0, EXCERPT))}`);
+    }
+    return null;
+  } catch (error) {
+    return fails(error instanceof Error ? error.message : String(error));
+  }
+}

@@ -1,0 +1,73 @@
+import { type Job, type JobError, jobSchema } from "../../protocol/agent.ts";
+import type { ControlEnv } from "../env.ts";
+import { logFailure } from "../http/context.ts";
+import type { Db } from "../store/db.ts";
+import { finishJob, type JobRow, type LeaseRequest, leaseJobs } from "../store/jobs.ts";
+import { type ClaimedJob, handOut } from "./hand-out.ts";
+
+/**
+ * Jobs for a polling agent, as the wire has them. `touched`: environments in which a job ended here, because it was past
+ * its deadline, is one that no agent could read, or needs a secret that control can't give.
+ */
+export async function leaseForPoll(
+  at: { db: Db; env: ControlEnv },
+  request: LeaseRequest,
+): Promise<{ jobs: Job[]; touched: string[] }> {
+  const { leased, overdue } = await leaseJobs(at.db, request);
+  const touched = new Set(overdue);
+  const end = async (row: JobRow, error: JobError) => {
+    const held = { job: row.id, hostId: request.hostId, lease: row.lease ?? "", now: request.now };
+    await finishJob(at.db, held, { ok: false, error });
+    touched.add(row.environmentId);
+  };
+  const readable: { row: JobRow; claimed: ClaimedJob }[] = [];
+  for (const row of leased) {
+    // Control's own notes: which secrets are to be opened, what an accessory is declared as.
+    const { secrets, declared, ...wire } = toWire(row);
+    const job = jobSchema.safeParse(wire);
+    if (job.success)
+      readable.push({
+        row,
+        claimed: { job: job.data, instanceId: row.instanceId, secrets: namesIn(secrets) },
+      });
+    else {
+      // One unreadable job would make the agent drop the whole answer, again and again.
+      logFailure("job.unreadable", job.error, { job: row.id });
+      await end(row, { code: "internal", message: "control made a job that no agent can read", logs: [] });
+    }
+  }
+  const handed = await handOut(
+    at.db,
+    at.env,
+    readable.map(({ claimed }) => claimed),
+  );
+  const jobs: Job[] = [];
+  for (const [index, { row }] of readable.entries()) {
+    const result = handed[index];
+    if (result?.ok) jobs.push(result.value);
+    else if (result) await end(row, result.error);
+  }
+  return { jobs, touched: [...touched] };
+}
+
+const toWire = (row: JobRow): Record<string, unknown> => ({
+  ...withFence(row),
+  id: row.id,
+  kind: row.kind,
+  lease: row.lease,
+  environmentId: row.environmentId,
+  fence: row.fence,
+  deadlineAt: row.deadlineAt,
+  leaseExpiresAt: row.leaseExpiresAt,
+});
+
+const namesIn = (secrets: unknown): string[] =>
+  Array.isArray(secrets) ? secrets.filter((name) => typeof name === "string") : [];
+
+/** A start's instance carries the fence, too: the container's labels tell who decided it. */
+function withFence({ kind, payload, fence }: JobRow): Record<string, unknown> {
+  const { spec } = payload;
+  return kind === "start" && spec !== null && typeof spec === "object"
+    ? { ...payload, spec: { ...spec, fence } }
+    : payload;
+}

@@ -1,0 +1,97 @@
+import { DurableObject } from "cloudflare:workers";
+import type { Result } from "../../domain/result.ts";
+import { WAKE } from "../../protocol/agent.ts";
+import { rotateTunnel } from "../cloudflare/rotate-tunnel.ts";
+import { tendTunnel } from "../cloudflare/tend-tunnel.ts";
+import type { ControlEnv } from "../env.ts";
+import { logFailure } from "../http/context.ts";
+import type { Reason } from "../http/problems.ts";
+
+/** Close codes of the wake-up socket, 4000–4999 being an application's own. */
+const REPLACED = 4000;
+const REMOVED = 4001;
+/** After a run that could not even write down how it went. */
+const RESCUE_MS = 10_000;
+
+/**
+ * One per host, named by its id: holds the agent's socket and says "poll now" on it. It hibernates between messages, and
+ * pings are answered without waking it: an idle host costs no duration. Who may open the socket is decided before.
+ *
+ * It is also where the host's tunnel is changed, one change after the other, by its alarm until all of it is done.
+ */
+export class HostLink extends DurableObject<ControlEnv> {
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(state: DurableObjectState, env: ControlEnv) {
+    super(state, env);
+    state.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
+  }
+
+  override fetch(): Response {
+    // An agent that lost its connection comes back before the old socket is known to be dead: the newest one counts.
+    for (const old of this.ctx.getWebSockets())
+      old.close(REPLACED, "another connection of this host took over");
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server);
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  /** Asks the agent to poll. Answers whether anyone was listening; without a socket the agent's own poll finds the work. */
+  async wake(): Promise<boolean> {
+    const sockets = this.ctx.getWebSockets();
+    for (const socket of sockets) socket.send(WAKE);
+    return sockets.length > 0;
+  }
+
+  /** Ends the connection of a host that was removed or whose token was revoked. */
+  async shut(reason: string): Promise<void> {
+    for (const socket of this.ctx.getWebSockets()) socket.close(REMOVED, reason.slice(0, 100));
+  }
+
+  /** There is something to do for the host's tunnel: made, or removed. Answers at once. */
+  async tend(hostId: string): Promise<void> {
+    // In an alarm the object does not know the name it was reached by.
+    await this.ctx.storage.put("host", hostId);
+    await this.#armBy(Date.now());
+  }
+
+  override async alarm(): Promise<void> {
+    const hostId = await this.ctx.storage.get<string>("host");
+    if (hostId === undefined) return;
+    try {
+      const next = await this.#inTurn(() => tendTunnel(this.env, hostId, Date.now()));
+      if (next !== null) await this.#armBy(next);
+    } catch (error) {
+      logFailure("tunnel.alarm_failed", error, { host: hostId });
+      await this.#armBy(Date.now() + RESCUE_MS);
+    }
+  }
+
+  /** Changes the tunnel's secret, and has the agent fetch the new token. */
+  async rotateTunnel(hostId: string, actor: string): Promise<Result<{ rev: number }, Reason>> {
+    const rotated = await this.#inTurn(() => rotateTunnel(this.env, { hostId, actor, now: Date.now() }));
+    if (rotated.ok) await this.wake();
+    return rotated;
+  }
+
+  /** One after the other: a run reads, calls out, and writes what it found. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {}); // Whoever asked for it gets the error.
+    return done;
+  }
+
+  async #armBy(time: number): Promise<void> {
+    const armed = await this.ctx.storage.getAlarm();
+    if (armed === null || armed > time) await this.ctx.storage.setAlarm(time);
+  }
+
+  override webSocketMessage(): void {
+    // Upwards only "ping" means anything, and the runtime answers that by itself.
+  }
+
+  override webSocketClose(socket: WebSocket, code: number): void {
+    // 1005 and 1006 say "no code" and can't be sent back.
+    socket.close(code === 1005 || code === 1006 ? 1000 : code);
+  }
+}

@@ -1,0 +1,142 @@
+import type { MiddlewareHandler } from "hono";
+import { err, ok, type Result } from "../../domain/result.ts";
+import type { ControlEnv } from "../env.ts";
+import type { Refusal } from "../environment/coordinator-port.ts";
+import { takeOver } from "../hosts/rotate.ts";
+import { sha256 } from "../ids.ts";
+import { type Db, openDb } from "../store/db.ts";
+import { findToken, type TokenRow, touchToken } from "../store/tokens.ts";
+import type { AppContext, AppEnv } from "./context.ts";
+import { inBackground } from "./context.ts";
+import { ProblemError } from "./problems.ts";
+
+type Role = TokenRow["role"];
+/** Who asks. Looked up anew for every request, never cached: a revocation holds from the next request on. */
+export interface Principal {
+  readonly id: string;
+  /** As events name it: `token:ci`, `agent:web-1`, `admin`. */
+  readonly actor: string;
+  readonly role: Role;
+  readonly app: string | null;
+  readonly environment: string | null;
+  /** The host of an agent's token. */
+  readonly hostId: string | null;
+}
+
+const TOKEN = /^Bearer +(sl[ue]_[A-Za-z0-9_-]{16,100})$/i;
+const RANK = { agent: 0, viewer: 1, deployer: 2, admin: 3 } as const satisfies Record<Role, number>;
+/** How often at most "last used" is written. */
+const TOUCH_MS = 60_000;
+
+/** SHA-256 of the bearer token, or undefined when there is none that could be valid. */
+export async function tokenHash(header: string | undefined): Promise<string | undefined> {
+  const token = TOKEN.exec(header ?? "")?.[1];
+  return token === undefined ? undefined : sha256(token);
+}
+
+/** Finds who a token's hash belongs to, or says exactly why nobody. */
+export async function identify(
+  at: { env: ControlEnv; db: Db; now: number },
+  hash: string | undefined,
+): Promise<Result<{ principal: Principal; row: TokenRow | null }, Refusal>> {
+  if (hash === undefined) {
+    const detail = "this needs a token: send `Authorization: Bearer slu_…`";
+    return err({ code: "unauthenticated", detail });
+  }
+  if (isBootstrapAdmin(at.env, hash)) return ok({ principal: BOOTSTRAP, row: null });
+  const row = await findToken(at.db, hash);
+  if (!row) return err({ code: "unauthenticated", detail: "control does not know this token" });
+  if (row.revokedAt !== null) {
+    const detail = `the token \`${row.name}\` was revoked at ${iso(row.revokedAt)}`;
+    return err({ code: "token_revoked", detail });
+  }
+  if (row.expiresAt !== null && row.expiresAt <= at.now) {
+    const detail = `the token \`${row.name}\` expired at ${iso(row.expiresAt)}`;
+    return err({ code: "token_expired", detail });
+  }
+  return ok({ principal: toPrincipal(row), row });
+}
+
+const BOOTSTRAP: Principal = {
+  id: "admin",
+  actor: "admin",
+  role: "admin",
+  app: null,
+  environment: null,
+  hostId: null,
+};
+
+const toPrincipal = (row: TokenRow): Principal => ({
+  id: row.id,
+  actor: row.role === "agent" ? `agent:${row.name}` : `token:${row.name}`,
+  role: row.role,
+  app: row.app,
+  environment: row.environment,
+  hostId: row.hostId,
+});
+
+function isBootstrapAdmin(env: ControlEnv, hash: string): boolean {
+  const wanted = new TextEncoder().encode((env.ADMIN_TOKEN_SHA256 ?? "").toLowerCase());
+  const given = new TextEncoder().encode(hash);
+  return wanted.byteLength === given.byteLength && crypto.subtle.timingSafeEqual(wanted, given);
+}
+
+/** Puts the principal and the database into the context, or refuses. */
+export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const db = openDb(c.env.DB);
+  const now = c.var.now();
+  const found = await identify({ env: c.env, db, now }, await tokenHash(c.req.header("authorization")));
+  if (!found.ok) throw new ProblemError(found.error);
+  c.set("db", db);
+  c.set("principal", found.value.principal);
+  const { row } = found.value;
+  // Awaited: from its first use on, nothing may pass with the token that this one takes the place of.
+  if (row?.replaces != null && row.hostId !== null)
+    await takeOver(
+      db,
+      { tokenHash: row.hash, name: row.name, hostId: row.hostId, replaces: row.replaces },
+      now,
+    );
+  if (row && now - (row.lastUsedAt ?? 0) > TOUCH_MS)
+    inBackground(c, "token.touch", touchToken(db, row.id, now));
+  await next();
+};
+
+export interface Need {
+  readonly role: "viewer" | "deployer" | "admin";
+  /** Null: everything, as hosts and tokens are. */
+  readonly app: string | null;
+  /** Null: the whole app. */
+  readonly environment: string | null;
+}
+export const everything = (role: Need["role"]): Need => ({ role, app: null, environment: null });
+
+/** Refuses a principal whose role or scope does not reach. The answer names what it has and what it would need. */
+export function authorize(c: AppContext, need: Need): Principal {
+  const { principal } = c.var;
+  const reaches =
+    (principal.app === null || principal.app === need.app) &&
+    (principal.environment === null || principal.environment === need.environment);
+  if (reaches && RANK[principal.role] >= RANK[need.role]) return principal;
+  const has = `${principal.actor} has the role ${principal.role} for ${scope(principal)}`;
+  const detail = `${has}: this needs ${need.role} for ${scope(need)}`;
+  const command = `sluice token create --role ${need.role}${need.app === null ? "" : ` --app ${need.app}`}`;
+  throw new ProblemError({
+    code: "forbidden",
+    detail,
+    next: [{ command, when: "an administrator allows it" }],
+  });
+}
+
+/** The agent's own host, or a refusal: people's tokens open nothing here. */
+export function authorizeAgent(c: AppContext): { hostId: string; actor: string } {
+  const { hostId, actor, role } = c.var.principal;
+  if (role === "agent" && hostId !== null) return { hostId, actor };
+  const detail = `${actor} has the role ${role}: this needs the token that a host got when it was enrolled`;
+  throw new ProblemError({ code: "forbidden", detail });
+}
+
+const scope = (of: { app: string | null; environment: string | null }) =>
+  of.app === null ? "everything" : of.environment === null ? of.app : `${of.app}/${of.environment}`;
+
+const iso = (ms: number) => new Date(ms).toISOString();

@@ -1,0 +1,40 @@
+import type { Context } from "hono";
+import type { Result } from "../../domain/result.ts";
+import type { ControlEnv } from "../env.ts";
+import type { CoordinatorPort, Refusal } from "../environment/coordinator-port.ts";
+import type { Db } from "../store/db.ts";
+import type { Principal } from "./auth.ts";
+import { ProblemError } from "./problems.ts";
+
+/** What every handler finds in its context. */
+export interface AppEnv {
+  Bindings: ControlEnv;
+  Variables: {
+    requestId: string;
+    /** Epoch ms. */
+    now: () => number;
+    db: Db;
+    principal: Principal;
+  };
+}
+export type AppContext = Context<AppEnv>;
+
+/** The coordinator of an environment, by its id. */
+export const coordinatorOf = (env: ControlEnv, environmentId: string): CoordinatorPort =>
+  env.COORDINATOR.getByName(environmentId);
+
+/** The value, or the refusal on its way to the error handler. */
+export function orRefuse<T>(result: Result<T, Refusal>): T {
+  if (result.ok) return result.value;
+  throw new ProblemError(result.error);
+}
+
+/** Runs on after the answer. What fails is logged: the caller has its answer, and the sweep comes by each minute. */
+export function inBackground(c: AppContext, what: string, work: Promise<unknown>): void {
+  c.executionCtx.waitUntil(work.catch((error) => logFailure(what, error)));
+}
+
+export function logFailure(event: string, error: unknown, facts: Record<string, unknown> = {}): void {
+  const cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  console.error(JSON.stringify({ level: "error", event, ...facts, error: cause }));
+}

@@ -1,0 +1,111 @@
+import type { MiddlewareHandler } from "hono";
+import { sha256 } from "../ids.ts";
+import type { Db } from "../store/db.ts";
+import { claimKey, finishKey, readKey, releaseKey, retakeKey } from "../store/idempotency.ts";
+import type { AppEnv } from "./context.ts";
+import { ProblemError } from "./problems.ts";
+
+/** A request that has not finished after this long died with its isolate. */
+const RETAKE_AFTER_MS = 60_000;
+/** Answers are kept this long; the sweep drops older ones. */
+export const KEPT_MS = 24 * 3_600_000;
+const REPLAYED = ["content-type", "location", "etag"];
+
+/**
+ * `Idempotency-Key` on POSTs: the first request with a key does the thing, all later ones get its answer. The key is
+ * scoped to principal and route. Only success is kept: a refusal changed nothing, so trying again is a new try.
+ *
+ * Answers may hold a secret that is shown once (a new token): they lie sealed under the caller's own bearer token, which
+ * control does not have.
+ */
+export const idempotent: MiddlewareHandler<AppEnv> = async (c, next) => {
+  const header = c.req.header("idempotency-key");
+  if (c.req.method !== "POST" || header === undefined) return next();
+  const { db } = c.var;
+  const url = new URL(c.req.url);
+  const route = `${c.req.method} ${url.pathname}${url.search}`;
+  const key = await sha256(JSON.stringify([c.var.principal.id, route, parseKey(header)]));
+  const bodyHash = await sha256(await c.req.text());
+  const bearer = (c.req.header("authorization") ?? "").replace(/^bearer +/i, "");
+
+  if (!(await claimKey(db, { key, bodyHash, now: c.var.now() }))) {
+    const answer = await earlierAnswer(db, { key, bodyHash, now: c.var.now() });
+    if (answer) {
+      const body = await unseal(answer.body, bearer);
+      c.res = new Response(body, { status: answer.status, headers: answer.headers });
+      c.res.headers.set("idempotency-replayed", "true");
+      return;
+    }
+  }
+  await next();
+  if (!c.res.ok) return releaseKey(db, key);
+  const body = await seal(await c.res.clone().text(), bearer);
+  const headers = REPLAYED.flatMap((name) =>
+    c.res.headers.has(name) ? [[name, c.res.headers.get(name) ?? ""]] : [],
+  );
+  await finishKey(db, key, { status: c.res.status, headers: Object.fromEntries(headers), body });
+};
+
+/** The key of a request: an sf-string in quotes as the draft has it, or bare as most clients send it. */
+export function parseKey(header: string): string {
+  const bare = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header)?.[1]?.replace(/\\(["\\])/g, "$1") ?? header;
+  if (/^[\x20-\x7e]{1,255}$/.test(bare) && bare.trim() !== "") return bare;
+  const detail = "Idempotency-Key must be 1–255 printable ASCII characters, quoted or not";
+  throw new ProblemError({ code: "invalid_request", detail });
+}
+
+/** The finished answer of the first request, or undefined: it died, and this request takes its place. */
+async function earlierAnswer(db: Db, at: { key: string; bodyHash: string; now: number }) {
+  const row = await readKey(db, at.key);
+  if (row && row.bodyHash !== at.bodyHash) {
+    const detail = "this Idempotency-Key was used with another body: use a new key for a new request";
+    throw new ProblemError({ code: "idempotency_conflict", detail });
+  }
+  if (row && row.status !== null)
+    return { status: row.status, headers: row.headers ?? {}, body: row.body ?? "" };
+  const isDead = row && at.now - row.createdAt > RETAKE_AFTER_MS;
+  if (isDead && (await retakeKey(db, at.key, row.createdAt, at.now))) return undefined;
+  const detail = "the first request with this Idempotency-Key is not finished: ask again in a moment";
+  throw new ProblemError({ code: "idempotency_in_flight", detail, retryAfterS: 1 });
+}
+
+async function seal(text: string, bearer: string): Promise<string> {
+  const iv = crypto.getRandomValues(new Uint8Array(12));
+  const key = await sealingKey(bearer);
+  const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv }, key, new TextEncoder().encode(text));
+  return `${toBase64(iv)}.${toBase64(new Uint8Array(sealed))}`;
+}
+
+async function unseal(text: string, bearer: string): Promise<string> {
+  const [iv = "", sealed = ""] = text.split(".");
+  const key = await sealingKey(bearer);
+  const opened = await crypto.subtle.decrypt(
+    { name: "AES-GCM", iv: fromBase64(iv) },
+    key,
+    fromBase64(sealed),
+  );
+  return new TextDecoder().decode(opened);
+}
+
+async function sealingKey(bearer: string): Promise<CryptoKey> {
+  const bytes = new TextEncoder();
+  const secret = await crypto.subtle.importKey("raw", bytes.encode(bearer), "HKDF", false, ["deriveKey"]);
+  const how = {
+    name: "HKDF",
+    hash: "SHA-256",
+    salt: new Uint8Array(),
+    info: bytes.encode("sluice-idempotency:1"),
+  };
+  return crypto.subtle.deriveKey(how, secret, { name: "AES-GCM", length: 256 }, false, [
+    "encrypt",
+    "decrypt",
+  ]);
+}
+
+const fromBase64 = (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+
+function toBase64(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}

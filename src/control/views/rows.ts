@@ -1,0 +1,93 @@
+import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
+import { hostFactsSchema } from "../../protocol/agent.ts";
+import type { EventView, HostView, InstanceView, TokenView } from "../../protocol/api.ts";
+import { EVENT_TYPES } from "../../protocol/api.ts";
+import { iso, isoOrNull } from "../iso.ts";
+import type { EventRow } from "../store/events.ts";
+import type { HostStatus } from "../store/hosts.ts";
+import type { InstanceRow } from "../store/status.ts";
+import type { TokenRow } from "../store/tokens.ts";
+
+/** Rows of the store as the API's resources: epoch ms become ISO times. */
+
+/** States in which an instance may answer requests. */
+const UP = new Set(["ready", "serving", "draining", "warm"]);
+
+export const isReady = (row: InstanceRow): boolean => UP.has(row.state) && row.reportState === "ready";
+
+export const instanceView = (row: InstanceRow): InstanceView => ({
+  id: row.id,
+  release: row.releaseId,
+  version: row.version,
+  host: row.hostName,
+  slot: row.slot,
+  state: row.state,
+  ready: isReady(row),
+  cause: row.reportCause ?? row.verifyCause,
+  since: iso(row.stateSince),
+});
+
+export function hostView({ host, slots, instances, accessories, tunnel }: HostStatus, now: number): HostView {
+  const isOnline = host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
+  return {
+    id: host.id,
+    name: host.name.split("~")[0] ?? host.name,
+    labels: host.labels,
+    runtime: host.runtime,
+    agentVersion: host.agentVersion,
+    state: host.removedAt !== null ? "removed" : isOnline ? "online" : "offline",
+    lastSeenAt: isoOrNull(host.lastSeenAt),
+    clockSkewMs: host.clockSkewMs,
+    facts: host.facts === null ? null : (hostFactsSchema.safeParse(host.facts).data ?? null),
+    factsAt: isoOrNull(host.factsAt),
+    rotateAt: isoOrNull(host.rotateAt),
+    slots: {
+      total: slots.total,
+      used: slots.used,
+      reserved: slots.reserved,
+      free: slots.total - slots.used - slots.reserved,
+    },
+    instances: instances.map(instanceView),
+    accessories: accessories.map(({ hostId: _, ...accessory }) => accessory),
+    tunnel: tunnel
+      ? {
+          state: tunnel.state,
+          cause: tunnel.cause,
+          name: tunnel.name,
+          id: tunnel.tunnelId,
+          configVersion: tunnel.configVersion,
+          nextAttemptAt: isoOrNull(tunnel.nextAttemptAt),
+        }
+      : null,
+    createdAt: iso(host.createdAt),
+  };
+}
+
+export const tokenView = (row: TokenRow): TokenView => ({
+  id: row.id,
+  name: row.name,
+  role: row.role,
+  app: row.app,
+  environment: row.environment,
+  createdAt: iso(row.createdAt),
+  expiresAt: isoOrNull(row.expiresAt),
+  revokedAt: isoOrNull(row.revokedAt),
+  lastUsedAt: isoOrNull(row.lastUsedAt),
+});
+
+/** An event as readers know it. Undefined: a type that only a newer version knows. */
+export function eventView(row: EventRow): EventView | undefined {
+  const type = EVENT_TYPES.find((known) => known === row.type);
+  if (type === undefined) return undefined;
+  return {
+    id: row.id,
+    at: iso(row.at),
+    type,
+    actor: row.actor,
+    app: row.app,
+    environment: row.environment,
+    release: row.releaseId,
+    message: row.message,
+    data: row.data,
+  };
+}
