@@ -9,7 +9,7 @@ import {
   jobResultSchema,
 } from "../src/protocol/agent.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
-import { diskFull, saysDiskFull } from "./disk.ts";
+import { diskFull, saysDiskFull } from "./host/disk.ts";
 import { words } from "./outcome.ts";
 
 /** One instance the agent answers for. Its spec is kept without variables: the runtime has them. */

@@ -3,7 +3,7 @@ import { link, readFile, readlink, rm, stat, utimes, writeFile } from "node:fs/p
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { birthOf } from "./runtime/process-record.ts";
+import { birthOf } from "./runtime/process/record.ts";
 
 /**
  * One agent per state directory: two would hand out the same report numbers, overwrite each other's journal, and each take

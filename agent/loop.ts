@@ -1,15 +1,15 @@
 import { AGENT_PROTOCOL, type HostFactsReport, type Poll, pollAnswerSchema } from "../src/protocol/agent.ts";
 import { backOff, type Clock, jittered } from "./clock.ts";
-import type { Answer, Control } from "./control.ts";
-import type { Dispatch } from "./dispatch.ts";
-import type { Facts } from "./facts.ts";
-import type { Identity } from "./identity.ts";
+import type { Tunnel } from "./cloudflared/tunnel.ts";
+import type { Answer, Control } from "./control/control.ts";
+import type { Identity } from "./control/identity.ts";
+import { renewToken } from "./control/rotate.ts";
+import type { Facts } from "./host/facts.ts";
+import type { Dispatch } from "./jobs/dispatch.ts";
 import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
-import type { LogStreams } from "./log-streams.ts";
-import { renewToken } from "./rotate.ts";
+import type { LogStreams } from "./logs/streams.ts";
 import type { Signal } from "./signal.ts";
-import type { Tunnel } from "./tunnel.ts";
 
 /** While jobs run, and for a while after, the next job of the same release is near. */
 const BUSY_MS = 1_000;

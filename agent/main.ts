@@ -4,12 +4,12 @@ import path from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { RUNTIMES } from "../src/protocol/agent.ts";
 import { runAgent } from "./agent.ts";
-import { type Credentials, readCredentials } from "./credentials.ts";
-import { enroll } from "./enroll.ts";
+import { type Credentials, readCredentials } from "./control/credentials.ts";
+import { enroll } from "./control/enroll.ts";
 import { lockDirectory } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
 import { words } from "./outcome.ts";
-import { createEngine } from "./runtime/engine.ts";
+import { createEngine } from "./runtime/docker/engine.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { AGENT_VERSION } from "./version.ts";
 
@@ -142,12 +142,12 @@ async function createRuntime(
   { processRoot, localImages, state }: StateOptions & RunFlags,
 ): Promise<Runtime> {
   if (credentials.runtime === "docker") {
-    const { createDockerRuntime } = await import("./runtime/docker.ts");
+    const { createDockerRuntime } = await import("./runtime/docker/docker.ts");
     return createDockerRuntime({ host: credentials.host.id, localImages: localImages ?? false });
   }
   if (!processRoot)
     throw new Error("this host was enrolled for the process runtime: name its --process-root <dir>");
-  const { createProcessRuntime } = await import("./runtime/process.ts");
+  const { createProcessRuntime } = await import("./runtime/process/process.ts");
   const directory = path.join(state, "processes");
   await mkdir(directory, { recursive: true, mode: 0o700 });
   return createProcessRuntime({ root: processRoot, directory });

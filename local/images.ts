@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { createEngine, type Engine, EngineError } from "../agent/runtime/engine.ts";
+import { createEngine, type Engine, EngineError } from "../agent/runtime/docker/engine.ts";
 
 /**
  * Images made from what lies on this machine, so that the demo and the tests need no registry: a base image with Node's

@@ -1,4 +1,4 @@
-import type { Engine } from "../runtime/engine.ts";
+import type { Engine } from "../runtime/docker/engine.ts";
 import type { Connectors } from "./connectors.ts";
 import { containerConnectors } from "./container.ts";
 import { findCloudflared, processConnectors } from "./process.ts";

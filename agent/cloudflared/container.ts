@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { done, failed, type Outcome, words } from "../outcome.ts";
-import { containerCalls, tail } from "../runtime/docker-calls.ts";
-import { type Engine, EngineError } from "../runtime/engine.ts";
+import { containerCalls, tail } from "../runtime/docker/calls.ts";
+import { type Engine, EngineError } from "../runtime/docker/engine.ts";
 import {
   type Connector,
   type Connectors,

@@ -6,9 +6,9 @@ import path from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "../atomic-file.ts";
 import { done, failed, type Outcome, words } from "../outcome.ts";
-import { hostEnv, signalGroup } from "../runtime/process-group.ts";
-import { rotate, tailFile } from "../runtime/process-log.ts";
-import { birthOf } from "../runtime/process-record.ts";
+import { hostEnv, signalGroup } from "../runtime/process/group.ts";
+import { rotate, tailFile } from "../runtime/process/log.ts";
+import { birthOf } from "../runtime/process/record.ts";
 import {
   type Connector,
   type Connectors,

@@ -1,6 +1,6 @@
 import type { HostFactsReport } from "../../src/protocol/agent.ts";
 import { backOff, type Clock, jittered } from "../clock.ts";
-import { Verdict } from "../health.ts";
+import { Verdict } from "../instances/health.ts";
 import type { Log } from "../log.ts";
 import { causeOf, drawbackOf } from "./causes.ts";
 import { type Connector, type Connectors, hashOf } from "./connectors.ts";

@@ -1,8 +1,8 @@
-import type { Hooks } from "../hooks.ts";
-import type { Images } from "../images.ts";
-import type { Instances } from "../instances.ts";
+import type { Images } from "../host/images.ts";
+import type { Instances } from "../instances/instances.ts";
 import type { Journal } from "../journal.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Hooks } from "./hooks.ts";
 
 /** What a job may use. */
 export interface JobContext {

@@ -1,10 +1,10 @@
 import type { InstanceSpec, Job } from "../../src/protocol/agent.ts";
 import type { Clock } from "../clock.ts";
-import type { Control } from "../control.ts";
-import type { Instances } from "../instances.ts";
+import type { Control } from "../control/control.ts";
+import type { Instances } from "../instances/instances.ts";
 import type { Journal } from "../journal.ts";
-import { LogOutbox } from "../log-outbox.ts";
-import { LogSender } from "../log-sender.ts";
+import { LogOutbox } from "../logs/outbox.ts";
+import { LogSender } from "../logs/sender.ts";
 import { words } from "../outcome.ts";
 import type { LogItem, LogSource, Reading, Runtime } from "../runtime/runtime.ts";
 import { Signal } from "../signal.ts";

@@ -7,7 +7,7 @@ import type {
   LogLine,
   RegistryLogin,
 } from "../../src/protocol/agent.ts";
-import type { Space } from "../disk.ts";
+import type { Space } from "../host/disk.ts";
 import type { Outcome } from "../outcome.ts";
 
 /** An image as `start` wants it, and the digest of what is in it. */

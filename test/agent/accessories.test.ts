@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { failed } from "../../agent/outcome.ts";
-import { createDockerRuntime } from "../../agent/runtime/docker.ts";
-import { accessoryConfig, accessoryName, asideName } from "../../agent/runtime/docker-accessory.ts";
-import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import { accessoryConfig, accessoryName, asideName } from "../../agent/runtime/docker/accessory.ts";
+import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
+import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { AccessoryOrder } from "../../agent/runtime/runtime.ts";
 import { removeImages } from "../../local/images.ts";
 import type { AccessorySpec } from "../../src/protocol/agent.ts";

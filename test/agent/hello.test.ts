@@ -3,7 +3,7 @@ import { once } from "node:events";
 import http from "node:http";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker.ts";
+import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { helloImage, removeImages } from "../../local/images.ts";
 import { dockerTest, freePort, theEngine } from "../support/docker.ts";
 import { agentBench } from "./running-agent.ts";

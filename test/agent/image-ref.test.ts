@@ -2,8 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, test } from "vitest";
+import { authHeader, registryAuth } from "../../agent/runtime/docker/registry-auth.ts";
 import { parseImageRef } from "../../agent/runtime/image-ref.ts";
-import { authHeader, registryAuth } from "../../agent/runtime/registry-auth.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;
 

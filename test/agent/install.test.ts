@@ -6,7 +6,7 @@ import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { containerCalls } from "../../agent/runtime/docker-calls.ts";
+import { containerCalls } from "../../agent/runtime/docker/calls.ts";
 import { bundleAgent } from "../../local/bundle-agent.ts";
 import { baseImage, build, removeImages } from "../../local/images.ts";
 import { dockerTest, engine, theEngine } from "../support/docker.ts";

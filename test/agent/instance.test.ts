@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Clock } from "../../agent/clock.ts";
-import { Instances } from "../../agent/instances.ts";
+import { Instances } from "../../agent/instances/instances.ts";
+import { Reports } from "../../agent/instances/reports.ts";
 import { type Journal, openJournal } from "../../agent/journal.ts";
 import { done, failed } from "../../agent/outcome.ts";
-import { Reports } from "../../agent/reports.ts";
 import type { Exit, Runtime } from "../../agent/runtime/runtime.ts";
 import { specOf } from "./specs.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker.ts";
-import { containerConfig, runConfig, runName } from "../../agent/runtime/docker-container.ts";
-import { leftovers, type Row } from "../../agent/runtime/docker-leftovers.ts";
+import { containerConfig, runConfig, runName } from "../../agent/runtime/docker/container.ts";
+import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
+import { leftovers, type Row } from "../../agent/runtime/docker/leftovers.ts";
 import type { Known } from "../../agent/runtime/runtime.ts";
 import { dockerTest, freePort, theEngine } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { LOG_CHUNK } from "../../src/protocol/agent.ts";
 import { freePort } from "../support/docker.ts";

@@ -4,8 +4,8 @@ import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker.ts";
-import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
+import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { AGENT_VERSION } from "../../agent/version.ts";
 import { bundleAgent } from "../../local/bundle-agent.ts";

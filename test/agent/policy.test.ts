@@ -3,7 +3,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Policy } from "../../agent/policy.ts";
+import { Policy } from "../../agent/policy/policy.ts";
 import { type InstanceSpec, type Job, jobSchema } from "../../src/protocol/agent.ts";
 import { freePort } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";

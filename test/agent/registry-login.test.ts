@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker.ts";
+import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { removeImages, variantImage } from "../../local/images.ts";
 import type { RegistryLogin } from "../../src/protocol/agent.ts";
 import {

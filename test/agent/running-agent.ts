@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { runAgent } from "../../agent/agent.ts";
 import type { Clock } from "../../agent/clock.ts";
-import { readCredentials } from "../../agent/credentials.ts";
+import { readCredentials } from "../../agent/control/credentials.ts";
 import { openJournal } from "../../agent/journal.ts";
 import type { Log } from "../../agent/log.ts";
-import type { PolicySource } from "../../agent/policy-file.ts";
-import { createProcessRuntime } from "../../agent/runtime/process.ts";
+import type { PolicySource } from "../../agent/policy/file.ts";
+import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { FakeControl } from "../support/fake-control.ts";
 

@@ -1,9 +1,9 @@
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker.ts";
-import { containerConfig, runConfig } from "../../agent/runtime/docker-container.ts";
-import { createEngine } from "../../agent/runtime/engine.ts";
+import { containerConfig, runConfig } from "../../agent/runtime/docker/container.ts";
+import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
+import { createEngine } from "../../agent/runtime/docker/engine.ts";
 import { removeImages, variantImage } from "../../local/images.ts";
 import {
   dockerTest,

@@ -2,10 +2,10 @@ import { appendFile, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } fr
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createProcessRuntime } from "../../agent/runtime/process.ts";
-import { followFile } from "../../agent/runtime/process-follow.ts";
-import { rotate } from "../../agent/runtime/process-log.ts";
-import { birthOf } from "../../agent/runtime/process-record.ts";
+import { followFile } from "../../agent/runtime/process/follow.ts";
+import { rotate } from "../../agent/runtime/process/log.ts";
+import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
+import { birthOf } from "../../agent/runtime/process/record.ts";
 import { freePort } from "../support/docker.ts";
 import { collect, logsContract, numbered } from "./logs.contract.ts";
 import { runsContract } from "./runs.contract.ts";

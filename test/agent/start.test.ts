@@ -1,6 +1,6 @@
 import http from "node:http";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker.ts";
+import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { dockerTest, engine, freePort } from "../support/docker.ts";
 import { type apps, nodeCommand } from "./apps.ts";
 import { imageWith, nodeImage } from "./images.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker.ts";
+import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { helloImage, removeImages } from "../../local/images.ts";
 import { freePorts } from "../../local/ports.ts";
 import { noted, standInProgram, tokenOf } from "../agent/cloudflared-stand-in.ts";

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import type { Engine } from "../../agent/runtime/engine.ts";
+import type { Engine } from "../../agent/runtime/docker/engine.ts";
 import { bundle } from "../../examples/shop/build.ts";
 import { baseImage, build, variantImage } from "../../local/images.ts";
 import { freePort } from "./docker.ts";

@@ -1,0 +1,37 @@
+import { AGENT_PROTOCOL, type Enroll, enrollAnswerSchema } from "../../src/protocol/agent.ts";
+import { AGENT_VERSION } from "../version.ts";
+import { createControl } from "./control.ts";
+import { type Credentials, writeCredentials } from "./credentials.ts";
+
+const TIMEOUT_MS = 30_000;
+
+export interface EnrollOptions extends Pick<Enroll, "token" | "runtime" | "portBase" | "originBase"> {
+  url: string;
+  /** State directory that gets the host's credentials. */
+  directory: string;
+}
+
+/** Trades a one-time token for this host's credentials and keeps them. Throws with control's words when it refuses. */
+export async function enroll(options: EnrollOptions): Promise<Credentials> {
+  const { url, directory, token, runtime, portBase, originBase } = options;
+  const control = createControl({ url, timeoutMs: TIMEOUT_MS });
+  const body: Enroll = {
+    protocol: AGENT_PROTOCOL,
+    agentVersion: AGENT_VERSION,
+    token,
+    runtime,
+    portBase,
+    ...(originBase && { originBase }),
+  };
+  const answer = await control("/agent/v1/enroll", body, enrollAnswerSchema);
+  if (!answer.ok) {
+    const next =
+      answer.kind === "refused"
+        ? "make a new token with `sluice hosts enroll`"
+        : "is control reachable from this host?";
+    throw new Error(`this host could not be enrolled at ${url}: ${answer.detail}; ${next}`);
+  }
+  const credentials = { url, token: answer.value.token, host: answer.value.host, runtime };
+  await writeCredentials(directory, credentials);
+  return credentials;
+}

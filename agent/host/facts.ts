@@ -1,0 +1,138 @@
+import { readFile, statfs } from "node:fs/promises";
+import os from "node:os";
+import { z } from "zod";
+import type { HostFactsReport } from "../../src/protocol/agent.ts";
+import type { Clock } from "../clock.ts";
+import { words } from "../outcome.ts";
+import type { Engine } from "../runtime/docker/engine.ts";
+
+const CHECK_MS = 60_000;
+const ENGINE_WITHIN_MS = 5_000;
+/** Free disk is told again when it crosses one of these, percent: it changes with each log line. */
+const DISK_STEPS = [20, 10, 5];
+
+export interface FactSources {
+  /** Absent: this host runs processes. */
+  engine?: Engine | undefined;
+  /** The agent's own. */
+  directory: string;
+  tunnel(): HostFactsReport["tunnel"];
+  policy?(): HostFactsReport["policy"] | Promise<HostFactsReport["policy"]>;
+}
+
+/** What this host says of itself: with the first poll of an agent, and again when something worth telling changed. */
+export class Facts {
+  readonly #sources: FactSources;
+  readonly #clock: Clock;
+  #checkedAt: number | undefined;
+  #told: string | undefined;
+  #due: HostFactsReport | undefined;
+
+  constructor(sources: FactSources, clock: Clock) {
+    this.#sources = sources;
+    this.#clock = clock;
+  }
+
+  /** What the next poll is to carry; undefined when control knows all of it. Looks at the host once a minute at most. */
+  async due(): Promise<HostFactsReport | undefined> {
+    const sinceCheck = this.#clock.now() - (this.#checkedAt ?? Number.NEGATIVE_INFINITY);
+    // Below zero: the host's clock was set back.
+    if (sinceCheck >= 0 && sinceCheck < CHECK_MS) return this.#due;
+    this.#checkedAt = this.#clock.now();
+    const facts = await collectFacts(this.#sources);
+    this.#due = tellable(facts) === this.#told ? undefined : facts;
+    return this.#due;
+  }
+
+  /** Something is known to have changed: look before the next poll. */
+  stale(): void {
+    this.#checkedAt = undefined;
+  }
+
+  /** Control has them. */
+  told(facts: HostFactsReport): void {
+    this.#told = tellable(facts);
+    if (this.#due === facts) this.#due = undefined;
+  }
+}
+
+/** Facts without what changes all the time. */
+function tellable({ disk, ...rest }: HostFactsReport): string {
+  const freePercent = disk && disk.totalBytes > 0 ? (100 * disk.freeBytes) / disk.totalBytes : 100;
+  const step = DISK_STEPS.filter((limit) => freePercent < limit).length;
+  return JSON.stringify({ ...rest, disk: disk && { path: disk.path, total: disk.totalBytes, step } });
+}
+
+export async function collectFacts(sources: FactSources): Promise<HostFactsReport> {
+  const asked = sources.engine && (await askEngine(sources.engine));
+  const [tunnel, policy] = [sources.tunnel(), await sources.policy?.()];
+  const disk = await tightestDisk([asked?.root, sources.directory]);
+  return {
+    // In a container the engine knows the host's system, and this process only its image's.
+    os: (asked?.os ?? (await systemName())).slice(0, 200),
+    arch: process.arch,
+    node: process.version,
+    ...(asked && { engine: asked.engine }),
+    ...(disk && { disk }),
+    ...(policy && { policy }),
+    ...(tunnel && { tunnel }),
+  };
+}
+
+const infoSchema = z.object({
+  ServerVersion: z.string().optional(),
+  Driver: z.string().optional(),
+  DockerRootDir: z.string().optional(),
+  OperatingSystem: z.string().optional(),
+});
+const versionSchema = z.object({ ApiVersion: z.string().optional() });
+
+interface AskedEngine {
+  engine: NonNullable<HostFactsReport["engine"]>;
+  root?: string | undefined;
+  os?: string | undefined;
+}
+
+async function askEngine(engine: Engine): Promise<AskedEngine> {
+  try {
+    const signal = AbortSignal.timeout(ENGINE_WITHIN_MS);
+    const [info, { ApiVersion }] = await Promise.all([
+      engine.json(infoSchema, "GET", "/info", { signal }),
+      engine.json(versionSchema, "GET", "/version", { signal }),
+    ]);
+    return {
+      engine: {
+        ...(info.ServerVersion && { version: info.ServerVersion }),
+        ...(ApiVersion && { apiVersion: ApiVersion }),
+        ...(info.Driver && { storageDriver: info.Driver }),
+      },
+      root: info.DockerRootDir,
+      os: info.OperatingSystem,
+    };
+  } catch (thrown) {
+    return { engine: { problem: words(thrown).slice(0, 500) } };
+  }
+}
+
+async function systemName(): Promise<string> {
+  const release = await readFile("/etc/os-release", "utf8").catch(() => ""); // not on every system
+  return /^PRETTY_NAME="?([^"\n]+)/m.exec(release)?.[1] ?? `${os.type()} ${os.release()}`;
+}
+
+/** Of the file systems that hold these paths, the one with the smallest share free. */
+async function tightestDisk(paths: (string | undefined)[]): Promise<HostFactsReport["disk"]> {
+  const disks = await Promise.all(paths.map((path) => (path ? diskOf(path) : undefined)));
+  const found = disks.filter((disk) => disk !== undefined && disk.totalBytes > 0);
+  const share = (disk: NonNullable<HostFactsReport["disk"]>) => disk.freeBytes / disk.totalBytes;
+  return found.sort((a, b) => (a && b ? share(a) - share(b) : 0))[0];
+}
+
+async function diskOf(path: string): Promise<HostFactsReport["disk"]> {
+  try {
+    const { bsize, blocks, bavail } = await statfs(path);
+    return { path, totalBytes: bsize * blocks, freeBytes: bsize * bavail };
+  } catch {
+    // The engine's directory, seen from within a container: it isn't there.
+    return undefined;
+  }
+}

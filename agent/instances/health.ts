@@ -1,0 +1,117 @@
+import http from "node:http";
+import type { JobError } from "../../src/protocol/agent.ts";
+
+const BODY_EXCERPT = 500;
+
+/** What one HTTP check found. A failure names its cause exactly: it ends up before the eyes of whoever deployed. */
+export type ProbeResult =
+  | { ok: true; status: number }
+  | {
+      ok: false;
+      code: "health_status" | "health_redirect" | "health_timeout" | "port_closed" | "health_unreachable";
+      /** Continues "GET http://… ": `answered 503 (wanted 2xx)`. */
+      problem: string;
+      facts: NonNullable<JobError["probe"]>;
+    };
+export type ProbeFailure = Extract<ProbeResult, { ok: false }>;
+
+/**
+ * Sends one GET and judges it: 2xx within the time is healthy, anything else is not. A redirect is a failure, because the
+ * page it leads to (a login, another host) says nothing about this instance. Each probe has a connection of its own: a
+ * kept one would still answer from a process that no longer accepts.
+ */
+export function probe(url: string, timeoutMs: number): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    let head: http.IncomingMessage | undefined;
+    const body: Buffer[] = [];
+    const request = http.get(url, {
+      agent: false,
+      headers: { connection: "close", "user-agent": "sluice-agent", accept: "*/*" },
+    });
+    const settle = (result: ProbeResult) => {
+      clearTimeout(timer);
+      request.destroy();
+      resolve(result);
+    };
+    const timer = setTimeout(
+      () =>
+        settle(
+          head
+            ? judge(url, head, body)
+            : failure("health_timeout", `gave no answer within ${timeoutMs} ms`, { url }),
+        ),
+      timeoutMs,
+    );
+    request.on("error", (error) => settle(head ? judge(url, head, body) : socketFailure(url, error)));
+    request.on("response", (response) => {
+      head = response;
+      if (isSuccess(response)) return settle({ ok: true, status: response.statusCode ?? 0 });
+      response.on("data", (chunk: Buffer) => {
+        body.push(chunk);
+        if (Buffer.concat(body).length >= BODY_EXCERPT) settle(judge(url, response, body));
+      });
+      response.on("error", () => settle(judge(url, response, body)));
+      response.on("end", () => settle(judge(url, response, body)));
+    });
+  });
+}
+
+const isSuccess = ({ statusCode = 0 }: http.IncomingMessage) => statusCode >= 200 && statusCode < 300;
+
+function judge(url: string, head: http.IncomingMessage, chunks: Buffer[]): ProbeResult {
+  const status = head.statusCode ?? 0;
+  const body = Buffer.concat(chunks).toString("utf8").slice(0, BODY_EXCERPT).trim();
+  const facts = { url, status, ...(body && { body }) };
+  if (status >= 300 && status < 400 && head.headers.location) {
+    return failure("health_redirect", `answered ${status} to ${head.headers.location} (wanted 2xx)`, facts);
+  }
+  const excerpt = body ? `: ${body.replace(/\s+/g, " ").slice(0, 200)}` : "";
+  return failure("health_status", `answered ${status} (wanted 2xx)${excerpt}`, facts);
+}
+
+function socketFailure(url: string, error: Error): ProbeResult {
+  const code = "code" in error ? String(error.code) : "";
+  const facts = { url, error: code || error.message };
+  if (code === "ECONNREFUSED") return failure("port_closed", "was refused: nothing listens there", facts);
+  if (code === "ECONNRESET")
+    return failure("health_unreachable", "was cut off before an answer (connection reset)", facts);
+  return failure("health_unreachable", `failed: ${error.message || code}`, facts);
+}
+
+const failure = (
+  code: ProbeFailure["code"],
+  problem: string,
+  facts: ProbeFailure["facts"],
+): ProbeFailure => ({ ok: false, code, problem, facts });
+
+/**
+ * A verdict with inertia: it falls after `failures` bad answers in a row and rises after `successes` good ones, so that
+ * one slow answer moves no traffic. Pure: it is told what was seen, and asked what that means.
+ */
+export class Verdict {
+  readonly #limits: { failures: number; successes: number };
+  #healthy: boolean;
+  #against = 0;
+
+  constructor(limits: { failures: number; successes: number }, healthy: boolean) {
+    this.#limits = limits;
+    this.#healthy = healthy;
+  }
+
+  get healthy(): boolean {
+    return this.#healthy;
+  }
+
+  /** Answers whether this observation turned the verdict. */
+  observe(ok: boolean): boolean {
+    if (ok === this.#healthy) {
+      this.#against = 0;
+      return false;
+    }
+    this.#against += 1;
+    if (this.#against < (ok ? this.#limits.successes : this.#limits.failures)) return false;
+    this.#healthy = ok;
+    this.#against = 0;
+    return true;
+  }
+}

@@ -1,0 +1,113 @@
+import type { InstanceSpec, Probe } from "../../src/protocol/agent.ts";
+import type { Clock } from "../clock.ts";
+import { done, failed, type Outcome } from "../outcome.ts";
+import { describeExit, type Exit, type ImageHealth, type Runtime } from "../runtime/runtime.ts";
+import { type ProbeFailure, probe } from "./health.ts";
+
+/** The image's own check is run as often as the startup probe, but a process start costs more than a GET. */
+const IMAGE_CHECK_MS = 1_000;
+
+export interface Startup {
+  spec: InstanceSpec;
+  runtime: Runtime;
+  clock: Clock;
+  /** Epoch ms: the deadline counts from here. */
+  startedAt: number;
+  /** Aborting gives up the wait, and the outcome says nothing about the instance. */
+  signal: AbortSignal;
+  onProgress?: (message: string) => void;
+}
+
+/** Waits until an instance is ready: startup probe, readiness probe, then the image's own health check. */
+export async function awaitReady(startup: Startup): Promise<Outcome<{ readyAfterMs: number }>> {
+  const { spec, runtime, clock } = startup;
+  const over = new AbortController();
+  const signal = AbortSignal.any([startup.signal, over.signal]);
+  try {
+    const exit = runtime.waitExit(spec.instance, signal);
+    const checks = passChecks({ ...startup, signal });
+    const first = await Promise.race([exit.then(asExit), checks]);
+    if ("exit" in first) return first.exit ? await exitFailure(startup, first.exit) : givenUp(spec);
+    if (first.ok) return done({ readyAfterMs: Math.max(0, clock.now() - startup.startedAt) });
+    return { ok: false, error: { ...first.error, logs: await runtime.logs(spec.instance, 50) } };
+  } finally {
+    over.abort();
+  }
+}
+
+const asExit = (exit: Exit | undefined) => ({ exit });
+
+async function exitFailure({ spec, runtime }: Pick<Startup, "spec" | "runtime">, exit: Exit) {
+  const logs = await runtime.logs(spec.instance, 50);
+  const why = await runtime.explain(spec, logs);
+  const message = `${spec.app} ${spec.version} ${describeExit(exit)} before it was ready`;
+  return failed("exited", why ? `${message}: ${why}` : message, {
+    ...(exit.exitCode !== undefined && { exitCode: exit.exitCode }),
+    ...(exit.signal && { signal: exit.signal }),
+    logs,
+  });
+}
+
+async function passChecks(startup: Startup): Promise<Outcome<void>> {
+  const { startup: first, readiness } = startup.spec.health;
+  const intervalMs = Math.min(first.intervalMs, readiness.intervalMs);
+  const started = await passProbe(startup, first);
+  if (!started.ok) return started;
+  const ready = await passProbe(startup, { ...readiness, intervalMs });
+  if (!ready.ok) return ready;
+  return passImageHealth(startup);
+}
+
+async function passProbe(startup: Startup, check: Probe): Promise<Outcome<void>> {
+  const { spec, clock, signal, onProgress } = startup;
+  const url = probeUrl(spec, check.path);
+  let successes = 0;
+  while (!signal.aborted) {
+    const result = await probe(url, check.timeoutMs);
+    successes = result.ok ? successes + 1 : 0;
+    if (successes >= check.successes) return done(undefined);
+    if (!result.ok) onProgress?.(`GET ${url} ${result.problem}`);
+    if (clock.now() >= deadlineOf(startup) && !result.ok) return probeFailure(startup, url, result);
+    await clock.sleep(check.intervalMs, signal);
+  }
+  return givenUp(spec);
+}
+
+const deadlineOf = ({ spec, startedAt }: Startup) => startedAt + spec.health.startup.deadlineMs;
+const givenUp = (spec: InstanceSpec) => failed("internal", `waiting for ${spec.instance} was given up`);
+
+export const probeUrl = (spec: InstanceSpec, path: string): string =>
+  `http://127.0.0.1:${spec.hostPort}${path}`;
+
+async function probeFailure(startup: Startup, url: string, result: ProbeFailure): Promise<Outcome<never>> {
+  const { spec, runtime } = startup;
+  const within = `for ${spec.health.startup.deadlineMs / 1000} s`;
+  const closed =
+    result.code === "port_closed" ||
+    (result.code === "health_unreachable" && (await runtime.listens(spec)) === false);
+  if (!closed) return failed(result.code, `GET ${url} ${result.problem} ${within}`, { probe: result.facts });
+  const port = runtime.name === "docker" ? spec.containerPort : spec.hostPort;
+  return failed(
+    "port_closed",
+    `nothing listened on port ${port} ${within}: does the app listen on $PORT, and on 0.0.0.0 rather than localhost?`,
+    { probe: result.facts },
+  );
+}
+
+async function passImageHealth(startup: Startup): Promise<Outcome<void>> {
+  const { spec, runtime, clock, signal, onProgress } = startup;
+  while (!signal.aborted) {
+    const health = await runtime.imageHealth(spec.instance, signal);
+    if (health.state === "none" || health.state === "healthy") return done(undefined);
+    onProgress?.(`the image's HEALTHCHECK fails: ${health.output}`);
+    if (health.state === "unhealthy" || clock.now() >= deadlineOf(startup)) return unhealthy(spec, health);
+    await clock.sleep(IMAGE_CHECK_MS, signal);
+  }
+  return givenUp(spec);
+}
+
+const unhealthy = (spec: InstanceSpec, { output }: ImageHealth) =>
+  failed(
+    "docker_unhealthy",
+    `the probes pass, but the image's own HEALTHCHECK fails for ${spec.health.startup.deadlineMs / 1000} s: ${output.slice(0, 500) || "it prints nothing"}`,
+  );

@@ -1,0 +1,252 @@
+import { type Job, type JobResult, jobProgressAnswerSchema } from "../../src/protocol/agent.ts";
+import { backOff, type Clock, jittered } from "../clock.ts";
+import type { Control } from "../control/control.ts";
+import type { Images } from "../host/images.ts";
+import type { Instances } from "../instances/instances.ts";
+import type { Journal } from "../journal.ts";
+import type { Log } from "../log.ts";
+import { failed, type Outcome, words } from "../outcome.ts";
+import type { Policy } from "../policy/policy.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { accessory } from "./accessory.ts";
+import { AGENT_STOPS, type JobContext } from "./context.ts";
+import type { Hooks } from "./hooks.ts";
+import { pull } from "./pull.ts";
+import { deliverResult } from "./results.ts";
+import { run } from "./run.ts";
+import { start } from "./start.ts";
+import { stop } from "./stop.ts";
+
+/** More at once would only make each of them slower. */
+const CONCURRENT_JOBS = 8;
+const LEASE_RENEWALS = 3;
+const MIN_RENEWAL_MS = 500;
+/** A hook's lines are read while it runs: each renewal carries the last. */
+const LINE_MS = 1_000;
+
+export interface DispatchDeps {
+  runtime: Runtime;
+  instances: Instances;
+  hooks: Hooks;
+  images: Images;
+  policy: Policy;
+  journal: Journal;
+  control: Control;
+  clock: Clock;
+  log: Log;
+}
+
+interface Running {
+  lease: string;
+  /** Control gave the job away: the result is dropped unless it is handed to us again. */
+  leaseLost: boolean;
+  message: string;
+  abort: AbortController;
+  finished: Promise<void>;
+}
+
+/** Runs jobs, each once however often it is handed over, keeps their leases, and delivers what they came to. */
+export class Dispatch {
+  readonly #deps: DispatchDeps;
+  readonly #running = new Map<string, Running>();
+  /** Instances of start jobs that run. */
+  readonly #starting = new Set<string>();
+  readonly #delivering = new Map<string, Promise<void>>();
+  readonly #stop = new AbortController();
+
+  constructor(deps: DispatchDeps) {
+    this.#deps = deps;
+  }
+
+  get wantsJobs(): boolean {
+    return this.#running.size < CONCURRENT_JOBS;
+  }
+
+  /** True while jobs run or results wait: control will soon have more. */
+  get isBusy(): boolean {
+    return this.#running.size > 0 || this.#delivering.size > 0;
+  }
+
+  /** Takes a job from a poll's answer. `controlNow` is control's clock at that moment: deadlines are by it. */
+  accept(job: Job, controlNow: number): void {
+    const running = this.#running.get(job.id);
+    if (running) {
+      running.lease = job.lease;
+      running.leaseLost = false;
+      return;
+    }
+    const finished = this.#deps.journal.state.finished[job.id];
+    if (finished) {
+      // Its answer was lost on the way: the same answer again, under the new lease.
+      void this.#deps.journal.update(() => {
+        finished.lease = job.lease;
+      });
+      return this.#deliver(job.id);
+    }
+    this.#begin(job, controlNow);
+  }
+
+  /** Delivers what an earlier agent finished but could not report. */
+  resume(): void {
+    this.#deps.hooks.resume();
+    for (const id of Object.keys(this.#deps.journal.state.finished)) this.#deliver(id);
+  }
+
+  /** Ends the waiting, not the work: containers stay as they are, and control hands unfinished jobs out again. */
+  async stop(): Promise<void> {
+    this.#stop.abort(AGENT_STOPS);
+    for (const { abort } of this.#running.values()) abort.abort(AGENT_STOPS);
+    await Promise.all([...this.#running.values()].map(({ finished }) => finished));
+    await Promise.all(this.#delivering.values());
+  }
+
+  #begin(job: Job, controlNow: number): void {
+    const abort = new AbortController();
+    const running: Running = {
+      lease: job.lease,
+      leaseLost: false,
+      message: `${job.kind} accepted`,
+      abort,
+      finished: Promise.resolve(),
+    };
+    this.#running.set(job.id, running);
+    running.finished = this.#run(job, running, controlNow);
+  }
+
+  async #run(job: Job, running: Running, controlNow: number): Promise<void> {
+    const { journal, log, clock } = this.#deps;
+    const over = new AbortController();
+    const until = (ms: number, then: () => void) =>
+      void clock.sleep(ms, over.signal).then(() => {
+        if (!over.signal.aborted) then();
+      });
+    until(job.deadlineAt - controlNow, () => running.abort.abort("deadline"));
+    void this.#keepLease(job, running, { leaseMs: job.leaseExpiresAt - controlNow, signal: over.signal });
+    log.info(`job ${job.kind} begins`, { job: job.id });
+    const outcome = await this.#perform(job, running, clock.now() + job.deadlineAt - controlNow);
+    over.abort();
+    if (!this.#stop.signal.aborted) {
+      log[outcome.ok ? "info" : "warn"](`job ${job.kind} ${outcome.ok ? "done" : "failed"}`, {
+        job: job.id,
+        ...(!outcome.ok && { code: outcome.error.code, message: outcome.error.message }),
+      });
+      await this.#keepResult(job, running, outcome);
+    }
+    if (job.kind === "start") this.#starting.delete(job.spec.instance);
+    this.#running.delete(job.id);
+    if (journal.state.finished[job.id]) this.#deliver(job.id);
+  }
+
+  async #keepResult(job: Job, running: Running, outcome: Outcome<JobResult>): Promise<void> {
+    const { journal, hooks, log } = this.#deps;
+    if (running.leaseLost) {
+      log.warn("lease lost: result dropped", { job: job.id });
+      if (job.kind === "run") await hooks.release(job.run, { acknowledged: false });
+      return;
+    }
+    await journal.update(({ finished }) => {
+      finished[job.id] = { lease: running.lease, outcome, ...(job.kind === "run" && { run: job.run }) };
+    });
+  }
+
+  async #perform(job: Job, running: Running, deadlineAt: number): Promise<Outcome<JobResult>> {
+    const stale = await this.#checkFence(job);
+    if (stale) return stale;
+    const { runtime, instances, hooks, images, journal } = this.#deps;
+    const context: JobContext = {
+      runtime,
+      instances,
+      hooks,
+      images,
+      journal,
+      deadlineAt,
+      signal: running.abort.signal,
+      progress: (message) => {
+        running.message = message.slice(0, 500);
+      },
+    };
+    try {
+      const refused = await this.#checkPolicy(job);
+      if (refused) return refused;
+      if (job.kind === "pull") return await pull(job, context);
+      if (job.kind === "start") return await start(job, context);
+      if (job.kind === "run") return await run(job, context);
+      if (job.kind === "stop") return await stop(job, context);
+      if (job.kind === "accessory") return await accessory(job, context);
+      return failed("internal", `this agent does no ${job.kind} jobs: upgrade it`);
+    } catch (thrown) {
+      this.#deps.log.error("job broke", {
+        job: job.id,
+        error: thrown instanceof Error ? thrown.stack : words(thrown),
+      });
+      return failed("internal", `the agent broke while doing ${job.kind}: ${words(thrown)}`);
+    }
+  }
+
+  /** A coordinator that was paused and woke up must not act: its number is lower than what was seen since. */
+  async #checkFence(job: Job): Promise<Outcome<never> | undefined> {
+    const { journal } = this.#deps;
+    const highest = journal.state.fences[job.environmentId] ?? Number.NEGATIVE_INFINITY;
+    if (job.fence < highest) {
+      const message = `job ${job.id} carries fence ${job.fence}, but ${highest} was seen for its environment: a newer coordinator is at work`;
+      return failed("stale_fence", message);
+    }
+    if (job.fence > highest) {
+      await journal.update(({ fences }) => {
+        fences[job.environmentId] = job.fence;
+      });
+    }
+    return undefined;
+  }
+
+  /** Of two starts at once, the second is counted with the first, which the journal may not have yet. */
+  async #checkPolicy(job: Job): Promise<Outcome<never> | undefined> {
+    const { policy, journal } = this.#deps;
+    // Begun already, by rules that were kept then: what is left is to tell how it ends.
+    if (job.kind === "run" && journal.state.runs[job.run]) return undefined;
+    const instances = new Set([...Object.keys(journal.state.instances), ...this.#starting]);
+    if (job.kind === "start") this.#starting.add(job.spec.instance);
+    return policy.check(job, instances);
+  }
+
+  async #keepLease(job: Job, running: Running, lease: { leaseMs: number; signal: AbortSignal }) {
+    const { control, clock } = this.#deps;
+    let everyMs = Math.max(MIN_RENEWAL_MS, lease.leaseMs / LEASE_RENEWALS);
+    let renewedAt = clock.now();
+    let said = running.message;
+    while (!lease.signal.aborted) {
+      const lookMs = job.kind === "run" ? Math.min(LINE_MS, everyMs) : everyMs;
+      await clock.sleep(lookMs, lease.signal);
+      if (lease.signal.aborted) return;
+      const canWait = clock.now() + lookMs - renewedAt <= everyMs;
+      if (canWait && running.message === said) continue;
+      renewedAt = clock.now();
+      said = running.message;
+      const sent = { lease: running.lease, message: running.message };
+      const answer = await control(`/agent/v1/jobs/${job.id}/progress`, sent, jobProgressAnswerSchema);
+      if (!answer.ok && answer.kind === "refused" && answer.status === 409 && sent.lease === running.lease) {
+        running.leaseLost = true;
+      }
+      if (!answer.ok) everyMs = Math.max(MIN_RENEWAL_MS, everyMs / 2);
+    }
+  }
+
+  #deliver(id: string): void {
+    if (this.#delivering.has(id)) return;
+    const delivery = this.#deliverUntilDone(id).finally(() => this.#delivering.delete(id));
+    this.#delivering.set(id, delivery);
+  }
+
+  async #deliverUntilDone(id: string): Promise<void> {
+    const { clock, hooks, journal } = this.#deps;
+    const run = journal.state.finished[id]?.run;
+    for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
+      const delivery = await deliverResult(id, this.#deps);
+      if (delivery !== "again") {
+        if (run) await hooks.release(run, { acknowledged: delivery === "acknowledged" });
+        return;
+      }
+      await clock.sleep(jittered(backOff(attempt, { first: 500, max: 30_000 })), this.#stop.signal);
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import { readFile, realpath, stat } from "node:fs/promises";
+import path from "node:path";
+import { z } from "zod";
+import { words } from "../outcome.ts";
+import { DEFAULT_CAPABILITIES, NEVER_CAPABILITIES } from "./capabilities.ts";
+import { nestedPatterns, realPattern } from "./host-paths.ts";
+import { patternProblem } from "./images.ts";
+
+/** Where a host's policy is looked for. `isRequired`: it was named, so that one that is missing is one that is broken. */
+export interface PolicySource {
+  file: string;
+  isRequired: boolean;
+}
+
+/** What was read: rules, nothing because there is no file, or why it can't be gone by. */
+export type PolicyFile =
+  | { kind: "none" }
+  | { kind: "broken"; problem: string }
+  | { kind: "rules"; rules: PolicyRules };
+
+const UNITS: Record<string, number> = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+const SIZE = "must be a size such as 512m or 2g";
+const sizeSchema = z
+  .string({ error: SIZE })
+  .regex(/^\d+[kmg]$/i, SIZE)
+  .transform((text) => Number.parseInt(text, 10) * (UNITS[text.slice(-1).toLowerCase()] ?? 1));
+
+const imageSchema = z.string().superRefine((pattern, context) => {
+  const problem = patternProblem(pattern);
+  if (problem) context.addIssue({ code: "custom", message: problem });
+});
+const directorySchema = z
+  .string()
+  .startsWith("/", "must be an absolute path, such as /srv/shop/*")
+  .refine((pattern) => !pattern.split("/").includes(".."), "must not contain `..`")
+  .refine(
+    (pattern) => !pattern.includes("**"),
+    "must not contain `**`: name each level, such as /srv/*/uploads",
+  )
+  .refine((pattern) => !/^\/+\*/.test(pattern), "must name at least the first directory");
+const capabilitySchema = z
+  .string()
+  .regex(/^(?!CAP_)[A-Z][A-Z_]+$/, "must be a capability without CAP_, such as NET_RAW")
+  .refine((name) => !NEVER_CAPABILITIES.has(name), "is never given to any container");
+
+/** The narrower answer is every key's default, but for limits: a file that is there is meant to restrict. */
+const rulesSchema = z.strictObject({
+  images: z.array(imageSchema, { error: "must list the images this host may run, such as [ghcr.io/acme/*]" }),
+  volumes: z
+    .strictObject({ named: z.boolean().default(true), directories: z.array(directorySchema).default([]) })
+    .default({ named: true, directories: [] }),
+  limits: z
+    .strictObject({
+      /** Of one container. */
+      cpus: z.number().positive().optional(),
+      memory: sizeSchema.optional(),
+      /** Every container must say how much of both it takes, even where there is no limit to it. */
+      required: z.boolean().default(false),
+      instances: z.number().int().nonnegative().optional(),
+    })
+    .default({ required: false }),
+  capabilities: z.array(capabilitySchema).default(DEFAULT_CAPABILITIES),
+  networks: z.boolean().default(true),
+  hooks: z.boolean().default(true),
+  accessories: z.boolean().default(true),
+});
+export type PolicyRules = z.infer<typeof rulesSchema>;
+
+/** Reads a policy. Whatever is wrong with it is an answer: the caller refuses every job by it. */
+export async function readPolicy({ file, isRequired }: PolicySource): Promise<PolicyFile> {
+  try {
+    const problem = await trustProblem(file);
+    if (problem) return { kind: "broken", problem };
+    const text = await readFile(file, "utf8");
+    // Only hosts that have a policy pay for it.
+    const { parse } = await import("yaml");
+    const parsed = rulesSchema.safeParse(parse(text, { maxAliasCount: 0 }));
+    return parsed.success ? await rulesOf(parsed.data) : { kind: "broken", problem: issuesOf(parsed.error) };
+  } catch (thrown) {
+    const isMissing = thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
+    if (isMissing && !isRequired) return { kind: "none" };
+    return { kind: "broken", problem: words(thrown) };
+  }
+}
+
+/** Directories are compared as they really are, on both sides. */
+async function rulesOf(rules: PolicyRules): Promise<PolicyFile> {
+  const directories = await Promise.all(rules.volumes.directories.map(realPattern));
+  const nested = nestedPatterns(directories);
+  if (nested) {
+    const [upper, lower] = nested;
+    const problem = `volumes.directories: ${lower} may lie beneath ${upper}: an app that may write the one could put a link in the other's place. List only one of them`;
+    return { kind: "broken", problem };
+  }
+  return { kind: "rules", rules: { ...rules, volumes: { ...rules.volumes, directories } } };
+}
+
+/** A policy that others than root and the agent's user can change is no policy. */
+async function trustProblem(file: string): Promise<string | undefined> {
+  const real = await realpath(file);
+  for (const place of new Set([real, path.dirname(real), path.dirname(path.resolve(file))])) {
+    const { uid, mode } = await stat(place);
+    if (uid !== 0 && uid !== process.getuid?.())
+      return `${place} belongs to user ${uid}: give it to root (chown root ${place})`;
+    // In a directory with the sticky bit, nobody can replace another's file.
+    const isSticky = place !== real && (mode & 0o1000) !== 0;
+    if ((mode & 0o022) !== 0 && !isSticky)
+      return `${place} can be written by its group or by everybody (mode ${(mode & 0o777).toString(8)}): chmod go-w ${place}`;
+  }
+  return undefined;
+}
+
+const issuesOf = (error: z.ZodError): string =>
+  error.issues.map(({ path: keys, message }) => `${keys.join(".") || "the file"}: ${message}`).join("; ");

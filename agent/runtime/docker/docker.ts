@@ -1,0 +1,185 @@
+import net from "node:net";
+import { z } from "zod";
+import type { InstanceSpec } from "../../../src/protocol/agent.ts";
+import { done, failed, type Outcome, words } from "../../outcome.ts";
+import { type Found, isPlainId, type Runtime, type Started, type Stopped } from "../runtime.ts";
+import { createDockerAccessories } from "./accessories.ts";
+import { accessoryName } from "./accessory.ts";
+import {
+  CALL_TIMEOUT_MS,
+  type Calls,
+  containerCalls,
+  startedOf,
+  tail,
+  throughRestart,
+  told,
+  waitExit,
+} from "./calls.ts";
+import { containerConfig, containerName, LABEL, specOfLabels } from "./container.ts";
+import { createEngine, type Engine } from "./engine.ts";
+import { checkedEngine } from "./engine-version.ts";
+import { explain } from "./explain.ts";
+import { knownFailure } from "./failure.ts";
+import { createDockerHealth } from "./health.ts";
+import { prepareHousing } from "./housing.ts";
+import { pullImage } from "./image.ts";
+import { createDockerImages } from "./images.ts";
+import { sweepLeftovers } from "./leftovers.ts";
+import { followContainer } from "./logs.ts";
+import { createDockerRuns } from "./runs.ts";
+
+const listSchema = z.array(
+  z.object({
+    Id: z.string(),
+    State: z.string(),
+    Created: z.number(),
+    Labels: z.record(z.string(), z.string()),
+  }),
+);
+
+export interface DockerOptions {
+  /** Id of this host: an agent only ever sees containers with its own. */
+  host: string;
+  localImages?: boolean;
+  engine?: Engine;
+}
+
+/** Runs instances as containers of the local Docker engine. */
+export function createDockerRuntime({
+  host,
+  localImages = false,
+  engine: anyEngine = createEngine(),
+}: DockerOptions): Runtime {
+  const engine = checkedEngine(anyEngine);
+  const health = createDockerHealth(engine);
+  const calls = containerCalls(engine);
+  return {
+    name: "docker",
+    pull: ({ image, login }, onProgress, signal) =>
+      pullImage({ engine, image, login, localImages, onProgress, signal }),
+    start: (spec) => startContainer({ engine, calls, spec, host }),
+    restart: (instance, graceMs) => told(() => restartContainer(calls, containerName(instance), graceMs)),
+    stop: (instance, graceMs) =>
+      told(() => throughRestart(engine, () => stopContainer(calls, containerName(instance), graceMs))),
+    list: () => told(() => listContainers(engine, host)),
+    waitExit: (instance, signal) => waitExit(engine, calls, containerName(instance), signal),
+    logs: (instance, lines) => tail(engine, containerName(instance), lines),
+    follow: (source, reading, signal) => {
+      const name = "instance" in source ? containerName(source.instance) : accessoryName(source.accessory);
+      return followContainer({ engine, calls, name, reading, signal });
+    },
+    listens: (spec) => listens(calls, spec),
+    imageHealth: async (instance, signal) => {
+      try {
+        return await health(containerName(instance), signal);
+      } catch (thrown) {
+        // No verdict is no good verdict; the next look, or the container's exit, tells more.
+        return { state: "failing", output: words(thrown) };
+      }
+    },
+    explain: (spec, lines) => explain(engine, spec, lines),
+    sweep: (known, now) => told(() => sweepLeftovers({ engine, calls, host, known, now })),
+    runs: createDockerRuns({ engine, calls, host }),
+    accessories: createDockerAccessories({ engine, host }),
+    images: createDockerImages(engine),
+  };
+}
+
+interface Start {
+  engine: Engine;
+  calls: Calls;
+  spec: InstanceSpec;
+  host: string;
+}
+
+async function startContainer(start: Start): Promise<Outcome<Started>> {
+  const { engine, calls, spec } = start;
+  if (!isPlainId(spec.instance))
+    return failed("start_failed", `${spec.instance} can't be a container's name`);
+  try {
+    return await throughRestart(engine, () => startOnce(start));
+  } catch (thrown) {
+    const known = await knownFailure(engine, spec, thrown);
+    const said = `the Docker engine could not start ${spec.image}: ${words(thrown)}`;
+    const failure = known ?? failed("start_failed", said);
+    // A created container that can't start would hold its name and its port's reservation.
+    if (!failure.ok && failure.error.code !== "runtime_unavailable")
+      await calls.remove(containerName(spec.instance)).catch(() => {});
+    return failure;
+  }
+}
+
+async function startOnce({ engine, calls, spec, host }: Start): Promise<Outcome<Started>> {
+  const name = containerName(spec.instance);
+  const existing = await calls.inspect(name);
+  if (existing?.State.Status === "running") return done(startedOf(existing));
+  if (existing) await calls.remove(name);
+  const unhoused = await prepareHousing(engine, spec, host);
+  if (unhoused) return unhoused;
+  await calls.create(name, containerConfig(spec, host));
+  await calls.start(name);
+  const container = await calls.inspect(name);
+  if (!container) return failed("start_failed", `container of ${spec.instance} was removed while it started`);
+  return done(startedOf(container));
+}
+
+async function restartContainer(calls: Calls, name: string, graceMs: number): Promise<Started> {
+  await calls.stop(name, graceMs);
+  await calls.start(name);
+  const container = await calls.inspect(name);
+  if (!container) throw new Error(`container ${name} was removed while it restarted`);
+  return startedOf(container);
+}
+
+async function stopContainer(calls: Calls, name: string, graceMs: number): Promise<Stopped> {
+  const before = await calls.inspect(name);
+  if (!before) return { killed: false };
+  if (before.State.Status === "running") await calls.stop(name, graceMs);
+  const after = await calls.inspect(name);
+  await calls.remove(name);
+  return {
+    runtimeId: before.Id,
+    killed: before.State.Status === "running" && after?.State.ExitCode === 137,
+  };
+}
+
+async function listContainers(engine: Engine, host: string): Promise<Found[]> {
+  // A hook's container has no instance: it is no instance.
+  const filters = JSON.stringify({ label: [`${LABEL}.host=${host}`, `${LABEL}.instance`] });
+  const rows = await engine.json(listSchema, "GET", "/containers/json", {
+    query: { all: "1", filters },
+    signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+  });
+  return rows.map((row) => {
+    const spec = specOfLabels(row.Labels);
+    return {
+      instance: row.Labels[`${LABEL}.instance`] ?? row.Id,
+      runtimeId: row.Id,
+      running: row.State === "running",
+      ...(row.State === "created" && { unstarted: true as const }),
+      startedAt: row.Created * 1000,
+      ...(spec && { spec }),
+    };
+  });
+}
+
+/** Asked of the container itself: on the host's side the engine's proxy accepts whether or not the app listens. */
+async function listens(calls: Calls, spec: InstanceSpec): Promise<boolean | undefined> {
+  // Asked to explain a failure: that the engine is away, too, must not replace it.
+  const container = await calls.inspect(containerName(spec.instance)).catch(() => undefined);
+  const networks = Object.values(container?.NetworkSettings.Networks ?? {});
+  const host = networks.find(({ IPAddress }) => IPAddress !== "")?.IPAddress;
+  if (!host) return undefined;
+  return new Promise((resolve) => {
+    const socket = net.connect({ host, port: spec.containerPort, timeout: 1_000 });
+    const answer = (open: boolean | undefined) => {
+      socket.destroy();
+      resolve(open);
+    };
+    socket.on("connect", () => answer(true));
+    socket.on("timeout", () => answer(undefined));
+    socket.on("error", (error) =>
+      answer("code" in error && error.code === "ECONNREFUSED" ? false : undefined),
+    );
+  });
+}
