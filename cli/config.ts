@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, parse } from "node:path";
 import { z } from "zod";
-import { CliError } from "./problem.ts";
+import { CliError } from "./io/problem.ts";
 
 const configSchema = z.object({
   url: z.url(),

@@ -1,5 +1,5 @@
 import type { ProblemCode } from "../src/protocol/problem.ts";
-import type { CliCode } from "./problem.ts";
+import type { CliCode } from "./io/problem.ts";
 
 /** `sluice explain`: what each code means and what to do, without a network. */
 export const EXPLANATIONS = {

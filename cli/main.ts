@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { CommanderError } from "commander";
-import { errorBlock } from "./error-block.ts";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
-import { findManifest } from "./manifest-file.ts";
-import { type JsonMode, Output, type Terminal } from "./output.ts";
-import { CliError, exitOf, Interrupted, toProblem } from "./problem.ts";
+import { errorBlock } from "./io/error-block.ts";
+import { findManifest } from "./io/manifest-file.ts";
+import { type JsonMode, Output, type Terminal } from "./io/output.ts";
+import { CliError, exitOf, Interrupted, toProblem } from "./io/problem.ts";
 import { createProgram } from "./program.ts";
 import { type Globals, Session } from "./session.ts";
 

@@ -22,11 +22,11 @@ import { status } from "./commands/status.ts";
 import { pause, promote, resume } from "./commands/steer.ts";
 import { teardown } from "./commands/teardown.ts";
 import { token } from "./commands/token.ts";
-import { type Act, examples, type Register } from "./commands/verb.ts";
 import { verdicts } from "./commands/verdicts.ts";
 import { watch } from "./commands/watch.ts";
 import { weight } from "./commands/weight.ts";
 import { EXIT, EXIT_MEANINGS } from "./exit-codes.ts";
+import { type Act, examples, type Register } from "./verb.ts";
 
 const VERBS: readonly Register[] = [
   apply,

@@ -1,10 +1,10 @@
 import { Client } from "../src/client/index.ts";
 import { type Config, loadConfig } from "./config.ts";
 import type { ExitCode } from "./exit-codes.ts";
-import { findManifest, type ManifestFile, noManifest, readManifest } from "./manifest-file.ts";
-import type { Output } from "./output.ts";
-import { quote } from "./print.ts";
-import { CliError } from "./problem.ts";
+import { findManifest, type ManifestFile, noManifest, readManifest } from "./io/manifest-file.ts";
+import type { Output } from "./io/output.ts";
+import { quote } from "./io/print.ts";
+import { CliError } from "./io/problem.ts";
 
 /** As given on the command line, nothing from elsewhere: these are what a suggested command has to repeat. */
 export interface Globals {

@@ -1,6 +1,6 @@
-import { waitAndTell } from "../ending.ts";
+import { waitAndTell } from "../follow/ending.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, type Register, timeoutOption } from "./verb.ts";
+import { examples, type Register, timeoutOption } from "../verb.ts";
 import { meantRelease } from "./watch.ts";
 
 interface AbortOptions {

@@ -1,12 +1,12 @@
 import type { Command } from "commander";
 import type { AccessoryView } from "../../src/protocol/api.ts";
-import { type AccessoryEnd, followAccessory } from "../accessory.ts";
-import { confirm } from "../confirm.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
-import { clean, table } from "../print.ts";
+import { type AccessoryEnd, followAccessory } from "../follow/accessory.ts";
+import { hostText, noteOf, stateText } from "../io/accessory-text.ts";
+import { confirm } from "../io/confirm.ts";
+import { clean, table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { hostText, noteOf, stateText } from "./accessory-text.ts";
-import { type Act, examples, parseDuration, type Register } from "./verb.ts";
+import { type Act, examples, parseDuration, type Register } from "../verb.ts";
 
 type Action = "start" | "stop" | "upgrade" | "remove";
 interface Options {

@@ -1,9 +1,9 @@
 import type { ApplyAnswer } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean, plural } from "../print.ts";
+import { accessoryNotes } from "../io/accessory-text.ts";
+import { clean, plural } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { accessoryNotes } from "./accessory-text.ts";
-import { examples, type Register } from "./verb.ts";
+import { examples, type Register } from "../verb.ts";
 
 export const apply: Register = (program, act) => {
   program

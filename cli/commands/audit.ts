@@ -1,8 +1,8 @@
 import { collect } from "../../src/client/index.ts";
 import { EXIT } from "../exit-codes.ts";
-import { table } from "../print.ts";
+import { table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, parseCount, type Register } from "./verb.ts";
+import { examples, parseCount, type Register } from "../verb.ts";
 
 export const audit: Register = (program, act) => {
   program

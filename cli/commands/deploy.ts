@@ -1,16 +1,16 @@
 import { Option } from "commander";
 import { isProblem } from "../../src/client/index.ts";
 import type { CreateRelease, ReleaseView } from "../../src/protocol/api.ts";
-import { waitAndTell } from "../ending.ts";
 import { EXIT } from "../exit-codes.ts";
-import { gitFacts } from "../git.ts";
-import { idempotencyKey } from "../idempotency.ts";
-import { plural } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { waitAndTell } from "../follow/ending.ts";
+import { type Wait, waitOption } from "../follow/wait.ts";
+import { gitFacts } from "../io/git.ts";
+import { idempotencyKey } from "../io/idempotency.ts";
+import { plural } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session, Target } from "../session.ts";
-import { type Wait, waitOption } from "../wait.ts";
+import { examples, type Register, timeoutOption } from "../verb.ts";
 import { applyText } from "./apply.ts";
-import { examples, type Register, timeoutOption } from "./verb.ts";
 
 export interface ReleaseOptions {
   readonly image?: string;

@@ -1,9 +1,9 @@
 import { EXIT, EXIT_MEANINGS, type ExitCode } from "../exit-codes.ts";
 import { EXPLANATIONS } from "../explanations.ts";
-import { table } from "../print.ts";
-import { CliError, exitOf } from "../problem.ts";
+import { table } from "../io/print.ts";
+import { CliError, exitOf } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, type Register } from "./verb.ts";
+import { examples, type Register } from "../verb.ts";
 
 type Code = keyof typeof EXPLANATIONS;
 const isCode = (code: string): code is Code => Object.hasOwn(EXPLANATIONS, code);

@@ -1,12 +1,12 @@
 import { InvalidArgumentError } from "commander";
 import { collect } from "../../src/client/index.ts";
 import type { HostView } from "../../src/protocol/api.ts";
-import { confirm } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
-import { ago, clean, facts, plural, table, until } from "../print.ts";
+import { confirm } from "../io/confirm.ts";
+import { factRows } from "../io/host-facts.ts";
+import { ago, clean, facts, plural, table, until } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { factRows } from "./host-facts.ts";
-import { examples, parseCount, type Register } from "./verb.ts";
+import { examples, parseCount, type Register } from "../verb.ts";
 
 export const hosts: Register = (program, act) => {
   const group = program

@@ -1,9 +1,9 @@
 import { Option } from "commander";
 import { EXIT } from "../exit-codes.ts";
-import { clean, duration, until } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { clean, duration, until } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, parseDuration, type Register } from "./verb.ts";
+import { examples, parseDuration, type Register } from "../verb.ts";
 
 interface LockOptions {
   readonly reason: string;

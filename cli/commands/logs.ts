@@ -2,11 +2,11 @@ import { InvalidArgumentError, Option } from "commander";
 import type { LogItem } from "../../src/client/index.ts";
 import { type LogEndView, type LogLineView, parseSince } from "../../src/protocol/logs.ts";
 import { EXIT } from "../exit-codes.ts";
-import type { Output } from "../output.ts";
-import { clean, type Style } from "../print.ts";
-import { CliError } from "../problem.ts";
+import type { Output } from "../io/output.ts";
+import { clean, type Style } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, type Register } from "./verb.ts";
+import { examples, type Register } from "../verb.ts";
 
 /** `--json` holds them all until the end. */
 const MAX_KEPT = 10_000;

@@ -2,7 +2,7 @@ import { Argument } from "commander";
 import type { EnvironmentView } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, parseDuration, type Register } from "./verb.ts";
+import { examples, parseDuration, type Register } from "../verb.ts";
 
 interface MaintenanceOptions {
   readonly message?: string;

@@ -1,10 +1,10 @@
 import type { PlanView } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean, duration, facts, percent, plural } from "../print.ts";
+import { accessoryRows } from "../io/accessory-text.ts";
+import { clean, duration, facts, percent, plural } from "../io/print.ts";
 import type { Outcome, Session, Target } from "../session.ts";
-import { accessoryRows } from "./accessory-text.ts";
+import { examples, type Register } from "../verb.ts";
 import { holdOption, overrideOption, type ReleaseOptions, releaseBody, whenBusyOption } from "./deploy.ts";
-import { examples, type Register } from "./verb.ts";
 
 export const plan: Register = (program, act) => {
   program

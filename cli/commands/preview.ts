@@ -1,8 +1,8 @@
 import { Option } from "commander";
 import { EXIT } from "../exit-codes.ts";
-import { clean, facts, quote, until } from "../print.ts";
+import { clean, facts, quote, until } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { edgeUrl, examples, parseDuration, type Register } from "./verb.ts";
+import { edgeUrl, examples, parseDuration, type Register } from "../verb.ts";
 import { meantRelease } from "./watch.ts";
 
 interface PreviewOptions {

@@ -1,9 +1,9 @@
-import { confirm } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
-import { ago, clean, quote, table } from "../print.ts";
-import { readValue } from "../read-value.ts";
+import { confirm } from "../io/confirm.ts";
+import { ago, clean, quote, table } from "../io/print.ts";
+import { readValue } from "../io/read-value.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, type Register } from "./verb.ts";
+import { examples, type Register } from "../verb.ts";
 
 export const registry: Register = (program, act) => {
   const group = program

@@ -1,9 +1,9 @@
 import { collect } from "../../src/client/index.ts";
 import type { ReleaseView } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
-import { ago, percent, table } from "../print.ts";
+import { ago, percent, table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, parseCount, type Register } from "./verb.ts";
+import { examples, parseCount, type Register } from "../verb.ts";
 
 export const releases: Register = (program, act) => {
   program

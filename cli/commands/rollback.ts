@@ -1,11 +1,11 @@
 import type { EnvironmentView, RollbackAnswer } from "../../src/protocol/api.ts";
-import { waitAndTell } from "../ending.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean, duration } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { waitAndTell } from "../follow/ending.ts";
+import { splitText } from "../follow/verdict.ts";
+import { clean, duration } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session, Target } from "../session.ts";
-import { splitText } from "../verdict.ts";
-import { examples, publicUrl, type Register, timeoutOption } from "./verb.ts";
+import { examples, publicUrl, type Register, timeoutOption } from "../verb.ts";
 
 interface RollbackOptions {
   readonly to?: string;

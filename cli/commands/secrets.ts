@@ -3,14 +3,14 @@ import { resolve } from "node:path";
 import { parseEnv } from "node:util";
 import type { Command } from "commander";
 import { type SecretView, type SetSecretAnswer, secretNameSchema } from "../../src/protocol/secrets.ts";
-import { confirm } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
-import { ago, clean, plural, table } from "../print.ts";
-import { CliError } from "../problem.ts";
-import { readStdin, readValue } from "../read-value.ts";
+import { confirm } from "../io/confirm.ts";
+import { ago, clean, plural, table } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
+import { readStdin, readValue } from "../io/read-value.ts";
 import type { Outcome, Session, Target } from "../session.ts";
+import { examples, type Register } from "../verb.ts";
 import { rotateKey } from "./rotate-key.ts";
-import { examples, type Register } from "./verb.ts";
 
 export const secrets: Register = (program, act) => {
   const group = program

@@ -3,7 +3,7 @@ import { Option } from "commander";
 import type { Outcome, Session } from "../session.ts";
 import { ROTATIONS } from "../setup/installation.ts";
 import type { SetupOptions } from "../setup/setup.ts";
-import { examples, parseDuration, type Register } from "./verb.ts";
+import { examples, parseDuration, type Register } from "../verb.ts";
 
 export const setup: Register = (program, act) => {
   program

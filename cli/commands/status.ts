@@ -2,10 +2,10 @@ import { collect } from "../../src/client/index.ts";
 import type { EnvironmentView } from "../../src/protocol/api.ts";
 import type { StaleSecretView } from "../../src/protocol/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
-import { ago, clean, facts, percent, plural, table, until } from "../print.ts";
+import { accessoryRows } from "../io/accessory-text.ts";
+import { ago, clean, facts, percent, plural, table, until } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { accessoryRows } from "./accessory-text.ts";
-import { examples, type Register } from "./verb.ts";
+import { examples, type Register } from "../verb.ts";
 
 export const status: Register = (program, act) => {
   program

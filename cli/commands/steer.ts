@@ -1,8 +1,8 @@
 import type { ReleaseView } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean, percent } from "../print.ts";
+import { clean, percent } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, parseCount, type Register } from "./verb.ts";
+import { examples, parseCount, type Register } from "../verb.ts";
 import { meantRelease } from "./watch.ts";
 
 /** A person at the wheel of a release on its way. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Outcome, Session } from "../session.ts";
 import type { TeardownOptions } from "../setup/teardown.ts";
-import { examples, type Register } from "./verb.ts";
+import { examples, type Register } from "../verb.ts";
 
 export const teardown: Register = (program, act) => {
   program

@@ -1,10 +1,10 @@
 import { collect, type PageQuery } from "../../src/client/index.ts";
-import { tell, waitAndTell } from "../ending.ts";
-import { CliError } from "../problem.ts";
-import { isOver } from "../progress.ts";
+import { tell, waitAndTell } from "../follow/ending.ts";
+import { isOver } from "../follow/progress.ts";
+import { type Wait, waitOption } from "../follow/wait.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { type Wait, waitOption } from "../wait.ts";
-import { examples, type Register, timeoutOption } from "./verb.ts";
+import { examples, type Register, timeoutOption } from "../verb.ts";
 
 export const watch: Register = (program, act) => {
   program

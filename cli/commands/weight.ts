@@ -1,11 +1,11 @@
 import { isProblem } from "../../src/client/index.ts";
 import type { EnvironmentView, Weights } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean, percent } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { splitText } from "../follow/verdict.ts";
+import { clean, percent } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { splitText } from "../verdict.ts";
-import { examples, type Register } from "./verb.ts";
+import { examples, type Register } from "../verb.ts";
 
 const ATTEMPTS = 3;
 

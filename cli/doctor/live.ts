@@ -1,7 +1,7 @@
 import { connect } from "node:tls";
 import type { DoctorView } from "../../src/protocol/api.ts";
-import { edgeUrl } from "../commands/verb.ts";
 import type { Session } from "../session.ts";
+import { edgeUrl } from "../verb.ts";
 import type { Check } from "./local.ts";
 
 const DEADLINE_MS = 10_000;

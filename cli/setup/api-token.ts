@@ -1,5 +1,5 @@
-import { ask } from "../confirm.ts";
-import { CliError } from "../problem.ts";
+import { ask } from "../io/confirm.ts";
+import { CliError } from "../io/problem.ts";
 import type { Session } from "../session.ts";
 import { needsOf, permissionLines } from "./permissions.ts";
 import { newToken } from "./probes.ts";

@@ -1,5 +1,5 @@
 import Cloudflare, { APIConnectionError, APIError } from "cloudflare";
-import { CliError } from "../problem.ts";
+import { CliError } from "../io/problem.ts";
 import { type NeedKey, permissionName } from "./permissions.ts";
 
 export type Sdk = Cloudflare;

@@ -1,4 +1,4 @@
-import { CliError } from "../problem.ts";
+import { CliError } from "../io/problem.ts";
 import { ask, type Sdk, unlessMissing } from "./cloudflare.ts";
 import {
   controlWorker,

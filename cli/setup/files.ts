@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { CliError } from "../problem.ts";
+import { CliError } from "../io/problem.ts";
 
 /** `~/.config/sluice/<name>/`: what this machine keeps of an installation. Private, since two of the files are keys. */
 export interface Home {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { duration } from "../print.ts";
+import { duration } from "../io/print.ts";
 import type { Session } from "../session.ts";
 
 /** Until a new hostname has its certificate and every colo the new code, minutes may pass. */

@@ -1,6 +1,6 @@
 import { Client, ConnectionError, collect } from "../../src/client/index.ts";
-import { clean, plural } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { clean, plural } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Session } from "../session.ts";
 import { type Home, keptLogin } from "./files.ts";
 import type { Reach } from "./health.ts";

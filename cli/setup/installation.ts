@@ -1,5 +1,5 @@
 import { nameSchema } from "../../src/protocol/api.ts";
-import { CliError } from "../problem.ts";
+import { CliError } from "../io/problem.ts";
 import type { Target } from "./target.ts";
 
 /** One Sluice in one account: what it is called and where it is. Every name in the account follows from it. */

@@ -1,5 +1,5 @@
-import { clean, plural } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { clean, plural } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Binding, Facts, WorkerFacts } from "./facts.ts";
 import {
   controlUrl,

@@ -1,5 +1,5 @@
 import { APIError } from "cloudflare";
-import { CliError } from "../problem.ts";
+import { CliError } from "../io/problem.ts";
 import { ask, isForbidden, type Sdk, saidBy } from "./cloudflare.ts";
 import { byHand, type NeedKey, needsOf, permissionLines, permissionName, tokenLink } from "./permissions.ts";
 import type { Target } from "./target.ts";

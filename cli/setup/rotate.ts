@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { confirm } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { confirm } from "../io/confirm.ts";
+import { clean } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome } from "../session.ts";
 import type { WorkerFacts } from "./facts.ts";
 import { keepNextSecretsKey, keptSecretsKey, promoteSecretsKey } from "./files.ts";

@@ -1,7 +1,7 @@
-import { confirm } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean, duration } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { confirm } from "../io/confirm.ts";
+import { clean, duration } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { apiToken, controlToken } from "./api-token.ts";
 import { connect, type Sdk } from "./cloudflare.ts";

@@ -1,6 +1,6 @@
 import type { Zone as SdkZone } from "cloudflare/resources/zones/zones";
-import { clean } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { clean } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import { ask, isForbidden, type Sdk } from "./cloudflare.ts";
 import { permissionName } from "./permissions.ts";
 

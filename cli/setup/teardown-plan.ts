@@ -1,4 +1,4 @@
-import { clean } from "../print.ts";
+import { clean } from "../io/print.ts";
 import type { Sdk } from "./cloudflare.ts";
 import {
   controlWorker,

@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
-import { confirmTyping } from "../confirm.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean } from "../print.ts";
-import { CliError } from "../problem.ts";
+import { confirmTyping } from "../io/confirm.ts";
+import { clean } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { apiToken } from "./api-token.ts";
 import { ask, connect, unlessMissing } from "./cloudflare.ts";

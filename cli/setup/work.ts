@@ -1,4 +1,4 @@
-import { CliError } from "../problem.ts";
+import { CliError } from "../io/problem.ts";
 import type { Session } from "../session.ts";
 import { ask, type Sdk } from "./cloudflare.ts";
 import type { Facts } from "./facts.ts";

@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
-import { CliError } from "../problem.ts";
+import { CliError } from "../io/problem.ts";
 import { forbidden } from "./cloudflare.ts";
 import type { NeedKey } from "./permissions.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { webAddress } from "../../cli/git.ts";
-import { ago, clean, clock, duration, percent, quote, table, until } from "../../cli/print.ts";
+import { webAddress } from "../../cli/io/git.ts";
+import { ago, clean, clock, duration, percent, quote, table, until } from "../../cli/io/print.ts";
 
 describe("figures read as people say them", () => {
   test.each([

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Output } from "../../cli/output.ts";
-import { plain } from "../../cli/print.ts";
-import { apply, begin, liveView, logLine, stillLine, truncate, waitsFor } from "../../cli/progress.ts";
-import { createReporter } from "../../cli/reporter.ts";
+import { apply, begin, liveView, logLine, stillLine, truncate, waitsFor } from "../../cli/follow/progress.ts";
+import { createReporter } from "../../cli/follow/reporter.ts";
+import { Output } from "../../cli/io/output.ts";
+import { plain } from "../../cli/io/print.ts";
 import { ConnectionError } from "../../src/client/index.ts";
 import type { ReleaseView } from "../../src/protocol/api.ts";
 import { anEvent, anInstance, aRelease, at, GOOD_EVENTS, stateEvent } from "../support/fake-api.ts";

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import type { Terminal } from "../../cli/io/output.ts";
 import { main } from "../../cli/main.ts";
-import type { Terminal } from "../../cli/output.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 export const NODE = join(ROOT, "node_modules/.bin/node");

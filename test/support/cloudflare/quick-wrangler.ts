@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { CliError } from "../../../cli/problem.ts";
+import { CliError } from "../../../cli/io/problem.ts";
 import type { wranglerIn } from "../../../cli/setup/wrangler.ts";
 
 /**

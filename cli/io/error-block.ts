@@ -1,6 +1,6 @@
+import { nextLines } from "../follow/verdict.ts";
 import { clean, type Paint } from "./print.ts";
 import type { CliProblem } from "./problem.ts";
-import { nextLines } from "./verdict.ts";
 
 interface ErrorParts {
   readonly problem: CliProblem;

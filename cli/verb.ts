@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { EnvironmentView } from "../../src/protocol/api.ts";
-import { durationSchema } from "../../src/protocol/manifest-scalars.ts";
-import type { Outcome, Session } from "../session.ts";
+import type { EnvironmentView } from "../src/protocol/api.ts";
+import { durationSchema } from "../src/protocol/manifest-scalars.ts";
+import type { Outcome, Session } from "./session.ts";
 
 /** Turns a command's function into commander's action, with the session made from the global flags. */
 export type Act = <Args extends unknown[]>(

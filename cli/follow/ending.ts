@@ -1,10 +1,10 @@
-import { ApiError, ConnectionError } from "../src/client/index.ts";
-import type { EnvironmentView, ReleaseView } from "../src/protocol/api.ts";
-import { publicUrl } from "./commands/verb.ts";
-import { EXIT } from "./exit-codes.ts";
+import { ApiError, ConnectionError } from "../../src/client/index.ts";
+import type { EnvironmentView, ReleaseView } from "../../src/protocol/api.ts";
+import { EXIT } from "../exit-codes.ts";
+import { duration } from "../io/print.ts";
+import type { Outcome, Session } from "../session.ts";
+import { publicUrl } from "../verb.ts";
 import { type FollowEnd, follow } from "./follow.ts";
-import { duration } from "./print.ts";
-import type { Outcome, Session } from "./session.ts";
 import {
   type BlockParts,
   failureBlock,

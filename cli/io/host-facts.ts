@@ -1,5 +1,5 @@
 import type { HostView } from "../../src/protocol/api.ts";
-import { clean } from "../print.ts";
+import { clean } from "./print.ts";
 
 type Facts = NonNullable<HostView["facts"]>;
 

@@ -1,6 +1,6 @@
-import type { EnvironmentView, ReleaseView } from "../src/protocol/api.ts";
-import { EXIT, type ExitCode } from "./exit-codes.ts";
-import { clean, count, duration, facts, type Paint, percent, plural } from "./print.ts";
+import type { EnvironmentView, ReleaseView } from "../../src/protocol/api.ts";
+import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { clean, count, duration, facts, type Paint, percent, plural } from "../io/print.ts";
 import { isServing } from "./progress.ts";
 
 /** How a release ended, judged by where the traffic is: the exit code and the last block. Pure. */

@@ -1,6 +1,6 @@
-import { ApiError, ConnectionError, ProtocolError } from "../src/client/index.ts";
-import type { NextStep, Problem, ProblemCode } from "../src/protocol/problem.ts";
-import { EXIT, EXIT_OF_PROBLEM, type ExitCode } from "./exit-codes.ts";
+import { ApiError, ConnectionError, ProtocolError } from "../../src/client/index.ts";
+import type { NextStep, Problem, ProblemCode } from "../../src/protocol/problem.ts";
+import { EXIT, EXIT_OF_PROBLEM, type ExitCode } from "../exit-codes.ts";
 
 /** What can go wrong on this side of the wire; same shape and same rules as the API's codes. */
 export const CLI_CODES = {

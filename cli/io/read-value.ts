@@ -1,6 +1,6 @@
+import type { Session } from "../session.ts";
 import { ask } from "./confirm.ts";
 import { CliError } from "./problem.ts";
-import type { Session } from "./session.ts";
 
 /** Whoever makes the value may have to type a passphrase first. */
 const STDIN_WITHIN_MS = 120_000;

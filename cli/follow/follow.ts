@@ -1,9 +1,9 @@
-import { ConnectionError } from "../src/client/index.ts";
-import type { EventView, ReleaseView } from "../src/protocol/api.ts";
-import { Interrupted } from "./problem.ts";
+import { ConnectionError } from "../../src/client/index.ts";
+import type { EventView, ReleaseView } from "../../src/protocol/api.ts";
+import { Interrupted } from "../io/problem.ts";
+import type { Session } from "../session.ts";
 import { isOver } from "./progress.ts";
 import { createReporter } from "./reporter.ts";
-import type { Session } from "./session.ts";
 import { stopOf, type Wait } from "./wait.ts";
 
 /** How following ended. Only `over` says anything about the release: in the other cases it goes on without us. */

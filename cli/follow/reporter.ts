@@ -1,6 +1,6 @@
-import type { FeedItem } from "../src/client/index.ts";
-import type { ReleaseView } from "../src/protocol/api.ts";
-import type { Output } from "./output.ts";
+import type { FeedItem } from "../../src/client/index.ts";
+import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { Output } from "../io/output.ts";
 import { apply, begin, liveView, logLine, type Progress, refresh, stillLine } from "./progress.ts";
 
 /** Shows a release on its way. Times are counted on control's clock, taken on from the last event by ours. */

@@ -1,5 +1,5 @@
-import type { EventView, InstanceView, ReleaseView } from "../src/protocol/api.ts";
-import { clean, clock, type Paint, percent, stamp } from "./print.ts";
+import type { EventView, InstanceView, ReleaseView } from "../../src/protocol/api.ts";
+import { clean, clock, type Paint, percent, stamp } from "../io/print.ts";
 
 /** What is known of a release on its way, and how it reads. Pure: fed with answers, events and the time. */
 export interface Progress {

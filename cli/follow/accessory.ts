@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { ConnectionError } from "../src/client/index.ts";
-import type { AccessoryView } from "../src/protocol/api.ts";
-import { clean } from "./print.ts";
-import { Interrupted } from "./problem.ts";
-import type { Session } from "./session.ts";
+import { ConnectionError } from "../../src/client/index.ts";
+import type { AccessoryView } from "../../src/protocol/api.ts";
+import { clean } from "../io/print.ts";
+import { Interrupted } from "../io/problem.ts";
+import type { Session } from "../session.ts";
 
 /** How a command about an accessory ended. `kept`: it failed, and what ran before runs. */
 export type AccessoryEnd =

@@ -1,5 +1,5 @@
 import type { AccessoryView, ApplyAnswer } from "../../src/protocol/api.ts";
-import { clean, table } from "../print.ts";
+import { clean, table } from "./print.ts";
 
 /** Accessories as lines of a status or a plan; none: no lines. */
 export function accessoryRows(accessories: readonly AccessoryView[]): string[] {

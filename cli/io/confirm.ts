@@ -1,7 +1,7 @@
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
+import type { Session } from "../session.ts";
 import { CliError } from "./problem.ts";
-import type { Session } from "./session.ts";
 
 /** Destructive commands ask, and never take silence for a yes: without a terminal they want the flag. */
 export async function confirm(session: Session, question: string, yes: boolean | undefined): Promise<void> {
