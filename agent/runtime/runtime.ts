@@ -94,7 +94,7 @@ export type LogItem = Omit<LogLine, "instance" | "version"> | { droppedBytes: nu
 export const MAX_LINE_BYTES = 16_384;
 
 /**
- * Runs instances on this host. Two implementations, one contract suite (test/agent/runtime.contract.ts).
+ * Runs instances on this host. Two implementations, one contract suite (test/agent/runtime/runtime.contract.ts).
  *
  * Every call is idempotent by instance id: an agent that died half-way is handed the same job again.
  * Nothing an implementation does on its own account may stop or restart an instance.

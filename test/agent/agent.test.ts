@@ -3,7 +3,7 @@ import { failed } from "../../agent/outcome.ts";
 import { freePort } from "../support/docker.ts";
 import { type apps, nodeCommand } from "./apps.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
-import { answerOf } from "./runtime.contract.ts";
+import { answerOf } from "./runtime/runtime.contract.ts";
 import { healthOf, specOf } from "./specs.ts";
 
 let bench: AgentBench;

@@ -7,7 +7,7 @@ import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { helloImage, removeImages } from "../../local/images.ts";
 import { dockerTest, freePort, theEngine } from "../support/docker.ts";
 import { agentBench } from "./running-agent.ts";
-import { answerOf } from "./runtime.contract.ts";
+import { answerOf } from "./runtime/runtime.contract.ts";
 import { healthOf, specOf } from "./specs.ts";
 
 const HELLO = path.resolve(import.meta.dirname, "../../examples/hello");

@@ -3,7 +3,7 @@ import type { LogItem, Reading, Runtime } from "../../agent/runtime/runtime.ts";
 import type { InstanceSpec } from "../../src/protocol/agent.ts";
 import { freePort } from "../support/docker.ts";
 import { type apps, nodeCommand } from "./apps.ts";
-import type { ContractSetup } from "./runtime.contract.ts";
+import type { ContractSetup } from "./runtime/runtime.contract.ts";
 import { specOf } from "./specs.ts";
 
 type It = (name: string, run: () => Promise<void>) => void;

@@ -13,7 +13,7 @@ import { dockerTest, freePort } from "../support/docker.ts";
 import { FakeControl } from "../support/fake-control.ts";
 import { nodeCommand } from "./apps.ts";
 import { nodeImage } from "./images.ts";
-import { answerOf } from "./runtime.contract.ts";
+import { answerOf } from "./runtime/runtime.contract.ts";
 import { healthOf, runOf, specOf } from "./specs.ts";
 
 const BIN = path.resolve(import.meta.dirname, "../../agent/bin.js");

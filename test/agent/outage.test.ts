@@ -3,7 +3,7 @@ import { freePort } from "../support/docker.ts";
 import { type apps, nodeCommand } from "./apps.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
-import { answerOf } from "./runtime.contract.ts";
+import { answerOf } from "./runtime/runtime.contract.ts";
 import { specOf } from "./specs.ts";
 
 const HOUR = 3_600_000;

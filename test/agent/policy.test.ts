@@ -8,7 +8,7 @@ import { type InstanceSpec, type Job, jobSchema } from "../../src/protocol/agent
 import { freePort } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
-import { answerOf } from "./runtime.contract.ts";
+import { answerOf } from "./runtime/runtime.contract.ts";
 import { runOf, specOf } from "./specs.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;

@@ -11,8 +11,8 @@ import {
 } from "../../src/domain/accessory.ts";
 import { type AccessorySpec, networkName, volumeName } from "../../src/domain/spec.ts";
 import { accessorySpecSchema } from "../../src/protocol/agent.ts";
-import { aSpec } from "./spec.ts";
-import { World } from "./world.ts";
+import { aSpec } from "./rollout/spec.ts";
+import { World } from "./rollout/world.ts";
 
 const anAccessory = (over: Partial<AccessorySpec> = {}): AccessorySpec => ({
   image: "postgres:16",

@@ -20,7 +20,7 @@ import {
 } from "../../../src/control/store/schema.ts";
 import type { ReleaseState } from "../../../src/domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
-import { aSpec, DIGEST } from "../../domain/spec.ts";
+import { aSpec, DIGEST } from "../../domain/rollout/spec.ts";
 
 export const ENVIRONMENT = "env_1";
 export const HOSTNAME = "shop.example.com";

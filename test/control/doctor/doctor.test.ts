@@ -1,0 +1,115 @@
+import { eq, sql } from "drizzle-orm";
+import { beforeEach, expect, it } from "vitest";
+import { hostnames, hosts, slots, tunnels } from "../../../src/control/store/schema.ts";
+import { doctorSchema } from "../../../src/protocol/api.ts";
+import { Api, problemOf } from "../support/api.ts";
+import * as world from "../support/world.ts";
+
+let api: Api;
+beforeEach(async () => {
+  await world.emptyWorld();
+  api = new Api();
+});
+
+async function examination(from = api) {
+  const { checks, ...rest } = doctorSchema.parse(await (await from.get("/api/v1/doctor")).json());
+  const status = (id: string, subject = "control") =>
+    checks.find((check) => check.id === id && check.subject === subject)?.status;
+  return { ...rest, checks, status };
+}
+
+it("an empty installation works, and says that it has no host and no key for secrets", async () => {
+  const { checks, status, actor } = await examination();
+  expect(actor).toBe("admin");
+  expect(status("control.database")).toBe("ok");
+  expect(status("control.tables")).toBe("ok");
+  expect(status("control.cloudflare")).toBe("skip");
+  expect(checks.filter((check) => check.status === "warn").map(({ id }) => id)).toEqual([
+    "control.secrets",
+    "control.hosts",
+  ]);
+});
+
+it("judges each host by what it said of itself and by its tunnel, and each hostname by its route", async () => {
+  const { host } = await world.enrolled(api);
+  await world.applied(api);
+  await api.post("/agent/v1/poll", world.pollBody(), { token: null });
+  const facts = {
+    os: "Debian",
+    arch: "x64",
+    node: "24",
+    tunnel: { state: "down", cause: "QUIC is blocked" },
+  };
+  await world.db.update(hosts).set({ lastSeenAt: api.time, facts }).where(eq(hosts.id, host.id));
+  await world.db.insert(tunnels).values({
+    hostId: host.id,
+    name: "sluice-web-1",
+    state: "ready",
+    attempts: 0,
+    createdAt: 1,
+    updatedAt: 1,
+  });
+  await world.db.update(hostnames).set({ routeState: "pending", routeCause: "no zone shop.example.com" });
+  const configured = new Api({}, { SLOT_ZONE: "example.com", SLOT_ZONE_ID: "z", CLOUDFLARE_ACCOUNT_ID: "a" });
+  const { checks, status } = await examination(configured);
+  expect(status("host.agent", "web-1")).toBe("ok");
+  expect(checks.find(({ id }) => id === "host.tunnel")?.detail).toContain("QUIC is blocked");
+  expect(checks.find(({ id }) => id === "hostname.route")?.detail).toContain("no zone shop.example.com");
+  expect(checks.find(({ id }) => id === "control.cloudflare")).toMatchObject({
+    status: "fail",
+    detail: expect.stringContaining("CLOUDFLARE_API_TOKEN missing"),
+  });
+});
+
+it("goes on with the rest when one part does not answer", async () => {
+  const broken = new Api({}, { TABLES: { get: () => Promise.reject(new Error("KV is away")) } as never });
+  const { checks, status } = await examination(broken);
+  expect(checks.find(({ id }) => id === "control.tables")).toMatchObject({
+    status: "fail",
+    detail: expect.stringContaining("KV is away"),
+  });
+  expect(status("control.hosts")).toBe("warn");
+});
+
+it("an app that names secrets needs the key for them", async () => {
+  const text = world.manifest("shop").replace("port: 3000", "port: 3000\nsecrets: [DATABASE_URL]");
+  expect((await api.apply("shop", text)).status).toBe(200);
+  const { checks } = await examination();
+  expect(checks.find(({ id }) => id === "control.secrets")).toMatchObject({
+    status: "fail",
+    detail: expect.stringContaining("shop/production"),
+  });
+});
+
+it("is for those who may see everything", async () => {
+  const made = await api.post("/api/v1/tokens", { name: "ci", role: "deployer", app: "shop" });
+  const { token } = await made.json<{ token: string }>();
+  const refused = await api.get("/api/v1/doctor", { token });
+  expect(await problemOf(refused)).toBe("403 forbidden");
+});
+
+it("with live=1 asks an empty slot of each host with a tunnel, and only an admin may", async () => {
+  const web = await world.enrolled(api, "web-1", 2);
+  await world.enrolled(api, "lan-1", 1);
+  const environmentId = await world.applied(api);
+  await world.db
+    .update(slots)
+    .set({ origin: sql`'https://sl-' || ${slots.n} || '.invalid'` })
+    .where(eq(slots.hostId, web.host.id));
+  await world.instance({
+    environmentId,
+    releaseId: await world.release(environmentId),
+    host: web,
+    slot: 1,
+  });
+  const view = doctorSchema.parse(await (await api.get("/api/v1/doctor?live=1")).json());
+  expect(view.slots).toEqual([{ host: "web-1", origin: "https://sl-0.invalid" }]);
+  expect(view.checks.find(({ id }) => id === "live.path")).toMatchObject({
+    subject: "web-1",
+    status: "fail",
+  });
+  const made = await api.post("/api/v1/tokens", { name: "eye", role: "viewer" });
+  const { token } = await made.json<{ token: string }>();
+  expect((await api.get("/api/v1/doctor", { token })).status).toBe(200);
+  expect(await problemOf(await api.get("/api/v1/doctor?live=1", { token }))).toBe("403 forbidden");
+});

@@ -1,0 +1,221 @@
+import { runDurableObjectAlarm } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { eq } from "drizzle-orm";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { tableKey } from "../../../src/control/environment/publisher.ts";
+import { openDb } from "../../../src/control/store/db.ts";
+import { commit } from "../../../src/control/store/decisions.ts";
+import { loadEnvironment } from "../../../src/control/store/environments.ts";
+import { environments, outbox, releases } from "../../../src/control/store/schema.ts";
+import { emptyDecision } from "../../../src/domain/rollout/decision.ts";
+import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
+import { ENVIRONMENT, HOSTNAME, Stage } from "../support/stage.ts";
+
+let stage: Stage;
+const answer = vi.fn<(url: string) => Response>();
+beforeEach(async () => {
+  answer.mockImplementation(() => new Response("ok"));
+  vi.stubGlobal("fetch", async (input: RequestInfo | URL) => answer(String(input)));
+  stage = await Stage.open();
+});
+afterEach(() => void vi.unstubAllGlobals());
+
+describe("the coordinator", () => {
+  it("takes a release from queued to live, and the table with it", async () => {
+    await stage.deploy();
+    expect(await stage.routed()).toMatchObject({ weights: { v1: 10_000 } });
+    await stage.deploy();
+    expect(await stage.routed()).toMatchObject({ weights: { v2: 10_000 } });
+    stage.ahead = 34_000;
+    await stage.until("v2", "live");
+    const states = (await stage.instances()).map(({ state }) => state);
+    expect(states).toEqual(["warm", "warm", "serving", "serving"]);
+    expect((await stage.coordinator.inspect()).lock).toBeNull();
+  });
+
+  it("holds the lock while a release is on its way, with its fence in every job", async () => {
+    await stage.create();
+    await stage.until("v1", "preparing");
+    const { lock } = await stage.coordinator.inspect();
+    expect(lock).toMatchObject({ holder: (await stage.release("v1")).id, reason: "release v1", fence: 1 });
+    expect((await stage.jobs()).map(({ fence }) => fence)).toEqual([1, 1]);
+  });
+
+  it("answers the same release to the same request key, and makes one", async () => {
+    const first = await stage.create({ requestKey: "k" });
+    const again = await stage.create({ requestKey: "k" });
+    expect(first).toMatchObject({ ok: true, value: { created: true } });
+    expect(again).toEqual({ ok: true, value: { release: first.ok && first.value.release, created: false } });
+    expect((await stage.releases()).length).toBe(1);
+  });
+
+  it("refuses a label that is taken, and passes over one it would have given itself", async () => {
+    await stage.create({ version: "v1" });
+    expect(await stage.create({ version: "v1" })).toMatchObject({ ok: false, error: { code: "conflict" } });
+    await stage.create();
+    expect((await stage.releases()).map(({ version }) => version).sort()).toEqual(["v1", "v2"]);
+  });
+
+  it("goes on where its alarm was lost, when it is poked", async () => {
+    await stage.create();
+    await stage.until("v1", "preparing");
+    await stage.work();
+    await stage.inside((_, state) => state.storage.deleteAlarm());
+    await stage.coordinator.poke();
+    expect((await stage.release("v1")).state).not.toBe("preparing");
+  });
+
+  it("rolls back at once to warm instances that answer", async () => {
+    await stage.deploy();
+    await stage.deploy();
+    const rolled = await stage.coordinator.rollback({ to: null, actor: "ann" });
+    expect(rolled).toMatchObject({ ok: true, value: { how: "instant" } });
+    expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
+  });
+
+  it("starts the old release again where a warm instance does not answer", async () => {
+    await stage.deploy();
+    await stage.deploy();
+    answer.mockImplementation((url) => new Response("", { status: url.includes("bert") ? 530 : 200 }));
+    const rolled = await stage.coordinator.rollback({ to: null, actor: "ann" });
+    expect(rolled).toMatchObject({ ok: true, value: { how: "restart" } });
+    expect((await stage.routed()).weights).toEqual({ v2: 10_000 });
+    answer.mockImplementation(() => new Response("ok"));
+    await stage.until("v1-again", "settling");
+    expect((await stage.routed()).weights).toEqual({ "v1-again": 10_000 });
+  });
+});
+
+describe("its table", () => {
+  it("is unknown for a foreign hostname, and unchanged for who holds it", async () => {
+    await stage.deploy();
+    const { version } = await stage.routed();
+    expect(await stage.coordinator.table("other.example.com", null)).toEqual({ kind: "unknown" });
+    expect(await stage.coordinator.table(HOSTNAME, version)).toEqual({ kind: "unchanged", version });
+  });
+
+  it("rises only when the routing changes", async () => {
+    await stage.deploy();
+    const before = await stage.routed();
+    for (let n = 0; n < 3; n++) await stage.coordinator.poke();
+    expect(await stage.routed()).toEqual(before);
+  });
+
+  it("renews a partial weight before the edge would drop it", async () => {
+    await stage.deploy();
+    await stage.deploy();
+    const [v1, v2] = await stage.releases();
+    await stage.coordinator.setWeights({
+      weights: { [v1?.id ?? ""]: 5_000, [v2?.id ?? ""]: 5_000 },
+      actor: "a",
+      seenRev: null,
+    });
+    const before = await stage.routed();
+    stage.ahead = 25_000;
+    await stage.inside((coordinator) => coordinator.alarm());
+    expect(await stage.routed()).toEqual({ ...before, version: before.version + 1 });
+  });
+
+  it("is copied to KV, again after KV failed", async () => {
+    await stage.inside((coordinator) => {
+      const bindings = { TABLES: { put: () => Promise.reject(new Error("KV is away")) } };
+      Object.defineProperty(coordinator, "env", { value: { ...env, ...bindings }, configurable: true });
+    });
+    await stage.deploy();
+    expect(await env.TABLES.get(tableKey(HOSTNAME))).toBeNull();
+    expect(await stage.inside((_, state) => state.storage.getAlarm())).not.toBeNull();
+    await stage.kill();
+    await runDurableObjectAlarm(stage.coordinator);
+    const copy = await env.TABLES.get<{ version: number }>(tableKey(HOSTNAME), "json");
+    expect(copy?.version).toBe((await stage.routed()).version);
+  });
+});
+
+describe("what it owes", () => {
+  it("is kept and tried again when a host can't be woken", async () => {
+    await stage.inside((coordinator) => {
+      const HOST_LINK = { getByName: () => ({ wake: () => Promise.reject(new Error("gone")) }) };
+      Object.defineProperty(coordinator, "env", { value: { ...env, HOST_LINK }, configurable: true });
+    });
+    await stage.create();
+    await stage.until("v1", "preparing");
+    await stage.coordinator.poke();
+    expect((await stage.db.select().from(outbox)).map(({ attempts }) => attempts)).toEqual([1, 1]);
+    expect(await stage.inside((_, state) => state.storage.getAlarm())).not.toBeNull();
+    await stage.kill();
+    stage.ahead = 20_000;
+    await stage.inside((coordinator) => coordinator.alarm());
+    expect(await stage.db.select().from(outbox)).toEqual([]);
+  });
+});
+
+describe("a guarded write", () => {
+  it("is refused whole where another was first, or the fence is an older one", async () => {
+    const db = openDb(env.DB);
+    const loaded = await loadEnvironment(db, ENVIRONMENT);
+    if (!loaded) throw new Error("not loaded");
+    const decision = emptyDecision();
+    decision.environment.nextVersion = 7;
+    const { facts } = loaded;
+    const write = (fence: number) => commit(db, { facts, decision, fence, now: 1 });
+    await db.update(environments).set({ fence: 5 }).where(eq(environments.id, ENVIRONMENT));
+    expect(await write(4)).toEqual({ ok: false, error: "stale" });
+    expect(await write(5)).toMatchObject({ ok: true });
+    expect(await write(5)).toEqual({ ok: false, error: "stale" });
+    const [row] = await db.select().from(environments);
+    expect(row).toMatchObject({ rev: 1, fence: 5, nextVersion: 7 });
+  });
+});
+
+describe("a command", () => {
+  it("is decided again from new facts where another writer was first", async () => {
+    const due = { bump: false, bumped: 0 };
+    const batch = async (statements: D1PreparedStatement[]) => {
+      if (due.bump) {
+        due.bump = false;
+        due.bumped += 1;
+        await env.DB.prepare("UPDATE environments SET rev = rev + 1, next_version = 9").run();
+      }
+      return env.DB.batch(statements);
+    };
+    await stage.inside((coordinator) => {
+      coordinator.fault = (at) => {
+        if (at === "armed" && due.bumped === 0) due.bump = true;
+      };
+      const prepare = (sql: string) => env.DB.prepare(sql);
+      coordinator.useDatabase(Object.assign(Object.create(env.DB), { batch, prepare }));
+    });
+    expect(await stage.create()).toMatchObject({ ok: true });
+    expect(due.bumped).toBe(1);
+    expect((await stage.releases()).map(({ version }) => version)).toEqual(["v9"]);
+  });
+
+  it("passes over a label that a release out of view holds", async () => {
+    await stage.deploy();
+    const [row] = await stage.releases();
+    if (!row) throw new Error("no release");
+    const failed = { ...row, state: "failed", weightBp: 0, endedAt: 1, requestKey: null } as const;
+    const older = (n: number) => ({ ...failed, id: `rel_old${n}`, version: `old${n}`, createdAt: 2 });
+    const hidden = { ...failed, id: "rel_hidden", version: "v2", createdAt: 1 };
+    for (let n = 0; n < 50; n++) await stage.db.insert(releases).values(older(n));
+    await stage.db.insert(releases).values(hidden);
+    expect(await stage.create()).toMatchObject({ ok: true });
+    expect((await stage.release("v3")).kind).toBe("deploy");
+    expect(await stage.create({ version: "v2" })).toMatchObject({ ok: false, error: { code: "conflict" } });
+  });
+});
+
+describe("what the edge counted", () => {
+  it("is added up once per batch", async () => {
+    const window = Math.floor(Date.now() / 10_000) * 10_000;
+    const counts = { requests: 10, errors: 0, pathErrors: 0, rescued: 0, failed: 2, eligible: true };
+    const entry = { release: "r", instance: "i", window, ...counts, latency: [], erroredVisitors: [] };
+    const classes = [0, 0, 10, 0, 0, 0] as const;
+    const rest = { environment: ENVIRONMENT, colo: "AMS", mirrored: [] };
+    const batch = (id: string): MeterBatch => ({ id, ...rest, entries: [{ ...entry, classes }] });
+    for (const id of ["a", "a", "b"]) await stage.coordinator.absorb(batch(id));
+    const view = await stage.coordinator.inspect();
+    expect(view.traffic).toEqual({ r: { requests: 20, failed: 4 } });
+    expect(view.windows).toEqual([{ window, requests: 20, failed: 4 }]);
+  });
+});

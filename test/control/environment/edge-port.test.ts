@@ -1,0 +1,64 @@
+import { createExecutionContext, listDurableObjectIds } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { beforeEach, describe, expect, it } from "vitest";
+import { EdgePort } from "../../../src/control/environment/edge-port.ts";
+import { HostnameCache } from "../../../src/control/environment/hostname-cache.ts";
+import { Api } from "../support/api.ts";
+import { countQueries } from "../support/count-queries.ts";
+import * as world from "../support/world.ts";
+
+let api: Api;
+beforeEach(async () => {
+  await world.emptyWorld();
+  api = new Api();
+});
+
+describe("the edge's port", () => {
+  it("asks the coordinator of the environment that owns the hostname", async () => {
+    const environment = await world.applied(api, "port-a");
+    const port = new EdgePort(createExecutionContext(), api.env);
+    await port.table("port-a.example.com", 7);
+    expect(api.coordinators.of("table")).toMatchObject([
+      { environment, input: { hostname: "port-a.example.com", known: 7 } },
+    ]);
+  });
+
+  it("answers a flood of made-up hostnames without one Durable Object, and a repeated one without D1", async () => {
+    const { counted, DB } = countQueries(env.DB);
+    // The real namespace: a coordinator asked for would be there afterwards.
+    const port = new EdgePort(createExecutionContext(), { ...env, DB });
+    const before = await listDurableObjectIds(env.COORDINATOR);
+    for (let i = 0; i < 50; i += 1)
+      expect(await port.table(`made-up-${i}.example.com`, null)).toEqual({ kind: "unknown" });
+    expect(counted.queries).toBe(50);
+    for (let i = 0; i < 50; i += 1) await port.table(`made-up-${i}.example.com`, null);
+    expect(counted.queries).toBe(50);
+    expect(await listDurableObjectIds(env.COORDINATOR)).toHaveLength(before.length);
+  });
+
+  it("hands the edge's counts to the coordinator", async () => {
+    const port = new EdgePort(createExecutionContext(), api.env);
+    await port.meter({ id: "b1", environment: "env_x", colo: "AMS", entries: [], mirrored: [] });
+    expect(api.coordinators.of("absorb")).toMatchObject([{ environment: "env_x", input: { id: "b1" } }]);
+  });
+});
+
+describe("the hostname cache", () => {
+  it("remembers an owner for 30 s and an unknown name for 5 s", () => {
+    const cache = new HostnameCache();
+    expect(cache.get("a", 0)).toBeUndefined();
+    cache.set("a", "env_1", 0);
+    cache.set("b", null, 0);
+    expect([cache.get("a", 29_999), cache.get("b", 4_999)]).toEqual(["env_1", null]);
+    expect([cache.get("a", 30_000), cache.get("b", 5_000)]).toEqual([undefined, undefined]);
+  });
+
+  it("lets no flood of made-up names push out a real one, nor grow without end", () => {
+    const cache = new HostnameCache();
+    cache.set("real", "env_1", 0);
+    for (let i = 0; i < 20_000; i += 1) cache.set(`made-up-${i}`, null, 0);
+    expect(cache.get("real", 1)).toBe("env_1");
+    expect(cache.get("made-up-0", 1)).toBeUndefined();
+    expect(cache.get("made-up-19999", 1)).toBeNull();
+  });
+});

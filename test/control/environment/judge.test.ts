@@ -1,0 +1,256 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { verdicts } from "../../../src/control/store/schema.ts";
+import { latencyBucket } from "../../../src/domain/routing/meter.ts";
+import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
+import { aCanary, weightStep } from "../../domain/rollout/spec.ts";
+import { batchOf, counts } from "../support/meter.ts";
+import { Stage } from "../support/stage.ts";
+
+const WINDOW = 10_000;
+/** A moment on the windows' grid, so that every run counts the same ones. */
+const NOON = Math.ceil(Date.now() / WINDOW) * WINDOW + 3_600_000;
+
+let stage: Stage;
+beforeEach(() => {
+  vi.stubGlobal("fetch", async () => new Response("ok"));
+  vi.spyOn(console, "error").mockImplementation(() => {});
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+/** v1 serves and has history; v2 has just begun its first step at `stage.at`. */
+async function begin(
+  strategy: EnvironmentSpec["strategy"] = aCanary(),
+  history: Parameters<typeof counts>[4] = {},
+): Promise<{ v1: string; v2: string }> {
+  stage = await Stage.open({ strategy });
+  await stage.lookAlive(NOON);
+  stage.at = NOON - 300_000;
+  const v1 = await stage.deploy();
+  for (let at = NOON - 200_000; at < NOON; at += WINDOW)
+    await absorb(at + 1_000, [counts(v1, at, 1_800, 4, history)]);
+  await goTo(NOON);
+  const made = await stage.create();
+  if (!made.ok) throw new Error(made.error.detail);
+  await stage.until("v2", "shifting");
+  await tick();
+  return { v1, v2: made.value.release };
+}
+const tick = () => stage.inside((coordinator) => coordinator.poke());
+async function goTo(now: number): Promise<void> {
+  stage.at = now;
+  await tick();
+}
+async function absorb(now: number, entries: Parameters<typeof batchOf>[0], id?: string): Promise<void> {
+  stage.at = now;
+  await stage.inside((coordinator) => coordinator.absorb(batchOf(entries, id)));
+}
+type Arm = readonly [requests: number, errors: number];
+/** One window of traffic, then the tick that folds it in. */
+async function pass(
+  { v1, v2 }: { v1: string; v2: string },
+  k: number,
+  canary: Arm,
+  stable: Arm,
+): Promise<void> {
+  const window = NOON + k * WINDOW;
+  await absorb(window + 9_000, [counts(v1, window, ...stable), counts(v2, window, ...canary)]);
+  await goTo(window + WINDOW + 3_000);
+}
+const weights = async () => (await stage.routed()).weights;
+const said = () => stage.db.select().from(verdicts).orderBy(verdicts.window);
+
+describe("a canary that is judged by what the edge counted", () => {
+  it("is rolled back when it is bad, with the numbers that decided it kept", async () => {
+    const ids = await begin();
+    expect(await weights()).toEqual({ v1: 9_000, v2: 1_000 });
+    for (let k = 0; k < 3; k++) await pass(ids, k, [200, 10], [1_800, 4]);
+    expect(await weights()).toEqual({ v1: 10_000 });
+    const release = await stage.release("v2");
+    expect(["rolling_back", "rolled_back"]).toContain(release.state);
+    expect(release.failure).toMatchObject({ code: "analysis_failed" });
+    const last = (await said()).at(-1);
+    expect(last).toMatchObject({ releaseId: ids.v2, verdict: "rollback", reason: "errors" });
+    expect(last?.words).toMatch(/^errors 5(\.\d+)? % against 0\.2\d* % on stable, .* requests: rolled back$/);
+    expect(last?.numbers).toMatchObject({ suspicion: { canary: { errors: expect.any(Number) } } });
+    expect((await stage.coordinator.inspect()).verdict).toMatchObject({
+      verdict: "rollback",
+      release: ids.v2,
+    });
+  });
+
+  it.each([
+    [2, "stays: what takes a millisecond or two is the grain of the edge's clock", 1_000],
+    [8, "is rolled back: that is slower, and can be measured", undefined],
+  ])("against a stable of 1 ms, one of %d ms %s", async (ms, _why, weight) => {
+    const answers = (requests: number, each: number) => ({
+      latency: [[latencyBucket(each), requests]] as const,
+    });
+    const ids = await begin(aCanary(), answers(1_800, 1));
+    for (let k = 0; k < 3; k++) {
+      const window = NOON + k * WINDOW;
+      const stable = counts(ids.v1, window, 1_800, 0, answers(1_800, 1));
+      await absorb(window + 9_000, [stable, counts(ids.v2, window, 200, 0, answers(200, ms))]);
+      await goTo(window + WINDOW + 3_000);
+    }
+    expect((await weights()).v2).toBe(weight);
+  });
+
+  it("goes to 100 % by itself when it is good", async () => {
+    const ids = await begin();
+    const seen = new Set<number>();
+    for (let k = 0; k < 14; k++) {
+      await pass(ids, k, [200, 0], [1_800, 4]);
+      seen.add((await weights()).v2 ?? 0);
+    }
+    expect([...seen]).toEqual([1_000, 5_000, 10_000]);
+    expect((await said()).some(({ verdict }) => verdict === "pass")).toBe(true);
+  });
+
+  it("judges the same through evictions as without: no window is counted twice, none is left out", async () => {
+    const runs: unknown[] = [];
+    for (const evicted of [false, true]) {
+      const ids = await begin();
+      for (let k = 0; k < 4; k++) {
+        await pass(ids, k, [200, k], [1_800, 4]);
+        if (evicted) await stage.kill();
+        await tick();
+      }
+      runs.push((await said()).map(({ window, verdict, numbers }) => ({ window, verdict, numbers })));
+    }
+    expect(runs[0]).toHaveLength(4);
+    expect(runs[1]).toEqual(runs[0]);
+  }, 20_000);
+
+  it("judges the same when it ends between writing a verdict and remembering it", async () => {
+    const ids = await begin();
+    await pass(ids, 0, [200, 0], [1_800, 4]);
+    await stage.inside((_, state) =>
+      state.storage.get("judge").then((kept) => state.storage.put("before", kept)),
+    );
+    await pass(ids, 1, [200, 1], [1_800, 4]);
+    const before = await said();
+    await stage.inside((_, state) =>
+      state.storage.get("before").then((kept) => state.storage.put("judge", kept)),
+    );
+    await tick();
+    expect(await said()).toEqual(before);
+  });
+
+  it("is gone before its first window closes when it is dead", async () => {
+    const { v1, v2 } = await begin();
+    await absorb(NOON + 2_000, [counts(v1, NOON, 400, 1), counts(v2, NOON, 40, 40)]);
+    await tick();
+    expect(await weights()).toEqual({ v1: 10_000 });
+    expect(await said()).toMatchObject([{ verdict: "rollback", reason: "error-ceiling", window: NOON }]);
+  });
+
+  it("stays while both sides fail, and is not promoted either", async () => {
+    const ids = await begin();
+    for (let k = 0; k < 8; k++) await pass(ids, k, [200, 60], [1_800, 540]);
+    expect(await weights()).toEqual({ v1: 9_000, v2: 1_000 });
+    expect((await said()).at(-1)).toMatchObject({ verdict: "hold" });
+  });
+
+  it("may go on past a failed analysis that only paused it, judged afresh from there", async () => {
+    const ids = await begin(aCanary({ analysis: { onFailure: "pause" } }));
+    for (let k = 0; k < 3; k++) await pass(ids, k, [200, 10], [1_800, 4]);
+    expect((await stage.release("v2")).paused).toMatchObject({ by: "analysis" });
+    expect(await weights()).toEqual({ v1: 9_000, v2: 1_000 });
+    await stage.coordinator.promote({ release: ids.v2, actor: "ann", step: 0, full: false });
+    expect(await weights()).toEqual({ v1: 5_000, v2: 5_000 });
+    for (let k = 4; k < 7; k++) await pass(ids, k, [200, 10], [1_800, 4]);
+    expect((await stage.release("v2")).paused).toMatchObject({ by: "analysis" });
+  });
+
+  it("keeps its evidence while its weight is 0 for a moment", async () => {
+    const ids = await begin();
+    for (let k = 0; k < 2; k++) await pass(ids, k, [200, 0], [1_800, 4]);
+    await stage.coordinator.setWeights({ weights: { [ids.v1]: 10_000 }, actor: "ann", seenRev: null });
+    await goTo(NOON + 60_000);
+    await stage.coordinator.resume({ release: ids.v2, actor: "ann", step: null });
+    await pass(ids, 7, [200, 0], [1_800, 4]);
+    expect((await said()).at(-1)?.numbers).toMatchObject({ rollout: { canary: { requests: 600 } } });
+  });
+});
+
+describe("what the edge sends", () => {
+  it("counts once when it comes twice, and not for a window that is judged already", async () => {
+    const { v1, v2 } = await begin();
+    for (let n = 0; n < 3; n++)
+      await absorb(NOON + 9_000, [counts(v1, NOON, 1_800, 4), counts(v2, NOON, 200, 1)], "same");
+    await goTo(NOON + 13_000);
+    await absorb(NOON + 14_000, [counts(v2, NOON, 50, 50)]);
+    await goTo(NOON + 23_000);
+    expect((await said()).map(({ numbers }) => numbers)).toMatchObject([
+      { rollout: { canary: { requests: 200, errors: 1 } } },
+      { rollout: { canary: { requests: 200, errors: 1 } } },
+    ]);
+  });
+
+  it("leaves the judge at work when a batch was lost and errors outnumber requests", async () => {
+    const { v1, v2 } = await begin();
+    await absorb(NOON + 9_000, [counts(v1, NOON, 1_800, 4), counts(v2, NOON, 0, 3)]);
+    await goTo(NOON + 13_000);
+    expect((await said()).at(-1)?.numbers).toMatchObject({ rollout: { canary: { requests: 3, errors: 3 } } });
+  });
+
+  it("leaves the judge at work when it makes no sense", async () => {
+    const { v1, v2 } = await begin();
+    const odd = [counts(v2, NOON, -1), counts(v2, NOON, 5, 0, { latency: [[50, 0.5]] })];
+    await absorb(NOON + 9_000, [counts(v1, NOON, 1_800, 4), counts(v2, NOON, 200), ...odd]);
+    await goTo(NOON + 13_000);
+    expect((await said()).at(-1)?.numbers).toMatchObject({ rollout: { canary: { requests: 200 } } });
+  });
+
+  it("is compared with the new stable release where that changes on the way", async () => {
+    const ids = await begin();
+    await pass(ids, 0, [200, 0], [1_800, 4]);
+    await stage.makeStable("rel_other");
+    await pass(ids, 1, [200, 0], [1_800, 4]);
+    expect((await said()).map(({ numbers }) => numbers)).toMatchObject([
+      { rollout: { baseline: { requests: 1_800 } } },
+      { rollout: { baseline: { requests: 1_800 }, canary: { requests: 400 } } },
+    ]);
+  });
+
+  it("takes a bounded time and room in a flood: 500 isolates, every visitor in error", async () => {
+    const { v1, v2 } = await begin();
+    const visitors = Array.from({ length: 1_000 }, (_, n) => n * 10);
+    const size = () => stage.inside((_, state) => state.storage.sql.databaseSize);
+    const [before, start] = [await size(), performance.now()];
+    await stage.inside((coordinator) => {
+      coordinator.clock = () => NOON + 5_000;
+      const flood = (release: string) => counts(release, NOON, 2_000, 1_000, { erroredVisitors: visitors });
+      for (let n = 0; n < 500; n++) void coordinator.absorb(batchOf([flood(v1), flood(v2)]));
+    });
+    const [grown, took] = [(await size()) - before, performance.now() - start];
+    expect(grown, "bytes").toBeLessThan(300_000);
+    expect(took, "ms").toBeLessThan(5_000);
+  });
+
+  it("after a clock that jumped ahead and back is judged on, in bounded work", async () => {
+    const ids = await begin();
+    await pass(ids, 0, [200, 0], [1_800, 4]);
+    await goTo(NOON + 3 * 86_400_000);
+    expect((await said()).length).toBeLessThanOrEqual(182);
+    const state = (await stage.release("v2")).state;
+    if (state !== "shifting") return;
+    await pass(ids, 2, [200, 100], [1_800, 4]);
+    await pass(ids, 3, [200, 100], [1_800, 4]);
+    expect(await weights()).toEqual({ v1: 10_000 });
+  });
+});
+
+describe("a step", () => {
+  it("with mirror and match is in the table from its beginning", async () => {
+    const match = [{ kind: "header", name: "x-beta", value: "1" }] as never;
+    await begin(
+      aCanary({ steps: [weightStep(1_000, 60_000, { match, mirrorBp: 500 }), weightStep(10_000)] }),
+    );
+    const answer = await stage.table();
+    expect(answer).toMatchObject({ match, mirror: { shareBp: 500 } });
+  });
+});

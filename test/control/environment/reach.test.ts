@@ -1,0 +1,64 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { reach } from "../../../src/control/environment/reach.ts";
+
+const SLOT = "https://sl-0123456789abcdef.example.com/ready";
+const BY = {
+  SLOT_ZONE: "example.com",
+  SHIELD_KEY: "key",
+  ACCESS_CLIENT_ID: "id.access",
+  ACCESS_CLIENT_SECRET: "secret",
+};
+const PROOF = "x-sluice-slot-proof";
+
+/** Answers each fetch with the next response; what was sent is kept. */
+function network(...answers: Response[]): Headers[] {
+  const sent: Headers[] = [];
+  vi.stubGlobal("fetch", async (_: string, init: RequestInit) => {
+    sent.push(new Headers(init.headers));
+    return answers[sent.length - 1];
+  });
+  return sent;
+}
+afterEach(() => vi.unstubAllGlobals());
+
+const shield = () => new Response("Not found", { status: 404, headers: { "x-sluice-shield": "1" } });
+const ask = (url: string, by: Parameters<typeof reach>[1] = BY) => reach(url, by, AbortSignal.timeout(1_000));
+
+describe("control's own way to a slot", () => {
+  it("shows the proof to a shield that is in the way, as the edge makes it", async () => {
+    const sent = network(shield(), new Response("ok"));
+    expect(await (await ask(SLOT)).text()).toBe("ok");
+    const key = await crypto.subtle.importKey(
+      "raw",
+      new TextEncoder().encode("key"),
+      { name: "HMAC", hash: "SHA-256" },
+      false,
+      ["sign"],
+    );
+    const slot = new TextEncoder().encode("sl-0123456789abcdef.example.com");
+    const proof = [...new Uint8Array(await crypto.subtle.sign("HMAC", key, slot))];
+    expect(sent.map((headers) => headers.get(PROOF))).toEqual([
+      null,
+      proof.map((byte) => byte.toString(16).padStart(2, "0")).join(""),
+    ]);
+  });
+
+  it("shows it to nobody else: an app's own 404 is its answer", async () => {
+    const sent = network(new Response("no such page", { status: 404 }));
+    expect((await ask(SLOT)).status).toBe(404);
+    expect(sent.map((headers) => headers.get(PROOF))).toEqual([null]);
+  });
+
+  it("is refused where the shield has another key", async () => {
+    network(shield(), shield());
+    expect((await ask(SLOT)).status).toBe(404);
+  });
+
+  it("carries the service token to slots, and to no other address", async () => {
+    const sent = network(new Response(), new Response(), new Response());
+    await ask(SLOT);
+    await ask("http://10.0.0.5:8001/ready");
+    await ask("https://evil.test/ready");
+    expect(sent.map((headers) => headers.get("cf-access-client-secret"))).toEqual(["secret", null, null]);
+  });
+});

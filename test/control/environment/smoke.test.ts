@@ -1,0 +1,80 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
+import { Stage } from "../support/stage.ts";
+
+let stage: Stage;
+const origin = vi.fn<(url: string, init: RequestInit) => Response | Promise<Response>>();
+const requests: [string, RequestInit][] = [];
+beforeEach(() => {
+  requests.length = 0;
+  vi.stubGlobal("fetch", async (input: RequestInfo | URL, init: RequestInit = {}) => {
+    requests.push([String(input), init]);
+    return origin(String(input), init);
+  });
+  origin.mockImplementation(() => new Response("Welcome to the Shop"));
+});
+afterEach(() => void vi.unstubAllGlobals());
+
+const smoke = [{ path: "/shop", status: 200, contains: "Shop" }];
+const isSmoke = (url: string) => url.endsWith("/shop");
+
+/** v1 serves; then v2 is asked for, with these checks. */
+async function deploy(spec: Partial<EnvironmentSpec> = {}): Promise<void> {
+  stage = await Stage.open({ smoke, ...spec });
+  await stage.deploy();
+  requests.length = 0;
+  await stage.create();
+}
+const failure = async () => (await stage.release("v2")).failure;
+
+describe("a smoke check over the real path", () => {
+  it("asks every instance, marked as Sluice's, before the switch and after", async () => {
+    await deploy();
+    await stage.until("v2", "settling");
+    await vi.waitFor(async () => expect((await stage.release("v2")).smoke?.after).toBeDefined());
+    const asked = requests.filter(([url]) => isSmoke(url));
+    const about = asked.map(([url, init]) => [
+      new URL(url).host,
+      new Headers(init.headers).get("x-sluice-probe"),
+    ]);
+    expect(new Set(about.map(String)).size).toBe(2);
+    expect(about.every(([, marked]) => marked === "1")).toBe(true);
+    expect((await stage.release("v2")).smoke).toMatchObject({
+      before: { failure: null },
+      after: { failure: null },
+    });
+  });
+
+  it.each([
+    ["another status", () => new Response("", { status: 500 }), "answered 500"],
+    ["another body", () => new Response("Oops"), 'answered 200 with "Oops"'],
+    ["a redirect", () => new Response("", { status: 302, headers: { location: "/login" } }), "answered 302"],
+    ["no connection", () => Promise.reject(new Error("connection refused")), "connection refused"],
+  ])("that meets %s fails the release, saying what it wanted", async (_, answer, said) => {
+    await deploy();
+    origin.mockImplementation((url) => (isSmoke(url) ? answer() : new Response("ok")));
+    await stage.until("v2", "failed");
+    const wanted = '200 and a body with "Shop"';
+    expect(await failure()).toMatchObject({
+      code: "smoke_failed",
+      check: { name: "smoke GET /shop", limit: wanted },
+    });
+    expect((await failure())?.message).toContain(said);
+    expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
+  });
+
+  it("that fails after the switch rolls back by itself", async () => {
+    await deploy();
+    let switched = false;
+    origin.mockImplementation((url) => new Response(switched && isSmoke(url) ? "Oops" : "Shop"));
+    for (let turn = 0; turn < 30 && !switched; turn++) {
+      await stage.work();
+      await stage.coordinator.poke();
+      const release = await stage.release("v2");
+      switched = release.smoke?.before !== undefined;
+    }
+    await stage.until("v2", "rolling_back");
+    expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
+    expect(await failure()).toMatchObject({ code: "smoke_failed" });
+  });
+});

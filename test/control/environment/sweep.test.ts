@@ -1,0 +1,87 @@
+import { env } from "cloudflare:workers";
+import { eq } from "drizzle-orm";
+import { beforeEach, describe, expect, it } from "vitest";
+import { outbox, slots } from "../../../src/control/store/schema.ts";
+import { sweep } from "../../../src/control/sweep.ts";
+import { Api } from "../support/api.ts";
+import { countQueries } from "../support/count-queries.ts";
+import * as world from "../support/world.ts";
+
+let api: Api;
+let ids: string[];
+let host: Awaited<ReturnType<typeof world.enrolled>>;
+beforeEach(async () => {
+  await world.emptyWorld();
+  api = new Api();
+  host = await world.enrolled(api, "web-1", 20);
+  ids = [];
+  for (const app of ["a", "b", "c", "d", "e", "f", "g", "h"]) ids.push(await world.applied(api, app));
+  api.coordinators.asked.length = 0;
+});
+const at = (i: number) => ids[i] ?? "";
+
+describe("the sweep of each minute", () => {
+  it("pokes exactly the environments that have something due", async () => {
+    const now = api.time;
+    await world.release(at(0), { state: "starting" });
+    const served = { state: "superseded", endedAt: 1 } as const;
+    const drained = await world.release(at(1), served);
+    await world.instance(
+      { environmentId: at(1), releaseId: drained, host, slot: 0 },
+      { drainUntil: now - 1 },
+    );
+    const kept = await world.release(at(2), { ...served, warmUntil: now });
+    await world.instance({ environmentId: at(2), releaseId: kept, host, slot: 1 }, { state: "warm" });
+    const row = { kind: "wake", payload: {}, attempts: 0, createdAt: now, nextAttemptAt: now } as const;
+    await world.db.insert(outbox).values({ ...row, environmentId: at(3) });
+    const done = await world.release(at(4), served);
+    await world.job({ environmentId: at(4), releaseId: done, host }, { deadlineAt: now });
+    // A release that was live once ended then: rolling back, it is on its way again.
+    const bad = await world.release(at(5), { state: "rolling_back", endedAt: 1 });
+    await world.instance({ environmentId: at(5), releaseId: bad, host, slot: 3 });
+    // Nothing is due in these two: one serves in peace, one is empty.
+    const live = await world.release(at(6), { weightBp: 10_000 });
+    await world.instance({ environmentId: at(6), releaseId: live, host, slot: 2 }, { drainUntil: null });
+
+    expect(await sweep(api.env, now)).toEqual({ poked: 6, failed: 0 });
+    const poked = api.coordinators.of("poke").map(({ environment }) => environment);
+    expect(poked.sort()).toEqual(ids.slice(0, 6).sort());
+  });
+
+  it("goes on to the others when one coordinator fails", async () => {
+    await world.release(at(0), { state: "starting" });
+    await world.release(at(1), { state: "shifting" });
+    const poked: string[] = [];
+    const getByName = (id: string) => ({
+      poke: async () => {
+        poked.push(id);
+        if (id === at(0)) throw new Error("broken");
+      },
+    });
+    const COORDINATOR = { getByName } as unknown as typeof env.COORDINATOR;
+    expect(await sweep({ ...api.env, COORDINATOR }, api.time)).toEqual({ poked: 2, failed: 1 });
+    expect(poked.sort()).toEqual([at(0), at(1)].sort());
+  });
+
+  it("finds out in one query that nothing is due", async () => {
+    const { counted, DB } = countQueries(env.DB);
+    await sweep({ ...api.env, DB }, api.time);
+    expect(counted.queries).toBe(1 + 6);
+    expect(api.coordinators.asked).toEqual([]);
+  });
+
+  it("gives slots back to the pool when their quarantine is over, unless something still runs in them", async () => {
+    const [free, used] = [`${host.host.id}/0`, `${host.host.id}/1`];
+    for (const id of [free, used])
+      await world.db
+        .update(slots)
+        .set({ environmentId: at(0), quarantinedUntil: api.time })
+        .where(eq(slots.id, id));
+    const releaseId = await world.release(at(0), { state: "superseded", endedAt: 1 });
+    await world.instance({ environmentId: at(0), releaseId, host, slot: 1 });
+    await sweep(api.env, api.time);
+    const rows = await world.db.select().from(slots).all();
+    expect(rows.find(({ id }) => id === free)?.environmentId).toBeNull();
+    expect(rows.find(({ id }) => id === used)?.environmentId).toBe(at(0));
+  });
+});

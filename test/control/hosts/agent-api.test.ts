@@ -1,0 +1,318 @@
+import { env } from "cloudflare:workers";
+import { eq } from "drizzle-orm";
+import { beforeEach, describe, expect, it } from "vitest";
+import { hosts, instances, jobs, slots, tokens } from "../../../src/control/store/schema.ts";
+import { enrollAnswerSchema, type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent.ts";
+import type { Problem } from "../../../src/protocol/problem.ts";
+import { Api, problemOf } from "../support/api.ts";
+import { countQueries } from "../support/count-queries.ts";
+import * as world from "../support/world.ts";
+
+const { db, enrollBody, pollBody } = world;
+
+let api: Api;
+beforeEach(async () => {
+  await world.emptyWorld();
+  api = new Api();
+});
+
+const detailOf = async (response: Response) => (await response.json<Problem>()).detail;
+
+describe("enrolling a host", () => {
+  const oneTimeToken = async (body: Record<string, unknown> = {}) => {
+    const response = await api.post("/api/v1/hosts/enrollments", { name: "web-1", slots: 3, ...body });
+    return (await response.json<{ token: string }>()).token;
+  };
+  const enroll = (token: string, more: Record<string, unknown> = {}) =>
+    api.post("/agent/v1/enroll", enrollBody(token, more), { token: null });
+
+  it("makes the host, its slots with their origins, and a token of its own", async () => {
+    const response = await enroll(await oneTimeToken({ labels: { tier: "web" } }));
+    const answer = enrollAnswerSchema.parse(await response.json());
+    expect(answer.slots).toEqual([
+      { slot: 0, hostPort: 20_000, origin: "http://127.0.0.1:20000" },
+      { slot: 1, hostPort: 20_001, origin: "http://127.0.0.1:20001" },
+      { slot: 2, hostPort: 20_002, origin: "http://127.0.0.1:20002" },
+    ]);
+    expect(await db.select().from(slots).all()).toHaveLength(3);
+    const [host] = await db.select().from(hosts).all();
+    expect(host).toMatchObject({ name: "web-1", labels: { tier: "web" }, runtime: "docker" });
+    expect((await api.post("/agent/v1/poll", pollBody(), { token: answer.token })).status).toBe(200);
+  });
+
+  it("keeps no token readable in the database", async () => {
+    const oneTime = await oneTimeToken();
+    const { token } = await (await enroll(oneTime)).json<{ token: string }>();
+    for (const table of ["tokens", "enrollments", "events", "hosts"]) {
+      const text = JSON.stringify((await env.DB.prepare(`SELECT * FROM ${table}`).all()).results);
+      expect(text).not.toContain(token);
+      expect(text).not.toContain(oneTime);
+    }
+  });
+
+  it("lets exactly one of many agents use a token, however close they come", async () => {
+    const token = await oneTimeToken();
+    const responses = await Promise.all(Array.from({ length: 8 }, () => enroll(token)));
+    const statuses = responses.map(({ status }) => status).sort();
+    expect(statuses).toEqual([200, 403, 403, 403, 403, 403, 403, 403]);
+    expect(await db.select().from(hosts).all()).toHaveLength(1);
+    expect(await db.select().from(tokens).where(eq(tokens.role, "agent")).all()).toHaveLength(1);
+  });
+
+  it("tells an unknown, a used and an expired token apart", async () => {
+    expect(await detailOf(await enroll(`sle_${"x".repeat(43)}`))).toContain("does not know");
+    const token = await oneTimeToken();
+    await enroll(token);
+    const used = await enroll(token);
+    expect(await problemOf(used)).toBe("403 enrollment_invalid");
+    expect(await detailOf(used)).toContain("was used already");
+    const old = await oneTimeToken({ name: "web-2", expiresInMinutes: 1 });
+    api.time += 60_000;
+    expect(await detailOf(await enroll(old))).toContain("expired at");
+  });
+
+  it("refuses a name that is enrolled, when asked for a token and when one is used", async () => {
+    const [first, second] = [await oneTimeToken(), await oneTimeToken()];
+    await enroll(first);
+    expect(await problemOf(await enroll(second))).toBe("409 conflict");
+    const again = await api.post("/api/v1/hosts/enrollments", { name: "web-1" });
+    expect(await problemOf(again)).toBe("409 conflict");
+  });
+
+  it.each([
+    [undefined, 409, "makes no tunnels (it has no CLOUDFLARE_API_TOKEN, no CLOUDFLARE_ACCOUNT_ID"],
+    ["http://10.0.0.1:8080", 400, "scheme and host only"],
+    ["http://10.0.0.1/app", 400, "scheme and host only"],
+    ["ftp://10.0.0.1", 400, "scheme and host only"],
+  ])("refuses the origin %s and leaves the token unused", async (originBase, status, words) => {
+    const token = await oneTimeToken();
+    const response = await enroll(token, { originBase });
+    expect(response.status).toBe(status);
+    expect(await detailOf(response)).toContain(words);
+    expect((await enroll(token)).status).toBe(200);
+  });
+
+  it("names both protocols when the agent speaks another one", async () => {
+    const response = await enroll(await oneTimeToken(), { protocol: 2 });
+    expect(await problemOf(response)).toBe("400 protocol_unsupported");
+    expect(await detailOf(response)).toContain("speaks protocol 2, control speaks 1");
+  });
+});
+
+describe("polling", () => {
+  let host: Awaited<ReturnType<typeof world.enrolled>>;
+  let of: { environmentId: string; releaseId: string; host: typeof host };
+  beforeEach(async () => {
+    host = await world.enrolled(api);
+    const environmentId = await world.applied(api);
+    of = { environmentId, releaseId: await world.release(environmentId), host };
+  });
+  const poll = async (more: Record<string, unknown> = {}): Promise<PollAnswer> => {
+    const response = await api.post("/agent/v1/poll", pollBody(more), { token: host.token });
+    return pollAnswerSchema.parse(await response.json());
+  };
+  const call = (path: string, json: unknown, token = host.token) => api.post(path, json, { token });
+  const readJob = async (id: string) => (await db.select().from(jobs).where(eq(jobs.id, id)).all())[0];
+
+  it("costs one D1 query when there is nothing to do", async () => {
+    const { counted, DB } = countQueries(env.DB);
+    const counting = new Api({}, { DB });
+    counting.time = api.time;
+    const response = await counting.post("/agent/v1/poll", pollBody(), { token: host.token });
+    expect(response.status).toBe(200);
+    expect(counted.queries).toBe(1);
+  });
+
+  it("notes that the host lives, its clock and its version", async () => {
+    await poll({ clock: api.time + 4_000, agentVersion: "2.0.0", boot: "b9" });
+    const [row] = await db.select().from(hosts).all();
+    expect(row).toMatchObject({
+      lastSeenAt: api.time,
+      clockSkewMs: 4_000,
+      agentVersion: "2.0.0",
+      boot: "b9",
+    });
+  });
+
+  it("asks for the next poll soon while there is work, late when there is none", async () => {
+    expect((await poll()).pollAfterMs).toBe(60_000);
+    expect((await poll({ connected: false })).pollAfterMs).toBe(30_000);
+    await world.job(of);
+    expect((await poll()).pollAfterMs).toBe(1_000);
+  });
+
+  it("leases a job once, and to nobody else's host", async () => {
+    const other = await world.enrolled(api, "web-2");
+    const id = await world.job(of);
+    const foreign = await call("/agent/v1/poll", pollBody(), other.token);
+    expect((await foreign.json<PollAnswer>()).jobs).toEqual([]);
+    const [job] = (await poll()).jobs;
+    expect(job).toMatchObject({
+      id,
+      kind: "pull",
+      image: "ghcr.io/acme/shop:1",
+      environmentId: of.environmentId,
+      leaseExpiresAt: api.time + 30_000,
+    });
+    expect((await poll()).jobs).toEqual([]);
+    expect((await readJob(id))?.attempts).toBe(1);
+  });
+
+  it("never gives one job to two polls at the same time", async () => {
+    for (let i = 0; i < 5; i += 1) await world.job(of);
+    const answers = await Promise.all(Array.from({ length: 6 }, () => poll()));
+    const ids = answers.flatMap(({ jobs }) => jobs.map(({ id }) => id));
+    expect(ids).toHaveLength(5);
+    expect(new Set(ids).size).toBe(5);
+  });
+
+  it("gives at most ten jobs, oldest first", async () => {
+    for (let i = 0; i < 12; i += 1) await world.job(of, { id: `job-${i}`, createdAt: api.time - i });
+    const ids = (await poll()).jobs.map(({ id }) => id);
+    expect(ids).toEqual([11, 10, 9, 8, 7, 6, 5, 4, 3, 2].map((i) => `job-${i}`));
+  });
+
+  it("leases nothing to an agent that wants no jobs", async () => {
+    await world.job(of);
+    expect((await poll({ wantsJobs: false })).jobs).toEqual([]);
+  });
+
+  it("leases a job again when its lease ran out, and the old lease is worth nothing then", async () => {
+    const id = await world.job(of);
+    const [first] = (await poll()).jobs;
+    api.time += 30_001;
+    const [second] = (await poll()).jobs;
+    expect(second?.id).toBe(id);
+    expect(second?.lease).not.toBe(first?.lease);
+    const late = await call(`/agent/v1/jobs/${id}/done`, { lease: first?.lease, ok: true, result: {} });
+    expect(await problemOf(late)).toBe("409 lease_lost");
+    const progress = await call(`/agent/v1/jobs/${id}/progress`, { lease: first?.lease, message: "pulling" });
+    expect(await problemOf(progress)).toBe("409 lease_lost");
+    expect((await readJob(id))?.state).toBe("leased");
+  });
+
+  it("leases a job again at once when the agent has restarted", async () => {
+    const id = await world.job(of);
+    await poll({ boot: "boot-1" });
+    expect((await poll({ boot: "boot-2" })).jobs.map((job) => job.id)).toEqual([id]);
+  });
+
+  it("keeps a lease alive by progress, and tells the release's followers", async () => {
+    const id = await world.job(of);
+    const [job] = (await poll()).jobs;
+    api.time += 29_000;
+    const body = { lease: job?.lease, message: "pulling 3 of 5 layers" };
+    const response = await call(`/agent/v1/jobs/${id}/progress`, body);
+    expect(await response.json()).toEqual({ leaseExpiresAt: api.time + 30_000 });
+    await call(`/agent/v1/jobs/${id}/progress`, body);
+    api.time += 29_000;
+    expect((await poll()).jobs).toEqual([]);
+    const { items } = await (await api.get("/api/v1/audit")).json<{
+      items: { type: string; message: string }[];
+    }>();
+    const said = items.filter(({ type }) => type === "release.progress");
+    expect(said).toMatchObject([
+      { message: "pulling 3 of 5 layers", actor: "agent:web-1", release: of.releaseId },
+    ]);
+  });
+
+  it("fails a job that is past its deadline, and tells its coordinator", async () => {
+    const id = await world.job(of, { deadlineAt: api.time });
+    api.coordinators.asked.length = 0;
+    expect((await poll()).jobs).toEqual([]);
+    expect(await readJob(id)).toMatchObject({ state: "failed", error: { code: "deadline" } });
+    expect(api.coordinators.asked).toMatchObject([{ environment: of.environmentId, what: "poke" }]);
+  });
+
+  it("fails a job that no agent could read instead of sending it", async () => {
+    const id = await world.job(of, { payload: { nonsense: true } });
+    const good = await world.job(of);
+    expect((await poll()).jobs.map((job) => job.id)).toEqual([good]);
+    expect(await readJob(id)).toMatchObject({ state: "failed", error: { code: "internal" } });
+  });
+
+  it("takes a job's result once, tells its coordinator, and answers a repetition the same", async () => {
+    const id = await world.job(of);
+    const [job] = (await poll()).jobs;
+    api.coordinators.asked.length = 0;
+    const result = { image: "ghcr.io/acme/shop@sha256:1", digest: "sha256:1" };
+    const body = { lease: job?.lease, ok: true, result };
+    expect((await call(`/agent/v1/jobs/${id}/done`, body)).status).toBe(200);
+    expect((await call(`/agent/v1/jobs/${id}/done`, body)).status).toBe(200);
+    expect(await readJob(id)).toMatchObject({ state: "done", result, finishedAt: api.time });
+    expect(api.coordinators.of("poke")).toHaveLength(1);
+    const otherwise = { lease: job?.lease, ok: false, error: { code: "internal", message: "no" } };
+    expect(await problemOf(await call(`/agent/v1/jobs/${id}/done`, otherwise))).toBe("409 lease_lost");
+  });
+
+  it("keeps the exact cause of a failed job", async () => {
+    const id = await world.job(of);
+    const [job] = (await poll()).jobs;
+    const error = { code: "exited", message: "exited with 3", exitCode: 3, logs: ["boom"] };
+    await call(`/agent/v1/jobs/${id}/done`, { lease: job?.lease, ok: false, error });
+    expect(await readJob(id)).toMatchObject({ state: "failed", error });
+  });
+
+  it("refuses another host's result for a job", async () => {
+    const other = await world.enrolled(api, "web-2");
+    const id = await world.job(of);
+    const [job] = (await poll()).jobs;
+    const body = { lease: job?.lease, ok: true, result: {} };
+    expect(await problemOf(await call(`/agent/v1/jobs/${id}/done`, body, other.token))).toBe(
+      "409 lease_lost",
+    );
+  });
+
+  it("refuses a removed host, a revoked token, a person's token and a body that isn't one", async () => {
+    const path = "/agent/v1/poll";
+    expect(await problemOf(await api.post(path, pollBody()))).toBe("403 forbidden");
+    expect(await problemOf(await api.post(path, pollBody(), { token: null }))).toBe("401 unauthenticated");
+    expect(await problemOf(await call(path, { protocol: 1 }))).toBe("400 invalid_request");
+    expect(await problemOf(await call(path, pollBody({ protocol: 9 })))).toBe("400 protocol_unsupported");
+    await api.delete("/api/v1/hosts/web-1");
+    expect(await problemOf(await call(path, pollBody()))).toBe("401 token_revoked");
+  });
+});
+
+describe("health reports", () => {
+  it("are written in order, and wake the coordinator only when the state is another", async () => {
+    const host = await world.enrolled(api);
+    const environmentId = await world.applied(api);
+    const of = { environmentId, releaseId: await world.release(environmentId), host, slot: 0 };
+    const id = await world.instance(of, { reportSeq: -1, reportState: null });
+    const report = async (...reports: { seq: number; state: string; cause?: string }[]) => {
+      api.coordinators.asked.length = 0;
+      const body = { reports: reports.map((one) => ({ instance: id, at: 1, ...one })) };
+      expect((await api.post("/agent/v1/health", body, { token: host.token })).status).toBe(200);
+      const [row] = await db.select().from(instances).where(eq(instances.id, id)).all();
+      return {
+        state: row?.reportState,
+        seq: row?.reportSeq,
+        cause: row?.reportCause,
+        poked: api.coordinators.asked.length,
+      };
+    };
+    expect(await report({ seq: 0, state: "starting" })).toMatchObject({
+      state: "starting",
+      seq: 0,
+      poked: 1,
+    });
+    expect(await report({ seq: 2, state: "ready" })).toMatchObject({ state: "ready", seq: 2, poked: 1 });
+    expect(await report({ seq: 1, state: "unready" })).toMatchObject({ state: "ready", seq: 2, poked: 0 });
+    expect(await report({ seq: 3, state: "ready" })).toMatchObject({ state: "ready", seq: 3, poked: 0 });
+    expect(
+      await report({ seq: 4, state: "unready", cause: "503" }, { seq: 5, state: "exited", cause: "exit 1" }),
+    ).toMatchObject({ state: "exited", seq: 5, cause: "exit 1", poked: 1 });
+  });
+
+  it("of another host's instance change nothing", async () => {
+    const [host, other] = [await world.enrolled(api), await world.enrolled(api, "web-2")];
+    const environmentId = await world.applied(api);
+    const of = { environmentId, releaseId: await world.release(environmentId), host, slot: 0 };
+    const id = await world.instance(of);
+    const body = { reports: [{ instance: id, at: 1, seq: 9, state: "exited" }] };
+    await api.post("/agent/v1/health", body, { token: other.token });
+    const [row] = await db.select().from(instances).where(eq(instances.id, id)).all();
+    expect(row?.reportState).toBe("ready");
+  });
+});

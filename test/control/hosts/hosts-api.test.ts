@@ -1,0 +1,128 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { enrollmentSchema, hostSchema } from "../../../src/protocol/api.ts";
+import type { Problem } from "../../../src/protocol/problem.ts";
+import { Api, problemOf } from "../support/api.ts";
+import * as world from "../support/world.ts";
+
+let api: Api;
+beforeEach(async () => {
+  await world.emptyWorld();
+  api = new Api();
+});
+const show = async (name = "web-1") =>
+  hostSchema.parse(await (await api.get(`/api/v1/hosts/${name}`)).json());
+
+describe("a host", () => {
+  it("is online while its agent polls, offline 90 s after, with what it runs and how many slots are left", async () => {
+    const host = await world.enrolled(api);
+    const environmentId = await world.applied(api);
+    const releaseId = await world.release(environmentId);
+    await world.instance({ environmentId, releaseId, host, slot: 1 });
+    expect((await show()).state).toBe("offline");
+    await api.post("/agent/v1/poll", world.pollBody(), { token: host.token });
+    expect(await show()).toMatchObject({
+      state: "online",
+      slots: { total: 4, used: 1, reserved: 0, free: 3 },
+      instances: [{ slot: 1, version: "v1", host: "web-1", ready: true }],
+    });
+    api.time += 89_999;
+    expect((await show()).state).toBe("online");
+    api.time += 1;
+    expect((await show()).state).toBe("offline");
+  });
+
+  it("can't be removed while instances live on it, unless by force; then its token is worth nothing", async () => {
+    const host = await world.enrolled(api);
+    const environmentId = await world.applied(api);
+    await world.instance({ environmentId, releaseId: await world.release(environmentId), host, slot: 0 });
+    const refused = await api.delete("/api/v1/hosts/web-1");
+    expect(await problemOf(refused)).toBe("409 host_busy");
+    expect((await refused.json<Problem>()).detail).toContain("v1 in slot 0");
+    const removed = hostSchema.parse(await (await api.delete("/api/v1/hosts/web-1?force=1")).json());
+    expect(removed).toMatchObject({ name: "web-1", state: "removed" });
+    expect(await problemOf(await api.get("/api/v1/hosts/web-1"))).toBe("404 not_found");
+    const poll = await api.post("/agent/v1/poll", world.pollBody(), { token: host.token });
+    expect(await problemOf(poll)).toBe("401 token_revoked");
+  });
+
+  it("that was removed gives its name back", async () => {
+    await world.enrolled(api);
+    await api.delete("/api/v1/hosts/web-1");
+    const again = await world.enrolled(api);
+    expect((await show()).id).toBe(again.host.id);
+  });
+
+  it("is enrolled by a command that carries the token once, as a variable", async () => {
+    const response = await api.post("/api/v1/hosts/enrollments", { name: "web-1", labels: { tier: "web" } });
+    expect(response.status).toBe(201);
+    const { command, token, expiresAt, agentSha256 } = enrollmentSchema.parse(await response.json());
+    expect(command).toBe(
+      `curl -fsSL https://control.test/install.sh | SLUICE_ENROLL_TOKEN=${token} SLUICE_ORIGIN_BASE='http://<address of web-1>' sh`,
+    );
+    expect(agentSha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(Date.parse(expiresAt)).toBe(api.time + 3_600_000);
+  });
+
+  it.each([
+    [{ originBase: "http://10.0.0.7" }, {}, / SLUICE_ORIGIN_BASE=http:\/\/10\.0\.0\.7 sh$/],
+    [{}, { CLOUDFLARE_API_TOKEN: "t" }, /^curl -fsSL \S+ \| SLUICE_ENROLL_TOKEN=\S+ sh$/],
+    [
+      { container: "acme/agent:1", originBase: "http://10.0.0.7" },
+      {},
+      /^SLUICE_ENROLL_TOKEN=\S+ docker run -d .*--network host .* acme\/agent:1 --url https:\/\/control\.test --origin-base http:\/\/10/,
+    ],
+    [{ container: "a'; reboot; '" }, {}, / 'a'\\''; reboot; '\\''' --url/],
+  ])("is enrolled %j by the line that fits", async (more, bindings, line) => {
+    const made = await new Api({}, bindings).post("/api/v1/hosts/enrollments", { name: "web-1", ...more });
+    const { command, token } = enrollmentSchema.parse(await made.json());
+    expect(command).toMatch(line);
+    expect(command.split(token)).toHaveLength(2);
+  });
+
+  it("is listed by name, in pages", async () => {
+    for (const name of ["c", "a", "b"]) await world.enrolled(api, name);
+    const page = async (query: string) =>
+      (await api.get(`/api/v1/hosts?limit=2${query}`)).json<{
+        items: { name: string }[];
+        nextCursor: string;
+      }>();
+    const first = await page("");
+    expect(first.items.map(({ name }) => name)).toEqual(["a", "b"]);
+    expect((await page(`&cursor=${first.nextCursor}`)).items.map(({ name }) => name)).toEqual(["c"]);
+  });
+});
+
+describe("the audit log", () => {
+  it("has every mutation with who did it, newest first", async () => {
+    await world.applied(api);
+    await world.enrolled(api);
+    const { id } = await (await api.post("/api/v1/tokens", { name: "ci", role: "viewer" })).json<{
+      id: string;
+    }>();
+    await api.delete(`/api/v1/tokens/${id}`);
+    await api.delete("/api/v1/hosts/web-1");
+    const { items } = await (await api.get("/api/v1/audit")).json<{
+      items: { type: string; actor: string }[];
+    }>();
+    expect(items.map(({ type, actor }) => `${type} ${actor}`)).toEqual([
+      "host.removed admin",
+      "token.revoked admin",
+      "token.created admin",
+      "host.enrolled agent:web-1",
+      "app.applied admin",
+    ]);
+  });
+
+  it("is paged without a gap or a repetition", async () => {
+    for (let i = 0; i < 5; i += 1) await api.post("/api/v1/tokens", { name: `t${i}`, role: "viewer" });
+    const ids: number[] = [];
+    let cursor = "";
+    do {
+      const response = await api.get(`/api/v1/audit?limit=2${cursor}`);
+      const page = await response.json<{ items: { id: number }[]; nextCursor: string | null }>();
+      ids.push(...page.items.map(({ id }) => id));
+      cursor = page.nextCursor === null ? "" : `&cursor=${page.nextCursor}`;
+    } while (cursor);
+    expect(ids).toEqual([5, 4, 3, 2, 1]);
+  });
+});

@@ -1,0 +1,460 @@
+import { expect } from "vitest";
+import { compileTable } from "../../../src/control/environment/publisher.ts";
+import type { Outcome, Refused } from "../../../src/domain/commands/refusal.ts";
+import * as commands from "../../../src/domain/commands/releases.ts";
+import * as rollbacks from "../../../src/domain/commands/rollback.ts";
+import * as steer from "../../../src/domain/commands/steer.ts";
+import type { Result } from "../../../src/domain/result.ts";
+import { advance } from "../../../src/domain/rollout/advance.ts";
+import {
+  type Decision,
+  hasChanges,
+  type NewEvent,
+  type NewInstance,
+} from "../../../src/domain/rollout/decision.ts";
+import type {
+  AccessoryHome,
+  EnvironmentFacts,
+  Held,
+  HostFacts,
+  InstanceFacts,
+  InstanceState,
+  JobErrorFacts,
+  JobFacts,
+  LockFacts,
+} from "../../../src/domain/rollout/facts.ts";
+import { probed } from "../../../src/domain/rollout/probed.ts";
+import {
+  isActive,
+  type ReleaseFacts,
+  type ReleaseFailure,
+  type ReleaseState,
+} from "../../../src/domain/rollout/release.ts";
+import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
+import { JUDGEMENTS, type Judgement } from "../canary/judgements.ts";
+import { aSpec, DIGEST } from "./spec.ts";
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type Instance = Omit<Mutable<InstanceFacts>, "state"> & { state: InstanceState; stoppedAt: number | null };
+export type Job = Mutable<JobFacts> & { deadlineAt: number; payload: Record<string, unknown> };
+
+/** What an agent does with a job. Null: nothing at all. */
+export type Answer = { readonly digest?: string; readonly error?: JobErrorFacts } | null;
+export interface Agents {
+  job(job: Job): Answer;
+  /** What an instance answers over its real path. Null: 2xx. */
+  probe(instance: InstanceFacts): string | null;
+  /** What a smoke check finds wrong. Null: nothing; undefined: it has not answered yet. */
+  smoke?(release: ReleaseFacts, when: "before" | "after"): ReleaseFailure | null | undefined;
+}
+
+const MAX_PASSES = 100;
+
+/** An environment in memory: applies decisions as control does, plays the agents by script, moves its own clock. */
+export class World {
+  now = 1_700_000_000_000;
+  spec: EnvironmentSpec = aSpec();
+  rev = 0;
+  fence = 0;
+  stable: string | null = null;
+  salt = "";
+  nextVersion = 1;
+  lock: LockFacts | null = null;
+  held: Held | null = null;
+  /** What the judge says of the canary on its way. */
+  analysis: EnvironmentFacts["analysis"] = null;
+  releases: Mutable<ReleaseFacts>[] = [];
+  instances: Instance[] = [];
+  jobs: Job[] = [];
+  hosts: (Mutable<HostFacts> & { alive: boolean })[] = [];
+  /** Accessories that were started, and where. */
+  accessories: AccessoryHome[] = [];
+  events: NewEvent[] = [];
+  /** Every `from → to` a release went. */
+  readonly moves = new Set<string>();
+  /** What each release weighed after each commit that changed a weight. */
+  readonly tables: Record<string, number>[] = [];
+  agents: Agents = { job: () => ({ digest: DIGEST }), probe: () => null };
+  #made = 0;
+
+  constructor(hosts: Readonly<Record<string, number>> = { anna: 4, bert: 4 }) {
+    for (const [name, slots] of Object.entries(hosts)) this.addHost(name, slots);
+  }
+
+  addHost(name: string, slots: number): void {
+    const slot = (_: unknown, n: number) => ({
+      id: `${name}/${n}`,
+      n,
+      hostPort: 20_000 + n,
+      origin: `http://${name}.test:${20_000 + n}`,
+      environmentId: null,
+      occupied: false,
+      quarantinedUntil: null,
+    });
+    const list = Array.from({ length: slots }, slot);
+    this.hosts.push({ id: `host-${name}`, name, lastSeenAt: this.now, slots: list, alive: true });
+  }
+
+  facts(): EnvironmentFacts {
+    for (const host of this.hosts) if (host.alive) host.lastSeenAt = this.now;
+    const live = this.instances.filter((instance) => instance.stoppedAt === null);
+    const taken = new Set(live.map((instance) => instance.slotId));
+    const isOpen = (id: string) => this.releases.some((r) => r.id === id && r.endedAt === null);
+    const hosts = this.hosts.map((host) => ({
+      ...host,
+      slots: host.slots.map((slot) => ({ ...slot, occupied: taken.has(slot.id) })),
+    }));
+    const jobs = this.jobs.filter(
+      (job) =>
+        job.finishedAt === null ||
+        isOpen(job.releaseId) ||
+        live.some(({ id }) => id === job.instanceId) ||
+        (job.kind === "run" && live.some(({ releaseId }) => releaseId === job.releaseId)),
+    );
+    const { spec, rev, fence, nextVersion, held, analysis } = this;
+    const lock = this.lock ?? (held && held.expiresAt > this.now ? { ...held, fence } : null);
+    return structuredClone({
+      ...{
+        id: "env-1",
+        app: "shop",
+        name: "production",
+        spec,
+        rev,
+        fence,
+        nextVersion,
+        lock,
+        held,
+        analysis,
+      },
+      stableReleaseId: this.stable,
+      releases: this.releases.toReversed(),
+      instances: live,
+      jobs,
+      hosts,
+      accessories: this.accessories,
+    });
+  }
+
+  // --- what people do ---------------------------------------------------------------------------------------------------
+
+  create(input: Partial<commands.CreateRelease> = {}): Result<{ version: string; id: string }, Refused> {
+    const id = `rel-${++this.#made}`;
+    const defaults = { id, image: null, version: null, git: null, whenBusy: "queue", actor: "ci" } as const;
+    const more = { requestKey: null, hold: false, override: false };
+    const made = commands.createRelease(this.facts(), { ...defaults, ...more, ...input }, this.now);
+    if (!made.ok) return made;
+    this.apply(made.value.decision);
+    return { ok: true, value: { version: made.value.version, id } };
+  }
+
+  /** Queues a release and lets everything happen that can happen at this moment. */
+  deploy(input: Partial<commands.CreateRelease> = {}): Mutable<ReleaseFacts> {
+    const made = this.create(input);
+    if (!made.ok) throw new Error(`refused: ${made.error.detail}`);
+    this.settleNow();
+    return this.release(made.value.version);
+  }
+
+  abort(version: string): Result<unknown, Refused> {
+    const input = { release: this.release(version).id, actor: "ann", reason: null };
+    return this.#take(commands.abort(this.facts(), input, this.now));
+  }
+
+  weigh(weights: Readonly<Record<string, number>>, seenRev: number | null = null): Result<unknown, Refused> {
+    const named = this.releases.map((release) => [release.version, release.id] as const);
+    const ids = Object.fromEntries(named);
+    const byId = Object.fromEntries(Object.entries(weights).map(([name, w]) => [ids[name] ?? name, w]));
+    return this.#take(steer.setWeights(this.facts(), { weights: byId, actor: "ann", seenRev }, this.now));
+  }
+
+  promote(version: string, input: { step?: number; full?: boolean } = {}): Result<unknown, Refused> {
+    const { step = null, full = false } = input;
+    return this.#take(steer.promote(this.facts(), { ...this.#steered(version), step, full }, this.now));
+  }
+  pause(version: string): Result<unknown, Refused> {
+    return this.#take(steer.pause(this.facts(), this.#steered(version), this.now));
+  }
+  resume(version: string): Result<unknown, Refused> {
+    return this.#take(steer.resume(this.facts(), this.#steered(version), this.now));
+  }
+  #steered(version: string) {
+    return { release: this.release(version).id, actor: "ann", step: null };
+  }
+  /** What the judge says from now on of the release. */
+  judge(version: string, judgement: Judgement): void {
+    this.analysis = { release: this.release(version).id, decision: JUDGEMENTS[judgement] };
+  }
+  /** Any other command. */
+  command(make: (facts: EnvironmentFacts, now: number) => Outcome<object>): Result<unknown, Refused> {
+    return this.#take(make(this.facts(), this.now));
+  }
+
+  rollback(to: string | null = null): Result<"instant" | "restart", Refused> {
+    const plan = rollbacks.planRollback(this.facts(), to);
+    if (!plan.ok) return plan;
+    const silent = plan.value.prove.some((instance) => this.agents.probe(instance) !== null);
+    const how = silent ? "restart" : plan.value.how;
+    const done =
+      how === "instant"
+        ? rollbacks.rollbackInstantly(this.facts(), plan.value, { actor: "ann", reason: "bad" }, this.now)
+        : rollbacks.rollbackByRelease(
+            this.facts(),
+            plan.value,
+            { id: `rel-${++this.#made}`, actor: "ann" },
+            this.now,
+          );
+    const taken = this.#take(done);
+    return taken.ok ? { ok: true, value: how } : taken;
+  }
+
+  #take<T extends { decision: Decision }>(made: Result<T, Refused>): Result<T, Refused> {
+    if (!made.ok) return made;
+    this.apply(made.value.decision);
+    this.settleNow();
+    return made;
+  }
+
+  // --- what control does ------------------------------------------------------------------------------------------------
+
+  /** Ticks until nothing is due at this moment, with the agents at work. Answers when to look again. */
+  settleNow(): number | null {
+    for (let pass = 0; pass < MAX_PASSES; pass++) {
+      const facts = this.facts();
+      const decision = advance(facts, this.now);
+      expect(advance(facts, this.now), "the same facts, the same decision").toEqual(decision);
+      if (hasChanges(decision)) {
+        this.apply(decision);
+        continue;
+      }
+      const asked = this.#probe(decision.probes) || this.#smoke(decision);
+      if (asked || this.workJobs()) continue;
+      return decision.wakeAt;
+    }
+    throw new Error(`not at rest after ${MAX_PASSES} passes`);
+  }
+
+  /** One decision, and one round of the agents. */
+  step(): void {
+    const decision = advance(this.facts(), this.now);
+    if (hasChanges(decision)) return this.apply(decision);
+    this.#probe(decision.probes);
+    this.#smoke(decision);
+    this.workJobs();
+  }
+
+  /** Goes on decision by decision until the release is in a state that most moments pass over. */
+  until(version: string, state: ReleaseState): void {
+    for (let pass = 0; this.state(version) !== state; pass++) {
+      if (pass > MAX_PASSES) throw new Error(`${version} never got ${state}, it is ${this.state(version)}`);
+      this.step();
+    }
+  }
+
+  /** Follows the wake-ups, moving the clock, until nothing is left to do or `until` is reached. */
+  run(until = Number.POSITIVE_INFINITY): void {
+    for (let steps = 0; steps < 20_000; steps++) {
+      const wakeAt = this.settleNow();
+      if (wakeAt === null || wakeAt > until) {
+        if (until !== Number.POSITIVE_INFINITY) this.now = Math.max(this.now, until);
+        return;
+      }
+      expect(wakeAt, "a wake-up in the past would spin").toBeGreaterThan(this.now);
+      this.now = wakeAt;
+    }
+    throw new Error("never quiet");
+  }
+
+  #probe(instances: readonly InstanceFacts[]): boolean {
+    let verified = false;
+    for (const { id } of instances) {
+      const row = this.instances.find((candidate) => candidate.id === id);
+      if (!row) continue;
+      const change = probed(row, this.agents.probe(row), this.now);
+      Object.assign(row, change);
+      verified ||= change?.verifiedAt !== undefined;
+    }
+    return verified;
+  }
+
+  #smoke({ smokes }: Decision): boolean {
+    let answered = false;
+    for (const { release, when } of smokes) {
+      const failure = this.agents.smoke ? this.agents.smoke(release, when) : null;
+      if (failure === undefined) continue;
+      this.release(release.version).smoke = { ...release.smoke, [when]: { at: this.now, failure } };
+      answered = true;
+    }
+    return answered;
+  }
+
+  /** Each agent works its open jobs; answers whether any ended. */
+  workJobs(): boolean {
+    let moved = false;
+    for (const job of this.jobs) {
+      const host = this.hosts.find(({ id }) => id === job.hostId);
+      if (job.finishedAt !== null || !host?.alive) continue;
+      const answer = job.deadlineAt <= this.now ? { error: OVERDUE } : this.agents.job(job);
+      if (answer === null) continue;
+      this.report(job, answer);
+      moved = true;
+    }
+    return moved;
+  }
+
+  /** An agent's result. One that comes again, or late, finds its job ended. */
+  report(job: Job, answer: NonNullable<Answer>): void {
+    if (job.finishedAt !== null) return;
+    job.state = answer.error ? "failed" : "done";
+    job.error = answer.error ?? null;
+    const digest = answer.digest ?? DIGEST;
+    job.result = answer.error ? null : { image: `ghcr.io/acme/shop@${digest}`, digest };
+    job.finishedAt = this.now;
+    const row = this.instances.find(({ id }) => id === job.instanceId);
+    if (row && !answer.error) row.reportState = job.kind === "start" ? "ready" : "exited";
+  }
+
+  apply(decision: Decision): void {
+    if (!hasChanges(decision)) return;
+    this.rev += 1;
+    if (decision.raiseFence) this.fence += 1;
+    const { environment } = decision;
+    if (environment.held !== undefined) this.held = environment.held;
+    if (environment.stableReleaseId !== undefined) this.stable = environment.stableReleaseId;
+    this.salt = environment.salt ?? this.salt;
+    this.nextVersion = environment.nextVersion ?? this.nextVersion;
+    for (const release of decision.newReleases) this.releases.push(newRow(release, this.now));
+    for (const [id, change] of decision.releases) {
+      const row = this.releases.find((release) => release.id === id);
+      if (!row) throw new Error(`no release ${id}`);
+      if (change.state) this.moves.add(`${row.state} → ${change.state}`);
+      Object.assign(row, change);
+    }
+    for (const id of decision.reserveSlots) Object.assign(this.slot(id), { environmentId: "env-1" });
+    for (const made of decision.newInstances) this.#addInstance(made);
+    for (const [id, change] of decision.instances) {
+      const row = this.instances.find((instance) => instance.id === id);
+      if (!row) throw new Error(`no instance ${id}`);
+      Object.assign(row, change, change.state ? { stateSince: this.now } : {});
+    }
+    for (const job of this.jobs) {
+      if (decision.cancelJobs.includes(job.id))
+        Object.assign(job, { state: "cancelled", finishedAt: this.now });
+    }
+    for (const job of decision.jobs) {
+      if (this.jobs.some(({ id }) => id === job.id)) continue;
+      this.jobs.push({
+        ...job,
+        state: "queued",
+        createdAt: this.now,
+        progress: null,
+        result: null,
+        error: null,
+        finishedAt: null,
+      });
+    }
+    this.events.push(...decision.events);
+    this.#check();
+  }
+
+  #addInstance(made: NewInstance): void {
+    const slot = this.slot(made.slotId);
+    const hostName = this.hosts.find(({ id }) => id === made.hostId)?.name ?? "?";
+    const place = { hostName, slot: slot.n, hostPort: slot.hostPort, origin: slot.origin };
+    const fresh = {
+      drainUntil: null,
+      verifiedAt: null,
+      verifyCause: null,
+      unreachableSince: null,
+      reportState: null,
+      reportCause: null,
+      reportAt: null,
+    };
+    const row = {
+      ...made,
+      ...place,
+      ...fresh,
+      stateSince: this.now,
+      stoppedAt: null,
+    };
+    this.instances.push(row);
+  }
+
+  // --- what must always hold --------------------------------------------------------------------------------------------
+
+  #check(): void {
+    const total = this.releases.reduce((sum, release) => sum + release.weightBp, 0);
+    expect([0, 10_000], "weights sum to nothing or to all").toContain(total);
+    expect(this.releases.filter((release) => isActive(release.state)).length).toBeLessThanOrEqual(1);
+    const slots = this.instances.filter((i) => i.stoppedAt === null).map((i) => i.slotId);
+    expect(new Set(slots).size, "a slot holds one instance").toBe(slots.length);
+    for (const release of this.releases.filter(({ weightBp }) => weightBp > 0)) {
+      const rolls = this.releases.some(
+        ({ state, spec }) => spec.strategy.kind === "rolling" && isOnWay(state),
+      );
+      if (!rolls)
+        expect(this.statesOf(release.version), `${release.version} has traffic`).toContain("serving");
+      const back = rolls ? ["rolling_back"] : [];
+      expect(["shifting", "settling", "live", ...back]).toContain(release.state);
+    }
+    this.#checkTable();
+    const weights = this.weights();
+    const last = this.tables.at(-1);
+    if (JSON.stringify(last) !== JSON.stringify(weights)) this.tables.push(weights);
+  }
+
+  #checkTable(): void {
+    const { salt } = this;
+    const facts = this.facts();
+    const loaded = { facts, salt, previewKey: "00", mode: { kind: "open" } } as const;
+    const table = compileTable(loaded, { version: 1, now: this.now });
+    const state = new Map(this.instances.map((instance) => [instance.id, instance.state]));
+    for (const { id } of table.releases.filter(({ weightBp }) => weightBp > 0).flatMap((r) => r.instances))
+      expect(state.get(id), "only what serves is in a weighted release").toBe("serving");
+    for (const { id } of table.releases.flatMap((r) => r.instances))
+      expect(["pending", "starting", "stopping", "stopped"]).not.toContain(state.get(id));
+  }
+
+  // --- looking ----------------------------------------------------------------------------------------------------------
+
+  release(version: string): Mutable<ReleaseFacts> {
+    const found = this.releases.find((release) => release.version === version);
+    if (!found) throw new Error(`no release ${version}`);
+    return found;
+  }
+  state(version: string): ReleaseState {
+    return this.release(version).state;
+  }
+  instancesOf(version: string): Instance[] {
+    const { id } = this.release(version);
+    return this.instances.filter((instance) => instance.releaseId === id);
+  }
+  statesOf(version: string): InstanceState[] {
+    return this.instancesOf(version).map((instance) => instance.state);
+  }
+  /** By version label, only those that have any. */
+  weights(): Record<string, number> {
+    const some = this.releases.filter(({ weightBp }) => weightBp > 0);
+    return Object.fromEntries(some.map((release) => [release.version, release.weightBp]));
+  }
+  slot(id: string) {
+    const found = this.hosts.flatMap((host) => host.slots).find((slot) => slot.id === id);
+    if (!found) throw new Error(`no slot ${id}`);
+    return found;
+  }
+  jobsOf(kind: Job["kind"], version: string): Job[] {
+    const { id } = this.release(version);
+    return this.jobs.filter((job) => job.kind === kind && job.releaseId === id);
+  }
+}
+
+const isOnWay = (state: ReleaseState): boolean => isActive(state) || state === "rolling_back";
+
+const OVERDUE = { code: "deadline", message: "the job was not done before its deadline", logs: [] };
+
+const newRow = (release: Decision["newReleases"][number], now: number): Mutable<ReleaseFacts> => ({
+  ...release,
+  ...{ state: "queued", weightBp: 0, stepIndex: null, pinnedImage: null, digest: null, failure: null },
+  ...{ createdAt: now, stateSince: now, startedAt: null, servingAt: null, endedAt: null, warmUntil: null },
+  ...{ stepSince: null, paused: null, instancesMade: 0, smoke: null, contractedAt: null },
+  timings: {},
+});
