@@ -13,6 +13,8 @@ import {
 export interface Facts {
   readonly database: { readonly id: string; readonly applied: readonly string[] } | null;
   readonly namespace: { readonly id: string } | null;
+  /** The account's workers.dev subdomain: no Worker is reached by it, but Cloudflare sets no schedule without one. */
+  readonly subdomain: { readonly name: string } | null;
   readonly control: WorkerFacts | null;
   readonly edge: WorkerFacts | null;
   /** The custom domains on the control hostname and of control's Worker. */
@@ -42,9 +44,10 @@ export interface WorkerFacts {
 
 export async function readFacts(sdk: Sdk, installation: Installation): Promise<Facts> {
   const { account, name, controlHostname, access } = installation;
-  const [database, namespace, control, edge, domains, record, serviceToken] = await Promise.all([
+  const [database, namespace, subdomain, control, edge, domains, record, serviceToken] = await Promise.all([
     findDatabase(sdk, account.id, databaseName(name)),
     findNamespace(sdk, account.id, namespaceTitle(name)),
+    findSubdomain(sdk, account.id),
     findWorker(sdk, account.id, controlWorker(name)),
     findWorker(sdk, account.id, edgeWorker(name)),
     listDomains(sdk, account.id),
@@ -58,6 +61,7 @@ export async function readFacts(sdk: Sdk, installation: Installation): Promise<F
   return {
     database,
     namespace,
+    subdomain,
     control,
     edge,
     domains: own,
@@ -109,6 +113,13 @@ export async function findNamespace(
       if (one.title === title) return { id: one.id };
     return null;
   });
+}
+
+async function findSubdomain(sdk: Sdk, account_id: string): Promise<Facts["subdomain"]> {
+  const found = await ask("look up the workers.dev subdomain", "workers", () =>
+    unlessMissing(() => sdk.workers.subdomains.get({ account_id })),
+  );
+  return found?.subdomain ? { name: found.subdomain } : null;
 }
 
 export async function findWorker(sdk: Sdk, account_id: string, name: string): Promise<WorkerFacts | null> {

@@ -23,6 +23,7 @@ export type Part =
   | "database"
   | "namespace"
   | "migrations"
+  | "subdomain"
   | "service token"
   | "control"
   | "control secrets"
@@ -45,6 +46,11 @@ export function planSetup(facts: Facts, wanted: Wanted): Step[] {
     there("database", `D1 database ${databaseName(name)}`, facts.database),
     there("namespace", `KV namespace ${namespaceTitle(name)}`, facts.namespace),
     migrationStep(facts, wanted),
+    there(
+      "subdomain",
+      "workers.dev subdomain, which schedules need; nothing is served on it",
+      facts.subdomain,
+    ),
     ...(access ? [serviceTokenStep(facts, name, missing)] : []),
     controlStep(facts, wanted),
     secretStep("control secrets", controlWorker(name), missing.control, facts.control),

@@ -30,7 +30,8 @@ export function planTeardown(
   const at = { account_id: account.id };
   const { namespace, serviceToken, database } = remains;
   const worker = (script: string) =>
-    removal("workers", `Worker ${script}`, () => sdk.workers.scripts.delete(script, at));
+    // Its Durable Objects go with it, which Cloudflare refuses without `force`; who else uses it was looked at before.
+    removal("workers", `Worker ${script}`, () => sdk.workers.scripts.delete(script, { ...at, force: true }));
   return [
     ...remains.routes.map(({ id, zone, pattern }) =>
       removal("routes", `route ${pattern}`, () => sdk.workers.routes.delete(id, { zone_id: zone })),

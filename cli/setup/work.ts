@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { CliError } from "../io/problem.ts";
 import type { Session } from "../session.ts";
 import { ask, type Sdk } from "./cloudflare.ts";
@@ -57,6 +58,8 @@ export async function carryOut(bench: Workbench, step: Step, made: Made): Promis
       return createNamespace(bench, made);
     case "migrations":
       return migrate(bench, made);
+    case "subdomain":
+      return createSubdomain(bench);
     case "service token":
       return issueServiceToken(bench, made);
     case "control":
@@ -86,6 +89,14 @@ async function createNamespace({ sdk, installation }: Workbench, made: Made): Pr
     sdk.kv.namespaces.create({ account_id: installation.account.id, title }, ONCE),
   );
   made.namespaceId = namespace.id;
+}
+
+/** Its name is public and the account's for good, so it says nothing and meets nobody else's. */
+async function createSubdomain({ sdk, installation }: Workbench): Promise<void> {
+  const subdomain = `sluice-${randomBytes(5).toString("hex")}`;
+  await ask("make a workers.dev subdomain", "workers", () =>
+    sdk.workers.subdomains.update({ account_id: installation.account.id, subdomain }, ONCE),
+  );
 }
 
 async function migrate(bench: Workbench, made: Made): Promise<void> {

@@ -31,7 +31,9 @@ export function workerConfig(which: Which, installation: Installation, ids: Ids)
   const file = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
   const { env, ...top } = file as { env: { edge: Table } } & Table; // Our own file: it has the edge.
   const inherited = Object.fromEntries(Object.entries(top).filter(([key]) => INHERITED.includes(key)));
-  const base: Table = which === "control" ? top : { ...inherited, ...env.edge };
+  // The edge has no schedule. Its empty list keeps control's from it under wrangler; sent, it counts against the account's limit.
+  const { triggers: _none, ...edge } = env.edge;
+  const base: Table = which === "control" ? top : { ...inherited, ...edge };
   const own = which === "control" ? controlParts(base, installation, ids) : edgeParts(installation);
   const config = {
     ...base,

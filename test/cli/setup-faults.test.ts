@@ -50,6 +50,13 @@ const faultAt = (log: readonly LoggedCall[], at: number) => {
   return { method, path: place, skip: log.slice(0, at).filter(isAlike).length };
 };
 
+test("keeps the account's own workers.dev subdomain", async () => {
+  const cloudflare = await emptyAccount();
+  cloudflare.state.subdomain = "acme";
+  expect(await newDesk({ cloudflare }).setup()).toMatchObject({ exit: 0 });
+  expect(cloudflare.state.subdomain).toBe("acme");
+});
+
 test.each([
   ["is refused", { answer: 403 }],
   ["is done, and its answer lost", { answer: "drop", afterWork: true }],

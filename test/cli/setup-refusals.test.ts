@@ -259,6 +259,7 @@ test("takes its options from the command line, needs no control plane for it, an
     "create",
     "create",
     "change",
+    "create",
     "deploy",
     "create",
     "deploy",

@@ -95,6 +95,12 @@ test("makes a control that runs, knows its admin, and is found by the command li
   expect((await ask("/api/v1/hosts", `${token}x`)).status).toBe(401);
 });
 
+test("makes the workers.dev subdomain that schedules need, and sends the edge no schedule", () => {
+  expect(cloudflare.state.subdomain).toMatch(/^sluice-[0-9a-f]{10}$/);
+  const schedules = changes(cloudflare.log).filter(({ path }) => path.includes("/schedules"));
+  expect(schedules.map(({ path }) => path.replace(/.*scripts/, ""))).toEqual(["/sluice-control/schedules"]);
+});
+
 test("changes nothing when it is run again, from another machine too", async () => {
   const from = cloudflare.log.length;
   const again = await newDesk({ cloudflare, wrangler: wranglerIn }).setup();

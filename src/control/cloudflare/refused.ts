@@ -49,12 +49,13 @@ export async function ask<T>(what: string, permission: Permission, call: () => P
   }
 }
 
-/** A deletion of what is gone already is done. */
-export async function unlessGone(work: Promise<unknown>): Promise<void> {
+/** Null for what isn't there: a deletion of what is gone already is done. */
+export async function unlessGone<T>(work: Promise<T>): Promise<T | null> {
   try {
-    await work;
+    return await work;
   } catch (error) {
-    if (!(error instanceof Refused && error.kind === "gone")) throw error;
+    if (error instanceof Refused && error.kind === "gone") return null;
+    throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 import type { IngressRule } from "../../domain/tunnel.ts";
 import type { Cloudflare } from "./cloudflare.ts";
-import { ask } from "./refused.ts";
+import { ask, unlessGone } from "./refused.ts";
 
 /** Tunnels: one for each host, configured from here. */
 const EDIT = "Account › Cloudflare Tunnel › Edit";
@@ -41,9 +41,13 @@ export interface Ingress {
 }
 
 export async function readIngress({ sdk, settings }: Cloudflare, id: string): Promise<Ingress> {
-  const found = await ask(`read the ingress of tunnel ${id}`, EDIT, async () =>
-    sdk.zeroTrust.tunnels.cloudflared.configurations.get(id, { account_id: settings.account }),
+  const found = await unlessGone(
+    ask(`read the ingress of tunnel ${id}`, EDIT, async () =>
+      sdk.zeroTrust.tunnels.cloudflared.configurations.get(id, { account_id: settings.account }),
+    ),
   );
+  // Whether a new tunnel has an empty configuration or none at all is not documented: both are "never configured".
+  if (found === null) return { version: 0, rules: null };
   // The SDK's type and ours name the same keys; what only the SDK knows is not compared.
   return { version: found.version ?? 0, rules: (found.config?.ingress as IngressRule[] | undefined) ?? null };
 }

@@ -15,6 +15,9 @@ const PLAIN_ORIGIN = /^https?:\/\/[a-z0-9.:[\]-]+$/i;
 /** The installer as this control plane's hosts get it. Undefined: the address it was asked under is none to write into a script. */
 export async function installScript(origin: string): Promise<string | undefined> {
   if (!PLAIN_ORIGIN.test(origin)) return undefined;
-  const [{ default: script }, bundle] = await Promise.all([import("../../../dist/install.txt"), readBundle()]);
+  const [{ default: script }, bundle] = await Promise.all([
+    import("../../../dist/install.txt"),
+    readBundle(),
+  ]);
   return script.replaceAll("@CONTROL_URL@", origin).replaceAll("@AGENT_SHA256@", bundle.sha256);
 }

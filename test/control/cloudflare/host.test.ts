@@ -15,7 +15,7 @@ beforeEach(async () => {
 const MAKE = [
   "GET /accounts/{account}/cfd_tunnel?name=NAME&is_deleted=false 200",
   "POST /accounts/{account}/cfd_tunnel 200",
-  "GET /accounts/{account}/cfd_tunnel/{tunnel}/configurations 200",
+  "GET /accounts/{account}/cfd_tunnel/{tunnel}/configurations 404",
   "PUT /accounts/{account}/cfd_tunnel/{tunnel}/configurations 200",
   "GET /zones/{example.com}/workers/routes 200",
   "POST /zones/{example.com}/workers/routes 200",

@@ -20,7 +20,7 @@ interface Config {
   readonly name: string;
   readonly compatibility_date: string;
   readonly vars: Readonly<Record<string, string>>;
-  readonly triggers: { readonly crons: readonly string[] };
+  readonly triggers?: { readonly crons: readonly string[] };
   readonly routes?: readonly { readonly pattern: string; readonly zone_id: string }[];
   readonly d1_databases: readonly { binding: string; database_id: string; migrations_dir: string }[];
   readonly kv_namespaces: readonly { binding: string; id: string }[];
@@ -85,8 +85,8 @@ async function deploy(api: Api, config: Config): Promise<void> {
     await api.ask("PATCH", `${script}/script-settings`, { tags: [] });
   } else await api.ask("PUT", script, form(config, true));
   await api.ask("POST", `${script}/subdomain`, { enabled: false, previews_enabled: false });
-  const crons = config.triggers.crons.map((cron) => ({ cron }));
-  await api.ask("PUT", `${script}/schedules`, crons);
+  const crons = config.triggers?.crons.map((cron) => ({ cron }));
+  if (crons) await api.ask("PUT", `${script}/schedules`, crons);
   if (!config.routes) return;
   const origins = config.routes.map(({ pattern, zone_id }) => ({ hostname: pattern, zone_id }));
   await api.ask("POST", `${script}/domains/changeset`, origins);

@@ -65,7 +65,11 @@ export const tunnelConfiguration = (tunnelOf: (call: Call) => Tunnel): Endpoint[
     method: "GET",
     path: PATH,
     permission: "Account › Cloudflare Tunnel › Read",
-    handle: (call) => configView(managed(tunnelOf(call))),
+    handle: (call) => {
+      const tunnel = managed(tunnelOf(call));
+      if (tunnel.config.version === 0) throw new Refusal(404, 1056, "Tunnel configuration not found");
+      return configView(tunnel);
+    },
   },
   {
     method: "PUT",

@@ -7,6 +7,7 @@ const READ = "Account › Workers Scripts › Read";
 const EDIT = "Account › Workers Scripts › Edit";
 const BASE = "/accounts/:account/workers/scripts";
 const ONE = `${BASE}/:script`;
+const SUBDOMAIN = "/accounts/:account/workers/subdomain";
 
 const binding = z.looseObject({ type: z.string(), name: z.string() });
 const migrations = z.strictObject({
@@ -32,6 +33,9 @@ const subdomain = z.strictObject({ enabled: z.boolean(), previews_enabled: z.boo
 const secret = z.strictObject({ type: z.literal("secret_text"), name: z.string(), text: z.string().min(1) });
 /** Null removes one. */
 const secrets = z.strictObject({ secrets: z.record(z.string(), secret.nullable()) });
+const accountSubdomain = z.strictObject({ subdomain: z.string().regex(/^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$/) });
+/** https://developers.cloudflare.com/workers/platform/limits/: Cron Triggers per account on the Free plan. */
+const MAX_CRONS = 5;
 const crons = z.array(z.strictObject({ cron: z.string() }));
 const deployment = z.strictObject({
   strategy: z.literal("percentage"),
@@ -223,11 +227,45 @@ const settings = (world: World): Endpoint[] => [
     body: crons,
     handle: (call) => {
       const asked = bodyOf(call, crons);
-      workerOf(world, call).crons = asked.map(({ cron }) => cron);
+      const worker = workerOf(world, call);
+      refuseSchedules(world, worker, asked.length);
+      worker.crons = asked.map(({ cron }) => cron);
       return { schedules: asked };
     },
   },
+  {
+    method: "GET",
+    path: SUBDOMAIN,
+    permission: READ,
+    handle: (call) => {
+      const { subdomain } = ofAccount(world, call);
+      if (subdomain !== null) return { subdomain };
+      throw new Refusal(404, 10_007, "You do not have a workers.dev subdomain.");
+    },
+  },
+  {
+    method: "PUT",
+    path: SUBDOMAIN,
+    permission: EDIT,
+    body: accountSubdomain,
+    handle: (call) => {
+      if (ofAccount(world, call).subdomain !== null)
+        throw new Refusal(409, 10_036, "You already have a subdomain");
+      world.subdomain = bodyOf(call, accountSubdomain).subdomain;
+      return { subdomain: world.subdomain };
+    },
+  },
 ];
+
+/** Schedules need a workers.dev subdomain, an empty list of them too (terraform-provider-cloudflare#3304). */
+function refuseSchedules(world: World, worker: Worker, asked: number): void {
+  if (world.subdomain === null)
+    throw new Refusal(400, 10_063, "You need a workers.dev subdomain in order to proceed.");
+  const others = [...world.workers.values()].filter((one) => one !== worker);
+  const held = others.reduce((sum, one) => sum + one.crons.length, 0);
+  if (held + asked > MAX_CRONS || (asked === 0 && held >= MAX_CRONS))
+    throw new Refusal(400, 10_072, "You have exceeded the limit of Cron Triggers of this account");
+}
 
 /** No answer shows a secret's text. */
 const shown = ({ text, ...rest }: Binding) =>
@@ -303,6 +341,8 @@ function remove(world: World, worker: Worker, force: boolean) {
   const users = [...world.workers.values()].filter((other) =>
     other.bindings.some(({ type, service }) => type === "service" && service === worker.name),
   );
+  if (worker.classes.length > 0 && !force)
+    throw new Refusal(409, 10_061, "the Worker has Durable Objects; delete it with force");
   if (users.length > 0 && !force) throw new Refusal(409, 10_064, `${users[0]?.name} is bound to this Worker`);
   // Cloudflare would do it: here whoever deletes a Worker has to have thought of its addresses before.
   if (world.routes.some(({ script }) => script === worker.name))

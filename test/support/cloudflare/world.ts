@@ -120,6 +120,8 @@ export interface World {
   /** Permissions by token. */
   readonly tokens: Map<string, Permission[]>;
   readonly zones: Zone[];
+  /** The account's workers.dev subdomain; null until somebody makes one. */
+  subdomain: string | null;
   readonly records: DnsRecord[];
   readonly tunnels: Tunnel[];
   readonly routes: WorkerRoute[];
@@ -149,6 +151,7 @@ export function createWorld(): World {
     otherAccounts: [],
     tokens: new Map(),
     zones: [],
+    subdomain: null,
     records: [],
     tunnels: [],
     routes: [],
