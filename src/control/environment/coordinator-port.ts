@@ -70,13 +70,6 @@ export interface Refusal {
 }
 
 export interface CoordinatorView {
-  readonly lock: {
-    readonly holder: string;
-    readonly reason: string;
-    readonly fence: number;
-    readonly since: number;
-    readonly expiresAt: number;
-  } | null;
   readonly table: { readonly version: number; readonly publishedAt: number | null };
   /** Visitors' requests by release since it was first seen: all, and failed in the visitor's eyes. */
   readonly traffic: Readonly<Record<string, { readonly requests: number; readonly failed: number }>>;

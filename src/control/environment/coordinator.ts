@@ -6,7 +6,7 @@ import * as steer from "../../domain/commands/steer.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import { advance } from "../../domain/rollout/advance.ts";
 import { type Decision, emptyDecision, hasChanges } from "../../domain/rollout/decision.ts";
-import type { EnvironmentFacts, InstanceFacts, LockFacts } from "../../domain/rollout/facts.ts";
+import type { EnvironmentFacts, InstanceFacts } from "../../domain/rollout/facts.ts";
 import { probed } from "../../domain/rollout/probed.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { MeterBatch } from "../../domain/routing/meter.ts";
@@ -32,12 +32,12 @@ import { runSmoke } from "./smoke.ts";
 import { Traffic } from "./traffic.ts";
 import { wakeHosts } from "./wake.ts";
 
-/** The lock's lease. Renewed by each tick, so that a coordinator that died holds it no longer than this. */
-const LEASE_MS = 60_000;
 /** The longest time between two ticks while a release is on its way. */
 const TICK_MS = 20_000;
 /** Armed before each write: if everything after it dies, the alarm finishes the work. */
 const SAFETY_MS = 2_000;
+/** A tick that fails again and again is tried at least this often. */
+const MAX_RETRY_MS = 60_000;
 const MAX_PASSES = 100;
 const MAX_STALE = 5;
 /** A partial weight is renewed when less than this is left of its lease. */
@@ -47,7 +47,7 @@ const RENEW_BEFORE_MS = 40_000;
 export type FaultPoint = "armed" | "committed" | "published" | "woken";
 
 /**
- * One per environment, named by its id: the only place that applies decisions. It holds the lock, the alarm and the
+ * One per environment, named by its id: the only place that applies decisions. It holds the alarm and the
  * published table; D1 holds everything else, and every tick begins by reading it.
  *
  * Order of each write: arm the alarm → one guarded batch → publish the table → wake the hosts. Dying between any two of
@@ -177,7 +177,6 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     const table = await this.#published();
     const verdict = await this.#judge.last();
     return {
-      lock: await this.#lock(),
       table: { version: table?.version ?? 0, publishedAt: table?.publishedAt ?? null },
       verdict: verdict && {
         release: verdict.release,
@@ -241,7 +240,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
         }),
       );
       this.#failures += 1;
-      await this.#armBy(this.clock() + Math.min(SAFETY_MS * 2 ** (this.#failures - 1), LEASE_MS));
+      await this.#armBy(this.clock() + Math.min(SAFETY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS));
     }
   }
 
@@ -303,10 +302,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return written;
   }
 
-  async #load(): Promise<LoadedEnvironment | undefined> {
-    const loaded = await loadEnvironment(this.#db, this.#id());
-    if (!loaded) return undefined;
-    return { ...loaded, facts: { ...loaded.facts, lock: await this.#renewLock(loaded.facts) } };
+  #load(): Promise<LoadedEnvironment | undefined> {
+    return loadEnvironment(this.#db, this.#id());
   }
 
   #id(): string {
@@ -325,7 +322,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return row?.id;
   }
 
-  // --- alarm and lock -----------------------------------------------------------------------------------------------
+  // --- alarm --------------------------------------------------------------------------------------------------------
 
   async #arm(at: number | null): Promise<void> {
     if (at === null) await this.ctx.storage.deleteAlarm();
@@ -335,33 +332,6 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   async #armBy(at: number): Promise<void> {
     const armed = await this.ctx.storage.getAlarm();
     if (armed === null || armed > at) await this.ctx.storage.setAlarm(at);
-  }
-
-  async #lock(): Promise<LockFacts | null> {
-    const lock = await this.ctx.storage.get<LockFacts>("lock");
-    return lock && lock.expiresAt > this.clock() ? lock : null;
-  }
-
-  /**
-   * The release on its way holds the lock; its lease is renewed while someone moves it on, and ends with it. Else a
-   * person may hold it: that one is D1's (`facts.lock`).
-   */
-  async #renewLock(facts: EnvironmentFacts): Promise<LockFacts | null> {
-    const active = facts.releases.find((release) => isActive(release.state));
-    const now = this.clock();
-    const held = facts.lock && facts.lock.expiresAt > now ? facts.lock : null;
-    const lock: LockFacts | null = active
-      ? {
-          holder: active.id,
-          reason: `release ${active.version}`,
-          fence: facts.fence,
-          since: active.startedAt ?? active.createdAt,
-          expiresAt: now + LEASE_MS,
-        }
-      : held;
-    if (lock) await this.ctx.storage.put("lock", lock);
-    else await this.ctx.storage.delete("lock");
-    return lock;
   }
 
   // --- effects ------------------------------------------------------------------------------------------------------

@@ -100,7 +100,6 @@ export async function loadEnvironment(
     fence: environment.fence,
     stableReleaseId: environment.stableReleaseId,
     nextVersion: environment.nextVersion,
-    lock: environment.held && { ...environment.held, fence: environment.fence },
     held: environment.held,
     analysis: null,
     releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],

@@ -1,5 +1,6 @@
 import { planRollback } from "../../domain/commands/rollback.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
+import { lockOf } from "../../domain/rollout/lock.ts";
 import { isActive } from "../../domain/rollout/release.ts";
 import { type StaleSecret, staleSecrets } from "../../domain/secrets.ts";
 import type { EnvironmentView } from "../../protocol/api.ts";
@@ -18,6 +19,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
     release ? releaseView({ app, environment, release, instances: of(release) }, context) : null;
   const of = (release: ReleaseRow) => instances.filter((instance) => instance.releaseId === release.id);
   const active = releases.find(({ state }) => isActive(state) || state === "rolling_back");
+  const lock = lockOf(factsOf(status), context.now);
   return {
     app,
     environment: environment.name,
@@ -41,11 +43,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
     live: view(releases.find(({ id }) => id === environment.stableReleaseId)),
     instances: instances.map(instanceView),
     accessories: accessoryViews(environment.spec, status.accessories, context.now),
-    lock: live.lock && {
-      ...live.lock,
-      since: iso(live.lock.since),
-      expiresAt: iso(live.lock.expiresAt),
-    },
+    lock: lock && { ...lock, since: iso(lock.since), expiresAt: iso(lock.expiresAt) },
     table: { version: live.table.version, publishedAt: isoOrNull(live.table.publishedAt) },
     mode: environment.mode.kind,
     rollback: rollbackView(status),
@@ -110,7 +108,6 @@ function factsOf({ app, environment, releases, instances }: EnvironmentStatus): 
     fence: environment.fence,
     stableReleaseId: environment.stableReleaseId,
     nextVersion: environment.nextVersion,
-    lock: null,
     held: environment.held,
     // `failure` is the domain's own value, stored as JSON.
     releases: releases as EnvironmentFacts["releases"],

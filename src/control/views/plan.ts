@@ -1,4 +1,5 @@
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
+import { heldNow } from "../../domain/rollout/lock.ts";
 import { onlineHosts, type Placement, place } from "../../domain/rollout/plan.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import { rollLimits } from "../../domain/rollout/roll.ts";
@@ -142,8 +143,9 @@ function windowProblem({ facts, asked, now }: PlanInput): PlanProblem[] {
   return detail === null ? [] : [{ code: "window_closed", detail }];
 }
 
-function lockProblem({ facts: { held }, now }: PlanInput): PlanProblem[] {
-  if (!held || held.expiresAt <= now) return [];
+function lockProblem({ facts, now }: PlanInput): PlanProblem[] {
+  const held = heldNow(facts, now);
+  if (!held) return [];
   const detail = `locked by ${held.holder} until ${iso(held.expiresAt)}: ${held.reason}. It would wait; \`sluice unlock\` ends the lock`;
   return [{ code: "locked", detail }];
 }

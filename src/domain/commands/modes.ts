@@ -1,6 +1,7 @@
 import { err, ok } from "../result.ts";
 import { Draft } from "../rollout/decision.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
+import { heldNow } from "../rollout/lock.ts";
 import type { TrafficMode } from "../routing/table.ts";
 import type { Outcome } from "./refusal.ts";
 
@@ -12,8 +13,8 @@ export function lock(
   input: { readonly actor: string; readonly reason: string; readonly expiresAt: number },
   now: number,
 ): Outcome<object> {
-  const { held } = facts;
-  if (held && held.expiresAt > now && held.holder !== input.actor) {
+  const held = heldNow(facts, now);
+  if (held && held.holder !== input.actor) {
     const detail = `locked by ${held.holder} since ${new Date(held.since).toISOString()}: ${held.reason}`;
     return err({ code: "locked", detail });
   }

@@ -2,6 +2,7 @@ import { err, ok, type Result } from "../result.ts";
 import { Draft, type NewRelease } from "../rollout/decision.ts";
 import { endWithoutTraffic, giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
+import { heldNow } from "../rollout/lock.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { closedWords, openness } from "../windows.ts";
 import type { Outcome, Refused } from "./refusal.ts";
@@ -75,11 +76,11 @@ export function createRelease(
 
 /** A lock makes a release wait, a closed window refuses it: nobody wants a deploy of Friday to begin on Monday by itself. */
 function whyNotNow(facts: EnvironmentFacts, input: CreateRelease, now: number): Refused | undefined {
-  const { lock } = facts;
-  if (lock && !lock.holder.startsWith("rel_") && input.whenBusy === "reject") {
+  const held = heldNow(facts, now);
+  if (held && input.whenBusy === "reject") {
     return {
       code: "locked",
-      detail: `locked by ${lock.holder}: ${lock.reason}. Unlock with \`sluice unlock\``,
+      detail: `locked by ${held.holder}: ${held.reason}. Unlock with \`sluice unlock\``,
     };
   }
   const closed = input.override ? null : closedWords(facts.spec.rules, now);

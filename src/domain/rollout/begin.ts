@@ -5,6 +5,7 @@ import type { Draft } from "./decision.ts";
 import { fail } from "./ending.ts";
 import type { EnvironmentFacts, JobFacts } from "./facts.ts";
 import { housing, JOB_SLACK_MS, nextInstanceId, orderStart } from "./instances.ts";
+import { heldNow } from "./lock.ts";
 import { onlineHosts, type Placement, type PlacementProblem, place } from "./plan.ts";
 import { isActive, type ReleaseFacts } from "./release.ts";
 import { SMOKE_RETRY_MS } from "./settling.ts";
@@ -21,9 +22,8 @@ export function startNext(draft: Draft): void {
   const queued = facts.releases.filter((release) => release.state === "queued");
   if (queued.length === 0 || facts.releases.some(isMoving)) return;
   const release = queued.reduce((a, b) => (a.createdAt <= b.createdAt ? a : b));
-  const lock = facts.lock;
-  const locked = lock && lock.holder !== release.id && lock.expiresAt > now && release.kind !== "rollback";
-  if (locked) return draft.wakeAt(lock.expiresAt);
+  const held = heldNow(facts, now);
+  if (held && release.kind !== "rollback") return draft.wakeAt(held.expiresAt);
   const closed = release.kind === "deploy" && !release.override ? closedWords(facts.spec.rules, now) : null;
   if (closed !== null) {
     // Refused and not kept waiting: nobody wants a deploy of Friday to begin on Monday by itself.

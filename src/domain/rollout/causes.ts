@@ -1,11 +1,12 @@
 import type { Draft } from "./decision.ts";
 import type { JobFacts } from "./facts.ts";
+import { lockOf } from "./lock.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 
 /** What a release that took too long was waiting for. */
 export function waitsFor(draft: Draft, release: ReleaseFacts): string {
   if (release.state === "queued") {
-    const { lock } = draft.facts;
+    const lock = lockOf(draft.facts, draft.now);
     if (lock) return `the environment is locked by ${lock.holder} (${lock.reason})`;
     const stopping = draft.facts.instances.filter((instance) => instance.state === "stopping");
     const hosts = names(stopping.map((instance) => instance.hostName));

@@ -12,7 +12,6 @@ export interface EnvironmentFacts {
   readonly fence: number;
   readonly stableReleaseId: string | null;
   readonly nextVersion: number;
-  readonly lock: LockFacts | null;
   /** A person's lock. */
   readonly held: Held | null;
   /** Open ones, those with instances, and the ones a rollback could name. Newest first. */
@@ -38,14 +37,6 @@ export interface AccessoryHome {
 export interface Held {
   readonly holder: string;
   readonly reason: string;
-  readonly since: number;
-  readonly expiresAt: number;
-}
-
-export interface LockFacts {
-  readonly holder: string;
-  readonly reason: string;
-  readonly fence: number;
   readonly since: number;
   readonly expiresAt: number;
 }

@@ -243,7 +243,6 @@ describe("status", () => {
     await instance({ environmentId, releaseId: live, host, slot: 1 });
     const since = api.time - 5_000;
     api.coordinators.view = {
-      lock: { holder: live, reason: "release v2", fence: 7, since, expiresAt: since + 60_000 },
       table: { version: 3, publishedAt: since },
       traffic: {},
       verdict: null,
@@ -257,7 +256,7 @@ describe("status", () => {
       ["web-1", 0, "warm", true],
       ["web-1", 1, "serving", true],
     ]);
-    expect(view.lock).toMatchObject({ holder: live, fence: 7 });
+    expect(view.lock).toBeNull();
     expect(view.table.version).toBe(3);
     expect(view.rollback).toMatchObject({
       possible: true,

@@ -9,7 +9,6 @@ import type {
 import { err, ok, type Result } from "../../../src/domain/result.ts";
 
 const IDLE: CoordinatorView = {
-  lock: null,
   table: { version: 0, publishedAt: null },
   traffic: {},
   verdict: null,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { lock, setMode, unlock } from "../../../src/domain/commands/modes.ts";
+import { lockOf } from "../../../src/domain/rollout/lock.ts";
 import { parseFreeze, parseWindow } from "../../../src/domain/windows.ts";
 import { aCanary, aSpec } from "../rollout/spec.ts";
 import { World } from "../rollout/world.ts";
@@ -99,6 +100,23 @@ describe("a person's lock", () => {
     ]);
     unlocks(world);
     expect(world.events.filter(({ type }) => type === "lock.changed")).toHaveLength(2);
+  });
+});
+
+describe("who holds the lock", () => {
+  it("is the release on its way, and while none is, whoever locked it", () => {
+    const world = live();
+    const lockNow = () => lockOf(world.facts(), world.now);
+    expect(lockNow()).toBeNull();
+    locks(world);
+    expect(lockNow()).toMatchObject({ holder: "ann", reason: "stocktaking", fence: 1 });
+    unlocks(world);
+    world.create();
+    world.until("v2", "starting");
+    world.held = { holder: "ann", reason: "later", since: world.now, expiresAt: world.now + MINUTE };
+    expect(lockNow()).toMatchObject({ holder: "rel-2", reason: "release v2", fence: 2 });
+    world.run(world.now + HOUR);
+    expect(lockNow()).toBeNull();
   });
 });
 

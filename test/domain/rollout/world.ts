@@ -21,7 +21,6 @@ import type {
   InstanceState,
   JobErrorFacts,
   JobFacts,
-  LockFacts,
 } from "../../../src/domain/rollout/facts.ts";
 import { probed } from "../../../src/domain/rollout/probed.ts";
 import {
@@ -59,7 +58,6 @@ export class World {
   stable: string | null = null;
   salt = "";
   nextVersion = 1;
-  lock: LockFacts | null = null;
   held: Held | null = null;
   /** What the judge says of the canary on its way. */
   analysis: EnvironmentFacts["analysis"] = null;
@@ -112,7 +110,6 @@ export class World {
         (job.kind === "run" && live.some(({ releaseId }) => releaseId === job.releaseId)),
     );
     const { spec, rev, fence, nextVersion, held, analysis } = this;
-    const lock = this.lock ?? (held && held.expiresAt > this.now ? { ...held, fence } : null);
     return structuredClone({
       ...{
         id: "env-1",
@@ -122,7 +119,6 @@ export class World {
         rev,
         fence,
         nextVersion,
-        lock,
         held,
         analysis,
       },
