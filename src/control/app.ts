@@ -6,7 +6,7 @@ import { type AppEnv, logFailure } from "./http/context.ts";
 import { docsPage } from "./http/docs-page.ts";
 import { idempotent } from "./http/idempotency.ts";
 import { type OpenApiDocument, openApiDocument } from "./http/openapi.ts";
-import { ProblemError, statusOf, toReason, toResponse } from "./http/problems.ts";
+import { ProblemError, statusOf, toRefusal, toResponse } from "./http/problems.ts";
 import { rateLimit } from "./http/rate-limit.ts";
 import { newRouter } from "./http/router.ts";
 import { newId } from "./ids.ts";
@@ -49,12 +49,12 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   const { now = Date.now, perMinute = REQUESTS_PER_MINUTE } = options;
   const app = newRouter();
   app.onError((error, c) => {
-    const reason = toReason(error);
-    if (statusOf(reason.code) >= 500) {
+    const refusal = toRefusal(error);
+    if (statusOf(refusal.code) >= 500) {
       const { requestId } = c.var;
       logFailure("request.failed", error, { requestId, method: c.req.method, path: c.req.path });
     }
-    return secured(toResponse(reason, c.var.requestId));
+    return secured(toResponse(refusal, c.var.requestId));
   });
   app.notFound((c) => secured(toResponse(nowhere(app, c.req.method, c.req.path), c.var.requestId)));
   app.use(opening(now), bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));

@@ -3,9 +3,9 @@ import { type AccessoryAction, accessoryWire, homeOf, moveOf, patienceMs } from 
 import { err, ok, type Result } from "../../domain/result.ts";
 import { isOnline } from "../../domain/rollout/plan.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
-import type { Reason } from "../http/problems.ts";
 import { newId } from "../ids.ts";
 import { iso } from "../iso.ts";
+import type { Refusal } from "../refusal.ts";
 import {
   type AccessoryRow,
   forgetAccessory,
@@ -26,7 +26,7 @@ export interface Command {
   readonly action: AccessoryAction;
   readonly actor: string;
   /** Why these secrets can't be handed out; undefined: they can. */
-  readonly lackOf: (names: readonly string[]) => Promise<Reason | undefined>;
+  readonly lackOf: (names: readonly string[]) => Promise<Refusal | undefined>;
   readonly now: number;
 }
 
@@ -34,7 +34,7 @@ export interface Command {
  * Has something done with an accessory, once: whoever says the same at the same moment joins. Answers the host to wake,
  * null where nothing was left to do.
  */
-export async function commandAccessory(db: Db, command: Command): Promise<Result<string | null, Reason>> {
+export async function commandAccessory(db: Db, command: Command): Promise<Result<string | null, Refusal>> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const rows = await readAccessories(db, sql`(${command.environment.id})`);
     const decided = await decide(db, command, rows);
@@ -60,7 +60,7 @@ async function decide(
   db: Db,
   command: Command,
   rows: readonly AccessoryRow[],
-): Promise<Result<Decided | null, Reason>> {
+): Promise<Result<Decided | null, Refusal>> {
   const { name, action, now, environment } = command;
   const row = rows.find((candidate) => candidate.name === name);
   const declared = declaredIn(environment.spec, name);
@@ -112,7 +112,7 @@ async function homeFor(
   db: Db,
   { environment, name, now }: Command,
   rows: readonly AccessoryRow[],
-): Promise<Result<{ id: string; name: string }, Reason>> {
+): Promise<Result<{ id: string; name: string }, Refusal>> {
   const row = rows.find((candidate) => candidate.name === name);
   if (row)
     return hostStateOf(row, now) === "online"
@@ -130,14 +130,14 @@ async function homeFor(
 function offline(
   accessory: string,
   { name, lastSeenAt }: { name: string; lastSeenAt: number | null },
-): Reason {
+): Refusal {
   const seen = lastSeenAt === null ? "it was never heard from" : `last heard from at ${iso(lastSeenAt)}`;
   const detail = `${accessory} is for ${name}, which is offline (${seen}): nothing was asked of it. Start its agent, then say it again`;
   return { code: "no_hosts", detail, next: [{ command: `sluice hosts show ${name}`, when: "to see it" }] };
 }
 
 /** Its host was removed: there is nobody to ask, so all that can be done is to forget it. */
-function hostless(db: Db, command: Command, row: AccessoryRow): Result<Decided | null, Reason> {
+function hostless(db: Db, command: Command, row: AccessoryRow): Result<Decided | null, Refusal> {
   const { name, action } = command;
   if (action !== "remove") {
     const detail = `${name} lived on ${row.hostName}, which was removed: remove ${name} too, to forget it; then it can be started elsewhere, without what its volumes held there`;
@@ -162,7 +162,7 @@ function event(db: Db, command: Command, said: { message: string; data: Record<s
   });
 }
 
-function unknown({ environment, name }: Command, rows: readonly AccessoryRow[]): Reason {
+function unknown({ environment, name }: Command, rows: readonly AccessoryRow[]): Refusal {
   const { app, accessories = {} } = environment.spec;
   const known = [...new Set([...Object.keys(accessories), ...rows.map((row) => row.name)])].sort();
   const has = known.length > 0 ? `it has ${known.join(", ")}` : "its manifest has none";
@@ -170,7 +170,7 @@ function unknown({ environment, name }: Command, rows: readonly AccessoryRow[]):
   return { code: "not_found", detail };
 }
 
-function undeclared({ environment, name }: Command): Reason {
+function undeclared({ environment, name }: Command): Refusal {
   const detail = `the manifest has no \`accessories.${name}\` any more, so there is nothing to upgrade it to: put it back and apply, or leave it as it is`;
   const command = `sluice accessory list -a ${environment.spec.app} -e ${environment.name}`;
   return { code: "conflict", detail, next: [{ command, when: "to see how it is" }] };

@@ -3,8 +3,8 @@ import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { openness } from "../../domain/windows.ts";
 import type { ApplyAnswer } from "../../protocol/api.ts";
 import { type Manifest, type ManifestError, parseManifest, toSpec } from "../../protocol/manifest.ts";
-import type { Reason } from "../http/problems.ts";
 import { newId, randomHex } from "../ids.ts";
+import type { Refusal } from "../refusal.ts";
 import {
   type AppState,
   deleteHostnames,
@@ -45,7 +45,7 @@ export interface Applied {
  * Makes D1 say what the manifest says: all of it in one batch, or nothing. Each row is written only as it was read (see
  * `store/apps.ts`); losing a race against a coordinator or another apply means reading again.
  */
-export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<Applied, Reason>> {
+export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<Applied, Refusal>> {
   const parsed = readManifest(input);
   if (!parsed.ok) return parsed;
   const manifest = parsed.value;
@@ -67,7 +67,7 @@ export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<A
   return err({ code: "conflict", detail });
 }
 
-function readManifest({ app, text, now }: ApplyInput): Result<Manifest, Reason> {
+function readManifest({ app, text, now }: ApplyInput): Result<Manifest, Refusal> {
   const parsed = parseManifest(text);
   if (!parsed.ok) return err(invalid(parsed.errors));
   const { manifest } = parsed;
@@ -75,7 +75,7 @@ function readManifest({ app, text, now }: ApplyInput): Result<Manifest, Reason> 
   return errors.length > 0 ? err(invalid(errors)) : ok(parsed.manifest);
 }
 
-function invalid(errors: readonly ManifestError[]): Reason {
+function invalid(errors: readonly ManifestError[]): Refusal {
   const [first] = errors;
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : "";
   const where = first?.line === undefined ? "" : `line ${first.line}: `;
@@ -122,7 +122,7 @@ function shutWindows(manifest: Manifest, now: number): ManifestError[] {
   });
 }
 
-function foreignHostname(state: AppState, app: string): Reason | undefined {
+function foreignHostname(state: AppState, app: string): Refusal | undefined {
   const taken = state.owners.find((owner) => owner.app !== app);
   if (!taken) return undefined;
   const owner = `${taken.app}/${taken.environment}`;
@@ -136,7 +136,7 @@ function foreignHostname(state: AppState, app: string): Reason | undefined {
 }
 
 /** An environment that vanishes from the manifest while it runs is more often a slip than a wish. */
-async function liveRemoval(db: Db, state: AppState, manifest: Manifest): Promise<Reason | undefined> {
+async function liveRemoval(db: Db, state: AppState, manifest: Manifest): Promise<Refusal | undefined> {
   const gone = removed(state, manifest);
   if (gone.length === 0) return undefined;
   const uses = await readLiveUse(

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { ControlEnv } from "../env.ts";
-import type { Reason } from "../http/problems.ts";
+import type { Refusal } from "../refusal.ts";
 import { openDb, runBatch } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import { readTunnelWork, riseRev } from "../store/tunnels.ts";
@@ -17,7 +17,7 @@ const SECRET_BYTES = 32;
 export async function rotateTunnel(
   env: ControlEnv,
   { hostId, actor, now }: { hostId: string; actor: string; now: number },
-): Promise<Result<{ rev: number }, Reason>> {
+): Promise<Result<{ rev: number }, Refusal>> {
   const db = openDb(env.DB);
   const work = await readTunnelWork(db, hostId);
   const cf = openCloudflare(env);
@@ -42,14 +42,14 @@ function toRefused(error: unknown): Refused {
   throw error;
 }
 
-const noTunnel = (tunnel: { state: string; cause: string | null } | undefined): Reason => ({
+const noTunnel = (tunnel: { state: string; cause: string | null } | undefined): Refusal => ({
   code: tunnel ? "conflict" : "not_configured",
   detail: tunnel
     ? `the tunnel of this host is ${tunnel.state}${tunnel.cause ? ` (${tunnel.cause})` : ""}: its token can be changed when it is ready`
     : "this host has no tunnel: it was enrolled with an address of its own",
 });
 
-const refusal = (host: string, { kind, message, retryAfterMs }: Refused): Reason => ({
+const refusal = (host: string, { kind, message, retryAfterMs }: Refused): Refusal => ({
   code: "cloudflare_refused",
   detail: message,
   next: [{ command: `sluice hosts rotate-tunnel ${host}`, when: "to try again" }],

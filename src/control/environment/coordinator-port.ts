@@ -1,8 +1,9 @@
-import type { SetWeights } from "../../domain/commands/steer.ts";
+import type { CreateRelease } from "../../domain/commands/releases.ts";
+import type { SetWeights, Steer } from "../../domain/commands/steer.ts";
 import type { Result } from "../../domain/result.ts";
 import type { MeterBatch } from "../../domain/routing/meter.ts";
 import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
-import type { ProblemCode } from "../../protocol/problem.ts";
+import type { Refusal } from "../refusal.ts";
 
 /**
  * What an environment's coordinator does for the rest of control. Over RPC a thrown error loses its type, so every
@@ -33,27 +34,8 @@ export interface CoordinatorPort {
   inspect(): Promise<CoordinatorView>;
 }
 
-export interface CreateReleaseInput {
-  readonly image: string | null;
-  readonly version: string | null;
-  readonly git: {
-    readonly sha: string;
-    readonly branch?: string | undefined;
-    readonly url?: string | undefined;
-  } | null;
-  readonly whenBusy: "queue" | "reject" | "supersede";
-  readonly actor: string;
-  readonly hold: boolean;
-  readonly override: boolean;
-  /** Idempotency-Key, already scoped to the principal; null when none was given. */
-  readonly requestKey: string | null;
-}
-
-export interface Steer {
-  readonly release: string;
-  readonly actor: string;
-  readonly step: number | null;
-}
+/** Without its id, which the coordinator gives. `requestKey` is scoped to the principal already. */
+export type CreateReleaseInput = Omit<CreateRelease, "id">;
 
 export interface RollbackOutcome {
   readonly how: "instant" | "restart";
@@ -61,12 +43,6 @@ export interface RollbackOutcome {
   readonly to: string;
   /** The release to follow: `from` when instant (it rolls back), the new one when restarted. */
   readonly release: string;
-}
-
-export interface Refusal {
-  readonly code: ProblemCode;
-  readonly detail: string;
-  readonly next?: readonly { readonly command: string; readonly when: string }[];
 }
 
 export interface CoordinatorView {

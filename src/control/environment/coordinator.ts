@@ -13,6 +13,7 @@ import type { MeterBatch } from "../../domain/routing/meter.ts";
 import type { RoutingTable, TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
+import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { commit } from "../store/decisions.ts";
 import { type LoadedEnvironment, loadEnvironment } from "../store/environments.ts";
@@ -21,9 +22,7 @@ import type {
   CoordinatorPort,
   CoordinatorView,
   CreateReleaseInput,
-  Refusal,
   RollbackOutcome,
-  Steer,
 } from "./coordinator-port.ts";
 import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
 import { probeInstance } from "./probe.ts";
@@ -129,15 +128,15 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return this.#command((facts, now) => steer.setWeights(facts, input, now));
   }
 
-  promote(input: Steer & { full: boolean }): Promise<Result<null, Refusal>> {
+  promote(input: steer.Steer & { full: boolean }): Promise<Result<null, Refusal>> {
     return this.#command((facts, now) => steer.promote(facts, input, now));
   }
 
-  pause(input: Steer): Promise<Result<null, Refusal>> {
+  pause(input: steer.Steer): Promise<Result<null, Refusal>> {
     return this.#command((facts, now) => steer.pause(facts, input, now));
   }
 
-  resume(input: Steer): Promise<Result<null, Refusal>> {
+  resume(input: steer.Steer): Promise<Result<null, Refusal>> {
     return this.#command((facts, now) => steer.resume(facts, input, now));
   }
 

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from "../../domain/result.ts";
 import { FULL_WEIGHT } from "../../domain/routing/table.ts";
 import type { Weights } from "../../protocol/api.ts";
-import type { Refusal } from "./coordinator-port.ts";
+import type { Refusal } from "../refusal.ts";
 
 export interface KnownRelease {
   readonly id: string;

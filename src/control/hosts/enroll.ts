@@ -4,8 +4,8 @@ import { tunnelName } from "../../domain/tunnel.ts";
 import type { Enroll, EnrollAnswer } from "../../protocol/agent.ts";
 import { missingSettings } from "../cloudflare/api.ts";
 import type { ControlEnv } from "../env.ts";
-import type { Reason } from "../http/problems.ts";
 import { newId, newSecret, randomLabel, sha256 } from "../ids.ts";
+import type { Refusal } from "../refusal.ts";
 import { isLostRace, openDb, runBatch } from "../store/db.ts";
 import { findEnrollment, insertHost, insertSlots, useEnrollment } from "../store/enrollments.ts";
 import { insertEvent } from "../store/events.ts";
@@ -22,7 +22,7 @@ export async function enrollHost(
   env: ControlEnv,
   input: Enroll,
   now: number,
-): Promise<Result<EnrollAnswer & { tunnel: boolean }, Reason>> {
+): Promise<Result<EnrollAnswer & { tunnel: boolean }, Refusal>> {
   const db = openDb(env.DB);
   const hash = await sha256(input.token);
   const enrollment = await findEnrollment(db, hash);
@@ -97,7 +97,7 @@ interface Origins {
 }
 
 /** Under a name of its own in the slots' zone, or under the host's own address with the port. */
-function originsOf(env: ControlEnv, { originBase }: Enroll): Result<Origins, Reason> {
+function originsOf(env: ControlEnv, { originBase }: Enroll): Result<Origins, Refusal> {
   const { SLOT_ZONE } = env;
   if (originBase === undefined) {
     const missing = missingSettings(env);
@@ -114,25 +114,25 @@ function originsOf(env: ControlEnv, { originBase }: Enroll): Result<Origins, Rea
   return err(badInput("originBase", detail));
 }
 
-const noTunnels = (missing: readonly string[]): Reason => ({
+const noTunnels = (missing: readonly string[]): Refusal => ({
   code: "not_configured",
   detail: `this control plane makes no tunnels (it has no ${missing.join(", no ")}): start the agent with --origin-base and an address that the edge can reach`,
   next: [{ command: "sluice setup", when: "hosts are to be reached through Cloudflare Tunnels" }],
 });
 
-const badInput = (field: string, detail: string): Reason => ({
+const badInput = (field: string, detail: string): Refusal => ({
   code: "invalid_request",
   detail: `the body is not valid: /${field}: ${detail}`,
   errors: [{ pointer: `/${field}`, detail }],
 });
 
-const invalid = (detail: string): Reason => ({
+const invalid = (detail: string): Refusal => ({
   code: "enrollment_invalid",
   detail,
   next: [{ command: "sluice hosts enroll <name>", when: "to make a new one" }],
 });
 
-export const taken = (name: string): Reason => ({
+export const taken = (name: string): Refusal => ({
   code: "conflict",
   detail: `a host named \`${name}\` is enrolled already: pick another name, or remove that one first`,
   next: [

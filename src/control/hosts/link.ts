@@ -5,7 +5,7 @@ import { rotateTunnel } from "../cloudflare/rotate-tunnel.ts";
 import { tendTunnel } from "../cloudflare/tend-tunnel.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../http/context.ts";
-import type { Reason } from "../http/problems.ts";
+import type { Refusal } from "../refusal.ts";
 
 /** Close codes of the wake-up socket, 4000–4999 being an application's own. */
 const REPLACED = 4000;
@@ -68,7 +68,7 @@ export class HostLink extends DurableObject<ControlEnv> {
   }
 
   /** Changes the tunnel's secret, and has the agent fetch the new token. */
-  async rotateTunnel(hostId: string, actor: string): Promise<Result<{ rev: number }, Reason>> {
+  async rotateTunnel(hostId: string, actor: string): Promise<Result<{ rev: number }, Refusal>> {
     const rotated = await this.#inTurn(() => rotateTunnel(this.env, { hostId, actor, now: Date.now() }));
     if (rotated.ok) await this.wake();
     return rotated;

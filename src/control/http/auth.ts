@@ -1,9 +1,9 @@
 import type { MiddlewareHandler } from "hono";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { ControlEnv } from "../env.ts";
-import type { Refusal } from "../environment/coordinator-port.ts";
 import { takeOver } from "../hosts/rotate.ts";
 import { sha256 } from "../ids.ts";
+import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { findToken, type TokenRow, touchToken } from "../store/tokens.ts";
 import type { AppContext, AppEnv } from "./context.ts";

@@ -1,7 +1,8 @@
 import type { Context } from "hono";
 import type { Result } from "../../domain/result.ts";
 import type { ControlEnv } from "../env.ts";
-import type { CoordinatorPort, Refusal } from "../environment/coordinator-port.ts";
+import type { CoordinatorPort } from "../environment/coordinator-port.ts";
+import type { Refusal } from "../refusal.ts";
 import type { Db } from "../store/db.ts";
 import type { Principal } from "./auth.ts";
 import { ProblemError } from "./problems.ts";

@@ -1,8 +1,9 @@
 import { HTTPException } from "hono/http-exception";
 import { type NextStep, PROBLEM_TYPE, type Problem, type ProblemCode } from "../../protocol/problem.ts";
+import type { Refusal } from "../refusal.ts";
 import { wordsOf } from "../store/db.ts";
 
-/** The one map from a reason to what the wire says of it. */
+/** The one map from a refusal's code to what the wire says of it. */
 const KINDS = {
   invalid_request: [400, "The request is not valid"],
   manifest_invalid: [422, "The manifest is not valid"],
@@ -41,48 +42,38 @@ const KINDS = {
   internal: [500, "Internal error"],
 } as const satisfies Record<ProblemCode, readonly [number, string]>;
 
-export interface Reason {
-  readonly code: ProblemCode;
-  readonly detail: string;
-  readonly next?: readonly NextStep[];
-  readonly errors?: Problem["errors"];
-  /** Seconds. */
-  readonly retryAfterS?: number;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
 /** An expected refusal on its way to the one error handler. */
 export class ProblemError extends Error {
   override readonly name = "ProblemError";
-  readonly reason: Reason;
+  readonly refusal: Refusal;
 
-  constructor(reason: Reason) {
-    super(reason.detail);
-    this.reason = reason;
+  constructor(refusal: Refusal) {
+    super(refusal.detail);
+    this.refusal = refusal;
   }
 }
 
 export const statusOf = (code: ProblemCode): number => KINDS[code][0];
 
-/** The reason as RFC 9457 problem details. `type` resolves to the list of codes on this control plane's own page. */
-export function toResponse(reason: Reason, requestId: string): Response {
-  const [status, title] = KINDS[reason.code];
+/** The refusal as RFC 9457 problem details. `type` resolves to the list of codes on this control plane's own page. */
+export function toResponse(refusal: Refusal, requestId: string): Response {
+  const [status, title] = KINDS[refusal.code];
   const problem: Problem = {
-    type: `/api/docs#problem-${reason.code}`,
+    type: `/api/docs#problem-${refusal.code}`,
     title,
     status,
-    code: reason.code,
-    detail: reason.detail,
-    ...(reason.errors ? { errors: reason.errors } : {}),
-    next: [...(reason.next ?? NEXT[reason.code] ?? [])],
+    code: refusal.code,
+    detail: refusal.detail,
+    ...(refusal.errors ? { errors: refusal.errors } : {}),
+    next: [...(refusal.next ?? NEXT[refusal.code] ?? [])],
     requestId,
   };
   const headers = new Headers({
     "content-type": PROBLEM_TYPE,
     "cache-control": "no-store",
-    ...reason.headers,
+    ...refusal.headers,
   });
-  if (reason.retryAfterS !== undefined) headers.set("retry-after", String(reason.retryAfterS));
+  if (refusal.retryAfterS !== undefined) headers.set("retry-after", String(refusal.retryAfterS));
   if (status === 401) headers.set("www-authenticate", 'Bearer realm="sluice"');
   return new Response(JSON.stringify(problem), { status, headers });
 }
@@ -99,9 +90,9 @@ const NEXT: Partial<Record<ProblemCode, readonly NextStep[]>> = {
   stale_step: [{ command: "sluice status", when: "to see where the release is now" }],
 };
 
-/** Everything that was thrown, as a reason. What isn't expected says nothing of its inside: that goes to the log. */
-export function toReason(error: unknown): Reason {
-  if (error instanceof ProblemError) return error.reason;
+/** Everything that was thrown, as a refusal. What isn't expected says nothing of its inside: that goes to the log. */
+export function toRefusal(error: unknown): Refusal {
+  if (error instanceof ProblemError) return error.refusal;
   if (error instanceof HTTPException) return fromHttp(error);
   if (isOutage(error)) {
     const detail = "the database or a coordinator did not answer: nothing was lost, try again";
@@ -113,7 +104,7 @@ export function toReason(error: unknown): Reason {
   };
 }
 
-function fromHttp(error: HTTPException): Reason {
+function fromHttp(error: HTTPException): Refusal {
   if (error.status === 415)
     return { code: "invalid_request", detail: "the body must be sent with `Content-Type: application/json`" };
   if (error.status === 413) return { code: "body_too_large", detail: error.message };

@@ -4,7 +4,7 @@ import { abortSchema, createReleaseSchema, pageOf, planSchema, releaseSchema } f
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { parseKey } from "../http/idempotency.ts";
-import { ProblemError, type Reason } from "../http/problems.ts";
+import { ProblemError } from "../http/problems.ts";
 import {
   body,
   decodeCursor,
@@ -16,6 +16,7 @@ import {
   releaseParams,
   toPage,
 } from "../http/router.ts";
+import type { Refusal } from "../refusal.ts";
 import { secretsLack } from "../secrets/secrets.ts";
 import { loadEnvironment } from "../store/environments.ts";
 import { type EnvironmentStatus, listReleases } from "../store/status.ts";
@@ -151,7 +152,7 @@ async function dryRun(
 }
 
 /** A plan's problem has no commands of its own: they stand in its words. */
-const planProblems = (reason: Reason | undefined) =>
+const planProblems = (reason: Refusal | undefined) =>
   reason === undefined
     ? []
     : [

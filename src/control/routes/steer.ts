@@ -1,4 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import type { Steer } from "../../domain/commands/steer.ts";
 import type { Result } from "../../domain/result.ts";
 import {
   pageOf,
@@ -8,11 +9,12 @@ import {
   resumeSchema,
   verdictSchema,
 } from "../../protocol/api.ts";
-import type { CoordinatorPort, Refusal, Steer } from "../environment/coordinator-port.ts";
+import type { CoordinatorPort } from "../environment/coordinator-port.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, releaseParams, toPage } from "../http/router.ts";
+import type { Refusal } from "../refusal.ts";
 import { listVerdicts } from "../store/verdicts.ts";
 import { verdictView } from "../views/release.ts";
 import { releaseStatusView, requireRelease } from "./status.ts";

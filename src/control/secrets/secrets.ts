@@ -1,8 +1,9 @@
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { RegistryView, SecretView } from "../../protocol/secrets.ts";
 import type { ControlEnv } from "../env.ts";
-import { ProblemError, type Reason } from "../http/problems.ts";
+import { ProblemError } from "../http/problems.ts";
 import { iso, isoOrNull } from "../iso.ts";
+import type { Refusal } from "../refusal.ts";
 import type { Db } from "../store/db.ts";
 import type { RegistryRow } from "../store/registries.ts";
 import { listSecrets, type SecretFacts } from "../store/secrets.ts";
@@ -15,7 +16,7 @@ export async function requireKeyring(env: ControlEnv): Promise<Keyring> {
   throw new ProblemError(noKey(keyring.error));
 }
 
-const noKey = (detail: string): Reason => ({
+const noKey = (detail: string): Refusal => ({
   code: "not_configured",
   detail,
   next: [{ command: "sluice setup", when: "you look after this control plane" }],
@@ -72,7 +73,7 @@ interface Wanted {
 }
 
 /** What keeps these secrets from being handed out, before anything moves; undefined: nothing does. */
-export async function secretsLack(db: Db, env: ControlEnv, wanted: Wanted): Promise<Reason | undefined> {
+export async function secretsLack(db: Db, env: ControlEnv, wanted: Wanted): Promise<Refusal | undefined> {
   const { names } = wanted;
   if (names.length === 0) return undefined;
   const keyring = await readKeyring(env);

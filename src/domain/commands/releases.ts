@@ -5,7 +5,7 @@ import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { heldNow } from "../rollout/lock.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { closedWords, openness } from "../windows.ts";
-import type { Outcome, Refused } from "./refusal.ts";
+import type { Outcome, Refusal } from "./refusal.ts";
 
 export interface CreateRelease {
   readonly id: string;
@@ -15,6 +15,7 @@ export interface CreateRelease {
   readonly git: NewRelease["git"];
   readonly whenBusy: "queue" | "reject" | "supersede";
   readonly actor: string;
+  /** Idempotency-Key: the same one again is the same release. Null: none was given. */
   readonly requestKey: string | null;
   /** Prepare it, and keep it at 0 % until it is promoted. */
   readonly hold: boolean;
@@ -75,7 +76,7 @@ export function createRelease(
 }
 
 /** A lock makes a release wait, a closed window refuses it: nobody wants a deploy of Friday to begin on Monday by itself. */
-function whyNotNow(facts: EnvironmentFacts, input: CreateRelease, now: number): Refused | undefined {
+function whyNotNow(facts: EnvironmentFacts, input: CreateRelease, now: number): Refusal | undefined {
   const held = heldNow(facts, now);
   if (held && input.whenBusy === "reject") {
     return {
@@ -90,7 +91,7 @@ function whyNotNow(facts: EnvironmentFacts, input: CreateRelease, now: number): 
 export const supersede = (draft: Draft, release: ReleaseFacts, by: string): void =>
   endWithoutTraffic(draft, release, "superseded", `${release.version} gave way to ${by}`);
 
-export const shiftingAlready = (release: ReleaseFacts): Refused => ({
+export const shiftingAlready = (release: ReleaseFacts): Refusal => ({
   code: "release_in_progress",
   detail: `${release.version} is taking traffic already: abort it first (\`sluice abort ${release.id}\`), or wait`,
 });
@@ -98,7 +99,7 @@ export const shiftingAlready = (release: ReleaseFacts): Refused => ({
 function nextLabel(
   facts: EnvironmentFacts,
   asked: string | null,
-): Result<{ version: string; nextVersion: number }, Refused> {
+): Result<{ version: string; nextVersion: number }, Refusal> {
   const taken = (label: string) => facts.releases.some((release) => release.version === label);
   if (asked !== null) {
     if (!taken(asked)) return ok({ version: asked, nextVersion: facts.nextVersion });

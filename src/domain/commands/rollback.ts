@@ -6,7 +6,7 @@ import { rollbackTarget } from "../rollout/plan.ts";
 import { hasServed, isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { shiftWeights } from "../rollout/shift.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
-import type { Outcome, Refused } from "./refusal.ts";
+import type { Outcome, Refusal } from "./refusal.ts";
 import { shiftingAlready, supersede } from "./releases.ts";
 
 /** Instances that could answer a request now: up, and ready by their agent's last word. */
@@ -28,7 +28,7 @@ export interface RollbackPlan {
 }
 
 /** What a rollback would do. `to`: release id or label; null: the release that served last before this one. */
-export function planRollback(facts: EnvironmentFacts, to: string | null): Result<RollbackPlan, Refused> {
+export function planRollback(facts: EnvironmentFacts, to: string | null): Result<RollbackPlan, Refusal> {
   const onItsWay = facts.releases.find((release) => release.state === "shifting");
   const stable = facts.releases.find((release) => release.id === facts.stableReleaseId);
   if (onItsWay && stable && (to === null || to === stable.id || to === stable.version)) {

@@ -7,7 +7,7 @@ import { takeOver } from "../rollout/settling.ts";
 import { percent, shiftWeights } from "../rollout/shift.ts";
 import { goOn, pause as hold, nextStep } from "../rollout/shifting.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
-import type { Outcome, Refused } from "./refusal.ts";
+import type { Outcome, Refusal } from "./refusal.ts";
 import { shiftingAlready } from "./releases.ts";
 import { readyInstances } from "./rollback.ts";
 
@@ -68,7 +68,7 @@ export function resume(facts: EnvironmentFacts, input: Steer, now: number): Outc
   return ok({ decision: draft.decision });
 }
 
-function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Result<ReleaseFacts, Refused> {
+function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Result<ReleaseFacts, Refusal> {
   const release = facts.releases.find((candidate) => candidate.id === id);
   if (!release) return err({ code: "not_found", detail: `no release ${id} in this environment` });
   if (release.state !== "shifting") {

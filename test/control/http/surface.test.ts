@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { createApp } from "../../../src/control/app.ts";
-import { ProblemError, statusOf, toReason } from "../../../src/control/http/problems.ts";
+import { ProblemError, statusOf, toRefusal } from "../../../src/control/http/problems.ts";
 import { healthAnswerSchema } from "../../../src/protocol/api.ts";
 import { PROBLEM_CODES, type Problem, problemSchema } from "../../../src/protocol/problem.ts";
 import { Api, problemOf } from "../support/api.ts";
@@ -117,10 +117,10 @@ describe("problem codes", () => {
   });
 
   it("of an unexpected error is internal, of a reason its own", () => {
-    expect(toReason(new Error("bug")).code).toBe("internal");
-    expect(toReason(new ProblemError({ code: "locked", detail: "x" })).code).toBe("locked");
-    expect(toReason(Object.assign(new Error("x"), { overloaded: true })).code).toBe("unavailable");
-    expect(toReason(new Error("D1_ERROR: no such column: x: SQLITE_ERROR")).code).toBe("internal");
+    expect(toRefusal(new Error("bug")).code).toBe("internal");
+    expect(toRefusal(new ProblemError({ code: "locked", detail: "x" })).code).toBe("locked");
+    expect(toRefusal(Object.assign(new Error("x"), { overloaded: true })).code).toBe("unavailable");
+    expect(toRefusal(new Error("D1_ERROR: no such column: x: SQLITE_ERROR")).code).toBe("internal");
   });
 });
 

@@ -3,9 +3,9 @@ import type {
   CoordinatorPort,
   CoordinatorView,
   CreateReleaseInput,
-  Refusal,
   RollbackOutcome,
 } from "../../../src/control/environment/coordinator-port.ts";
+import type { Refusal } from "../../../src/control/refusal.ts";
 import { err, ok, type Result } from "../../../src/domain/result.ts";
 
 const IDLE: CoordinatorView = {

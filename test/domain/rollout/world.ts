@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import { compileTable } from "../../../src/control/environment/publisher.ts";
-import type { Outcome, Refused } from "../../../src/domain/commands/refusal.ts";
+import type { Outcome, Refusal } from "../../../src/domain/commands/refusal.ts";
 import * as commands from "../../../src/domain/commands/releases.ts";
 import * as rollbacks from "../../../src/domain/commands/rollback.ts";
 import * as steer from "../../../src/domain/commands/steer.ts";
@@ -133,7 +133,7 @@ export class World {
 
   // --- what people do ---------------------------------------------------------------------------------------------------
 
-  create(input: Partial<commands.CreateRelease> = {}): Result<{ version: string; id: string }, Refused> {
+  create(input: Partial<commands.CreateRelease> = {}): Result<{ version: string; id: string }, Refusal> {
     const id = `rel-${++this.#made}`;
     const defaults = { id, image: null, version: null, git: null, whenBusy: "queue", actor: "ci" } as const;
     const more = { requestKey: null, hold: false, override: false };
@@ -151,26 +151,26 @@ export class World {
     return this.release(made.value.version);
   }
 
-  abort(version: string): Result<unknown, Refused> {
+  abort(version: string): Result<unknown, Refusal> {
     const input = { release: this.release(version).id, actor: "ann", reason: null };
     return this.#take(commands.abort(this.facts(), input, this.now));
   }
 
-  weigh(weights: Readonly<Record<string, number>>, seenRev: number | null = null): Result<unknown, Refused> {
+  weigh(weights: Readonly<Record<string, number>>, seenRev: number | null = null): Result<unknown, Refusal> {
     const named = this.releases.map((release) => [release.version, release.id] as const);
     const ids = Object.fromEntries(named);
     const byId = Object.fromEntries(Object.entries(weights).map(([name, w]) => [ids[name] ?? name, w]));
     return this.#take(steer.setWeights(this.facts(), { weights: byId, actor: "ann", seenRev }, this.now));
   }
 
-  promote(version: string, input: { step?: number; full?: boolean } = {}): Result<unknown, Refused> {
+  promote(version: string, input: { step?: number; full?: boolean } = {}): Result<unknown, Refusal> {
     const { step = null, full = false } = input;
     return this.#take(steer.promote(this.facts(), { ...this.#steered(version), step, full }, this.now));
   }
-  pause(version: string): Result<unknown, Refused> {
+  pause(version: string): Result<unknown, Refusal> {
     return this.#take(steer.pause(this.facts(), this.#steered(version), this.now));
   }
-  resume(version: string): Result<unknown, Refused> {
+  resume(version: string): Result<unknown, Refusal> {
     return this.#take(steer.resume(this.facts(), this.#steered(version), this.now));
   }
   #steered(version: string) {
@@ -181,11 +181,11 @@ export class World {
     this.analysis = { release: this.release(version).id, decision: JUDGEMENTS[judgement] };
   }
   /** Any other command. */
-  command(make: (facts: EnvironmentFacts, now: number) => Outcome<object>): Result<unknown, Refused> {
+  command(make: (facts: EnvironmentFacts, now: number) => Outcome<object>): Result<unknown, Refusal> {
     return this.#take(make(this.facts(), this.now));
   }
 
-  rollback(to: string | null = null): Result<"instant" | "restart", Refused> {
+  rollback(to: string | null = null): Result<"instant" | "restart", Refusal> {
     const plan = rollbacks.planRollback(this.facts(), to);
     if (!plan.ok) return plan;
     const silent = plan.value.prove.some((instance) => this.agents.probe(instance) !== null);
@@ -203,7 +203,7 @@ export class World {
     return taken.ok ? { ok: true, value: how } : taken;
   }
 
-  #take<T extends { decision: Decision }>(made: Result<T, Refused>): Result<T, Refused> {
+  #take<T extends { decision: Decision }>(made: Result<T, Refusal>): Result<T, Refusal> {
     if (!made.ok) return made;
     this.apply(made.value.decision);
     this.settleNow();
