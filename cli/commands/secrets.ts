@@ -10,7 +10,7 @@ import { CliError } from "../io/problem.ts";
 import { readStdin, readValue } from "../io/read-value.ts";
 import type { Outcome, Session, Target } from "../session.ts";
 import { examples, type Register } from "../verb.ts";
-import { rotateKey } from "./rotate-key.ts";
+import { rotateKey } from "./installation/rotate-key.ts";
 
 export const secrets: Register = (program, act) => {
   const group = program

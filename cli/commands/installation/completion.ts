@@ -1,7 +1,7 @@
 import { Argument, type Command } from "commander";
-import { EXIT } from "../exit-codes.ts";
-import type { Outcome } from "../session.ts";
-import { examples, type Register } from "../verb.ts";
+import { EXIT } from "../../exit-codes.ts";
+import type { Outcome } from "../../session.ts";
+import { examples, type Register } from "../../verb.ts";
 
 export const completion: Register = (program, act) => {
   program

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Outcome, Session } from "../session.ts";
-import type { TeardownOptions } from "../setup/teardown.ts";
-import { examples, type Register } from "../verb.ts";
+import type { Outcome, Session } from "../../session.ts";
+import type { TeardownOptions } from "../../setup/teardown.ts";
+import { examples, type Register } from "../../verb.ts";
 
 export const teardown: Register = (program, act) => {
   program
@@ -29,8 +29,8 @@ export const teardown: Register = (program, act) => {
 /** Cloudflare's SDK is loaded for this verb and setup alone: it takes longer than all the rest. */
 async function run(session: Session, options: TeardownOptions): Promise<Outcome> {
   const [{ teardown }, { wranglerIn }] = await Promise.all([
-    import("../setup/teardown.ts"),
-    import("../setup/wrangler.ts"),
+    import("../../setup/teardown.ts"),
+    import("../../setup/wrangler.ts"),
   ]);
   return teardown(session, options, {
     wrangler: wranglerIn,

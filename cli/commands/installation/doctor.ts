@@ -1,9 +1,9 @@
-import { examineLive } from "../doctor/live.ts";
-import { type Check, examineHere } from "../doctor/local.ts";
-import { EXIT } from "../exit-codes.ts";
-import { clean, plural } from "../io/print.ts";
-import type { Outcome, Session } from "../session.ts";
-import { examples, type Register } from "../verb.ts";
+import { examineLive } from "../../doctor/live.ts";
+import { type Check, examineHere } from "../../doctor/local.ts";
+import { EXIT } from "../../exit-codes.ts";
+import { clean, plural } from "../../io/print.ts";
+import type { Outcome, Session } from "../../session.ts";
+import { examples, type Register } from "../../verb.ts";
 
 export const doctor: Register = (program, act) => {
   program

@@ -1,7 +1,7 @@
-import type { ResealAnswer } from "../../src/protocol/secrets.ts";
-import { EXIT } from "../exit-codes.ts";
-import { clean, plural } from "../io/print.ts";
-import type { Outcome, Session } from "../session.ts";
+import type { ResealAnswer } from "../../../src/protocol/secrets.ts";
+import { EXIT } from "../../exit-codes.ts";
+import { clean, plural } from "../../io/print.ts";
+import type { Outcome, Session } from "../../session.ts";
 
 /** Each call seals a bounded number: far more than this many are never there. */
 const MAX_CALLS = 1_000;

@@ -1,10 +1,10 @@
 import { Option } from "commander";
-import { collect } from "../../src/client/index.ts";
-import { EXIT } from "../exit-codes.ts";
-import { confirm } from "../io/confirm.ts";
-import { ago, clean, table, until } from "../io/print.ts";
-import type { Outcome, Session } from "../session.ts";
-import { examples, parseCount, type Register } from "../verb.ts";
+import { collect } from "../../../src/client/index.ts";
+import { EXIT } from "../../exit-codes.ts";
+import { confirm } from "../../io/confirm.ts";
+import { ago, clean, table, until } from "../../io/print.ts";
+import type { Outcome, Session } from "../../session.ts";
+import { examples, parseCount, type Register } from "../../verb.ts";
 
 type Role = "admin" | "deployer" | "viewer";
 

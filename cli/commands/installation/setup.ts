@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
-import type { Outcome, Session } from "../session.ts";
-import { ROTATIONS } from "../setup/installation.ts";
-import type { SetupOptions } from "../setup/setup.ts";
-import { examples, parseDuration, type Register } from "../verb.ts";
+import type { Outcome, Session } from "../../session.ts";
+import { ROTATIONS } from "../../setup/installation.ts";
+import type { SetupOptions } from "../../setup/setup.ts";
+import { examples, parseDuration, type Register } from "../../verb.ts";
 
 export const setup: Register = (program, act) => {
   program
@@ -40,8 +40,8 @@ const waitOption = () =>
 /** Cloudflare's SDK is loaded for this verb alone: it takes longer than all the rest. */
 async function run(session: Session, options: SetupOptions): Promise<Outcome> {
   const [{ setup }, { wranglerIn }] = await Promise.all([
-    import("../setup/setup.ts"),
-    import("../setup/wrangler.ts"),
+    import("../../setup/setup.ts"),
+    import("../../setup/wrangler.ts"),
   ]);
   return setup(session, options, {
     wrangler: wranglerIn,
