@@ -3,7 +3,7 @@
  * from outside, and answers that name a slot name the public hostname instead.
  */
 import { PREVIEW_COOKIE, withoutCookie } from "../domain/routing/cookie.ts";
-import type { Visit } from "./visit.ts";
+import type { Survey, Visit } from "./visit.ts";
 
 /** RFC 9110 §7.6.1, and forwarding headers that only the edge may set. `Expect` was answered by the platform. */
 const DROPPED = new Set([
@@ -26,21 +26,6 @@ const LETTER_A = 97;
 const LETTER_S = 115;
 const NOTHING: readonly string[] = [];
 const REQUEST_ID = /^[A-Za-z0-9._:+=/-]{1,128}$/;
-
-/** What the request brought along, read in one pass: each look into a `Headers` costs a crossing into the runtime. */
-export interface Survey {
-  readonly requestId: string;
-  readonly cookies: string | null;
-  readonly connection: string | null;
-  /** The visitor's address, from Cloudflare; null where nobody vouches for one. */
-  readonly address: string | null;
-  readonly preview: string | null;
-  /** Bytes, if declared. */
-  readonly contentLength: number | null;
-  readonly isUpgrade: boolean;
-  /** Names that must not reach the app. */
-  readonly dropped: readonly string[];
-}
 
 type Draft = { -readonly [K in keyof Survey]: Survey[K] };
 

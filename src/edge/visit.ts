@@ -1,7 +1,21 @@
 import type { Route } from "../domain/routing/choose.ts";
 import type { SplitUrl } from "../domain/routing/hostname.ts";
 import type { Env } from "./env.ts";
-import type { Survey } from "./headers.ts";
+
+/** What the request brought along, read in one pass: each look into a `Headers` costs a crossing into the runtime. */
+export interface Survey {
+  readonly requestId: string;
+  readonly cookies: string | null;
+  readonly connection: string | null;
+  /** The visitor's address, from Cloudflare; null where nobody vouches for one. */
+  readonly address: string | null;
+  readonly preview: string | null;
+  /** Bytes, if declared. */
+  readonly contentLength: number | null;
+  readonly isUpgrade: boolean;
+  /** Names that must not reach the app. */
+  readonly dropped: readonly string[];
+}
 
 /** One request on its way through the edge. */
 export interface Visit {
