@@ -29,7 +29,7 @@ import { steerRoutes } from "./routes/steer.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { trafficRoutes } from "./routes/traffic.ts";
 import type { FeedTimes } from "./streams/feed.ts";
-import type { LogTimes } from "./streams/log-viewing.ts";
+import type { LogTimes } from "./streams/log-order.ts";
 
 const MAX_BODY_BYTES = 1024 * 1024;
 /** Eight streams of a host, each with a chunk in 100 ms. */

@@ -1,14 +1,17 @@
-import type { Coordinator } from "./environment/coordinator.ts";
-import type { HostLink } from "./hosts/link.ts";
-import type { LogRelay } from "./streams/log-relay.ts";
+import type { CoordinatorPort } from "./environment/coordinator-port.ts";
+import type { HostLinkPort } from "./hosts/link-port.ts";
+import type { LogRelayPort } from "./streams/log-order.ts";
+
+/** A namespace by what its objects do for others, so that nobody who asks one of them imports how it is done. */
+type Namespace<Port> = DurableObjectNamespace<Port & Rpc.DurableObjectBranded>;
 
 /** Control's bindings, as wrangler.toml declares them. */
 export interface ControlEnv {
   readonly DB: D1Database;
   readonly TABLES: KVNamespace;
-  readonly COORDINATOR: DurableObjectNamespace<Coordinator>;
-  readonly HOST_LINK: DurableObjectNamespace<HostLink>;
-  readonly LOG_RELAY: DurableObjectNamespace<LogRelay>;
+  readonly COORDINATOR: Namespace<CoordinatorPort>;
+  readonly HOST_LINK: Namespace<HostLinkPort>;
+  readonly LOG_RELAY: Namespace<LogRelayPort>;
   /** SHA-256 (hex) of the first admin token: how the first person gets in. A Worker secret. */
   readonly ADMIN_TOKEN_SHA256?: string;
   /**

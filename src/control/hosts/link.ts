@@ -6,6 +6,7 @@ import { tendTunnel } from "../cloudflare/tend-tunnel.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../http/context.ts";
 import type { Refusal } from "../refusal.ts";
+import type { HostLinkPort } from "./link-port.ts";
 
 /** Close codes of the wake-up socket, 4000–4999 being an application's own. */
 const REPLACED = 4000;
@@ -19,7 +20,7 @@ const RESCUE_MS = 10_000;
  *
  * It is also where the host's tunnel is changed, one change after the other, by its alarm until all of it is done.
  */
-export class HostLink extends DurableObject<ControlEnv> {
+export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort {
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(state: DurableObjectState, env: ControlEnv) {
@@ -36,19 +37,16 @@ export class HostLink extends DurableObject<ControlEnv> {
     return new Response(null, { status: 101, webSocket: client });
   }
 
-  /** Asks the agent to poll. Answers whether anyone was listening; without a socket the agent's own poll finds the work. */
   async wake(): Promise<boolean> {
     const sockets = this.ctx.getWebSockets();
     for (const socket of sockets) socket.send(WAKE);
     return sockets.length > 0;
   }
 
-  /** Ends the connection of a host that was removed or whose token was revoked. */
   async shut(reason: string): Promise<void> {
     for (const socket of this.ctx.getWebSockets()) socket.close(REMOVED, reason.slice(0, 100));
   }
 
-  /** There is something to do for the host's tunnel: made, or removed. Answers at once. */
   async tend(hostId: string): Promise<void> {
     // In an alarm the object does not know the name it was reached by.
     await this.ctx.storage.put("host", hostId);
@@ -67,7 +65,6 @@ export class HostLink extends DurableObject<ControlEnv> {
     }
   }
 
-  /** Changes the tunnel's secret, and has the agent fetch the new token. */
   async rotateTunnel(hostId: string, actor: string): Promise<Result<{ rev: number }, Refusal>> {
     const rotated = await this.#inTurn(() => rotateTunnel(this.env, { hostId, actor, now: Date.now() }));
     if (rotated.ok) await this.wake();

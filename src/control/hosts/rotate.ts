@@ -1,4 +1,4 @@
-import type { Principal } from "../http/auth.ts";
+import type { Principal } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { newId, newSecret, sha256 } from "../ids.ts";
 import { type Db, isLostRace, runBatch } from "../store/db.ts";

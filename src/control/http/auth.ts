@@ -6,25 +6,14 @@ import { sha256 } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { findToken, type TokenRow, touchToken } from "../store/tokens.ts";
-import type { AppContext, AppEnv } from "./context.ts";
-import { inBackground } from "./context.ts";
+import { type AppContext, type AppEnv, inBackground, type Principal } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
-type Role = TokenRow["role"];
-/** Who asks. Looked up anew for every request, never cached: a revocation holds from the next request on. */
-export interface Principal {
-  readonly id: string;
-  /** As events name it: `token:ci`, `agent:web-1`, `admin`. */
-  readonly actor: string;
-  readonly role: Role;
-  readonly app: string | null;
-  readonly environment: string | null;
-  /** The host of an agent's token. */
-  readonly hostId: string | null;
-}
-
 const TOKEN = /^Bearer +(sl[ue]_[A-Za-z0-9_-]{16,100})$/i;
-const RANK = { agent: 0, viewer: 1, deployer: 2, admin: 3 } as const satisfies Record<Role, number>;
+const RANK = { agent: 0, viewer: 1, deployer: 2, admin: 3 } as const satisfies Record<
+  Principal["role"],
+  number
+>;
 /** How often at most "last used" is written. */
 const TOUCH_MS = 60_000;
 

@@ -4,8 +4,20 @@ import type { ControlEnv } from "../env.ts";
 import type { CoordinatorPort } from "../environment/coordinator-port.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Db } from "../store/db.ts";
-import type { Principal } from "./auth.ts";
+import type { TokenRow } from "../store/tokens.ts";
 import { ProblemError } from "./problems.ts";
+
+/** Who asks. Looked up anew for every request, never cached: a revocation holds from the next request on. */
+export interface Principal {
+  readonly id: string;
+  /** As events name it: `token:ci`, `agent:web-1`, `admin`. */
+  readonly actor: string;
+  readonly role: TokenRow["role"];
+  readonly app: string | null;
+  readonly environment: string | null;
+  /** The host of an agent's token. */
+  readonly hostId: string | null;
+}
 
 /** What every handler finds in its context. */
 export interface AppEnv {

@@ -9,8 +9,8 @@ import { newId } from "../ids.ts";
 import { isHostKnown } from "../store/hosts.ts";
 import type { LogScope } from "../store/log-streams.ts";
 import { type EnvironmentStatus, findReleases } from "../store/status.ts";
+import { LOG_TIMES, type LogOrder, type LogTimes } from "../streams/log-order.ts";
 import { type Place, parsePlace } from "../streams/log-place.ts";
-import { LOG_TIMES, type LogOrder, type LogTimes } from "../streams/log-viewing.ts";
 import { requireEnvironment } from "./status.ts";
 
 const USUAL_TAIL = 100;

@@ -6,7 +6,7 @@ import { iso } from "../iso.ts";
 import type { Db } from "../store/db.ts";
 import { dropQueuedLogJobs, findLogHosts, insertLogJobs, type LogHost } from "../store/log-streams.ts";
 import type { Standing } from "./log-merge.ts";
-import type { LogOrder } from "./log-viewing.ts";
+import type { LogOrder } from "./log-order.ts";
 
 interface Host extends LogHost {
   state: LogHostView["state"] | "asked";

@@ -1,13 +1,14 @@
 import { DurableObject } from "cloudflare:workers";
 import type { LogChunkAnswer, logChunkSchema } from "../../protocol/agent.ts";
 import type { ControlEnv } from "../env.ts";
-import { type LogOrder, LogViewing } from "./log-viewing.ts";
+import type { LogOrder, LogRelayPort } from "./log-order.ts";
+import { LogViewing } from "./log-viewing.ts";
 
 /**
  * One per viewing of logs, named by its stream: asks the hosts for their lines and hands them to the one reader. It keeps
  * nothing: when it is gone, hosts are told that nobody reads, and the reader comes back with its place under another name.
  */
-export class LogRelay extends DurableObject<ControlEnv> {
+export class LogRelay extends DurableObject<ControlEnv> implements LogRelayPort {
   #viewing: LogViewing | undefined;
 
   /** The reader comes: a body is an order, the answer its lines as server-sent events. */
@@ -21,7 +22,6 @@ export class LogRelay extends DurableObject<ControlEnv> {
     return new Response(readable);
   }
 
-  /** Lines of a host. `foreign`: this stream asked it for none. */
   async push(
     hostId: string,
     chunk: ReturnType<typeof logChunkSchema.parse>,

@@ -4,47 +4,10 @@ import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../http/context.ts";
 import { iso } from "../iso.ts";
 import { openDb } from "../store/db.ts";
-import type { LogScope } from "../store/log-streams.ts";
 import { LogHosts } from "./log-hosts.ts";
-import { LogMerge, MERGE_TIMES, type MergedLine, type MergeTimes } from "./log-merge.ts";
+import { LogMerge, type MergedLine } from "./log-merge.ts";
+import type { LogOrder } from "./log-order.ts";
 import { formatPlace, note } from "./log-place.ts";
-
-/** What a reader of logs wants. Goes to its relay as JSON. */
-export interface LogOrder {
-  readonly stream: string;
-  readonly app: string;
-  readonly environment: string;
-  readonly scope: LogScope;
-  readonly follow: boolean;
-  readonly from: number;
-  readonly since: number | null;
-  readonly tail: number | null;
-  readonly after: readonly (readonly [instance: string, cursor: string])[];
-  readonly times: LogTimes;
-}
-
-export interface LogTimes extends MergeTimes {
-  /** An asked host answers in milliseconds; one that doesn't for so long is said to be silent. */
-  readonly answerMs: number;
-  /** An agent says something at least each 15 s. */
-  readonly silentMs: number;
-  /** Between two looks for hosts that got instances meanwhile. */
-  readonly lookMs: number;
-  readonly heartbeatMs: number;
-  /** A viewing's longest time. Its reader comes back and goes on. */
-  readonly lastsMs: number;
-  /** An agent waits so long for room before it is told to come again. */
-  readonly roomMs: number;
-}
-export const LOG_TIMES: LogTimes = {
-  ...MERGE_TIMES,
-  answerMs: 5_000,
-  silentMs: 45_000,
-  lookMs: 10_000,
-  heartbeatMs: 10_000,
-  lastsMs: 3_600_000,
-  roomMs: 5_000,
-};
 
 /** Of one event: the client's parser holds a whole one. */
 const MAX_EVENT = { lines: 200, chars: 200_000 };

@@ -2,7 +2,7 @@ import { eq } from "drizzle-orm";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { accessories, environments, hosts, jobs } from "../../../src/control/store/schema.ts";
-import { LOG_TIMES } from "../../../src/control/streams/log-viewing.ts";
+import { LOG_TIMES } from "../../../src/control/streams/log-order.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import type { EnrollAnswer, Job, LogLine } from "../../../src/protocol/agent.ts";
 import { Api, problemOf } from "../support/api.ts";

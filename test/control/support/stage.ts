@@ -88,8 +88,9 @@ export class Stage {
     }
   }
 
+  /** The very object: control itself knows no more of it than its port. */
   get coordinator(): DurableObjectStub<Coordinator> {
-    return env.COORDINATOR.getByName(ENVIRONMENT);
+    return env.COORDINATOR.getByName(ENVIRONMENT) as unknown as DurableObjectStub<Coordinator>;
   }
 
   inside<T>(work: (coordinator: Coordinator, state: DurableObjectState) => T | Promise<T>): Promise<T> {
