@@ -21,6 +21,8 @@ const instanceRecordSchema = z.object({
   state: z.enum(INSTANCE_REPORTS),
   /** Of the last health report. */
   seq: z.number().int(),
+  /** When it ended by itself or had to be restarted, of late: epoch ms, oldest first. */
+  exits: z.array(z.number()).default([]),
   /** A stop was begun: not to be probed or restarted any more. */
   stopping: z.boolean().default(false),
 });

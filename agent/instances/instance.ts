@@ -108,6 +108,8 @@ export class Instance {
 
   #reportEnd(end: Exclude<End, { kind: "released" }>, waitMs: number, restart: number): Promise<void> {
     const next = `restart ${restart} in ${waitMs / 1000} s`;
+    // One that was removed from outside did not end by itself.
+    if (end.kind === "lifeless" || !end.exit.gone) this.#deps.reports.ended(this.spec.instance);
     if (end.kind === "lifeless") return this.#report("unready", `${end.cause}; ${next}`);
     return this.#report("exited", `${this.spec.app} ${this.spec.version} ${describeExit(end.exit)}; ${next}`);
   }

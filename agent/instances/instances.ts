@@ -35,6 +35,7 @@ export class Instances {
         state: "starting",
         // An agent that died while it cleared a failed start away gave out numbers already.
         seq: known?.seq ?? 0,
+        exits: [],
         stopping: false,
       };
     });
@@ -153,6 +154,7 @@ export class Instances {
       readyAfterMs: 0,
       state: "unready",
       seq: clock.now(),
+      exits: [],
       stopping: false,
     };
     await journal.update(({ instances }) => {

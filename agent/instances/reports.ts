@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { HealthReport } from "../../src/protocol/agent.ts";
+import { EXITS_KEPT, type HealthReport } from "../../src/protocol/agent.ts";
 import { backOff, type Clock, jittered } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Journal } from "../journal.ts";
@@ -43,9 +43,17 @@ export class Reports {
       record.state = state;
       record.seq += 1;
       const text = cause?.slice(0, 2_000);
-      reports.push({ instance, seq: record.seq, state, at, ...(text && { cause: text }) });
+      const { seq, exits } = record;
+      reports.push({ instance, seq, state, at, exits: [...exits], ...(text && { cause: text }) });
     });
     this.#added.raise();
+  }
+
+  /** Counts an end that nobody asked for: told with the next report. */
+  ended(instance: string): void {
+    const { journal, clock } = this.#options;
+    const record = journal.state.instances[instance];
+    if (record) record.exits = [...record.exits, clock.now()].slice(-EXITS_KEPT);
   }
 
   /** An instance that can't be restarted fails each minute in the same words: told once. */
@@ -66,7 +74,7 @@ export class Reports {
         await this.#added.wait(signal);
         continue;
       }
-      const answer = await control("/agent/v1/health", { reports: batch }, z.unknown());
+      const answer = await control("/agent/v1/health", { clock: clock.now(), reports: batch }, z.unknown());
       if (signal.aborted) return;
       if (answer.ok || (answer.kind === "refused" && answer.status !== 401)) {
         // Refused for good: sending the same again would only block what comes after.

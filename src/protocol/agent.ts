@@ -478,6 +478,9 @@ export const logChunkAnswerSchema = z.object({
 });
 export type LogChunkAnswer = z.infer<typeof logChunkAnswerSchema>;
 
+/** Exits that are told of one instance: a crash loop shows in fewer. */
+export const EXITS_KEPT = 8;
+
 /** Only transitions are reported, at least once and in order per instance: `seq` rises, control ignores older ones. */
 export const healthReportSchema = z.strictObject({
   instance: id,
@@ -486,9 +489,15 @@ export const healthReportSchema = z.strictObject({
   at: z.number().int(),
   /** In words, for anything but `ready`. */
   cause: z.string().max(2_000).optional(),
+  /** When it ended by itself or had to be restarted, of late, oldest first: epoch ms by the agent's clock. */
+  exits: z.array(z.number().int()).max(EXITS_KEPT).default([]),
 });
 export type HealthReport = z.infer<typeof healthReportSchema>;
-export const healthSchema = z.strictObject({ reports: z.array(healthReportSchema).min(1).max(100) });
+export const healthSchema = z.strictObject({
+  /** The agent's clock as it sends, epoch ms: control tells the times of exits by it. Absent: as control's. */
+  clock: z.number().int().optional(),
+  reports: z.array(healthReportSchema).min(1).max(100),
+});
 
 /** The only message the wake-up socket (`GET /agent/v1/wake`) ever carries downwards. Upwards: "ping", answered "pong". */
 export const WAKE = "poll";

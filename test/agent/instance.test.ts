@@ -117,6 +117,9 @@ test("waits longer before each restart of an instance that keeps crashing, up to
     "ready",
     "exited",
   ]);
+  const told = journal.state.reports.filter(({ state }) => state === "exited");
+  // However short each outage was, and however soon it was ready again: every exit is counted.
+  expect(told.map(({ exits }) => exits.length)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
 test("claims nothing about an instance that it can't restart because the engine is away", async () => {

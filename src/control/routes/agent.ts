@@ -177,8 +177,10 @@ export const agentRoutes = () =>
     })
     .openapi(health, async (c) => {
       const { hostId } = authorizeAgent(c);
-      const { reports } = c.req.valid("json");
-      pokeAll(c, await writeReports(c.var.db, { hostId, now: c.var.now() }, reports));
+      const { clock, reports } = c.req.valid("json");
+      const now = c.var.now();
+      const by = { hostId, now, clockSkewMs: (clock ?? now) - now };
+      pokeAll(c, await writeReports(c.var.db, by, reports));
       return c.json({}, 200);
     })
     .openapi(rotate, async (c) => {

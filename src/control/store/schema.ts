@@ -10,7 +10,7 @@ import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
  *
  * An environment and everything below it (releases, instances, jobs, its slots) is one unit of consistency: it is
  * written only by its coordinator, in batches that begin with the guarded update of `environments.rev` (store/guard.ts).
- * Exceptions, columns that only agents' reports write: `jobs` from its lease to its result, `instances.report*`, and
+ * Exceptions, columns that only agents' reports write: `jobs` from its lease to its result, `instances.report*`, `instances.exits`, and
  * `instances.secretVersions`, which goes with the lease of its start. Secrets and logins are written by their routes.
  * And `jobs` of kind `logs`, which decide nothing: a log stream makes and removes its own.
  */
@@ -186,6 +186,8 @@ export const instances = sqliteTable(
     reportState: text("report_state").$type<"starting" | "ready" | "unready" | "exited">(),
     reportCause: text("report_cause"),
     reportAt: at("report_at"),
+    /** Its last exits, oldest first: a crash loop is told by them, however short each outage was. */
+    exits: json<number[]>("exits").notNull().default([]),
     /** Version of each secret it was started with, by name: what it still runs when one changes. */
     secretVersions: json<Record<string, number>>("secret_versions"),
     createdAt: at("created_at").notNull(),

@@ -57,6 +57,7 @@ export const selectInstances = (db: Db) =>
       unreachableSince: instances.unreachableSince,
       reportState: instances.reportState,
       reportCause: instances.reportCause,
+      exits: instances.exits,
       reportAt: instances.reportAt,
       secretVersions: instances.secretVersions,
       stoppedAt: instances.stoppedAt,

@@ -71,6 +71,8 @@ export interface InstanceFacts {
   readonly reportState: "starting" | "ready" | "unready" | "exited" | null;
   readonly reportCause: string | null;
   readonly reportAt: number | null;
+  /** When it ended by itself or had to be restarted: the last few, oldest first. Removals by hand and stops are none. */
+  readonly exits: readonly number[];
 }
 
 export interface JobFacts {

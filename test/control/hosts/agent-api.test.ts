@@ -305,6 +305,29 @@ describe("health reports", () => {
     ).toMatchObject({ state: "exited", seq: 5, cause: "exit 1", poked: 1 });
   });
 
+  it("tell each exit by control's clock, and wake the coordinator though the instance is ready again", async () => {
+    const host = await world.enrolled(api);
+    const environmentId = await world.applied(api);
+    const of = { environmentId, releaseId: await world.release(environmentId), host, slot: 0 };
+    const id = await world.instance(of);
+    const now = api.time;
+    const clock = now + 3_600_000;
+    const report = (seq: number, exits: number[]) =>
+      api.post(
+        "/agent/v1/health",
+        { clock, reports: [{ instance: id, at: clock, seq, state: "ready", exits }] },
+        { token: host.token },
+      );
+    const exitsOf = async () => (await db.select().from(instances).where(eq(instances.id, id)).get())?.exits;
+    expect(await exitsOf()).toEqual([]);
+    api.coordinators.asked.length = 0;
+    await report(5, [clock - 9_000, clock - 2_000]);
+    expect(await exitsOf()).toEqual([now - 9_000, now - 2_000]);
+    expect(api.coordinators.asked).toHaveLength(1);
+    await report(5, [clock - 9_000, clock - 2_000]);
+    expect(api.coordinators.asked).toHaveLength(1);
+  });
+
   it("of another host's instance change nothing", async () => {
     const [host, other] = [await world.enrolled(api), await world.enrolled(api, "web-2")];
     const environmentId = await world.applied(api);

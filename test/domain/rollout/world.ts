@@ -364,6 +364,7 @@ export class World {
       reportState: null,
       reportCause: null,
       reportAt: null,
+      exits: [],
     };
     const row = {
       ...made,

@@ -1,0 +1,1 @@
+ALTER TABLE `instances` ADD `exits` text DEFAULT '[]' NOT NULL;
