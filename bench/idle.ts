@@ -61,6 +61,7 @@ const around = (env, counts) => ({
   ...env,
   DB: database(env.DB, counts),
   HOST_LINK: objects(env.HOST_LINK, counts),
+  METER: objects(env.METER, counts),
   COORDINATOR: objects(env.COORDINATOR, counts),
 });
 export default {

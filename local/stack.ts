@@ -60,6 +60,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
             DB: { type: "d1", id: "sluice" },
             TABLES: { type: "kv", id: "tables" },
             COORDINATOR: { type: "durable-object", worker: "control", exportName: "Coordinator" },
+            METER: { type: "durable-object", worker: "control", exportName: "Meter" },
             HOST_LINK: { type: "durable-object", worker: "control", exportName: "HostLink" },
             LOG_RELAY: { type: "durable-object", worker: "control", exportName: "LogRelay" },
             ADMIN_TOKEN_SHA256: { type: "text", value: options.adminTokenSha256 },
@@ -69,6 +70,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
           },
           exports: {
             Coordinator: { type: "durable-object", storage: "sqlite" },
+            Meter: { type: "durable-object", storage: "sqlite" },
             HostLink: { type: "durable-object", storage: "sqlite" },
             LogRelay: { type: "durable-object", storage: "sqlite" },
           },

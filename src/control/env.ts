@@ -1,5 +1,6 @@
 import type { CoordinatorPort } from "./environment/coordinator-port.ts";
 import type { HostLinkPort } from "./hosts/link-port.ts";
+import type { MeterPart } from "./meter/parts.ts";
 import type { LogRelayPort } from "./streams/log-order.ts";
 
 /** A namespace by what its objects do for others, so that nobody who asks one of them imports how it is done. */
@@ -10,6 +11,7 @@ export interface ControlEnv {
   readonly DB: D1Database;
   readonly TABLES: KVNamespace;
   readonly COORDINATOR: Namespace<CoordinatorPort>;
+  readonly METER: Namespace<MeterPart>;
   readonly HOST_LINK: Namespace<HostLinkPort>;
   readonly LOG_RELAY: Namespace<LogRelayPort>;
   /** SHA-256 (hex) of the first admin token: how the first person gets in. A Worker secret. */

@@ -5,6 +5,7 @@ import { sweep } from "./sweep.ts";
 export { Coordinator } from "./environment/coordinator.ts";
 export { EdgePort } from "./environment/edge-port.ts";
 export { HostLink } from "./hosts/link.ts";
+export { Meter } from "./meter/meter.ts";
 export { LogRelay } from "./streams/log-relay.ts";
 
 const app = createApp();

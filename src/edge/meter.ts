@@ -9,6 +9,7 @@ import {
   type MirrorEntry,
   windowOf,
 } from "../domain/routing/meter.ts";
+import type { RoutingTable } from "../domain/routing/table.ts";
 import { writeAnalytics } from "./analytics.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
@@ -18,6 +19,8 @@ import type { Delivery } from "./rescue.ts";
 import type { Visit } from "./visit.ts";
 
 const FLUSH_EVERY_MS = 1_000;
+/** At rest nobody judges, and each flush costs: this many times FLUSH_EVERY_MS go by between two. */
+const FLUSHES_AT_REST = 10;
 const FLUSH_DEADLINE_MS = 5_000;
 /** Batches kept while control is away; past it the oldest goes. Ten minutes of one a second. */
 const KEPT_BATCHES = 600;
@@ -47,6 +50,8 @@ interface Unsent {
 }
 
 interface EnvironmentCounts {
+  /** Somebody judges these counts: they are not to wait. */
+  judged: boolean;
   /** By instance, eligible and other traffic apart. */
   readonly eligible: Map<string, Tally>;
   readonly other: Map<string, Tally>;
@@ -60,13 +65,15 @@ export class Meter {
   readonly #unsent: Unsent[] = [];
   /** Epoch ms. Past it a flush counts as lost, and the next request starts another. */
   #flushUntil = 0;
+  /** Some of the counts that wait are judged. */
+  #isJudged = false;
 
   /** Counts a delivery: for the rollout only if an eligible visitor was dealt this release. */
   count({ visit, visitor, isDealt }: Passage, delivery: Delivery): void {
     const { first, last } = delivery;
     const eligible = isDealt && visitor.eligible;
     const window = windowOf(visit.arrivedAt);
-    const counts = this.#countsOf(visit.route.table.environment);
+    const counts = this.#countsOf(visit.route.table);
     const tally = tallyOf(counts, first, window, eligible);
     add(tally, first, visitor.bucket);
     if (first.verdict.error) {
@@ -81,7 +88,7 @@ export class Meter {
   }
 
   countMirrored(visit: Visit, release: string, outcome: { error: boolean; mismatch: boolean }): void {
-    const { mirrored } = this.#countsOf(visit.route.table.environment);
+    const { mirrored } = this.#countsOf(visit.route.table);
     const window = windowOf(visit.arrivedAt);
     const key = `${release} ${window}`;
     const entry = mirrored.get(key) ?? { release, window, requests: 0, errors: 0, mismatches: 0 };
@@ -92,23 +99,29 @@ export class Meter {
     this.#schedule(visit, Date.now());
   }
 
-  #countsOf(environment: string): EnvironmentCounts {
+  #countsOf({ environment, judged = true }: RoutingTable): EnvironmentCounts {
     let counts = this.#counts.get(environment);
     if (counts === undefined) {
-      counts = { eligible: new Map(), other: new Map(), closed: [], mirrored: new Map() };
+      counts = { judged, eligible: new Map(), other: new Map(), closed: [], mirrored: new Map() };
       this.#counts.set(environment, counts);
     }
+    counts.judged ||= judged;
+    this.#isJudged ||= judged;
     return counts;
   }
 
   #schedule(visit: Visit, now: number): void {
     if (this.#flushUntil > now) return;
-    this.#flushUntil = now + FLUSH_EVERY_MS + FLUSH_DEADLINE_MS * 2;
+    this.#flushUntil = now + FLUSH_EVERY_MS * FLUSHES_AT_REST + FLUSH_DEADLINE_MS * 2;
     visit.ctx.waitUntil(this.#flush(visit.env, String(visit.request.cf?.colo ?? "LOCAL")));
   }
 
   async #flush(env: Env, colo: string): Promise<void> {
-    await scheduler.wait(FLUSH_EVERY_MS);
+    for (let waited = 0; waited < FLUSHES_AT_REST; waited++) {
+      await scheduler.wait(FLUSH_EVERY_MS);
+      if (this.#isJudged) break;
+    }
+    this.#isJudged = false;
     // From here on, new counts schedule the next flush.
     const batches = this.#take(colo);
     this.#flushUntil = 0;
@@ -142,6 +155,7 @@ export class Meter {
         id: crypto.randomUUID(),
         environment,
         colo,
+        judged: counts.judged,
         entries,
         mirrored: [...counts.mirrored.values()],
       });

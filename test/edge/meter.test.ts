@@ -218,6 +218,26 @@ describe("the meter", () => {
     expect(distinct().filter((batch) => batch.environment === host).length).toBeLessThanOrEqual(4);
   });
 
+  it("keeps counts of environments at rest together, and sends all of them once one is judged", async () => {
+    const resting = serve([releaseOf("r1", 10_000, [app.url])], { judged: false });
+    const judged = serve([releaseOf("r1", 10_000, [app.url])], { judged: true });
+    for (let i = 0; i < 12; i += 1) {
+      await ask({ port, host: resting });
+      await sleep(200);
+    }
+    expect(entriesOf(resting)).toEqual([]);
+    await ask({ port, host: judged });
+    await counted(judged, 1);
+    await counted(resting, 12);
+    const kinds = distinct().filter(({ environment }) => [resting, judged].includes(environment));
+    expect(kinds.map(({ environment, judged: is }) => [environment === judged, is])).toEqual(
+      expect.arrayContaining([
+        [true, true],
+        [false, false],
+      ]),
+    );
+  });
+
   it("loses nothing while control is away, and counts nothing twice after", async () => {
     const host = serve([releaseOf("r1", 10_000, [app.url])]);
     refuseBatches = true;

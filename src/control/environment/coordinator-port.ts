@@ -1,7 +1,6 @@
 import type { CreateRelease } from "../../domain/commands/releases.ts";
 import type { SetWeights, Steer } from "../../domain/commands/steer.ts";
 import type { Result } from "../../domain/result.ts";
-import type { MeterBatch } from "../../domain/routing/meter.ts";
 import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
 import type { Refusal } from "../refusal.ts";
 
@@ -28,8 +27,6 @@ export interface CoordinatorPort {
   /** Something changed in D1 that may let a release move: a job ended, an instance's health changed, a spec was applied. */
   poke(): Promise<void>;
   table(hostname: string, known: number | null): Promise<TableAnswer>;
-  /** Adds what the edge counted. */
-  absorb(batch: MeterBatch): Promise<void>;
   /** What only the coordinator knows, for status answers. */
   inspect(): Promise<CoordinatorView>;
 }

@@ -9,10 +9,12 @@ import { type Decision, emptyDecision, hasChanges } from "../../domain/rollout/d
 import type { EnvironmentFacts, InstanceFacts } from "../../domain/rollout/facts.ts";
 import { probed } from "../../domain/rollout/probed.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
-import type { MeterBatch } from "../../domain/routing/meter.ts";
+import { WINDOW_MS } from "../../domain/routing/meter.ts";
 import type { RoutingTable, TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
+import { readCounts } from "../meter/parts.ts";
+import { Traffic } from "../meter/traffic.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { commit } from "../store/decisions.ts";
@@ -28,7 +30,6 @@ import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
 import { probeInstance } from "./probe.ts";
 import { compileTable, sameRouting, tableKey } from "./publisher.ts";
 import { runSmoke } from "./smoke.ts";
-import { Traffic } from "./traffic.ts";
 import { wakeHosts } from "./wake.ts";
 
 /** The longest time between two ticks while a release is on its way. */
@@ -38,6 +39,8 @@ const SAFETY_MS = 2_000;
 /** A tick that fails again and again is tried at least this often. */
 const MAX_RETRY_MS = 60_000;
 const MAX_PASSES = 100;
+/** Of what the edge counted, the last hour is shown. */
+const SHOWN_MS = 3_600_000;
 const MAX_STALE = 5;
 /** A partial weight is renewed when less than this is left of its lease. */
 const RENEW_BEFORE_MS = 40_000;
@@ -54,7 +57,6 @@ export type FaultPoint = "armed" | "committed" | "published" | "woken";
  */
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
   #db: Db;
-  readonly #traffic: Traffic;
   readonly #judge: Judge;
   #turn: Promise<unknown> = Promise.resolve();
   /** What is being asked beside the turn: instances probed, smoke checks run. */
@@ -72,8 +74,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
     this.#db = openDb(env.DB);
-    this.#traffic = new Traffic(state.storage.sql);
-    this.#judge = new Judge(state.storage, this.#traffic);
+    this.#judge = new Judge(state.storage, (range) => this.#traffic(range));
   }
 
   async createRelease(
@@ -168,13 +169,11 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return table.version === known ? { kind: "unchanged", version: table.version } : { kind: "table", table };
   }
 
-  async absorb(batch: MeterBatch): Promise<void> {
-    this.#traffic.absorb(batch, this.clock());
-  }
-
   async inspect(): Promise<CoordinatorView> {
     const table = await this.#published();
     const verdict = await this.#judge.last();
+    const now = this.clock();
+    const traffic = await this.#traffic({ from: now - SHOWN_MS, to: now + WINDOW_MS });
     return {
       table: { version: table?.version ?? 0, publishedAt: table?.publishedAt ?? null },
       verdict: verdict && {
@@ -184,9 +183,13 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
         words: verdict.words,
         at: verdict.at,
       },
-      traffic: this.#traffic.byRelease(),
-      windows: this.#traffic.byWindow(),
+      traffic: traffic.byRelease(),
+      windows: traffic.byWindow(),
     };
+  }
+
+  async #traffic(range: Parameters<typeof readCounts>[2]): Promise<Traffic> {
+    return new Traffic(await readCounts(this.env.METER, this.#id(), range));
   }
 
   override async alarm(): Promise<void> {

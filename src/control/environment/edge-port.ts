@@ -2,6 +2,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import type { EdgePortRpc, MeterBatch } from "../../domain/routing/meter.ts";
 import type { TableAnswer } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
+import { partOf } from "../meter/parts.ts";
 import { openDb } from "../store/db.ts";
 import { findHostname } from "../store/status.ts";
 import { HostnameCache } from "./hostname-cache.ts";
@@ -24,7 +25,8 @@ export class EdgePort extends WorkerEntrypoint<ControlEnv> implements EdgePortRp
   }
 
   async meter(batch: MeterBatch): Promise<void> {
-    await this.env.COORDINATOR.getByName(batch.environment).absorb(batch);
+    const part = partOf(batch.environment, batch.colo);
+    await this.env.METER.getByName(part).absorb(batch);
   }
 
   async #lookUp(hostname: string): Promise<string | null> {

@@ -15,7 +15,7 @@ import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { WINDOW_MS, windowOf } from "../../domain/routing/meter.ts";
 import type { Canary } from "../../domain/spec.ts";
-import type { Traffic } from "./traffic.ts";
+import type { Traffic } from "../meter/traffic.ts";
 
 /** An edge isolate flushes once a second, and the meter takes its time: a window is whole this long after its end. */
 const SETTLE_MS = 3_000;
@@ -44,6 +44,13 @@ interface Kept {
   readonly heeded?: boolean;
 }
 
+/** What was counted from `from` up to `to`, epoch ms; of these releases. */
+export type ReadTraffic = (range: {
+  readonly from: number;
+  readonly to: number;
+  readonly releases: readonly string[];
+}) => Promise<Traffic>;
+
 /** Writes judgements to where they are kept. Twice the same one is once. */
 export type RecordJudgements = (release: string, judgements: readonly Judgement[]) => Promise<void>;
 
@@ -53,11 +60,11 @@ export type RecordJudgements = (release: string, judgements: readonly Judgement[
  */
 export class Judge {
   readonly #storage: DurableObjectStorage;
-  readonly #traffic: Traffic;
+  readonly #read: ReadTraffic;
 
-  constructor(storage: DurableObjectStorage, traffic: Traffic) {
+  constructor(storage: DurableObjectStorage, read: ReadTraffic) {
     this.#storage = storage;
-    this.#traffic = traffic;
+    this.#read = read;
   }
 
   /**
@@ -79,14 +86,18 @@ export class Judge {
       if (kept.heeded !== isHeeded(release)) await this.#put({ ...kept, heeded: isHeeded(release) });
       return { release: release.id, decision: kept.last.decision };
     }
+    const releases = [release.id, stable];
+    const traffic = await this.#read({ from: kept.next, to: now + 1, releases });
     const fresh: Judgement[] = [];
     let state = restore(kept.state);
     let { next } = kept;
     for (; next + WINDOW_MS + SETTLE_MS <= now && !isFinal(fresh.at(-1)); next += WINDOW_MS) {
-      state = update(horizon(state), this.#traffic.window(next, release.id, stable));
+      state = update(horizon(state), traffic.window(next, release.id, stable));
       fresh.push(this.#say(decide(state), { window: next, now, strategy }));
     }
-    const peeked = isFinal(fresh.at(-1)) ? null : tick(state, this.#open(next, now, release.id, stable));
+    const peeked = isFinal(fresh.at(-1))
+      ? null
+      : tick(state, open(traffic, { from: next, now, canary: release.id, stable }));
     if (peeked) fresh.push(this.#say(peeked, { window: next, now, strategy }));
     const last = fresh.at(-1) ?? kept.last;
     if (fresh.length > 0) {
@@ -105,12 +116,6 @@ export class Judge {
   #say(decision: Decision, at: { window: number; now: number; strategy: Canary }): Judgement {
     const words = describe(decision, at.strategy.analysis.onFailure);
     return { window: at.window, at: at.now, decision, words };
-  }
-
-  #open(from: number, now: number, canary: string, stable: string) {
-    const windows = [];
-    for (let at = from; at <= now; at += WINDOW_MS) windows.push(this.#traffic.window(at, canary, stable));
-    return windows;
   }
 
   #put(kept: Kept): Promise<void> {
@@ -143,13 +148,22 @@ export class Judge {
       warmUpWindows: Math.ceil(warmUpMs / WINDOW_MS),
       plannedWindows: plannedWindows(strategy),
     });
-    const reference = this.#traffic.latency(stable, current - REFERENCE_MS, current);
-    const history = this.#traffic.history(stable, current - HISTORY_MS, current);
+    const traffic = await this.#read({ from: current - HISTORY_MS, to: current, releases: [stable] });
+    const reference = traffic.latency(stable, current - REFERENCE_MS, current);
+    const history = traffic.history(stable, current - HISTORY_MS, current);
     const state = serialise(init(reference, config, history));
     const made = { release: release.id, state, next: current, last: null };
     await this.#put(made);
     return made;
   }
+}
+
+/** The windows that are not whole yet. */
+function open(traffic: Traffic, of: { from: number; now: number; canary: string; stable: string }) {
+  const windows = [];
+  for (let at = of.from; at <= of.now; at += WINDOW_MS)
+    windows.push(traffic.window(at, of.canary, of.stable));
+  return windows;
 }
 
 /** After a clock that jumped: no further back than windows are kept, and never to wait for a future that won't come. */

@@ -51,6 +51,7 @@ export function compileTable(
     releases,
     stable,
     partialUntil: partial && stable !== null ? stamp.now + PARTIAL_LEASE_MS : null,
+    judged: partial || facts.releases.some(isWatched),
     ...stepRules(facts.releases.find(({ state }) => state === "shifting")),
     mode: loaded.mode,
     previewKey: loaded.previewKey,
@@ -62,6 +63,10 @@ export function compileTable(
     showRelease: facts.spec.showRelease,
   };
 }
+
+/** What the edge counts of it may yet move traffic. */
+const isWatched = ({ state }: ReleaseFacts): boolean =>
+  state === "shifting" || state === "settling" || state === "rolling_back";
 
 /** Who is eligible for the release on its way, and how much is copied to it: as its last weight step says. */
 function stepRules(release: ReleaseFacts | undefined): Pick<RoutingTable, "match" | "mirror"> {

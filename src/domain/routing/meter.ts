@@ -51,6 +51,8 @@ export interface MeterBatch {
   readonly environment: string;
   /** Cloudflare data centre, e.g. `AMS`; shards the meter. */
   readonly colo: string;
+  /** While a release is judged each batch is stored before it is acknowledged. Absent, from an older edge: it is. */
+  readonly judged?: boolean;
   readonly entries: readonly MeterEntry[];
   readonly mirrored: readonly MirrorEntry[];
 }

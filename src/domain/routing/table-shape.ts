@@ -124,6 +124,7 @@ const TABLE = shape({
   stable: orNull(id),
   partialUntil: orNull(count),
   match: orNull(list(MATCH)),
+  judged: optional(flag),
   mirror: orNull(shape({ release: id, shareBp: share })),
   mode: tagged({
     open: shape({}),

@@ -70,6 +70,8 @@ export interface RoutingTable {
   /** Dead-man rule, epoch ms: past it, every release but stable counts as weight 0. Null when nothing is partial. */
   readonly partialUntil: number | null;
   readonly match: readonly MatchRule[] | null;
+  /** A release is being judged: counts come each second, not every ten. Absent, from an older control: it is. */
+  readonly judged?: boolean;
   /** A sampled share of GET/HEAD copied to `release`, answers dropped. */
   readonly mirror: { readonly release: string; readonly shareBp: number } | null;
   readonly mode: TrafficMode;

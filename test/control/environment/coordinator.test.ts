@@ -210,7 +210,7 @@ describe("what the edge counted", () => {
     const classes = [0, 0, 10, 0, 0, 0] as const;
     const rest = { environment: ENVIRONMENT, colo: "AMS", mirrored: [] };
     const batch = (id: string): MeterBatch => ({ id, ...rest, entries: [{ ...entry, classes }] });
-    for (const id of ["a", "a", "b"]) await stage.coordinator.absorb(batch(id));
+    for (const id of ["a", "a", "b"]) await stage.absorb(batch(id));
     const view = await stage.coordinator.inspect();
     expect(view.traffic).toEqual({ r: { requests: 20, failed: 4 } });
     expect(view.windows).toEqual([{ window, requests: 20, failed: 4 }]);

@@ -3,8 +3,11 @@ import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { EdgePort } from "../../../src/control/environment/edge-port.ts";
 import { HostnameCache } from "../../../src/control/environment/hostname-cache.ts";
+import { readCounts } from "../../../src/control/meter/parts.ts";
+import { windowOf } from "../../../src/domain/routing/meter.ts";
 import { Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
+import { batchOf, counts } from "../support/meter.ts";
 import * as world from "../support/world.ts";
 
 let api: Api;
@@ -36,10 +39,20 @@ describe("the edge's port", () => {
     expect(await listDurableObjectIds(env.COORDINATOR)).toHaveLength(before.length);
   });
 
-  it("hands the edge's counts to the coordinator", async () => {
+  it("hands the edge's counts to the meter, and never to the coordinator that publishes tables", async () => {
     const port = new EdgePort(createExecutionContext(), api.env);
-    await port.meter({ id: "b1", environment: "env_x", colo: "AMS", entries: [], mirrored: [] });
-    expect(api.coordinators.of("absorb")).toMatchObject([{ environment: "env_x", input: { id: "b1" } }]);
+    const window = windowOf(Date.now());
+    const batch = { ...batchOf([counts("rel_1", window, 5, 1)]), environment: "env_x" };
+    await port.meter(batch);
+    await port.meter(batch);
+    const [counted] = await readCounts(env.METER, "env_x", { from: window, to: window + 1 });
+    expect(counted).toMatchObject({
+      release: "rel_1",
+      requests: 5,
+      failed: 1,
+      judged: { requests: 5, errors: 1 },
+    });
+    expect(api.coordinators.asked).toEqual([]);
   });
 });
 

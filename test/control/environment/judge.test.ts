@@ -1,10 +1,11 @@
+import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { verdicts } from "../../../src/control/store/schema.ts";
 import { latencyBucket } from "../../../src/domain/routing/meter.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
 import { aCanary, weightStep } from "../../domain/rollout/spec.ts";
-import { batchOf, counts } from "../support/meter.ts";
-import { Stage } from "../support/stage.ts";
+import { batchOf, counts, meterOf } from "../support/meter.ts";
+import { ENVIRONMENT, Stage } from "../support/stage.ts";
 
 const WINDOW = 10_000;
 /** A moment on the windows' grid, so that every run counts the same ones. */
@@ -45,7 +46,7 @@ async function goTo(now: number): Promise<void> {
 }
 async function absorb(now: number, entries: Parameters<typeof batchOf>[0], id?: string): Promise<void> {
   stage.at = now;
-  await stage.inside((coordinator) => coordinator.absorb(batchOf(entries, id)));
+  await stage.absorb(batchOf(entries, id));
 }
 type Arm = readonly [requests: number, errors: number];
 /** One window of traffic, then the tick that folds it in. */
@@ -219,12 +220,13 @@ describe("what the edge sends", () => {
   it("takes a bounded time and room in a flood: 500 isolates, every visitor in error", async () => {
     const { v1, v2 } = await begin();
     const visitors = Array.from({ length: 1_000 }, (_, n) => n * 10);
-    const size = () => stage.inside((_, state) => state.storage.sql.databaseSize);
+    const meter = meterOf(ENVIRONMENT, "AMS");
+    const size = () => runInDurableObject(meter, (_, state) => state.storage.sql.databaseSize);
     const [before, start] = [await size(), performance.now()];
-    await stage.inside((coordinator) => {
-      coordinator.clock = () => NOON + 5_000;
+    await runInDurableObject(meter, (instance) => {
+      instance.clock = () => NOON + 5_000;
       const flood = (release: string) => counts(release, NOON, 2_000, 1_000, { erroredVisitors: visitors });
-      for (let n = 0; n < 500; n++) void coordinator.absorb(batchOf([flood(v1), flood(v2)]));
+      for (let n = 0; n < 500; n++) void instance.absorb(batchOf([flood(v1), flood(v2)]));
     });
     const [grown, took] = [(await size()) - before, performance.now() - start];
     expect(grown, "bytes").toBeLessThan(300_000);

@@ -85,7 +85,6 @@ export class FakeCoordinators {
         note("table", { hostname, known });
         return { kind: "unknown" };
       },
-      absorb: async (batch) => note("absorb", batch),
       inspect: async () => this.view,
     };
   }

@@ -1,5 +1,7 @@
+import { env } from "cloudflare:workers";
+import type { Meter } from "../../../src/control/meter/meter.ts";
+import { partOf } from "../../../src/control/meter/parts.ts";
 import type { MeterBatch, MeterEntry } from "../../../src/domain/routing/meter.ts";
-import { ENVIRONMENT } from "./stage.ts";
 
 /** What one isolate counted of one instance; errors are of as many different visitors. */
 export function counts(
@@ -29,8 +31,12 @@ export function counts(
 let made = 0;
 export const batchOf = (entries: readonly MeterEntry[], id = `batch-${++made}`): MeterBatch => ({
   id,
-  environment: ENVIRONMENT,
+  environment: "env_1",
   colo: "AMS",
   entries,
   mirrored: [],
 });
+
+/** The very object that counts this data centre's batches. */
+export const meterOf = (environment: string, colo: string): DurableObjectStub<Meter> =>
+  env.METER.getByName(partOf(environment, colo)) as unknown as DurableObjectStub<Meter>;

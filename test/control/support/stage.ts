@@ -19,9 +19,10 @@ import {
   slots,
 } from "../../../src/control/store/schema.ts";
 import type { ReleaseState } from "../../../src/domain/rollout/release.ts";
+import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
 import { aSpec, DIGEST } from "../../domain/rollout/spec.ts";
-
+import { meterOf } from "./meter.ts";
 export const ENVIRONMENT = "env_1";
 export const HOSTNAME = "shop.example.com";
 const REQUEST = {
@@ -98,6 +99,15 @@ export class Stage {
       const { ahead, at } = this;
       instance.clock = () => at ?? Date.now() + ahead;
       return work(instance, state);
+    });
+  }
+
+  /** What the edge counted reaches the meter at the coordinator's time. */
+  async absorb(batch: MeterBatch): Promise<void> {
+    const { ahead, at } = this;
+    await runInDurableObject(meterOf(batch.environment, batch.colo), (meter) => {
+      meter.clock = () => at ?? Date.now() + ahead;
+      return meter.absorb(batch);
     });
   }
 

@@ -1,0 +1,84 @@
+import { HISTOGRAM_BUCKETS, latencyBucket, type MeterEntry } from "../../domain/routing/meter.ts";
+
+/** Visitors are told apart by a number below this (canary.md §6). */
+const VISITORS = 10_000;
+
+/**
+ * All that is quicker counts as this. The edge's clock has whole milliseconds: 1 ms against 2 would be twice as slow to the
+ * judge, and is its grain.
+ */
+const FINEST_BUCKET = latencyBucket(5);
+
+/** Counts of one release in one window. Of fixed size, however many requests they stand for. */
+export interface Counted {
+  readonly release: string;
+  /** Epoch ms of its start. */
+  readonly window: number;
+  /** All visitors' requests, and of those the ones that failed in the visitor's eyes. */
+  requests: number;
+  failed: number;
+  /** What a judge needs, of the rollout's eligible visitors alone; null: none of them was counted. */
+  judged: Judged | null;
+}
+
+export interface Judged {
+  requests: number;
+  errors: number;
+  /** Dense histogram (domain/routing/meter.ts). */
+  readonly latency: Float64Array;
+  /** A bit for each visitor who met an error. */
+  readonly visitors: Uint8Array;
+}
+
+export const nothingCounted = (release: string, window: number): Counted => ({
+  release,
+  window,
+  requests: 0,
+  failed: 0,
+  judged: null,
+});
+
+const blank = (): Judged => ({
+  requests: 0,
+  errors: 0,
+  latency: new Float64Array(HISTOGRAM_BUCKETS),
+  visitors: new Uint8Array(VISITORS / 8),
+});
+
+/** Adds what one isolate counted to a window's counts. */
+export function addEntry(counted: Counted, entry: MeterEntry): void {
+  counted.requests += entry.requests;
+  counted.failed += entry.failed;
+  if (!entry.eligible || !isSound(entry)) return;
+  counted.judged ??= blank();
+  const { judged } = counted;
+  judged.requests += entry.requests;
+  judged.errors += entry.errors;
+  for (const [bucket, count] of entry.latency) {
+    const at = Math.max(bucket, FINEST_BUCKET);
+    if (at in judged.latency) judged.latency[at] = (judged.latency[at] ?? 0) + count;
+  }
+  for (const visitor of entry.erroredVisitors)
+    judged.visitors[visitor >> 3] = (judged.visitors[visitor >> 3] ?? 0) | (1 << (visitor & 7));
+}
+
+/** Adds what another part of the meter counted of the same release in the same window. */
+export function addCounted(sum: Counted, part: Counted): void {
+  sum.requests += part.requests;
+  sum.failed += part.failed;
+  if (!part.judged) return;
+  sum.judged ??= blank();
+  const { judged } = sum;
+  judged.requests += part.judged.requests;
+  judged.errors += part.judged.errors;
+  for (const [bucket, count] of part.judged.latency.entries())
+    judged.latency[bucket] = (judged.latency[bucket] ?? 0) + count;
+  for (const [at, byte] of part.judged.visitors.entries())
+    judged.visitors[at] = (judged.visitors[at] ?? 0) | byte;
+}
+
+/** The judge refuses a window with an impossible count, and would from then on. */
+const isSound = ({ requests, errors, latency }: MeterEntry): boolean =>
+  [requests, errors, ...latency.map(([, count]) => count)].every(
+    (count) => Number.isSafeInteger(count) && count >= 0,
+  );

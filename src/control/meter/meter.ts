@@ -1,0 +1,29 @@
+import { DurableObject } from "cloudflare:workers";
+import type { MeterBatch } from "../../domain/routing/meter.ts";
+import type { ControlEnv } from "../env.ts";
+import type { Counted } from "./counted.ts";
+import { Counts } from "./counts.ts";
+import type { MeterPart } from "./parts.ts";
+
+/**
+ * Counts what a part of the edge's data centres saw of one environment. Apart from the coordinator, so that no routing
+ * table, no release and no rollback ever waits behind counts.
+ */
+export class Meter extends DurableObject<ControlEnv> implements MeterPart {
+  readonly #counts: Counts;
+  /** Own properties are out of reach of RPC. Tests set it. */
+  clock: () => number = Date.now;
+
+  constructor(state: DurableObjectState, env: ControlEnv) {
+    super(state, env);
+    this.#counts = new Counts(state.storage.sql);
+  }
+
+  async absorb(batch: MeterBatch): Promise<void> {
+    this.#counts.absorb(batch, this.clock());
+  }
+
+  async read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]> {
+    return this.#counts.read(from, to, releases);
+  }
+}

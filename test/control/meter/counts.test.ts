@@ -1,0 +1,131 @@
+import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { beforeEach, describe, expect, it } from "vitest";
+import { Counts } from "../../../src/control/meter/counts.ts";
+import { partOf, readCounts } from "../../../src/control/meter/parts.ts";
+import { batchOf, counts, meterOf } from "../support/meter.ts";
+
+const WINDOW = 10_000;
+const NOON = Math.ceil(Date.now() / WINDOW) * WINDOW;
+const stub = () => meterOf("env_1", "AMS");
+
+beforeEach(() => reset());
+
+/** Rows that `work` wrote and read, by the runtime's own counters. */
+async function cost(work: (counts: Counts) => void): Promise<{ written: number; read: number }> {
+  return runInDurableObject(stub(), (_, { storage }) => {
+    const spent = { written: 0, read: 0 };
+    const sql = new Proxy(storage.sql, {
+      get: (target, key) => {
+        if (key !== "exec") return Reflect.get(target, key);
+        return (...args: Parameters<SqlStorage["exec"]>) => {
+          const cursor = target.exec(...args);
+          const rows = cursor.toArray();
+          spent.written += cursor.rowsWritten;
+          spent.read += cursor.rowsRead;
+          return Object.assign(rows, { rowsWritten: cursor.rowsWritten });
+        };
+      },
+    });
+    const made = new Counts(sql);
+    Object.assign(spent, { written: 0, read: 0 });
+    work(made);
+    return spent;
+  });
+}
+
+const at = (ms: number) => NOON + ms;
+const windowAt = (ms: number) => at(ms) - (at(ms) % WINDOW);
+const resting = (ms: number, isolate = "a") => ({
+  ...batchOf([counts("rel_1", windowAt(ms), 20)], `${isolate}-${ms}`),
+  judged: false,
+});
+
+describe("what counts cost", () => {
+  it("at rest, one isolate for an hour: a row or two a flush, and it reads no more with an hour kept than with none", async () => {
+    const { written, read } = await cost((kept) => {
+      for (let ms = 0; ms < 3_600_000; ms += WINDOW) kept.absorb(resting(ms), at(ms));
+    });
+    expect(written).toBeLessThanOrEqual(360 * 2);
+    expect(read).toBeLessThanOrEqual(360 * 3);
+  });
+
+  it("at rest, twenty isolates in one data centre: stored once a minute, not at every flush", async () => {
+    const { written } = await cost((kept) => {
+      for (let ms = 0; ms < 600_000; ms += 500) kept.absorb(resting(ms, String(ms % WINDOW)), at(ms));
+    });
+    // 1,200 flushes; six windows a minute, each stored at most twice (when it is open, and whole).
+    expect(written).toBeLessThanOrEqual(10 * 8);
+  });
+
+  it("while a release is judged, two releases of three instances: three rows a flush", async () => {
+    const entries = (ms: number) =>
+      ["rel_1", "rel_2"].flatMap((release) =>
+        [1, 2, 3].map((n) => counts(release, windowAt(ms), 5, 0, { instance: `${release}-${n}` })),
+      );
+    const { written, read } = await cost((kept) => {
+      for (let ms = 0; ms < 1_200_000; ms += 1_000)
+        kept.absorb({ ...batchOf(entries(ms), `j-${ms}`), judged: true }, at(ms));
+    });
+    // Batch, two windows; and the batch's end five minutes later.
+    expect(written).toBeLessThanOrEqual(1_200 * 4);
+    expect(read).toBeLessThanOrEqual(1_200 * 20);
+  });
+});
+
+describe("what was counted", () => {
+  const absorb = (batch: Parameters<Counts["absorb"]>[0], ms: number) =>
+    runInDurableObject(stub(), (meter) => {
+      meter.clock = () => at(ms);
+      return meter.absorb(batch);
+    });
+  const requests = async () =>
+    (await stub().read(NOON - 3_600_000, at(3_600_000))).reduce((sum, one) => sum + one.requests, 0);
+
+  it("is whole after the object left memory, when it was acknowledged while a release is judged", async () => {
+    for (let n = 0; n < 5; n++) {
+      await absorb({ ...batchOf([counts("rel_1", windowAt(n), 10)], `b-${n}`), judged: true }, n);
+      await evictDurableObject(stub());
+      await absorb({ ...batchOf([counts("rel_1", windowAt(n), 10)], `b-${n}`), judged: true }, n + 1);
+    }
+    expect(await requests()).toBe(50);
+  });
+
+  it("at rest loses no more than its last minute", async () => {
+    for (let ms = 0; ms < 300_000; ms += 1_000) await absorb(resting(ms), ms);
+    expect(await requests()).toBe(300 * 20);
+    await evictDurableObject(stub());
+    expect(await requests()).toBeGreaterThanOrEqual(240 * 20);
+  });
+
+  it("is kept at once when it comes rarely", async () => {
+    for (const ms of [0, 20_000, 47_000]) {
+      await absorb(resting(ms), ms);
+      await evictDurableObject(stub());
+    }
+    expect(await requests()).toBe(60);
+  });
+
+  it("is forgotten after an hour, and refused from clocks that are far off", async () => {
+    await absorb({ ...batchOf([counts("rel_1", windowAt(0), 10)]), judged: true }, 0);
+    await absorb({ ...batchOf([counts("rel_1", windowAt(0), 10)]), judged: true }, 3_700_000);
+    await absorb({ ...batchOf([counts("rel_1", windowAt(9_000_000), 10)]), judged: true }, 3_700_000);
+    expect(await requests()).toBe(0);
+  });
+});
+
+it("merges what data centres counted in different parts: requests add up, a visitor who erred twice is one", async () => {
+  const colos = ["AMS", "FRA", "LHR", "SIN", "IAD", "GRU"];
+  expect(new Set(colos.map((colo) => partOf("env_1", colo))).size).toBeGreaterThan(1);
+  for (const colo of colos) {
+    const entry = counts("rel_1", NOON, 10, 1, { erroredVisitors: [42] });
+    await runInDurableObject(meterOf("env_1", colo), (meter) => {
+      meter.clock = () => NOON + 1;
+      return meter.absorb({ ...batchOf([entry]), colo });
+    });
+  }
+  const [counted, ...more] = await readCounts(env.METER, "env_1", { from: NOON, to: NOON + 1 });
+  expect(more).toEqual([]);
+  expect(counted?.judged).toMatchObject({ requests: 60, errors: 6 });
+  expect(counted?.judged?.visitors.filter((byte) => byte > 0)).toHaveLength(1);
+});
