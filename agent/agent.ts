@@ -71,7 +71,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const dispatch = new Dispatch({ runtime, instances, hooks, images, policy, journal, control, clock, log });
   const streams = new LogStreams({ runtime, instances, journal, control, clock, log });
   const wake = new Signal(clock);
-  const { facts, tunnel } = outlook(options, { control, policy, clock, wake });
+  const { facts, tunnel } = hostSide(options, { control, policy, clock, wake });
   log.info("agent runs", {
     host: credentials.host.name,
     runtime: runtime.name,
@@ -107,7 +107,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
 }
 
 /** What the agent tells of its host, and the tunnel that leads to it. */
-function outlook(
+function hostSide(
   { credentials, directory, engine, cloudflared = {}, log }: AgentOptions,
   { control, policy, clock, wake }: { control: Control; policy: Policy; clock: Clock; wake: Signal },
 ): { facts: Facts; tunnel: Tunnel } {

@@ -1,4 +1,8 @@
-/** Facts of a log line. Never a token, never an app's environment: callers pass ids and texts only. */
+/**
+ * Facts of a log line: first the ids it is about (`job`, `release`, `instance`, `run`, `stream`), as control's log has
+ * them, so that one id finds both sides' lines. Never a token, never an app's environment: callers pass ids and texts
+ * only.
+ */
 type LogFacts = Record<string, string | number | boolean | undefined>;
 type LogLevel = "info" | "warn" | "error";
 
@@ -21,7 +25,7 @@ export function createLog(format: "json" | "human", write: (line: string) => voi
 const toStderr = (line: string) => void process.stderr.write(`${line}\n`);
 
 const jsonLine = (level: LogLevel, event: string, facts: LogFacts, at: Date) =>
-  JSON.stringify({ at: at.toISOString(), level, event, ...facts });
+  JSON.stringify({ time: at.toISOString(), level, event, ...facts });
 
 function humanLine(level: LogLevel, event: string, facts: LogFacts, at: Date): string {
   const pairs = Object.entries(facts).filter(([, value]) => value !== undefined);

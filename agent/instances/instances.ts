@@ -130,7 +130,8 @@ export class Instances {
     const record = journal.state.instances[found.instance] ?? (await this.#adoptUnknown(found));
     if (!record || record.stopping) return;
     const instance = this.watch(record.spec);
-    const facts = { instance: found.instance, state: record.state, runtimeId: found.runtimeId };
+    const { release } = record.spec;
+    const facts = { release, instance: found.instance, state: record.state, runtimeId: found.runtimeId };
     log.info(found.running ? "instance adopted" : "instance found ended", facts);
     // Never ready so far: the start job that is handed out again will ask how it went.
     if (record.readyAfterMs === undefined) void instance.bringUp(record.startedAt);

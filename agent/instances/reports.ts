@@ -34,6 +34,7 @@ export class Reports {
     if (!record || record.stopping || this.#isOldNews(instance, state, cause)) return;
     log[state === "ready" || state === "starting" ? "info" : "warn"](`instance ${state}`, {
       instance,
+      release: record.spec.release,
       app: record.spec.app,
       version: record.spec.version,
       cause,

@@ -122,12 +122,12 @@ export class Dispatch {
       });
     until(job.deadlineAt - controlNow, () => running.abort.abort("deadline"));
     void this.#keepLease(job, running, { leaseMs: job.leaseExpiresAt - controlNow, signal: over.signal });
-    log.info(`job ${job.kind} begins`, { job: job.id });
+    log.info(`job ${job.kind} begins`, idsOf(job));
     const outcome = await this.#perform(job, running, clock.now() + job.deadlineAt - controlNow);
     over.abort();
     if (!this.#stop.signal.aborted) {
       log[outcome.ok ? "info" : "warn"](`job ${job.kind} ${outcome.ok ? "done" : "failed"}`, {
-        job: job.id,
+        ...idsOf(job),
         ...(!outcome.ok && { code: outcome.error.code, message: outcome.error.message }),
       });
       await this.#keepResult(job, running, outcome);
@@ -140,7 +140,7 @@ export class Dispatch {
   async #keepResult(job: Job, running: Running, outcome: Outcome<JobResult>): Promise<void> {
     const { journal, hooks, log } = this.#deps;
     if (running.leaseLost) {
-      log.warn("lease lost: result dropped", { job: job.id });
+      log.warn("lease lost: result dropped", idsOf(job));
       if (job.kind === "run") await hooks.release(job.run, { acknowledged: false });
       return;
     }
@@ -176,7 +176,7 @@ export class Dispatch {
       return failed("internal", `this agent does no ${job.kind} jobs: upgrade it`);
     } catch (thrown) {
       this.#deps.log.error("job broke", {
-        job: job.id,
+        ...idsOf(job),
         error: thrown instanceof Error ? thrown.stack : words(thrown),
       });
       return failed("internal", `the agent broke while doing ${job.kind}: ${words(thrown)}`);
@@ -249,4 +249,11 @@ export class Dispatch {
       await clock.sleep(jittered(backOff(attempt, { first: 500, max: 30_000 })), this.#stop.signal);
     }
   }
+}
+
+/** What a job is about, for the log. */
+function idsOf(job: Job): { job: string; release?: string; instance?: string } {
+  if (job.kind === "start") return { job: job.id, release: job.spec.release, instance: job.spec.instance };
+  if (job.kind === "stop") return { job: job.id, instance: job.instance };
+  return { job: job.id, ...(job.kind === "run" && { release: job.release }) };
 }

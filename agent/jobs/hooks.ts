@@ -24,7 +24,7 @@ export interface HookDeps {
 }
 
 /** A hook on its way. `undefined`: the agent ends before it does. */
-export interface Flight {
+export interface HookRun {
   outcome: Promise<Outcome<JobResult> | undefined>;
   /** Told the hook's last line, or what is being done for it. */
   listeners: Set<(message: string) => void>;
@@ -36,7 +36,7 @@ export interface Flight {
  */
 export class Hooks {
   readonly #deps: HookDeps;
-  readonly #flights = new Map<string, Flight>();
+  readonly #running = new Map<string, HookRun>();
   readonly #over = new AbortController();
 
   constructor(deps: HookDeps) {
@@ -44,8 +44,8 @@ export class Hooks {
   }
 
   /** Begins a hook, or joins it where it is. `deadlineAt`: epoch ms by this host's clock. */
-  run(spec: RunSpec, deadlineAt: number): Flight {
-    return this.#fly(spec.run, (flight) => this.#outcome(spec, deadlineAt, flight));
+  begin(spec: RunSpec, deadlineAt: number): HookRun {
+    return this.#joinOrBegin(spec.run, (hook) => this.#outcome(spec, deadlineAt, hook));
   }
 
   /** Takes up what an earlier agent left: a hook that hangs must end even if nobody asks for it again. */
@@ -61,7 +61,7 @@ export class Hooks {
   #takeUp(run: string, record: RunRecord): void {
     const { log } = this.#deps;
     log.info(`${record.hook} hook is followed on`, { run, app: record.app, version: record.version });
-    const { outcome } = this.#fly(run, (flight) => this.#follow(run, record, flight));
+    const { outcome } = this.#joinOrBegin(run, (hook) => this.#follow(run, record, hook));
     // Nobody may ever ask for it: a bug here must not end the agent.
     outcome.catch((thrown) => log.error("following a hook broke", { run, error: words(thrown) }));
   }
@@ -69,7 +69,7 @@ export class Hooks {
   /** Lets go of all: the commands go on, and the next agent follows them. */
   async releaseAll(): Promise<void> {
     this.#over.abort();
-    await Promise.all([...this.#flights.values()].map(({ outcome }) => outcome));
+    await Promise.all([...this.#running.values()].map(({ outcome }) => outcome));
   }
 
   /** Clears a hook that is over away from the host. How it ended stays known. */
@@ -90,19 +90,19 @@ export class Hooks {
     });
   }
 
-  #fly(run: string, start: (flight: Flight) => Flight["outcome"]): Flight {
-    const others = this.#flights.get(run);
+  #joinOrBegin(run: string, start: (hook: HookRun) => HookRun["outcome"]): HookRun {
+    const others = this.#running.get(run);
     if (others) return others;
-    const flight: Flight = { outcome: Promise.resolve(undefined), listeners: new Set() };
-    this.#flights.set(run, flight);
-    flight.outcome = start(flight).finally(() => this.#flights.delete(run));
-    return flight;
+    const hook: HookRun = { outcome: Promise.resolve(undefined), listeners: new Set() };
+    this.#running.set(run, hook);
+    hook.outcome = start(hook).finally(() => this.#running.delete(run));
+    return hook;
   }
 
-  async #outcome(spec: RunSpec, deadlineAt: number, flight: Flight): Promise<Outcome<JobResult> | undefined> {
+  async #outcome(spec: RunSpec, deadlineAt: number, hook: HookRun): Promise<Outcome<JobResult> | undefined> {
     const { runtime, journal, clock, log } = this.#deps;
     const known = journal.state.runs[spec.run];
-    if (known) return known.outcome ?? this.#follow(spec.run, known, flight);
+    if (known) return known.outcome ?? this.#follow(spec.run, known, hook);
     const found = await runtime.runs.find(spec.run);
     if (!found.ok) return found;
     if (found.value !== "none") log.warn("found a hook the journal doesn't know", { run: spec.run });
@@ -110,7 +110,7 @@ export class Hooks {
       // Here already, as a rule; a contract hook runs days after its release, and images are pruned.
       const inTime = AbortSignal.timeout(Math.max(0, deadlineAt - clock.now()));
       const signal = AbortSignal.any([this.#over.signal, inTime]);
-      const pulled = await runtime.pull({ image: spec.image }, (message) => say(flight, message), signal);
+      const pulled = await runtime.pull({ image: spec.image }, (message) => say(hook, message), signal);
       if (!pulled.ok) return pulled;
     }
     if (this.#over.signal.aborted) return undefined;
@@ -119,8 +119,8 @@ export class Hooks {
       const message = `the ${spec.hook} hook of ${spec.app} ${spec.version} was not begun: the agent can't write its journal, and would not know after a crash that it had`;
       return journal.isDiskFull ? diskFull(message, journal.directory) : failed("internal", message);
     }
-    if (found.value !== "none") return this.#follow(spec.run, record, flight);
-    return this.#begin(spec, record, flight);
+    if (found.value !== "none") return this.#follow(spec.run, record, hook);
+    return this.#begin(spec, record, hook);
   }
 
   /** The record, once it is on disk. */
@@ -147,14 +147,14 @@ export class Hooks {
     return undefined;
   }
 
-  async #begin(spec: RunSpec, record: RunRecord, flight: Flight): Promise<Outcome<JobResult> | undefined> {
+  async #begin(spec: RunSpec, record: RunRecord, hook: HookRun): Promise<Outcome<JobResult> | undefined> {
     const { runtime, log } = this.#deps;
     log.info(`${spec.hook} hook begins`, { run: spec.run, app: spec.app, version: spec.version });
-    say(flight, `${spec.hook} hook runs`);
+    say(hook, `${spec.hook} hook runs`);
     const started = await runtime.runs.start(spec);
     // Not to be had for an answer, the runtime may have begun it all the same: only looking tells.
     if (started.ok || started.error.code === "runtime_unavailable")
-      return this.#follow(spec.run, record, flight);
+      return this.#follow(spec.run, record, hook);
     const { code, message } = started.error;
     if (code !== "start_failed") return this.#keep(record, started);
     return this.#keep(
@@ -164,19 +164,19 @@ export class Hooks {
   }
 
   /** Waits for its end, and ends it when its time is over. */
-  async #follow(run: string, record: RunRecord, flight: Flight): Promise<Outcome<JobResult> | undefined> {
+  async #follow(run: string, record: RunRecord, hook: HookRun): Promise<Outcome<JobResult> | undefined> {
     const { runtime, clock } = this.#deps;
     const ended = new AbortController();
     const late = new AbortController();
     const time = record.deadlineAt - record.begunAt;
     const endAt = record.deadlineAt - Math.min(HEARD_WITHIN_MS, time / 10);
     void clock.sleep(Math.max(0, endAt - clock.now()), ended.signal).then(() => late.abort());
-    void this.#sayLines(run, flight, ended.signal);
+    void this.#sayLines(run, hook, ended.signal);
     const exit = await runtime.runs.waitExit(run, AbortSignal.any([this.#over.signal, late.signal]));
     try {
       if (exit) return await this.#keep(record, await this.#endOf(run, record, exit));
       if (this.#over.signal.aborted) return undefined;
-      say(flight, `${record.hook} hook hangs and is being ended`);
+      say(hook, `${record.hook} hook hangs and is being ended`);
       const stopped = await runtime.runs.stop(run, HUNG_GRACE_MS);
       const afterMs = clock.now() - record.begunAt;
       return await this.#keep(
@@ -196,14 +196,14 @@ export class Hooks {
     return endOf(record, exit, { logs, why });
   }
 
-  async #sayLines(run: string, flight: Flight, ended: AbortSignal): Promise<void> {
+  async #sayLines(run: string, hook: HookRun, ended: AbortSignal): Promise<void> {
     const { runtime, clock } = this.#deps;
     const signal = AbortSignal.any([ended, this.#over.signal]);
     while (!signal.aborted) {
       await clock.sleep(LOOK_MS, signal);
       if (signal.aborted) return;
       const [line] = await runtime.runs.logs(run, 1);
-      if (line && !signal.aborted) say(flight, line);
+      if (line && !signal.aborted) say(hook, line);
     }
   }
 
@@ -215,7 +215,7 @@ export class Hooks {
   }
 }
 
-function say({ listeners }: Flight, message: string): void {
+function say({ listeners }: HookRun, message: string): void {
   for (const listener of listeners) listener(message);
 }
 

@@ -10,7 +10,7 @@ export async function run(
   { hooks, images, deadlineAt: localDeadlineAt, progress }: JobContext,
 ): Promise<Outcome<JobResult>> {
   await images.used(environmentId, spec.image);
-  const flight = hooks.run(spec, localDeadlineAt);
-  flight.listeners.add(progress);
-  return (await flight.outcome) ?? failed("internal", "the agent stopped meanwhile");
+  const hook = hooks.begin(spec, localDeadlineAt);
+  hook.listeners.add(progress);
+  return (await hook.outcome) ?? failed("internal", "the agent stopped meanwhile");
 }

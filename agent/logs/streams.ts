@@ -45,7 +45,12 @@ export class LogStreams {
     const over = new AbortController();
     const signal = AbortSignal.any([this.#stop.signal, over.signal]);
     void clock.sleep(job.deadlineAt - controlNow, signal).then(() => over.abort());
-    log.info("log stream begins", { stream: job.stream, app: job.app, environment: job.environment });
+    log.info("log stream begins", {
+      job: job.id,
+      stream: job.stream,
+      app: job.app,
+      environment: job.environment,
+    });
     try {
       await logs(job, this.#deps, { skewMs, signal });
     } catch (thrown) {

@@ -153,8 +153,8 @@ class Work {
       const pulled = await order.pull();
       if (!pulled.ok) return this.#kept(pulled, spec);
       // Whatever this host can't give is found out before anything is stopped.
-      const unhoused = await prepareHousing(this.#parts.engine, spec, this.#parts.host);
-      if (unhoused) return this.#kept(unhoused, spec);
+      const refused = await prepareHousing(this.#parts.engine, spec, this.#parts.host);
+      if (refused) return this.#kept(refused, spec);
       progress(`stopping ${spec.name}, grace ${spec.stopGraceMs / 1000} s`);
       await calls.stop(name, spec.stopGraceMs);
       await own.rename(name, aside);
@@ -205,8 +205,8 @@ class Work {
   async #run(order: AccessoryOrder, image: string, before?: Found): Promise<Outcome<never> | undefined> {
     const { engine, host, calls } = this.#parts;
     const { spec, job } = order;
-    const unhoused = await prepareHousing(engine, spec, host);
-    if (unhoused) return unhoused;
+    const refused = await prepareHousing(engine, spec, host);
+    if (refused) return refused;
     const name = accessoryName(spec.accessory);
     await calls.create(name, accessoryConfig({ spec, image, host, job, before }));
     await calls.start(name);

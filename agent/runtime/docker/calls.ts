@@ -76,7 +76,7 @@ export const startedOf = (container: Container): Started => ({
 });
 
 /** Engine trouble as an outcome: an engine that is away is an expected thing on somebody's host. */
-export async function told<T>(call: () => Promise<T>): Promise<Outcome<T>> {
+export async function asOutcome<T>(call: () => Promise<T>): Promise<Outcome<T>> {
   try {
     return done(await call());
   } catch (thrown) {

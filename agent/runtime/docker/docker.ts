@@ -6,13 +6,13 @@ import { type Found, isPlainId, type Runtime, type Started, type Stopped } from 
 import { createDockerAccessories } from "./accessories.ts";
 import { accessoryName } from "./accessory.ts";
 import {
+  asOutcome,
   CALL_TIMEOUT_MS,
   type Calls,
   containerCalls,
   startedOf,
   tail,
   throughRestart,
-  told,
   waitExit,
 } from "./calls.ts";
 import { containerConfig, containerName, LABEL, specOfLabels } from "./container.ts";
@@ -58,10 +58,11 @@ export function createDockerRuntime({
     pull: ({ image, login }, onProgress, signal) =>
       pullImage({ engine, image, login, localImages, onProgress, signal }),
     start: (spec) => startContainer({ engine, calls, spec, host }),
-    restart: (instance, graceMs) => told(() => restartContainer(calls, containerName(instance), graceMs)),
+    restart: (instance, graceMs) =>
+      asOutcome(() => restartContainer(calls, containerName(instance), graceMs)),
     stop: (instance, graceMs) =>
-      told(() => throughRestart(engine, () => stopContainer(calls, containerName(instance), graceMs))),
-    list: () => told(() => listContainers(engine, host)),
+      asOutcome(() => throughRestart(engine, () => stopContainer(calls, containerName(instance), graceMs))),
+    list: () => asOutcome(() => listContainers(engine, host)),
     waitExit: (instance, signal) => waitExit(engine, calls, containerName(instance), signal),
     logs: (instance, lines) => tail(engine, containerName(instance), lines),
     follow: (source, reading, signal) => {
@@ -78,7 +79,7 @@ export function createDockerRuntime({
       }
     },
     explain: (spec, lines) => explain(engine, spec, lines),
-    sweep: (known, now) => told(() => sweepLeftovers({ engine, calls, host, known, now })),
+    sweep: (known, now) => asOutcome(() => sweepLeftovers({ engine, calls, host, known, now })),
     runs: createDockerRuns({ engine, calls, host }),
     accessories: createDockerAccessories({ engine, host }),
     images: createDockerImages(engine),
@@ -114,8 +115,8 @@ async function startOnce({ engine, calls, spec, host }: Start): Promise<Outcome<
   const existing = await calls.inspect(name);
   if (existing?.State.Status === "running") return done(startedOf(existing));
   if (existing) await calls.remove(name);
-  const unhoused = await prepareHousing(engine, spec, host);
-  if (unhoused) return unhoused;
+  const refused = await prepareHousing(engine, spec, host);
+  if (refused) return refused;
   await calls.create(name, containerConfig(spec, host));
   await calls.start(name);
   const container = await calls.inspect(name);

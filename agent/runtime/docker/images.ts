@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { spaceAt } from "../../host/disk.ts";
 import type { ImageStore, Removal } from "../runtime.ts";
-import { CALL_TIMEOUT_MS, told } from "./calls.ts";
+import { asOutcome, CALL_TIMEOUT_MS } from "./calls.ts";
 import { type Engine, EngineError } from "./engine.ts";
 import { rootOf } from "./failure.ts";
 
@@ -10,7 +10,7 @@ const rowsSchema = z.array(z.object({ ImageID: z.string() }));
 
 export function createDockerImages(engine: Engine): ImageStore {
   return {
-    remove: (image, tags) => told(() => remove(engine, image, tags)),
+    remove: (image, tags) => asOutcome(() => remove(engine, image, tags)),
     space: async () => spaceAt(await rootOf(engine)),
   };
 }

@@ -83,7 +83,7 @@ async function* readLines({ engine, name, reading, isBare, signal }: Stretch): A
     signal,
   });
   const partial: Partial<Record<Line["stream"], Buffer>> = {};
-  const newest: Partial<Record<Line["stream"], Told>> = {};
+  const newest: Partial<Record<Line["stream"], Seen>> = {};
   let time = "";
   let nth = 0;
   for await (const { stream, bytes } of isBare ? bareLines(response) : frames(response)) {
@@ -109,7 +109,7 @@ async function* readLines({ engine, name, reading, isBare, signal }: Stretch): A
 /** Two clocks read in the same millisecond may differ by it. */
 const SET_BACK_MS = 1_000;
 
-interface Told {
+interface Seen {
   stamp: string;
   bytes: Buffer;
 }
@@ -118,7 +118,7 @@ interface Told {
  * Around a rotation an engine (seen with 20.10) tells a follower again what it told before. Within one stream time only
  * rises, unless the clock was set back: then the newest moment lies in the future.
  */
-function isRepeated(newest: Told | undefined, { stamp, bytes }: Told): boolean {
+function isRepeated(newest: Seen | undefined, { stamp, bytes }: Seen): boolean {
   if (!newest || Number(newest.stamp) * 1_000 > Date.now() + SET_BACK_MS) return false;
   return stamp < newest.stamp || (stamp === newest.stamp && newest.bytes.equals(bytes));
 }

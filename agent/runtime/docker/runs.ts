@@ -1,6 +1,6 @@
 import { done, failed, type Outcome, words } from "../../outcome.ts";
 import { isPlainId, type RunSpec, type Runs, type Started } from "../runtime.ts";
-import { type Calls, startedOf, tail, told, waitExit } from "./calls.ts";
+import { asOutcome, type Calls, startedOf, tail, waitExit } from "./calls.ts";
 import { runConfig, runName } from "./container.ts";
 import { type Engine, EngineError } from "./engine.ts";
 import { knownFailure } from "./failure.ts";
@@ -17,12 +17,12 @@ export function createDockerRuns({
   host: string;
 }): Runs {
   return {
-    find: (run) => told(async () => stateOf(await calls.inspect(runName(run)))),
+    find: (run) => asOutcome(async () => stateOf(await calls.inspect(runName(run)))),
     start: (spec) => startRun({ engine, calls, spec, host }),
     waitExit: (run, signal) => waitExit(engine, calls, runName(run), signal),
-    stop: (run, graceMs) => told(() => stopRun(calls, runName(run), graceMs)),
+    stop: (run, graceMs) => asOutcome(() => stopRun(calls, runName(run), graceMs)),
     logs: (run, lines) => tail(engine, runName(run), lines),
-    remove: (run) => told(() => calls.remove(runName(run))),
+    remove: (run) => asOutcome(() => calls.remove(runName(run))),
   };
 }
 
@@ -42,8 +42,8 @@ async function startRun({ engine, calls, spec, host }: Start): Promise<Outcome<S
   if (!isPlainId(spec.run)) return failed("start_failed", `${spec.run} can't be a container's name`);
   const name = runName(spec.run);
   try {
-    const unhoused = await prepareHousing(engine, spec, host);
-    if (unhoused) return unhoused;
+    const refused = await prepareHousing(engine, spec, host);
+    if (refused) return refused;
     // The name is the promise: a second container of it the engine refuses.
     await calls.create(name, runConfig(spec, host));
     await calls.start(name);

@@ -4,7 +4,7 @@ import { failed, type Outcome, words } from "../../outcome.ts";
 import type { Exit } from "../runtime.ts";
 
 /** A full disk or a missing right is an expected thing on somebody's host. */
-export async function told<T>(call: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+export async function asOutcome<T>(call: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
   try {
     return await call();
   } catch (thrown) {

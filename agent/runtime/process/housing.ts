@@ -8,7 +8,7 @@ type Housing = Pick<InstanceSpec, "volumes" | "container" | "network">;
  * A plain process has the host's files, network and rights. What a manifest asks for beyond that is refused rather than left
  * out: an app that believes its root can't be written, or its data to be on a volume, must not find out by losing them.
  */
-export function unhoused(spec: Housing): Outcome<never> | undefined {
+export function unsupported(spec: Housing): Outcome<never> | undefined {
   const [wish] = wishesOf(spec);
   if (wish === undefined) return undefined;
   return failed(

@@ -16,8 +16,8 @@ import {
   type Stopped,
 } from "../runtime.ts";
 import { followFile } from "./follow.ts";
-import { aborted, exitOf, hostEnv, signalGroup, told } from "./group.ts";
-import { stopSignalOf, unhoused } from "./housing.ts";
+import { aborted, asOutcome, exitOf, hostEnv, signalGroup } from "./group.ts";
+import { stopSignalOf, unsupported } from "./housing.ts";
 import { commandOf, pullDirectory, resolveDirectory } from "./image.ts";
 import { boundLog, tailFile } from "./log.ts";
 import { birthOf, isAlive, type ProcessRecord, processRecords } from "./record.ts";
@@ -44,10 +44,10 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
   return {
     name: "process",
     pull: ({ image }) => pullDirectory(root, image),
-    start: (spec) => told(() => host.start(spec)),
-    restart: (instance, graceMs) => told(() => host.restart(instance, graceMs)),
-    stop: (instance, graceMs) => told(() => host.stop(instance, graceMs)),
-    list: () => told(() => host.list()),
+    start: (spec) => asOutcome(() => host.start(spec)),
+    restart: (instance, graceMs) => asOutcome(() => host.restart(instance, graceMs)),
+    stop: (instance, graceMs) => asOutcome(() => host.stop(instance, graceMs)),
+    list: () => asOutcome(() => host.list()),
     waitExit: (instance, signal) => host.waitExit(instance, signal),
     logs: (instance, lines) => tailFile(host.records.log(instance), lines),
     follow: (source, reading, signal) => {
@@ -81,7 +81,7 @@ class ProcessHost {
     if (!isPlainId(spec.instance)) return failed("start_failed", `${spec.instance} can't be a folder's name`);
     const existing = await this.records.read(spec.instance);
     if (existing && (await isAlive(existing))) return done(startedOf(existing));
-    const refused = unhoused(spec);
+    const refused = unsupported(spec);
     if (refused) return refused;
     const cwd = await resolveDirectory(this.#root, spec.image);
     if (!cwd.ok) return cwd;

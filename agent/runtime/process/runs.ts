@@ -18,8 +18,8 @@ import {
   type Stopped,
   signalOf,
 } from "../runtime.ts";
-import { aborted, exitOf, hostEnv, signalGroup, told } from "./group.ts";
-import { unhoused } from "./housing.ts";
+import { aborted, asOutcome, exitOf, hostEnv, signalGroup } from "./group.ts";
+import { unsupported } from "./housing.ts";
 import { resolveDirectory } from "./image.ts";
 import { boundLog, tailFile } from "./log.ts";
 import { birthOf } from "./record.ts";
@@ -41,12 +41,12 @@ type RunRecord = z.infer<typeof recordSchema>;
 export function createProcessRuns(options: { root: string; directory: string }): Runs {
   const runs = new ProcessRuns(options.root, options.directory);
   return {
-    find: (run) => told(() => runs.find(run)),
-    start: (spec) => told(() => runs.start(spec)),
+    find: (run) => asOutcome(() => runs.find(run)),
+    start: (spec) => asOutcome(() => runs.start(spec)),
     waitExit: (run, signal) => runs.waitExit(run, signal),
-    stop: (run, graceMs) => told(() => runs.stop(run, graceMs)),
+    stop: (run, graceMs) => asOutcome(() => runs.stop(run, graceMs)),
     logs: (run, lines) => tailFile(runs.file(run, "out.log"), lines),
-    remove: (run) => told(() => runs.remove(run)),
+    remove: (run) => asOutcome(() => runs.remove(run)),
   };
 }
 
@@ -73,7 +73,7 @@ class ProcessRuns {
 
   async start(spec: RunSpec): Promise<Outcome<Started>> {
     if (!isPlainId(spec.run)) return failed("start_failed", `${spec.run} can't be a folder's name`);
-    const refused = unhoused(spec);
+    const refused = unsupported(spec);
     if (refused) return refused;
     const cwd = await resolveDirectory(this.#root, spec.image);
     if (!cwd.ok) return cwd;
