@@ -41,6 +41,14 @@ export const noInstance = ({ table }: Route): ErrorAnswer => ({
   retryAfterS: 5,
 });
 
+/** Hardly anybody reads it: most have gone. */
+export const brokenOff = ({ table }: Route): ErrorAnswer => ({
+  status: 502,
+  code: "origin_unreachable",
+  title: "The upload broke off",
+  detail: `It ended before ${table.app} (${table.environmentName}) had all of it and had answered.`,
+});
+
 export const previewRefused = (reason: string): ErrorAnswer => ({
   status: 403,
   code: "preview_refused",

@@ -1,9 +1,10 @@
 /** One attempt at one instance. Streams both ways; what an attempt did is judged here and nowhere else. */
 
-import { type Attempt, judge, type Verdict } from "../domain/routing/attempt.ts";
+import { type Attempt, type AttemptVerdict, judge } from "../domain/routing/attempt.ts";
 import type { RouteInstance } from "../domain/routing/choose.ts";
-import { TIMED_OUT, within } from "./deadline.ts";
+import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
 import { meetsShield, withAccess, withProof } from "./shield.ts";
+import { startUpload, type Upload } from "./upload.ts";
 import type { Visit } from "./visit.ts";
 
 export interface Outgoing {
@@ -15,7 +16,7 @@ export interface Outgoing {
 export interface Tried {
   readonly instance: RouteInstance;
   readonly attempt: Attempt;
-  readonly verdict: Verdict;
+  readonly verdict: AttemptVerdict;
   /** Null when there was no answer. */
   readonly response: Response | null;
   /** Until the answer's head, ms. */
@@ -33,28 +34,18 @@ const TUNNEL_ERROR_CHARS = 16_384;
 const TUNNEL_ERROR_DEADLINE_MS = 1_000;
 
 export async function forward(visit: Visit, instance: RouteInstance, outgoing: Outgoing): Promise<Tried> {
+  const upload = outgoing.body === "stream" ? startUpload(visit) : null;
   const startedAt = Date.now();
   let response: Response | null = null;
   let attempt: Attempt;
   try {
-    const { responseMs } = visit.route.table.timeouts;
-    const { body } = outgoing;
-    const headers = withAccess(outgoing.headers, instance.host, visit.env);
-    const asked = meetsShield(visit.hostname, instance.host, visit.env)
-      ? withProof(headers, instance.host, visit.env).then((proven) =>
-          fetchFrom(visit, instance, { headers: proven, body }),
-        )
-      : fetchFrom(visit, instance, { headers, body });
-    const answer = await (responseMs < PLATFORM_TIMEOUT_MS ? within(asked, responseMs) : asked);
+    const answer = await inTime(ask(visit, instance, outgoing, upload), visit, outgoing, upload);
     const status = answer === TIMED_OUT ? PLATFORM_TIMED_OUT : answer.status;
     if (status === PLATFORM_TIMED_OUT) attempt = { kind: "timeout" };
     else attempt = { kind: "answered", status, tunnelError: null };
     if (answer !== TIMED_OUT && status !== PLATFORM_TIMED_OUT) response = answer;
   } catch (error) {
-    // Of the network the runtime says only "Network connection lost", whether refused or reset: the verdict assumes
-    // the worse. A TypeError is its refusal to send this request at all.
-    attempt =
-      error instanceof TypeError ? { kind: "unsendable", reason: error.message } : { kind: "disconnected" };
+    attempt = withoutAnswer(error, outgoing, upload);
   }
   const endedAt = Date.now();
   if (response !== null && attempt.kind === "answered" && attempt.status === TUNNEL_DOWN) {
@@ -64,14 +55,62 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
   return { instance, attempt, verdict: judge(attempt), response, durationMs: endedAt - startedAt, endedAt };
 }
 
-function fetchFrom(visit: Visit, instance: RouteInstance, { headers, body }: Outgoing): Promise<Response> {
+function ask(
+  visit: Visit,
+  instance: RouteInstance,
+  outgoing: Outgoing,
+  upload: Upload | null,
+): Promise<Response> {
+  const headers = withAccess(outgoing.headers, instance.host, visit.env);
+  if (!meetsShield(visit.hostname, instance.host, visit.env))
+    return fetchFrom(visit, instance, headers, outgoing.body, upload);
+  return withProof(headers, instance.host, visit.env).then((proven) =>
+    fetchFrom(visit, instance, proven, outgoing.body, upload),
+  );
+}
+
+function fetchFrom(
+  visit: Visit,
+  instance: RouteInstance,
+  headers: Headers,
+  body: Outgoing["body"],
+  upload: Upload | null,
+): Promise<Response> {
   const url = instance.origin + visit.url.target;
+  const { method } = visit.request;
   // A slot's hostname outlives its release: nothing of one release may be served for the next.
   const cache = "no-store";
   const redirect = "manual";
+  if (upload !== null) return fetch(url, { method, headers, body: upload.body, redirect, cache });
   // The request itself as source carries a body for GET too, which `body` may not.
   if (body === "stream") return fetch(new Request(url, visit.request), { headers, redirect, cache });
-  return fetch(url, { method: visit.request.method, headers, body, redirect, cache });
+  return fetch(url, { method, headers, body, redirect, cache });
+}
+
+/**
+ * The app's time runs from when it has the whole request: a slow upload is the visitor's. Of one whose end can't be seen only
+ * the platform keeps the time.
+ */
+function inTime(
+  asked: Promise<Response>,
+  visit: Visit,
+  { body }: Outgoing,
+  upload: Upload | null,
+): Promise<Response | TimedOut> {
+  const { responseMs } = visit.route.table.timeouts;
+  if (responseMs >= PLATFORM_TIMEOUT_MS) return asked;
+  if (upload !== null) return Promise.race([asked, upload.sent.then(() => within(asked, responseMs))]);
+  return body === "stream" ? asked : within(asked, responseMs);
+}
+
+/**
+ * Of the network the runtime says only "Network connection lost", whichever end it was, and whether refused or reset: the
+ * verdict assumes the worse. A TypeError is its refusal to send this request at all.
+ */
+function withoutAnswer(error: unknown, { body }: Outgoing, upload: Upload | null): Attempt {
+  if (error instanceof TypeError) return { kind: "unsendable", reason: error.message };
+  const isUnclear = body === "stream" && (upload === null || upload.isBrokenOff);
+  return { kind: isUnclear ? "broken-off" : "disconnected" };
 }
 
 /** The number in `error code: 1033`, from Cloudflare's text or page. */

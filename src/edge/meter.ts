@@ -71,6 +71,7 @@ export class Meter {
   /** Counts a delivery: for the rollout only if an eligible visitor was dealt this release. */
   count({ visit, visitor, isDealt }: Passage, delivery: Delivery): void {
     const { first, last } = delivery;
+    if (!first.verdict.isTrial) return;
     const eligible = isDealt && visitor.eligible;
     const window = windowOf(visit.arrivedAt);
     const counts = this.#countsOf(visit.route.table);

@@ -2,6 +2,7 @@
 import type { RoutingTable } from "../domain/routing/table.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
+import { logError } from "./log.ts";
 
 /** A cache of its own: in the default one a table, with its preview key, could be fetched by URL. */
 const CACHE_NAME = "sluice-tables";
@@ -42,7 +43,7 @@ export async function readKv(env: Env, hostname: string): Promise<unknown> {
     const value = await within(env.TABLES.get(`table:${hostname}`, "json"), KV_DEADLINE_MS);
     return value === TIMED_OUT ? null : value;
   } catch (error) {
-    console.error(`KV copy of the routing table of ${hostname} could not be read: ${String(error)}`);
+    logError("table.copy_unreadable", error, { hostname });
     return null;
   }
 }

@@ -8,6 +8,7 @@ import { type RoutingTable, supersedes, type TableAnswer } from "../domain/routi
 import { parseTable } from "../domain/routing/table-shape.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
+import { logWarning } from "./log.ts";
 import { readColoCache, readKv, writeColoCache } from "./table-copies.ts";
 
 const FRESH_MS = 1_000;
@@ -125,8 +126,14 @@ export class Tables {
       return;
     }
     if (held !== undefined) {
-      if (held.failedAt === 0)
-        console.error(`no newer routing table for ${hostname}: serving version ${held.route.table.version}`);
+      if (held.failedAt === 0) {
+        const { environment, version } = held.route.table;
+        logWarning("table.stale", {
+          hostname,
+          environment,
+          detail: `no newer one was to be had: serving version ${version}`,
+        });
+      }
       held.failedAt = Date.now();
       return;
     }
@@ -138,16 +145,15 @@ export class Tables {
   #accept(hostname: string, candidate: unknown, at: number): boolean {
     const parsed = parseTable(candidate);
     if (!parsed.ok) {
-      console.error(`${hostname}: ${parsed.error}`);
+      logWarning("table.refused", { hostname, detail: parsed.error });
       return false;
     }
     const table = parsed.value;
     const held = this.#held.get(hostname);
     if (held !== undefined && !supersedes(table, held.route.table)) return false;
     if (!table.hostnames.includes(hostname)) {
-      console.error(
-        `routing table refused: version ${table.version} is for ${table.hostnames.join(", ")}, not ${hostname}`,
-      );
+      const detail = `version ${table.version} is for ${table.hostnames.join(", ")}`;
+      logWarning("table.refused", { hostname, environment: table.environment, detail });
       return false;
     }
     this.#unknownUntil.delete(hostname);
@@ -166,9 +172,8 @@ export class Tables {
     }
     const route = compileRoute(table, held?.route ?? null);
     for (const origin of route.refusedOrigins) {
-      console.error(
-        `origin ${origin} refused for ${hostname}: its host must end in ${table.originSuffixes.join(" or ")}`,
-      );
+      const detail = `${origin}: its host must end in ${table.originSuffixes.join(" or ")}`;
+      logWarning("origin.refused", { hostname, environment: table.environment, detail });
     }
     this.#held.set(hostname, { route, checkedAt: at, wholeAt: at, failedAt });
   }

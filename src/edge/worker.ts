@@ -5,6 +5,7 @@ import type { Env } from "./env.ts";
 import { errorAnswer } from "./error-answer.ts";
 import { EDGE_FAILED, tableUnavailable, unknownHostname } from "./error-causes.ts";
 import { surveyHeaders } from "./headers.ts";
+import { logError } from "./log.ts";
 import { Meter } from "./meter.ts";
 import { mirror } from "./mirror.ts";
 import { choosePassage } from "./passage.ts";
@@ -38,7 +39,7 @@ export default {
       if (route.table.mirror !== null && !passage.isPinned) mirror(passage, meter, response.status);
       return response;
     } catch (error) {
-      console.error(`request ${survey.requestId} failed in the edge:`, error);
+      logError("request.failed", error, { request: survey.requestId });
       return errorAnswer(request, survey.requestId, EDGE_FAILED);
     }
   },

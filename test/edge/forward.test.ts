@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { request as httpRequest, type RequestListener } from "node:http";
+import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -36,6 +37,7 @@ const app: RequestListener = async (request, response) => {
       .writeHead(200, { "Content-Encoding": "gzip", "Content-Length": GZIPPED.length })
       .end(GZIPPED);
   }
+  if (path.startsWith("/early")) return response.writeHead(413).end("too much");
   if (path.startsWith("/length")) return response.writeHead(200, { "Content-Length": "5" }).end("12345");
   if (path.startsWith("/not-modified")) return response.writeHead(304, { ETag: '"e1"' }).end();
   if (path.startsWith("/range")) {
@@ -72,6 +74,15 @@ const app: RequestListener = async (request, response) => {
   }
   response.end(JSON.stringify({ bytes, sha256: hash.digest("hex") }));
 };
+
+/** A body that goes on until its signal. */
+function endless() {
+  const signal = new AbortController();
+  const pieces = function* () {
+    while (!signal.signal.aborted) yield MEGABYTE;
+  };
+  return { signal, body: Readable.from(pieces()) };
+}
 
 let origin: Origin;
 let edge: EdgeStack;
@@ -261,6 +272,25 @@ describe("a request on its way to the app", () => {
       expect(wire("Content-Length")).toEqual(["5"]);
     },
   );
+
+  it("may be answered before it is whole", async () => {
+    const { signal, body } = endless();
+    const answer = await new Promise<string>((resolve, reject) => {
+      const headers = { host: "shop.test", "content-length": "500000000" };
+      const outgoing = httpRequest({ port, path: "/early", method: "POST", headers });
+      outgoing.on("error", reject);
+      outgoing.on("response", (incoming) => {
+        resolve(String(incoming.statusCode));
+        signal.abort();
+        outgoing
+          .off("error", reject)
+          .on("error", () => {})
+          .destroy();
+      });
+      body.pipe(outgoing);
+    });
+    expect(answer).toBe("413");
+  });
 
   it("carries a body of unknown length in chunks", async () => {
     const answer = await ask({ port, method: "PUT", body: [MEGABYTE, MEGABYTE, MEGABYTE] });

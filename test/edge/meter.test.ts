@@ -1,5 +1,5 @@
-import { once } from "node:events";
-import type { RequestListener } from "node:http";
+import { EventEmitter, once } from "node:events";
+import type { IncomingMessage, RequestListener } from "node:http";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -11,6 +11,7 @@ import { type Origin, startOrigin } from "../support/origin.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const DEAD = "http://127.0.0.1:1";
+const RESPONSE_MS = 600;
 
 let app: Origin;
 let edge: EdgeStack;
@@ -29,7 +30,7 @@ function serve(releases: RoutingTable["releases"], overrides: Partial<RoutingTab
     instances: release.instances.map((instance) => ({ ...instance, id: `${host}-${instance.id}` })),
   }));
   const stable = unique.at(-1)?.id ?? null;
-  const timeouts = { responseMs: 600 };
+  const timeouts = { responseMs: RESPONSE_MS };
   tables.set(host, {
     ...tableOf([], { hostnames: [host], environment: host, releases: unique, stable, timeouts }),
     ...overrides,
@@ -56,11 +57,32 @@ async function counted(host: string, requests: number): Promise<MeterEntry[]> {
   );
 }
 
+const uploads = Object.assign(new EventEmitter(), {
+  next: (event: "begun" | "ended") => once(uploads, event),
+});
+/** Takes an upload in; false: it broke off. */
+async function received(request: IncomingMessage, isReset: boolean): Promise<boolean> {
+  try {
+    for await (const _ of request) {
+      uploads.emit("begun");
+      if (isReset) request.socket.destroy();
+    }
+    return true;
+  } catch {
+    return false;
+  } finally {
+    uploads.emit("ended");
+  }
+}
+
 const behave: RequestListener = async (request, response) => {
   const path = request.url ?? "/";
   if (path === "/hang") return;
   if (path === "/slow") await sleep(120);
-  if (path === "/upload") request.resume();
+  if (path.startsWith("/upload")) {
+    const isWhole = await received(request, path === "/upload/reset");
+    if (!isWhole) return;
+  }
   response.writeHead(path.startsWith("/status/") ? Number(path.slice(8)) : 200).end("ok");
 };
 
@@ -167,22 +189,89 @@ describe("the meter", () => {
     expect(sum(entries, (entry) => entry.classes[0])).toBe(1);
   });
 
-  it("does not blame the app for a visitor who breaks off an upload", async () => {
-    const host = serve([releaseOf("r1", 10_000, [app.url])]);
-    for (let i = 0; i < 5; i += 1) {
+  describe("of a visitor who breaks off an upload", () => {
+    const BREAKS = 5;
+    /** Begins an upload, waits until the app has some of it, and cuts the visitor's end. Resolves when the app's end is cut too. */
+    async function breakOff(host: string, path: string, framing: string, sent: string): Promise<void> {
       const socket = connect(port, "127.0.0.1");
+      socket.on("error", () => {});
       await once(socket, "connect");
-      socket.write(
-        `POST /upload HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 500000\r\n\r\n${"x".repeat(1_000)}`,
-      );
-      await sleep(50);
+      const begun = uploads.next("begun");
+      const ended = uploads.next("ended");
+      socket.write(`POST ${path} HTTP/1.1\r\nHost: ${host}\r\n${framing}\r\n\r\n${sent}`);
+      await begun;
       socket.destroy();
+      await ended;
     }
-    await ask({ port, host });
-    const entries = await counted(host, 1);
-    await sleep(1_200);
-    expect(sum(entriesOf(host), (entry) => entry.errors)).toBe(0);
-    expect(entries.length).toBeGreaterThan(0);
+
+    /** Everything counted of the host, once a batch has come that was begun after now. */
+    async function settled(host: string): Promise<MeterEntry[]> {
+      await ask({ port, host });
+      await counted(host, 1);
+      await ask({ port, host });
+      return counted(host, 2);
+    }
+
+    const kilobyte = "x".repeat(1_000);
+    it.each([
+      ["declared", "Content-Length: 500000", kilobyte],
+      ["chunked", "Transfer-Encoding: chunked", `3e8\r\n${kilobyte}\r\n`],
+    ])("does not blame the app (%s)", async (_, framing, sent) => {
+      const host = serve([releaseOf("r1", 10_000, [app.url])]);
+      for (let i = 0; i < BREAKS; i += 1) await breakOff(host, "/upload", framing, sent);
+      const entries = await settled(host);
+      expect(sum(entries, (entry) => entry.errors)).toBe(0);
+      expect(sum(entries, (entry) => entry.requests)).toBe(2);
+    });
+
+    it("does not blame the app for one so small that it was still being read", async () => {
+      const host = serve([releaseOf("r1", 10_000, [app.url])]);
+      await ask({ port, host });
+      for (let i = 0; i < BREAKS; i += 1) {
+        const socket = connect(port, "127.0.0.1");
+        await once(socket, "connect");
+        socket.end(`POST /upload HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 5000\r\n\r\n${kilobyte}`);
+        await once(socket.resume(), "close");
+      }
+      const entries = await settled(host);
+      expect(sum(entries, (entry) => entry.errors)).toBe(0);
+      expect(entries.flatMap(({ classes }) => classes[0]).every((none) => none === 0)).toBe(true);
+    });
+
+    it("blames the app that resets while the visitor waits", async () => {
+      const host = serve([releaseOf("r1", 10_000, [app.url])]);
+      for (let i = 0; i < BREAKS; i += 1) {
+        const socket = connect(port, "127.0.0.1");
+        await once(socket, "connect");
+        socket.write(`POST /upload/reset HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 500000\r\n\r\n`);
+        socket.write(kilobyte);
+        expect(String((await once(socket, "data"))[0])).toMatch(/^HTTP\/1\.1 502/);
+        socket.destroy();
+      }
+      expect(sum(await counted(host, BREAKS), (entry) => entry.errors)).toBe(BREAKS);
+    });
+
+    it("does not hold a slow one against the app's time", async () => {
+      const host = serve([releaseOf("r1", 10_000, [app.url])]);
+      async function* slowly() {
+        for (let i = 0; i < 4; i += 1) {
+          yield Buffer.alloc(50_000, "x");
+          await sleep(RESPONSE_MS / 2);
+        }
+      }
+      const headers = { "content-length": "200000" };
+      const answer = await ask({ port, host, method: "POST", path: "/upload", headers, body: slowly() });
+      expect(answer.status).toBe(200);
+      const late = await ask({
+        port,
+        host,
+        method: "POST",
+        path: "/hang",
+        body: Buffer.alloc(200_000, "x"),
+      });
+      expect(late.status).toBe(504);
+      expect(sum(await counted(host, 2), (entry) => entry.errors)).toBe(1);
+    });
   });
 
   it("counts what became of mirrored copies", async () => {

@@ -154,6 +154,13 @@ describe("an instance that keeps failing", () => {
     const host = serve([releaseOf("r1", 10_000, [bad.url, good.url])]);
     for (let i = 0; i < 20; i += 1) expect(servedBy(await ask({ port, host }))).toBe("good");
     expect(bad.seen.length).toBe(3);
+    const ejected = edge.logs.map((line) => JSON.parse(line)).find(({ hostname }) => hostname === host);
+    expect(ejected).toMatchObject({
+      event: "instance.ejected",
+      release: "r1",
+      instance: `${host}-r1-0`,
+      request: expect.any(String),
+    });
   });
 
   it("gets another chance later, and all of its share once it works", async () => {

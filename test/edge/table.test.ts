@@ -195,6 +195,18 @@ describe("without control", () => {
     ]);
   });
 
+  it("is logged in lines of JSON, each with its time, level and event", async () => {
+    await edge.putKv("table:logged.test", tableFor("logged.test", first));
+    fault = () => Promise.reject(new Error("control is gone"));
+    expect(nameOf(await ask({ port: colder, host: "logged.test" }))).toBe("first");
+    await edge.putKv("table:spoilt-log.test", { schema: 1 });
+    await ask({ port: colder, host: "spoilt-log.test" });
+    const lines = edge.logs.map((line) => JSON.parse(line));
+    const refused = lines.find(({ hostname }) => hostname === "spoilt-log.test");
+    expect(refused).toMatchObject({ level: "warn", event: "table.refused" });
+    expect(Date.now() - Date.parse(refused.time)).toBeLessThan(60_000);
+  });
+
   it("takes no broken copy from KV", async () => {
     await edge.putKv("table:spoilt.test", { schema: 1 });
     fault = () => Promise.reject(new Error("control is gone"));

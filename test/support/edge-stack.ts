@@ -20,6 +20,8 @@ export interface EdgeStack {
   /** One per edge, each an isolate of its own with its own memory. */
   readonly ports: readonly number[];
   readonly control: ControlScript;
+  /** What the Workers have logged so far, line by line. */
+  readonly logs: readonly string[];
   putKv(key: string, value: unknown): Promise<void>;
   dispose(): Promise<void>;
 }
@@ -72,8 +74,10 @@ export async function startEdgeStack(
   const vars = Object.entries(options.vars ?? {}).map(
     ([name, value]) => [name, { type: "text", value }] as const,
   );
+  const logs: string[] = [];
   const mf = new Miniflare({
     port: 0,
+    handleStructuredLogs: ({ message }) => logs.push(message),
     cf: false,
     workers: [
       ...names.map((name) => ({
@@ -143,6 +147,7 @@ export async function startEdgeStack(
   return {
     ports: urls.map((url) => Number(url.port)),
     control,
+    logs,
     putKv: (key, value) => kv.put(key, JSON.stringify(value)),
     dispose: () => mf.dispose(),
   };

@@ -4,10 +4,14 @@ export type Attempt =
   /** No answer: `fetch` failed. Refused and reset look alike, so the app may have seen the request. */
   | { readonly kind: "disconnected" }
   | { readonly kind: "timeout" }
+  /** The upload ended before its end: the visitor's doing, or, where nobody can tell, perhaps the app's. */
+  | { readonly kind: "broken-off" }
   /** The runtime won't send such a request: the client's doing, and nothing was sent. */
   | { readonly kind: "unsendable"; readonly reason: string };
 
-export interface Verdict {
+export interface AttemptVerdict {
+  /** Says something about the instance. False: the visitor's doing, which is nobody's merit and nobody's fault. */
+  readonly isTrial: boolean;
   /** Counts as an error of the instance. */
   readonly error: boolean;
   /** Of those: provably the path's, not the app's. */
@@ -18,12 +22,19 @@ export interface Verdict {
   readonly resend: "any" | "safe" | "never";
 }
 
-const GOOD: Verdict = { error: false, pathFault: false, unhealthy: false, resend: "never" };
-const APP_ERROR: Verdict = { error: true, pathFault: false, unhealthy: false, resend: "never" };
-const GATEWAY: Verdict = { error: true, pathFault: false, unhealthy: true, resend: "safe" };
-const PATH: Verdict = { error: true, pathFault: true, unhealthy: true, resend: "safe" };
-const UNREACHED: Verdict = { error: true, pathFault: true, unhealthy: true, resend: "any" };
-const TIMEOUT: Verdict = { error: true, pathFault: false, unhealthy: true, resend: "never" };
+const GOOD: AttemptVerdict = {
+  isTrial: true,
+  error: false,
+  pathFault: false,
+  unhealthy: false,
+  resend: "never",
+};
+const NO_TRIAL: AttemptVerdict = { ...GOOD, isTrial: false };
+const APP_ERROR: AttemptVerdict = { ...GOOD, error: true };
+const TIMEOUT: AttemptVerdict = { ...APP_ERROR, unhealthy: true };
+const GATEWAY: AttemptVerdict = { ...TIMEOUT, resend: "safe" };
+const PATH: AttemptVerdict = { ...GATEWAY, pathFault: true };
+const UNREACHED: AttemptVerdict = { ...PATH, resend: "any" };
 
 /** Cloudflare's 530 bodies name the cause: 1033 no tunnel connected, 1016 no DNS record. Neither reached the host. */
 const UNREACHED_ERRORS = ["1033", "1016"];
@@ -32,10 +43,10 @@ const UNREACHED_ERRORS = ["1033", "1016"];
  * Judges an attempt. A 502 is cloudflared's as likely as the app's (they look alike), so it speaks against the app and
  * is resent only when harmless; 52x and 530 can only be Cloudflare's.
  */
-export function judge(attempt: Attempt): Verdict {
+export function judge(attempt: Attempt): AttemptVerdict {
   if (attempt.kind === "timeout") return TIMEOUT;
   if (attempt.kind === "disconnected") return GATEWAY;
-  if (attempt.kind === "unsendable") return GOOD;
+  if (attempt.kind === "unsendable" || attempt.kind === "broken-off") return NO_TRIAL;
   const { status, tunnelError } = attempt;
   if (status < 500) return GOOD;
   if (status === 530) {

@@ -106,7 +106,9 @@ const MATCH = shape({
   countries: optional(list(text)),
   pathPrefix: optional(text),
 });
+/** One check for each field of the type, so that none is trusted unseen; the schema has been looked at before. */
 const TABLE = shape({
+  schema: () => null,
   environment: id,
   app: text,
   environmentName: text,
@@ -135,4 +137,4 @@ const TABLE = shape({
   originSuffixes: list(text),
   timeouts: shape({ responseMs: count }),
   showRelease: flag,
-});
+} satisfies Record<keyof RoutingTable, Check>);
