@@ -17,8 +17,7 @@ import { openJournal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { LogStreams } from "./logs/streams.ts";
 import { pollLoop } from "./loop.ts";
-import type { PolicySource } from "./policy/file.ts";
-import { Policy } from "./policy/policy.ts";
+import type { Policy } from "./policy/policy.ts";
 import type { Engine } from "./runtime/docker/engine.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { Signal } from "./signal.ts";
@@ -38,8 +37,8 @@ export interface AgentOptions {
   engine?: Engine | undefined;
   cloudflared?: { program?: string | undefined; image?: string | undefined };
   log: Log;
-  /** The host's own rules; absent: only what is never possible is refused. */
-  policy?: PolicySource;
+  /** The host's own rules. */
+  policy: Policy;
   clock?: Clock;
   /** False: never opens the wake-up socket. */
   wakeSocket?: boolean;
@@ -51,10 +50,10 @@ export interface AgentOptions {
  * Runs an agent until the signal aborts. It then lets go of everything and touches nothing: instances run on, and the
  * next agent on this directory takes them up again.
  *
- * @example await runAgent({ credentials, directory, runtime, log }, abort.signal)
+ * @example await runAgent({ credentials, directory, runtime, policy, log }, abort.signal)
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
-  const { credentials, directory, runtime, log, clock = systemClock } = options;
+  const { credentials, directory, runtime, policy, log, clock = systemClock } = options;
   const journal = await openJournal(directory, (message) => log.error(message));
   const identity = new Identity(directory, credentials);
   const control = createControl({
@@ -67,7 +66,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const instances = new Instances({ runtime, journal, reports, clock, log });
   const hooks = new Hooks({ runtime, journal, clock, log });
   const images = new Images({ runtime, journal, clock, log });
-  const policy = new Policy({ file: options.policy, runtime: runtime.name, directory });
   const dispatch = new Dispatch({ runtime, instances, hooks, images, policy, journal, control, clock, log });
   const streams = new LogStreams({ runtime, instances, journal, control, clock, log });
   const wake = new Signal(clock);

@@ -9,7 +9,11 @@ import { enroll } from "./control/enroll.ts";
 import { lockDirectory } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
 import { words } from "./outcome.ts";
+import { type PolicySource, readPolicy } from "./policy/file.ts";
+import { Policy } from "./policy/policy.ts";
+import type { Admits } from "./runtime/docker/admission.ts";
 import { createEngine } from "./runtime/docker/engine.ts";
+import { askRoot } from "./runtime/docker/failure.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { AGENT_VERSION } from "./version.ts";
 
@@ -32,7 +36,7 @@ interface RunFlags {
   cloudflaredImage?: string;
 }
 
-/** Looked for when no other is named; a host without one takes every job that is possible at all. */
+/** Looked for when no other is named; a host without one runs any image, and mounts none of its directories. */
 const POLICY_FILE = "/etc/sluice/policy.yaml";
 
 const program = new Command("agent")
@@ -123,27 +127,45 @@ async function run(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Prom
 }
 
 async function runLocked(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Promise<void> {
+  const file = { file: flags.policy ?? POLICY_FILE, isRequired: flags.policy !== undefined };
+  await refuseBroken(file);
   const credentials = (await readCredentials(flags.state)) ?? (await enrollHost(flags, log));
-  const runtime = await createRuntime(credentials, flags);
   const engine = credentials.runtime === "docker" ? createEngine() : undefined;
+  const policy = new Policy({
+    file,
+    runtime: credentials.runtime,
+    directory: flags.state,
+    ...(engine && { engineRoot: () => askRoot(engine) }),
+  });
+  const runtime = await createRuntime(credentials, flags, policy);
   const cloudflared = { program: flags.cloudflared, image: flags.cloudflaredImage };
   // Written now, or an agent that is never ended properly would strip and compile all of it at each start.
   flushCompileCache();
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-  const policy = { file: flags.policy ?? POLICY_FILE, isRequired: flags.policy !== undefined };
   const host = { credentials, directory: flags.state, runtime, engine, cloudflared, log, policy };
   await runAgent(host, stop.signal);
+}
+
+/** Whoever wrote a policy meant one: an agent that went on by no rules, or by none that it knows, would not be noticed. */
+async function refuseBroken(file: PolicySource): Promise<void> {
+  const read = await readPolicy(file);
+  if (read.kind === "broken")
+    throw new Error(
+      `the policy ${file.file} can't be gone by, so the agent does not start (what runs is left alone): ${read.problem}`,
+    );
 }
 
 /** Each runtime is loaded only when it is the one. */
 async function createRuntime(
   credentials: Credentials,
-  { processRoot, localImages, state }: StateOptions & RunFlags,
+  { processRoot, localImages = false, state }: StateOptions & RunFlags,
+  policy: Policy,
 ): Promise<Runtime> {
   if (credentials.runtime === "docker") {
     const { createDockerRuntime } = await import("./runtime/docker/docker.ts");
-    return createDockerRuntime({ host: credentials.host.id, localImages: localImages ?? false });
+    const admits: Admits = (standing) => policy.admits(standing);
+    return createDockerRuntime({ host: credentials.host.id, localImages, admits });
   }
   if (!processRoot)
     throw new Error("this host was enrolled for the process runtime: name its --process-root <dir>");

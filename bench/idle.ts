@@ -14,6 +14,7 @@ import { runAgent } from "../agent/agent.ts";
 import { type Clock, systemClock } from "../agent/clock.ts";
 import { enroll } from "../agent/control/enroll.ts";
 import type { Log } from "../agent/log.ts";
+import { Policy } from "../agent/policy/policy.ts";
 import { createProcessRuntime } from "../agent/runtime/process/process.ts";
 import { bundleAgent, NODE_FLAGS } from "../local/bundle-agent.ts";
 import { openHome } from "../local/home.ts";
@@ -135,7 +136,11 @@ async function countHost(stack: Stack, { client, directory, seconds }: Window, u
   await mkdir(join(state, "root"), { recursive: true });
   const runtime = createProcessRuntime({ root: join(state, "root"), directory: join(state, "processes") });
   const stop = new AbortController();
-  const agent = runAgent({ credentials, directory: state, runtime, log: quiet, clock: fast }, stop.signal);
+  const policy = new Policy({ file: undefined, runtime: runtime.name, directory: state });
+  const agent = runAgent(
+    { credentials, directory: state, runtime, policy, log: quiet, clock: fast },
+    stop.signal,
+  );
   undo.push(async () => {
     stop.abort();
     await agent;

@@ -41,7 +41,7 @@ export function containerConnectors(options: {
   image?: string | undefined;
 }): Connectors {
   const { engine, host, image = CLOUDFLARED_IMAGE } = options;
-  const calls = containerCalls(engine);
+  const calls = containerCalls(engine, async () => {}); // made from nothing of control's
   const ending = new Set<string>();
 
   async function start(token: string): Promise<Outcome<void>> {

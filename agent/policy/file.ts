@@ -1,6 +1,7 @@
-import { readFile, realpath, stat } from "node:fs/promises";
+import { lstat, readdir, readFile, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
+import type { ManifestError } from "../../src/protocol/manifest-errors.ts";
 import { words } from "../outcome.ts";
 import { DEFAULT_CAPABILITIES, NEVER_CAPABILITIES } from "./capabilities.ts";
 import { nestedPatterns, realPattern } from "./host-paths.ts";
@@ -66,21 +67,54 @@ const rulesSchema = z.strictObject({
 });
 export type PolicyRules = z.infer<typeof rulesSchema>;
 
-/** Reads a policy. Whatever is wrong with it is an answer: the caller refuses every job by it. */
+/** Reads a policy. Whatever is wrong with it is an answer, with its line: never that there is none. */
 export async function readPolicy({ file, isRequired }: PolicySource): Promise<PolicyFile> {
   try {
     const problem = await trustProblem(file);
-    if (problem) return { kind: "broken", problem };
-    const text = await readFile(file, "utf8");
-    // Only hosts that have a policy pay for it.
-    const { parse } = await import("yaml");
-    const parsed = rulesSchema.safeParse(parse(text, { maxAliasCount: 0 }));
-    return parsed.success ? await rulesOf(parsed.data) : { kind: "broken", problem: issuesOf(parsed.error) };
+    return problem ? { kind: "broken", problem } : await parsePolicy(await readFile(file, "utf8"));
   } catch (thrown) {
     const isMissing = thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
-    if (isMissing && !isRequired) return { kind: "none" };
-    return { kind: "broken", problem: words(thrown) };
+    if (!isMissing || isRequired) return { kind: "broken", problem: words(thrown) };
+    const meant = await meantFile(file);
+    return meant === undefined ? { kind: "none" } : { kind: "broken", problem: meant };
   }
+}
+
+/** Only hosts that have a policy pay for the parser. */
+async function parsePolicy(text: string): Promise<PolicyFile> {
+  const { LineCounter, parseDocument } = await import("yaml");
+  const { schemaErrors, yamlErrors } = await import("../../src/protocol/manifest-errors.ts");
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
+  const source = { document, lines };
+  const objections = yamlErrors(source);
+  if (objections.length > 0) return broken(objections);
+  const parsed = rulesSchema.safeParse(document.toJS() ?? {});
+  if (parsed.success) return rulesOf(parsed.data);
+  const grammar = { schema: rulesSchema, notLanded: new Set<string>(), named: "the policy" };
+  return broken(schemaErrors(parsed.error.issues, source, grammar));
+}
+
+const broken = (errors: readonly ManifestError[]): PolicyFile => ({
+  kind: "broken",
+  problem: errors.map(({ line, detail }) => (line ? `line ${line}: ${detail}` : detail)).join("; "),
+});
+
+/** A policy that is missing, but for a slip of whoever wrote one: a link to nothing, another ending. */
+async function meantFile(file: string): Promise<string | undefined> {
+  const directory = path.dirname(path.resolve(file));
+  for (const place of [file, directory]) {
+    const isLink = await lstat(place).then(
+      (found) => found.isSymbolicLink(),
+      () => false,
+    ); // not there at all
+    if (isLink && !(await stat(place).catch(() => undefined))) return `${place} is a link to nothing`;
+  }
+  const names = await readdir(directory).catch(() => []); // no directory, no slip in it
+  const meant = names.find((name) => /^polic(?:y|ies)\.(?:ya?ml|json)$/i.test(name));
+  return (
+    meant && `it is not there, but ${path.join(directory, meant)} is: rename that to ${path.basename(file)}`
+  );
 }
 
 /** Directories are compared as they really are, on both sides. */
@@ -109,6 +143,3 @@ async function trustProblem(file: string): Promise<string | undefined> {
   }
   return undefined;
 }
-
-const issuesOf = (error: z.ZodError): string =>
-  error.issues.map(({ path: keys, message }) => `${keys.join(".") || "the file"}: ${message}`).join("; ");

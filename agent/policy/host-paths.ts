@@ -1,5 +1,6 @@
 import { realpath, stat } from "node:fs/promises";
 import path from "node:path";
+import { areNested, isWithin, readMountPoints } from "./mount-points.ts";
 
 /** Whoever can write, or in part only read, one of these owns the host, or all that runs on it. */
 const CLOSED = [
@@ -52,30 +53,44 @@ export async function resolveHostPath(source: string): Promise<RealDirectory> {
 
 /**
  * Why a host path can't be mounted on any host, whatever its policy says; `undefined` when it can. `own` are further places
- * that are closed on this one: the agent's state, its policy, the engine's socket.
+ * that are closed on this one: the agent's program and state, its policy, the engine's socket and data.
  */
 export async function closedPath(source: string, own: readonly string[]): Promise<string | undefined> {
   if (source.split("/").includes("..")) return `${source} contains \`..\``;
   const { real } = await resolveHostPath(source);
-  const ownReal = (await Promise.all(own.map(resolveHostPath))).map((one) => one.real);
   const named = real === path.resolve(source) ? source : `${source} (really ${real})`;
   // Judged by name and by where it leads: the agent may run in a container and not see the host's links.
   for (const place of [path.resolve(source), real]) {
-    if (place === "/home" || path.dirname(place) === "/home")
-      return `${named} holds people's keys and profiles`;
-    if (place.split("/").includes(".ssh")) return `${named} holds keys`;
-    const closed = [...CLOSED, ...own, ...ownReal].find(
-      (one) => isWithin(place, one) || isWithin(one, place),
-    );
-    if (closed !== undefined) return `${named} is, or holds, ${closed}: with it the app would own the host`;
+    const personal = personalPlace(place);
+    if (personal) return `${named} ${personal}`;
   }
+  const closed = await nestedWith([path.resolve(source), real], [...CLOSED, ...own]);
+  if (closed !== undefined) return `${named} is, or holds, ${closed}: with it the app would own the host`;
+  // The engine follows links anew at each start, and what they lead to may be another place by then.
+  if (source !== real) return `${named} is not written as it really is: links are not followed, name ${real}`;
   const found = await stat(real).catch(() => undefined); // not to be seen from here: the engine says if it is missing
   if (found && !found.isDirectory() && !found.isFile()) return `${named} is a socket or a device`;
   return undefined;
 }
 
-const isWithin = (place: string, parent: string) =>
-  place === parent || place.startsWith(parent === "/" ? parent : `${parent}/`);
+function personalPlace(place: string): string | undefined {
+  if (place === "/home" || path.dirname(place) === "/home") return "holds people's keys and profiles";
+  return place.split("/").includes(".ssh") ? "holds keys" : undefined;
+}
+
+/** Which of these closed places one of the others is, holds, or lies in: by path, by link, or by another mount of it. */
+async function nestedWith(places: readonly string[], closed: readonly string[]): Promise<string | undefined> {
+  const placeOf = await readMountPoints();
+  const mounted = places.map(placeOf);
+  for (const one of closed) {
+    const { real } = await resolveHostPath(one);
+    const isPath = places.some((place) =>
+      [one, real].some((other) => isWithin(place, other) || isWithin(other, place)),
+    );
+    if (isPath || mounted.some((place) => areNested(place, placeOf(real)))) return one;
+  }
+  return undefined;
+}
 
 /** A pattern for directories as they really are: the part before its first wildcard is a place like any other. */
 export async function realPattern(pattern: string): Promise<string> {

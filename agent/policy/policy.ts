@@ -1,10 +1,12 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import type { HostFactsReport, Job } from "../../src/protocol/agent.ts";
-import { failed, type Outcome } from "../outcome.ts";
+import { failed, type Outcome, words } from "../outcome.ts";
+import type { Standing } from "../runtime/docker/admission.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type PolicyFile, type PolicySource, readPolicy } from "./file.ts";
-import { type Ask, askOf, neverAllowed, refusedBy } from "./rules.ts";
+import { engineSocket, programPlaces } from "./own-places.ts";
+import { type Ask, askOf, directoriesOf, neverAllowed, refusedBy } from "./rules.ts";
 
 export interface PolicyOptions {
   /** Absent: this host has no rules of its own. */
@@ -12,6 +14,8 @@ export interface PolicyOptions {
   runtime: Runtime["name"];
   /** The agent's state, which no app may see. */
   directory: string;
+  /** Where the engine keeps images and volumes; asked when a host directory is. Throws when the engine doesn't tell. */
+  engineRoot?: () => Promise<string>;
 }
 
 /**
@@ -22,32 +26,44 @@ export class Policy {
   readonly #options: PolicyOptions;
   readonly #own: string[];
   #read: { stamp: string; answer: Promise<PolicyFile> } | undefined;
+  /** The last that could be gone by. */
+  #good: PolicyFile | undefined;
+  #engineRoot: string | undefined;
 
   constructor(options: PolicyOptions) {
     this.#options = options;
-    const socket = (process.env.DOCKER_HOST || "unix:///var/run/docker.sock").replace(/^unix:\/\//, "");
-    const files = [options.directory, options.file?.file, socket.startsWith("/") ? socket : undefined];
-    this.#own = files.filter((file) => file !== undefined).map((file) => path.resolve(file));
+    const files = [options.directory, ...(options.file ? [options.file.file] : []), ...engineSocket()];
+    this.#own = [...files.map((file) => path.resolve(file)), ...programPlaces()];
   }
 
   /** Why a job is refused; `undefined` when it may begin. `instances` are those the host has, by id. */
   async check(job: Job, instances: ReadonlySet<string>): Promise<Outcome<never> | undefined> {
     const ask = askOf(job);
     if (!ask) return undefined;
-    const never = await neverAllowed(ask, this.#own);
-    if (never) return failed("policy_refused", `no host runs this: ${never}`);
-    const { file } = this.#options;
     const policy = await this.#policy();
-    if (!file || policy.kind === "none") return undefined;
-    if (policy.kind === "broken") {
-      return failed(
-        "policy_refused",
-        `this host's policy ${file.file} can't be gone by, so it takes no job (what runs is left alone): ${policy.problem}`,
-      );
-    }
     const others = instances.size - (ask.instance !== undefined && instances.has(ask.instance) ? 1 : 0);
-    const why = await refusedBy(policy.rules, ask, { runtime: this.#options.runtime, others });
-    return why === undefined ? undefined : this.#refused(ask, why, file.file);
+    try {
+      const why = await this.#refusal(policy, ask, others);
+      return why === undefined ? undefined : failed("policy_refused", why);
+    } catch (thrown) {
+      return failed("runtime_unavailable", `${ask.what} can't be judged: ${words(thrown)}`);
+    }
+  }
+
+  /**
+   * Why a container that is there may not be started, first or again; `undefined` when it may. Asked right before the engine
+   * is: rules and directories may be others than when it was made. While the file is broken, those before hold: what ran by
+   * them is kept up.
+   */
+  async admits({ what, images, container }: Standing): Promise<string | undefined> {
+    const now = await this.#policy();
+    const policy = now.kind === "broken" ? (this.#good ?? now) : now;
+    let why: string | undefined;
+    for (const image of images) {
+      why = await this.#refusal(policy, { what, kind: "start", image, container }, 0);
+      if (why === undefined) return undefined;
+    }
+    return why;
   }
 
   /** The rules in short, for whoever looks at this host from afar. */
@@ -65,10 +81,36 @@ export class Policy {
     };
   }
 
-  #refused({ what }: Ask, why: string, file: string): Outcome<never> {
+  async #refusal(policy: PolicyFile, ask: Ask, others: number): Promise<string | undefined> {
+    const never = await neverAllowed(ask, await this.#closedTo(ask));
+    if (never) return `no host runs this: ${never}`;
+    if (policy.kind === "none") return this.#withoutFile(ask);
+    if (policy.kind === "broken")
+      return `this host's policy ${this.#file} can't be gone by, so it takes no job (what runs is left alone): ${policy.problem}`;
+    const why = await refusedBy(policy.rules, ask, { runtime: this.#options.runtime, others });
     const next =
       "change the manifest, choose another host, or have the file on the host changed by whoever owns it";
-    return failed("policy_refused", `this host's policy ${file} refuses ${what}: ${why}; ${next}`);
+    return why && `this host's policy ${this.#file} refuses ${ask.what}: ${why}; ${next}`;
+  }
+
+  #withoutFile({ container }: Ask): string | undefined {
+    const [directory] = directoriesOf(container);
+    return (
+      directory &&
+      `this host has no policy file, and without one no host directory is mounted: ${directory} would have to be listed in ${this.#file} (volumes.directories) by whoever owns the host`
+    );
+  }
+
+  get #file(): string {
+    return this.#options.file?.file ?? "a policy file";
+  }
+
+  /** The engine is asked where its data is only when that matters, and once. */
+  async #closedTo({ container }: Ask): Promise<string[]> {
+    const { engineRoot } = this.#options;
+    if (!engineRoot || directoriesOf(container).length === 0) return this.#own;
+    this.#engineRoot ??= await engineRoot();
+    return [...this.#own, this.#engineRoot];
   }
 
   /** Read anew when the file is another than it was. */
@@ -77,7 +119,9 @@ export class Policy {
     if (!file) return { kind: "none" };
     const stamp = await stampOf(file.file);
     if (this.#read?.stamp !== stamp) this.#read = { stamp, answer: readPolicy(file) };
-    return this.#read.answer;
+    const policy = await this.#read.answer;
+    if (policy.kind !== "broken") this.#good = policy;
+    return policy;
   }
 }
 
@@ -85,11 +129,8 @@ async function stampOf(file: string): Promise<string> {
   const dir = path.dirname(path.resolve(file));
   // Changed rights and owners count, too, and they leave the time of the last change of content as it is.
   const marks = [file, dir].map(async (place) => {
-    const { ino, size, mtimeMs, ctimeMs } = await stat(place);
-    return `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+    const found = await stat(place).catch(() => undefined); // not there, or not for us: that is a mark, too
+    return found ? `${found.ino} ${found.size} ${found.mtimeMs} ${found.ctimeMs}` : "none";
   });
-  return Promise.all(marks).then(
-    (found) => found.join(),
-    (thrown) => `none: ${thrown}`,
-  );
+  return (await Promise.all(marks)).join();
 }

@@ -39,6 +39,10 @@ export function askOf(job: Job): Ask | undefined {
   return undefined;
 }
 
+/** Host directories that a container mounts. */
+export const directoriesOf = (container: Container | undefined): string[] =>
+  (container?.volumes ?? []).map(({ source }) => source).filter((source) => source.startsWith("/"));
+
 /** Names that this agent's volumes and networks begin with: what other programs have on the engine is not control's. */
 const OWN_NAME = /^sluice-[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
@@ -128,13 +132,11 @@ async function mounted(
       if (!rules.named) return `volume ${source} is one by name, and it allows none (volumes.named: false)`;
       continue;
     }
-    const { real, exists } = await resolveHostPath(source);
-    // One that is made later could be a link by then.
-    if (!exists)
+    // That it is no link, no host allows otherwise; one that is made later could be a link by then.
+    if (!(await resolveHostPath(source)).exists)
       return `the directory ${source} does not exist, or can't be seen by this agent (in a container: mount it there at the same path)`;
-    if (rules.directories.some((pattern) => matchesGlob(pattern, real))) continue;
-    const named = real === source ? source : `${source} (really ${real})`;
-    return `the directory ${named} is none of those it allows (${rules.directories.join(", ") || "none"})`;
+    if (rules.directories.some((pattern) => matchesGlob(pattern, source))) continue;
+    return `the directory ${source} is none of those it allows (${rules.directories.join(", ") || "none"})`;
   }
   return undefined;
 }

@@ -75,6 +75,8 @@ interface Grammar {
   readonly schema: z.ZodType;
   /** Key paths, `*` for an environment's name, that a later version will know. */
   readonly notLanded: ReadonlySet<string>;
+  /** What is read, in words: `the manifest`. */
+  readonly named: string;
 }
 
 /** What the schema objects to, all of it, in the order of the file. */
@@ -101,7 +103,7 @@ function explain(issue: z.core.$ZodIssue, source: Source, grammar: Grammar): Man
   if (typeof value === "string" && isNotLanded([...issue.path, value], grammar))
     return [notLanded([...issue.path, value].join("."), locate(source, issue.path))];
   const pointer = issue.path.join(".");
-  const detail = `${pointer ? `\`${pointer}\`` : "the manifest"} ${complaint(issue, value)}`;
+  const detail = `${pointer ? `\`${pointer}\`` : grammar.named} ${complaint(issue, value)}`;
   return [{ code: "invalid", pointer, detail, ...locate(source, issue.path) }];
 }
 
@@ -122,7 +124,7 @@ function unknownKey(path: Path, source: Source, grammar: Grammar): ManifestError
   const where = locate(source, path);
   if (isNotLanded(path, grammar)) return notLanded(pointer, where);
   const meant = closest(String(path.at(-1)), keysAt(path.slice(0, -1), grammar.schema));
-  const detail = `\`${pointer}\` is not a key of the manifest${meant ? `: did you mean \`${meant}\`?` : ""}`;
+  const detail = `\`${pointer}\` is not a key of ${grammar.named}${meant ? `: did you mean \`${meant}\`?` : ""}`;
   return { code: "unknown_key", pointer, detail, ...where };
 }
 

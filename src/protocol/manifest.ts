@@ -192,7 +192,7 @@ function parse(text: string): ParsedManifest {
   keepEnvironmentText(document);
   const parsed = manifestSchema.safeParse(document.toJS() ?? {});
   if (parsed.success) return { ok: true, manifest: parsed.data };
-  const grammar = { schema: manifestSchema, notLanded: NOT_LANDED };
+  const grammar = { schema: manifestSchema, notLanded: NOT_LANDED, named: "the manifest" };
   return { ok: false, errors: schemaErrors(parsed.error.issues, source, grammar) };
 }
 

@@ -232,7 +232,7 @@ dockerTest(
     await bundleAgent(path.join(context, "dist/agent.mjs"));
     await copyFile(path.join(path.dirname(SCRIPT), "Dockerfile"), path.join(context, "Dockerfile"));
     await build(theEngine(), { directory: context, tag, args: { BASE: await baseImage(theEngine()) } });
-    const calls = containerCalls(theEngine());
+    const calls = containerCalls(theEngine(), async () => {});
     const name = `sluice-agent-test-${process.pid}`;
     await calls.create(name, {
       Image: tag,

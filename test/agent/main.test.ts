@@ -131,6 +131,20 @@ describe("agent enroll", () => {
     expect(third.exitCode).toBeNull();
   });
 
+  test.each([
+    ["images: ['**']\nvolums: {}", "line 2: `volums` is not a key of the policy: did you mean `volumes`?"],
+    ["images: ['**'", "line 1: "],
+    ["", "`images` is missing"],
+  ])("does not start by a policy that reads %j, before it enrols, and says the line", async (text, said) => {
+    const policy = path.join(base, "policy.yaml");
+    await writeFile(policy, text, { mode: 0o600 });
+    const child = agent(...runArgs("process"), "--policy", policy);
+    await once(child, "exit");
+    expect(child.exitCode).toBe(1);
+    expect(JSON.parse(child.said.join("")).event).toContain(said);
+    expect(control.enrollments).toEqual([]);
+  });
+
   test("refuses to run without credentials and without a way to get them", async () => {
     const child = agent("run", "--state", state);
     await once(child, "exit");

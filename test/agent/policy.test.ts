@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { chmod, chown, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Policy } from "../../agent/policy/policy.ts";
 import { type InstanceSpec, type Job, jobSchema } from "../../src/protocol/agent.ts";
@@ -49,14 +51,32 @@ async function verdict(job: Job, policy = policyOf(), instances: string[] = []):
 }
 
 describe("without a policy", () => {
-  test("a host takes every job that is possible", async () => {
+  test("a host runs any image, with any walls that are possible", async () => {
     const wide = { container: { ...plain, capabilities: ["NET_ADMIN"] }, network: "sluice-shop-production" };
-    const srv = path.join(base, "srv");
-    expect(await verdict(startOf({ ...wide, ...mount(srv) }))).toBe("allowed");
+    expect(await verdict(startOf({ ...wide, ...mount("sluice-shop-production-uploads") }))).toBe("allowed");
     expect(await verdict(startOf(), policyOf({ file: undefined }))).toBe("allowed");
     expect(await policyOf().summary()).toBeUndefined();
   });
+
+  test("a host mounts none of its directories, not even one that is there and holds nothing", async () => {
+    const srv = path.join(base, "srv");
+    await mkdir(srv);
+    const said = `this host has no policy file, and without one no host directory is mounted: ${srv}`;
+    const hook = runOf({ run: "r", image, command: ["true"], ...mount(srv) });
+    for (const policy of [policyOf(), policyOf({ file: undefined })]) {
+      expect(await verdict(startOf(mount(srv)), policy)).toContain(said);
+      expect(await verdict(jobSchema.parse({ ...usual, kind: "run", ...hook }), policy)).toContain(said);
+      for (const action of ["start", "upgrade"])
+        expect(await verdict(accessoryOf(action, mount(srv)), policy)).toContain(said);
+      expect(await policy.admits(standing(srv))).toContain(said);
+    }
+  });
 });
+
+const standing = (source: string, images: [string, ...string[]] = [image]) => {
+  const { volumes, container, resources } = specOf({ instance: "i", image, hostPort: 1, ...mount(source) });
+  return { what: "container x", images, container: { volumes, container, resources } };
+};
 
 describe.each(["without a policy", "with one that allows it"])("%s, no host", (when) => {
   beforeEach(async () => {
@@ -113,6 +133,44 @@ describe.each(["without a policy", "with one that allows it"])("%s, no host", (w
     await mkdir(path.join(base, "real-state"));
     await symlink(path.join(base, "real-state"), path.join(base, "state"));
     expect(await refused(mount(path.join(base, "real-state")))).toContain("the app would own the host");
+  });
+
+  test("mounts the agent's own program, the Node that runs it, or what holds one of them", async () => {
+    const program = path.resolve(import.meta.dirname, "../..");
+    const places = [program, path.join(program, "agent/policy"), path.dirname(program)];
+    for (const place of [...places, path.dirname(process.execPath), process.execPath])
+      expect(await refused(mount(place))).toMatch(/the app would own the host|is, or holds/);
+  });
+
+  test("mounts the engine's data, wherever the engine keeps it, or what holds it", async () => {
+    const root = path.join(base, "disk", "docker");
+    await mkdir(path.join(root, "volumes"), { recursive: true });
+    const policy = policyOf({ engineRoot: async () => root });
+    for (const place of [root, path.join(root, "volumes"), path.dirname(root)])
+      expect(await verdict(startOf(mount(place)), policy)).toContain(`is, or holds, ${root}`);
+    const away = policyOf({
+      engineRoot: async () => {
+        throw new Error("the engine is away");
+      },
+    });
+    expect(await away.check(startOf(mount(path.join(base, "disk"))), new Set())).toMatchObject({
+      error: { code: "runtime_unavailable" },
+    });
+    expect(await verdict(startOf(), away)).toBe("allowed");
+  });
+
+  test("mounts a path that leads through a link anywhere, or isn't written as it is", async () => {
+    const shop = path.join(base, "disk", "shop");
+    await mkdir(path.join(shop, "uploads"), { recursive: true });
+    await symlink(path.join(base, "disk"), path.join(base, "middle"));
+    await symlink(path.join(shop, "uploads"), path.join(shop, "last"));
+    await symlink("..", path.join(shop, "uploads", "up"));
+    for (const place of ["middle/shop/uploads", "disk/shop/last", "disk/shop/uploads/up/uploads"])
+      expect(await refused(mount(path.join(base, place)))).toContain(
+        `(really ${path.join(shop, "uploads")}) is not written as it really is: links are not followed`,
+      );
+    for (const place of [`${shop}/`, `/${shop}`, `${shop}//uploads`, `${shop}/./uploads`])
+      expect(await refused(mount(place))).toContain("is not written as it really is");
   });
 
   test.each(["ALL", "SYS_ADMIN", "SYS_MODULE", "DAC_READ_SEARCH"])(
@@ -247,12 +305,64 @@ describe("allowed directories", () => {
     expect(await under("shop", "escape")).toContain(`(really ${path.join(srv, "other")})`);
   });
 
-  test("are found through a link of the host's own", async () => {
+  test("may be named through a link of the host's own by the policy, and never by a manifest", async () => {
     await symlink(srv, path.join(base, "linked"));
     await write(`images: [ghcr.io/acme/*]\nvolumes: { directories: ["${base}/linked/shop/*"] }`);
-    expect(await verdict(startOf(mount(`${base}/linked/shop/uploads`)))).toBe("allowed");
-    expect(await verdict(startOf(mount(`${base}/linked/other`)))).toContain("is none of those");
+    expect(await under("shop", "uploads")).toBe("allowed");
+    expect(await verdict(startOf(mount(`${base}/linked/shop/uploads`)))).toContain("links are not followed");
   });
+
+  test("are looked at again before a container is started again, whatever they were when it was made", async () => {
+    const uploads = path.join(srv, "shop", "uploads");
+    const policy = policyOf();
+    expect(await policy.admits(standing(uploads))).toBeUndefined();
+    await rm(uploads, { recursive: true });
+    await symlink("/etc", uploads);
+    expect(await policy.admits(standing(uploads))).toContain("(really /etc)");
+    await rm(uploads);
+    expect(await policy.admits(standing(uploads))).toContain("does not exist");
+    await mkdir(uploads);
+    expect(await policy.admits(standing(uploads))).toBeUndefined();
+    await write(`images: [ghcr.io/acme/*]\nvolumes: { directories: ["${srv}/other"] }`);
+    expect(await policy.admits(standing(uploads))).toContain("is none of those it allows");
+    await write("images: [docker.io/acme/*]");
+    expect(await policy.admits(standing("sluice-v"))).toContain(`image ${image} is none of those it allows`);
+    // An accessory runs by the id of the image that was allowed by its name.
+    expect(await policy.admits(standing("sluice-v", [digest, "acme/db:1"]))).toBeUndefined();
+  });
+
+  test("stay those of before for what ran by them, while the file is broken", async () => {
+    const policy = policyOf();
+    const uploads = path.join(srv, "shop", "uploads");
+    expect(await policy.admits(standing(uploads))).toBeUndefined();
+    await write("images: [");
+    expect(await policy.admits(standing(uploads))).toBeUndefined();
+    expect(await policy.admits(standing(path.join(srv, "other")))).toContain("is none of those it allows");
+    expect(await verdict(startOf(mount(uploads)), policy)).toContain("takes no job");
+    expect(await policyOf().admits(standing(uploads))).toContain("can't be gone by");
+  });
+
+  test.runIf(process.getuid?.() === 0)(
+    "are no second way into what is closed, by another mount of it",
+    async () => {
+      const run = promisify(execFile);
+      const own = path.join(base, "engine", "docker");
+      await mkdir(path.join(own, "volumes"), { recursive: true });
+      const policy = policyOf({ engineRoot: async () => own });
+      await write(`images: ['**']\nvolumes: { directories: ["${srv}/*"] }`);
+      const bound = path.join(srv, "other");
+      // The place itself, one in it, and one that holds it.
+      for (const from of [own, path.join(own, "volumes"), path.dirname(own)]) {
+        await run("mount", ["--bind", from, bound]);
+        try {
+          expect(await verdict(startOf(mount(bound)), policy)).toContain(`is, or holds, ${own}`);
+        } finally {
+          await run("umount", [bound]);
+        }
+      }
+      expect(await verdict(startOf(mount(bound)), policy)).toBe("allowed");
+    },
+  );
 
   test("must exist: what is made later could be a link by then", async () => {
     expect(await under("shop", "no-such")).toContain("does not exist, or can't be seen by this agent");
@@ -355,21 +465,50 @@ describe("a policy file", () => {
   });
 
   test.each([
-    ["images: [", "Flow sequence"],
-    ["", "the file"],
-    ["image: [ghcr.io/acme/*]", "image"],
-    ["images: ghcr.io/acme/*", "images: must list the images"],
-    ["images: []\nlimits: { memory: 12 }", "limits.memory: must be a size such as 512m"],
-    ["images: []\nlimits: { cpu: 1 }", "cpu"],
-    ["images: []\nvolumes: { directories: [srv] }", "must be an absolute path"],
-    ["images: []\nvolumes: { directories: ['/*'] }", "must name at least the first directory"],
-    ["images: []\nvolumes: { directories: ['/srv/**'] }", "must not contain `**`"],
-    ["images: []\nimages: ['**']", "unique"],
-  ])("that reads %j refuses every job, and says why", async (text, problem) => {
+    ["images: [", /line 1: Flow sequence/],
+    ["", /`images` is missing/],
+    ["image: [ghcr.io/acme/*]", /line 1: `image` is not a key of the policy: did you mean `images`\?/],
+    ["images: []\n\nvolume: { named: false }", /line 3: `volume` .* did you mean `volumes`/],
+    ["images: ghcr.io/acme/*", /line 1: `images` must list the images/],
+    ["images: []\nlimits: { memory: 12 }", /line 2: `limits.memory` must be a size such as 512m/],
+    ["images: []\nlimits:\n  cpu: 1", /line 3: `limits.cpu` .* did you mean `cpus`/],
+    ["images: []\nvolumes: { directories: [srv] }", /line 2: .*must be an absolute path/],
+    ["images: []\nvolumes:\n  directories:\n    - '/*'", /line 4: .*must name at least the first directory/],
+    ["images: []\nvolumes: { directories: ['/srv/**'] }", /must not contain `\*\*`/],
+    ["images: []\nimages: ['**']", /line 2: the key `images` stands twice/],
+    ["images: []\n---\nimages: ['**']", /line 2: `---` begins a second document/],
+    ["images: []\nhooks: no-thanks", /line 2: `hooks` must be boolean/],
+    ["images: &all ['**']\nlimits: *all", /line 2/],
+    ["images: []\n\tnetworks: false", /line 2: /],
+    ["null", /`images` is missing/],
+    ["[]", /the policy must be a map/],
+  ])("that reads %j refuses every job, and says the line", async (text, problem) => {
     await write(text);
     const said = await verdict(pullOf(image));
     expect(said).toContain(`policy ${file} can't be gone by`);
-    expect(said).toContain(problem);
+    expect(said).toMatch(problem);
+  });
+
+  test.each(["policy.yml", "policy.json", "Policy.yaml", "policies.yaml"])(
+    "that was saved as %s is never taken for none",
+    async (name) => {
+      await writeFile(path.join(base, name), "images: []");
+      expect(await verdict(pullOf(image))).toContain(
+        `${path.join(base, name)} is: rename that to policy.yaml`,
+      );
+    },
+  );
+
+  test("that is a link to nothing, or lies in one, is never taken for none", async () => {
+    await symlink(path.join(base, "gone.yaml"), file);
+    expect(await verdict(pullOf(image))).toContain(`${file} is a link to nothing`);
+    await symlink(path.join(base, "gone"), path.join(base, "etc"));
+    const within = { file: path.join(base, "etc", "policy.yaml"), isRequired: false };
+    expect(await verdict(pullOf(image), policyOf({ file: within }))).toContain("is a link to nothing");
+    const below = { file: path.join(file, "policy.yaml"), isRequired: false };
+    await rm(file);
+    await write("images: []");
+    expect(await verdict(pullOf(image), policyOf({ file: below }))).toContain("ENOTDIR");
   });
 
   test("that others can change refuses every job until they can't", async () => {

@@ -7,6 +7,7 @@ import { readCredentials } from "../../agent/control/credentials.ts";
 import { openJournal } from "../../agent/journal.ts";
 import type { Log } from "../../agent/log.ts";
 import type { PolicySource } from "../../agent/policy/file.ts";
+import { Policy } from "../../agent/policy/policy.ts";
 import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { FakeControl } from "../support/fake-control.ts";
@@ -35,13 +36,14 @@ interface Over {
 }
 
 /** An agent in this process, on real processes (or the runtime given), against a scripted control. */
-export async function agentBench(over: Over = {}): Promise<AgentBench> {
+export async function agentBench({ policy: file, ...over }: Over = {}): Promise<AgentBench> {
   const base = await mkdtemp(path.join(tmpdir(), "sluice-agent-"));
   await mkdir(path.join(base, "root", "app"), { recursive: true });
   const control = await new FakeControl().open();
   const runtime =
     over.runtime ??
     createProcessRuntime({ root: path.join(base, "root"), directory: path.join(base, "processes") });
+  const policy = new Policy({ file, runtime: runtime.name, directory: base });
   const lines: string[] = [];
   const log = keepLines(lines);
   const credentials = {
@@ -56,7 +58,7 @@ export async function agentBench(over: Over = {}): Promise<AgentBench> {
     abort = new AbortController();
     const kept = readCredentials(base).then((found) => found ?? credentials);
     running = kept.then((credentials) =>
-      runAgent({ credentials, directory: base, runtime, log, refusedMs: 50, ...over }, abort.signal),
+      runAgent({ credentials, directory: base, runtime, policy, log, refusedMs: 50, ...over }, abort.signal),
     );
   };
   const stop = async () => {

@@ -15,7 +15,7 @@ import {
   labelOf,
   staysUp,
 } from "./accessory.ts";
-import { type Calls, containerCalls, tail } from "./calls.ts";
+import { type Calls, tail } from "./calls.ts";
 import type { Engine } from "./engine.ts";
 import { knownFailure } from "./failure.ts";
 import { createDockerHealth } from "./health.ts";
@@ -31,11 +31,10 @@ const PUT_BACK_MS = 30_000;
  * Accessories as containers that the engine itself keeps up. Each call may find the half-done work of an agent that died:
  * it first sees to it that one container, and the right one, has the accessory's name.
  */
-export function createDockerAccessories(parts: { engine: Engine; host: string }): Accessories {
+export function createDockerAccessories(parts: { engine: Engine; calls: Calls; host: string }): Accessories {
   const { engine } = parts;
   const work = new Work({
     ...parts,
-    calls: containerCalls(engine),
     own: accessoryCalls(engine),
     health: createDockerHealth(engine),
   });

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { systemClock } from "../../clock.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
 import { type Exit, lastLines, type Started, signalOf } from "../runtime.ts";
+import { NotAdmitted } from "./admission.ts";
 import { type Engine, EngineError, EngineUnavailable } from "./engine.ts";
 
 /** Engine calls that only read or set something: a healthy engine answers in milliseconds. */
@@ -24,8 +25,8 @@ export type Container = z.infer<typeof containerSchema>;
 
 export type Calls = ReturnType<typeof containerCalls>;
 
-/** The engine's calls about one container, by its name. */
-export function containerCalls(engine: Engine) {
+/** The engine's calls about one container, by its name. `admit` has the last word before one is started, first or again. */
+export function containerCalls(engine: Engine, admit: (name: string) => Promise<void>) {
   const path = (name: string) => `/containers/${name}`;
   const plain = () => ({ signal: AbortSignal.timeout(CALL_TIMEOUT_MS) });
   return {
@@ -41,6 +42,7 @@ export function containerCalls(engine: Engine) {
       await engine.bytes("POST", "/containers/create", { query: { name }, json: config, ...plain() });
     },
     async start(name: string): Promise<void> {
+      await admit(name);
       await engine.bytes("POST", `${path(name)}/start`, plain());
     },
     async stop(name: string, graceMs: number): Promise<void> {
@@ -81,6 +83,7 @@ export async function asOutcome<T>(call: () => Promise<T>): Promise<Outcome<T>> 
     return done(await call());
   } catch (thrown) {
     if (thrown instanceof EngineUnavailable) return failed("runtime_unavailable", thrown.message);
+    if (thrown instanceof NotAdmitted) return failed("policy_refused", thrown.message);
     return failed("start_failed", `the Docker engine refused: ${words(thrown)}`);
   }
 }

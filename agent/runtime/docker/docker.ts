@@ -5,6 +5,7 @@ import { done, failed, type Outcome, words } from "../../outcome.ts";
 import { type Found, isPlainId, type Runtime, type Started, type Stopped } from "../runtime.ts";
 import { createDockerAccessories } from "./accessories.ts";
 import { accessoryName } from "./accessory.ts";
+import { type Admits, admit, noDirectories } from "./admission.ts";
 import {
   asOutcome,
   CALL_TIMEOUT_MS,
@@ -42,6 +43,8 @@ export interface DockerOptions {
   host: string;
   localImages?: boolean;
   engine?: Engine;
+  /** Why a container may not be started, first or again. Absent: none that mounts a host directory may. */
+  admits?: Admits;
 }
 
 /** Runs instances as containers of the local Docker engine. */
@@ -49,10 +52,11 @@ export function createDockerRuntime({
   host,
   localImages = false,
   engine: anyEngine = createEngine(),
+  admits = noDirectories,
 }: DockerOptions): Runtime {
   const engine = checkedEngine(anyEngine);
   const health = createDockerHealth(engine);
-  const calls = containerCalls(engine);
+  const calls = containerCalls(engine, (name) => admit(engine, name, admits));
   return {
     name: "docker",
     pull: ({ image, login }, onProgress, signal) =>
@@ -81,7 +85,7 @@ export function createDockerRuntime({
     explain: (spec, lines) => explain(engine, spec, lines),
     sweep: (known, now) => asOutcome(() => sweepLeftovers({ engine, calls, host, known, now })),
     runs: createDockerRuns({ engine, calls, host }),
-    accessories: createDockerAccessories({ engine, host }),
+    accessories: createDockerAccessories({ engine, calls, host }),
     images: createDockerImages(engine),
   };
 }

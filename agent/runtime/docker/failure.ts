@@ -1,21 +1,20 @@
 import { z } from "zod";
 import { diskFull, saysDiskFull } from "../../host/disk.ts";
 import { failed, type Outcome, words } from "../../outcome.ts";
+import { NotAdmitted } from "./admission.ts";
 import { CALL_TIMEOUT_MS } from "./calls.ts";
 import { type Engine, EngineUnavailable } from "./engine.ts";
 
 const infoSchema = z.object({ DockerRootDir: z.string() });
 
-/** Where the engine keeps images and containers; its usual place when it can't be asked. */
-export async function rootOf(engine: Engine): Promise<string> {
-  try {
-    const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
-    return (await engine.json(infoSchema, "GET", "/info", { signal })).DockerRootDir;
-  } catch {
-    // Only asked beside something else, which goes on without.
-    return "/var/lib/docker";
-  }
+/** Where the engine keeps images, containers and volumes. */
+export async function askRoot(engine: Engine): Promise<string> {
+  const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
+  return (await engine.json(infoSchema, "GET", "/info", { signal })).DockerRootDir;
 }
+
+/** The same; its usual place when it can't be asked: it is only asked beside something else, which goes on without. */
+export const rootOf = (engine: Engine): Promise<string> => askRoot(engine).catch(() => "/var/lib/docker");
 
 /** The engine's trouble in making or starting a container, where it is one of those that a person can mend. */
 export async function knownFailure(
@@ -25,6 +24,7 @@ export async function knownFailure(
 ): Promise<Outcome<never> | undefined> {
   const said = words(thrown);
   if (thrown instanceof EngineUnavailable) return failed("runtime_unavailable", said);
+  if (thrown instanceof NotAdmitted) return failed("policy_refused", said);
   if (saysDiskFull(said))
     return diskFull(`a container of ${image} can't be made (${said})`, await rootOf(engine));
   const directory = /bind source path does not exist: (.+)$/.exec(said)?.[1];

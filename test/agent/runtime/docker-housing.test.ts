@@ -132,7 +132,7 @@ const WRITER = `
   require("node:http").createServer((q, s) => s.end(JSON.stringify(seen))).listen(process.env.PORT);`;
 
 describe.skipIf(!engine)("docker", () => {
-  const runtime = createDockerRuntime({ host, localImages: true });
+  const runtime = createDockerRuntime({ host, localImages: true, admits: async () => undefined });
   const started: string[] = [];
   let directory: string;
 

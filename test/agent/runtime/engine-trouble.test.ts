@@ -31,6 +31,9 @@ const asks = (request: http.IncomingMessage, method: string, part: string) =>
   request.method === method && (request.url ?? "").includes(part);
 const container = (status: string, exitCode = 0) => ({
   Id: "c1",
+  Name: "/c1",
+  Config: { Image: image },
+  HostConfig: {},
   State: { Status: status, ExitCode: exitCode, OOMKilled: false, StartedAt: "2026-01-01T00:00:00Z" },
   NetworkSettings: { Networks: {} },
 });
