@@ -10,14 +10,14 @@ interface MountPoint {
 }
 
 /** A directory by what it is, not by how it is reached: two bind mounts of one directory are one place. */
-export interface Place {
+interface Place {
   device: string;
   /** On that file system. */
   path: string;
 }
 
 /** What finds the place of a path that has no links in it; it answers `undefined` where the system doesn't tell mounts. */
-export type FindPlace = (real: string) => Place | undefined;
+type FindPlace = (real: string) => Place | undefined;
 
 /** Reads this system's mounts once. */
 export async function readMountPoints(): Promise<FindPlace> {
@@ -25,7 +25,7 @@ export async function readMountPoints(): Promise<FindPlace> {
 }
 
 /** The same from the text of a mountinfo file (proc(5)). */
-export function placesOf(mountinfo: string): FindPlace {
+function placesOf(mountinfo: string): FindPlace {
   const mounts = mountinfo.split("\n").flatMap(mountPoint);
   return (real) => {
     // Of two at one place, the later lies on top.
