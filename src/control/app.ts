@@ -1,8 +1,9 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import { methodNotAllowed } from "hono/method-not-allowed";
 import { authenticate } from "./http/auth.ts";
-import { type AppEnv, logFailure } from "./http/context.ts";
+import type { AppContext, AppEnv } from "./http/context.ts";
 import { docsPage } from "./http/docs-page.ts";
 import { idempotent } from "./http/idempotency.ts";
 import { type OpenApiDocument, openApiDocument } from "./http/openapi.ts";
@@ -10,6 +11,8 @@ import { ProblemError, statusOf, toRefusal, toResponse } from "./http/problems.t
 import { rateLimit } from "./http/rate-limit.ts";
 import { newRouter } from "./http/router.ts";
 import { newId } from "./ids.ts";
+import { logFailure } from "./log.ts";
+import type { Refusal } from "./refusal.ts";
 import { accessoryRoutes } from "./routes/accessories.ts";
 import { agentRoutes } from "./routes/agent.ts";
 import { appRoutes } from "./routes/apps.ts";
@@ -51,13 +54,16 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.onError((error, c) => {
     const refusal = toRefusal(error);
     if (statusOf(refusal.code) >= 500) {
-      const { requestId } = c.var;
-      logFailure("request.failed", error, { requestId, method: c.req.method, path: c.req.path });
+      const { requestId: request } = c.var;
+      logFailure("request.failed", error, { request, method: c.req.method, path: c.req.path });
     }
     return secured(toResponse(refusal, c.var.requestId));
   });
-  app.notFound((c) => secured(toResponse(nowhere(app, c.req.method, c.req.path), c.var.requestId)));
+  app.notFound((c) => secured(toResponse(nowhere(c.req.path), c.var.requestId)));
   app.use(opening(now), bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
+  const onMethodNotAllowed = (c: AppContext, allowed: string[]) =>
+    toResponse(wrongMethod(c.req.method, c.req.path, allowed.toSorted()), c.var.requestId);
+  app.use(methodNotAllowed<AppEnv>({ app, onMethodNotAllowed }));
   app.route("/", healthRoutes());
   app.route("/", installRoutes());
   let description: OpenApiDocument | undefined;
@@ -127,16 +133,13 @@ function tooLarge(): never {
   throw new ProblemError({ code: "body_too_large", detail });
 }
 
-/** Why a request matched no route: the path is unknown, or only its method is wrong. */
-function nowhere(app: OpenAPIHono<AppEnv>, method: string, path: string) {
-  const fits = app.routes.filter((route) => route.method !== "ALL" && pattern(route.path).test(path));
-  const allowed = [...new Set(fits.map((route) => route.method))].sort();
-  if (allowed.length === 0) {
-    const detail = `there is nothing at ${path}: /api/docs lists what there is`;
-    return { code: "not_found" as const, detail };
-  }
-  const detail = `${path} does not take ${method}: use ${allowed.join(" or ")}`;
-  return { code: "method_not_allowed" as const, detail, headers: { allow: allowed.join(", ") } };
-}
+const nowhere = (path: string): Refusal => ({
+  code: "not_found",
+  detail: `there is nothing at ${path}: /api/docs lists what there is`,
+});
 
-const pattern = (path: string) => new RegExp(`^${path.replace(/:[^/]+/g, "[^/]+")}$`);
+const wrongMethod = (method: string, path: string, allowed: readonly string[]): Refusal => ({
+  code: "method_not_allowed",
+  detail: `${path} does not take ${method}: use ${allowed.join(" or ")}`,
+  headers: { allow: allowed.join(", ") },
+});

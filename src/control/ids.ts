@@ -1,4 +1,5 @@
 import { SLOT_LABEL_CHARS } from "../domain/routing/slot.ts";
+import { toBase64Url, toHex } from "./bytes.ts";
 
 const CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -14,22 +15,18 @@ export function newId(prefix: IdPrefix, now: number): string {
 }
 
 /** A secret with 256 bits in it: `slu_…` is an API token, `sle_…` a host's one-time enrolment token. */
-export function newSecret(prefix: "slu" | "sle"): string {
-  const text = btoa(String.fromCharCode(...randomBytes(32)));
-  return `${prefix}_${text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
-}
+export const newSecret = (prefix: "slu" | "sle"): string => `${prefix}_${toBase64Url(randomBytes(32))}`;
 
 /** 80 random bits as the label of a slot's hostname. */
 export const randomLabel = (): string =>
   Array.from(randomBytes(SLOT_LABEL_CHARS), (byte) => CROCKFORD[byte % 32]).join("");
 
 /** Random bytes as lower-case hex. */
-export const randomHex = (bytes: number): string => hex(randomBytes(bytes));
+export const randomHex = (bytes: number): string => toHex(randomBytes(bytes));
 
 /** SHA-256 of a text, lower-case hex: how secrets are stored. */
 export async function sha256(text: string): Promise<string> {
-  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
+  return toHex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
 }
 
 const randomBytes = (length: number) => crypto.getRandomValues(new Uint8Array(length));
-const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

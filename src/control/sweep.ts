@@ -1,8 +1,9 @@
 import { settingsOf } from "./cloudflare/api.ts";
 import { tendHostnames } from "./cloudflare/tend-hostnames.ts";
 import type { ControlEnv } from "./env.ts";
-import { coordinatorOf, logFailure } from "./http/context.ts";
+import { coordinatorOf } from "./http/context.ts";
 import { KEPT_MS } from "./http/idempotency.ts";
+import { logFailure } from "./log.ts";
 import { reseal } from "./secrets/reseal.ts";
 import { readKeyring } from "./secrets/seal.ts";
 import { failOverdueAccessories } from "./store/accessories.ts";

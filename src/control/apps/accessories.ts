@@ -13,7 +13,7 @@ import {
   readAccessories,
   readHostsWith,
 } from "../store/accessories.ts";
-import { type Db, isLostRace, runBatch } from "../store/db.ts";
+import { type Db, runBatch, unlessOvertaken } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import type { EnvironmentStatus } from "../store/status.ts";
 import { hostStateOf } from "../views/accessory.ts";
@@ -35,17 +35,14 @@ export interface Command {
  * null where nothing was left to do.
  */
 export async function commandAccessory(db: Db, command: Command): Promise<Result<string | null, Refusal>> {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+  const done = await unlessOvertaken(ATTEMPTS, async () => {
     const rows = await readAccessories(db, sql`(${command.environment.id})`);
     const decided = await decide(db, command, rows);
     if (!decided.ok || decided.value === null) return decided.ok ? ok(null) : decided;
-    try {
-      await runBatch(db, decided.value.statements);
-      return ok(decided.value.hostId);
-    } catch (error) {
-      if (!isLostRace(error)) throw error;
-    }
-  }
+    await runBatch(db, decided.value.statements);
+    return ok(decided.value.hostId);
+  });
+  if (done) return done;
   const detail = `${command.name} changed under this request ${ATTEMPTS} times: look at it, then say it again`;
   return err({ code: "conflict", detail });
 }

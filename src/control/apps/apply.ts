@@ -19,7 +19,7 @@ import {
   replaceManifest,
   replaceSpec,
 } from "../store/apps.ts";
-import { type Db, isLostRace, runBatch, type Statement } from "../store/db.ts";
+import { type Db, runBatch, type Statement, unlessOvertaken } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import { accessoryViews } from "../views/accessory.ts";
 import { diff } from "./manifest-diff.ts";
@@ -50,19 +50,16 @@ export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<A
   if (!parsed.ok) return parsed;
   const manifest = parsed.value;
   const wanted = Object.values(manifest.environments).flatMap(({ hostnames }) => hostnames);
-  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+  const applied = await unlessOvertaken(ATTEMPTS, async () => {
     const state = await readAppState(db, input.app, wanted);
     const refusal = foreignHostname(state, input.app) ?? (await liveRemoval(db, state, manifest));
     if (refusal) return err(refusal);
     const change = plan(state, manifest, input);
     if (input.dryRun) return ok({ answer: change.answer, changed: [] });
-    try {
-      await runBatch(db, change.statements(db));
-      return ok({ answer: change.answer, changed: change.changed });
-    } catch (error) {
-      if (!isLostRace(error)) throw error;
-    }
-  }
+    await runBatch(db, change.statements(db));
+    return ok({ answer: change.answer, changed: change.changed });
+  });
+  if (applied) return applied;
   const detail = `${input.app} changed under this request ${ATTEMPTS} times: apply it again`;
   return err({ code: "conflict", detail });
 }
@@ -71,7 +68,7 @@ function readManifest({ app, text, now }: ApplyInput): Result<Manifest, Refusal>
   const parsed = parseManifest(text);
   if (!parsed.ok) return err(invalid(parsed.errors));
   const { manifest } = parsed;
-  const errors = [...wrongApp(manifest, app), ...sharedHostnames(manifest), ...shutWindows(manifest, now)];
+  const errors = [...wrongApp(manifest, app), ...shutWindows(manifest, now)];
   return errors.length > 0 ? err(invalid(errors)) : ok(parsed.manifest);
 }
 
@@ -95,20 +92,6 @@ function wrongApp(manifest: Manifest, app: string): ManifestError[] {
   if (manifest.app === app) return [];
   const detail = `the manifest is of \`${manifest.app}\`, but was sent to /apps/${app}: send it to its own app`;
   return [{ code: "invalid", pointer: "app", detail }];
-}
-
-/** Two environments of one manifest can't both own a hostname. */
-function sharedHostnames(manifest: Manifest): ManifestError[] {
-  const owners = new Map<string, string>();
-  return Object.entries(manifest.environments).flatMap(([environment, { hostnames }]) =>
-    hostnames.flatMap((hostname): ManifestError[] => {
-      const owner = owners.get(hostname);
-      owners.set(hostname, owner ?? environment);
-      if (owner === undefined) return [];
-      const detail = `${hostname} stands in ${owner} too: a hostname leads to one environment`;
-      return [{ code: "invalid", pointer: `environments.${environment}.hostnames`, detail }];
-    }),
-  );
 }
 
 /** Windows that freezes leave no opening of would only be noticed by the deploy that they refuse. */

@@ -1,4 +1,5 @@
 import type { TunnelAnswer } from "../../protocol/agent.ts";
+import { BoundedMap } from "../bounded-map.ts";
 import type { ControlEnv } from "../env.ts";
 import { openDb } from "../store/db.ts";
 import { readTunnelRev, type TunnelRow, tunnelLost } from "../store/tunnels.ts";
@@ -12,7 +13,7 @@ const TOKEN_KEPT_MS = 60_000;
 const MOST_TOKENS = 1_000;
 
 /** Of this isolate: an agent that restarts over and over costs Cloudflare's API one call a minute. */
-const tokens = new Map<string, { token: string; until: number }>();
+const tokens = new BoundedMap<string, { token: string; until: number }>(MOST_TOKENS);
 
 /** What a host is to run as its tunnel. The token is asked of Cloudflare and stored nowhere. */
 export async function answerTunnel(env: ControlEnv, hostId: string, now: number): Promise<TunnelAnswer> {
@@ -48,8 +49,6 @@ async function tokenOf(env: ControlEnv, of: { tunnelId: string; rev: number; now
   if (!cf)
     throw new Refused("refused", "this control plane can't reach Cloudflare any more: its API token is gone");
   const token = await tunnelToken(cf, of.tunnelId);
-  const [oldest] = tokens.keys();
-  if (tokens.size >= MOST_TOKENS && oldest !== undefined) tokens.delete(oldest);
   tokens.set(key, { token, until: of.now + TOKEN_KEPT_MS });
   return token;
 }

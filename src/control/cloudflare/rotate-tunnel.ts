@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../../domain/result.ts";
+import { toBase64 } from "../bytes.ts";
 import type { ControlEnv } from "../env.ts";
 import type { Refusal } from "../refusal.ts";
 import { openDb, runBatch } from "../store/db.ts";
@@ -24,7 +25,7 @@ export async function rotateTunnel(
   if (!work || !cf || work.tunnel.state !== "ready" || work.tunnel.tunnelId === null)
     return err(noTunnel(work?.tunnel));
   const { name } = work.host;
-  const secret = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(SECRET_BYTES))));
+  const secret = toBase64(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
   const refused = await changeSecret(cf, work.tunnel.tunnelId, secret).then(() => null, toRefused);
   const message = refused
     ? `the tunnel token of ${name} could not be changed: ${refused.message}`

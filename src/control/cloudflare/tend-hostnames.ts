@@ -1,4 +1,5 @@
 import type { ControlEnv } from "../env.ts";
+import { logWarning } from "../log.ts";
 import { openDb } from "../store/db.ts";
 import {
   claimHostname,
@@ -76,14 +77,7 @@ async function removeOrphans(run: HostnameRun): Promise<void> {
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       // Nobody waits for it, and the next run tries again.
-      console.warn(
-        JSON.stringify({
-          level: "warn",
-          event: "hostname.not_removed",
-          name: row.name,
-          cause: error.message,
-        }),
-      );
+      logWarning("hostname.not_removed", { name: row.name, cause: error.message });
       return;
     }
     await forget(db, [row]);

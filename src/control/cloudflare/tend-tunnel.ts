@@ -1,6 +1,6 @@
 import { retryAfter } from "../../domain/tunnel.ts";
 import type { ControlEnv } from "../env.ts";
-import { logFailure } from "../http/context.ts";
+import { logFailure } from "../log.ts";
 import { type Db, openDb } from "../store/db.ts";
 import {
   readTunnelWork,

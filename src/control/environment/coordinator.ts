@@ -13,6 +13,7 @@ import { WINDOW_MS } from "../../domain/routing/meter.ts";
 import type { RoutingTable, TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
+import { logFailure, logWarning } from "../log.ts";
 import { readCounts } from "../meter/parts.ts";
 import { Traffic } from "../meter/traffic.ts";
 import type { Refusal } from "../refusal.ts";
@@ -233,14 +234,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       }
       throw new Error(`environment ${this.#id()} did not come to rest in ${MAX_PASSES} passes`);
     } catch (error) {
-      console.error(
-        JSON.stringify({
-          level: "error",
-          event: "advance.failed",
-          environment: this.#id(),
-          error: String(error),
-        }),
-      );
+      logFailure("advance.failed", error, { environment: this.#id() });
       this.#failures += 1;
       await this.#armBy(this.clock() + Math.min(SAFETY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS));
     }
@@ -364,14 +358,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       await Promise.all(table.hostnames.map((hostname) => this.env.TABLES.put(tableKey(hostname), text)));
       await this.ctx.storage.put("copied", table.version);
     } catch (error) {
-      console.error(
-        JSON.stringify({
-          level: "warn",
-          event: "table.copy_failed",
-          environment: this.#id(),
-          error: String(error),
-        }),
-      );
+      logWarning("table.copy_failed", { environment: this.#id(), error: String(error) });
       const retryAt = this.clock() + 10 * SAFETY_MS;
       this.#retryAt = earliest(this.#retryAt, retryAt);
       await this.#armBy(retryAt);
@@ -418,9 +405,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       });
     };
     this.ctx.waitUntil(
-      run().catch((error) =>
-        console.error(JSON.stringify({ level: "error", event: "ask.failed", key, error: String(error) })),
-      ),
+      run().catch((error) => logFailure("ask.failed", error, { environment: this.#id(), key })),
     );
   }
 }

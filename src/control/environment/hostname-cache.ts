@@ -1,3 +1,5 @@
+import { BoundedMap } from "../bounded-map.ts";
+
 const OWNED_MS = 30_000;
 /** Short: a hostname that was just applied is to be found. */
 const UNKNOWN_MS = 5_000;
@@ -6,8 +8,8 @@ const MAX_ENTRIES = 10_000;
 
 /** Which environment owns a hostname, or that none does, for a short while. */
 export class HostnameCache {
-  readonly #owned = new Map<string, { environment: string; until: number }>();
-  readonly #unknown = new Map<string, number>();
+  readonly #owned = new BoundedMap<string, { environment: string; until: number }>(MAX_ENTRIES);
+  readonly #unknown = new BoundedMap<string, number>(MAX_ENTRIES);
 
   /** The environment's id; null: nobody owns it; undefined: not known here. */
   get(hostname: string, now: number): string | null | undefined {
@@ -21,13 +23,5 @@ export class HostnameCache {
     this.#unknown.delete(hostname);
     if (environment === null) this.#unknown.set(hostname, now + UNKNOWN_MS);
     else this.#owned.set(hostname, { environment, until: now + OWNED_MS });
-    dropOldest(this.#owned);
-    dropOldest(this.#unknown);
   }
-}
-
-function dropOldest(entries: Map<string, unknown>): void {
-  if (entries.size <= MAX_ENTRIES) return;
-  const [oldest] = entries.keys();
-  if (oldest !== undefined) entries.delete(oldest);
 }

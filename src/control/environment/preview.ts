@@ -1,6 +1,7 @@
 import { PREVIEW_COOKIE } from "../../domain/routing/cookie.ts";
 import { formatPreviewToken, PREVIEW_HEADER, previewPayload } from "../../domain/routing/preview.ts";
 import type { PreviewView } from "../../protocol/api.ts";
+import { fromHex, toBase64Url } from "../bytes.ts";
 import { iso } from "../iso.ts";
 
 interface PreviewInput {
@@ -16,8 +17,8 @@ interface PreviewInput {
 export async function signPreview(input: PreviewInput): Promise<PreviewView> {
   const { release, hostname, previewKey } = input;
   const expiresAtS = Math.floor(input.expiresAt / 1_000);
-  const bytes = Uint8Array.from(previewKey.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-  const key = await crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", fromHex(previewKey), algorithm, false, ["sign"]);
   const payload = new TextEncoder().encode(previewPayload(hostname, release, expiresAtS));
   const signature = toBase64Url(await crypto.subtle.sign("HMAC", key, payload));
   const value = formatPreviewToken({ target: release, expiresAtS, signature });
@@ -29,9 +30,3 @@ export async function signPreview(input: PreviewInput): Promise<PreviewView> {
     expiresAt: iso(expiresAtS * 1_000),
   };
 }
-
-const toBase64Url = (bytes: ArrayBuffer): string =>
-  btoa(String.fromCharCode(...new Uint8Array(bytes)))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");

@@ -1,4 +1,5 @@
 import { isSlotHostname, SHIELD_HEADER, SLOT_PROOF_HEADER } from "../../domain/routing/slot.ts";
+import { toHex } from "../bytes.ts";
 import type { ControlEnv } from "../env.ts";
 
 /** What opens the way to a slot behind a tunnel. Nothing of it is needed for hosts with an address of their own. */
@@ -28,6 +29,5 @@ async function proofOf(hostname: string, secret: string): Promise<string> {
   const encoder = new TextEncoder();
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, ["sign"]);
-  const bytes = new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(hostname)));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return toHex(await crypto.subtle.sign("HMAC", key, encoder.encode(hostname)));
 }

@@ -1,6 +1,6 @@
 import { type Job, type JobError, jobSchema } from "../../protocol/agent.ts";
 import type { ControlEnv } from "../env.ts";
-import { logFailure } from "../http/context.ts";
+import { logFailure } from "../log.ts";
 import type { Db } from "../store/db.ts";
 import { finishJob, type JobRow, type LeaseRequest, leaseJobs } from "../store/jobs.ts";
 import { type ClaimedJob, handOut } from "./hand-out.ts";
@@ -32,7 +32,11 @@ export async function leaseForPoll(
       });
     else {
       // One unreadable job would make the agent drop the whole answer, again and again.
-      logFailure("job.unreadable", job.error, { job: row.id });
+      logFailure("job.unreadable", job.error, {
+        job: row.id,
+        release: row.releaseId ?? undefined,
+        host: row.hostId,
+      });
       await end(row, { code: "internal", message: "control made a job that no agent can read", logs: [] });
     }
   }

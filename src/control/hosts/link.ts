@@ -4,7 +4,7 @@ import { WAKE } from "../../protocol/agent.ts";
 import { rotateTunnel } from "../cloudflare/rotate-tunnel.ts";
 import { tendTunnel } from "../cloudflare/tend-tunnel.ts";
 import type { ControlEnv } from "../env.ts";
-import { logFailure } from "../http/context.ts";
+import { logFailure } from "../log.ts";
 import type { Refusal } from "../refusal.ts";
 import type { HostLinkPort } from "./link-port.ts";
 

@@ -3,6 +3,7 @@ import { err, ok, type Result } from "../../domain/result.ts";
 import type { ControlEnv } from "../env.ts";
 import { takeOver } from "../hosts/rotate.ts";
 import { sha256 } from "../ids.ts";
+import { iso } from "../iso.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { findToken, type TokenRow, touchToken } from "../store/tokens.ts";
@@ -127,5 +128,3 @@ export function authorizeAgent(c: AppContext): { hostId: string; actor: string }
 
 const scope = (of: { app: string | null; environment: string | null }) =>
   of.app === null ? "everything" : of.environment === null ? of.app : `${of.app}/${of.environment}`;
-
-const iso = (ms: number) => new Date(ms).toISOString();

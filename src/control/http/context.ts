@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import type { Result } from "../../domain/result.ts";
 import type { ControlEnv } from "../env.ts";
 import type { CoordinatorPort } from "../environment/coordinator-port.ts";
+import { logFailure } from "../log.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Db } from "../store/db.ts";
 import type { TokenRow } from "../store/tokens.ts";
@@ -44,10 +45,5 @@ export function orRefuse<T>(result: Result<T, Refusal>): T {
 
 /** Runs on after the answer. What fails is logged: the caller has its answer, and the sweep comes by each minute. */
 export function inBackground(c: AppContext, what: string, work: Promise<unknown>): void {
-  c.executionCtx.waitUntil(work.catch((error) => logFailure(what, error)));
-}
-
-export function logFailure(event: string, error: unknown, facts: Record<string, unknown> = {}): void {
-  const cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  console.error(JSON.stringify({ level: "error", event, ...facts, error: cause }));
+  c.executionCtx.waitUntil(work.catch((error) => logFailure(what, error, { request: c.var.requestId })));
 }

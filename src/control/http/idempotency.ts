@@ -1,4 +1,5 @@
 import type { MiddlewareHandler } from "hono";
+import { decrypt, encrypt } from "../aead.ts";
 import { sha256 } from "../ids.ts";
 import type { Db } from "../store/db.ts";
 import { claimKey, finishKey, readKey, releaseKey, retakeKey } from "../store/idempotency.ts";
@@ -31,7 +32,7 @@ export const idempotent: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (!(await claimKey(db, { key, bodyHash, now: c.var.now() }))) {
     const answer = await earlierAnswer(db, { key, bodyHash, now: c.var.now() });
     if (answer) {
-      const body = await unseal(answer.body, bearer);
+      const body = await decrypt(await sealingKey(bearer), answer.body);
       c.res = new Response(body, { status: answer.status, headers: answer.headers });
       c.res.headers.set("idempotency-replayed", "true");
       return;
@@ -39,7 +40,7 @@ export const idempotent: MiddlewareHandler<AppEnv> = async (c, next) => {
   }
   await next();
   if (!c.res.ok) return releaseKey(db, key);
-  const body = await seal(await c.res.clone().text(), bearer);
+  const body = await encrypt(await sealingKey(bearer), await c.res.clone().text());
   const headers = REPLAYED.flatMap((name) =>
     c.res.headers.has(name) ? [[name, c.res.headers.get(name) ?? ""]] : [],
   );
@@ -69,24 +70,6 @@ async function earlierAnswer(db: Db, at: { key: string; bodyHash: string; now: n
   throw new ProblemError({ code: "idempotency_in_flight", detail, retryAfterS: 1 });
 }
 
-async function seal(text: string, bearer: string): Promise<string> {
-  const iv = crypto.getRandomValues(new Uint8Array(12));
-  const key = await sealingKey(bearer);
-  const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv }, key, new TextEncoder().encode(text));
-  return `${toBase64(iv)}.${toBase64(new Uint8Array(sealed))}`;
-}
-
-async function unseal(text: string, bearer: string): Promise<string> {
-  const [iv = "", sealed = ""] = text.split(".");
-  const key = await sealingKey(bearer);
-  const opened = await crypto.subtle.decrypt(
-    { name: "AES-GCM", iv: fromBase64(iv) },
-    key,
-    fromBase64(sealed),
-  );
-  return new TextDecoder().decode(opened);
-}
-
 async function sealingKey(bearer: string): Promise<CryptoKey> {
   const bytes = new TextEncoder();
   const secret = await crypto.subtle.importKey("raw", bytes.encode(bearer), "HKDF", false, ["deriveKey"]);
@@ -100,12 +83,4 @@ async function sealingKey(bearer: string): Promise<CryptoKey> {
     "encrypt",
     "decrypt",
   ]);
-}
-
-const fromBase64 = (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-
-function toBase64(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text);
 }

@@ -1,4 +1,5 @@
 import type { MiddlewareHandler } from "hono";
+import { BoundedMap } from "../bounded-map.ts";
 import { sha256 } from "../ids.ts";
 import type { AppEnv } from "./context.ts";
 import { ProblemError } from "./problems.ts";
@@ -18,7 +19,7 @@ interface Bucket {
  * so that made-up tokens buy nothing.
  */
 class RateLimit {
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #buckets = new BoundedMap<string, Bucket>(MAX_BUCKETS);
   readonly #perMinute: number;
 
   constructor(perMinute: number) {
@@ -35,9 +36,7 @@ class RateLimit {
     const refill = (Math.max(0, now - bucket.filledAt) * this.#perMinute) / WINDOW_MS;
     const tokens = Math.min(this.#perMinute, bucket.tokens + refill);
     const allowed = tokens >= 1;
-    this.#buckets.delete(caller);
     this.#buckets.set(caller, { tokens: allowed ? tokens - 1 : tokens, filledAt: now });
-    if (this.#buckets.size > MAX_BUCKETS) this.#forgetOldest();
     const missing = Math.max(0, 1 - (tokens - 1));
     return {
       allowed,
@@ -50,11 +49,6 @@ class RateLimit {
   giveBack(caller: string): void {
     const bucket = this.#buckets.get(caller);
     if (bucket) bucket.tokens = Math.min(this.#perMinute, bucket.tokens + 1);
-  }
-
-  #forgetOldest(): void {
-    const [oldest] = this.#buckets.keys();
-    if (oldest !== undefined) this.#buckets.delete(oldest);
   }
 }
 

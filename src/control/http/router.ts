@@ -1,5 +1,6 @@
 import { OpenAPIHono, z } from "@hono/zod-openapi";
 import { nameSchema } from "../../protocol/api.ts";
+import { fromBase64, toBase64Url } from "../bytes.ts";
 import type { AppEnv } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -59,13 +60,12 @@ export const pageQuery = (max: number, usual: number) =>
   });
 
 /** Cursors are opaque to clients: where the page before ended, in base64url. */
-const encodeCursor = (after: string): string =>
-  btoa(after).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+const encodeCursor = (after: string): string => toBase64Url(new TextEncoder().encode(after));
 
 export function decodeCursor(cursor: string | undefined): string | null {
   if (cursor === undefined) return null;
   try {
-    return atob(cursor.replaceAll("-", "+").replaceAll("_", "/"));
+    return new TextDecoder().decode(fromBase64(cursor));
   } catch {
     // Not base64: whatever it is, it is no cursor of ours.
     throw new ProblemError({

@@ -3,7 +3,7 @@ import { applyAnswerSchema, appSchema, environmentSchema, pageOf } from "../../p
 import { applyManifest } from "../apps/apply.ts";
 import { tendHostnames } from "../cloudflare/tend-hostnames.ts";
 import { authorize } from "../http/auth.ts";
-import { type AppContext, coordinatorOf, inBackground, logFailure } from "../http/context.ts";
+import { type AppContext, coordinatorOf, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import {
   appParams,
@@ -16,6 +16,7 @@ import {
   toPage,
 } from "../http/router.ts";
 import { iso } from "../iso.ts";
+import { logFailure } from "../log.ts";
 import { listApps, readApp, readEnvironments } from "../store/status.ts";
 import { etagOf, requireEnvironment, statusView } from "./status.ts";
 

@@ -1,4 +1,6 @@
 import { err, ok, type Result } from "../../domain/result.ts";
+import { decrypt, encrypt } from "../aead.ts";
+import { fromBase64 } from "../bytes.ts";
 import type { ControlEnv } from "../env.ts";
 
 /**
@@ -9,7 +11,6 @@ import type { ControlEnv } from "../env.ts";
  *     1.<nonce>.<ciphertext and tag>       both base64url
  */
 const FORM = "1";
-const NONCE_BYTES = 12;
 const KEY = /^([A-Za-z0-9_-]{1,32}):([A-Za-z0-9+/]{43}=)$/;
 
 export interface Sealed {
@@ -60,7 +61,7 @@ export async function readKeyring(
 async function readKey(text: string): Promise<SealingKey | undefined> {
   const [, id, base64] = KEY.exec(text.trim()) ?? [];
   if (id === undefined || base64 === undefined) return undefined;
-  const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  const bytes = fromBase64(base64);
   const key = await crypto.subtle.importKey("raw", bytes, "AES-GCM", false, ["encrypt", "decrypt"]);
   return { id, key };
 }
@@ -69,9 +70,7 @@ const misshapen = (binding: string) =>
   `${binding} is no key: it must be <key id>:<32 bytes in base64>, as \`echo "k1:$(openssl rand -base64 32)"\` prints one`;
 
 export async function seal({ current }: Keyring, place: SealedPlace, text: string): Promise<Sealed> {
-  const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-  const cipher = await crypto.subtle.encrypt(how(nonce, place), current.key, new TextEncoder().encode(text));
-  return { sealed: [FORM, toText(nonce), toText(new Uint8Array(cipher))].join("."), keyId: current.id };
+  return { sealed: `${FORM}.${await encrypt(current.key, text, about(place))}`, keyId: current.id };
 }
 
 /** The value, or why it can't be had, in words. */
@@ -82,12 +81,11 @@ export async function open(
 ): Promise<Result<string, string>> {
   const key = keyOf(keyring, keyId);
   if (!key) return err(unknownKey(keyring, keyId));
-  const [form, nonce, cipher] = sealed.split(".");
+  const [form] = sealed.split(".", 1);
   if (form !== FORM)
     return err(`it is sealed in form \`${form?.slice(0, 10)}\`, which this version does not know`);
   try {
-    const opened = await crypto.subtle.decrypt(how(toBytes(nonce), place), key.key, toBytes(cipher));
-    return ok(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(opened));
+    return ok(await decrypt(key.key, sealed.slice(FORM.length + 1), about(place)));
   } catch {
     // The runtime says no more than that it failed; saying which part would only help somebody who tries.
     return err(
@@ -108,16 +106,5 @@ function unknownKey({ current, before }: Keyring, keyId: string): string {
   return `it is sealed under the key \`${keyId}\`, and control has ${has}: put that key back, or set the value again`;
 }
 
-const how = (nonce: Uint8Array<ArrayBuffer>, { purpose, owner, name }: SealedPlace) => ({
-  name: "AES-GCM",
-  iv: nonce,
-  additionalData: new TextEncoder().encode(JSON.stringify(["sluice", FORM, purpose, owner, name])),
-});
-
-const toText = (bytes: Uint8Array): string => {
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-};
-const toBytes = (text = ""): Uint8Array<ArrayBuffer> =>
-  Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
+const about = ({ purpose, owner, name }: SealedPlace): string =>
+  JSON.stringify(["sluice", FORM, purpose, owner, name]);

@@ -17,6 +17,21 @@ export function isLostRace(error: unknown): boolean {
   return /NOT NULL constraint failed|UNIQUE constraint failed/.test(wordsOf(error));
 }
 
+/**
+ * Runs what reads, decides and writes, again from what is there by then when another writer was first. Undefined: another
+ * one was first each time.
+ */
+export async function unlessOvertaken<T>(attempts: number, work: () => Promise<T>): Promise<T | undefined> {
+  for (let attempt = 0; attempt < attempts; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isLostRace(error)) throw error;
+    }
+  }
+  return undefined;
+}
+
 /** The messages of an error and of all its causes: drizzle wraps what D1 said. */
 export function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -1,6 +1,6 @@
 import { isAtRest } from "../../domain/rollout/release.ts";
-import { logFailure } from "../http/context.ts";
 import { iso } from "../iso.ts";
+import { logFailure } from "../log.ts";
 import type { Db } from "../store/db.ts";
 import { readFeed } from "../store/events.ts";
 import { eventView } from "../views/rows.ts";

@@ -1,4 +1,5 @@
 import type { LogLine } from "../../protocol/agent.ts";
+import { BoundedMap } from "../bounded-map.ts";
 
 export interface MergedLine extends LogLine {
   /** Name of its host. */
@@ -15,6 +16,8 @@ export const MERGE_TIMES: MergeTimes = { windowMs: 300, holdMs: 3_000 };
 
 /** What it holds at most, in characters; a chunk more may come on top. */
 const MAX_CHARS = 2_000_000;
+/** Whose last time is remembered. */
+const MAX_INSTANCES = 1_000;
 /** What a line costs beside its text. */
 const LINE_CHARS = 200;
 
@@ -37,7 +40,7 @@ export class LogMerge {
   #waiting: Waiting[] = [];
   #chars = 0;
   readonly #hosts = new Map<string, { standing: Standing; newest: number }>();
-  readonly #newest = new Map<string, number>();
+  readonly #newest = new BoundedMap<string, number>(MAX_INSTANCES);
 
   constructor(times: MergeTimes = MERGE_TIMES) {
     this.#times = times;
@@ -60,7 +63,6 @@ export class LogMerge {
     const known = this.#hosts.get(host);
     for (const line of lines) {
       const key = Math.max(line.at, this.#newest.get(line.instance) ?? 0);
-      this.#newest.delete(line.instance);
       this.#newest.set(line.instance, key);
       if (known) known.newest = Math.max(known.newest, key);
       this.#waiting.push({ line: { ...line, host }, key, arrivedAt: now });
@@ -68,10 +70,6 @@ export class LogMerge {
     }
     // A stable sort: what has the same time stays as it came.
     this.#waiting.sort((a, b) => a.key - b.key);
-    for (const oldest of this.#newest.keys()) {
-      if (this.#newest.size <= 1_000) break;
-      this.#newest.delete(oldest);
-    }
   }
 
   /** The next lines whose turn it is, at most so many. */

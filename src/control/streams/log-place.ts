@@ -24,13 +24,3 @@ export function parsePlace(text: string): Place | undefined {
   if (pairs.length > MAX_PLACES || !pairs.every(isRight)) return undefined;
   return { from: Number(from), since: since ? Number(since) : null, after: new Map(pairs) };
 }
-
-/** Notes a line; the instance that was silent for longest is forgotten when there are too many. */
-export function note(after: Map<string, string>, instance: string, cursor: string, max = MAX_PLACES): void {
-  after.delete(instance);
-  after.set(instance, cursor);
-  for (const oldest of after.keys()) {
-    if (after.size <= max) return;
-    after.delete(oldest);
-  }
-}

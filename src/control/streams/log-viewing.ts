@@ -1,13 +1,20 @@
 import type { LogChunkAnswer, logChunkSchema } from "../../protocol/agent.ts";
-import type { LogEndView, LogGapView, LogHostView, LogLineView } from "../../protocol/logs.ts";
+import {
+  type LogEndView,
+  type LogGapView,
+  type LogHostView,
+  type LogLineView,
+  MAX_PLACES,
+} from "../../protocol/logs.ts";
+import { BoundedMap } from "../bounded-map.ts";
 import type { ControlEnv } from "../env.ts";
-import { logFailure } from "../http/context.ts";
 import { iso } from "../iso.ts";
+import { logFailure } from "../log.ts";
 import { openDb } from "../store/db.ts";
 import { LogHosts } from "./log-hosts.ts";
 import { LogMerge, type MergedLine } from "./log-merge.ts";
 import type { LogOrder } from "./log-order.ts";
-import { formatPlace, note } from "./log-place.ts";
+import { formatPlace } from "./log-place.ts";
 
 /** Of one event: the client's parser holds a whole one. */
 const MAX_EVENT = { lines: 200, chars: 200_000 };
@@ -31,8 +38,8 @@ export class LogViewing {
   readonly #merge: LogMerge;
   readonly #hosts: LogHosts;
   /** By instance: the last line that was taken from its host, and the last one the reader has. */
-  readonly #taken: Map<string, string>;
-  readonly #given: Map<string, string>;
+  readonly #taken: BoundedMap<string, string>;
+  readonly #given: BoundedMap<string, string>;
   readonly #said: { event: string; data: LogHostView | LogGapView }[] = [];
   #isOver = false;
   /** Resolved when something came in, or room was made. */
@@ -47,8 +54,8 @@ export class LogViewing {
       say: (data) => this.#said.push({ event: "host", data }),
       stand: (host, standing) => this.#merge.stand(host, standing),
     });
-    this.#taken = new Map(parts.order.after);
-    this.#given = new Map(parts.order.after);
+    this.#taken = new BoundedMap(MAX_TAKEN, parts.order.after);
+    this.#given = new BoundedMap(MAX_PLACES, parts.order.after);
   }
 
   async run(): Promise<void> {
@@ -84,7 +91,7 @@ export class LogViewing {
   #take(host: Host, chunk: ReturnType<typeof logChunkSchema.parse>): void {
     host.lastChunk = chunk.chunk;
     this.#hosts.heard(host);
-    for (const { instance, cursor } of chunk.lines) note(this.#taken, instance, cursor, MAX_TAKEN);
+    for (const { instance, cursor } of chunk.lines) this.#taken.set(instance, cursor);
     this.#merge.stand(host.name, chunk.end ? "quiet" : chunk.live ? "live" : "reading");
     this.#merge.push(host.name, chunk.lines, this.#parts.now());
     if (chunk.droppedBytes > 0) {
@@ -154,7 +161,7 @@ export class LogViewing {
 
   async #sendLines(lines: readonly MergedLine[]): Promise<void> {
     const { from, since } = this.#parts.order;
-    for (const { instance, cursor } of lines) note(this.#given, instance, cursor);
+    for (const { instance, cursor } of lines) this.#given.set(instance, cursor);
     const views = lines.map(
       ({ at, host, instance, version, stream, text }): LogLineView => ({
         at: iso(at),

@@ -56,7 +56,7 @@ describe("every answer", () => {
   it("to a wrong method says which are right", async () => {
     const response = await api.call("POST", "/api/v1/apps/shop");
     expect(await problemOf(response)).toBe("405 method_not_allowed");
-    expect(response.headers.get("allow")).toBe("GET, PUT");
+    expect(response.headers.get("allow")).toBe("GET, HEAD, PUT");
   });
 
   it("to a body over 1 MiB is 413, declared or not", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LogMerge } from "../../../src/control/streams/log-merge.ts";
-import { formatPlace, note, parsePlace } from "../../../src/control/streams/log-place.ts";
+import { formatPlace, parsePlace } from "../../../src/control/streams/log-place.ts";
 
 const ALL = { lines: 1_000, chars: 1_000_000 };
 const line = (at: number, instance: string, text = `${instance} ${at}`) => ({
@@ -109,10 +109,4 @@ describe("a place in a log stream", () => {
     "1//a=5;b=6",
     `1//${"a".repeat(30_000)}=1`,
   ])("is not `%s`", (text) => expect(parsePlace(text)).toBeUndefined());
-
-  it("forgets the instance that was silent for longest", () => {
-    const after = new Map<string, string>();
-    for (const instance of ["a", "b", "a", "c"]) note(after, instance, "1", 2);
-    expect([...after.keys()]).toEqual(["a", "c"]);
-  });
 });
