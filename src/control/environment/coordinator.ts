@@ -5,7 +5,8 @@ import * as rollbacks from "../../domain/commands/rollback.ts";
 import * as steer from "../../domain/commands/steer.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import { advance } from "../../domain/rollout/advance.ts";
-import { type Decision, emptyDecision, hasChanges } from "../../domain/rollout/decision.ts";
+import { type Decision, hasChanges } from "../../domain/rollout/decision.ts";
+import { Draft } from "../../domain/rollout/draft.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../../domain/rollout/facts.ts";
 import { probed } from "../../domain/rollout/probed.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
@@ -372,7 +373,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     this.#beside(instance.id, async () => {
       const { cause } = await probeInstance(instance, release, this.env);
       const change = probed(instance, cause, this.clock());
-      return change && ((decision) => decision.instances.set(instance.id, change));
+      return change && ((draft) => draft.changeInstance(instance, change));
     });
   }
 
@@ -383,23 +384,22 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
           releaseId === release.id && state !== "stopping" && verifiedAt !== null,
       );
       const outcome = { at: this.clock(), failure: await runSmoke(release, instances, this.env) };
-      return (decision) =>
-        decision.releases.set(release.id, { smoke: { ...release.smoke, [when]: outcome } });
+      return (draft) => draft.changeRelease(release.id, { smoke: { ...release.smoke, [when]: outcome } });
     });
   }
 
   /** Runs one thing at a time per key outside the turn, writes what it found inside it, and goes on from there. */
-  #beside(key: string, work: () => Promise<((decision: Decision) => unknown) | undefined>): void {
+  #beside(key: string, work: () => Promise<((draft: Draft) => void) | undefined>): void {
     if (this.#asking.has(key)) return;
     this.#asking.add(key);
     const run = async () => {
       const write = await work().finally(() => this.#asking.delete(key));
       if (!write) return;
       await this.#inTurn(async () => {
-        await this.#decide(() => {
-          const decision = emptyDecision();
-          write(decision);
-          return ok({ decision });
+        await this.#decide((facts, now) => {
+          const draft = new Draft(facts, now);
+          write(draft);
+          return ok({ decision: draft.decision });
         });
         await this.#advanceNow();
       });

@@ -1,7 +1,7 @@
 import { PARTIAL_LEASE_MS } from "../../domain/rollout/advance.ts";
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
-import { stepsOf } from "../../domain/rollout/plan.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
+import { stepsOf } from "../../domain/rollout/steps.ts";
 import { originSuffixes } from "../../domain/routing/slot.ts";
 import {
   FULL_WEIGHT,

@@ -1,13 +1,14 @@
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { heldNow } from "../../domain/rollout/lock.ts";
-import { onlineHosts, type Placement, place } from "../../domain/rollout/plan.ts";
+import { onlineHosts, type Placement, place } from "../../domain/rollout/placement.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import { rollLimits } from "../../domain/rollout/roll.ts";
+import { spell } from "../../domain/rollout/steps.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { closedWords } from "../../domain/windows.ts";
 import type { PlanView } from "../../protocol/api.ts";
 import { iso } from "../iso.ts";
-import { leastMs, spell, stepView, stepViews } from "./step-words.ts";
+import { leastMs, stepView, stepViews } from "./step-views.ts";
 
 export interface PlannedRelease {
   readonly version: string | null;

@@ -1,5 +1,5 @@
-import { stepsOf } from "../../domain/rollout/plan.ts";
 import { isActive } from "../../domain/rollout/release.ts";
+import { stepLabel, stepsOf } from "../../domain/rollout/steps.ts";
 import { failureSchema, type ReleaseView, type VerdictView } from "../../protocol/api.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import type { CoordinatorView } from "../environment/coordinator-port.ts";
@@ -8,7 +8,6 @@ import type { ReleaseRow, ReleaseStatus } from "../store/status.ts";
 import type { VerdictRow } from "../store/verdicts.ts";
 import { planOfRelease } from "./plan.ts";
 import { instanceView } from "./rows.ts";
-import { stepLabel } from "./step-words.ts";
 
 export interface ReleaseContext {
   readonly live: CoordinatorView;

@@ -1,5 +1,5 @@
 import { err, ok } from "../result.ts";
-import { Draft } from "../rollout/decision.ts";
+import { Draft } from "../rollout/draft.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { heldNow } from "../rollout/lock.ts";
 import type { TrafficMode } from "../routing/table.ts";
@@ -20,7 +20,7 @@ export function lock(
   }
   const draft = new Draft(facts, now, input.actor);
   const { actor: holder, reason, expiresAt } = input;
-  draft.decision.environment.held = { holder, reason, since: now, expiresAt };
+  draft.changeEnvironment({ held: { holder, reason, since: now, expiresAt } });
   draft.event("lock.changed", null, `${facts.name} locked by ${holder}: ${reason}`, {
     holder,
     reason,
@@ -37,7 +37,7 @@ export function unlock(
 ): Outcome<object> {
   const draft = new Draft(facts, now, input.actor);
   if (facts.held) {
-    draft.decision.environment.held = null;
+    draft.changeEnvironment({ held: null });
     const message = `${facts.name} unlocked by ${input.actor} (was ${facts.held.holder}: ${facts.held.reason})`;
     draft.event("lock.changed", null, message, { holder: null, before: facts.held.holder });
   }
@@ -50,7 +50,7 @@ export function setMode(
   now: number,
 ): Outcome<object> {
   const draft = new Draft(facts, now, input.actor);
-  draft.decision.environment.mode = input.mode;
+  draft.changeEnvironment({ mode: input.mode });
   draft.event("traffic.mode", null, `${facts.name}: ${words(input.mode)}, set by ${input.actor}`, {
     mode: input.mode,
   });

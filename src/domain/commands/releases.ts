@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../result.ts";
-import { Draft, type NewRelease } from "../rollout/decision.ts";
+import type { NewRelease } from "../rollout/decision.ts";
+import { Draft } from "../rollout/draft.ts";
 import { endWithoutTraffic, giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { heldNow } from "../rollout/lock.ts";
@@ -47,8 +48,8 @@ export function createRelease(
     if (active.state === "shifting") return err(shiftingAlready(active));
     supersede(draft, active, version);
   }
-  draft.decision.environment.nextVersion = nextVersion;
-  draft.decision.newReleases.push({
+  draft.changeEnvironment({ nextVersion });
+  draft.addRelease({
     id: input.id,
     version,
     kind: "deploy",

@@ -1,10 +1,10 @@
 import { err, ok, type Result } from "../result.ts";
-import { Draft } from "../rollout/decision.ts";
+import { Draft } from "../rollout/draft.ts";
 import { giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../rollout/facts.ts";
-import { rollbackTarget } from "../rollout/plan.ts";
 import { hasServed, isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { shiftWeights } from "../rollout/shift.ts";
+import { rollbackTarget } from "../rollout/target.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
 import { shiftingAlready, supersede } from "./releases.ts";
@@ -98,7 +98,7 @@ export function rollbackInstantly(
     draft.moveRelease(plan.from, "rolling_back", message, { failure, endedAt: null });
   }
   shiftWeights(draft, new Map([[plan.to.id, FULL_WEIGHT]]));
-  draft.decision.environment.stableReleaseId = plan.to.id;
+  draft.changeEnvironment({ stableReleaseId: plan.to.id });
   return ok({ decision: draft.decision });
 }
 
@@ -117,7 +117,7 @@ export function rollbackByRelease(
   // An emergency waits for nobody who has no traffic yet.
   for (const other of facts.releases.filter(({ state }) => state === "queued" || isActive(state)))
     supersede(draft, other, version);
-  draft.decision.newReleases.push({
+  draft.addRelease({
     id: input.id,
     version,
     kind: "rollback",

@@ -1,11 +1,11 @@
 import { err, ok, type Result } from "../result.ts";
-import { Draft } from "../rollout/decision.ts";
+import { Draft } from "../rollout/draft.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
-import { stepsOf } from "../rollout/plan.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { takeOver } from "../rollout/settling.ts";
-import { percent, shiftWeights } from "../rollout/shift.ts";
+import { shiftWeights } from "../rollout/shift.ts";
 import { goOn, pause as hold, nextStep } from "../rollout/shifting.ts";
+import { percent, stepsOf } from "../rollout/steps.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
 import { shiftingAlready } from "./releases.ts";
@@ -145,7 +145,7 @@ export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: numb
   if (steered) {
     const share = percent(input.weights[steered.id] ?? 0);
     hold(draft, steered, { by: input.actor, reason: `weight set by hand to ${share}`, until: null });
-  } else draft.decision.environment.stableReleaseId = stableAfter(facts, entries);
+  } else draft.changeEnvironment({ stableReleaseId: stableAfter(facts, entries) });
   return ok({ decision: draft.decision });
 }
 

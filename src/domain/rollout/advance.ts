@@ -1,18 +1,33 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
-import { markReady, prepare, start, startNext, verify } from "./begin.ts";
-import { contract } from "./contract.ts";
-import { type Decision, Draft, hasChanges } from "./decision.ts";
-import { pastDeadline } from "./ending.ts";
+import type { Decision } from "./decision.ts";
+import { Draft } from "./draft.ts";
 import type { EnvironmentFacts } from "./facts.ts";
-import type { ReleaseFacts } from "./release.ts";
+import { live } from "./live.ts";
+import { preparing } from "./preparing.ts";
+import { queued } from "./queued.ts";
+import { isOpen, type OpenState, type ReleaseFacts } from "./release.ts";
 import { retire } from "./retire.ts";
-import { endRollback } from "./rolling.ts";
-import { settle } from "./settling.ts";
-import { shift } from "./shifting.ts";
+import { rollingBack } from "./rolling-back.ts";
+import { settling } from "./settling.ts";
+import { shifting } from "./shifting.ts";
+import { markReady, starting } from "./starting.ts";
+import type { StateRule } from "./state.ts";
+import { verifying } from "./verifying.ts";
 
 /** How often a partial weight is renewed; the edge drops it after PARTIAL_LEASE_MS without renewal. */
 const PARTIAL_RENEW_MS = 20_000;
 export const PARTIAL_LEASE_MS = 60_000;
+
+const RULES = {
+  queued,
+  preparing,
+  starting,
+  verifying,
+  shifting,
+  settling,
+  live,
+  rolling_back: rollingBack,
+} satisfies Record<OpenState, StateRule>;
 
 /**
  * One step of everything that is due in an environment now. Control applies the decision and asks again with fresh facts
@@ -22,28 +37,28 @@ export function advance(facts: EnvironmentFacts, now: number): Decision {
   const draft = new Draft(facts, now);
   markReady(draft);
   for (const instance of facts.instances) retire(draft, instance);
-  for (const { id } of facts.releases) {
+  for (const { id } of inTurn(facts.releases)) {
     const release = draft.release(id);
     if (release) progress(draft, release);
   }
-  // What this step frees (a lock, slots) is seen by the next one, from fresh facts.
-  if (!hasChanges(draft.decision)) startNext(draft);
   renewPartial(draft);
   return draft.decision;
 }
 
+/** Those that wait come last, the oldest of them first: they see what the others still hold. */
+function inTurn(releases: readonly ReleaseFacts[]): readonly ReleaseFacts[] {
+  const waiting = releases.filter(({ state }) => state === "queued");
+  const others = releases.filter(({ state }) => state !== "queued");
+  return [...others, ...waiting.sort((a, b) => a.createdAt - b.createdAt)];
+}
+
 function progress(draft: Draft, release: ReleaseFacts): void {
-  if (release.deadlineAt !== null) {
-    if (release.deadlineAt <= draft.now && pastDeadline(draft, release)) return;
-    if (release.deadlineAt > draft.now) draft.wakeAt(release.deadlineAt);
-  }
-  if (release.state === "preparing") return prepare(draft, release);
-  if (release.state === "starting") return start(draft, release);
-  if (release.state === "verifying") return verify(draft, release);
-  if (release.state === "shifting") return shift(draft, release);
-  if (release.state === "settling") return settle(draft, release);
-  if (release.state === "live") return contract(draft, release);
-  if (release.state === "rolling_back") return endRollback(draft, release);
+  const { state, deadlineAt } = release;
+  if (!isOpen(state)) return;
+  const rule: StateRule = RULES[state];
+  if (deadlineAt !== null && deadlineAt <= draft.now && rule.overdue) return rule.overdue(draft, release);
+  if (deadlineAt !== null && deadlineAt > draft.now) draft.wakeAt(deadlineAt);
+  rule.work(draft, release);
 }
 
 /** A partial weight is a lease that each tick renews (the dead-man rule, design §3). */

@@ -1,37 +1,23 @@
-import type { Draft } from "./decision.ts";
+import type { Draft } from "./draft.ts";
 import type { JobFacts } from "./facts.ts";
-import { lockOf } from "./lock.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 
-/** What a release that took too long was waiting for. */
-export function waitsFor(draft: Draft, release: ReleaseFacts): string {
-  if (release.state === "queued") {
-    const lock = lockOf(draft.facts, draft.now);
-    if (lock) return `the environment is locked by ${lock.holder} (${lock.reason})`;
-    const stopping = draft.facts.instances.filter((instance) => instance.state === "stopping");
-    const hosts = names(stopping.map((instance) => instance.hostName));
-    return hosts
-      ? `no slot is free before ${hosts} stops old containers: is its agent running?`
-      : "its turn did not come";
-  }
-  const { paused } = release;
-  if (paused) return `paused by ${paused.by} (${paused.reason}), and nobody went on`;
+/** A release that took too long in its state: for how long, and what it was waiting for. */
+export function late(draft: Draft, release: ReleaseFacts, waitedFor: string): ReleaseFailure {
+  const spent = Math.round((draft.now - release.stateSince) / 1_000);
+  const message = `${release.state} took longer than ${spent} s: ${waitedFor}`;
+  return { code: "deadline", message, logs: [] };
+}
+
+/** Its unfinished jobs, and how far each is. */
+export function openWork(draft: Draft, release: ReleaseFacts, nothing = "nothing answered"): string {
   const open = draft.facts.jobs.filter((job) => job.releaseId === release.id && job.finishedAt === null);
-  const jobs = open.map((job) => {
+  const words = open.map((job) => {
     const host = hostName(draft, job.hostId);
     if (job.state === "queued") return `${host} has not taken the ${job.kind} job: is its agent running?`;
     return `${host} still works on ${job.kind}${job.progress ? ` (${job.progress})` : ""}`;
   });
-  const silent = draft
-    .instancesOf(release.id)
-    .filter((instance) => release.state === "verifying" && instance.verifiedAt === null)
-    .map(
-      (instance) => `${instance.origin} on ${instance.hostName}: ${instance.verifyCause ?? "no answer yet"}`,
-    );
-  return (
-    [...jobs, ...silent].join("; ") ||
-    (release.state === "shifting" ? "its steps were not over" : "nothing answered")
-  );
+  return words.join("; ") || nothing;
 }
 
 /** A failed job's error as the release's: which check failed, with which value against which limit, and where. */

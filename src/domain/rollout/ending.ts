@@ -1,7 +1,6 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
-import { waitsFor } from "./causes.ts";
-import type { Draft } from "./decision.ts";
-import { isActive, type ReleaseFacts, type ReleaseFailure } from "./release.ts";
+import type { Draft } from "./draft.ts";
+import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { stop } from "./retire.ts";
 import { shiftWeights } from "./shift.ts";
 
@@ -54,18 +53,5 @@ export function giveBack(
 
 function cancelJobs(draft: Draft, release: ReleaseFacts): void {
   const open = draft.facts.jobs.filter((job) => job.releaseId === release.id && job.finishedAt === null);
-  draft.decision.cancelJobs.push(...open.filter((job) => job.kind !== "stop").map((job) => job.id));
+  draft.cancel(open.filter((job) => job.kind !== "stop"));
 }
-
-/** True when the deadline ended it. */
-export function pastDeadline(draft: Draft, release: ReleaseFacts): boolean {
-  if (release.state !== "queued" && !isActive(release.state)) return false;
-  const message = `${release.state} took longer than ${seconds(draft.now - release.stateSince)}: ${waitsFor(draft, release)}`;
-  const failure = { code: "deadline", message, logs: [] };
-  if (release.state === "shifting")
-    giveBack(draft, release, `${release.version} rolls back: ${message}`, failure);
-  else fail(draft, release, failure);
-  return true;
-}
-
-const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`;

@@ -1,7 +1,8 @@
 import { type EnvironmentSpec, networkName, volumeName } from "../spec.ts";
-import type { Draft } from "./decision.ts";
+import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
-import type { Placement } from "./plan.ts";
+import type { Housing, StartSpec } from "./jobs.ts";
+import type { Placement } from "./placement.ts";
 import type { ReleaseFacts } from "./release.ts";
 
 /** Beyond the startup deadline: for the job to reach the host and the answer to come back. */
@@ -9,13 +10,10 @@ export const JOB_SLACK_MS = 30_000;
 
 type Place = Pick<InstanceFacts, "id" | "hostId" | "slot" | "hostPort">;
 
-/** Makes an instance and has it started at once: how a rolling change grows. The slot becomes the environment's. */
+/** Makes an instance and has it started at once: how a rolling change grows. */
 export function startInstance(draft: Draft, release: ReleaseFacts, slot: Placement): void {
-  const id = nextInstanceId(draft, release);
-  const { hostId, slotId } = slot;
-  draft.decision.newInstances.push({ id, releaseId: release.id, hostId, slotId, state: "starting" });
-  draft.decision.reserveSlots.push(slotId);
-  orderStart(draft, release, { id, hostId, slot: slot.slot, hostPort: slot.hostPort });
+  const id = draft.addInstance(release, slot, "starting");
+  orderStart(draft, release, { id, hostId: slot.hostId, slot: slot.slot, hostPort: slot.hostPort });
   draft.event("instance.state", release.id, `${release.version} starts on ${slot.hostName}`, {
     instance: id,
     host: slot.hostName,
@@ -24,16 +22,9 @@ export function startInstance(draft: Draft, release: ReleaseFacts, slot: Placeme
   });
 }
 
-/** Never one that was used before: a host's agent takes an id it knows for the instance it knew. */
-export function nextInstanceId(draft: Draft, release: ReleaseFacts): string {
-  const made = (draft.release(release.id) ?? release).instancesMade + 1;
-  draft.changeRelease(release.id, { instancesMade: made });
-  return `${release.id}-${made}`;
-}
-
 export function orderStart(draft: Draft, release: ReleaseFacts, place: Place): void {
   const { deadlineMs } = release.spec.health.startup;
-  draft.decision.jobs.push({
+  draft.order({
     id: `start-${place.id}`,
     kind: "start",
     hostId: place.hostId,
@@ -41,15 +32,13 @@ export function orderStart(draft: Draft, release: ReleaseFacts, place: Place): v
     instanceId: place.id,
     payload: {
       spec: startSpec(draft.release(release.id) ?? release, place),
-      // Names only: control opens the values for the agent that claims the job.
       secrets: release.spec.secrets ?? [],
     },
     deadlineAt: draft.now + deadlineMs + JOB_SLACK_MS / 2,
   });
 }
 
-/** The wire's InstanceSpec, but for the fence, which is the lease's. */
-function startSpec(release: ReleaseFacts, place: Place): Record<string, unknown> {
+function startSpec(release: ReleaseFacts, place: Place): StartSpec {
   const { spec } = release;
   return {
     instance: place.id,
@@ -72,7 +61,7 @@ function startSpec(release: ReleaseFacts, place: Place): Record<string, unknown>
 }
 
 /** Where an environment's containers live, as the wire has it. */
-export function housing(spec: EnvironmentSpec): Record<string, unknown> {
+export function housing(spec: EnvironmentSpec): Housing {
   const { volumes = [], container, accessories = {} } = spec;
   const mounts = volumes.map((mount) => ({ ...mount, source: volumeName(spec, mount.source) }));
   return {

@@ -45,6 +45,21 @@ const MOVES: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
 
 export const canMove = (from: ReleaseState, to: ReleaseState): boolean => MOVES[from].includes(to);
 
+/** Those in which something may still happen to it by itself. */
+const OPEN_STATES = [
+  "queued",
+  "preparing",
+  "starting",
+  "verifying",
+  "shifting",
+  "settling",
+  "live",
+  "rolling_back",
+] as const satisfies readonly ReleaseState[];
+export type OpenState = (typeof OPEN_STATES)[number];
+
+export const isOpen = (state: ReleaseState): state is OpenState => OPEN_STATES.some((open) => open === state);
+
 /** On its way: holds the environment's lock, and the next one waits. */
 export const isActive = (state: ReleaseState): boolean =>
   state === "preparing" || state === "starting" || state === "verifying" || state === "shifting";

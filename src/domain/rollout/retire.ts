@@ -1,4 +1,4 @@
-import type { Draft } from "./decision.ts";
+import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
 
@@ -37,11 +37,10 @@ function keptFor(release: ReleaseFacts): number {
 /** Asks the host to stop the container; the slot stays taken until the host says that it is gone. */
 export function stop(draft: Draft, instance: InstanceFacts): void {
   const release = draft.release(instance.releaseId);
-  const attempt =
-    draft.facts.jobs.filter((job) => job.kind === "stop" && job.instanceId === instance.id).length + 1;
+  const attempt = stopsOf(draft, instance).length + 1;
   const graceMs = release?.spec.stopGraceMs ?? 0;
   draft.changeInstance(instance, { state: "stopping" }, `${release?.version} on ${instance.hostName} stops`);
-  draft.decision.jobs.push({
+  draft.order({
     id: `stop-${instance.id}-${attempt}`,
     kind: "stop",
     hostId: instance.hostId,
@@ -54,7 +53,7 @@ export function stop(draft: Draft, instance: InstanceFacts): void {
 }
 
 function confirmStop(draft: Draft, instance: InstanceFacts): void {
-  const stops = draft.facts.jobs.filter((job) => job.kind === "stop" && job.instanceId === instance.id);
+  const stops = stopsOf(draft, instance);
   if (stops.some((job) => job.state === "done")) {
     return draft.changeInstance(instance, { state: "stopped", stoppedAt: draft.now });
   }
@@ -64,3 +63,6 @@ function confirmStop(draft: Draft, instance: InstanceFacts): void {
   if (retryAt <= draft.now) return stop(draft, instance);
   draft.wakeAt(retryAt);
 }
+
+const stopsOf = (draft: Draft, { id }: InstanceFacts) =>
+  draft.facts.jobs.filter((job) => job.kind === "stop" && job.instanceId === id);

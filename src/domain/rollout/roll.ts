@@ -1,9 +1,9 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
 import { type Rolling, resolveAmount } from "../spec.ts";
-import type { Draft } from "./decision.ts";
+import type { Draft } from "./draft.ts";
 import type { InstanceFacts, InstanceState } from "./facts.ts";
 import { startInstance } from "./instances.ts";
-import { place } from "./plan.ts";
+import { place } from "./placement.ts";
 import type { ReleaseFacts } from "./release.ts";
 import { drainInstance, shiftWeights } from "./shift.ts";
 
@@ -117,9 +117,7 @@ function start(draft: Draft, to: ReleaseFacts, left: number, maxSurge: number): 
 
 /** An instance is on its way out, or just went, so a slot or room under the surge will be free. */
 const isFreeing = (draft: Draft): boolean =>
-  draft.facts.instances.some(
-    ({ id, state }) => isLeaving(state) || isLeaving(draft.decision.instances.get(id)?.state ?? state),
-  );
+  [...draft.facts.instances, ...draft.instances()].some(({ state }) => isLeaving(state));
 const isLeaving = (state: InstanceState): boolean =>
   state === "draining" || state === "warm" || state === "stopping";
 

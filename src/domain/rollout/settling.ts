@@ -1,14 +1,14 @@
 import { FULL_WEIGHT, STALENESS_BOUND_MS } from "../routing/table.ts";
-import type { Draft } from "./decision.ts";
-import { lostCause } from "./lost.ts";
-import { rollbackTarget } from "./plan.ts";
+import type { Draft } from "./draft.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { shiftWeights } from "./shift.ts";
+import { smokeOutcome } from "./smoke.ts";
+import type { StateRule } from "./state.ts";
+import { rollbackTarget } from "./target.ts";
+import { lostCause } from "./watch.ts";
 
-/** settling → live: it has all traffic, and what it took over from drains and stays warm. */
-
-/** Should the process that runs smoke checks die, they are run again after this long. */
-export const SMOKE_RETRY_MS = 15_000;
+/** settling → live: it has all traffic, and what it took over from drains and stays warm. It has no deadline: drains end. */
+export const settling: StateRule = { work: settle };
 
 /** The release has all traffic: the others drain, and the next release may begin. */
 export function takeOver(draft: Draft, release: ReleaseFacts): void {
@@ -18,12 +18,12 @@ export function takeOver(draft: Draft, release: ReleaseFacts): void {
     weightBp: FULL_WEIGHT,
     paused: null,
   });
-  draft.decision.environment.stableReleaseId = release.id;
+  draft.changeEnvironment({ stableReleaseId: release.id });
 }
 
-export function settle(draft: Draft, release: ReleaseFacts): void {
-  const failure = lostCause(draft, release) ?? smokeFailure(draft, release);
-  if (failure === "asking") return draft.wakeAt(draft.now + SMOKE_RETRY_MS);
+function settle(draft: Draft, release: ReleaseFacts): void {
+  const failure = lostCause(draft, release) ?? smokeOutcome(draft, release, "after");
+  if (failure === "asking") return;
   if (failure && takeBack(draft, release, failure)) return;
   const due = draft.facts.instances
     .filter((instance) => instance.releaseId !== release.id && instance.state === "draining")
@@ -33,14 +33,6 @@ export function settle(draft: Draft, release: ReleaseFacts): void {
   const but = failure ? `, though ${failure.message}: nothing to roll back to is ready` : "";
   const ended = { endedAt: draft.now, ...(failure ? { failure } : {}) };
   draft.moveRelease(release, "live", `${release.version} is live${but}`, ended);
-}
-
-function smokeFailure(draft: Draft, release: ReleaseFacts): ReleaseFailure | "asking" | undefined {
-  if (release.spec.smoke.length === 0) return undefined;
-  const outcome = release.smoke?.after;
-  if (outcome) return outcome.failure ?? undefined;
-  draft.decision.smokes.push({ release, when: "after" });
-  return "asking";
 }
 
 /**
@@ -59,6 +51,6 @@ function takeBack(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure):
   const message = `${release.version} rolls back to ${target.version}: ${failure.message}`;
   draft.moveRelease(release, "rolling_back", message, { failure, endedAt: null });
   shiftWeights(draft, new Map([[target.id, FULL_WEIGHT]]));
-  draft.decision.environment.stableReleaseId = target.id;
+  draft.changeEnvironment({ stableReleaseId: target.id });
   return true;
 }

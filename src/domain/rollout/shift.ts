@@ -1,7 +1,8 @@
-import { FULL_WEIGHT, STALENESS_BOUND_MS } from "../routing/table.ts";
-import type { Draft } from "./decision.ts";
+import { STALENESS_BOUND_MS } from "../routing/table.ts";
+import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
+import { percent } from "./steps.ts";
 
 /**
  * Gives the traffic of an environment anew. Every release not named gets 0. A release that loses its last traffic
@@ -75,13 +76,16 @@ const drainsUntil = (draft: Draft, release: ReleaseFacts): number =>
 
 /** `v2 75 %, v1 25 %`: the split in words, largest first. */
 function split(draft: Draft): string {
-  const parts = draft.facts.releases
-    .map(({ id }) => draft.release(id))
-    .filter((release) => release !== undefined)
+  const parts = draft
+    .releases()
     .filter((release) => release.weightBp > 0)
     .sort((a, b) => b.weightBp - a.weightBp)
     .map((release) => `${release.version} ${percent(release.weightBp)}`);
   return parts.join(", ") || "nothing";
 }
 
-export const percent = (weightBp: number): string => `${(weightBp * 100) / FULL_WEIGHT} %`;
+/** Stable, where it still has traffic beside the release. */
+export function servingStable(draft: Draft, release: ReleaseFacts): ReleaseFacts | undefined {
+  const stable = draft.stable();
+  return stable && stable.id !== release.id && stable.weightBp > 0 ? stable : undefined;
+}

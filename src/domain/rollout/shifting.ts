@@ -2,18 +2,48 @@ import { describe, endStep } from "../canary/judge.ts";
 import { WINDOW_MS } from "../routing/meter.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
 import type { AnalysisSpec, Step } from "../spec.ts";
-import type { Draft } from "./decision.ts";
+import { late, openWork } from "./causes.ts";
+import type { Draft } from "./draft.ts";
 import { giveBack } from "./ending.ts";
-import { lostCause } from "./lost.ts";
-import { stepsOf } from "./plan.ts";
 import type { Paused, ReleaseFacts, ReleaseFailure } from "./release.ts";
-import { brokenStart, rollOn, servingStable } from "./rolling.ts";
+import { rollOn } from "./rolling.ts";
 import { takeOver } from "./settling.ts";
-import { percent, shiftWeights } from "./shift.ts";
+import { servingStable, shiftWeights } from "./shift.ts";
+import { brokenStart } from "./starts.ts";
+import type { StateRule } from "./state.ts";
+import { stepLabel, stepsOf } from "./steps.ts";
+import { lostCause } from "./watch.ts";
 
-/** A release while traffic shifts to it, step by step. */
+/** shifting → settling: traffic shifts to it, step by step. Past its deadline, what it has goes back. */
+export const shifting: StateRule = {
+  work: shift,
+  overdue: (draft, release) => {
+    const failure = late(draft, release, waitsFor(draft, release));
+    giveBack(draft, release, `${release.version} rolls back: ${failure.message}`, failure);
+  },
+};
 
-export function shift(draft: Draft, release: ReleaseFacts): void {
+function waitsFor(draft: Draft, release: ReleaseFacts): string {
+  const { paused } = release;
+  if (paused) return `paused by ${paused.by} (${paused.reason}), and nobody went on`;
+  return openWork(draft, release, "its steps were not over");
+}
+
+/** Its first step is next, or it is held before it. The visitors' buckets are dealt anew. */
+export function openShift(draft: Draft, release: ReleaseFacts, message: string): void {
+  const { pauseMs, releaseMs } = release.spec.deadlines;
+  const held = { at: draft.now, by: "sluice", reason: "prepared and held at 0 %, as asked", until: null };
+  const words = release.hold ? `${release.version}: prepared, held at 0 %` : message;
+  draft.moveRelease(release, "shifting", words, {
+    stepIndex: 0,
+    stepSince: null,
+    paused: release.hold ? held : null,
+    deadlineAt: draft.now + (release.hold ? pauseMs : releaseMs),
+  });
+  draft.changeEnvironment({ salt: release.id });
+}
+
+function shift(draft: Draft, release: ReleaseFacts): void {
   const { strategy } = release.spec;
   const lost = lostCause(draft, release) ?? (strategy.kind === "rolling" && brokenStart(draft, release));
   if (lost) return giveBack(draft, release, `${release.version} rolls back: ${lost.message}`, lost);
@@ -48,10 +78,15 @@ function enter(draft: Draft, release: ReleaseFacts, step: Step): void {
     pause(draft, release, { by: "sluice", reason, until });
   }
   const number = (release.stepIndex ?? 0) + 1;
-  draft.event("release.progress", release.id, `${release.version}: step ${number} of ${of}, ${words(step)}`, {
-    step: number - 1,
-    of,
-  });
+  draft.event(
+    "release.progress",
+    release.id,
+    `${release.version}: step ${number} of ${of}, ${stepLabel(step)}`,
+    {
+      step: number - 1,
+      of,
+    },
+  );
 }
 
 /** In a step that has begun: is it over? */
@@ -151,11 +186,4 @@ export function pause(draft: Draft, release: ReleaseFacts, why: Omit<Paused, "at
   draft.event("release.progress", release.id, `${release.version}: paused, ${why.reason}`, {
     paused: { by: why.by, reason: why.reason, until: why.until },
   });
-}
-
-function words(step: Step): string {
-  if (step.kind === "pause")
-    return step.forMs === null ? "wait for a promote" : `pause for ${step.forMs / 1000} s`;
-  if (step.kind === "analysis") return `wait for proof, at most ${step.forMs / 1000} s`;
-  return `weight ${percent(step.weightBp)}${step.bakeMs > 0 ? ` for ${step.bakeMs / 1000} s` : ""}`;
 }

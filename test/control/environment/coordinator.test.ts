@@ -7,7 +7,7 @@ import { openDb } from "../../../src/control/store/db.ts";
 import { commit } from "../../../src/control/store/decisions.ts";
 import { loadEnvironment } from "../../../src/control/store/environments.ts";
 import { environments, outbox, releases } from "../../../src/control/store/schema.ts";
-import { emptyDecision } from "../../../src/domain/rollout/decision.ts";
+import { Draft } from "../../../src/domain/rollout/draft.ts";
 import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
 import { ENVIRONMENT, HOSTNAME, Stage } from "../support/stage.ts";
 
@@ -151,9 +151,10 @@ describe("a guarded write", () => {
     const db = openDb(env.DB);
     const loaded = await loadEnvironment(db, ENVIRONMENT);
     if (!loaded) throw new Error("not loaded");
-    const decision = emptyDecision();
-    decision.environment.nextVersion = 7;
     const { facts } = loaded;
+    const draft = new Draft(facts, 1);
+    draft.changeEnvironment({ nextVersion: 7 });
+    const { decision } = draft;
     const write = (fence: number) => commit(db, { facts, decision, fence, now: 1 });
     await db.update(environments).set({ fence: 5 }).where(eq(environments.id, ENVIRONMENT));
     expect(await write(4)).toEqual({ ok: false, error: "stale" });

@@ -1,7 +1,8 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema.ts";
-import { leastMs, spell, stepLabel } from "../../../src/control/views/step-words.ts";
+import { leastMs } from "../../../src/control/views/step-views.ts";
+import { spell, stepLabel } from "../../../src/domain/rollout/steps.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent.ts";
 import { type CreateRelease, type PlanView, planSchema } from "../../../src/protocol/api.ts";
 import { Api } from "../support/api.ts";

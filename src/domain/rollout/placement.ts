@@ -1,22 +1,6 @@
 import { reachable } from "../accessory.ts";
 import { err, ok, type Result } from "../result.ts";
-import { FULL_WEIGHT } from "../routing/table.ts";
-import type { EnvironmentSpec, Step } from "../spec.ts";
 import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts } from "./facts.ts";
-import { hasServed, type ReleaseFacts } from "./release.ts";
-
-/** The steps of a strategy, the last of them all traffic. A rolling release has none: its weight follows its instances. */
-export function stepsOf(spec: EnvironmentSpec): readonly Step[] {
-  const { strategy } = spec;
-  switch (strategy.kind) {
-    case "blue-green":
-      return [{ kind: "weight", weightBp: FULL_WEIGHT, bakeMs: 0, match: null, mirrorBp: 0 }];
-    case "canary":
-      return strategy.steps;
-    case "rolling":
-      return [];
-  }
-}
 
 export interface Placement {
   readonly hostId: string;
@@ -110,14 +94,4 @@ function whyNoSlot({ spec, id }: EnvironmentFacts, placed: number, online: reado
   const isBound = Object.keys(spec.accessories ?? {}).length > 0;
   const more = isBound ? "enrol the accessories' host with more slots" : "add a host";
   return `${spec.replicas} instances are wanted, ${placed} found a free slot (${counts.join("; ")}): ${more}, or lower \`replicas\` or \`keep\``;
-}
-
-/** What a rollback could return to: the release that gave its traffic away last. */
-export function rollbackTarget(
-  facts: EnvironmentFacts,
-  from: ReleaseFacts | undefined,
-): ReleaseFacts | undefined {
-  return facts.releases
-    .filter((release) => release.id !== from?.id && release.state === "superseded" && hasServed(release))
-    .sort((a, b) => (b.endedAt ?? 0) - (a.endedAt ?? 0) || b.createdAt - a.createdAt)[0];
 }

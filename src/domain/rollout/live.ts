@@ -1,12 +1,15 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
-import { orderHook } from "./begin.ts";
 import { failureOf } from "./causes.ts";
-import type { Draft } from "./decision.ts";
+import type { Draft } from "./draft.ts";
 import type { JobFacts } from "./facts.ts";
+import { orderHook } from "./hooks.ts";
 import { isActive, type ReleaseFacts, type ReleaseFailure } from "./release.ts";
+import type { StateRule } from "./state.ts";
 
-/** The rollback window is closed: what only the old release needed may go. Once, and never twice. */
-export function contract(draft: Draft, release: ReleaseFacts): void {
+/** It serves. When its rollback window is closed, what only the old release needed may go: once, and never twice. */
+export const live: StateRule = { work: contract };
+
+function contract(draft: Draft, release: ReleaseFacts): void {
   const command = release.spec.hooks.contract;
   if (!command || release.kind === "rollback") return;
   if (release.contractedAt !== null) return report(draft, release, release.contractedAt);
@@ -41,7 +44,7 @@ function report(draft: Draft, release: ReleaseFacts, since: number): void {
 function waitFor(draft: Draft, job: JobFacts, deadlineAt: number): void {
   const patience = deadlineAt + LOST_AGENT_MS;
   if (patience > draft.now) return draft.wakeAt(patience);
-  draft.decision.cancelJobs.push(job.id);
+  draft.cancel([job]);
 }
 
 /** For the agent's own word that the deadline has passed. */

@@ -1,0 +1,187 @@
+import type {
+  Decision,
+  EnvironmentChange,
+  InstanceChange,
+  NewEvent,
+  NewInstance,
+  NewRelease,
+  ReleaseChange,
+  SmokeOrder,
+} from "./decision.ts";
+import { hasChanges } from "./decision.ts";
+import type { EnvironmentFacts, InstanceFacts, JobFacts } from "./facts.ts";
+import type { JobKind, NewJob } from "./jobs.ts";
+import type { Placement } from "./placement.ts";
+import { canMove, type ReleaseFacts, type ReleaseFailure, type ReleaseState } from "./release.ts";
+
+/** Collects one decision about one environment at one moment, and shows the facts as it has changed them so far. */
+export class Draft {
+  readonly facts: EnvironmentFacts;
+  readonly now: number;
+  readonly actor: string;
+  #environment: EnvironmentChange = {};
+  readonly #releases = new Map<string, ReleaseChange>();
+  readonly #newReleases: NewRelease[] = [];
+  readonly #instances = new Map<string, InstanceChange>();
+  readonly #newInstances: NewInstance[] = [];
+  readonly #jobs: NewJob[] = [];
+  readonly #cancelJobs: string[] = [];
+  readonly #reserveSlots: string[] = [];
+  readonly #events: NewEvent[] = [];
+  readonly #probes: InstanceFacts[] = [];
+  readonly #smokes: SmokeOrder[] = [];
+  #raiseFence = false;
+  #wakeAt: number | null = null;
+
+  constructor(facts: EnvironmentFacts, now: number, actor = "sluice") {
+    this.facts = facts;
+    this.now = now;
+    this.actor = actor;
+  }
+
+  get decision(): Decision {
+    return {
+      environment: this.#environment,
+      releases: this.#releases,
+      newReleases: this.#newReleases,
+      instances: this.#instances,
+      newInstances: this.#newInstances,
+      jobs: this.#jobs,
+      cancelJobs: this.#cancelJobs,
+      reserveSlots: this.#reserveSlots,
+      events: this.#events,
+      probes: this.#probes,
+      smokes: this.#smokes,
+      raiseFence: this.#raiseFence,
+      wakeAt: this.#wakeAt,
+    };
+  }
+
+  get hasChanges(): boolean {
+    return hasChanges(this.decision);
+  }
+
+  // --- what is so now ---------------------------------------------------------------------------------------------------
+
+  release(id: string): ReleaseFacts | undefined {
+    const release = this.facts.releases.find((candidate) => candidate.id === id);
+    return release && { ...release, ...this.#releases.get(id) };
+  }
+
+  releases(): ReleaseFacts[] {
+    return this.facts.releases.map((release) => ({ ...release, ...this.#releases.get(release.id) }));
+  }
+
+  /** The release that has, or last had, all traffic. */
+  stable(): ReleaseFacts | undefined {
+    const { stableReleaseId = this.facts.stableReleaseId } = this.#environment;
+    return stableReleaseId === null ? undefined : this.release(stableReleaseId);
+  }
+
+  instances(): InstanceFacts[] {
+    return this.facts.instances.map((instance) => ({ ...instance, ...this.#instances.get(instance.id) }));
+  }
+
+  instancesOf(releaseId: string): InstanceFacts[] {
+    return this.instances().filter((instance) => instance.releaseId === releaseId);
+  }
+
+  jobsOf(release: { readonly id: string }, kind: JobKind): JobFacts[] {
+    return this.facts.jobs.filter((job) => job.releaseId === release.id && job.kind === kind);
+  }
+
+  // --- what is to change ------------------------------------------------------------------------------------------------
+
+  changeEnvironment(change: EnvironmentChange): void {
+    this.#environment = { ...this.#environment, ...change };
+  }
+
+  addRelease(release: NewRelease): void {
+    this.#newReleases.push(release);
+  }
+
+  changeRelease(id: string, change: ReleaseChange): void {
+    this.#releases.set(id, { ...this.#releases.get(id), ...change });
+  }
+
+  /** Moves a release on, keeps its times, tells the feed. An impossible move is a bug, not an outcome. */
+  moveRelease(release: ReleaseFacts, state: ReleaseState, message: string, change: ReleaseChange = {}): void {
+    const before = this.release(release.id) ?? release;
+    if (!canMove(before.state, state))
+      throw new Error(`release ${release.id} can't go from ${before.state} to ${state}`);
+    const spent = (before.timings[before.state] ?? 0) + Math.max(0, this.now - before.stateSince);
+    this.changeRelease(release.id, {
+      state,
+      stateSince: this.now,
+      deadlineAt: null,
+      timings: { ...before.timings, [before.state]: spent },
+      ...change,
+    });
+    const failure: ReleaseFailure | null = change.failure ?? null;
+    this.event("release.state", release.id, message, {
+      state,
+      from: before.state,
+      version: release.version,
+      ...(failure ? { failure } : {}),
+    });
+  }
+
+  /** A new instance in a slot, which becomes the environment's. Answers its id. */
+  addInstance(release: ReleaseFacts, { hostId, slotId }: Placement, state: NewInstance["state"]): string {
+    // Never a number that was used before: a host's agent takes an id it knows for the instance it knew.
+    const made = (this.release(release.id) ?? release).instancesMade + 1;
+    this.changeRelease(release.id, { instancesMade: made });
+    const id = `${release.id}-${made}`;
+    this.#newInstances.push({ id, releaseId: release.id, hostId, slotId, state });
+    this.#reserveSlots.push(slotId);
+    return id;
+  }
+
+  changeInstance(instance: InstanceFacts, change: InstanceChange, message?: string): void {
+    this.#instances.set(instance.id, { ...this.#instances.get(instance.id), ...change });
+    if (!message) return;
+    this.event("instance.state", instance.releaseId, message, {
+      instance: instance.id,
+      host: instance.hostName,
+      slot: instance.slot,
+      state: change.state ?? instance.state,
+    });
+  }
+
+  order(job: NewJob): void {
+    this.#jobs.push(job);
+  }
+
+  cancel(jobs: readonly JobFacts[]): void {
+    this.#cancelJobs.push(...jobs.map(({ id }) => id));
+  }
+
+  /** Asks instances over their real path. */
+  probe(instances: readonly InstanceFacts[]): void {
+    this.#probes.push(...instances);
+  }
+
+  smoke(order: SmokeOrder): void {
+    this.#smokes.push(order);
+  }
+
+  /** A new release begins: whoever decided before it can't act any more. */
+  raiseFence(): void {
+    this.#raiseFence = true;
+  }
+
+  event(
+    type: NewEvent["type"],
+    releaseId: string | null,
+    message: string,
+    data: NewEvent["data"] = {},
+  ): void {
+    this.#events.push({ type, actor: this.actor, releaseId, message, data });
+  }
+
+  /** The earliest of all asked-for times wins. */
+  wakeAt(time: number | null): void {
+    if (time === null) return;
+    this.#wakeAt = this.#wakeAt === null ? time : Math.min(this.#wakeAt, time);
+  }
+}

@@ -1,0 +1,41 @@
+import type { Draft } from "./draft.ts";
+import { housing, JOB_SLACK_MS } from "./instances.ts";
+import type { ReleaseFacts } from "./release.ts";
+
+interface HookOrder {
+  readonly hook: "expand" | "contract";
+  readonly command: readonly string[];
+  readonly host: string;
+  readonly image: string;
+}
+
+/** One job per release and hook, by its id: no decision can order it twice. */
+export function orderHook(draft: Draft, release: ReleaseFacts, order: HookOrder): void {
+  const { spec } = release;
+  const deadlineAt = draft.now + spec.deadlines.hookMs;
+  draft.order({
+    id: `${order.hook}-${release.id}`,
+    kind: "run",
+    hostId: order.host,
+    releaseId: release.id,
+    instanceId: null,
+    payload: {
+      run: `${release.id}-${order.hook}`,
+      hook: order.hook,
+      release: release.id,
+      version: release.version,
+      app: spec.app,
+      environment: spec.environment,
+      image: order.image,
+      command: order.command,
+      env: spec.env,
+      resources: spec.resources,
+      ...housing(spec),
+      secrets: spec.secrets ?? [],
+    },
+    deadlineAt,
+  });
+  if (release.deadlineAt !== null) draft.changeRelease(release.id, { deadlineAt: deadlineAt + JOB_SLACK_MS });
+  const message = `${release.version}: ${order.hook} hook runs (${order.command.join(" ")})`;
+  draft.event("release.progress", release.id, message, { hook: order.hook });
+}

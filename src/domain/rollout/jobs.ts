@@ -1,0 +1,85 @@
+import type { ContainerSpec, EnvironmentSpec, MountSpec } from "../spec.ts";
+
+/**
+ * Work for one host, as a decision orders it. The payload is the kind's own part of the wire's job (protocol/agent.ts):
+ * control adds the lease, the fence and what it opens for the agent. test/protocol/orders.test.ts holds the two together.
+ */
+export type NewJob = PullJob | StartJob | StopJob | RunJob;
+export type JobKind = NewJob["kind"];
+
+interface Order {
+  /** Made from what it is for, within the wire's 64 characters. */
+  readonly id: string;
+  readonly hostId: string;
+  readonly releaseId: string;
+  readonly deadlineAt: number;
+}
+
+export interface PullJob extends Order {
+  readonly kind: "pull";
+  readonly instanceId: null;
+  readonly payload: { readonly image: string };
+}
+
+export interface StartJob extends Order {
+  readonly kind: "start";
+  readonly instanceId: string;
+  readonly payload: {
+    readonly spec: StartSpec;
+    /** Names only: control opens the values for the agent that claims the job. */
+    readonly secrets: readonly string[];
+  };
+}
+
+export interface StopJob extends Order {
+  readonly kind: "stop";
+  readonly instanceId: string;
+  readonly payload: { readonly instance: string; readonly graceMs: number };
+}
+
+export interface RunJob extends Order {
+  readonly kind: "run";
+  readonly instanceId: null;
+  readonly payload: RunPayload;
+}
+
+/** Where an environment's containers live. A type, as the payloads: they are stored as records. */
+export type Housing = {
+  readonly volumes: readonly MountSpec[];
+  readonly container?: ContainerSpec;
+  readonly network?: string;
+};
+
+/** The wire's InstanceSpec, but for the fence, which is the lease's. */
+export type StartSpec = Housing & {
+  readonly instance: string;
+  readonly release: string;
+  readonly version: string;
+  readonly app: string;
+  readonly environment: string;
+  readonly slot: number;
+  readonly hostPort: number;
+  readonly image: string;
+  readonly containerPort: number;
+  readonly command?: readonly string[];
+  readonly env: EnvironmentSpec["env"];
+  readonly health: EnvironmentSpec["health"];
+  readonly resources: EnvironmentSpec["resources"];
+  readonly logging: EnvironmentSpec["logging"];
+  readonly stopGraceMs: number;
+};
+
+/** A hook. */
+export type RunPayload = Housing & {
+  readonly run: string;
+  readonly hook: "expand" | "contract";
+  readonly release: string;
+  readonly version: string;
+  readonly app: string;
+  readonly environment: string;
+  readonly image: string;
+  readonly command: readonly string[];
+  readonly env: EnvironmentSpec["env"];
+  readonly resources: EnvironmentSpec["resources"];
+  readonly secrets: readonly string[];
+};

@@ -1,0 +1,53 @@
+import { FULL_WEIGHT } from "../routing/table.ts";
+import type { EnvironmentSpec, Step } from "../spec.ts";
+
+/** The steps of a strategy, the last of them all traffic. A rolling release has none: its weight follows its instances. */
+export function stepsOf(spec: EnvironmentSpec): readonly Step[] {
+  const { strategy } = spec;
+  switch (strategy.kind) {
+    case "blue-green":
+      return [{ kind: "weight", weightBp: FULL_WEIGHT, bakeMs: 0, match: null, mirrorBp: 0 }];
+    case "canary":
+      return strategy.steps;
+    case "rolling":
+      return [];
+  }
+}
+
+/** A step as people read it, in plans, in status and in the feed. */
+export function stepLabel(step: Step): string {
+  if (step.kind === "pause")
+    return step.forMs === null ? "until it is promoted" : `pause for ${spell(step.forMs)}`;
+  if (step.kind === "analysis") return `until proven no worse, at most ${spell(step.forMs)}`;
+  // Who is eligible, and what is mirrored, ends where everybody has it.
+  if (step.weightBp === FULL_WEIGHT && step.bakeMs === 0) return percent(FULL_WEIGHT);
+  const extras = [
+    step.bakeMs > 0 ? ` for ${spell(step.bakeMs)}` : "",
+    step.match === null ? "" : " of those who match",
+    step.mirrorBp > 0 ? `, ${percent(step.mirrorBp)} mirrored` : "",
+  ];
+  return percent(step.weightBp) + extras.join("");
+}
+
+export const percent = (weightBp: number): string => `${(weightBp * 100) / FULL_WEIGHT} %`;
+
+const UNITS = [
+  [86_400_000, "d"],
+  [3_600_000, "h"],
+  [60_000, "m"],
+  [1_000, "s"],
+] as const;
+
+/** `15 m`, `1 h 30 m`, `90 s`, `250 ms`: at most two units, and minutes only from two of them on. */
+export function spell(ms: number): string {
+  if (ms < 1_000) return `${Math.max(0, Math.round(ms))} ms`;
+  const first = UNITS.find(([size]) => (size === 60_000 ? ms >= 2 * size || ms === size : ms >= size));
+  if (!first) return `${ms} ms`;
+  const [size, unit] = first;
+  if (unit === "s") return `${Number((ms / size).toFixed(1))} s`;
+  const whole = Math.floor(ms / size);
+  const rest = ms - whole * size;
+  const next = UNITS[UNITS.indexOf(first) + 1];
+  const more = next ? Math.floor(rest / next[0]) : 0;
+  return next && more > 0 ? `${whole} ${unit} ${more} ${next[1]}` : `${whole} ${unit}`;
+}
