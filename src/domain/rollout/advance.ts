@@ -2,17 +2,17 @@ import { FULL_WEIGHT } from "../routing/table.ts";
 import type { Decision } from "./decision.ts";
 import { Draft } from "./draft.ts";
 import type { EnvironmentFacts } from "./facts.ts";
-import { live } from "./live.ts";
-import { preparing } from "./preparing.ts";
-import { queued } from "./queued.ts";
 import { isOpen, type OpenState, type ReleaseFacts } from "./release.ts";
 import { retire } from "./retire.ts";
-import { rollingBack } from "./rolling-back.ts";
-import { settling } from "./settling.ts";
-import { shifting } from "./shifting.ts";
-import { markReady, starting } from "./starting.ts";
-import type { StateRule } from "./state.ts";
-import { verifying } from "./verifying.ts";
+import { live } from "./states/live.ts";
+import { preparing } from "./states/preparing.ts";
+import { queued } from "./states/queued.ts";
+import { rollingBack } from "./states/rolling-back.ts";
+import { settling } from "./states/settling.ts";
+import { shifting } from "./states/shifting.ts";
+import { markReady, starting } from "./states/starting.ts";
+import type { StateRule } from "./states/state-rule.ts";
+import { verifying } from "./states/verifying.ts";
 
 /** How often a partial weight is renewed; the edge drops it after PARTIAL_LEASE_MS without renewal. */
 const PARTIAL_RENEW_MS = 20_000;

@@ -3,9 +3,9 @@ import type { Draft } from "./draft.ts";
 import { giveBack } from "./ending.ts";
 import type { ReleaseFacts } from "./release.ts";
 import { roll, rollLimits } from "./roll.ts";
-import { takeOver } from "./settling.ts";
 import { servingStable } from "./shift.ts";
 import { smokeOutcome } from "./smoke.ts";
+import { takeOver } from "./states/settling.ts";
 
 /** One tick of a rolling release on its way there. Its first instances are checked before one of them serves. */
 export function rollOn(draft: Draft, release: ReleaseFacts, strategy: Rolling): void {

@@ -1,13 +1,13 @@
-import { ok, type Result } from "../result.ts";
-import { closedWords } from "../windows.ts";
-import { late, names } from "./causes.ts";
-import type { Draft } from "./draft.ts";
-import { fail } from "./ending.ts";
-import type { EnvironmentFacts } from "./facts.ts";
-import { heldNow, lockOf } from "./lock.ts";
-import { onlineHosts, type Placement, type PlacementProblem, place } from "./placement.ts";
-import { isActive, type ReleaseFacts } from "./release.ts";
-import type { StateRule } from "./state.ts";
+import { ok, type Result } from "../../result.ts";
+import { closedWords } from "../../windows.ts";
+import { late, names } from "../causes.ts";
+import type { Draft } from "../draft.ts";
+import { fail } from "../ending.ts";
+import type { EnvironmentFacts } from "../facts.ts";
+import { heldNow, lockOf } from "../lock.ts";
+import { onlineHosts, type Placement, type PlacementProblem, place } from "../placement.ts";
+import { isActive, type ReleaseFacts } from "../release.ts";
+import type { StateRule } from "./state-rule.ts";
 
 /** queued → preparing: its turn has come, and there is room. Its deadline is the release's. */
 export const queued: StateRule = {

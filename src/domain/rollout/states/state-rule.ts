@@ -1,5 +1,5 @@
-import type { Draft } from "./draft.ts";
-import type { ReleaseFacts } from "./release.ts";
+import type { Draft } from "../draft.ts";
+import type { ReleaseFacts } from "../release.ts";
 
 /** What one state of a release means. A file each; advance.ts holds the table of them. */
 export interface StateRule {

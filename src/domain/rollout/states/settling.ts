@@ -1,11 +1,11 @@
-import { FULL_WEIGHT, STALENESS_BOUND_MS } from "../routing/table.ts";
-import type { Draft } from "./draft.ts";
-import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
-import { shiftWeights } from "./shift.ts";
-import { smokeOutcome } from "./smoke.ts";
-import type { StateRule } from "./state.ts";
-import { rollbackTarget } from "./target.ts";
-import { lostCause } from "./watch.ts";
+import { FULL_WEIGHT, STALENESS_BOUND_MS } from "../../routing/table.ts";
+import type { Draft } from "../draft.ts";
+import type { ReleaseFacts, ReleaseFailure } from "../release.ts";
+import { shiftWeights } from "../shift.ts";
+import { smokeOutcome } from "../smoke.ts";
+import { rollbackTarget } from "../target.ts";
+import { lostCause } from "../watch.ts";
+import type { StateRule } from "./state-rule.ts";
 
 /** settling → live: it has all traffic, and what it took over from drains and stays warm. It has no deadline: drains end. */
 export const settling: StateRule = { work: settle };

@@ -1,8 +1,8 @@
-import { failureOf, late, openWork } from "./causes.ts";
-import type { Draft } from "./draft.ts";
-import { fail } from "./ending.ts";
-import type { ReleaseFacts } from "./release.ts";
-import type { StateRule } from "./state.ts";
+import { failureOf, late, openWork } from "../causes.ts";
+import type { Draft } from "../draft.ts";
+import { fail } from "../ending.ts";
+import type { ReleaseFacts } from "../release.ts";
+import type { StateRule } from "./state-rule.ts";
 
 /** starting → verifying: each of its instances is ready by its agent's word. */
 export const starting: StateRule = {

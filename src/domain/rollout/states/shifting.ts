@@ -1,18 +1,18 @@
-import { describe, endStep } from "../canary/judge.ts";
-import { WINDOW_MS } from "../routing/meter.ts";
-import { FULL_WEIGHT } from "../routing/table.ts";
-import type { AnalysisSpec, Step } from "../spec.ts";
-import { late, openWork } from "./causes.ts";
-import type { Draft } from "./draft.ts";
-import { giveBack } from "./ending.ts";
-import type { Paused, ReleaseFacts, ReleaseFailure } from "./release.ts";
-import { rollOn } from "./rolling.ts";
+import { describe, endStep } from "../../canary/judge.ts";
+import { WINDOW_MS } from "../../routing/meter.ts";
+import { FULL_WEIGHT } from "../../routing/table.ts";
+import type { AnalysisSpec, Step } from "../../spec.ts";
+import { late, openWork } from "../causes.ts";
+import type { Draft } from "../draft.ts";
+import { giveBack } from "../ending.ts";
+import type { Paused, ReleaseFacts, ReleaseFailure } from "../release.ts";
+import { rollOn } from "../rolling.ts";
+import { servingStable, shiftWeights } from "../shift.ts";
+import { brokenStart } from "../starts.ts";
+import { stepLabel, stepsOf } from "../steps.ts";
+import { lostCause } from "../watch.ts";
 import { takeOver } from "./settling.ts";
-import { servingStable, shiftWeights } from "./shift.ts";
-import { brokenStart } from "./starts.ts";
-import type { StateRule } from "./state.ts";
-import { stepLabel, stepsOf } from "./steps.ts";
-import { lostCause } from "./watch.ts";
+import type { StateRule } from "./state-rule.ts";
 
 /** shifting → settling: traffic shifts to it, step by step. Past its deadline, what it has goes back. */
 export const shifting: StateRule = {

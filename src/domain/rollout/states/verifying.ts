@@ -1,11 +1,11 @@
-import { late, openWork } from "./causes.ts";
-import type { Draft } from "./draft.ts";
-import { fail } from "./ending.ts";
-import type { ReleaseFacts } from "./release.ts";
+import { late, openWork } from "../causes.ts";
+import type { Draft } from "../draft.ts";
+import { fail } from "../ending.ts";
+import type { ReleaseFacts } from "../release.ts";
+import { smokeOutcome } from "../smoke.ts";
+import { askUnverified } from "../watch.ts";
 import { openShift } from "./shifting.ts";
-import { smokeOutcome } from "./smoke.ts";
-import type { StateRule } from "./state.ts";
-import { askUnverified } from "./watch.ts";
+import type { StateRule } from "./state-rule.ts";
 
 /** verifying → shifting: each instance has answered over its real path, and the smoke checks are as wanted. */
 export const verifying: StateRule = {

@@ -1,11 +1,11 @@
-import { failureOf, hostName, late, names, openWork } from "./causes.ts";
-import type { Draft } from "./draft.ts";
-import { fail } from "./ending.ts";
-import { orderHook } from "./hooks.ts";
-import { JOB_SLACK_MS, orderStart } from "./instances.ts";
-import type { ReleaseFacts } from "./release.ts";
+import { failureOf, hostName, late, names, openWork } from "../causes.ts";
+import type { Draft } from "../draft.ts";
+import { fail } from "../ending.ts";
+import { orderHook } from "../hooks.ts";
+import { JOB_SLACK_MS, orderStart } from "../instances.ts";
+import type { ReleaseFacts } from "../release.ts";
 import { openShift } from "./shifting.ts";
-import type { StateRule } from "./state.ts";
+import type { StateRule } from "./state-rule.ts";
 
 /** preparing → starting: its image is on every host, and the expand hook was run in it. Nothing that serves is touched. */
 export const preparing: StateRule = {

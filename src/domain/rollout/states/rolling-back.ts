@@ -1,12 +1,12 @@
-import { FULL_WEIGHT } from "../routing/table.ts";
-import type { Rolling } from "../spec.ts";
-import type { Draft } from "./draft.ts";
-import type { ReleaseFacts } from "./release.ts";
-import { stop } from "./retire.ts";
-import { roll, rollLimits } from "./roll.ts";
-import { shiftWeights } from "./shift.ts";
-import { askNew, startFailure } from "./starts.ts";
-import type { StateRule } from "./state.ts";
+import { FULL_WEIGHT } from "../../routing/table.ts";
+import type { Rolling } from "../../spec.ts";
+import type { Draft } from "../draft.ts";
+import type { ReleaseFacts } from "../release.ts";
+import { stop } from "../retire.ts";
+import { roll, rollLimits } from "../roll.ts";
+import { shiftWeights } from "../shift.ts";
+import { askNew, startFailure } from "../starts.ts";
+import type { StateRule } from "./state-rule.ts";
 
 /**
  * rolling_back → rolled_back: its traffic is away, and its instances drain and stop. A rolling one goes back the way it

@@ -1,10 +1,10 @@
-import { FULL_WEIGHT } from "../routing/table.ts";
-import { failureOf } from "./causes.ts";
-import type { Draft } from "./draft.ts";
-import type { JobFacts } from "./facts.ts";
-import { orderHook } from "./hooks.ts";
-import { isActive, type ReleaseFacts, type ReleaseFailure } from "./release.ts";
-import type { StateRule } from "./state.ts";
+import { FULL_WEIGHT } from "../../routing/table.ts";
+import { failureOf } from "../causes.ts";
+import type { Draft } from "../draft.ts";
+import type { JobFacts } from "../facts.ts";
+import { orderHook } from "../hooks.ts";
+import { isActive, type ReleaseFacts, type ReleaseFailure } from "../release.ts";
+import type { StateRule } from "./state-rule.ts";
 
 /** It serves. When its rollback window is closed, what only the old release needed may go: once, and never twice. */
 export const live: StateRule = { work: contract };
