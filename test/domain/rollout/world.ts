@@ -6,21 +6,12 @@ import * as rollbacks from "../../../src/domain/commands/rollback.ts";
 import * as steer from "../../../src/domain/commands/steer.ts";
 import type { Result } from "../../../src/domain/result.ts";
 import { advance } from "../../../src/domain/rollout/advance.ts";
-import {
-  type Decision,
-  hasChanges,
-  type NewEvent,
-  type NewInstance,
-} from "../../../src/domain/rollout/decision.ts";
+import { type Decision, hasChanges } from "../../../src/domain/rollout/decision.ts";
 import type {
-  AccessoryHome,
   EnvironmentFacts,
-  Held,
-  HostFacts,
   InstanceFacts,
   InstanceState,
   JobErrorFacts,
-  JobFacts,
 } from "../../../src/domain/rollout/facts.ts";
 import { probed } from "../../../src/domain/rollout/probed.ts";
 import {
@@ -29,13 +20,11 @@ import {
   type ReleaseFailure,
   type ReleaseState,
 } from "../../../src/domain/rollout/release.ts";
-import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
+import { type Instance, type Job, type Mutable, Store } from "../../simulate/store.ts";
 import { JUDGEMENTS, type Judgement } from "../canary/judgements.ts";
-import { aSpec, DIGEST } from "./spec.ts";
+import { DIGEST } from "./spec.ts";
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-type Instance = Omit<Mutable<InstanceFacts>, "state"> & { state: InstanceState; stoppedAt: number | null };
-export type Job = Mutable<JobFacts> & { deadlineAt: number; payload: Record<string, unknown> };
+export type { Job };
 
 /** What an agent does with a job. Null: nothing at all. */
 export type Answer = { readonly digest?: string; readonly error?: JobErrorFacts } | null;
@@ -50,24 +39,7 @@ export interface Agents {
 const MAX_PASSES = 100;
 
 /** An environment in memory: applies decisions as control does, plays the agents by script, moves its own clock. */
-export class World {
-  now = 1_700_000_000_000;
-  spec: EnvironmentSpec = aSpec();
-  rev = 0;
-  fence = 0;
-  stable: string | null = null;
-  salt = "";
-  nextVersion = 1;
-  held: Held | null = null;
-  /** What the judge says of the canary on its way. */
-  analysis: EnvironmentFacts["analysis"] = null;
-  releases: Mutable<ReleaseFacts>[] = [];
-  instances: Instance[] = [];
-  jobs: Job[] = [];
-  hosts: (Mutable<HostFacts> & { alive: boolean })[] = [];
-  /** Accessories that were started, and where. */
-  accessories: AccessoryHome[] = [];
-  events: NewEvent[] = [];
+export class World extends Store {
   /** Every `from → to` a release went. */
   readonly moves = new Set<string>();
   /** What each release weighed after each commit that changed a weight. */
@@ -76,59 +48,13 @@ export class World {
   #made = 0;
 
   constructor(hosts: Readonly<Record<string, number>> = { anna: 4, bert: 4 }) {
+    super();
     for (const [name, slots] of Object.entries(hosts)) this.addHost(name, slots);
   }
 
-  addHost(name: string, slots: number): void {
-    const slot = (_: unknown, n: number) => ({
-      id: `${name}/${n}`,
-      n,
-      hostPort: 20_000 + n,
-      origin: `http://${name}.test:${20_000 + n}`,
-      environmentId: null,
-      occupied: false,
-      quarantinedUntil: null,
-    });
-    const list = Array.from({ length: slots }, slot);
-    this.hosts.push({ id: `host-${name}`, name, lastSeenAt: this.now, slots: list, alive: true });
-  }
-
-  facts(): EnvironmentFacts {
+  override facts(): EnvironmentFacts {
     for (const host of this.hosts) if (host.alive) host.lastSeenAt = this.now;
-    const live = this.instances.filter((instance) => instance.stoppedAt === null);
-    const taken = new Set(live.map((instance) => instance.slotId));
-    const isOpen = (id: string) => this.releases.some((r) => r.id === id && r.endedAt === null);
-    const hosts = this.hosts.map((host) => ({
-      ...host,
-      slots: host.slots.map((slot) => ({ ...slot, occupied: taken.has(slot.id) })),
-    }));
-    const jobs = this.jobs.filter(
-      (job) =>
-        job.finishedAt === null ||
-        isOpen(job.releaseId) ||
-        live.some(({ id }) => id === job.instanceId) ||
-        (job.kind === "run" && live.some(({ releaseId }) => releaseId === job.releaseId)),
-    );
-    const { spec, rev, fence, nextVersion, held, analysis } = this;
-    return structuredClone({
-      ...{
-        id: "env-1",
-        app: "shop",
-        name: "production",
-        spec,
-        rev,
-        fence,
-        nextVersion,
-        held,
-        analysis,
-      },
-      stableReleaseId: this.stable,
-      releases: this.releases.toReversed(),
-      instances: live,
-      jobs,
-      hosts,
-      accessories: this.accessories,
-    });
+    return super.facts();
   }
 
   // --- what people do ---------------------------------------------------------------------------------------------------
@@ -309,71 +235,12 @@ export class World {
     if (row && !answer.error) row.reportState = job.kind === "start" ? "ready" : "exited";
   }
 
-  apply(decision: Decision): void {
+  override apply(decision: Decision): void {
     if (!hasChanges(decision)) return;
-    this.rev += 1;
-    if (decision.raiseFence) this.fence += 1;
-    const { environment } = decision;
-    if (environment.held !== undefined) this.held = environment.held;
-    if (environment.stableReleaseId !== undefined) this.stable = environment.stableReleaseId;
-    this.salt = environment.salt ?? this.salt;
-    this.nextVersion = environment.nextVersion ?? this.nextVersion;
-    for (const release of decision.newReleases) this.releases.push(newRow(release, this.now));
-    for (const [id, change] of decision.releases) {
-      const row = this.releases.find((release) => release.id === id);
-      if (!row) throw new Error(`no release ${id}`);
-      if (change.state) this.moves.add(`${row.state} → ${change.state}`);
-      Object.assign(row, change);
-    }
-    for (const id of decision.reserveSlots) Object.assign(this.slot(id), { environmentId: "env-1" });
-    for (const made of decision.newInstances) this.#addInstance(made);
-    for (const [id, change] of decision.instances) {
-      const row = this.instances.find((instance) => instance.id === id);
-      if (!row) throw new Error(`no instance ${id}`);
-      Object.assign(row, change, change.state ? { stateSince: this.now } : {});
-    }
-    for (const job of this.jobs) {
-      if (decision.cancelJobs.includes(job.id))
-        Object.assign(job, { state: "cancelled", finishedAt: this.now });
-    }
-    for (const job of decision.jobs) {
-      if (this.jobs.some(({ id }) => id === job.id)) continue;
-      this.jobs.push({
-        ...job,
-        state: "queued",
-        createdAt: this.now,
-        progress: null,
-        result: null,
-        error: null,
-        finishedAt: null,
-      });
-    }
-    this.events.push(...decision.events);
+    for (const [id, { state }] of decision.releases)
+      if (state) this.moves.add(`${this.releaseById(id).state} → ${state}`);
+    super.apply(decision);
     this.#check();
-  }
-
-  #addInstance(made: NewInstance): void {
-    const slot = this.slot(made.slotId);
-    const hostName = this.hosts.find(({ id }) => id === made.hostId)?.name ?? "?";
-    const place = { hostName, slot: slot.n, hostPort: slot.hostPort, origin: slot.origin };
-    const fresh = {
-      drainUntil: null,
-      verifiedAt: null,
-      verifyCause: null,
-      unreachableSince: null,
-      reportState: null,
-      reportCause: null,
-      reportAt: null,
-      exits: [],
-    };
-    const row = {
-      ...made,
-      ...place,
-      ...fresh,
-      stateSince: this.now,
-      stoppedAt: null,
-    };
-    this.instances.push(row);
   }
 
   // --- what must always hold --------------------------------------------------------------------------------------------
@@ -433,11 +300,6 @@ export class World {
     const some = this.releases.filter(({ weightBp }) => weightBp > 0);
     return Object.fromEntries(some.map((release) => [release.version, release.weightBp]));
   }
-  slot(id: string) {
-    const found = this.hosts.flatMap((host) => host.slots).find((slot) => slot.id === id);
-    if (!found) throw new Error(`no slot ${id}`);
-    return found;
-  }
   jobsOf(kind: Job["kind"], version: string): Job[] {
     const { id } = this.release(version);
     return this.jobs.filter((job) => job.kind === kind && job.releaseId === id);
@@ -447,11 +309,3 @@ export class World {
 const isOnWay = (state: ReleaseState): boolean => isActive(state) || state === "rolling_back";
 
 const OVERDUE = { code: "deadline", message: "the job was not done before its deadline", logs: [] };
-
-const newRow = (release: Decision["newReleases"][number], now: number): Mutable<ReleaseFacts> => ({
-  ...release,
-  ...{ state: "queued", weightBp: 0, stepIndex: null, pinnedImage: null, digest: null, failure: null },
-  ...{ createdAt: now, stateSince: now, startedAt: null, servingAt: null, endedAt: null, warmUntil: null },
-  ...{ stepSince: null, paused: null, instancesMade: 0, smoke: null, contractedAt: null },
-  timings: {},
-});
