@@ -35,30 +35,33 @@ type Undo = (() => Promise<unknown>)[];
 export class Stand {
   readonly client: Client;
   readonly edgeUrl: string;
+  readonly controlUrl: string;
   readonly #home: Home;
   readonly #undo: Undo;
 
   private constructor(home: Home, stack: Stack, undo: Undo) {
     this.#home = home;
     this.edgeUrl = stack.edgeUrl;
+    this.controlUrl = stack.controlUrl;
     this.client = new Client({ url: stack.controlUrl, token: home.token });
     this.#undo = undo;
   }
 
-  static async open(): Promise<Stand> {
+  /** `around`: a module that stands before control's (local/stack.ts). */
+  static async open(options: { around?: string } = {}): Promise<Stand> {
     const undo: Undo = [];
     // Agents and apps outlive this process unless they are ended: also when it is cut short.
     for (const signal of ["SIGINT", "SIGTERM"] as const)
       process.once(signal, () => void unwind(undo).finally(() => process.exit(130)));
     try {
-      return await Stand.#build(undo);
+      return await Stand.#build(undo, options);
     } catch (error) {
       await unwind(undo);
       throw error;
     }
   }
 
-  static async #build(undo: Undo): Promise<Stand> {
+  static async #build(undo: Undo, { around }: { around?: string }): Promise<Stand> {
     const dir = await mkdtemp(join(tmpdir(), "sluice-bench-"));
     undo.push(() => rm(dir, { recursive: true, force: true }));
     const home = await openHome(join(dir, ".sluice"));
@@ -69,6 +72,7 @@ export class Stand {
       adminTokenSha256: home.tokenSha256,
       secretsKey: home.secretsKey,
       version: "bench",
+      ...(around === undefined ? {} : { around }),
     });
     undo.push(() => stack.dispose());
     await home.announce(stack.controlUrl, stack.edgeUrl);

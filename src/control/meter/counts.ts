@@ -10,8 +10,6 @@ const WRITE_EVERY_MS = 60_000;
 /** An object that hears nothing for some 10 s may leave memory: what comes rarely is stored at once. */
 const QUIET_MS = 5_000;
 const PRUNE_EVERY_MS = 60_000;
-/** Batches remembered in memory at rest, against one that comes twice. */
-const SEEN_MAX = 1_000;
 
 type Row = {
   window: number;
@@ -28,15 +26,18 @@ type Row = {
  * What one part of an environment's edge counted, per release and 10 s window, in a Durable Object's SQLite.
  *
  * Each row written costs, and most of the time nobody judges: at rest counts gather in memory and are stored once a minute,
- * so that an eviction loses a minute of request totals at most. While a release is judged, every batch is stored before it
- * is acknowledged, and one that comes again counts once.
+ * so that an eviction loses a minute of request totals at most. While a release is judged, whoever hands a batch over has it
+ * stored before it is acknowledged, together with all that came meanwhile; one that comes again counts once.
  */
 export class Counts {
   readonly #sql: SqlStorage;
   /** Whole rows as they are, or are to be, stored; of the last minutes. */
   readonly #held = new Map<string, Counted>();
   readonly #unstored = new Set<string>();
-  readonly #seen = new Set<string>();
+  /** When each batch was first seen, epoch ms, oldest first; those of judged releases are stored as well. */
+  readonly #seen = new Map<string, number>();
+  #unstoredIds: string[] = [];
+  #batchesAt = 0;
   #heardAt = 0;
   #storedAt = 0;
   #prunedAt = 0;
@@ -48,13 +49,21 @@ export class Counts {
       window INTEGER NOT NULL, release TEXT NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
       judged_requests INTEGER, judged_errors INTEGER, latency BLOB, visitors BLOB,
       PRIMARY KEY (window, release)) WITHOUT ROWID`);
-    sql.exec("CREATE TABLE IF NOT EXISTS batches (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID");
+    // Ids of batches that were stored together, in one row. `at`, epoch ms, only rises.
+    sql.exec("CREATE TABLE IF NOT EXISTS batches (at INTEGER PRIMARY KEY, ids TEXT NOT NULL)");
+    for (const { at, ids } of sql.exec<{ at: number; ids: string }>(
+      "SELECT at, ids FROM batches ORDER BY at",
+    ))
+      for (const id of ids.split(" ")) this.#seen.set(id, at);
+    this.#batchesAt = Math.max(0, ...this.#seen.values());
   }
 
-  /** Adds a batch, once however often it comes. `now`: epoch ms. */
-  absorb(batch: MeterBatch, now: number): void {
+  /** Adds a batch, once however often it comes. `now`: epoch ms. True: its sender waits until `store` was called. */
+  absorb(batch: MeterBatch, now: number): boolean {
     const isJudged = batch.judged !== false;
-    if (!this.#isNew(batch.id, isJudged, now)) return;
+    if (this.#seen.has(batch.id)) return isJudged && this.#unstored.size > 0;
+    this.#seen.set(batch.id, now);
+    if (isJudged) this.#unstoredIds.push(batch.id);
     for (const entry of batch.entries) {
       // A clock far off would leave windows that no clean-up reaches.
       if (entry.window > now + WINDOW_MS || entry.window < now - KEEP_MS) continue;
@@ -64,7 +73,9 @@ export class Counts {
     }
     const isRare = now - this.#heardAt > QUIET_MS;
     this.#heardAt = now;
-    if (isJudged || isRare || now - this.#storedAt >= WRITE_EVERY_MS) this.#store(now);
+    if (isJudged) return true;
+    if (isRare || now - this.#storedAt >= WRITE_EVERY_MS) this.store(now);
+    return false;
   }
 
   /** Windows from `from` up to, not including, `to`; of these releases, or of all. Oldest first. */
@@ -83,17 +94,6 @@ export class Counts {
       .sort((a, b) => a.window - b.window);
   }
 
-  #isNew(id: string, isJudged: boolean, now: number): boolean {
-    if (this.#seen.has(id)) return false;
-    this.#seen.add(id);
-    for (const oldest of this.#seen) {
-      if (this.#seen.size <= SEEN_MAX) break;
-      this.#seen.delete(oldest);
-    }
-    if (!isJudged) return true;
-    return this.#sql.exec("INSERT OR IGNORE INTO batches VALUES (?, ?)", id, now).rowsWritten > 0;
-  }
-
   #hold(release: string, window: number): Counted {
     const key = `${window} ${release}`;
     const held = this.#held.get(key);
@@ -108,18 +108,35 @@ export class Counts {
     return counted;
   }
 
-  #store(now: number): void {
+  /** Writes what is not stored yet, and now and then drops what is too old. */
+  store(now: number): void {
     for (const key of this.#unstored) {
       const counted = this.#held.get(key);
       if (counted) this.#write(counted);
     }
+    if (this.#unstoredIds.length > 0)
+      this.#sql.exec(
+        "INSERT OR REPLACE INTO batches VALUES (?, ?)",
+        this.#nextAt(now),
+        this.#unstoredIds.join(" "),
+      );
     this.#unstored.clear();
+    this.#unstoredIds = [];
     this.#storedAt = now;
     for (const [key, { window }] of this.#held) if (window < now - WRITE_EVERY_MS) this.#held.delete(key);
     if (now - this.#prunedAt < PRUNE_EVERY_MS) return;
     this.#prunedAt = now;
     this.#sql.exec("DELETE FROM counts WHERE window < ?", now - KEEP_MS);
     this.#sql.exec("DELETE FROM batches WHERE at < ?", now - SEEN_MS);
+    for (const [id, at] of this.#seen) {
+      if (at >= now - SEEN_MS) break;
+      this.#seen.delete(id);
+    }
+  }
+
+  #nextAt(now: number): number {
+    this.#batchesAt = Math.max(now, this.#batchesAt + 1);
+    return this.#batchesAt;
   }
 
   #write({ window, release, requests, failed, judged }: Counted): void {

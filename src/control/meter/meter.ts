@@ -5,14 +5,19 @@ import type { Counted } from "./counted.ts";
 import { Counts } from "./counts.ts";
 import type { MeterPart } from "./parts.ts";
 
+/** Batches of judged releases that come within this time are stored together: a row for all, not one for each. */
+const GATHER_MS = 100;
+
 /**
  * Counts what a part of the edge's data centres saw of one environment. Apart from the coordinator, so that no routing
  * table, no release and no rollback ever waits behind counts.
  */
 export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   readonly #counts: Counts;
-  /** Own properties are out of reach of RPC. Tests set it. */
+  #storing: Promise<void> | undefined;
+  /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
+  gatherMs = GATHER_MS;
 
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
@@ -20,7 +25,15 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   }
 
   async absorb(batch: MeterBatch): Promise<void> {
-    this.#counts.absorb(batch, this.clock());
+    if (!this.#counts.absorb(batch, this.clock())) return;
+    this.#storing ??= this.#store();
+    await this.#storing;
+  }
+
+  async #store(): Promise<void> {
+    await scheduler.wait(this.gatherMs);
+    this.#storing = undefined;
+    this.#counts.store(this.clock());
   }
 
   async read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]> {

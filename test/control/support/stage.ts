@@ -107,6 +107,7 @@ export class Stage {
     const { ahead, at } = this;
     await runInDurableObject(meterOf(batch.environment, batch.colo), (meter) => {
       meter.clock = () => at ?? Date.now() + ahead;
+      meter.gatherMs = 0;
       return meter.absorb(batch);
     });
   }
