@@ -89,9 +89,10 @@ export function differsFrom(found: Found, asked: AccessorySpec): string[] {
   const had = accessorySpecSchema.safeParse(parseJson(text ?? "null"));
   if (!had.success) return ["what it was made from can't be read"];
   const { image, ...was } = had.data;
-  const differs = [image, found.Config.Image].includes(asked.image)
-    ? []
-    : [`image ${image}, not ${asked.image}`];
+  const runs = found.Config.Image;
+  // One that was never pushed runs by its id alone.
+  const isSame = [image, runs].includes(asked.image) || asked.image.endsWith(`@${runs}`);
+  const differs = isSame ? [] : [`image ${image}, not ${asked.image}`];
   for (const [key, value] of Object.entries({ ...asked, env: {} }))
     if (key !== "image" && JSON.stringify(Reflect.get(was, key)) !== JSON.stringify(value)) differs.push(key);
   return differs;

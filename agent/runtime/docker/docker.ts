@@ -23,7 +23,7 @@ import { explain } from "./explain.ts";
 import { knownFailure } from "./failure.ts";
 import { createDockerHealth } from "./health.ts";
 import { prepareHousing } from "./housing.ts";
-import { pullImage } from "./image.ts";
+import { engineName, pullImage } from "./image.ts";
 import { createDockerImages } from "./images.ts";
 import { sweepLeftovers } from "./leftovers.ts";
 import { followContainer } from "./logs.ts";
@@ -61,7 +61,7 @@ export function createDockerRuntime({
     name: "docker",
     pull: ({ image, login }, onProgress, signal) =>
       pullImage({ engine, image, login, localImages, onProgress, signal }),
-    start: (spec) => startContainer({ engine, calls, spec, host }),
+    start: (spec) => startContainer({ engine, calls, spec, host, localImages }),
     restart: (instance, graceMs) =>
       asOutcome(() => restartContainer(calls, containerName(instance), graceMs)),
     stop: (instance, graceMs) =>
@@ -84,7 +84,7 @@ export function createDockerRuntime({
     },
     explain: (spec, lines) => explain(engine, spec, lines),
     sweep: (known, now) => asOutcome(() => sweepLeftovers({ engine, calls, host, known, now })),
-    runs: createDockerRuns({ engine, calls, host }),
+    runs: createDockerRuns({ engine, calls, host, localImages }),
     accessories: createDockerAccessories({ engine, calls, host }),
     images: createDockerImages(engine),
   };
@@ -95,6 +95,7 @@ interface Start {
   calls: Calls;
   spec: InstanceSpec;
   host: string;
+  localImages: boolean;
 }
 
 async function startContainer(start: Start): Promise<Outcome<Started>> {
@@ -114,14 +115,15 @@ async function startContainer(start: Start): Promise<Outcome<Started>> {
   }
 }
 
-async function startOnce({ engine, calls, spec, host }: Start): Promise<Outcome<Started>> {
+async function startOnce({ engine, calls, spec, host, localImages }: Start): Promise<Outcome<Started>> {
   const name = containerName(spec.instance);
   const existing = await calls.inspect(name);
   if (existing?.State.Status === "running") return done(startedOf(existing));
   if (existing) await calls.remove(name);
   const refused = await prepareHousing(engine, spec, host);
   if (refused) return refused;
-  await calls.create(name, containerConfig(spec, host));
+  const image = localImages ? await engineName(engine, spec.image) : spec.image;
+  await calls.create(name, containerConfig({ ...spec, image }, host));
   await calls.start(name);
   const container = await calls.inspect(name);
   if (!container) return failed("start_failed", `container of ${spec.instance} was removed while it started`);

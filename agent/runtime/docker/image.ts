@@ -59,10 +59,24 @@ async function alreadyHere(pull: Pull, ref: ImageRef): Promise<Outcome<PulledIma
       `this host's engine has no image ${ref.id}: an image id is never pulled; build or load it here, or deploy repo@sha256:…`,
     );
   }
-  if (!image) return undefined;
+  if (!image) return ref.digest && pull.localImages ? neverPushed(pull.engine, ref.digest) : undefined;
   if (ref.digest) return done({ image: `${ref.repository}@${ref.digest}`, digest: ref.digest });
   if (pull.localImages && image.RepoDigests.length === 0) return done({ image: image.Id, digest: image.Id });
   return undefined;
+}
+
+/** By its id: what no registry has has no other digest. */
+async function neverPushed(engine: Engine, id: string): Promise<Outcome<PulledImage> | undefined> {
+  const image = await inspectImage(engine, id);
+  return image?.RepoDigests.length === 0 ? done({ image: image.Id, digest: image.Id }) : undefined;
+}
+
+/** As the engine calls an image that control pinned: one that was never pushed it knows by its id only. */
+export async function engineName(engine: Engine, image: string): Promise<string> {
+  const ref = parseImageRef(image);
+  if (ref?.kind !== "registry" || !ref.digest || (await inspectImage(engine, image))) return image;
+  const local = await neverPushed(engine, ref.digest);
+  return local?.ok ? local.value.image : image;
 }
 
 async function inspectImage(engine: Engine, image: string) {

@@ -5,20 +5,23 @@ import { runConfig, runName } from "./container.ts";
 import { type Engine, EngineError } from "./engine.ts";
 import { knownFailure } from "./failure.ts";
 import { prepareHousing } from "./housing.ts";
+import { engineName } from "./image.ts";
 
 /** Hooks as containers: the engine keeps each, with its exit code and its log, until it is removed. */
 export function createDockerRuns({
   engine,
   calls,
   host,
+  localImages,
 }: {
   engine: Engine;
   calls: Calls;
   host: string;
+  localImages: boolean;
 }): Runs {
   return {
     find: (run) => asOutcome(async () => stateOf(await calls.inspect(runName(run)))),
-    start: (spec) => startRun({ engine, calls, spec, host }),
+    start: (spec) => startRun({ engine, calls, spec, host, localImages }),
     waitExit: (run, signal) => waitExit(engine, calls, runName(run), signal),
     stop: (run, graceMs) => asOutcome(() => stopRun(calls, runName(run), graceMs)),
     logs: (run, lines) => tail(engine, runName(run), lines),
@@ -36,16 +39,18 @@ interface Start {
   calls: Calls;
   spec: RunSpec;
   host: string;
+  localImages: boolean;
 }
 
-async function startRun({ engine, calls, spec, host }: Start): Promise<Outcome<Started>> {
+async function startRun({ engine, calls, spec, host, localImages }: Start): Promise<Outcome<Started>> {
   if (!isPlainId(spec.run)) return failed("start_failed", `${spec.run} can't be a container's name`);
   const name = runName(spec.run);
   try {
     const refused = await prepareHousing(engine, spec, host);
     if (refused) return refused;
     // The name is the promise: a second container of it the engine refuses.
-    await calls.create(name, runConfig(spec, host));
+    const image = localImages ? await engineName(engine, spec.image) : spec.image;
+    await calls.create(name, runConfig({ ...spec, image }, host));
     await calls.start(name);
     const container = await calls.inspect(name);
     if (!container) return failed("start_failed", `container ${name} was removed while it started`);

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { type AccessoryAction, accessoryWire, homeOf, moveOf, patienceMs } from "../../domain/accessory.ts";
+import { pinOf } from "../../domain/image.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import { isOnline } from "../../domain/rollout/placement.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
@@ -76,7 +77,7 @@ async function decide(
   const job = { id: newId("acc", now), deadlineAt: now + patienceMs(action, spec) };
   const image = action === "start" ? (row?.pinnedImage ?? spec.image) : spec.image;
   const wire = accessoryWire(environment.spec, { name, spec, image });
-  const payload = { action, spec: wire, declared: spec, secrets: spec.secrets };
+  const payload = { action, spec: wire, declared: spec, secrets: spec.secrets, pin: pinOf(image) };
   const order = { environmentId: environment.id, name, before: row ?? null, state: move.state };
   return ok({
     hostId: host.value.id,

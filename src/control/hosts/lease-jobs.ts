@@ -22,8 +22,8 @@ export async function leaseForPoll(
   };
   const readable: { row: JobRow; claimed: ClaimedJob }[] = [];
   for (const row of leased) {
-    // Control's own notes: which secrets are to be opened, what an accessory is declared as.
-    const { secrets, declared, ...wire } = toWire(row);
+    // Control's own notes: which secrets are to be opened, what an accessory is declared and pinned as.
+    const { secrets, declared, pin, ...wire } = toWire(row);
     const job = jobSchema.safeParse(wire);
     if (job.success)
       readable.push({

@@ -119,9 +119,8 @@ export function settleAccessories(db: Db, now: number): Statement[] {
         stateSince: now,
         cause: job(`coalesce(json_extract(j.error, '$.message'), json_extract(j.result, '$.differs'),
           iif(j.state = 'cancelled', 'was called off', NULL))`),
-        spec: sql`iif(${job(`j.state = 'done' AND ${ACTION} IN ('start', 'upgrade') AND json_extract(j.result, '$.differs') IS NULL`)},
-          ${job("json_extract(j.payload, '$.declared')")}, spec)`,
-        pinnedImage: sql`coalesce(${job("json_extract(j.result, '$.image')")}, pinned_image)`,
+        spec: sql`iif(${job(RUNS_ANEW)}, ${job("json_extract(j.payload, '$.declared')")}, spec)`,
+        pinnedImage: sql`iif(${job(RUNS_ANEW)}, ${job(PINNED)}, pinned_image)`,
       })
       .where(
         sql`${isMoving} AND job_id IN (SELECT id FROM jobs j WHERE j.id = job_id AND j.finished_at IS NOT NULL)`,
@@ -131,6 +130,12 @@ export function settleAccessories(db: Db, now: number): Statement[] {
 
 const ACTION = "json_extract(j.payload, '$.action')";
 const action = sql.raw(ACTION);
+/** It runs as it was asked for now: not as before, nor in a container that was there and was kept. */
+const RUNS_ANEW = `j.state = 'done' AND ${ACTION} IN ('start', 'upgrade') AND json_extract(j.result, '$.differs') IS NULL`;
+/** The asked image at the digest that the agent found: the name is control's own. */
+const FOUND = "substr(json_extract(j.result, '$.image'), -71)";
+const PINNED = `coalesce(json_extract(j.payload, '$.pin.image'), iif(length(${FOUND}) = 71 AND ${FOUND} GLOB 'sha256:*'
+  AND substr(${FOUND}, 8) NOT GLOB '*[^0-9a-f]*', json_extract(j.payload, '$.pin.repository') || '@' || ${FOUND}, NULL))`;
 const isMoving = sql.raw("state IN ('starting', 'stopping')");
 /** A value of the accessory's job. */
 const job = (value: string | typeof action) =>

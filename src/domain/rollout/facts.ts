@@ -88,8 +88,8 @@ export interface JobFacts {
   readonly createdAt: number;
   readonly finishedAt: number | null;
 }
+/** Of what an agent answers, as much as decides anything: an image's name is never taken from it. */
 export interface JobResultFacts {
-  readonly image?: string;
   readonly digest?: string;
 }
 export interface JobErrorFacts {

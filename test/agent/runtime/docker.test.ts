@@ -224,11 +224,25 @@ describe("docker runtime, on its own", () => {
   dockerTest("takes an image that only this engine has, by its tag, when told to", async () => {
     const id = await nodeImage();
     const local = await open();
-    expect(await local.pull({ image: "sluice-test:node" }, quiet, never)).toEqual({
-      ok: true,
-      value: { image: id, digest: id },
-    });
+    const found = { ok: true, value: { image: id, digest: id } };
+    expect(await local.pull({ image: "sluice-test:node" }, quiet, never)).toEqual(found);
+    // As control pins it.
+    const image = `sluice-test@${id}`;
+    expect(await local.pull({ image }, quiet, never)).toEqual(found);
+    const spec = specOf({ instance: `${host}-local`, image, hostPort: await freePort() });
+    expect(await local.start(spec)).toMatchObject({ ok: true });
+    await local.stop(spec.instance, 0);
   });
+
+  dockerTest(
+    "takes nothing for an image of a repository that the engine never pulled from there",
+    async () => {
+      const strict = createDockerRuntime({ host });
+      const image = `sluice-test@${await nodeImage()}`;
+      const spec = specOf({ instance: `${host}-strict`, image, hostPort: await freePort() });
+      expect(await strict.start(spec)).toMatchObject({ ok: false, error: { code: "image_not_found" } });
+    },
+  );
 });
 
 describe.skipIf(!engine || !hasRegistry)("docker runtime and a registry", () => {

@@ -9,7 +9,8 @@ import { K1 } from "../support/vault.ts";
 import * as world from "../support/world.ts";
 
 const ENV = "/api/v1/apps/shop/envs/production";
-const PINNED = `postgres@sha256:${"ab".repeat(32)}`;
+const PINNED = `postgres@sha256:${"a".repeat(64)}`;
+const OTHER_DIGEST = `sha256:${"b".repeat(64)}`;
 const manifest = (image = "postgres:16", more = "") =>
   world.manifest(
     "shop",
@@ -98,6 +99,28 @@ describe("an accessory's way", () => {
     ]);
   });
 
+  it.each(["evil.example/miner:latest", "evil.example/miner", `sha256:${"X".repeat(64)}`, "sha256:"])(
+    "is pinned by control's own words, never as the agent's %s",
+    async (image) => {
+      await say("start");
+      const [job] = await poll();
+      await done(job, { image });
+      expect(await db()).toMatchObject({ state: "running", pinned: null });
+      await say("stop");
+      await done((await poll())[0], {});
+      await say("start");
+      expect((await poll())[0]).toMatchObject({ spec: { image: "postgres:16" } });
+    },
+  );
+
+  it("asked for by digest stays at that one, whatever the agent says of it", async () => {
+    const asked = `registry.example:5000/db:16@sha256:${"e".repeat(64)}`;
+    await api.apply("shop", manifest(asked));
+    await say("start");
+    await done((await poll())[0], { image: PINNED });
+    expect(await db()).toMatchObject({ pinned: `registry.example:5000/db@sha256:${"e".repeat(64)}` });
+  });
+
   it("a failed start says why, with the last lines, and the next one starts by the manifest of then", async () => {
     await say("start");
     const [job] = await poll();
@@ -130,8 +153,9 @@ describe("an accessory's way", () => {
     await say("upgrade");
     const [upgrade] = await poll();
     expect(upgrade).toMatchObject({ action: "upgrade", spec: { image: "postgres:17" } });
-    await done(upgrade, { image: "postgres@sha256:17" });
-    expect(await db()).toMatchObject({ state: "running", image: "postgres:17", differs: [] });
+    await done(upgrade, { image: `evil.example/miner@${OTHER_DIGEST}` });
+    const pinned = `postgres@${OTHER_DIGEST}`;
+    expect(await db()).toMatchObject({ state: "running", image: "postgres:17", pinned, differs: [] });
   });
 
   it("an upgrade that was taken back leaves it running as it was, and says so", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { aSpec, OTHER_DIGEST } from "./spec.ts";
+import { aSpec, DIGEST, OTHER_DIGEST } from "./spec.ts";
 import { World } from "./world.ts";
 
 const SECOND = 1_000;
@@ -57,7 +57,34 @@ describe("a blue-green release", () => {
     ]);
     const images = world.jobsOf("start", "v1").map((job) => (job.payload.spec as { image: string }).image);
     expect(images).toEqual([release.pinnedImage, release.pinnedImage]);
-    expect(release.pinnedImage).toContain("@sha256:");
+    expect(release.pinnedImage).toBe(`ghcr.io/acme/shop@${DIGEST}`);
+  });
+
+  it("lets no agent name the image of other hosts, not in hooks either", () => {
+    const world = new World();
+    world.spec = aSpec({ hooks: { expand: ["migrate"] } });
+    const release = world.deploy({ image: `@${DIGEST}` });
+    world.run();
+    expect(release.pinnedImage).toBe(`ghcr.io/acme/shop@${DIGEST}`);
+    expect(JSON.stringify(world.jobs.map(({ payload }) => payload))).not.toContain("evil.example");
+    expect(world.state("v1")).toBe("live");
+  });
+
+  it("fails when the hosts agree on another digest than the one asked for, or on none", () => {
+    const world = new World();
+    world.agents = { ...world.agents, job: () => ({ digest: OTHER_DIGEST }) };
+    world.deploy({ image: `@${DIGEST}` });
+    expect(world.state("v1")).toBe("failed");
+    expect(world.release("v1").failure).toMatchObject({
+      code: "image_differs",
+      message: expect.stringContaining(`which is not ghcr.io/acme/shop@${DIGEST}`),
+    });
+    for (const digest of ["", "latest", "sha256:1", `x@${DIGEST}`, `${DIGEST}\n`]) {
+      world.agents = { ...world.agents, job: () => ({ digest }) };
+      const release = world.deploy({ image: ":2026.12" });
+      expect([release.version, world.state(release.version)]).toEqual([release.version, "failed"]);
+      expect(release.pinnedImage).toBeNull();
+    }
   });
 
   it("names jobs within the wire's 64 characters, with ids as long as control makes them", () => {

@@ -229,7 +229,9 @@ export class World extends Store {
     job.state = answer.error ? "failed" : "done";
     job.error = answer.error ?? null;
     const digest = answer.digest ?? DIGEST;
-    job.result = answer.error ? null : { image: `ghcr.io/acme/shop@${digest}`, digest };
+    // Whatever name an agent answers with, no host may come to run it.
+    const found = { image: `evil.example/miner@${digest}`, digest };
+    job.result = answer.error ? null : found;
     job.finishedAt = this.now;
     const row = this.instances.find(({ id }) => id === job.instanceId);
     if (row && !answer.error) row.reportState = job.kind === "start" ? "ready" : "exited";

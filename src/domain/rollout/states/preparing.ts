@@ -1,3 +1,4 @@
+import { pinnedImage } from "../../image.ts";
 import { failureOf, hostName, late, names, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { fail } from "../ending.ts";
@@ -31,9 +32,14 @@ function prepare(draft: Draft, release: ReleaseFacts): void {
     const message = `${release.image} is not the same image on every host: ${seen}. Deploy by digest, or push the tag again`;
     return fail(draft, release, { code: "image_differs", message, logs: [] });
   }
-  const result = pulls[0]?.result;
-  const pinned = { digest: result?.digest ?? null, pinnedImage: result?.image ?? release.image };
-  if (!expand(draft, release, { host: pulls[0]?.hostId ?? "", image: pinned.pinnedImage })) return;
+  const { hostId, result } = pulls[0] ?? { hostId: "", result: null };
+  const pinnedAs = pinnedImage(release.pinnedImage ?? release.image, result?.digest);
+  if (!pinnedAs.ok) {
+    const message = `${hostName(draft, hostId)} ${pinnedAs.error}`;
+    return fail(draft, release, { code: "image_differs", message, logs: [] });
+  }
+  const pinned = { digest: result?.digest ?? null, pinnedImage: pinnedAs.value };
+  if (!expand(draft, release, { host: hostId, image: pinned.pinnedImage })) return;
   begin(draft, release, pinned);
 }
 
