@@ -82,14 +82,11 @@ export async function readPolicy({ file, isRequired }: PolicySource): Promise<Po
 
 /** Only hosts that have a policy pay for the parser. */
 async function parsePolicy(text: string): Promise<PolicyFile> {
-  const { LineCounter, parseDocument } = await import("yaml");
-  const { schemaErrors, yamlErrors } = await import("../../src/protocol/manifest-errors.ts");
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
-  const source = { document, lines };
+  const { readSource, schemaErrors, yamlErrors } = await import("../../src/protocol/manifest-errors.ts");
+  const source = readSource(text);
   const objections = yamlErrors(source);
   if (objections.length > 0) return broken(objections);
-  const parsed = rulesSchema.safeParse(document.toJS() ?? {});
+  const parsed = rulesSchema.safeParse(source.document.toJS() ?? {});
   if (parsed.success) return rulesOf(parsed.data);
   const grammar = { schema: rulesSchema, notLanded: new Set<string>(), named: "the policy" };
   return broken(schemaErrors(parsed.error.issues, source, grammar));

@@ -39,7 +39,8 @@ function readText(file: string, path: string): string {
 
 function manifestProblem(path: string, errors: readonly ManifestError[]): CliError {
   const code = errors.every((error) => error.code === "not_landed") ? "not_landed" : "manifest_invalid";
-  const things = errors.length === 1 ? "one thing is" : `${errors.length} things are`;
+  const count = errors.at(-1)?.code === "more" ? "many" : errors.length;
+  const things = errors.length === 1 ? "one thing is" : `${count} things are`;
   return new CliError(code, `${things} wrong in ${path}`, {
     title: code === "not_landed" ? "not available yet" : "the manifest is not valid",
     errors: errors.map(({ pointer, detail, line, column }) => ({

@@ -1,9 +1,20 @@
-import { type Document, isAlias, isMap, isPair, isScalar, type LineCounter, visit } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  LineCounter,
+  type Pair,
+  parseDocument,
+  visit,
+  type YAMLMap,
+} from "yaml";
 import { z } from "zod";
 
-/** One thing wrong with a manifest. `pointer` is the dotted key path; line and column are 1-based. */
+/** One thing wrong with a manifest. `pointer` is the dotted key path; line and column are 1-based. `more`: how many are not told. */
 export interface ManifestError {
-  readonly code: "syntax" | "unknown_key" | "repeated_key" | "not_landed" | "invalid";
+  readonly code: "syntax" | "unknown_key" | "repeated_key" | "not_landed" | "invalid" | "more";
   readonly pointer: string;
   readonly detail: string;
   readonly line?: number;
@@ -12,64 +23,105 @@ export interface ManifestError {
 
 type Path = readonly PropertyKey[];
 
-/** A manifest's text as far as YAML goes, and where its parts stand. */
+/** A text as far as YAML goes, and where its parts stand. Made by {@link readSource}. */
 export interface Source {
   readonly document: Document;
   readonly lines: LineCounter;
+  /** The pairs of each map by their keys: a text of nothing but mistakes is still read in one go. */
+  readonly pairs: WeakMap<object, ReadonlyMap<string, Pair>>;
 }
 
-/** What YAML itself objects to: syntax, repeated keys, tags nobody resolves. */
-export function yamlErrors({ document, lines }: Source): ManifestError[] {
+/** Reads YAML. Repeated keys are found here and not by the library, which compares each with each. */
+export function readSource(text: string): Source {
+  const lines = new LineCounter();
+  // Not "silent": that would also hide that there is a second document.
+  const options = { lineCounter: lines, prettyErrors: false, logLevel: "error", uniqueKeys: false } as const;
+  return { document: parseDocument(text, options), lines, pairs: new WeakMap() };
+}
+
+/** Each is looked up in the whole text. More is no manifest. */
+const MAX_ALIASES = 100;
+
+/** What YAML itself objects to: syntax, tags nobody resolves; and what nobody means to write: repeated keys. */
+export function yamlErrors(source: Source): ManifestError[] {
+  const { document } = source;
   const errors = [...document.errors, ...document.warnings].map((error): ManifestError => {
-    const { line, col } = lines.linePos(error.pos[0]);
-    const at = { line, column: col };
-    if (error.code === "MULTIPLE_DOCS")
-      return {
-        code: "syntax",
-        pointer: "",
-        detail: "`---` begins a second document: one app per file",
-        ...at,
-      };
-    if (error.code !== "DUPLICATE_KEY") return { code: "syntax", pointer: "", detail: error.message, ...at };
-    const pointer = keyPathAt(document, error.pos[0]);
-    return {
-      code: "repeated_key",
-      pointer,
-      detail: `the key \`${pointer}\` stands twice: keep one of them`,
-      ...at,
-    };
+    const detail =
+      error.code === "MULTIPLE_DOCS" ? "`---` begins a second document: one app per file" : error.message;
+    return { code: "syntax", pointer: "", detail, ...placeOf(source, error.pos[0]) };
   });
-  return [...errors, ...protoKeys({ document, lines })];
+  return firstOf([...errors, ...keyErrors(source)]);
 }
 
-function keyPathAt(document: Document, offset: number): string {
-  let found = "";
-  visit(document, {
-    Pair(_, pair, ancestors) {
-      if (!isScalar(pair.key) || pair.key.range?.[0] !== offset) return undefined;
-      const keys = [...ancestors, pair]
-        .filter(isPair)
-        .map((part) => (isScalar(part.key) ? part.key.value : "?"));
-      found = keys.join(".");
+function keyErrors(source: Source): ManifestError[] {
+  const errors: ManifestError[] = [];
+  const known = new Map<object, Set<string>>();
+  let aliases = 0;
+  visit(source.document, {
+    Alias(_, alias) {
+      aliases += 1;
+      if (aliases <= MAX_ALIASES) return undefined;
+      const detail = `there are more than ${MAX_ALIASES} aliases (\`*${alias.source}\`): write the values out`;
+      errors.push({ code: "syntax", pointer: "", detail, ...placeOf(source, alias.range?.[0] ?? 0) });
       return visit.BREAK;
     },
-  });
-  return found;
-}
-
-/** JavaScript drops this one key without a word, so it would look applied. */
-function protoKeys({ document, lines }: Source): ManifestError[] {
-  const errors: ManifestError[] = [];
-  visit(document, {
-    Pair(_, pair) {
-      if (!isScalar(pair.key) || pair.key.value !== "__proto__") return;
-      const { line, col } = lines.linePos(pair.key.range?.[0] ?? 0);
-      const detail = "`__proto__` can't be a key";
-      errors.push({ code: "unknown_key", pointer: "__proto__", detail, line, column: col });
+    Pair(_, pair, ancestors) {
+      if (!isScalar(pair.key)) return;
+      const map = ancestors.at(-1) ?? source.document;
+      const keys = known.get(map) ?? new Set();
+      known.set(map, keys);
+      const key = String(pair.key.value);
+      const place = placeOf(source, pair.key.range?.[0] ?? 0);
+      // JavaScript drops this one without a word, so it would look applied.
+      if (key === "__proto__")
+        errors.push({ code: "unknown_key", pointer: key, detail: "`__proto__` can't be a key", ...place });
+      if (keys.has(key)) errors.push(repeatedKey([...ancestors, pair], place));
+      keys.add(key);
     },
   });
   return errors;
 }
+
+function repeatedKey(parts: readonly unknown[], place: Place): ManifestError {
+  const keys = parts.filter(isPair).map((part) => (isScalar(part.key) ? part.key.value : "?"));
+  const pointer = keys.join(".");
+  return {
+    code: "repeated_key",
+    pointer,
+    detail: `the key \`${pointer}\` stands twice: keep one of them`,
+    ...place,
+  };
+}
+
+interface Place {
+  readonly line?: number;
+  readonly column?: number;
+}
+
+function placeOf({ lines }: Source, offset: number): Place {
+  const { line, col } = lines.linePos(offset);
+  return { line, column: col };
+}
+
+/** Nobody mends more at once, and an answer has to end somewhere. */
+const MAX_ERRORS = 50;
+
+const inFileOrder = (a: Place, b: Place) =>
+  (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+
+/** The first errors in the order of the file, and how many more there are. */
+function firstOf(errors: ManifestError[]): ManifestError[] {
+  const sorted = errors.sort(inFileOrder);
+  return sorted.length <= MAX_ERRORS
+    ? sorted
+    : [...sorted.slice(0, MAX_ERRORS), andMore(sorted.length - MAX_ERRORS)];
+}
+
+const andMore = (count: number): ManifestError => ({
+  code: "more",
+  pointer: "",
+  detail: `and ${count.toLocaleString("en")} more`,
+});
 
 interface Grammar {
   readonly schema: z.ZodType;
@@ -79,32 +131,47 @@ interface Grammar {
   readonly named: string;
 }
 
-/** What the schema objects to, all of it, in the order of the file. */
+/** What the schema objects to, in the order of the file. Only what is told is put into words. */
 export function schemaErrors(
   issues: readonly z.core.$ZodIssue[],
   source: Source,
   grammar: Grammar,
 ): ManifestError[] {
-  const errors = issues.flatMap((issue) => explain(issue, source, grammar));
-  return errors.sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
+  const objections = issues
+    .flatMap((issue) => objectionsOf(issue))
+    .map((objection) => ({ ...objection, place: locate(source, objection.path) }))
+    .sort((a, b) => inFileOrder(a.place, b.place));
+  const told = objections
+    .slice(0, MAX_ERRORS)
+    .map(({ path, issue, place }) =>
+      issue
+        ? invalid({ ...issue, path: [...path] }, source, grammar, place)
+        : unknownKey(path, grammar, place),
+    );
+  return objections.length > MAX_ERRORS ? [...told, andMore(objections.length - MAX_ERRORS)] : told;
 }
 
-function explain(issue: z.core.$ZodIssue, source: Source, grammar: Grammar): ManifestError[] {
-  if (issue.code === "unrecognized_keys")
-    return issue.keys.map((key) => unknownKey([...issue.path, key], source, grammar));
-  if (issue.code === "invalid_union") {
-    const meant = meantBranch(issue.errors);
-    if (meant)
-      return meant.flatMap((error) =>
-        explain({ ...error, path: [...issue.path, ...error.path] }, source, grammar),
-      );
-  }
-  const value = valueAt(source.document, issue.path);
+/** One thing wrong at a path. Without an issue: nobody knows this key. */
+interface Objection {
+  readonly path: Path;
+  readonly issue?: z.core.$ZodIssue;
+}
+
+function objectionsOf(issue: z.core.$ZodIssue): Objection[] {
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => ({ path: [...issue.path, key] }));
+  const meant = issue.code === "invalid_union" ? meantBranch(issue.errors) : undefined;
+  if (meant)
+    return meant.flatMap((error) => objectionsOf({ ...error, path: [...issue.path, ...error.path] }));
+  return [{ path: issue.path, issue }];
+}
+
+function invalid(issue: z.core.$ZodIssue, source: Source, grammar: Grammar, place: Place): ManifestError {
+  const value = valueAt(source, issue.path);
   if (typeof value === "string" && isNotLanded([...issue.path, value], grammar))
-    return [notLanded([...issue.path, value].join("."), locate(source, issue.path))];
+    return notLanded([...issue.path, value].join("."), place);
   const pointer = issue.path.join(".");
   const detail = `${pointer ? `\`${pointer}\`` : grammar.named} ${complaint(issue, value)}`;
-  return [{ code: "invalid", pointer, detail, ...locate(source, issue.path) }];
+  return { code: "invalid", pointer, detail, ...place };
 }
 
 /** Of a union's branches the one that was meant: it fails deepest, or it alone objects to a key and not to the type. */
@@ -119,20 +186,19 @@ function meantBranch(
   return byKey?.filter((error) => error.code === "unrecognized_keys");
 }
 
-function unknownKey(path: Path, source: Source, grammar: Grammar): ManifestError {
+function unknownKey(path: Path, grammar: Grammar, place: Place): ManifestError {
   const pointer = path.join(".");
-  const where = locate(source, path);
-  if (isNotLanded(path, grammar)) return notLanded(pointer, where);
+  if (isNotLanded(path, grammar)) return notLanded(pointer, place);
   const meant = closest(String(path.at(-1)), keysAt(path.slice(0, -1), grammar.schema));
   const detail = `\`${pointer}\` is not a key of ${grammar.named}${meant ? `: did you mean \`${meant}\`?` : ""}`;
-  return { code: "unknown_key", pointer, detail, ...where };
+  return { code: "unknown_key", pointer, detail, ...place };
 }
 
-const notLanded = (pointer: string, where: { line?: number; column?: number }): ManifestError => ({
+const notLanded = (pointer: string, place: Place): ManifestError => ({
   code: "not_landed",
   pointer,
   detail: `\`${pointer}\` is not available in this version of Sluice: remove it, or upgrade the control plane`,
-  ...where,
+  ...place,
 });
 
 function isNotLanded(path: Path, { notLanded }: Grammar): boolean {
@@ -168,40 +234,43 @@ function unit(origin: string): string {
   return origin === "array" ? " entries" : "";
 }
 
-function valueAt(document: Document, path: Path): unknown {
-  const node = nodeAt(document, path);
+function valueAt(source: Source, path: Path): unknown {
+  const node = path.reduce<unknown>((node, part) => step(source, node, part).node, source.document.contents);
   return isScalar(node) ? node.value : node;
 }
 
-function nodeAt(document: Document, path: Path): unknown {
-  return path.reduce<unknown>((node, part) => step(document, node, part), document.contents);
+/** One step down, and the key it went by. */
+function step(source: Source, parent: unknown, part: PropertyKey): { node: unknown; key?: unknown } {
+  const node = isAlias(parent) ? parent.resolve(source.document) : parent;
+  if (isMap(node)) {
+    const pair = pairsOf(source, node).get(String(part));
+    return { node: pair?.value, key: pair?.key };
+  }
+  if (node && typeof node === "object" && "items" in node && Array.isArray(node.items))
+    return { node: node.items[Number(part)] };
+  return { node: undefined };
 }
 
-function step(document: Document, parent: unknown, part: PropertyKey): unknown {
-  const node = isAlias(parent) ? parent.resolve(document) : parent;
-  if (isMap(node)) return node.items.find((item) => keyOf(item.key) === String(part))?.value;
-  if (node && typeof node === "object" && "items" in node && Array.isArray(node.items))
-    return node.items[Number(part)];
-  return undefined;
+function pairsOf({ pairs }: Source, map: YAMLMap): ReadonlyMap<string, Pair> {
+  const known = pairs.get(map) ?? new Map(map.items.map((pair) => [keyOf(pair.key), pair]));
+  pairs.set(map, known);
+  return known;
 }
 
 const keyOf = (key: unknown) => (isScalar(key) ? String(key.value) : String(key));
 
 /** Where a key stands, or a list's entry; for a key that isn't there, the key it would stand under. */
-function locate({ document, lines }: Source, path: Path): { line?: number; column?: number } {
-  let node: unknown = document.contents;
+function locate(source: Source, path: Path): Place {
+  let node: unknown = source.document.contents;
   let start: number | undefined;
   for (const part of path) {
-    const parent = isAlias(node) ? node.resolve(document) : node;
-    const pair = isMap(parent) ? parent.items.find((item) => keyOf(item.key) === String(part)) : undefined;
-    node = step(document, parent, part);
-    const marked = pair ? pair.key : node;
+    const down = step(source, node, part);
+    node = down.node;
+    const marked = down.key ?? node;
     if (!marked || typeof marked !== "object" || !("range" in marked) || !Array.isArray(marked.range)) break;
     start = Number(marked.range[0]);
   }
-  if (start === undefined) return {};
-  const { line, col } = lines.linePos(start);
-  return { line, column: col };
+  return start === undefined ? {} : placeOf(source, start);
 }
 
 /** The keys the schema knows at a path, for "did you mean". */

@@ -60,7 +60,9 @@ export const NAME_RULE = "must be 1–40 of a-z, 0-9 and -, beginning and ending
 export const IMAGE =
   /^(?:file:.+|sha256:[0-9a-f]{64}|(?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?)$/;
 
-export const envSchema = z.record(
-  z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be a name of letters, digits and _"),
-  z.string({ error: "must be text" }),
-);
+export const envSchema = z
+  .record(
+    z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be a name of letters, digits and _"),
+    z.string({ error: "must be text" }),
+  )
+  .refine((env) => Object.keys(env).length <= 500, "must have at most 500 variables");

@@ -1,4 +1,4 @@
-import { type Document, isAlias, isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import { type Document, isAlias, isMap, isScalar } from "yaml";
 import { z } from "zod";
 import type { EnvironmentSpec, ProbeSpec } from "../domain/spec.ts";
 import {
@@ -14,7 +14,7 @@ import {
   toResources,
   volumesSchema,
 } from "./manifest-container.ts";
-import { type ManifestError, schemaErrors, yamlErrors } from "./manifest-errors.ts";
+import { type ManifestError, readSource, schemaErrors, yamlErrors } from "./manifest-errors.ts";
 import {
   commandSchema,
   deadline,
@@ -162,6 +162,7 @@ const manifestSchema = z
     environments: z
       .record(z.string().regex(NAME, NAME_RULE), environmentSchema)
       .refine((environments) => Object.keys(environments).length > 0, "must have at least one environment")
+      .refine((environments) => Object.keys(environments).length <= 100, "must have at most 100 environments")
       .superRefine(refuseSharedHostnames),
   })
   .superRefine(refuseNamedTwice);
@@ -183,17 +184,27 @@ export function parseManifest(text: string): ParsedManifest {
 }
 
 function parse(text: string): ParsedManifest {
-  const lines = new LineCounter();
-  // Not "silent": that would also hide that there is a second document.
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
-  const source = { document, lines };
+  const tooLong = lengthError(text);
+  if (tooLong) return { ok: false, errors: [tooLong] };
+  const source = readSource(text);
   const objections = yamlErrors(source);
   if (objections.length > 0) return { ok: false, errors: objections };
-  keepEnvironmentText(document);
-  const parsed = manifestSchema.safeParse(document.toJS() ?? {});
+  keepEnvironmentText(source.document);
+  const parsed = manifestSchema.safeParse(source.document.toJS() ?? {});
   if (parsed.success) return { ok: true, manifest: parsed.data };
   const grammar = { schema: manifestSchema, notLanded: NOT_LANDED, named: "the manifest" };
   return { ok: false, errors: schemaErrors(parsed.error.issues, source, grammar) };
+}
+
+/** A hundred times what a large one has; the reading of it is a request's work. */
+const MAX_BYTES = 65_536;
+
+function lengthError(text: string): ManifestError | undefined {
+  // A character has at least a byte: what is far too long need not be counted.
+  const bytes = text.length > MAX_BYTES ? text.length : new TextEncoder().encode(text).length;
+  if (bytes <= MAX_BYTES) return undefined;
+  const detail = `it has ${Math.ceil(bytes / 1024)} KiB, and a manifest at most ${MAX_BYTES / 1024}`;
+  return { code: "syntax", pointer: "", detail };
 }
 
 /** An environment variable is text: `1.50`, `012` and `12345678901234567890` reach the app as they were written. */

@@ -74,7 +74,8 @@ function readManifest({ app, text, now }: ApplyInput): Result<Manifest, Refusal>
 
 function invalid(errors: readonly ManifestError[]): Refusal {
   const [first] = errors;
-  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : "";
+  const others = errors.at(-1)?.code === "more" ? "many" : errors.length - 1;
+  const more = errors.length > 1 ? ` (and ${others} more)` : "";
   const where = first?.line === undefined ? "" : `line ${first.line}: `;
   return {
     code: errors.every(({ code }) => code === "not_landed") ? "not_landed" : "manifest_invalid",
