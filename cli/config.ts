@@ -1,5 +1,6 @@
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join, parse } from "node:path";
+import { spawnSync } from "node:child_process";
+import { existsSync, lstatSync, readFileSync } from "node:fs";
+import { basename, dirname, join, parse } from "node:path";
 import { z } from "zod";
 import { CliError } from "./io/problem.ts";
 
@@ -24,7 +25,8 @@ interface Sources {
 
 /**
  * Address and token: flag, else environment variable, else `.sluice/cli.json` upwards from the working directory, else
- * `~/.config/sluice/cli.json`. Throws CliError `no_config`. A file's token is only ever sent to that file's address.
+ * `~/.config/sluice/cli.json`. Throws CliError `no_config`. A file's token is only ever sent to that file's address, and a
+ * token that was given only to an address that was given: a file that came with a checkout gets neither.
  */
 export function loadConfig({ flags, env, cwd }: Sources): Config {
   const url = flags.url ?? env.SLUICE_URL;
@@ -32,15 +34,17 @@ export function loadConfig({ flags, env, cwd }: Sources): Config {
   if (url && token) return { url: checkUrl(url), token, ...edgeOf(url, configFile(env, cwd)) };
   const file = configFile(env, cwd);
   const found = file ? readConfig(file) : undefined;
-  if (!url && found) return { ...found, token: token ?? found.token };
+  if (token && file && found) throw tokenAlone(file, found, flags.token ? "--token" : "SLUICE_TOKEN");
+  if (!url && found) return found;
   if (url && found && sameOrigin(url, found.url)) return { ...found, url };
-  throw url ? noToken(url, file) : noAddress();
+  throw url ? noToken(url, file?.path) : noAddress();
 }
 
-/** Where the edge of that control plane listens, if a file knows. A broken file is nobody's business here. */
-function edgeOf(url: string, file: string | undefined): { edge?: string | undefined } {
-  const parsed = file ? configSchema.safeParse(tryJson(file)) : undefined;
-  return parsed?.success && sameOrigin(url, parsed.data.url) ? { edge: parsed.data.edge } : {};
+/** Where the edge of that control plane listens, if a file knows. A broken or doubtful file is nobody's business here. */
+function edgeOf(url: string, file: ConfigFile | undefined): { edge?: string | undefined } {
+  if (!file || doubt(file)) return {};
+  const parsed = configSchema.safeParse(tryJson(file.path));
+  return parsed.success && sameOrigin(url, parsed.data.url) ? { edge: parsed.data.edge } : {};
 }
 
 function tryJson(file: string): unknown {
@@ -58,12 +62,41 @@ function checkUrl(url: string): string {
   throw new CliError("no_config", `the address \`${url}\` is not an http(s) URL`);
 }
 
-function configFile(env: Sources["env"], cwd: string): string | undefined {
+interface ConfigFile {
+  readonly path: string;
+  /** In or above the working directory, where others may have put it. */
+  readonly isNear: boolean;
+}
+
+function configFile(env: Sources["env"], cwd: string): ConfigFile | undefined {
   const near = findUp(join(".sluice", "cli.json"), cwd);
-  if (near) return near;
+  if (near) return { path: near, isNear: true };
   const home = env.XDG_CONFIG_HOME || (env.HOME ? join(env.HOME, ".config") : undefined);
   const own = home ? join(home, "sluice", "cli.json") : undefined;
-  return own && existsSync(own) ? own : undefined;
+  return own && existsSync(own) ? { path: own, isNear: false } : undefined;
+}
+
+/** Why a near file is not gone by: it may be a checkout's, and lead to somebody else's control plane. */
+function doubt({ path, isNear }: ConfigFile): string | undefined {
+  if (!isNear) return undefined;
+  const found = lstatSync(path);
+  if (!found.isFile()) return "is no plain file";
+  if (process.getuid && found.uid !== process.getuid()) return `belongs to user ${found.uid}, not to you`;
+  const mode = found.mode & 0o777;
+  if (process.platform !== "win32" && (mode & 0o177) !== 0)
+    return `can be read by others than you (mode ${mode.toString(8)}, not 600)`;
+  return isTracked(path) ? "came with the repository: it is in its index" : undefined;
+}
+
+/** With a umask of 077 a clone makes private files, too. Without git there is no clone. */
+function isTracked(path: string): boolean {
+  const { status } = spawnSync(
+    "git",
+    // A repository's own settings could name a program to be run here.
+    ["-c", "core.fsmonitor=false", "-C", dirname(path), "ls-files", "--error-unmatch", "--", basename(path)],
+    { stdio: "ignore", timeout: 2_000 },
+  );
+  return status === 0;
 }
 
 /** The nearest file of that name in `from` or a folder above it. */
@@ -75,10 +108,12 @@ export function findUp(name: string, from: string): string | undefined {
   }
 }
 
-function readConfig(file: string): Config {
-  const parsed = configSchema.safeParse(readJson(file));
+function readConfig(file: ConfigFile): Config {
+  const why = doubt(file);
+  if (why) throw notYours(file.path, why);
+  const parsed = configSchema.safeParse(readJson(file.path));
   if (parsed.success) return parsed.data;
-  throw new CliError("no_config", `${file} is not usable: ${z.prettifyError(parsed.error)}`);
+  throw new CliError("no_config", `${file.path} is not usable: ${z.prettifyError(parsed.error)}`);
 }
 
 function readJson(file: string): unknown {
@@ -104,6 +139,25 @@ const noAddress = () =>
       ],
     },
   );
+
+const notYours = (path: string, why: string) =>
+  new CliError("no_config", `${path} ${why}, so it is not gone by: it names a control plane`, {
+    title: "whose control plane?",
+    next: [
+      { command: `chmod 600 ${path}`, when: "you made it" },
+      { command: `rm ${path}`, when: "it came with what you checked out" },
+      { command: "export SLUICE_URL=https://<control plane> SLUICE_TOKEN=slu_…", when: "neither" },
+    ],
+  });
+
+const tokenAlone = ({ path }: ConfigFile, { url }: Config, name: string) =>
+  new CliError("no_config", `${name} is set, and no address with it: it is not sent to the one in ${path}`, {
+    title: "a token without an address",
+    next: [
+      { command: `export SLUICE_URL=${url}`, when: "it belongs there" },
+      { command: "unset SLUICE_TOKEN", when: `you mean the login in ${path}` },
+    ],
+  });
 
 const noToken = (url: string, file: string | undefined) =>
   new CliError(

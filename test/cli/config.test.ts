@@ -1,6 +1,8 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { chmod, chown, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadConfig } from "../../cli/config.ts";
 import { fakeApi, MANIFEST } from "../support/fake-api.ts";
@@ -17,12 +19,12 @@ beforeAll(async () => {
   await mkdir(join(root, "home/.config/sluice"), { recursive: true });
   await mkdir(join(root, "elsewhere"));
   await mkdir(join(root, "broken/.sluice"), { recursive: true });
-  await writeFile(join(root, "project/.sluice/cli.json"), JSON.stringify(local));
+  await writeFile(join(root, "project/.sluice/cli.json"), JSON.stringify(local), { mode: 0o600 });
   await writeFile(
     join(root, "home/.config/sluice/cli.json"),
     JSON.stringify({ url: "https://far.example.com", token: "slu_far" }),
   );
-  await writeFile(join(root, "broken/.sluice/cli.json"), '{"url": "nonsense"}');
+  await writeFile(join(root, "broken/.sluice/cli.json"), '{"url": "nonsense"}', { mode: 0o600 });
 });
 afterAll(() => rm(root, { recursive: true }));
 
@@ -62,9 +64,86 @@ describe("a token is never sent where it doesn't belong", () => {
     expect(call).toThrow(/no token for https:\/\/evil\.example\.com/);
   });
 
+  test.each(["project", "elsewhere"])("one from the environment goes to no file's address (%s)", (place) => {
+    const env = { HOME: join(root, "home"), SLUICE_TOKEN: "slu_env" };
+    const call = () => load({ env, cwd: join(root, place) });
+    expect(call).toThrow(/SLUICE_TOKEN is set, and no address with it/);
+    expect(() => load({ flags: { token: "slu_flag" }, cwd: join(root, place) })).toThrow(/--token is set/);
+    expect(load({ env: { ...env, SLUICE_URL: local.url }, cwd: join(root, place) })).toMatchObject({
+      url: local.url,
+      token: "slu_env",
+    });
+  });
+
+  test("a checkout's server is asked nothing, whatever token there is", async () => {
+    await using api = await fakeApi(goodDeploy());
+    const config = JSON.stringify({ ...local, url: api.url });
+    const env = { SLUICE_TOKEN: "slu_env" };
+    for (const args of [
+      ["status", "-a", "shop"],
+      ["secrets", "set", "-a", "shop", "--from", "x"],
+    ]) {
+      const { code, stderr } = await callCli(args, {
+        env,
+        files: { ".sluice/cli.json": config, x: "A=hunter2\n" },
+      });
+      expect(code).toBe(1);
+      expect(stderr).toContain("SLUICE_TOKEN is set, and no address with it");
+    }
+    expect(api.asked).toEqual([]);
+  });
+
   test("the same address by flag does", () => {
     const flags = { url: "http://127.0.0.1:8787/" };
     expect(load({ flags, cwd: join(root, "project") })).toMatchObject({ token: "slu_local" });
+  });
+});
+
+describe("a near file is gone by only when it is the user's own", () => {
+  const near = join(".sluice", "cli.json");
+  async function withFile(mode: number): Promise<{ cwd: string; file: string }> {
+    const cwd = await mkdtemp(join(root, "near-"));
+    await mkdir(join(cwd, ".sluice"));
+    await writeFile(join(cwd, near), JSON.stringify({ ...local, url: "https://attacker.example.com" }));
+    await chmod(join(cwd, near), mode);
+    return { cwd, file: join(cwd, near) };
+  }
+
+  test.each([0o644, 0o640, 0o660, 0o606, 0o666, 0o700, 0o755])("not with mode %o", async (mode) => {
+    const { cwd, file } = await withFile(mode);
+    expect(() => load({ cwd })).toThrow(`${file} can be read by others than you`);
+    // Nor does it hide where the apps are served, for a command that was told its control plane.
+    const flags = { url: "https://attacker.example.com", token: "slu_flag" };
+    expect(load({ cwd, flags })).toEqual(flags);
+  });
+
+  test("but with 600 or less", async () => {
+    for (const mode of [0o600, 0o400])
+      expect(load(await withFile(mode))).toMatchObject({ token: "slu_local" });
+  });
+
+  test.runIf(process.getuid?.() === 0)("not when it is somebody else's", async () => {
+    const { cwd, file } = await withFile(0o600);
+    await chown(file, 65_534, 65_534);
+    expect(() => load({ cwd })).toThrow("belongs to user 65534, not to you");
+  });
+
+  test("not when it is a link", async () => {
+    const { cwd, file } = await withFile(0o600);
+    await rename(file, `${file}.real`);
+    await symlink(`${file}.real`, file);
+    expect(() => load({ cwd })).toThrow("is no plain file");
+  });
+
+  test("not when a clone brought it, however private the clone made it", async () => {
+    const { cwd } = await withFile(0o600);
+    const git = (...args: string[]) => promisify(execFile)("git", args, { cwd });
+    await git("init", "--quiet");
+    expect(load({ cwd })).toMatchObject({ token: "slu_local" });
+    await git("add", "--force", near);
+    expect(() => load({ cwd })).toThrow("came with the repository");
+    await mkdir(join(cwd, "deep"));
+    expect(() => load({ cwd: join(cwd, "deep") })).toThrow("came with the repository");
   });
 });
 

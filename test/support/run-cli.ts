@@ -65,7 +65,7 @@ export async function startCli(args: readonly string[], options: RunOptions = {}
 async function writeFiles(cwd: string, files: Readonly<Record<string, string>>): Promise<void> {
   for (const [name, text] of Object.entries(files)) {
     await mkdir(dirname(join(cwd, name)), { recursive: true });
-    await writeFile(join(cwd, name), text);
+    await writeFile(join(cwd, name), text, { mode: name.startsWith(".sluice/") ? 0o600 : 0o644 });
   }
 }
 
