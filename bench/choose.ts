@@ -54,7 +54,8 @@ function chooseMany(
     if (route === undefined) throw new Error(`no route for ${request.url}`);
     const bucket = bucketOf(route.seed, visitorId(request.cookies) ?? "");
     const release = chooseRelease(route, { bucket, eligible: true }, NOW);
-    if (release !== null && chooseInstance(release, turn, NOW) !== null) chosen += 1;
+    if (release !== null && chooseInstance(release, { turn, isResendable: true, now: NOW }) !== null)
+      chosen += 1;
   }
   const us = ((performance.now() - startedAt) * 1_000) / CHOICES;
   if (chosen !== CHOICES) throw new Error(`only ${chosen} of ${CHOICES} choices found an instance`);

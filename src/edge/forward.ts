@@ -77,7 +77,7 @@ function fetchFrom(
   upload: Upload | null,
 ): Promise<Response> {
   const url = instance.origin + visit.url.target;
-  const { method } = visit.request;
+  const { method } = visit;
   // A slot's hostname outlives its release: nothing of one release may be served for the next.
   const cache = "no-store";
   const redirect = "manual";

@@ -16,7 +16,7 @@ export function mirror({ visit, instance: served }: Passage, meter: Meter, statu
   if (plan === null || plan.release === served.release.id || !isCopyable(visit)) return;
   if (Math.random() * FULL_WEIGHT >= plan.shareBp) return;
   const release = visit.route.releases.find((candidate) => candidate.id === plan.release);
-  const instance = release && chooseInstance(release, Math.floor(Math.random() * 1_000), Date.now());
+  const instance = release && chooseInstance(release, errand());
   if (!release || !instance) return;
   const headers = originHeaders(visit);
   headers.set(MIRROR_HEADER, "1");
@@ -29,7 +29,10 @@ export function mirror({ visit, instance: served }: Passage, meter: Meter, statu
   visit.ctx.waitUntil(copy());
 }
 
-function isCopyable({ request, survey }: Visit): boolean {
-  const isPlain = request.method === "GET" || request.method === "HEAD";
+/** A copy is harmless, and its failure nobody's. */
+const errand = () => ({ turn: Math.floor(Math.random() * 1_000), isResendable: true, now: Date.now() });
+
+function isCopyable({ request, method, survey }: Visit): boolean {
+  const isPlain = method === "GET" || method === "HEAD";
   return isPlain && request.body === null && !survey.isUpgrade;
 }

@@ -3,6 +3,7 @@ import {
   chooseFallback,
   chooseInstance,
   chooseRelease,
+  type Errand,
   type RouteInstance,
 } from "../domain/routing/choose.ts";
 import { cookieValue, PREVIEW_COOKIE } from "../domain/routing/cookie.ts";
@@ -45,7 +46,7 @@ function forVisitor(visit: Visit, tables: Tables): Passage | Response | Promise<
   const chosen = chooseRelease(visit.route, visitor, visit.arrivedAt);
   if (chosen === null) return refuse(visit, noRelease(visit.route));
   turn += 1;
-  const instance = chooseInstance(chosen, turn, visit.arrivedAt);
+  const instance = chooseInstance(chosen, errandOf(visit, visit.arrivedAt));
   if (instance === null) return withoutChoice(visit, visitor, tables);
   return { visit, visitor, instance, isDealt: true, isPinned: false };
 }
@@ -61,9 +62,10 @@ async function withoutChoice(stale: Visit, visitor: Visitor, tables: Tables): Pr
   const visit = typeof found === "string" ? stale : { ...stale, route: found };
   const now = Date.now();
   const chosen = chooseRelease(visit.route, visitor, now);
-  const own = chosen && chooseInstance(chosen, turn, now);
+  const errand = errandOf(visit, now);
+  const own = chosen && chooseInstance(chosen, errand);
   if (own !== null) return { visit, visitor, instance: own, isDealt: true, isPinned: false };
-  const instance = chosen && chooseFallback(visit.route, chosen, turn, now);
+  const instance = chosen && chooseFallback(visit.route, chosen, errand);
   if (instance === null) return refuse(visit, noInstance(visit.route));
   return { visit, visitor, instance, isDealt: false, isPinned: false };
 }
@@ -75,10 +77,14 @@ async function preview(visit: Visit, token: string): Promise<Passage | Response>
   const { release } = opened.value;
   turn += 1;
   const instance =
-    opened.value.instance ?? chooseInstance(release, turn, visit.arrivedAt) ?? release.instances[0];
+    opened.value.instance ??
+    chooseInstance(release, errandOf(visit, visit.arrivedAt)) ??
+    release.instances[0];
   if (instance === undefined) return refuse(visit, noInstance(visit.route));
   return { visit, visitor: PREVIEWER, instance, isDealt: false, isPinned: true };
 }
+
+const errandOf = ({ isHarmless }: Visit, now: number): Errand => ({ turn, isResendable: isHarmless, now });
 
 function previewToken(visit: Visit): string | null {
   const { preview: header, cookies } = visit.survey;

@@ -3,14 +3,14 @@
  * Nothing that an app may have seen and acted on is sent twice.
  */
 
-import { isSafe, judge } from "../domain/routing/attempt.ts";
-import { chooseRescue, type RouteInstance, type RouteRelease } from "../domain/routing/choose.ts";
-import { afterFailure, afterSuccess, HEALTHY } from "../domain/routing/ejection.ts";
+import { judge } from "../domain/routing/attempt.ts";
+import { chooseRescue, type RouteInstance } from "../domain/routing/choose.ts";
 import { fullBudget, type RetryBudget, spend } from "../domain/routing/retry-budget.ts";
 import { forward, type Outgoing, type Tried } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
-import { logWarning } from "./log.ts";
+import { note } from "./health.ts";
 import type { Passage } from "./passage.ts";
+import type { Lookup, Tables } from "./table.ts";
 import type { Visit } from "./visit.ts";
 
 const KEPT_BODY_BYTES = 64 * 1024;
@@ -26,34 +26,75 @@ export interface Delivery {
   readonly attempts: readonly Tried[];
 }
 
-/** Forwards to the passage's instance, and on to others when that fails. */
-export async function deliver({ visit, instance, isPinned }: Passage): Promise<Delivery> {
+/** Forwards to the passage's instance, and on to others when that fails or is called unready meanwhile. */
+export async function deliver(passage: Passage, tables: Tables): Promise<Delivery> {
+  const { visit, instance } = passage;
   const budget = budgetOf(visit);
   budget.requests += 1;
   const kept = keepBody(visit);
   const body = kept instanceof Promise ? await kept : kept;
   if (body === "broken-off") return undelivered(instance, visit);
   const outgoing: Outgoing = { headers: originHeaders(visit), body };
-  const first = await forward(visit, instance, outgoing);
-  note(first, visit);
-  const attempts = [first];
+  const mayBeRecalled = visit.isHarmless && body === null;
+  if (mayBeRecalled) tables.waiting.watch(visit, tables);
+  const attempts: Tried[] = [];
+  /** Where a request that was called back goes: found, and paid for, when it was. */
+  let reserved: RouteInstance | null = null;
+
+  const send = async (to: RouteInstance): Promise<Tried> => {
+    const asked = forward(visit, to, outgoing);
+    if (!mayBeRecalled) return asked;
+    return tables.waiting.orRecalled(visit, { instance: to, asked }, (route) => {
+      if (attempts.length >= MOST_RETRIES) return false;
+      reserved = findRescue(passage, route, [...attempts.map((attempt) => attempt.instance), to]);
+      return reserved !== null;
+    });
+  };
+
+  const first = await send(instance);
   let last = first;
-  while (last.verdict.error && attempts.length <= MOST_RETRIES && mayResend(visit, last, outgoing)) {
-    const tried = attempts.map((attempt) => attempt.instance);
-    const next = chooseRescue(
-      visit.route,
-      { tried, isPinned, attempt: attempts.length },
-      attempts.length,
-      Date.now(),
-    );
-    if (next === null || !pay(budget)) break;
-    // Nobody reads the failed answer; that it can't even be cancelled changes nothing.
-    last.response?.body?.cancel().catch(() => {});
-    last = await forward(visit, next, outgoing);
+  while (true) {
     note(last, visit);
     attempts.push(last);
+    if (!last.verdict.error || attempts.length > MOST_RETRIES || !mayResend(visit, last, outgoing)) break;
+    const next: RouteInstance | null = reserved ?? (await nextByNow(passage, attempts, tables));
+    reserved = null;
+    if (next === null) break;
+    // Nobody reads the failed answer; that it can't even be cancelled changes nothing.
+    last.response?.body?.cancel().catch(() => {});
+    last = await send(next);
   }
   return { first, last, attempts };
+}
+
+/**
+ * The next instance by the table of now: while the request waited, its release may have gone and another have come. When that
+ * has nobody either, control is asked for a newer one.
+ */
+async function nextByNow(
+  passage: Passage,
+  attempts: readonly Tried[],
+  tables: Tables,
+): Promise<RouteInstance | null> {
+  const { hostname, env, ctx } = passage.visit;
+  const tried = attempts.map((attempt) => attempt.instance);
+  const held = tables.fresh(hostname, Date.now()) ?? (await tables.find(hostname, env, ctx));
+  return (
+    findRescue(passage, held, tried) ?? findRescue(passage, await tables.refreshed(hostname, env, ctx), tried)
+  );
+}
+
+/** Somebody to send it to again, who is paid for; null: nobody is left, or the budget is spent. */
+function findRescue(
+  { visit, isPinned }: Passage,
+  found: Lookup,
+  tried: readonly RouteInstance[],
+): RouteInstance | null {
+  // A hostname that went to another environment takes no requests of this one along.
+  const isOwn = typeof found !== "string" && found.table.environment === visit.route.table.environment;
+  const errand = { turn: tried.length, isResendable: visit.isHarmless, now: Date.now() };
+  const next = chooseRescue(isOwn ? found : visit.route, { tried, isPinned }, errand);
+  return next !== null && pay(budgetOf(visit)) ? next : null;
 }
 
 /** The visitor left before there was anything to send. */
@@ -65,53 +106,23 @@ function undelivered(instance: RouteInstance, { arrivedAt }: Visit): Delivery {
   return { first, last: first, attempts: [first] };
 }
 
-/** Ejection's bookkeeping: the health of an instance, as this isolate sees it. */
-function note(tried: Tried, visit: Visit): void {
-  const { instance, verdict } = tried;
-  if (!verdict.isTrial) return;
-  if (!verdict.unhealthy && instance.health === HEALTHY) return;
-  const now = Date.now();
-  if (!verdict.unhealthy) {
-    instance.health = afterSuccess(instance.health, now);
-    return;
-  }
-  const { ejections } = instance.health;
-  instance.health = afterFailure(instance.health, othersOf(instance, instance.release), now);
-  if (instance.health.ejections > ejections) logEjection(visit, instance, now);
-}
-
-function logEjection(
-  { survey, hostname, route }: Visit,
-  { id, release, health }: RouteInstance,
-  now: number,
-): void {
-  logWarning("instance.ejected", {
-    request: survey.requestId,
-    hostname,
-    environment: route.table.environment,
-    release: release.id,
-    instance: id,
-    detail: `it failed this request and others before: no new ones for ${health.ejectedUntil - now} ms`,
-  });
-}
-
-function othersOf(instance: RouteInstance, release: RouteRelease) {
-  return release.instances.filter((other) => other !== instance && other.ready).map((other) => other.health);
-}
-
 /** Small bodies of declared length are read in, so that they can be sent again; all others stream and can't. */
-function keepBody({ request, survey }: Visit): Outgoing["body"] | Promise<ArrayBuffer | "broken-off"> {
+function keepBody({
+  request,
+  method,
+  survey,
+}: Visit): Outgoing["body"] | Promise<ArrayBuffer | "broken-off"> {
   if (request.body === null) return null;
   const { contentLength } = survey;
   const isKept = contentLength !== null && contentLength <= KEPT_BODY_BYTES;
-  if (!isKept || request.method === "GET" || request.method === "HEAD") return "stream";
+  if (!isKept || method === "GET" || method === "HEAD") return "stream";
   return request.arrayBuffer().catch(() => "broken-off");
 }
 
-function mayResend({ request, survey }: Visit, tried: Tried, outgoing: Outgoing): boolean {
+function mayResend({ isHarmless }: Visit, tried: Tried, outgoing: Outgoing): boolean {
   const { resend } = tried.verdict;
   if (resend === "never" || outgoing.body === "stream") return false;
-  return resend === "any" || (isSafe(request.method) && !survey.isUpgrade);
+  return resend === "any" || isHarmless;
 }
 
 function budgetOf(visit: Visit): { budget: RetryBudget; requests: number } {

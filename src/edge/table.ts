@@ -10,6 +10,7 @@ import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import { logWarning } from "./log.ts";
 import { readColoCache, readKv, writeColoCache } from "./table-copies.ts";
+import { Waiting } from "./waiting.ts";
 
 const FRESH_MS = 1_000;
 const WAIT_FROM_MS = 2_000;
@@ -36,6 +37,7 @@ interface Held {
 }
 
 export class Tables {
+  readonly waiting = new Waiting();
   readonly #held = new Map<string, Held>();
   readonly #unknownUntil = new Map<string, number>();
   /** Epoch ms until which a refresh counts as under way; past it, it is lost with the request that made it. */
@@ -176,6 +178,7 @@ export class Tables {
       logWarning("origin.refused", { hostname, environment: table.environment, detail });
     }
     this.#held.set(hostname, { route, checkedAt: at, wholeAt: at, failedAt });
+    this.waiting.recall(route);
   }
 
   #forget(hostname: string): void {

@@ -21,8 +21,8 @@ export interface Upload {
  * unknown length as if it were whole when it broke off, and the app would take the half for all of it; and `fetch` takes no
  * body for GET but from a request.
  */
-export function startUpload({ request, survey }: Visit): Upload | null {
-  const { method, body } = request;
+export function startUpload({ request, method, survey }: Visit): Upload | null {
+  const { body } = request;
   if (body === null || survey.contentLength === null || method === "GET" || method === "HEAD") return null;
   const { readable, writable } = new FixedLengthStream(survey.contentLength);
   const piped = body.pipeTo(writable, { preventAbort: true, preventCancel: true });

@@ -20,6 +20,9 @@ export interface Survey {
 /** One request on its way through the edge. */
 export interface Visit {
   readonly request: Request;
+  readonly method: string;
+  /** Changes nothing at the app, so that it may be sent again: a safe method, and no upgrade. */
+  readonly isHarmless: boolean;
   readonly env: Env;
   readonly ctx: ExecutionContext;
   readonly url: SplitUrl;

@@ -1,4 +1,5 @@
 /** The edge: table → release → instance → forward → count. Nothing but the origin is asked for a routed request. */
+import { isSafe } from "../domain/routing/attempt.ts";
 import { normalHostname, splitUrl } from "../domain/routing/hostname.ts";
 import { answer } from "./answer.ts";
 import type { Env } from "./env.ts";
@@ -29,11 +30,24 @@ export default {
       const route = tables.fresh(hostname, arrivedAt) ?? (await tables.find(hostname, env, ctx));
       if (route === "unknown") return errorAnswer(request, survey.requestId, unknownHostname(hostname));
       if (route === "unavailable") return errorAnswer(request, survey.requestId, tableUnavailable(hostname));
-      const visit: Visit = { request, env, ctx, url, hostname, survey, arrivedAt, route };
+      const { method } = request;
+      const isHarmless = isSafe(method) && !survey.isUpgrade;
+      const visit: Visit = {
+        request,
+        method,
+        isHarmless,
+        env,
+        ctx,
+        url,
+        hostname,
+        survey,
+        arrivedAt,
+        route,
+      };
       const choice = choosePassage(visit, tables);
       const passage = choice instanceof Promise ? await choice : choice;
       if (passage instanceof Response) return passage;
-      const delivery = await deliver(passage);
+      const delivery = await deliver(passage, tables);
       meter.count(passage, delivery);
       const response = answer(passage, delivery);
       if (route.table.mirror !== null && !passage.isPinned) mirror(passage, meter, response.status);

@@ -39,6 +39,22 @@ function serve(releases: RoutingTable["releases"], overrides: Partial<RoutingTab
   tables.set(host, { ...table, stable: unique.at(-1)?.id ?? null, ...overrides });
   return host;
 }
+/** A newer table for a hostname served before. */
+function publish(host: string, releases: RoutingTable["releases"]): void {
+  const held = tables.get(host);
+  if (!held) throw new Error(`no table for ${host}`);
+  const unique = releases.map((release) => ({
+    ...release,
+    instances: release.instances.map((instance) => ({ ...instance, id: `${host}-${instance.id}` })),
+  }));
+  const stable = unique.at(-1)?.id ?? null;
+  tables.set(host, { ...held, releases: unique, stable, version: held.version + 1 });
+}
+/** Waits until an app has so many requests. */
+async function reached({ seen }: Origin, count: number): Promise<void> {
+  for (let i = 0; i < 500 && seen.length < count; i += 1) await sleep(10);
+  expect(seen).toHaveLength(count);
+}
 const servedBy = (answer: Answer): string =>
   answer.status === 200 ? JSON.parse(answer.text).name : String(answer.status);
 const times = <T>(count: number, make: () => Promise<T>): Promise<T[]> =>
@@ -86,6 +102,33 @@ describe("a request that its instance failed", () => {
   it("reaches stable when the canary has no other instance", async () => {
     const host = serve([releaseOf("r2", 9_999, [DEAD]), releaseOf("r1", 1, [good.url])]);
     expect((await times(5, () => ask({ port, host }))).map(servedBy)).toEqual(Array(5).fill("good"));
+  });
+
+  it("reaches a canary with weight when stable has nobody", async () => {
+    const host = serve([releaseOf("r2", 1, [good.url]), releaseOf("r1", 9_999, [DEAD, DEAD])]);
+    expect((await times(5, () => ask({ port, host }))).map(servedBy)).toEqual(Array(5).fill("good"));
+  });
+
+  it("never reaches a release without weight that nobody has vouched for", async () => {
+    const host = serve([releaseOf("r2", 0, [good.url]), releaseOf("r1", 10_000, [DEAD, DEAD])]);
+    expect((await ask({ port, host })).status).toBe(502);
+  });
+
+  it("goes by the table of when it failed, not of when it came", async () => {
+    const fails = Promise.withResolvers<void>();
+    misbehave = async (_, response) => {
+      await fails.promise;
+      response.writeHead(502).end();
+    };
+    const timeouts = { responseMs: 100_000 };
+    const host = serve([releaseOf("r1", 10_000, [bad.url])], { timeouts });
+    const waits = times(5, () => ask({ port, host }));
+    await reached(bad, 5);
+    publish(host, [releaseOf("r2", 10_000, [good.url])]);
+    // A table that was good a second ago counts as the one of now.
+    await sleep(1_300);
+    fails.resolve();
+    expect((await waits).map(servedBy)).toEqual(Array(5).fill("good"));
   });
 
   it("gets the last answer when every instance fails", async () => {
@@ -148,6 +191,53 @@ describe("a request that its instance failed", () => {
   });
 });
 
+describe("a request whose instance is called unready before it has answered", () => {
+  const frozen = () => {
+    misbehave = () => {};
+    const timeouts = { responseMs: 100_000 };
+    return serve([releaseOf("r1", 10_000, [bad.url, { origin: good.url, ready: false }])], { timeouts });
+  };
+  const unreadied = (host: string) =>
+    publish(host, [releaseOf("r1", 10_000, [{ origin: bad.url, ready: false }, good.url])]);
+
+  it("is asked elsewhere, without another visitor to bring the news", async () => {
+    const host = frozen();
+    const waits = times(5, () => ask({ port, host }));
+    await reached(bad, 5);
+    unreadied(host);
+    expect((await waits).map(servedBy)).toEqual(Array(5).fill("good"));
+  });
+
+  it("stays where it is when it could do something twice", async () => {
+    const host = frozen();
+    const stop = new AbortController();
+    const { signal } = stop;
+    const post = ask({ port, host, method: "POST", body: "x=1", signal }).catch(() => "gave up");
+    const get = ask({ port, host });
+    await reached(bad, 2);
+    unreadied(host);
+    expect(servedBy(await get)).toBe("good");
+    stop.abort();
+    expect([await post, good.seen.length]).toEqual(["gave up", 1]);
+  });
+
+  it("stays where it is when there is nobody else", async () => {
+    const answers = Promise.withResolvers<void>();
+    misbehave = async (_, response) => {
+      await answers.promise;
+      response.end(`{"name":"thawed"}`);
+    };
+    const timeouts = { responseMs: 100_000 };
+    const host = serve([releaseOf("r1", 10_000, [bad.url])], { timeouts });
+    const waits = ask({ port, host });
+    await reached(bad, 1);
+    publish(host, [releaseOf("r1", 10_000, [{ origin: bad.url, ready: false }])]);
+    await sleep(2_500);
+    answers.resolve();
+    expect([servedBy(await waits), bad.seen.length]).toEqual(["thawed", 1]);
+  });
+});
+
 describe("an instance that keeps failing", () => {
   it("is left alone after three failures in a row", async () => {
     misbehave = fiveHundredThree;
@@ -172,6 +262,20 @@ describe("an instance that keeps failing", () => {
     const served = [];
     for (let i = 0; i < 10; i += 1) served.push(servedBy(await ask({ port, host })));
     expect(served.filter((name) => name === "better")).toHaveLength(5);
+  });
+
+  it("is tried again with what may be sent again, and gets nothing else before that went well", async () => {
+    misbehave = fiveHundredThree;
+    const host = serve([releaseOf("r1", 10_000, [bad.url, good.url])]);
+    const post = () => ask({ port, host, method: "POST", body: "x=1" });
+    for (let i = 0; i < 8; i += 1) await ask({ port, host });
+    await sleep(1_050);
+    for (let i = 0; i < 8; i += 1) expect(servedBy(await post())).toBe("good");
+    misbehave = (_, response) => response.end('{"name":"better"}');
+    await times(2, () => ask({ port, host }));
+    const served = [];
+    for (let i = 0; i < 4; i += 1) served.push(servedBy(await post()));
+    expect(served.sort()).toEqual(["better", "better", "good", "good"]);
   });
 
   it("is tried all the same when it is the only one", async () => {

@@ -4,6 +4,8 @@ export type Attempt =
   /** No answer: `fetch` failed. Refused and reset look alike, so the app may have seen the request. */
   | { readonly kind: "disconnected" }
   | { readonly kind: "timeout" }
+  /** Its instance was called unready before it had answered. */
+  | { readonly kind: "recalled" }
   /** The upload ended before its end: the visitor's doing, or, where nobody can tell, perhaps the app's. */
   | { readonly kind: "broken-off" }
   /** The runtime won't send such a request: the client's doing, and nothing was sent. */
@@ -45,7 +47,7 @@ const UNREACHED_ERRORS = ["1033", "1016"];
  */
 export function judge(attempt: Attempt): AttemptVerdict {
   if (attempt.kind === "timeout") return TIMEOUT;
-  if (attempt.kind === "disconnected") return GATEWAY;
+  if (attempt.kind === "disconnected" || attempt.kind === "recalled") return GATEWAY;
   if (attempt.kind === "unsendable" || attempt.kind === "broken-off") return NO_TRIAL;
   const { status, tunnelError } = attempt;
   if (status < 500) return GOOD;

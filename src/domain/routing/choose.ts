@@ -4,7 +4,7 @@
  */
 
 import { dealBuckets, seedOf, shareOf } from "./buckets.ts";
-import { HEALTHY, type InstanceHealth, isEjected } from "./ejection.ts";
+import { HEALTHY, type InstanceHealth, mayTake } from "./ejection.ts";
 import type { MatchRule, RoutingTable } from "./table.ts";
 
 /** One instance as the edge uses it. `health` is what this isolate saw; the edge replaces it after each answer. */
@@ -106,20 +106,27 @@ export function chooseRelease(
   return route.dealt[shareOf(route.ends, visitor.bucket)] ?? null;
 }
 
-/**
- * An instance to send to, `turn` rotating over the usable ones (ready, not ejected, not `tried`); null when none is.
- */
+/** The request that looks for an instance. */
+export interface Errand {
+  /** Counts requests, so that instances take turns. */
+  readonly turn: number;
+  /** It may be sent again if it fails: no method with effects, no stream. */
+  readonly isResendable: boolean;
+  /** Epoch ms. */
+  readonly now: number;
+}
+
+/** An instance to send to, in turn, of those that are ready, not left out for failing, and not `tried`; null when none is. */
 export function chooseInstance(
   release: RouteRelease,
-  turn: number,
-  now: number,
+  errand: Errand,
   tried: readonly RouteInstance[] = NONE,
 ): RouteInstance | null {
   const { ready } = release;
-  const next = ready[turn % ready.length];
-  if (next !== undefined && isUsable(next, now, tried)) return next;
-  const usable = ready.filter((instance) => isUsable(instance, now, tried));
-  return usable[turn % usable.length] ?? null;
+  const next = ready[errand.turn % ready.length];
+  if (next !== undefined && isUsable(next, errand, tried)) return next;
+  const usable = ready.filter((instance) => isUsable(instance, errand, tried));
+  return usable[errand.turn % usable.length] ?? null;
 }
 
 /**
@@ -127,51 +134,53 @@ export function chooseInstance(
  * (never one at 0 %: nobody has vouched for it). When nobody has a usable instance, panic: health knowledge is wrong
  * or everything is down, so an instance is tried all the same, the chosen release's first, ready ones before others.
  */
-export function chooseFallback(
-  route: Route,
-  chosen: RouteRelease,
-  turn: number,
-  now: number,
-): RouteInstance | null {
-  const order = fallbackOrder(route, chosen);
+export function chooseFallback(route: Route, chosen: RouteRelease, errand: Errand): RouteInstance | null {
+  const order = [chosen, ...elsewhere(route, chosen)];
   for (const release of order) {
-    const instance = chooseInstance(release, turn, now);
+    const instance = chooseInstance(release, errand);
     if (instance !== null) return instance;
   }
   for (const release of order) {
     const pool = release.ready.length > 0 ? release.ready : release.instances;
-    const instance = pool[turn % pool.length];
+    const instance = pool[errand.turn % pool.length];
     if (instance !== undefined) return instance;
   }
   return null;
 }
 
-/** Where a failed attempt is sent again: another instance of the same release, then stable, never one tried before. */
+/**
+ * Where a failed attempt is sent again, by the table of now: another instance of the same release, then stable, then any
+ * release that holds weight; never an instance tried before. A preview (`isPinned`) stays with its release.
+ */
 export function chooseRescue(
   route: Route,
-  failed: { readonly tried: readonly RouteInstance[]; readonly isPinned: boolean; readonly attempt: number },
-  turn: number,
-  now: number,
+  failed: { readonly tried: readonly RouteInstance[]; readonly isPinned: boolean },
+  errand: Errand,
 ): RouteInstance | null {
-  const own = failed.tried[0]?.release;
-  if (own === undefined) return null;
-  const same = () => chooseInstance(own, turn, now, failed.tried);
-  if (failed.isPinned) return same();
-  const stable = () => (route.stable === null ? null : chooseInstance(route.stable, turn, now, failed.tried));
-  // The last attempt is stable's: a release whose instances all fail must not use up both.
-  return failed.attempt >= 2 ? (stable() ?? same()) : (same() ?? stable());
-}
-
-function isUsable(instance: RouteInstance, now: number, tried: readonly RouteInstance[]): boolean {
-  return !isEjected(instance.health, now) && !tried.includes(instance);
-}
-
-function fallbackOrder(route: Route, chosen: RouteRelease): RouteRelease[] {
-  const order = [chosen];
-  for (const release of [route.stable, ...route.dealt]) {
-    if (release !== null && !order.includes(release)) order.push(release);
+  const first = failed.tried[0]?.release.id;
+  const own = route.releases.find((release) => release.id === first) ?? null;
+  const others = failed.isPinned ? [] : elsewhere(route, own);
+  // The last attempt is another release's: one whose instances all fail must not use up both.
+  const isLast = failed.tried.length >= 2;
+  for (const release of isLast ? [...others, own] : [own, ...others]) {
+    const instance = release && chooseInstance(release, errand, failed.tried);
+    if (instance !== null) return instance;
   }
-  return order;
+  return null;
+}
+
+function isUsable(instance: RouteInstance, errand: Errand, tried: readonly RouteInstance[]): boolean {
+  if (!mayTake(instance.health, errand.isResendable, errand.now)) return false;
+  return tried === NONE || !tried.some(({ id }) => id === instance.id);
+}
+
+/** Stable, then the releases that hold weight, without the one given. */
+function elsewhere(route: Route, own: RouteRelease | null): RouteRelease[] {
+  const others: RouteRelease[] = [];
+  for (const release of [route.stable, ...route.dealt]) {
+    if (release !== null && release !== own && !others.includes(release)) others.push(release);
+  }
+  return others;
 }
 
 function isOriginAllowed(host: string, suffixes: readonly string[]): boolean {

@@ -17,8 +17,21 @@ const FAILURES_TO_EJECT = 3;
 const FIRST_EJECTION_MS = 1_000;
 const LONGEST_EJECTION_MS = 60_000;
 
+/** A half-open instance takes requests that can't be sent again after this long, even if no other has come to try it. */
+const HALF_OPEN_MS = LONGEST_EJECTION_MS;
+
 export function isEjected(health: InstanceHealth, now: number): boolean {
   return health.ejectedUntil > now;
+}
+
+/**
+ * Whether it may get a request now. The first after an ejection is one that may be sent again if it fails (half-open); all
+ * others stay away until one has succeeded.
+ */
+export function mayTake(health: InstanceHealth, isResendable: boolean, now: number): boolean {
+  if (health === HEALTHY) return true;
+  if (isEjected(health, now)) return false;
+  return isResendable || health.ejections === 0 || now - health.ejectedUntil >= HALF_OPEN_MS;
 }
 
 /** A good answer. One that comes while ejected (from a request sent before) shortens nothing. */

@@ -10,12 +10,15 @@ import {
   type RequestFacts,
   type Route,
 } from "../../../src/domain/routing/choose.ts";
+import { HEALTHY } from "../../../src/domain/routing/ejection.ts";
 import type { MatchRule } from "../../../src/domain/routing/table.ts";
 import { releaseOf, tableOf } from "../../support/tables.ts";
 
 const NOW = 1_790_000_000_000;
 const A = "http://127.0.0.1:1001";
 const B = "http://127.0.0.1:1002";
+/** Any request that may be sent again. */
+const errand = (turn = 0) => ({ turn, isResendable: true, now: NOW });
 const unready = (origin: string) => ({ origin, ready: false });
 
 /** A canary `r2` at `weightBp` on two instances, stable `r1` on two. */
@@ -107,7 +110,7 @@ describe("choosing an instance", () => {
   it("takes the usable ones in turn, evenly", () => {
     const release = canary(1_000).releases[0];
     if (!release) throw new Error("no release");
-    const chosen = [0, 1, 2, 3].map((turn) => chooseInstance(release, turn, NOW)?.id);
+    const chosen = [0, 1, 2, 3].map((turn) => chooseInstance(release, errand(turn))?.id);
     expect(chosen).toEqual(["r2-0", "r2-1", "r2-0", "r2-1"]);
   });
 
@@ -123,12 +126,26 @@ describe("choosing an instance", () => {
           if (states[i]?.ejected) candidate.health = { failures: 0, ejectedUntil: NOW + 1, ejections: 1 };
           return states[i]?.tried;
         });
-        const chosen = chooseInstance(release, turn, NOW, tried);
+        const chosen = chooseInstance(release, errand(turn), tried);
         const usable = states.some(({ ready, ejected, tried: was }) => ready && !ejected && !was);
         const state = states[chosen === null ? -1 : release.instances.indexOf(chosen)];
         expect(state ?? null).toEqual(usable ? { ready: true, ejected: false, tried: false } : null);
       }),
     );
+  });
+
+  it("gives one that was ejected a request that may be sent again first", () => {
+    const route = compileRoute(tableOf([A, B]), null);
+    const [release] = route.releases;
+    const [first] = release?.instances ?? [];
+    if (!release || !first) throw new Error("no instance");
+    first.health = { failures: 0, ejectedUntil: NOW - 1, ejections: 1 };
+    const turns = (isResendable: boolean) =>
+      [0, 1].map((turn) => chooseInstance(release, { turn, isResendable, now: NOW })?.id);
+    expect(turns(true)).toEqual(["r1-0", "r1-1"]);
+    expect(turns(false)).toEqual(["r1-1", "r1-1"]);
+    first.health = HEALTHY;
+    expect(turns(false)).toEqual(["r1-0", "r1-1"]);
   });
 
   it("refuses origins outside the tunnel zone and names them", () => {
@@ -157,7 +174,7 @@ describe("choosing an instance", () => {
 describe("without a usable instance in the chosen release", () => {
   const chooseAt = (route: Route) => {
     const chosen = chooseRelease(route, { bucket: 0, eligible: true }, NOW);
-    return chosen && (chooseFallback(route, chosen, 0, NOW)?.id ?? null);
+    return chosen && (chooseFallback(route, chosen, errand())?.id ?? null);
   };
 
   it("falls back to stable, even at 0 %", () => {
@@ -192,7 +209,7 @@ describe("rescuing a failed attempt", () => {
   const rescue = (route: Route, ids: readonly string[], isPinned = false) => {
     const every = route.releases.flatMap((release) => release.instances);
     const tried = ids.flatMap((id) => every.filter((instance) => instance.id === id));
-    return chooseRescue(route, { tried, isPinned, attempt: tried.length }, 0, NOW)?.id ?? null;
+    return chooseRescue(route, { tried, isPinned }, errand())?.id ?? null;
   };
 
   it("goes to another instance of the release, then to stable", () => {
@@ -215,6 +232,27 @@ describe("rescuing a failed attempt", () => {
   it("keeps a preview on its release", () => {
     expect(rescue(canary(0), ["r2-0"], true)).toBe("r2-1");
     expect(rescue(canary(0), ["r2-0", "r2-1"], true)).toBeNull();
+  });
+
+  it("goes to a release with weight when stable has nobody left", () => {
+    const releases = [releaseOf("r3", 0, [A]), releaseOf("r2", 1_000, [A]), releaseOf("r1", 9_000, [B])];
+    const route = compileRoute(tableOf([], { releases, stable: "r1" }), null);
+    expect(rescue(route, ["r1-0"])).toBe("r2-0");
+    expect(rescue(route, ["r1-0", "r2-0"])).toBeNull();
+  });
+
+  it("leaves the last attempt to the canary when two of stable have failed the request", () => {
+    const releases = [releaseOf("r2", 1_000, [A]), releaseOf("r1", 9_000, [A, B, A])];
+    const route = compileRoute(tableOf([], { releases, stable: "r1" }), null);
+    expect(rescue(route, ["r1-0"])).toBe("r1-1");
+    expect(rescue(route, ["r1-0", "r1-1"])).toBe("r2-0");
+  });
+
+  it("knows an instance that was tried by another table", () => {
+    const before = compileRoute(tableOf([A, B]), null);
+    const after = compileRoute(tableOf([A, B], { version: 2 }), before);
+    const tried = before.releases[0]?.instances.slice(0, 1) ?? [];
+    expect(chooseRescue(after, { tried, isPinned: false }, errand())?.id).toBe("r1-1");
   });
 
   it("never tries an instance twice", () => {

@@ -6,6 +6,7 @@ import {
   HEALTHY,
   type InstanceHealth,
   isEjected,
+  mayTake,
 } from "../../../src/domain/routing/ejection.ts";
 import { fullBudget, spend } from "../../../src/domain/routing/retry-budget.ts";
 
@@ -38,6 +39,22 @@ describe("ejecting an instance", () => {
     const health = failTimes(3, [HEALTHY]);
     expect(afterSuccess(health, health.ejectedUntil - 1)).toBe(health);
     expect(afterSuccess(health, health.ejectedUntil)).toBe(HEALTHY);
+  });
+
+  it("is half-open after it: for what may be sent again, until that went well or a minute is over", () => {
+    const health = failTimes(3, [HEALTHY]);
+    const back = health.ejectedUntil;
+    expect([mayTake(health, true, back - 1), mayTake(health, false, back - 1)]).toEqual([false, false]);
+    expect([mayTake(health, true, back), mayTake(health, false, back)]).toEqual([true, false]);
+    expect(mayTake(afterSuccess(health, back), false, back)).toBe(true);
+    expect([mayTake(health, false, back + 59_999), mayTake(health, false, back + 60_000)]).toEqual([
+      false,
+      true,
+    ]);
+  });
+
+  it("holds nothing against one that failed less than three times", () => {
+    expect(mayTake(failTimes(2, [HEALTHY]), false, NOW)).toBe(true);
   });
 
   it("never leaves out more than half, and never the only one", () => {
