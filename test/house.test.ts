@@ -35,7 +35,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
   {
     folder: "cli",
     may: ["cli", "src/client", "src/protocol"],
-    packages: [/^node:/, "commander", "zod", "yaml", /^cloudflare/, "smol-toml"],
+    packages: [/^node:/, "commander", "zod", "yaml", /^cloudflare/, "smol-toml", "string-width"],
   },
   {
     folder: "agent",

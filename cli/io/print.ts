@@ -1,4 +1,5 @@
 import { stripVTControlCharacters, styleText } from "node:util";
+import stringWidth from "string-width";
 
 /** Text as people read it. Pure: no stream, no clock. */
 
@@ -66,12 +67,12 @@ function coarse(ms: number, whole: (value: number) => number): string {
 export function table(rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => row.map(clean));
   const widths = (cells[0] ?? []).map((_, column) =>
-    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
+    Math.max(...cells.map((row) => stringWidth(row[column] ?? ""))),
   );
   return cells
     .map((row) =>
       row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .map((cell, column) => padEnd(cell, widths[column] ?? 0))
         .join("  ")
         .trimEnd(),
     )
@@ -81,9 +82,13 @@ export function table(rows: readonly (readonly string[])[]): string {
 /** `label  value` lines, labels aligned. */
 export function facts(pairs: readonly (readonly [string, string | undefined])[], indent = "  "): string[] {
   const shown = pairs.filter((pair): pair is readonly [string, string] => pair[1] !== undefined);
-  const width = Math.max(0, ...shown.map(([label]) => label.length));
-  return shown.map(([label, value]) => `${indent}${label.padEnd(width)}  ${value}`);
+  const width = Math.max(0, ...shown.map(([label]) => stringWidth(label)));
+  return shown.map(([label, value]) => `${indent}${padEnd(label, width)}  ${value}`);
 }
+
+/** By the terminal's columns: an ideograph takes two, a combining mark none. */
+const padEnd = (text: string, columns: number): string =>
+  text + " ".repeat(Math.max(0, columns - stringWidth(text)));
 
 /** For a POSIX shell; what needs no quotes gets none. */
 export const quote = (word: string) =>

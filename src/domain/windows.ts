@@ -92,9 +92,12 @@ function whyClosed(rules: DeployRules, now: number): string | null {
   return `releases may begin ${rules.allow.map(describe).join(" or ")}`;
 }
 
-/** Nothing opens but at a window's beginning or at a freeze's end: those moments are all there is to look at. */
+/** Nothing opens but at a window's beginning, at a freeze's end, or as clocks change: those moments are all there is to look at. */
 function nextOpening(rules: DeployRules, now: number): number | null {
-  const moments = [...rules.allow.flatMap((window) => beginnings(window, now)), ...rules.freeze.map(thawsAt)];
+  const moments = [
+    ...rules.allow.flatMap((window) => beginnings(window, now)),
+    ...rules.freeze.flatMap(thawsAt),
+  ];
   const open = moments.filter(
     (at) => at > now && at <= now + SEARCH_DAYS * DAY && whyClosed(rules, at) === null,
   );
@@ -102,22 +105,39 @@ function nextOpening(rules: DeployRules, now: number): number | null {
 }
 
 function beginnings({ timeZone, fromMin }: DeployWindow, now: number): number[] {
-  return Array.from({ length: SEARCH_DAYS + 1 }, (_, day) => {
-    const { date } = wallClock(timeZone, now + day * DAY);
-    return atWallClock(timeZone, date, fromMin);
-  });
+  // Dates, not stretches of 24 hours: a day whose clocks change is longer or shorter.
+  const { date } = wallClock(timeZone, now);
+  return Array.from({ length: SEARCH_DAYS + 1 }, (_, day) =>
+    atWallClock(timeZone, dateAfter(date, day), fromMin),
+  ).flat();
 }
 
-const thawsAt = ({ to, timeZone }: Freeze): number => {
-  const next = new Date(Date.parse(`${to}T00:00:00Z`) + DAY).toISOString().slice(0, 10);
-  return atWallClock(timeZone, next, 0);
-};
+const dateAfter = (date: string, days: number): string =>
+  new Date(Date.parse(`${date}T00:00:00Z`) + days * DAY).toISOString().slice(0, 10);
 
-/** Epoch ms at which a zone's clocks show a date and minute; the offset is asked twice, since it may change in between. */
-function atWallClock(timeZone: string, date: string, minute: number): number {
+const thawsAt = ({ to, timeZone }: Freeze): number[] => atWallClock(timeZone, dateAfter(to, 1), 0);
+
+/**
+ * Epoch ms at which a zone's clocks may show a date and minute: once as a rule, twice where they are set back, and where they
+ * are set forward past it, the moment of the change.
+ */
+function atWallClock(timeZone: string, date: string, minute: number): number[] {
   const wall = Date.parse(`${date}T00:00:00Z`) + minute * MINUTE;
-  const guess = wall - offsetMs(timeZone, wall);
-  return wall - offsetMs(timeZone, guess);
+  const [before, after] = [offsetMs(timeZone, wall - DAY), offsetMs(timeZone, wall + DAY)];
+  if (before === after) return [wall - before];
+  return [wall - before, wall - after, changeWithin(timeZone, wall - DAY, wall + DAY)];
+}
+
+/** The minute in which a zone's offset changes between two moments that have different ones. */
+function changeWithin(timeZone: string, from: number, to: number): number {
+  const before = offsetMs(timeZone, from);
+  let [low, high] = [Math.floor(from / MINUTE), Math.ceil(to / MINUTE)];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (offsetMs(timeZone, middle * MINUTE) === before) low = middle;
+    else high = middle;
+  }
+  return high * MINUTE;
 }
 
 function offsetMs(timeZone: string, at: number): number {

@@ -1,3 +1,5 @@
+import fc from "fast-check";
+import { Temporal } from "temporal-polyfill";
 import { describe, expect, test } from "vitest";
 import { type DeployRules, openness, parseFreeze, parseWindow } from "../../src/domain/windows.ts";
 
@@ -91,5 +93,59 @@ describe("deploy windows", () => {
   ])("refuses the freeze %s: %s", (text, why) => {
     const parsed = parseFreeze(text);
     expect(parsed.ok ? "" : parsed.error).toContain(why);
+  });
+});
+
+describe("deploy windows, held against another implementation of time zones", () => {
+  const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+  const QUARTER = 900_000;
+  const clock = (minute: number) =>
+    `${String(Math.floor(minute / 60)).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}`;
+  /** Around a change of the clocks, if the zone has any then. */
+  const ZONES = {
+    "Europe/Berlin": ["2026-03-29", "2026-10-25"],
+    "America/New_York": ["2026-03-08", "2026-11-01"],
+    "Australia/Lord_Howe": ["2026-04-05", "2026-10-04"],
+    "America/Santiago": ["2026-04-05", "2026-09-06"],
+    "Asia/Kathmandu": ["2026-06-01"],
+    UTC: ["2026-06-01"],
+  } as const;
+  const zones = Object.entries(ZONES).flatMap(([zone, dates]) => dates.map((date) => ({ zone, date })));
+  const cases = fc.record({
+    at: fc.constantFrom(...zones),
+    days: fc.subarray(DAYS, { minLength: 1 }),
+    from: fc.integer({ min: 0, max: 95 }).map((quarter) => quarter * 15),
+    length: fc.integer({ min: 1, max: 95 }).map((quarter) => quarter * 15),
+    quarters: fc.integer({ min: -192, max: 96 }),
+  });
+
+  function isOpen(
+    time: number,
+    { zone, days, from, length }: { zone: string; days: string[]; from: number; length: number },
+  ) {
+    const there = Temporal.Instant.fromEpochMilliseconds(time).toZonedDateTimeISO(zone);
+    const minute = there.hour * 60 + there.minute;
+    const isOn = (weekday: number) => days.includes(DAYS[weekday - 1] ?? "");
+    if (minute >= from) return minute < from + length && isOn(there.dayOfWeek);
+    return (
+      from + length > 1_440 && minute < from + length - 1_440 && isOn(there.subtract({ days: 1 }).dayOfWeek)
+    );
+  }
+
+  test("are open when they say, and open next when they say, across every change of the clocks", () => {
+    fc.assert(
+      fc.property(cases, ({ at: { zone, date }, days, from, length, quarters }) => {
+        const window = { zone, days, from, length };
+        const parsed = rules([`${days.join(",")} ${clock(from)}-${clock((from + length) % 1_440)} ${zone}`]);
+        const now = Math.floor(Date.parse(`${date}T00:00:00Z`) / QUARTER) * QUARTER + quarters * QUARTER;
+        const state = openness(parsed, now);
+        expect(state.open).toBe(isOpen(now, window));
+        if (state.open) return;
+        let next = now;
+        while (!isOpen(next, window)) next += QUARTER;
+        expect(new Date(state.opensAt ?? 0).toISOString()).toBe(new Date(next).toISOString());
+      }),
+      { numRuns: 100 },
+    );
   });
 });
