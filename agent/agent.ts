@@ -53,23 +53,9 @@ export interface AgentOptions {
  * @example await runAgent({ credentials, directory, runtime, policy, log }, abort.signal)
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
-  const { credentials, directory, runtime, policy, log, clock = systemClock } = options;
-  const journal = await openJournal(directory, (message) => log.error(message));
-  const identity = new Identity(directory, credentials);
-  const control = createControl({
-    url: credentials.url,
-    token: () => identity.token,
-    timeoutMs: CONTROL_TIMEOUT_MS,
-    signal,
-  });
-  const reports = new Reports({ journal, control, clock, log });
-  const instances = new Instances({ runtime, journal, reports, clock, log });
-  const hooks = new Hooks({ runtime, journal, clock, log });
-  const images = new Images({ runtime, journal, clock, log });
-  const dispatch = new Dispatch({ runtime, instances, hooks, images, policy, journal, control, clock, log });
-  const streams = new LogStreams({ runtime, instances, journal, control, clock, log });
-  const wake = new Signal(clock);
-  const { facts, tunnel } = hostSide(options, { control, policy, clock, wake });
+  const parts = await assemble(options, signal);
+  const { credentials, runtime, log, refusedMs } = options;
+  const { clock, journal, identity, reports, instances, images, dispatch, tunnel, wake } = parts;
   log.info("agent runs", {
     host: credentials.host.name,
     runtime: runtime.name,
@@ -81,14 +67,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await adopting.firstTry;
   dispatch.resume();
   const socket = options.wakeSocket === false ? undefined : { isOpen: false };
-  const shared = { journal, control, identity, dispatch, streams, facts, tunnel, clock, log, wake, socket };
-  const { refusedMs } = options;
-  const polling = { version: AGENT_VERSION, boot: randomUUID(), ...shared, refusedMs };
   const loops = [
     // What runs must be known before anything is taken for a leftover.
     adopting.done.then(() => keepTidy({ runtime, instances, images, journal, clock, log }, signal)),
     reports.deliver(signal),
-    pollLoop(polling, signal),
+    pollLoop({ ...parts, version: AGENT_VERSION, log, socket, refusedMs }, signal),
   ];
   if (socket) {
     const onWake = () => wake.raise();
@@ -96,13 +79,39 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   }
   const tunnelling = tunnel.run(signal);
   await Promise.all(loops);
-  // A stop or restart under way may take its whole grace, a pull minutes: what is under way ends without us.
-  const watched = [instances.releaseAll(), hooks.releaseAll(), streams.stop()];
-  const letGo = Promise.all([dispatch.stop(), ...watched, tunnelling]);
-  await Promise.race([letGo, clock.sleep(LEAVE_WITHIN_MS)]);
+  await Promise.race([letGo(parts, tunnelling), clock.sleep(LEAVE_WITHIN_MS)]);
   await journal.close();
   log.info("agent ends; its instances run on");
 }
+
+type Parts = Awaited<ReturnType<typeof assemble>>;
+
+async function assemble(options: AgentOptions, signal: AbortSignal) {
+  const { credentials, directory, runtime, policy, log, clock = systemClock } = options;
+  const journal = await openJournal(directory, (message) => log.error(message));
+  const identity = new Identity(directory, credentials);
+  const control = createControl({
+    url: credentials.url,
+    token: () => identity.token,
+    timeoutMs: CONTROL_TIMEOUT_MS,
+    signal,
+  });
+  const boot = randomUUID();
+  const reports = new Reports({ boot, journal, control, clock, log });
+  const instances = new Instances({ runtime, journal, reports, clock, log });
+  const hooks = new Hooks({ runtime, journal, clock, log });
+  const images = new Images({ runtime, journal, clock, log });
+  const dispatch = new Dispatch({ runtime, instances, hooks, images, policy, journal, control, clock, log });
+  const streams = new LogStreams({ runtime, instances, journal, control, clock, log });
+  const wake = new Signal(clock);
+  const { facts, tunnel } = hostSide(options, { control, policy, clock, wake });
+  const told = { control, identity, reports, facts, tunnel };
+  return { clock, journal, boot, wake, ...told, instances, hooks, images, dispatch, streams };
+}
+
+/** A stop or restart under way may take its whole grace, a pull minutes: what is under way ends without us. */
+const letGo = ({ instances, hooks, streams, dispatch }: Parts, tunnelling: Promise<void>) =>
+  Promise.all([dispatch.stop(), instances.releaseAll(), hooks.releaseAll(), streams.stop(), tunnelling]);
 
 /** What the agent tells of its host, and the tunnel that leads to it. */
 function hostSide(

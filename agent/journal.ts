@@ -2,7 +2,6 @@ import { mkdir, readFile, rename } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
 import {
-  healthReportSchema,
   INSTANCE_REPORTS,
   instanceSpecSchema,
   jobErrorSchema,
@@ -19,8 +18,8 @@ const instanceRecordSchema = z.object({
   runtimeId: z.string().optional(),
   readyAfterMs: z.number().optional(),
   state: z.enum(INSTANCE_REPORTS),
-  /** Of the last health report. */
-  seq: z.number().int(),
+  /** In words, for anything but `ready`. */
+  cause: z.string().optional(),
   /** When it ended by itself or had to be restarted, of late: epoch ms, oldest first. */
   exits: z.array(z.number()).default([]),
   /** A stop was begun: not to be probed or restarted any more. */
@@ -77,8 +76,6 @@ const stateSchema = z.object({
   images: z.record(z.string(), imageRecordSchema).default({}),
   /** Results control has not acknowledged. */
   finished: z.record(z.string(), finishedJobSchema),
-  /** Health transitions control has not acknowledged, oldest first. */
-  reports: z.array(healthReportSchema),
 });
 export type JournalState = z.infer<typeof stateSchema>;
 
@@ -161,7 +158,6 @@ const empty = (): JournalState => ({
   runs: {},
   images: {},
   finished: {},
-  reports: [],
 });
 
 /**

@@ -5,8 +5,9 @@ import type { Answer, Control } from "./control/control.ts";
 import type { Identity } from "./control/identity.ts";
 import { renewToken } from "./control/rotate.ts";
 import type { Facts } from "./host/facts.ts";
+import type { Instances } from "./instances/instances.ts";
+import type { Reports } from "./instances/reports.ts";
 import type { Dispatch } from "./jobs/dispatch.ts";
-import type { Journal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import type { LogStreams } from "./logs/streams.ts";
 import type { Signal } from "./signal.ts";
@@ -15,6 +16,8 @@ import type { Signal } from "./signal.ts";
 const BUSY_MS = 1_000;
 const BUSY_FOR_MS = 10_000;
 const ERRORS = { first: 1_000, max: 30_000 };
+/** The protocol's limit. */
+const MOST_LISTED = 500;
 /** Nothing but a person changes a refusal. */
 const REFUSED_MS = 60_000;
 
@@ -22,7 +25,8 @@ export interface LoopOptions {
   version: string;
   /** Made anew each time the agent process starts. */
   boot: string;
-  journal: Journal;
+  instances: Instances;
+  reports: Reports;
   control: Control;
   identity: Identity;
   dispatch: Dispatch;
@@ -75,20 +79,20 @@ export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promi
 }
 
 function pollOf(options: LoopOptions, facts: HostFactsReport | undefined): Poll {
-  const { version, boot, journal, dispatch, clock, socket } = options;
+  const { version, boot, instances, reports, dispatch, streams, clock, socket } = options;
+  const listed = reports.instances;
   return {
     protocol: AGENT_PROTOCOL,
     agentVersion: version,
     clock: clock.now(),
     boot,
-    wantsJobs: dispatch.wantsJobs,
+    takes: dispatch.takes,
+    jobs: [...dispatch.jobs, ...streams.jobs],
     ...(socket && { connected: socket.isOpen }),
     ...(facts && { facts }),
-    // From the journal: before the runtime has answered, what was last known is truer than "nothing runs".
-    instances: Object.entries(journal.state.instances)
-      .filter(([, record]) => !record.stopping)
-      .slice(0, 500)
-      .map(([instance, record]) => ({ instance, state: record.state })),
+    // Before the runtime has answered, what was last known is truer than "nothing runs", but it is no inventory.
+    ...(instances.areKnown && listed.length <= MOST_LISTED && { seq: reports.seq }),
+    instances: listed.slice(0, MOST_LISTED),
   };
 }
 

@@ -13,10 +13,16 @@ export class Instances {
   readonly #watched = new Map<string, Instance>();
   readonly #starts = new Map<string, { abort: AbortController; over: Promise<unknown> }>();
 
+  #areKnown = false;
   readonly #onWatch = new Set<(spec: InstanceSpec) => void>();
 
   constructor(deps: InstanceDeps & { log: Log }) {
     this.#deps = deps;
+  }
+
+  /** Whether what runs here has been looked at: until then only the journal's word is known. */
+  get areKnown(): boolean {
+    return this.#areKnown;
   }
 
   get(instance: string): Instance | undefined {
@@ -33,8 +39,6 @@ export class Instances {
         spec: { ...spec, env: {} },
         startedAt: clock.now(),
         state: "starting",
-        // An agent that died while it cleared a failed start away gave out numbers already.
-        seq: known?.seq ?? 0,
         exits: [],
         stopping: false,
       };
@@ -100,6 +104,7 @@ export class Instances {
 
   /** Forgets an instance that no longer exists. */
   async forget(instance: string): Promise<void> {
+    this.#deps.reports.forget(instance);
     await this.#deps.journal.update(({ instances }) => {
       delete instances[instance];
     });
@@ -119,6 +124,7 @@ export class Instances {
     if (!listed.ok) return listed;
     for (const found of listed.value) await this.#adoptOne(found);
     await this.#missing(new Set(listed.value.map(({ instance }) => instance)));
+    this.#areKnown = true;
     return { ok: true, value: undefined };
   }
 
@@ -135,26 +141,24 @@ export class Instances {
     log.info(found.running ? "instance adopted" : "instance found ended", facts);
     // Never ready so far: the start job that is handed out again will ask how it went.
     if (record.readyAfterMs === undefined) void instance.bringUp(record.startedAt);
-    else instance.keep({ healthy: record.state !== "unready", startedAt: found.startedAt });
+    else instance.keep({ healthy: record.state === "ready", startedAt: found.startedAt });
   }
 
   /** Our labels, but not our journal: it may be carrying traffic, so it is watched and reported, never stopped. */
   async #adoptUnknown(found: Found): Promise<InstanceRecord | undefined> {
-    const { journal, reports, clock, log } = this.#deps;
+    const { journal, reports, log } = this.#deps;
     const { spec } = found;
     log.warn("found an instance the journal doesn't know", {
       instance: found.instance,
       watched: spec !== undefined,
     });
     if (!spec) return undefined;
-    // Later than any number an earlier journal gave out.
     const record: InstanceRecord = {
       spec,
       startedAt: found.startedAt,
       runtimeId: found.runtimeId,
       readyAfterMs: 0,
       state: "unready",
-      seq: clock.now(),
       exits: [],
       stopping: false,
     };
@@ -171,8 +175,8 @@ export class Instances {
     for (const [instance, record] of Object.entries(journal.state.instances)) {
       const isMissing = !found.has(instance) && !this.#watched.has(instance) && !record.stopping;
       // Not even created when the agent died: the start job that is handed out again begins anew.
-      if (!isMissing || record.readyAfterMs === undefined || record.state === "exited") continue;
-      await reports.push(instance, "exited", "was removed from this host while the agent was not running");
+      if (!isMissing || record.readyAfterMs === undefined || record.state === "gone") continue;
+      await reports.push(instance, "gone", "was removed from this host while the agent was not running");
     }
   }
 }

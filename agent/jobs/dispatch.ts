@@ -17,8 +17,9 @@ import { run } from "./run.ts";
 import { start } from "./start.ts";
 import { stop } from "./stop.ts";
 
-/** More at once would only make each of them slower. */
-const CONCURRENT_JOBS = 8;
+/** More at once would only make each of them slower. What may take minutes must not keep a start from its turn. */
+const LANE_JOBS = 8;
+const LANES: readonly Job["kind"][][] = [["pull", "run", "accessory"], ["start"]];
 const LEASE_RENEWALS = 3;
 const MIN_RENEWAL_MS = 500;
 /** A hook's lines are read while it runs: each renewal carries the last. */
@@ -37,6 +38,7 @@ export interface DispatchDeps {
 }
 
 interface Running {
+  kind: Job["kind"];
   lease: string;
   /** Control gave the job away: the result is dropped unless it is handed to us again. */
   leaseLost: boolean;
@@ -58,8 +60,17 @@ export class Dispatch {
     this.#deps = deps;
   }
 
-  get wantsJobs(): boolean {
-    return this.#running.size < CONCURRENT_JOBS;
+  /** Kinds that there is a place for. A stop waits for nobody: it makes room. */
+  get takes(): Job["kind"][] {
+    const kinds = [...this.#running.values()].map(({ kind }) => kind);
+    const hasPlace = (lane: readonly Job["kind"][]) =>
+      kinds.filter((kind) => lane.includes(kind)).length < LANE_JOBS;
+    return ["stop", ...LANES.filter(hasPlace).flat()];
+  }
+
+  /** Jobs that were taken and are not over until control knows how they ended. */
+  get jobs(): string[] {
+    return [...new Set([...this.#running.keys(), ...Object.keys(this.#deps.journal.state.finished)])];
   }
 
   /** True while jobs run or results wait: control will soon have more. */
@@ -103,6 +114,7 @@ export class Dispatch {
   #begin(job: Job, controlNow: number): void {
     const abort = new AbortController();
     const running: Running = {
+      kind: job.kind,
       lease: job.lease,
       leaseLost: false,
       message: `${job.kind} accepted`,

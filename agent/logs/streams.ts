@@ -20,6 +20,11 @@ export class LogStreams {
     this.#deps = deps;
   }
 
+  /** Jobs that are under way. */
+  get jobs(): string[] {
+    return [...this.#running.keys()];
+  }
+
   /** Takes a job from a poll's answer. `controlNow` is control's clock at that moment. */
   accept(job: LogsJob, controlNow: number): void {
     const running = this.#running.get(job.id);

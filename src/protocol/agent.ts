@@ -224,6 +224,8 @@ const logsJobSchema = z.strictObject({
   follow: z.boolean(),
 });
 
+export const JOB_KINDS = ["pull", "start", "stop", "run", "accessory", "logs"] as const;
+
 export const jobSchema = z.discriminatedUnion("kind", [
   pullJobSchema,
   startJobSchema,
@@ -335,8 +337,16 @@ export const enrollAnswerSchema = z.object({
 });
 export type EnrollAnswer = z.infer<typeof enrollAnswerSchema>;
 
-/** What the agent knows of one instance it runs. `starting` has not been ready yet. */
-export const INSTANCE_REPORTS = ["starting", "ready", "unready", "exited"] as const;
+/**
+ * What the agent knows of one instance it runs. `starting` has not been ready yet; `exited` will be started again; `gone`
+ * was removed from outside and can't be made again here.
+ */
+export const INSTANCE_REPORTS = ["starting", "ready", "unready", "exited", "gone"] as const;
+
+/** Exits that are told of one instance: a crash loop shows in fewer. */
+export const EXITS_KEPT = 8;
+
+const exits = z.array(z.number().int()).max(EXITS_KEPT).default([]);
 
 /**
  * What a host says of itself: with the first poll of an agent, and again when it changes. Not strict: a newer agent
@@ -380,6 +390,17 @@ export const hostFactsSchema = z.object({
 });
 export type HostFactsReport = z.infer<typeof hostFactsSchema>;
 
+/** As it stands: what its last report said, or would have said to this boot's control. */
+const instanceStateSchema = z.strictObject({
+  instance: id,
+  state: z.enum(INSTANCE_REPORTS),
+  /** Of its last report in this boot; 0: none yet. */
+  seq: ms.default(0),
+  cause: z.string().max(500).optional(),
+  exits,
+});
+export type InstanceReport = z.output<typeof instanceStateSchema>;
+
 export const pollSchema = z.strictObject({
   protocol: z.literal(AGENT_PROTOCOL),
   agentVersion: z.string(),
@@ -387,14 +408,23 @@ export const pollSchema = z.strictObject({
   clock: z.number().int(),
   /** Made anew each time the agent process starts. */
   boot: z.string(),
-  /** True when the agent can take another job now. False: a heartbeat that leases nothing. */
-  wantsJobs: z.boolean(),
+  /** Kinds of job that it can take now; `logs` it always takes. */
+  takes: z.array(z.enum(JOB_KINDS)).max(20).optional(),
+  /** In its place from agents before there was `takes`: all kinds, or none. */
+  wantsJobs: z.boolean().default(true),
+  /** Jobs that it has and has not ended: one that is leased to this boot and not among them never reached it. */
+  jobs: z.array(id).max(500).optional(),
   /** Whether it holds its wake-up socket: without it, control asks for a poll twice as often. */
   connected: z.boolean().optional(),
-  instances: z.array(z.strictObject({ instance: id, state: z.enum(INSTANCE_REPORTS) })).max(500),
+  /**
+   * Number of the last report of this boot. Then `instances` are all that it answers for, and what control has written of
+   * others is not so. Absent: it has not been able to look yet, and knows them from its journal.
+   */
+  seq: ms.optional(),
+  instances: z.array(instanceStateSchema).max(500),
   facts: hostFactsSchema.optional(),
 });
-export type Poll = z.infer<typeof pollSchema>;
+export type Poll = z.input<typeof pollSchema>;
 
 export const pollAnswerSchema = z.object({
   jobs: z.array(jobSchema),
@@ -478,10 +508,10 @@ export const logChunkAnswerSchema = z.object({
 });
 export type LogChunkAnswer = z.infer<typeof logChunkAnswerSchema>;
 
-/** Exits that are told of one instance: a crash loop shows in fewer. */
-export const EXITS_KEPT = 8;
-
-/** Only transitions are reported, at least once and in order per instance: `seq` rises, control ignores older ones. */
+/**
+ * Only transitions are reported, at least once: `seq` rises over all instances within a boot, control ignores older ones,
+ * and of an instance that turned twice before control could be told only the newest is sent.
+ */
 export const healthReportSchema = z.strictObject({
   instance: id,
   seq: z.number().int().nonnegative(),
@@ -490,11 +520,13 @@ export const healthReportSchema = z.strictObject({
   /** In words, for anything but `ready`. */
   cause: z.string().max(2_000).optional(),
   /** When it ended by itself or had to be restarted, of late, oldest first: epoch ms by the agent's clock. */
-  exits: z.array(z.number().int()).max(EXITS_KEPT).default([]),
+  exits,
 });
 export type HealthReport = z.infer<typeof healthReportSchema>;
 export const healthSchema = z.strictObject({
-  /** The agent's clock as it sends, epoch ms: control tells the times of exits by it. Absent: as control's. */
+  /** As in its polls: what another boot said counts as older. Empty from agents that numbered across boots. */
+  boot: z.string().max(64).default(""),
+  /** The agent's clock as it sends, epoch ms: control tells the times of exits by it. */
   clock: z.number().int().optional(),
   reports: z.array(healthReportSchema).min(1).max(100),
 });

@@ -1,3 +1,5 @@
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { failed } from "../../agent/outcome.ts";
 import { freePort } from "../support/docker.ts";
@@ -110,6 +112,33 @@ describe("jobs", () => {
     bench.control.give({ id: "job-slow", kind: "start", spec });
     await bench.control.result("job-slow");
     expect(bench.control.progress.map(({ message }) => message)).toContain("waiting until it is ready");
+  });
+
+  test("says with each poll which jobs it has, so that one whose answer was lost is given again", async () => {
+    const spec = await specFor("status", { health: healthOf({ deadlineMs: 60_000 }) });
+    const isListed = (jobs: string[]) => () =>
+      JSON.stringify(bench.control.polls.at(-1)?.jobs) === JSON.stringify(jobs);
+    await bench.control.until(isListed([]), "none yet");
+    bench.control.give({ id: "job-held", kind: "start", spec });
+    await answerOf(spec);
+    bench.control.wake();
+    await bench.control.until(isListed(["job-held"]), "listed");
+    bench.control.give({ id: "job-stop", kind: "stop", instance: spec.instance, graceMs: 0 });
+    await bench.control.result("job-held");
+    await bench.control.until(isListed([]), "over");
+  });
+
+  test("starts and stops while eight slow pulls are under way", async () => {
+    bench.runtime.pull = (_source, _progress, signal) =>
+      new Promise((resolve) =>
+        signal.addEventListener("abort", () => resolve(failed("image_pull_failed", "given up"))),
+      );
+    for (let n = 0; n < 8; n++) bench.control.give({ id: `pull-${n}`, kind: "pull", image: `file:app-${n}` });
+    await bench.control.until(() => bench.control.polls.at(-1)?.jobs?.length === 8, "all taken");
+    expect(bench.control.polls.at(-1)?.takes).toEqual(["stop", "start"]);
+    const spec = await running("good");
+    bench.control.give({ id: "job-stop", kind: "stop", instance: spec.instance, graceMs: 0 });
+    expect(await bench.control.result("job-stop")).toMatchObject({ ok: true });
   });
 
   test("drops the result of a job whose lease is lost", async () => {
@@ -243,7 +272,8 @@ describe("health", () => {
     await bench.control.until(() => bench.lines.some((line) => line.includes("instance unready")), "seen");
     expect(bench.control.reports).toEqual([]);
     bench.control.failAlways("health", undefined);
-    await bench.control.until(isReported(spec.instance, ["ready", "unready"]), "sent in the end");
+    // That it was ready before is of no use to anybody now.
+    await bench.control.until(isReported(spec.instance, ["unready"]), "sent in the end");
   });
 });
 
@@ -255,13 +285,21 @@ describe("an agent that restarts, or is alone", () => {
     await bench.restart();
     await bench.control.until(() => bench.lines.some((line) => line.includes("instance adopted")), "adopted");
     expect(await runtimeIdOf(spec.instance)).toBe(before);
-    expect(bench.control.polls.at(-1)?.instances).toEqual([{ instance: spec.instance, state: "ready" }]);
+    const listed = { instance: spec.instance, state: "ready", seq: 0, exits: [] };
+    expect(bench.control.polls.at(-1)).toMatchObject({ seq: 0, instances: [listed] });
     await answerOf(spec, "/off");
-    await bench.control.until(
-      isReported(spec.instance, ["ready", "unready"]),
-      "probed again, with rising numbers",
-    );
-    expect(bench.control.reports.at(-1)?.seq).toBe(2);
+    await bench.control.until(isReported(spec.instance, ["ready", "unready"]), "probed again");
+  });
+
+  test("tells that an instance is ready which another agent was just restarting, once it has looked", async () => {
+    const spec = await running("moody");
+    await bench.stop();
+    const file = path.join(bench.directory, "journal.json");
+    const journal = JSON.parse(await readFile(file, "utf8"));
+    journal.instances[spec.instance].state = "exited";
+    await writeFile(file, JSON.stringify(journal));
+    bench.start();
+    await bench.control.until(isReported(spec.instance, ["ready", "ready"]), "ready");
   });
 
   test("restarts an instance that ended while no agent was there", async () => {

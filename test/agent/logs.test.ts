@@ -121,7 +121,7 @@ test("streams beside the jobs of releases, up to eight, and says so of a ninth",
     { end: true, problem: "this host serves 8 log streams already: end one of them" },
   ]);
   await talks("ins-1");
-  expect(bench.control.polls.at(-1)?.wantsJobs).toBe(true);
+  expect(bench.control.polls.at(-1)?.takes).toContain("start");
 });
 
 test("lets a stream go when its time is over", async () => {

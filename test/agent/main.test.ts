@@ -215,7 +215,7 @@ for (const [name, it] of [
       expect(control.enrollments).toHaveLength(1);
       expect(await runtimeIds()).toEqual(before);
       await control.until(() => control.polls.some(({ boot }) => boot !== control.polls[0]?.boot), "polled");
-      expect(control.polls.at(-1)?.instances).toEqual([{ instance: spec.instance, state: "ready" }]);
+      expect(control.polls.at(-1)?.instances).toMatchObject([{ instance: spec.instance, state: "ready" }]);
       await answerOf(spec, "/off");
       await control.until(() => control.reports.length === 2, "probed again");
       expect(control.reports.map(({ state }) => state)).toEqual(["ready", "unready"]);
@@ -286,7 +286,7 @@ for (const [name, it] of [
       const before = await runtimeIds();
       agent(...runArgs(name));
       await control.until(() => control.polls.some(({ boot }) => boot !== control.polls[0]?.boot), "polled");
-      expect(control.polls.at(-1)?.instances).toEqual([{ instance: spec.instance, state: "starting" }]);
+      expect(control.polls.at(-1)?.instances).toMatchObject([{ instance: spec.instance, state: "starting" }]);
       control.give({ id: "job-1", kind: "start", spec });
       expect(await control.result("job-1")).toMatchObject({ ok: true });
       expect(await runtimeIds()).toEqual(before);

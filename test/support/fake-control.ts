@@ -46,6 +46,7 @@ export class FakeControl {
   readonly done: { id: string; done: JobDone }[] = [];
   readonly progress: { id: string; message: string }[] = [];
   readonly reports: HealthReport[] = [];
+  readonly #newest = new Map<string, { boot: string; seq: number }>();
   readonly enrollments: Enroll[] = [];
   /** What was sent of logs, taken or not. */
   readonly chunks: ReturnType<typeof logChunkSchema.parse>[] = [];
@@ -182,10 +183,12 @@ export class FakeControl {
     this.#changed();
   }
 
-  /** At least once is what the agent promises: like control, the same or an older number is ignored. */
-  #report(report: HealthReport): void {
-    const last = this.reports.findLast(({ instance }) => instance === report.instance);
-    if (!last || report.seq > last.seq) this.reports.push(report);
+  /** At least once is what the agent promises: like control, the same or an older number of one boot is ignored. */
+  #report(boot: string, report: HealthReport): void {
+    const last = this.#newest.get(report.instance);
+    if (last?.boot === boot && report.seq <= last.seq) return;
+    this.#newest.set(report.instance, { boot, seq: report.seq });
+    this.reports.push(report);
   }
 
   #chunk(chunk: ReturnType<typeof logChunkSchema.parse>): unknown {
@@ -205,7 +208,10 @@ export class FakeControl {
     }
     if (kind === "rotate") return { token: this.nextToken };
     if (kind === "tunnel") return this.tunnel;
-    if (kind === "health") for (const report of healthSchema.parse(body).reports) this.#report(report);
+    if (kind === "health") {
+      const { boot, reports } = healthSchema.parse(body);
+      for (const report of reports) this.#report(boot, report);
+    }
     if (kind === "logs") return this.#chunk(logChunkSchema.parse(body));
     if (kind === "done") this.done.push({ id, done: jobDoneSchema.parse(body) });
     if (kind === "enroll") {

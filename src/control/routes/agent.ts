@@ -15,8 +15,8 @@ import {
 } from "../../protocol/agent.ts";
 import { answerTunnel } from "../cloudflare/agent-tunnel.ts";
 import { enrollHost } from "../hosts/enroll.ts";
-import { leaseForPoll } from "../hosts/lease-jobs.ts";
-import { issueSuccessor, takeOver } from "../hosts/rotate.ts";
+import { answerPoll, inventoryOf } from "../hosts/poll.ts";
+import { issueSuccessor } from "../hosts/rotate.ts";
 import { authenticate, authorizeAgent, identify, tokenHash } from "../http/auth.ts";
 import { type AppContext, type AppEnv, coordinatorOf, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
@@ -25,10 +25,6 @@ import { openDb } from "../store/db.ts";
 import { heartbeat } from "../store/hosts.ts";
 import { finishJob, LEASE_MS, progressJob, readJob } from "../store/jobs.ts";
 import { writeReports } from "../store/reports.ts";
-
-const BUSY_MS = 1_000;
-const IDLE_MS = 60_000;
-const IDLE_UNCONNECTED_MS = 30_000;
 
 /** Another version's body would only be called invalid; this says what is really wrong. */
 const sameProtocol: MiddlewareHandler<AppEnv> = async (c, next) => {
@@ -140,23 +136,9 @@ export const agentRoutes = () =>
       const now = c.var.now();
       const db = openDb(c.env.DB);
       const host = await beat(c, sent, now);
-      if (host.replaces !== null)
-        await takeOver(db, { ...host, hostId: host.id, replaces: host.replaces }, now);
-      const answer =
-        host.due > 0
-          ? await leaseForPoll(
-              { db, env: c.env },
-              { hostId: host.id, boot: sent.boot, now, onlyLogs: !sent.wantsJobs },
-            )
-          : { jobs: [], touched: [] };
-      pokeAll(c, answer.touched);
-      const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
-      const pollAfterMs = host.open > 0 ? BUSY_MS : idleMs;
-      const orders = {
-        ...(host.tunnelRev !== null && { tunnelRev: host.tunnelRev }),
-        ...(host.replaces === null && host.rotate === 1 && { rotate: true }),
-      };
-      return c.json({ jobs: answer.jobs, now, pollAfterMs, ...orders }, 200);
+      const { answer, touched } = await answerPoll({ db, env: c.env }, host, { sent, now });
+      pokeAll(c, touched);
+      return c.json(answer, 200);
     })
     .openapi(progress, async (c) => {
       const { hostId, actor } = authorizeAgent(c);
@@ -177,9 +159,9 @@ export const agentRoutes = () =>
     })
     .openapi(health, async (c) => {
       const { hostId } = authorizeAgent(c);
-      const { clock, reports } = c.req.valid("json");
+      const { boot, clock, reports } = c.req.valid("json");
       const now = c.var.now();
-      const by = { hostId, now, clockSkewMs: (clock ?? now) - now };
+      const by = { hostId, boot, now, clockSkewMs: (clock ?? now) - now };
       pokeAll(c, await writeReports(c.var.db, by, reports));
       return c.json({}, 200);
     })
@@ -205,7 +187,9 @@ async function beat(c: AppContext, sent: z.output<typeof pollSchema>, now: numbe
   const db = openDb(c.env.DB);
   const hash = await tokenHash(c.req.header("authorization"));
   const { boot, agentVersion } = sent;
-  const seen = { boot, agentVersion, clockSkewMs: sent.clock - now, now, facts: sent.facts };
+  const { facts, jobs } = sent;
+  const inventory = inventoryOf(sent);
+  const seen = { boot, agentVersion, clockSkewMs: sent.clock - now, now, facts, jobs, inventory };
   const host = hash && (await heartbeat(db, { tokenHash: hash, ...seen }));
   if (host) return { ...host, tokenHash: hash };
   const found = await identify({ env: c.env, db, now }, hash);

@@ -1,5 +1,7 @@
 import { and, asc, eq, gt, isNull, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
+import { isUnacknowledged } from "./jobs.ts";
+import { countDiffering, type Inventory } from "./reports.ts";
 import { accessories, apps, environments, hosts, instances, jobs, slots, tokens } from "./schema.ts";
 import { type InstanceRow, selectInstances } from "./status.ts";
 import { listTunnels, type TunnelRow } from "./tunnels.ts";
@@ -36,6 +38,10 @@ export interface Heartbeat {
   readonly now: number;
   /** What the host said of itself, when it did. */
   readonly facts: Record<string, unknown> | undefined;
+  /** Jobs that the agent says it has; absent: it doesn't say. */
+  readonly jobs: readonly string[] | undefined;
+  /** What it answers for; absent: it has not looked yet. */
+  readonly inventory: Inventory | undefined;
 }
 export interface HeartbeatAnswer {
   readonly id: string;
@@ -43,6 +49,8 @@ export interface HeartbeatAnswer {
   /** Unfinished jobs of the host, and those of them that this agent may lease (or that are overdue) now. */
   readonly open: number;
   readonly due: number;
+  /** Instances of which something else is written here than the agent says. */
+  readonly differing: number;
   /** Its token takes the place of this one, and was not used before. */
   readonly replaces: string | null;
   /** 1: a new token was asked for, or this one is old. */
@@ -63,7 +71,8 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
   // A reader of logs may stay for an hour: that alone is no reason for its hosts to poll each second.
   const isBusy = sql`(j.kind <> 'logs' OR j.state = 'queued')`;
   const isDue = sql`(j.state = 'queued' OR j.deadline_at <= ${beat.now} OR j.lease_expires_at <= ${beat.now}
-    OR j.lease_boot <> ${beat.boot})`;
+    OR j.lease_boot <> ${beat.boot} OR ${isUnacknowledged(sql`j.id`, beat.jobs)})`;
+  const differing = beat.inventory ? countDiffering(sql`hosts.id`, beat.boot, beat.inventory) : sql`0`;
   const facts = beat.facts === undefined ? null : JSON.stringify(beat.facts);
   // RETURNING sees only the table that is updated.
   const ofToken = sql`FROM ${tokens} t WHERE t.hash = ${beat.tokenHash}`;
@@ -76,7 +85,7 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
       AND (t.expires_at IS NULL OR t.expires_at > ${beat.now}) AND hosts.id = t.host_id AND hosts.removed_at IS NULL
     RETURNING hosts.id AS id, hosts.name AS name, hosts.tunnel_rev AS tunnelRev,
       (SELECT count(*) ${isOpen} AND ${isBusy}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due,
-      (SELECT t.replaces ${ofToken}) AS replaces,
+      ${differing} AS differing, (SELECT t.replaces ${ofToken}) AS replaces,
       (hosts.rotate_at IS NOT NULL OR (SELECT t.created_at ${ofToken}) <= ${beat.now - TOKEN_AGE_MS}) AS rotate`);
   return rows[0];
 }

@@ -1,4 +1,4 @@
-import { and, eq, isNull, sql } from "drizzle-orm";
+import { and, eq, isNull, type SQL, sql } from "drizzle-orm";
 import { settleAccessories } from "./accessories.ts";
 import type { Db } from "./db.ts";
 import { events, jobs } from "./schema.ts";
@@ -16,13 +16,17 @@ export interface LeaseRequest {
   readonly hostId: string;
   readonly boot: string;
   readonly now: number;
-  /** The agent has no place for another job of a release; logs it can still send. */
-  readonly onlyLogs?: boolean;
+  /** Kinds of job that the agent has a place for. */
+  readonly takes: readonly JobKind[];
+  /** Jobs that the agent says it has; absent: it doesn't say. */
+  readonly jobs: readonly string[] | undefined;
 }
 
+type JobKind = JobRow["kind"];
+
 /**
- * Leases what the host may work on: queued jobs, and those whose lease ran out or was held by an earlier process of the
- * same agent. A `logs` job is leased for as long as it may take: renewals would be writes. Jobs past their deadline are failed instead; their environments come back in `overdue`.
+ * Leases what the host may work on: queued jobs, and those whose lease ran out, was held by an earlier process of the
+ * same agent, or went out with an answer that the agent never got. A `logs` job is leased for as long as it may take: renewals would be writes. Jobs past their deadline are failed instead; their environments come back in `overdue`.
  */
 export async function leaseJobs(
   db: Db,
@@ -48,8 +52,8 @@ export async function leaseJobs(
         fence: sql`(SELECT fence FROM environments WHERE environments.id = ${jobs.environmentId})`,
       })
       .where(sql`${jobs.id} IN (
-        SELECT id FROM jobs WHERE host_id = ${hostId} AND finished_at IS NULL AND ${isLeasable(boot, now)}
-          ${request.onlyLogs ? sql`AND kind = 'logs'` : sql``}
+        SELECT id FROM jobs WHERE host_id = ${hostId} AND finished_at IS NULL AND ${isLeasable(request)}
+          AND kind IN (SELECT value FROM json_each(${JSON.stringify(request.takes)}))
         ORDER BY created_at, id LIMIT ${LEASES_PER_POLL})`)
       .returning(),
     ...settleAccessories(db, now),
@@ -59,8 +63,13 @@ export async function leaseJobs(
   return { leased: leased.sort(byAge), overdue: [...new Set(overdue)] };
 }
 
-const isLeasable = (boot: string, now: number) =>
-  sql`(state = 'queued' OR (state = 'leased' AND (lease_expires_at <= ${now} OR lease_boot <> ${boot})))`;
+const isLeasable = ({ boot, now, jobs: held }: LeaseRequest) =>
+  sql`(state = 'queued' OR (state = 'leased' AND (lease_expires_at <= ${now} OR lease_boot <> ${boot}
+    OR ${isUnacknowledged(sql`id`, held)})))`;
+
+/** The agent does not have it, so the answer that carried it was lost: it need not wait for the lease to run out. */
+export const isUnacknowledged = (job: SQL, held: readonly string[] | undefined): SQL =>
+  held === undefined ? sql`0` : sql`${job} NOT IN (SELECT value FROM json_each(${JSON.stringify(held)}))`;
 
 const byAge = (a: JobRow, b: JobRow) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1);
 

@@ -1,11 +1,12 @@
-import { and, eq, lt, sql } from "drizzle-orm";
-import { type Db, runBatch } from "./db.ts";
+import { and, eq, isNull, type SQL, sql } from "drizzle-orm";
+import type { ReportState } from "../../domain/rollout/facts.ts";
+import { type Db, runBatch, type Statement } from "./db.ts";
 import { instances } from "./schema.ts";
 
 export interface InstanceReport {
   readonly instance: string;
   readonly seq: number;
-  readonly state: "starting" | "ready" | "unready" | "exited";
+  readonly state: ReportState;
   readonly cause?: string | undefined;
   /** Epoch ms by the agent's clock, oldest first. */
   readonly exits: readonly number[];
@@ -13,21 +14,74 @@ export interface InstanceReport {
 
 export interface ReportedBy {
   readonly hostId: string;
+  /** Of the agent process: numbers of another one say nothing about this one's. */
+  readonly boot: string;
   readonly now: number;
   /** How far the agent's clock was ahead when it sent. */
   readonly clockSkewMs: number;
+}
+
+/** All that an agent process says it answers for, after so many reports. */
+export interface Inventory {
+  readonly seq: number;
+  readonly instances: readonly InstanceReport[];
 }
 
 /**
  * Writes the agent's reports, each only if it is newer than the last one written. Answers the environments in which an
  * instance's state is another than before, or that ended and came back meanwhile: a repeated or late report wakes nobody.
  */
-export async function writeReports(
-  db: Db,
-  at: ReportedBy,
-  reports: readonly InstanceReport[],
-): Promise<string[]> {
-  const ids = JSON.stringify(reports.map(({ instance }) => instance));
+export const writeReports = (db: Db, by: ReportedBy, reports: readonly InstanceReport[]): Promise<string[]> =>
+  writeAndCompare(
+    db,
+    by,
+    reports.map((report) => writeReport(db, by, report)),
+  );
+
+/**
+ * Puts right what is written here of a host's instances by what its agent runs: reports that were lost on the way, and
+ * instances that it does not have. Answers the environments of those that changed.
+ */
+export const reconcile = (db: Db, by: ReportedBy, { seq, instances: listed }: Inventory): Promise<string[]> =>
+  writeAndCompare(db, by, [
+    ...listed.map((report) => writeReport(db, by, report, isToldByPoll(sql`instances`, report.state))),
+    db
+      .update(instances)
+      .set(columnsOf(by, { seq, state: "gone", cause: "it is not on its host any more" }))
+      .where(
+        and(
+          eq(instances.hostId, by.hostId),
+          isNull(instances.stoppedAt),
+          isUnlisted(sql`instances`, { boot: by.boot, seq }),
+          sql`${instances.id} NOT IN (SELECT value FROM json_each(${idsOf(listed)}))`,
+        ),
+      ),
+  ]);
+
+/** How many of a host's instances {@link reconcile} would write: to be read with the heartbeat, so that idle polls stay one query. */
+export function countDiffering(hostId: SQL, boot: string, { seq, instances: listed }: Inventory): SQL {
+  const told = JSON.stringify(listed.map(({ instance, seq, state }) => ({ instance, seq, state })));
+  return sql`(SELECT count(*) FROM instances i LEFT JOIN json_each(${told}) p ON p.value ->> 'instance' = i.id
+    WHERE i.host_id = ${hostId} AND i.stopped_at IS NULL AND CASE WHEN p.key IS NULL
+      THEN ${isUnlisted(sql`i`, { boot, seq })}
+      ELSE ${isNews(sql`i`, { boot, seq: sql`p.value ->> 'seq'` })} AND ${isToldByPoll(sql`i`, sql`p.value ->> 'state'`)} END)`;
+}
+
+const isNews = (i: SQL, { boot, seq }: { boot: string; seq: SQL | number }) =>
+  sql`(${i}.report_boot IS NOT ${boot} OR ${i}.report_seq < (${seq}))`;
+
+/** A first start is told by its job. */
+const isToldByPoll = (i: SQL, state: SQL | ReportState) =>
+  sql`(${i}.report_state IS NOT NULL OR (${state}) <> 'starting')`;
+
+/** One that was started, and of which the agent has not said anything after it made its list. */
+const isUnlisted = (i: SQL, { boot, seq }: { boot: string; seq: number }) =>
+  sql`(${i}.state IN ('ready', 'serving', 'draining', 'warm') AND ${i}.report_state <> 'gone'
+    AND (${i}.report_boot IS NOT ${boot} OR ${i}.report_seq <= ${seq}))`;
+
+const idsOf = (reports: readonly InstanceReport[]) => JSON.stringify(reports.map(({ instance }) => instance));
+
+async function writeAndCompare(db: Db, { hostId }: ReportedBy, writes: readonly Statement[]) {
   const read = () =>
     db
       .select({
@@ -37,14 +91,8 @@ export async function writeReports(
         exits: sql<string>`${instances.exits}`.as("exits_text"),
       })
       .from(instances)
-      .where(
-        sql`${instances.hostId} = ${at.hostId} AND ${instances.id} IN (SELECT value FROM json_each(${ids}))`,
-      );
-  const results = await runBatch(db, [
-    read(),
-    ...reports.map((report) => writeReport(db, at, report)),
-    read(),
-  ]);
+      .where(and(eq(instances.hostId, hostId), isNull(instances.stoppedAt)));
+  const results = await runBatch(db, [read(), ...writes, read()]);
   // The first and the last statement are the same selection, before and after.
   const before = results[0] as Awaited<ReturnType<typeof read>>;
   const after = results.at(-1) as typeof before;
@@ -55,21 +103,31 @@ export async function writeReports(
   return [...new Set(changed.map(({ environmentId }) => environmentId))];
 }
 
-const writeReport = (db: Db, { hostId, now, clockSkewMs }: ReportedBy, report: InstanceReport) =>
+const writeReport = (db: Db, by: ReportedBy, report: InstanceReport, only?: SQL) =>
   db
     .update(instances)
-    .set({
-      reportSeq: report.seq,
-      reportState: report.state,
-      reportCause: report.cause ?? null,
-      reportAt: now,
-      // None of them is yet to come, whatever the clocks say.
-      exits: report.exits.map((at) => Math.min(now, at - clockSkewMs)),
-    })
+    .set(columnsOf(by, report))
     .where(
       and(
         eq(instances.id, report.instance),
-        eq(instances.hostId, hostId),
-        lt(instances.reportSeq, report.seq),
+        eq(instances.hostId, by.hostId),
+        isNews(sql`instances`, { boot: by.boot, ...report }),
+        only,
       ),
     );
+
+function columnsOf(
+  { boot, now, clockSkewMs }: ReportedBy,
+  report: Omit<InstanceReport, "instance" | "exits"> & { exits?: readonly number[] },
+) {
+  const isReady = report.state === "ready";
+  return {
+    reportSeq: report.seq,
+    reportBoot: boot,
+    reportState: report.state,
+    reportCause: report.cause ?? null,
+    reportAt: sql`CASE WHEN (${instances.reportState} = 'ready') IS ${isReady ? 1 : 0} THEN ${instances.reportAt} ELSE ${now} END`,
+    // None of them is yet to come, whatever the clocks say.
+    ...(report.exits && { exits: report.exits.map((at) => Math.min(now, at - clockSkewMs)) }),
+  };
+}

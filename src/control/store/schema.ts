@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import type { Held, InstanceState } from "../../domain/rollout/facts.ts";
+import type { Held, InstanceState, ReportState } from "../../domain/rollout/facts.ts";
 import type { Paused, ReleaseFailure, ReleaseState, SmokeOutcomes } from "../../domain/rollout/release.ts";
 import type { TrafficMode } from "../../domain/routing/table.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
@@ -183,7 +183,9 @@ export const instances = sqliteTable(
     unreachableSince: at("unreachable_since"),
     /** The agent's last word on it. */
     reportSeq: integer("report_seq").notNull(),
-    reportState: text("report_state").$type<"starting" | "ready" | "unready" | "exited">(),
+    /** Of the agent process that said it: each numbers its reports from 1. */
+    reportBoot: text("report_boot"),
+    reportState: text("report_state").$type<ReportState>(),
     reportCause: text("report_cause"),
     reportAt: at("report_at"),
     /** Its last exits, oldest first: a crash loop is told by them, however short each outage was. */
@@ -196,6 +198,8 @@ export const instances = sqliteTable(
   (t) => [
     index("instances_release").on(t.releaseId),
     index("instances_live").on(t.environmentId).where(sql`stopped_at IS NULL`),
+    // Each poll is held against them.
+    index("instances_host").on(t.hostId).where(sql`stopped_at IS NULL`),
     // A slot holds one container: the second one to claim it fails its whole batch.
     uniqueIndex("instances_slot").on(t.slotId).where(sql`stopped_at IS NULL`),
   ],

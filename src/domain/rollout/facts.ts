@@ -52,6 +52,12 @@ export type InstanceState =
   | "stopping"
   | "stopped";
 
+/**
+ * What its host says of it. `exited` is being started again; `gone` is no longer on the host, and the host can't make it
+ * again: nothing brings it back but a replacement.
+ */
+export type ReportState = "starting" | "ready" | "unready" | "exited" | "gone";
+
 export interface InstanceFacts {
   readonly id: string;
   readonly releaseId: string;
@@ -68,8 +74,9 @@ export interface InstanceFacts {
   readonly verifyCause: string | null;
   /** Since when it does not answer over its real path any more, once it had; null: it does. */
   readonly unreachableSince: number | null;
-  readonly reportState: "starting" | "ready" | "unready" | "exited" | null;
+  readonly reportState: ReportState | null;
   readonly reportCause: string | null;
+  /** Since when it is ready, or is not, by the agent's word: one that is started again and again stays not ready. */
   readonly reportAt: number | null;
   /** When it ended by itself or had to be restarted: the last few, oldest first. Removals by hand and stops are none. */
   readonly exits: readonly number[];

@@ -1,0 +1,52 @@
+import type { z } from "zod";
+import { JOB_KINDS, type PollAnswer, type pollSchema } from "../../protocol/agent.ts";
+import type { ControlEnv } from "../env.ts";
+import type { Db } from "../store/db.ts";
+import type { HeartbeatAnswer } from "../store/hosts.ts";
+import { type Inventory, reconcile } from "../store/reports.ts";
+import { leaseForPoll } from "./lease-jobs.ts";
+import { takeOver } from "./rotate.ts";
+
+const BUSY_MS = 1_000;
+const IDLE_MS = 60_000;
+const IDLE_UNCONNECTED_MS = 30_000;
+
+type Poll = z.output<typeof pollSchema>;
+type Host = HeartbeatAnswer & { readonly tokenHash: string };
+
+/** What the agent says it answers for; absent while it has not been able to look. */
+export const inventoryOf = ({ seq, instances }: Poll): Inventory | undefined =>
+  seq === undefined ? undefined : { seq, instances };
+
+/** Answers a poll whose heartbeat was written. `touched`: environments whose coordinators have something to look at. */
+export async function answerPoll(
+  at: { db: Db; env: ControlEnv },
+  host: Host,
+  { sent, now }: { sent: Poll; now: number },
+): Promise<{ answer: PollAnswer; touched: string[] }> {
+  const { id: hostId, replaces } = host;
+  if (replaces !== null) await takeOver(at.db, { ...host, hostId, replaces }, now);
+  const changed = host.differing > 0 ? await putRight(at.db, hostId, { sent, now }) : [];
+  const request = { hostId, boot: sent.boot, now, takes: takenBy(sent), jobs: sent.jobs };
+  const { jobs, touched } = host.due > 0 ? await leaseForPoll(at, request) : { jobs: [], touched: [] };
+  const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
+  const answer = {
+    jobs,
+    now,
+    pollAfterMs: host.open > 0 ? BUSY_MS : idleMs,
+    ...(host.tunnelRev !== null && { tunnelRev: host.tunnelRev }),
+    ...(replaces === null && host.rotate === 1 && { rotate: true }),
+  };
+  return { answer, touched: [...new Set([...changed, ...touched])] };
+}
+
+async function putRight(db: Db, hostId: string, { sent, now }: { sent: Poll; now: number }) {
+  const inventory = inventoryOf(sent);
+  if (!inventory) return [];
+  return reconcile(db, { hostId, boot: sent.boot, now, clockSkewMs: sent.clock - now }, inventory);
+}
+
+function takenBy({ takes, wantsJobs }: Poll): (typeof JOB_KINDS)[number][] {
+  if (takes) return [...takes, "logs"];
+  return wantsJobs ? [...JOB_KINDS] : ["logs"];
+}
