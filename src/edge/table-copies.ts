@@ -9,6 +9,9 @@ const CACHE_NAME = "sluice-tables";
 const CACHE_DEADLINE_MS = 250;
 const KV_DEADLINE_MS = 1_000;
 
+/** What reading a copy gives when nobody can tell whether there is one. */
+export const UNREADABLE: unique symbol = Symbol("unreadable");
+
 export interface ColoCopy {
   /** Unparsed: whoever reads it checks it. */
   readonly table: unknown;
@@ -37,14 +40,14 @@ export async function writeColoCache(hostname: string, table: RoutingTable, at: 
   }
 }
 
-/** The copy in KV, unparsed; null when there is none or KV can't be read. */
+/** The copy in KV, unparsed; null: there is none; UNREADABLE: KV did not answer. */
 export async function readKv(env: Env, hostname: string): Promise<unknown> {
   try {
     const value = await within(env.TABLES.get(`table:${hostname}`, "json"), KV_DEADLINE_MS);
-    return value === TIMED_OUT ? null : value;
+    return value === TIMED_OUT ? UNREADABLE : value;
   } catch (error) {
     logError("table.copy_unreadable", error, { hostname });
-    return null;
+    return UNREADABLE;
   }
 }
 

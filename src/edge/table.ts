@@ -1,7 +1,8 @@
 /**
  * The routing tables this isolate holds. A table in memory is used as it is for a second, refreshed behind a request for
  * another, and waited for after that: with the colo cache's share, a change is in force within STALENESS_BOUND_MS.
- * Whatever fails, the last good table serves without limit; only control's own word takes a hostname away.
+ * Whatever fails, the last good table serves on; only control's own word takes a hostname away. Control's word may also be that
+ * the copy in KV is gone: whoever has heard nothing else for long looks there, since slots may have changed hands.
  */
 import { compileRoute, type Route } from "../domain/routing/choose.ts";
 import { type RoutingTable, supersedes, type TableAnswer } from "../domain/routing/table.ts";
@@ -9,7 +10,7 @@ import { parseTable } from "../domain/routing/table-shape.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import { logWarning } from "./log.ts";
-import { readColoCache, readKv, writeColoCache } from "./table-copies.ts";
+import { readColoCache, readKv, UNREADABLE, writeColoCache } from "./table-copies.ts";
 import { Waiting } from "./waiting.ts";
 
 const FRESH_MS = 1_000;
@@ -18,6 +19,13 @@ const WAIT_FROM_MS = 2_000;
 const FAILING_MS = 10_000;
 const REFRESH_DEADLINE_MS = 1_000;
 const COLD_DEADLINE_MS = 3_000;
+/**
+ * How long a table serves on without control before its copy is asked. A slot rests for longer than this after its last
+ * instance, and control overwrites or deletes the copies before another app gets it.
+ */
+const TRUST_MS = 600_000;
+/** When the copy can't be read either: traffic first, and it is tried again. */
+const TRUST_AGAIN_MS = 30_000;
 /** A full table is asked for this often even if the version is unchanged: a hostname may have changed environments. */
 const WHOLE_EVERY_MS = 30_000;
 const UNKNOWN_MS = 1_000;
@@ -32,6 +40,8 @@ interface Held {
   checkedAt: number;
   /** Epoch ms at which control last sent it whole. */
   wholeAt: number;
+  /** Epoch ms until which it serves without control. */
+  trustedUntil: number;
   /** Epoch ms of the last failed refresh since the last good one, or 0. */
   failedAt: number;
 }
@@ -53,12 +63,17 @@ export class Tables {
     const now = Date.now();
     const held = this.#held.get(hostname);
     if (held === undefined) return this.#findCold(hostname, env, ctx);
-    const isFailing = now - held.failedAt <= FAILING_MS;
+    const isFailing = now - held.failedAt <= FAILING_MS && now < held.trustedUntil;
     if (now - held.checkedAt <= WAIT_FROM_MS || isFailing) {
       if (now - Math.max(held.checkedAt, held.failedAt) > FRESH_MS) this.#refresh(hostname, env, ctx);
       return held.route;
     }
-    await this.#waitForRefresh(hostname, env, ctx, REFRESH_DEADLINE_MS);
+    await this.#waitForRefresh(
+      hostname,
+      env,
+      ctx,
+      now < held.trustedUntil ? REFRESH_DEADLINE_MS : COLD_DEADLINE_MS,
+    );
     return this.#current(hostname);
   }
 
@@ -119,6 +134,7 @@ export class Tables {
     if (answer?.kind === "unknown") return this.#forget(hostname);
     if (answer?.kind === "unchanged" && held !== undefined) {
       held.checkedAt = asked;
+      held.trustedUntil = asked + TRUST_MS;
       held.failedAt = 0;
       ctx.waitUntil(writeColoCache(hostname, held.route.table, asked));
       return;
@@ -127,20 +143,31 @@ export class Tables {
       ctx.waitUntil(writeColoCache(hostname, answer.table, asked));
       return;
     }
-    if (held !== undefined) {
-      if (held.failedAt === 0) {
-        const { environment, version } = held.route.table;
-        logWarning("table.stale", {
-          hostname,
-          environment,
-          detail: `no newer one was to be had: serving version ${version}`,
-        });
-      }
-      held.failedAt = Date.now();
-      return;
-    }
+    if (held !== undefined) this.#noteFailure(hostname, held);
+    if (held === undefined || Date.now() >= held.trustedUntil) await this.#askCopy(hostname, env);
+  }
+
+  #noteFailure(hostname: string, held: Held): void {
+    const { environment, version } = held.route.table;
+    const detail = `no newer one was to be had: serving version ${version}`;
+    if (held.failedAt === 0) logWarning("table.stale", { hostname, environment, detail });
+    held.failedAt = Date.now();
+  }
+
+  /** Without control: takes the copy, or takes its absence for control's word that the hostname is nobody's any more. */
+  async #askCopy(hostname: string, env: Env): Promise<void> {
     const copy = await readKv(env, hostname);
-    if (copy !== null) this.#accept(hostname, copy, 0);
+    const held = this.#held.get(hostname);
+    if (copy === UNREADABLE) {
+      if (held !== undefined) held.trustedUntil = Date.now() + TRUST_AGAIN_MS;
+    } else if (copy !== null) {
+      this.#accept(hostname, copy, 0);
+      // An older copy, or one that is refused, takes nothing away.
+      if (held !== undefined) held.trustedUntil = Date.now() + TRUST_MS;
+    } else if (held !== undefined) {
+      logWarning("table.gone", { hostname, detail: "control is silent, and took its copy away" });
+      this.#held.delete(hostname);
+    }
   }
 
   /** Takes a table in, unless it is malformed, foreign or older than the one held. `at`: when control vouched for it. */
@@ -166,9 +193,11 @@ export class Tables {
   #hold(hostname: string, table: RoutingTable, at: number): void {
     const held = this.#held.get(hostname);
     const failedAt = at === 0 ? Date.now() : 0;
+    const trustedUntil = (at === 0 ? Date.now() : at) + TRUST_MS;
     if (held?.route.table.environment === table.environment && held.route.table.version === table.version) {
       held.checkedAt = Math.max(held.checkedAt, at);
       held.wholeAt = Math.max(held.wholeAt, at);
+      held.trustedUntil = Math.max(held.trustedUntil, trustedUntil);
       held.failedAt = failedAt;
       return;
     }
@@ -177,7 +206,7 @@ export class Tables {
       const detail = `${origin}: its host must end in ${table.originSuffixes.join(" or ")}`;
       logWarning("origin.refused", { hostname, environment: table.environment, detail });
     }
-    this.#held.set(hostname, { route, checkedAt: at, wholeAt: at, failedAt });
+    this.#held.set(hostname, { route, checkedAt: at, wholeAt: at, trustedUntil, failedAt });
     this.waiting.recall(route);
   }
 

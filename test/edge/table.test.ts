@@ -6,12 +6,17 @@ import { type Answer, ask } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
 import { tableOf } from "../support/tables.ts";
 
+const CLOCK = "x-test-clock";
+const TEN_MINUTES_MS = 600_000;
+
 let first: Origin;
 let second: Origin;
 let edge: EdgeStack;
 let warm: number;
 let cold: number;
 let colder: number;
+/** Its clock is moved. */
+let late: number;
 /** What control was asked: hostname and known version. */
 const asked: [string, number | null][] = [];
 const published = new Map<string, unknown>();
@@ -50,9 +55,9 @@ beforeAll(async () => {
       },
       meter: () => {},
     },
-    { edges: 3 },
+    { edges: 4, clockHeader: CLOCK },
   );
-  [warm = 0, cold = 0, colder = 0] = edge.ports;
+  [warm = 0, cold = 0, colder = 0, late = 0] = edge.ports;
 });
 afterAll(async () => {
   await edge.dispose();
@@ -211,5 +216,46 @@ describe("without control", () => {
     await edge.putKv("table:spoilt.test", { schema: 1 });
     fault = () => Promise.reject(new Error("control is gone"));
     expect((await ask({ port: colder, host: "spoilt.test" })).status).toBe(503);
+  });
+});
+
+describe("after ten minutes without control", () => {
+  const later = (host: string, ms = TEN_MINUTES_MS + 1_000) =>
+    ask({ port: late, host, headers: { [CLOCK]: String(ms) } });
+  const lost = async (host: string) => {
+    published.set(host, tableFor(host, first));
+    await edge.putKv(`table:${host}`, published.get(host));
+    expect(nameOf(await later(host, 0))).toBe("first");
+    fault = () => Promise.reject(new Error("control is gone"));
+  };
+
+  it("serves on while the copy in KV says the same", async () => {
+    await lost("same.test");
+    expect(nameOf(await later("same.test"))).toBe("first");
+    expect(nameOf(await later("same.test", 3 * TEN_MINUTES_MS))).toBe("first");
+  });
+
+  it("follows a copy that is newer", async () => {
+    await lost("newer.test");
+    await edge.putKv("table:newer.test", tableFor("newer.test", second, { version: 2 }));
+    expect(nameOf(await later("newer.test", TEN_MINUTES_MS - 60_000))).toBe("first");
+    expect(nameOf(await later("newer.test"))).toBe("second");
+  });
+
+  it("serves no more what control took away: its slots may be another app's", async () => {
+    await lost("taken.test");
+    await edge.deleteKv("table:taken.test");
+    expect(nameOf(await later("taken.test", TEN_MINUTES_MS - 60_000))).toBe("first");
+    expect(codeOf(await later("taken.test"))).toBe("table_unavailable");
+    fault = null;
+    await within("taken.test", (answer) => nameOf(answer) === "first", late);
+  });
+
+  it("keeps its table when the copy is older or broken", async () => {
+    await lost("older.test");
+    await edge.putKv("table:older.test", tableFor("older.test", second, { version: 0 }));
+    expect(nameOf(await later("older.test"))).toBe("first");
+    await edge.putKv("table:older.test", { schema: 9 });
+    expect(nameOf(await later("older.test", 3 * TEN_MINUTES_MS))).toBe("first");
   });
 });

@@ -23,6 +23,7 @@ export interface EdgeStack {
   /** What the Workers have logged so far, line by line. */
   readonly logs: readonly string[];
   putKv(key: string, value: unknown): Promise<void>;
+  deleteKv(key: string): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -41,6 +42,18 @@ export class Dataset extends WorkerEntrypoint {
   async writeDataPoint(point) { await ask(this.env, "analytics", [point]); }
 }
 export default { fetch: () => new Response("control") };
+`;
+
+/** A module around the edge that moves its clock when a request says so. */
+const clockFor = (header: string): string => `
+import edge from "./worker.mjs";
+const now = Date.now.bind(Date);
+let ahead = 0;
+Date.now = () => now() + ahead;
+export default { fetch(request, env, ctx) {
+  ahead = Number(request.headers.get("${header}") ?? ahead);
+  return edge.fetch(request, env, ctx);
+} };
 `;
 
 /** Builds the edge as wrangler does: one ES module. */
@@ -63,6 +76,8 @@ export async function startEdgeStack(
   script: ControlScript,
   options: {
     readonly edges?: number;
+    /** The edges' clocks can be moved: a request with this header sets one forward by so many ms. */
+    readonly clockHeader?: string;
     readonly vars?: Readonly<Record<string, string>>;
     /** Everything that an edge fetches ends here instead of on the network. */
     readonly outbound?: (request: Request) => Response | Promise<Response>;
@@ -70,6 +85,7 @@ export async function startEdgeStack(
 ): Promise<EdgeStack> {
   const control = { ...script };
   const source = await bundleEdge();
+  const { clockHeader } = options;
   const names = Array.from({ length: options.edges ?? 1 }, (_, index) => `edge-${index}`);
   const vars = Object.entries(options.vars ?? {}).map(
     ([name, value]) => [name, { type: "text", value }] as const,
@@ -85,8 +101,13 @@ export async function startEdgeStack(
           name,
           compatibilityDate: COMPATIBILITY_DATE,
           manifest: {
-            mainModule: "worker.mjs",
-            modules: { "worker.mjs": { type: "esm" as const, contents: source } },
+            mainModule: clockHeader === undefined ? "worker.mjs" : "clock.mjs",
+            modules: {
+              "worker.mjs": { type: "esm" as const, contents: source },
+              ...(clockHeader !== undefined && {
+                "clock.mjs": { type: "esm" as const, contents: clockFor(clockHeader) },
+              }),
+            },
           },
           env: {
             CONTROL: { type: "worker" as const, worker: "control", exportName: "EdgePort" },
@@ -149,6 +170,7 @@ export async function startEdgeStack(
     control,
     logs,
     putKv: (key, value) => kv.put(key, JSON.stringify(value)),
+    deleteKv: (key) => kv.delete(key),
     dispose: () => mf.dispose(),
   };
 }
