@@ -86,7 +86,7 @@ export class Store {
       analysis: this.analysis,
       stableReleaseId: this.stable,
       releases: this.releases.toReversed().map(copy),
-      instances: live.map(copy),
+      instances: live.map((instance) => ({ ...instance, ...this.#hostOf(instance) })),
       jobs: this.jobs.filter(inView).map(copy),
       hosts: this.hosts.map((host) => ({
         ...host,
@@ -94,6 +94,12 @@ export class Store {
       })),
       accessories: [...this.accessories],
     };
+  }
+
+  /** A host that was taken out of the list was removed. */
+  #hostOf({ hostId }: Instance): Pick<InstanceFacts, "hostSeenAt" | "hostRemoved"> {
+    const host = this.hosts.find(({ id }) => id === hostId);
+    return { hostSeenAt: host?.lastSeenAt ?? null, hostRemoved: host === undefined };
   }
 
   /** Writes a decision, all of it. */
@@ -133,6 +139,8 @@ export class Store {
       reportCause: null,
       reportAt: null,
       exits: [],
+      hostSeenAt: this.now,
+      hostRemoved: false,
       stateSince: this.now,
       stoppedAt: null,
     });

@@ -145,7 +145,8 @@ async function dryRun(
 ) {
   const loaded = await loadEnvironment(c.var.db, environment.id, { withHosts: true });
   if (!loaded) throw new ProblemError({ code: "not_found", detail: "the environment was just deleted" });
-  const asked = { version: input.version ?? null, hold: input.hold, override: input.override };
+  const { hold, override, whenBusy } = input;
+  const asked = { version: input.version ?? null, hold, override, whenBusy };
   const now = c.var.now();
   const views = accessoryViews(loaded.facts.spec, accessories, now);
   return planRelease({ facts: loaded.facts, asked, accessories: views, now });

@@ -55,6 +55,8 @@ export async function loadEnvironment(
       .select({
         ...getTableColumns(instances),
         hostName: sql<string>`${hosts.name}`.as("host_name"),
+        hostSeenAt: sql<number | null>`${hosts.lastSeenAt}`.as("host_seen_at"),
+        hostRemovedAt: sql<number | null>`${hosts.removedAt}`.as("host_removed_at"),
         slot: sql<number>`${slots.n}`.as("slot_n"),
         hostPort: slots.hostPort,
         origin: slots.origin,
@@ -103,7 +105,10 @@ export async function loadEnvironment(
     held: environment.held,
     analysis: null,
     releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
-    instances: instanceRows satisfies InstanceFacts[],
+    instances: instanceRows.map(({ hostRemovedAt, ...row }) => ({
+      ...row,
+      hostRemoved: hostRemovedAt !== null,
+    })) satisfies InstanceFacts[],
     jobs: jobRows.flatMap(toJob),
     ...(waiting.length > 0 || options.withHosts
       ? await loadHosts(db, id, specs)

@@ -45,6 +45,8 @@ export const selectInstances = (db: Db) =>
       version: releases.version,
       hostId: instances.hostId,
       hostName: hosts.name,
+      hostSeenAt: hosts.lastSeenAt,
+      hostRemoved: sql<boolean>`${hosts.removedAt} IS NOT NULL`.mapWith(Boolean),
       slotId: instances.slotId,
       slot: slots.n,
       hostPort: slots.hostPort,

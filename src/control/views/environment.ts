@@ -1,7 +1,6 @@
 import { planRollback } from "../../domain/commands/rollback.ts";
-import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { lockOf } from "../../domain/rollout/lock.ts";
-import { isActive } from "../../domain/rollout/release.ts";
+import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import { type StaleSecret, staleSecrets } from "../../domain/secrets.ts";
 import type { EnvironmentView } from "../../protocol/api.ts";
 import type { NextStep } from "../../protocol/problem.ts";
@@ -98,25 +97,11 @@ function rollbackView(status: EnvironmentStatus): EnvironmentView["rollback"] {
   }
 }
 
-function factsOf({ app, environment, releases, instances }: EnvironmentStatus): EnvironmentFacts {
-  return {
-    id: environment.id,
-    app,
-    name: environment.name,
-    spec: environment.spec,
-    rev: environment.rev,
-    fence: environment.fence,
-    stableReleaseId: environment.stableReleaseId,
-    nextVersion: environment.nextVersion,
-    held: environment.held,
-    // `failure` is the domain's own value, stored as JSON.
-    releases: releases as EnvironmentFacts["releases"],
-    instances,
-    jobs: [],
-    hosts: [],
-    accessories: [],
-    analysis: null,
-  };
+/** What status and commands decide from alike. */
+function factsOf({ environment, releases, instances }: EnvironmentStatus) {
+  const { fence, held, stableReleaseId } = environment;
+  // `failure` is the domain's own value, stored as JSON.
+  return { fence, held, stableReleaseId, releases: releases as readonly ReleaseFacts[], instances };
 }
 
 function environmentNext(status: EnvironmentStatus, active: ReleaseRow | undefined): NextStep[] {

@@ -1,19 +1,13 @@
+import { type Asked, firstPlaces, obstacles } from "../../domain/commands/obstacles.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
-import { heldNow } from "../../domain/rollout/lock.ts";
-import { onlineHosts, type Placement, place } from "../../domain/rollout/placement.ts";
-import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
-import { rollLimits } from "../../domain/rollout/roll.ts";
+import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { spell } from "../../domain/rollout/steps.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
-import { closedWords } from "../../domain/windows.ts";
 import type { PlanView } from "../../protocol/api.ts";
-import { iso } from "../iso.ts";
 import { leastMs, stepView, stepViews } from "./step-views.ts";
 
-export interface PlannedRelease {
-  readonly version: string | null;
+export interface PlannedRelease extends Asked {
   readonly hold: boolean;
-  readonly override: boolean;
 }
 interface PlanInput {
   readonly facts: EnvironmentFacts;
@@ -21,30 +15,22 @@ interface PlanInput {
   readonly accessories: PlanView["accessories"];
   readonly now: number;
 }
-type PlanProblem = PlanView["problems"][number];
 
 /** What a release would do now: where it would run, which steps it takes, what stands in its way. */
 export function planRelease(input: PlanInput): PlanView {
   const { facts, asked, now } = input;
   const { spec } = facts;
   const stable = servingStable(facts);
-  const placed = placement(facts, stable, now);
   const steps = planSteps(spec, stable);
   return {
-    instances: placed.slots.map(({ hostName, slot }) => ({ host: hostName, slot })),
+    instances: firstPlaces(facts, now).slots.map(({ hostName, slot }) => ({ host: hostName, slot })),
     steps,
     atLeastMs: asked.hold ? null : leastMs(steps),
     hooks: planHooks(spec),
     replaces: stable ? { release: stable.id, version: stable.version } : null,
     keepMs: spec.keepMs,
     rollback: rollbackWords(spec, stable),
-    problems: [
-      ...windowProblem(input),
-      ...lockProblem(input),
-      ...progressProblem(facts),
-      ...labelProblem(input),
-      ...placed.problems,
-    ],
+    problems: obstacles(facts, asked, now).map(({ code, detail }) => ({ code, detail })),
     accessories: input.accessories,
   };
 }
@@ -79,36 +65,6 @@ function planSteps(spec: EnvironmentSpec, stable: ReleaseFacts | undefined): Pla
   return [{ ...all, label: "100 % at once: there is no release to compare it with" }];
 }
 
-interface Placed {
-  readonly slots: readonly Placement[];
-  readonly problems: readonly PlanProblem[];
-}
-
-function placement(facts: EnvironmentFacts, stable: ReleaseFacts | undefined, now: number): Placed {
-  if (facts.spec.strategy.kind === "rolling") return rollingPlacement(facts, stable, now);
-  const placed = place(facts, now);
-  return placed.ok ? { slots: placed.value, problems: [] } : { slots: [], problems: [placed.error] };
-}
-
-/** A rolling release begins with what its surge allows, and finds the other slots as old instances leave. */
-function rollingPlacement(facts: EnvironmentFacts, stable: ReleaseFacts | undefined, now: number): Placed {
-  const { spec } = facts;
-  if (spec.strategy.kind !== "rolling") throw new Error(`${spec.strategy.kind} is placed whole`);
-  const online = onlineHosts(facts, now);
-  if (!online.ok) return { slots: [], problems: [online.error] };
-  const left = facts.instances.filter((i) => i.releaseId === stable?.id && i.state === "serving").length;
-  const { maxSurge, maxUnavailable } = rollLimits(spec.strategy, spec.replicas);
-  const first = Math.min(spec.replicas, spec.replicas + maxSurge - left);
-  const problems: PlanProblem[] = [];
-  for (let count = first; count > 0; count--) {
-    const placed = place({ ...facts, spec: { ...spec, replicas: count } }, now);
-    if (placed.ok) return { slots: placed.value, problems: [] };
-    // Fewer are enough to begin; not even one is not, unless old ones may go first.
-    if (count === 1 && maxUnavailable === 0) problems.push(placed.error);
-  }
-  return { slots: [], problems };
-}
-
 function planHooks({ hooks, keepMs }: EnvironmentSpec): PlanView["hooks"] {
   const { expand, contract } = hooks;
   const before = "once, in the new image, before anything of it starts";
@@ -135,32 +91,4 @@ function rollbackWords(
     ? "then its contract migration makes going back impossible"
     : "later by starting the old image again";
   return `${during}${instant}; ${later}`;
-}
-
-// --- what would stop it ---------------------------------------------------------------------------------------------
-
-function windowProblem({ facts, asked, now }: PlanInput): PlanProblem[] {
-  const detail = asked.override ? null : closedWords(facts.spec.rules, now);
-  return detail === null ? [] : [{ code: "window_closed", detail }];
-}
-
-function lockProblem({ facts, now }: PlanInput): PlanProblem[] {
-  const held = heldNow(facts, now);
-  if (!held) return [];
-  const detail = `locked by ${held.holder} until ${iso(held.expiresAt)}: ${held.reason}. It would wait; \`sluice unlock\` ends the lock`;
-  return [{ code: "locked", detail }];
-}
-
-function progressProblem({ releases }: EnvironmentFacts): PlanProblem[] {
-  const active = releases.find(({ state }) => isActive(state));
-  if (!active) return [];
-  const detail = `${active.version} is ${active.state}${active.paused ? ` and paused (${active.paused.reason})` : ""}: this one would wait for it`;
-  return [{ code: "release_in_progress", detail }];
-}
-
-function labelProblem({ facts, asked }: PlanInput): PlanProblem[] {
-  if (asked.version === null || !facts.releases.some(({ version }) => version === asked.version)) return [];
-  return [
-    { code: "conflict", detail: `a release named ${asked.version} exists already: pick another --version` },
-  ];
 }

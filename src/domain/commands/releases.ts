@@ -1,27 +1,23 @@
-import { err, ok, type Result } from "../result.ts";
+import { err, ok } from "../result.ts";
 import type { NewRelease } from "../rollout/decision.ts";
 import { Draft } from "../rollout/draft.ts";
 import { endWithoutTraffic, giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
-import { heldNow } from "../rollout/lock.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
-import { closedWords, openness } from "../windows.ts";
-import type { Outcome, Refusal } from "./refusal.ts";
+import { openness } from "../windows.ts";
+import { type Asked, obstacles } from "./obstacles.ts";
+import type { Outcome } from "./refusal.ts";
 
-export interface CreateRelease {
+export interface CreateRelease extends Asked {
   readonly id: string;
   /** Full reference, or `:tag` / `@digest` of the manifest's repository; null: as the manifest says. */
   readonly image: string | null;
-  readonly version: string | null;
   readonly git: NewRelease["git"];
-  readonly whenBusy: "queue" | "reject" | "supersede";
   readonly actor: string;
   /** Idempotency-Key: the same one again is the same release. Null: none was given. */
   readonly requestKey: string | null;
   /** Prepare it, and keep it at 0 % until it is promoted. */
   readonly hold: boolean;
-  /** Begin outside the deploy windows; goes into the audit log. */
-  readonly override: boolean;
 }
 
 /** Queues a release. A newer queued one takes an older queued one's place; `supersede` also ends the one on its way. */
@@ -31,23 +27,13 @@ export function createRelease(
   now: number,
 ): Outcome<{ version: string }> {
   const draft = new Draft(facts, now, input.actor);
+  const refused = obstacles(facts, input, now).find((obstacle) => obstacle.effect === "refuses");
+  if (refused) return err({ code: refused.code, detail: refused.detail });
   const active = facts.releases.find((release) => isActive(release.state));
   const queued = facts.releases.filter((release) => release.state === "queued");
-  const busy = active ?? queued[0];
-  if (busy && input.whenBusy === "reject") {
-    const detail = `release ${busy.version} is ${busy.state}: wait for it (--when-busy queue), replace it (--when-busy supersede), or abort it`;
-    return err({ code: "release_in_progress", detail });
-  }
-  const closed = whyNotNow(facts, input, now);
-  if (closed) return err(closed);
-  const label = nextLabel(facts, input.version);
-  if (!label.ok) return label;
-  const { version, nextVersion } = label.value;
+  const { version, nextVersion } = nextLabel(facts, input.version);
   for (const old of queued) supersede(draft, old, version);
-  if (active && input.whenBusy === "supersede") {
-    if (active.state === "shifting") return err(shiftingAlready(active));
-    supersede(draft, active, version);
-  }
+  if (active && input.whenBusy === "supersede") supersede(draft, active, version);
   draft.changeEnvironment({ nextVersion });
   draft.addRelease({
     id: input.id,
@@ -76,42 +62,17 @@ export function createRelease(
   return ok({ version, decision: draft.decision });
 }
 
-/** A lock makes a release wait, a closed window refuses it: nobody wants a deploy of Friday to begin on Monday by itself. */
-function whyNotNow(facts: EnvironmentFacts, input: CreateRelease, now: number): Refusal | undefined {
-  const held = heldNow(facts, now);
-  if (held && input.whenBusy === "reject") {
-    return {
-      code: "locked",
-      detail: `locked by ${held.holder}: ${held.reason}. Unlock with \`sluice unlock\``,
-    };
-  }
-  const closed = input.override ? null : closedWords(facts.spec.rules, now);
-  return closed === null ? undefined : { code: "window_closed", detail: closed };
-}
-
 export const supersede = (draft: Draft, release: ReleaseFacts, by: string): void =>
   endWithoutTraffic(draft, release, "superseded", `${release.version} gave way to ${by}`);
-
-export const shiftingAlready = (release: ReleaseFacts): Refusal => ({
-  code: "release_in_progress",
-  detail: `${release.version} is taking traffic already: abort it first (\`sluice abort ${release.id}\`), or wait`,
-});
 
 function nextLabel(
   facts: EnvironmentFacts,
   asked: string | null,
-): Result<{ version: string; nextVersion: number }, Refusal> {
-  const taken = (label: string) => facts.releases.some((release) => release.version === label);
-  if (asked !== null) {
-    if (!taken(asked)) return ok({ version: asked, nextVersion: facts.nextVersion });
-    return err({
-      code: "conflict",
-      detail: `a release named ${asked} exists already: pick another --version`,
-    });
-  }
+): { readonly version: string; readonly nextVersion: number } {
+  if (asked !== null) return { version: asked, nextVersion: facts.nextVersion };
   let n = facts.nextVersion;
-  while (taken(`v${n}`)) n += 1;
-  return ok({ version: `v${n}`, nextVersion: n + 1 });
+  while (facts.releases.some((release) => release.version === `v${n}`)) n += 1;
+  return { version: `v${n}`, nextVersion: n + 1 };
 }
 
 /** `:v2` and `@sha256:…` alone name a tag or digest of the manifest's repository. */

@@ -6,11 +6,18 @@ import { hasServed, isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { shiftWeights } from "../rollout/shift.ts";
 import { rollbackTarget } from "../rollout/target.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
+import { shiftingAlready } from "./obstacles.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
-import { shiftingAlready, supersede } from "./releases.ts";
+import { supersede } from "./releases.ts";
+
+/** All that the plan of a rollback is made from. */
+export type RollbackFacts = Pick<EnvironmentFacts, "releases" | "instances" | "stableReleaseId">;
 
 /** Instances that could answer a request now: up, and ready by their agent's last word. */
-export function readyInstances(facts: EnvironmentFacts, release: ReleaseFacts): InstanceFacts[] {
+export function readyInstances(
+  facts: Pick<RollbackFacts, "instances">,
+  release: ReleaseFacts,
+): InstanceFacts[] {
   return facts.instances.filter(
     (instance) =>
       instance.releaseId === release.id &&
@@ -28,7 +35,7 @@ export interface RollbackPlan {
 }
 
 /** What a rollback would do. `to`: release id or label; null: the release that served last before this one. */
-export function planRollback(facts: EnvironmentFacts, to: string | null): Result<RollbackPlan, Refusal> {
+export function planRollback(facts: RollbackFacts, to: string | null): Result<RollbackPlan, Refusal> {
   const onItsWay = facts.releases.find((release) => release.state === "shifting");
   const stable = facts.releases.find((release) => release.id === facts.stableReleaseId);
   if (onItsWay && stable && (to === null || to === stable.id || to === stable.version)) {
@@ -77,7 +84,7 @@ export function planRollback(facts: EnvironmentFacts, to: string | null): Result
   return ok({ how, from, to: target, prove: how === "instant" ? warm : [] });
 }
 
-const serving = (facts: EnvironmentFacts): ReleaseFacts | undefined =>
+const serving = (facts: RollbackFacts): ReleaseFacts | undefined =>
   [...facts.releases].sort((a, b) => b.weightBp - a.weightBp).find((release) => release.weightBp > 0);
 
 /** A weight flip to warm instances. `proven`: ids of those that just answered. */

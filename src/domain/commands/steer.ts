@@ -7,8 +7,8 @@ import { takeOver } from "../rollout/states/settling.ts";
 import { goOn, pause as hold, nextStep } from "../rollout/states/shifting.ts";
 import { percent, stepsOf } from "../rollout/steps.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
+import { shiftingAlready } from "./obstacles.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
-import { shiftingAlready } from "./releases.ts";
 import { readyInstances } from "./rollback.ts";
 
 /** A person at the wheel: promote, pause, resume, and weights by hand. */

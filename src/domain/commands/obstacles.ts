@@ -1,0 +1,120 @@
+import type { EnvironmentFacts } from "../rollout/facts.ts";
+import { heldNow } from "../rollout/lock.ts";
+import { onlineHosts, type Placement, type PlacementProblem, place } from "../rollout/placement.ts";
+import { isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { rollLimits } from "../rollout/roll.ts";
+import { closedWords } from "../windows.ts";
+import type { Refusal } from "./refusal.ts";
+
+/** What stands in the way of a release asked for now. Plan and deploy ask the same question, so that they can't differ. */
+export type Obstacle =
+  /** It is not taken. */
+  | (Refusal & { readonly effect: "refuses" })
+  /** It is taken, and begins later. */
+  | (Refusal & { readonly effect: "waits" })
+  /** It is taken, and would end when its turn comes. */
+  | (PlacementProblem & { readonly effect: "fails" });
+
+export interface Asked {
+  /** Label; null: the next number. */
+  readonly version: string | null;
+  readonly whenBusy: "queue" | "reject" | "supersede";
+  /** Begin outside the deploy windows. */
+  readonly override: boolean;
+}
+
+/** All of them, in the order in which they count. */
+export function obstacles(facts: EnvironmentFacts, asked: Asked, now: number): readonly Obstacle[] {
+  const found = [
+    closedWindow(facts, asked, now),
+    heldLock(facts, asked, now),
+    otherRelease(facts, asked),
+    takenLabel(facts, asked),
+    ...firstPlaces(facts, now).problems.map((problem) => ({ ...problem, effect: "fails" as const })),
+  ];
+  return found.filter((obstacle) => obstacle !== undefined);
+}
+
+/** A lock makes a release wait, a closed window refuses it: nobody wants a deploy of Friday to begin on Monday by itself. */
+function closedWindow(facts: EnvironmentFacts, asked: Asked, now: number): Obstacle | undefined {
+  const detail = asked.override ? null : closedWords(facts.spec.rules, now);
+  return detail === null ? undefined : { code: "window_closed", detail, effect: "refuses" };
+}
+
+function heldLock(facts: EnvironmentFacts, asked: Asked, now: number): Obstacle | undefined {
+  const held = heldNow(facts, now);
+  if (!held) return undefined;
+  const effect = asked.whenBusy === "reject" ? "refuses" : "waits";
+  const until = new Date(held.expiresAt).toISOString();
+  const waits = effect === "waits" ? "It would wait; " : "";
+  const detail = `locked by ${held.holder} until ${until}: ${held.reason}. ${waits}\`sluice unlock\` ends the lock`;
+  return { code: "locked", detail, effect };
+}
+
+function otherRelease({ releases }: EnvironmentFacts, { whenBusy }: Asked): Obstacle | undefined {
+  const active = releases.find(({ state }) => isActive(state));
+  const busy = active ?? releases.find(({ state }) => state === "queued");
+  if (whenBusy === "reject" && busy) {
+    const detail = `release ${busy.version} is ${whereabouts(busy)}: wait for it (--when-busy queue), replace it (--when-busy supersede), or abort it`;
+    return { code: "release_in_progress", detail, effect: "refuses" };
+  }
+  if (whenBusy === "supersede" && active?.state === "shifting")
+    return { ...shiftingAlready(active), effect: "refuses" };
+  if (whenBusy === "queue" && active) {
+    const detail = `${active.version} is ${whereabouts(active)}: this one would wait for it`;
+    return { code: "release_in_progress", detail, effect: "waits" };
+  }
+  return undefined;
+}
+
+const whereabouts = ({ state, paused }: ReleaseFacts): string =>
+  paused ? `${state} and paused (${paused.reason})` : state;
+
+export const shiftingAlready = (release: ReleaseFacts): Refusal => ({
+  code: "release_in_progress",
+  detail: `${release.version} is taking traffic already: abort it first (\`sluice abort ${release.id}\`), or wait`,
+});
+
+function takenLabel({ releases }: EnvironmentFacts, { version }: Asked): Obstacle | undefined {
+  if (version === null || !releases.some((release) => release.version === version)) return undefined;
+  const detail = `a release named ${version} exists already: pick another --version`;
+  return { code: "conflict", detail, effect: "refuses" };
+}
+
+// --- where it would run ---------------------------------------------------------------------------------------------
+
+export interface FirstPlaces {
+  readonly slots: readonly Placement[];
+  readonly problems: readonly PlacementProblem[];
+}
+
+/** The slots that a release made now would begin in. */
+export function firstPlaces(facts: EnvironmentFacts, now: number): FirstPlaces {
+  if (facts.spec.strategy.kind === "rolling") return firstOfRolling(facts, facts.spec.strategy, now);
+  const placed = place(facts, now);
+  return placed.ok ? { slots: placed.value, problems: [] } : { slots: [], problems: [placed.error] };
+}
+
+/** A rolling release begins with what its surge allows, and finds the other slots as old instances leave. */
+function firstOfRolling(
+  facts: EnvironmentFacts,
+  strategy: Parameters<typeof rollLimits>[0],
+  now: number,
+): FirstPlaces {
+  const { spec, stableReleaseId } = facts;
+  const online = onlineHosts(facts, now);
+  if (!online.ok) return { slots: [], problems: [online.error] };
+  const left = facts.instances.filter(
+    ({ releaseId, state }) => releaseId === stableReleaseId && state === "serving",
+  ).length;
+  const { maxSurge, maxUnavailable } = rollLimits(strategy, spec.replicas);
+  const first = Math.min(spec.replicas, spec.replicas + maxSurge - left);
+  const problems: PlacementProblem[] = [];
+  for (let count = first; count > 0; count--) {
+    const placed = place({ ...facts, spec: { ...spec, replicas: count } }, now);
+    if (placed.ok) return { slots: placed.value, problems: [] };
+    // Fewer are enough to begin; not even one is not, unless old ones may go first.
+    if (count === 1 && maxUnavailable === 0) problems.push(placed.error);
+  }
+  return { slots: [], problems };
+}
