@@ -3,10 +3,10 @@ import {
   type ArmWindow,
   type CanaryConfig,
   type CanaryWindow,
-  type Decision,
   decide,
   type HistoryWindow,
   init,
+  type Judgement,
   tick,
   update,
 } from "../../src/domain/canary/judge.ts";
@@ -71,7 +71,7 @@ export function simulate(scenario: Scenario, seed: number, run: number): Outcome
   let errors = 0;
   let passedS: number | null = null;
   const end = (scenario.minutes ?? 60) * 60;
-  const outcome = (at: number | null, decision: Decision | null): Outcome => ({
+  const outcome = (at: number | null, decision: Judgement | null): Outcome => ({
     rolledBackS: at,
     passedS,
     reason: decision?.reason ?? "",

@@ -172,12 +172,12 @@ function tunnel({ tunnel: wanted, facts, name }: HostFindings): Finding {
       "control tries again by itself; mend the cause it names",
     );
   }
-  const told = facts?.tunnel;
+  const reported = facts?.tunnel;
   const look = `on ${name}: journalctl -u sluice-agent; cloudflared needs UDP and TCP 7844 outwards`;
-  if (!told) return fail(id, "the tunnel is made, but the agent reports no cloudflared", look);
-  if (told.state !== "connected")
-    return fail(id, `cloudflared is ${told.state}: ${told.cause ?? "no cause given"}`, look);
-  const { configVersion, readyConnections = 0, version = "?" } = told;
+  if (!reported) return fail(id, "the tunnel is made, but the agent reports no cloudflared", look);
+  if (reported.state !== "connected")
+    return fail(id, `cloudflared is ${reported.state}: ${reported.cause ?? "no cause given"}`, look);
+  const { configVersion, readyConnections = 0, version = "?" } = reported;
   if (wanted.configVersion !== null && configVersion !== undefined && configVersion < wanted.configVersion) {
     return fail(
       id,

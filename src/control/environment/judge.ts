@@ -1,10 +1,10 @@
 import {
   type CanaryState,
   canaryConfig,
-  type Decision,
   decide,
   describe,
   init,
+  type Judgement,
   parse,
   renew,
   serialise,
@@ -25,10 +25,10 @@ const REFERENCE_MS = 600_000;
 export const TICK_MS = 2_000;
 
 /** One judgement, as it is stored. */
-export interface Judgement {
+export interface RecordedJudgement {
   readonly window: number;
   readonly at: number;
-  readonly decision: Decision;
+  readonly decision: Judgement;
   readonly words: string;
 }
 
@@ -39,7 +39,7 @@ interface Kept {
   readonly state: string;
   /** Start of the next window to be folded in. */
   readonly next: number;
-  readonly last: Judgement | null;
+  readonly last: RecordedJudgement | null;
   /** The release was paused for its failure: whoever goes on from there has the evidence begun afresh. */
   readonly heeded?: boolean;
 }
@@ -52,7 +52,7 @@ export type ReadTraffic = (range: {
 }) => Promise<Traffic>;
 
 /** Writes judgements to where they are kept. Twice the same one is once. */
-export type RecordJudgements = (release: string, judgements: readonly Judgement[]) => Promise<void>;
+export type RecordJudgements = (release: string, judgements: readonly RecordedJudgement[]) => Promise<void>;
 
 /**
  * Judges the canary that is on its way by what the edge counted. The statistics are the domain's; this only feeds them
@@ -88,7 +88,7 @@ export class Judge {
     }
     const releases = [release.id, stable];
     const traffic = await this.#read({ from: kept.next, to: now + 1, releases });
-    const fresh: Judgement[] = [];
+    const fresh: RecordedJudgement[] = [];
     let state = restore(kept.state);
     let { next } = kept;
     for (; next + WINDOW_MS + SETTLE_MS <= now && !isFinal(fresh.at(-1)); next += WINDOW_MS) {
@@ -108,12 +108,12 @@ export class Judge {
   }
 
   /** The last word, for status answers. */
-  async last(): Promise<(Judgement & { release: string }) | null> {
+  async last(): Promise<(RecordedJudgement & { release: string }) | null> {
     const kept = await this.#storage.get<Kept>("judge");
     return kept?.last ? { ...kept.last, release: kept.release } : null;
   }
 
-  #say(decision: Decision, at: { window: number; now: number; strategy: Canary }): Judgement {
+  #say(decision: Judgement, at: { window: number; now: number; strategy: Canary }): RecordedJudgement {
     const words = describe(decision, at.strategy.analysis.onFailure);
     return { window: at.window, at: at.now, decision, words };
   }
@@ -181,7 +181,7 @@ function underAnalysis(facts: EnvironmentFacts): { release: ReleaseFacts; strate
   return { release, strategy };
 }
 
-const isFinal = (judgement: Judgement | null | undefined): judgement is Judgement =>
+const isFinal = (judgement: RecordedJudgement | null | undefined): judgement is RecordedJudgement =>
   judgement?.decision.verdict === "rollback";
 
 /** A rollout that outlives its horizon begins its evidence afresh, rather than looking away. */

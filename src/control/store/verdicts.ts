@@ -1,12 +1,12 @@
 import { and, desc, eq, lt } from "drizzle-orm";
-import type { Decision } from "../../domain/canary/judge.ts";
+import type { Judgement } from "../../domain/canary/judge.ts";
 import type { Db } from "./db.ts";
 import { verdicts } from "./schema.ts";
 
-interface Judgement {
+interface RecordedJudgement {
   readonly window: number;
   readonly at: number;
-  readonly decision: Decision;
+  readonly decision: Judgement;
   readonly words: string;
 }
 
@@ -14,7 +14,7 @@ interface Judgement {
 export async function recordVerdicts(
   db: Db,
   releaseId: string,
-  judgements: readonly Judgement[],
+  judgements: readonly RecordedJudgement[],
 ): Promise<void> {
   for (const { window, at, words, decision } of judgements) {
     const { verdict, reason, ...numbers } = decision;

@@ -68,10 +68,10 @@ export interface Side {
   readonly quantileMs: number | null;
 }
 
-export type Decision = Verdict & Numbers;
+export type Judgement = Verdict & Numbers;
 
 /** What to do now. The caller latches `rollback`: evidence may sink again after the canary is gone. */
-export function decide(state: CanaryState): Decision {
+export function decide(state: CanaryState): Judgement {
   const numbers = measure(state);
   return { ...judge(state, numbers), ...numbers };
 }
@@ -81,7 +81,7 @@ export function decide(state: CanaryState): Decision {
  * error ceiling alone. It returns a rollback or null and keeps nothing, so a window's evidence is spent once, by
  * `update`. Peeking inside a window is sound because the guard's e-value is a martingale request by request.
  */
-export function tick(state: CanaryState, open: readonly CanaryWindow[]): Decision | null {
+export function tick(state: CanaryState, open: readonly CanaryWindow[]): Judgement | null {
   const { config } = state;
   const expectsStable = state.dispersion.n > 0 || state.recent.n >= 1;
   let glimpse = state;

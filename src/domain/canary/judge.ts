@@ -3,7 +3,7 @@
  * when a step's time is up. How it judges and what it can't see: docs/canary.md.
  */
 export { type CanaryConfig, canaryConfig } from "./config.ts";
-export { type Decision, decide, tick } from "./decide.ts";
+export { decide, type Judgement, tick } from "./decide.ts";
 export { logEError, logEGuard, logEOdds, logEPass, quantileBucket } from "./evidence.ts";
 export { endStep, type StepPolicy } from "./policy.ts";
 export { type CanaryState, type HistoryWindow, init, parse, renew, serialise } from "./state.ts";

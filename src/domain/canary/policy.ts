@@ -1,4 +1,4 @@
-import type { Decision } from "./decide.ts";
+import type { Judgement } from "./decide.ts";
 
 export type OnInconclusive = "ask" | "promote" | "abort";
 
@@ -33,7 +33,7 @@ export interface StepEnd {
 }
 
 /** What to do when a step's time is up. Nothing but proof passes by itself; the rest is the environment's policy. */
-export function endStep(decision: Decision, policy: StepPolicy): StepEnd {
+export function endStep(decision: Judgement, policy: StepPolicy): StepEnd {
   switch (decision.verdict) {
     case "rollback":
       return { action: policy.onFailure, because: "the canary failed its analysis" };
@@ -55,7 +55,7 @@ function endDuringOutage(policy: StepPolicy): StepEnd {
   return { action: "ask", because: "stable is failing too, the step's deadline has passed" };
 }
 
-function endInconclusive(decision: Decision, { onInconclusive }: StepPolicy): StepEnd {
+function endInconclusive(decision: Judgement, { onInconclusive }: StepPolicy): StepEnd {
   const requests = decision.rollout.canary.requests;
   const facts = `${requests} canary requests prove neither good nor bad`;
   if (onInconclusive === "abort") return { action: "abort", because: `${facts}, onInconclusive: abort` };

@@ -1,8 +1,8 @@
-import type { Compared, Decision, Side } from "./decide.ts";
+import type { Compared, Judgement, Side } from "./decide.ts";
 import type { StepPolicy } from "./policy.ts";
 
 /** One line for people, with the numbers the verdict was reached from. All of them are in the decision itself. */
-export function describe(decision: Decision, onFailure: StepPolicy["onFailure"] = "rollback"): string {
+export function describe(decision: Judgement, onFailure: StepPolicy["onFailure"] = "rollback"): string {
   const end = onFailure === "pause" ? "failed, paused" : "rolled back";
   const { verdict, reason, rollout, suspicion, limits } = decision;
   switch (verdict) {

@@ -1,4 +1,4 @@
-import type { Decision as Analysis } from "../canary/judge.ts";
+import type { Judgement } from "../canary/judge.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import type { ReleaseFacts } from "./release.ts";
 
@@ -21,7 +21,7 @@ export interface EnvironmentFacts {
   /** Unfinished ones, and all of releases that are on their way. */
   readonly jobs: readonly JobFacts[];
   /** What the judge says of the canary that is on its way. */
-  readonly analysis: { readonly release: string; readonly decision: Analysis } | null;
+  readonly analysis: { readonly release: string; readonly decision: Judgement } | null;
   /** Hosts that carry the labels the environment asks for, with their slots. */
   readonly hosts: readonly HostFacts[];
   /** Where its accessories live, of those that were ever started. Read when something is to be placed. */

@@ -14,9 +14,9 @@ export function rollOn(draft: Draft, release: ReleaseFacts, strategy: Rolling): 
     return giveBack(draft, release, `${release.version} rolls back: ${smoke.message}`, smoke);
   const limits = rollLimits(strategy, release.spec.replicas);
   const from = servingStable(draft, release);
-  const went = roll(draft, { to: release, from, limits, grow: true, admits: smoke === null });
-  if (went === "done") return takeOver(draft, draft.release(release.id) ?? release);
-  if (went === "going") return;
+  const progress = roll(draft, { to: release, from, limits, grow: true, admits: smoke === null });
+  if (progress === "done") return takeOver(draft, draft.release(release.id) ?? release);
+  if (progress === "going") return;
   const message = "no host has a free slot, and none becomes free: add a host, or set `maxUnavailable` to 1";
   const failure = { code: "no_slots", message, logs: [] };
   giveBack(draft, release, `${release.version} rolls back: ${message}`, failure);

@@ -4,11 +4,11 @@ import {
   type CanaryState,
   type CanaryWindow,
   canaryConfig,
-  type Decision,
   decide,
   endStep,
   init,
   describe as inWords,
+  type Judgement,
   parse,
   renew,
   type StepPolicy,
@@ -54,7 +54,7 @@ function fed(times: number, window: CanaryWindow, from: CanaryState = fresh()): 
 const fresh = (config: Partial<CanaryConfig> = {}): CanaryState => init(at(80, 10_000), config);
 
 /** Windows until the judge rolls back, and what it said; fails the test after 60. */
-function untilRollback(window: CanaryWindow, from: CanaryState): { windows: number; decision: Decision } {
+function untilRollback(window: CanaryWindow, from: CanaryState): { windows: number; decision: Judgement } {
   let state = from;
   for (let windows = 1; windows <= 60; windows++) {
     state = update(state, window);

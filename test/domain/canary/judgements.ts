@@ -1,11 +1,11 @@
-import { type Decision, decide, init, update } from "../../../src/domain/canary/judge.ts";
+import { decide, init, type Judgement, update } from "../../../src/domain/canary/judge.ts";
 
 /** Windows of 10 s: what the canary and stable counted in each, `times` over. */
 function judged(
   times: number,
   canary: readonly [number, number],
   baseline: readonly [number, number],
-): Decision {
+): Judgement {
   let state = init();
   for (let k = 0; k < times; k++) {
     state = update(state, {
@@ -23,5 +23,5 @@ export const JUDGEMENTS = {
   continue: judged(2, [10, 0], [90, 0]),
   nothing: judged(2, [0, 0], [100, 0]),
   hold: judged(20, [100, 50], [900, 450]),
-} as const satisfies Record<string, Decision>;
-export type Judgement = keyof typeof JUDGEMENTS;
+} as const satisfies Record<string, Judgement>;
+export type JudgementName = keyof typeof JUDGEMENTS;

@@ -4,7 +4,7 @@ import * as modes from "../../../src/domain/commands/modes.ts";
 import type { JobErrorFacts } from "../../../src/domain/rollout/facts.ts";
 import { isAtRest } from "../../../src/domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
-import type { Judgement } from "../canary/judgements.ts";
+import type { JudgementName } from "../canary/judgements.ts";
 import { aCanary, aSpec, weightStep } from "./spec.ts";
 import { type Job, World } from "./world.ts";
 
@@ -35,7 +35,7 @@ const step = fc.oneof(
   fc.record({ do: fc.constant("resume" as const), version }),
   fc.record({
     do: fc.constant("judge" as const),
-    says: fc.constantFrom<Judgement>("rollback", "pass", "continue", "nothing", "hold"),
+    says: fc.constantFrom<JudgementName>("rollback", "pass", "continue", "nothing", "hold"),
   }),
   fc.record({ do: fc.constant("smoke" as const), fails: fc.boolean() }),
   fc.record({ do: fc.constant("lock" as const), on: fc.boolean() }),

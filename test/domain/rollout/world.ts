@@ -21,7 +21,7 @@ import {
   type ReleaseState,
 } from "../../../src/domain/rollout/release.ts";
 import { type Instance, type Job, type Mutable, Store } from "../../simulate/store.ts";
-import { JUDGEMENTS, type Judgement } from "../canary/judgements.ts";
+import { JUDGEMENTS, type JudgementName } from "../canary/judgements.ts";
 import { DIGEST } from "./spec.ts";
 
 export type { Job };
@@ -103,7 +103,7 @@ export class World extends Store {
     return { release: this.release(version).id, actor: "ann", step: null };
   }
   /** What the judge says from now on of the release. */
-  judge(version: string, judgement: Judgement): void {
+  judge(version: string, judgement: JudgementName): void {
     this.analysis = { release: this.release(version).id, decision: JUDGEMENTS[judgement] };
   }
   /** Any other command. */

@@ -39,9 +39,9 @@ function rollBack(
   const grow = (draft.release(release.id)?.deadlineAt ?? Number.POSITIVE_INFINITY) > draft.now;
   if (!grow && !canCarry(draft, stable)) return stay(draft, release);
   const limits = rollLimits(strategy, stable.spec.replicas);
-  const went = roll(draft, { to: stable, from: release, limits, grow, admits: true });
-  if (went === "stuck") giveUp(draft, release);
-  if (went !== "done") return false;
+  const progress = roll(draft, { to: stable, from: release, limits, grow, admits: true });
+  if (progress === "stuck") giveUp(draft, release);
+  if (progress !== "done") return false;
   shiftWeights(draft, new Map([[stable.id, FULL_WEIGHT]]));
   return true;
 }
