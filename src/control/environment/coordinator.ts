@@ -5,23 +5,26 @@ import * as rollbacks from "../../domain/commands/rollback.ts";
 import * as steer from "../../domain/commands/steer.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import { advance } from "../../domain/rollout/advance.ts";
+import type { Routable } from "../../domain/rollout/compile-table.ts";
 import { type Decision, hasChanges } from "../../domain/rollout/decision.ts";
 import { Draft } from "../../domain/rollout/draft.ts";
-import type { EnvironmentFacts, InstanceFacts } from "../../domain/rollout/facts.ts";
-import { probed } from "../../domain/rollout/probed.ts";
+import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import { WINDOW_MS } from "../../domain/routing/meter.ts";
 import type { RoutingTable, TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
-import { logFailure, logWarning } from "../log.ts";
+import { logFailure } from "../log.ts";
 import { readCounts } from "../meter/parts.ts";
 import { Traffic } from "../meter/traffic.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { commit } from "../store/decisions.ts";
-import { type LoadedEnvironment, loadEnvironment } from "../store/environments.ts";
+import { loadEnvironment } from "../store/environments.ts";
+import { findRequested } from "../store/status.ts";
 import { recordVerdicts } from "../store/verdicts.ts";
+import { armBy, earliest, Turn } from "../turn.ts";
+import { Asking } from "./asking.ts";
 import type {
   CoordinatorPort,
   CoordinatorView,
@@ -29,9 +32,7 @@ import type {
   RollbackOutcome,
 } from "./coordinator-port.ts";
 import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
-import { probeInstance } from "./probe.ts";
-import { compileTable, sameRouting, tableKey } from "./publisher.ts";
-import { runSmoke } from "./smoke.ts";
+import { Publisher } from "./publisher.ts";
 import { wakeHosts } from "./wake.ts";
 
 /** The longest time between two ticks while a release is on its way. */
@@ -44,8 +45,6 @@ const MAX_PASSES = 100;
 /** Of what the edge counted, the last hour is shown. */
 const SHOWN_MS = 3_600_000;
 const MAX_STALE = 5;
-/** A partial weight is renewed when less than this is left of its lease. */
-const RENEW_BEFORE_MS = 40_000;
 
 /** Where a test may end the process: between any two steps of a write. */
 export type FaultPoint = "armed" | "committed" | "published" | "woken";
@@ -60,9 +59,10 @@ export type FaultPoint = "armed" | "committed" | "published" | "woken";
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
   #db: Db;
   readonly #judge: Judge;
-  #turn: Promise<unknown> = Promise.resolve();
-  /** What is being asked beside the turn: instances probed, smoke checks run. */
-  readonly #asking = new Set<string>();
+  readonly #publisher: Publisher;
+  readonly #asking: Asking;
+  /** A command never sees half of a tick. */
+  readonly #turn = new Turn();
   /** When what a tick could not hand over (KV copy, wake-ups) is tried again. */
   #retryAt: number | null = null;
   #failures = 0;
@@ -77,13 +77,25 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     super(state, env);
     this.#db = openDb(env.DB);
     this.#judge = new Judge(state.storage, (range) => this.#traffic(range));
+    const published = () => this.fault("published");
+    this.#publisher = new Publisher({ storage: state.storage, env: () => this.env, published });
+    this.#asking = new Asking({
+      path: env,
+      now: () => this.clock(),
+      write: (change) => this.#write(change),
+      background: (work) => {
+        const logged = work.catch((error) => logFailure("ask.failed", error, { environment: this.#id() }));
+        state.waitUntil(logged);
+      },
+    });
   }
 
   async createRelease(
     input: CreateReleaseInput,
   ): Promise<Result<{ release: string; created: boolean }, Refusal>> {
-    return this.#inTurn(async () => {
-      const known = await this.#byRequestKey(input.requestKey);
+    return this.#turn.take(async () => {
+      const { requestKey } = input;
+      const known = requestKey && (await findRequested(this.#db, this.#id(), requestKey));
       if (known) return ok({ release: known, created: false });
       const id = newId("rel", this.clock());
       const made = await this.#decide((facts, now, takenLabels) => {
@@ -103,15 +115,13 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async rollback(input: { to: string | null; actor: string }): Promise<Result<RollbackOutcome, Refusal>> {
-    return this.#inTurn(async () => {
+    return this.#turn.take(async () => {
       const loaded = await this.#load();
       if (!loaded) return err(gone());
       const plan = rollbacks.planRollback(loaded.facts, input.to);
       if (!plan.ok) return plan;
       const { from, to, prove } = plan.value;
-      const silent = (await Promise.all(prove.map((instance) => probeInstance(instance, to, this.env)))).find(
-        ({ cause }) => cause,
-      );
+      const silent = (await this.#asking.ask(to, prove)).find(({ cause }) => cause);
       const instant = plan.value.how === "instant" && !silent;
       const id = newId("rel", this.clock());
       const reason = `asked by ${input.actor}`;
@@ -156,13 +166,13 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async poke(): Promise<void> {
-    await this.#inTurn(() => this.#advanceNow());
+    await this.#turn.take(() => this.#advanceNow());
   }
 
   async table(hostname: string, known: number | null): Promise<TableAnswer> {
-    let table = await this.#published();
+    let table = await this.#publisher.table();
     if (!table?.hostnames.includes(hostname)) {
-      table = await this.#inTurn(async () => {
+      table = await this.#turn.take(async () => {
         const loaded = await this.#load();
         return loaded && this.#publish(loaded);
       });
@@ -172,7 +182,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async inspect(): Promise<CoordinatorView> {
-    const table = await this.#published();
+    const table = await this.#publisher.table();
     const verdict = await this.#judge.last();
     const now = this.clock();
     const traffic = await this.#traffic({ from: now - SHOWN_MS, to: now + WINDOW_MS });
@@ -195,14 +205,14 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   override async alarm(): Promise<void> {
-    await this.#inTurn(() => this.#advanceNow());
+    await this.#turn.take(() => this.#advanceNow());
   }
 
   /** Decides, writes and carries it out before it answers. */
   #command(
     make: (facts: EnvironmentFacts, now: number) => Result<{ decision: Decision }, Refusal>,
   ): Promise<Result<null, Refusal>> {
-    return this.#inTurn(async () => {
+    return this.#turn.take(async () => {
       const done = await this.#decide(make);
       if (!done.ok) return done;
       await this.#advanceNow();
@@ -212,32 +222,30 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   // --- the loop -----------------------------------------------------------------------------------------------------
 
-  /** One thing at a time: a command never sees half of a tick. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(work);
-    this.#turn = turn.catch(() => {});
-    return turn;
-  }
-
   #advanceSoon(): void {
-    this.ctx.waitUntil(this.#inTurn(() => this.#advanceNow()));
+    this.ctx.waitUntil(this.#turn.take(() => this.#advanceNow()));
   }
 
   /** Ticks until nothing is due. What fails is tried again by the alarm: a caller has its answer already. */
   async #advanceNow(): Promise<void> {
     try {
-      await this.#armBy(this.clock() + SAFETY_MS);
+      await armBy(this.ctx.storage, this.clock() + SAFETY_MS);
       for (let pass = 0; pass < MAX_PASSES; pass++) {
         const wakeAt = await this.#tick();
         if (wakeAt === "again") continue;
         this.#failures = 0;
-        return await this.#arm(earliest(wakeAt, this.#retryAt));
+        const next = earliest(wakeAt, this.#retryAt);
+        if (next === null) return await this.ctx.storage.deleteAlarm();
+        return await this.ctx.storage.setAlarm(next);
       }
       throw new Error(`environment ${this.#id()} did not come to rest in ${MAX_PASSES} passes`);
     } catch (error) {
       logFailure("advance.failed", error, { environment: this.#id() });
       this.#failures += 1;
-      await this.#armBy(this.clock() + Math.min(SAFETY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS));
+      await armBy(
+        this.ctx.storage,
+        this.clock() + Math.min(SAFETY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS),
+      );
     }
   }
 
@@ -261,8 +269,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       await this.#commit(facts, decision, now);
       return "again";
     }
-    for (const instance of decision.probes) this.#probe(facts, instance);
-    for (const smoke of decision.smokes) this.#smoke(facts, smoke);
+    this.#asking.probe(facts, decision.probes);
+    for (const smoke of decision.smokes) this.#asking.smoke(facts, smoke);
     const busy = loaded.facts.releases.some((release) => isActive(release.state));
     const judging = facts.releases.some(isJudged);
     return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
@@ -278,7 +286,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       if (!loaded) return err(gone());
       const now = this.clock();
       const made = make(loaded.facts, now, takenLabels);
-      if (!made.ok) return made;
+      if (!made.ok || !hasChanges(made.value.decision)) return made;
       const written = await this.#commit(loaded.facts, made.value.decision, now);
       if (written.ok) return made;
       if (written.error === "label_taken") takenLabels += 1;
@@ -291,7 +299,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async #commit(facts: EnvironmentFacts, decision: Decision, now: number) {
-    await this.#armBy(now + SAFETY_MS);
+    await armBy(this.ctx.storage, now + SAFETY_MS);
     await this.fault("armed");
     const fence = facts.fence + (decision.raiseFence ? 1 : 0);
     const written = await commit(this.#db, { facts, decision, fence, now });
@@ -299,7 +307,28 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return written;
   }
 
-  #load(): Promise<LoadedEnvironment | undefined> {
+  async #publish(loaded: Routable): Promise<RoutingTable> {
+    const { table, isCopied } = await this.#publisher.publish(loaded, this.clock());
+    if (isCopied) return table;
+    const retryAt = this.clock() + 10 * SAFETY_MS;
+    this.#retryAt = earliest(this.#retryAt, retryAt);
+    await armBy(this.ctx.storage, retryAt);
+    return table;
+  }
+
+  /** What was found out beside the turn, written within it. */
+  #write(change: (draft: Draft) => void): Promise<void> {
+    return this.#turn.take(async () => {
+      await this.#decide((facts, now) => {
+        const draft = new Draft(facts, now);
+        change(draft);
+        return ok({ decision: draft.decision });
+      });
+      await this.#advanceNow();
+    });
+  }
+
+  #load(): Promise<Routable | undefined> {
     return loadEnvironment(this.#db, this.#id());
   }
 
@@ -307,106 +336,6 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     const name = this.ctx.id.name;
     if (name === undefined) throw new Error("a coordinator is reached by its environment's id");
     return name;
-  }
-
-  async #byRequestKey(key: string | null): Promise<string | undefined> {
-    if (key === null) return undefined;
-    const row = await this.env.DB.prepare(
-      "SELECT id FROM releases WHERE environment_id = ? AND request_key = ?",
-    )
-      .bind(this.#id(), key)
-      .first<{ id: string }>();
-    return row?.id;
-  }
-
-  // --- alarm --------------------------------------------------------------------------------------------------------
-
-  async #arm(at: number | null): Promise<void> {
-    if (at === null) await this.ctx.storage.deleteAlarm();
-    else await this.ctx.storage.setAlarm(at);
-  }
-
-  async #armBy(at: number): Promise<void> {
-    const armed = await this.ctx.storage.getAlarm();
-    if (armed === null || armed > at) await this.ctx.storage.setAlarm(at);
-  }
-
-  // --- effects ------------------------------------------------------------------------------------------------------
-
-  #published(): Promise<RoutingTable | undefined> {
-    return this.ctx.storage.get<RoutingTable>("table");
-  }
-
-  /** Makes the published table what the facts ask for. The version only rises. */
-  async #publish(loaded: LoadedEnvironment): Promise<RoutingTable> {
-    const now = this.clock();
-    const old = await this.#published();
-    const table = compileTable(loaded, { version: (old?.version ?? 0) + 1, now }, this.env.SLOT_ZONE);
-    const renew = old?.partialUntil != null && old.partialUntil - now < RENEW_BEFORE_MS;
-    const current = old !== undefined && sameRouting(old, table) && !renew ? old : table;
-    if (current !== old) {
-      await this.ctx.storage.put("table", current);
-      await this.fault("published");
-    }
-    if ((await this.ctx.storage.get<number>("copied")) !== current.version) await this.#copy(current);
-    return current;
-  }
-
-  /** KV holds the fallback of cold edges. Missing it delays nothing; the next tick tries again. */
-  async #copy(table: RoutingTable): Promise<void> {
-    try {
-      const text = JSON.stringify(table);
-      await Promise.all(table.hostnames.map((hostname) => this.env.TABLES.put(tableKey(hostname), text)));
-      await this.ctx.storage.put("copied", table.version);
-    } catch (error) {
-      logWarning("table.copy_failed", { environment: this.#id(), error: String(error) });
-      const retryAt = this.clock() + 10 * SAFETY_MS;
-      this.#retryAt = earliest(this.#retryAt, retryAt);
-      await this.#armBy(retryAt);
-    }
-  }
-
-  /** Asks an instance beside the turn, so that a rollback never waits behind an answer that does not come. */
-  #probe(facts: EnvironmentFacts, instance: InstanceFacts): void {
-    const release = facts.releases.find(({ id }) => id === instance.releaseId);
-    if (!release) return;
-    this.#beside(instance.id, async () => {
-      const { cause } = await probeInstance(instance, release, this.env);
-      const change = probed(instance, cause, this.clock());
-      return change && ((draft) => draft.changeInstance(instance, change));
-    });
-  }
-
-  #smoke(facts: EnvironmentFacts, { release, when }: Decision["smokes"][number]): void {
-    this.#beside(`${release.id}/${when}`, async () => {
-      const instances = facts.instances.filter(
-        ({ releaseId, state, verifiedAt }) =>
-          releaseId === release.id && state !== "stopping" && verifiedAt !== null,
-      );
-      const outcome = { at: this.clock(), failure: await runSmoke(release, instances, this.env) };
-      return (draft) => draft.changeRelease(release.id, { smoke: { ...release.smoke, [when]: outcome } });
-    });
-  }
-
-  /** Runs one thing at a time per key outside the turn, writes what it found inside it, and goes on from there. */
-  #beside(key: string, work: () => Promise<((draft: Draft) => void) | undefined>): void {
-    if (this.#asking.has(key)) return;
-    this.#asking.add(key);
-    const run = async () => {
-      const write = await work().finally(() => this.#asking.delete(key));
-      if (!write) return;
-      await this.#inTurn(async () => {
-        await this.#decide((facts, now) => {
-          const draft = new Draft(facts, now);
-          write(draft);
-          return ok({ decision: draft.decision });
-        });
-        await this.#advanceNow();
-      });
-    };
-    this.ctx.waitUntil(
-      run().catch((error) => logFailure("ask.failed", error, { environment: this.#id(), key })),
-    );
   }
 }
 
@@ -419,7 +348,3 @@ const labelTaken = (): Refusal => ({
   code: "conflict",
   detail: "a release with this version label exists already: pick another --version",
 });
-
-/** Of two times, either of which may be never. */
-const earliest = (a: number | null, b: number | null): number | null =>
-  a === null || b === null ? (a ?? b) : Math.min(a, b);

@@ -1,116 +1,61 @@
-import { PARTIAL_LEASE_MS } from "../../domain/rollout/advance.ts";
-import type { InstanceFacts } from "../../domain/rollout/facts.ts";
-import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
-import { stepsOf } from "../../domain/rollout/steps.ts";
-import { originSuffixes } from "../../domain/routing/slot.ts";
-import {
-  FULL_WEIGHT,
-  type RoutingTable,
-  TABLE_SCHEMA,
-  type TableInstance,
-  type TableRelease,
-} from "../../domain/routing/table.ts";
-import type { LoadedEnvironment } from "../store/environments.ts";
+import { compileTable, type Routable, sameRouting } from "../../domain/rollout/compile-table.ts";
+import type { RoutingTable } from "../../domain/routing/table.ts";
+import type { ControlEnv } from "../env.ts";
+import { logWarning } from "../log.ts";
 
 /** KV key of a hostname's copy, which a cold edge isolate takes when control is gone. */
 export const tableKey = (hostname: string): string => `table:${hostname}`;
 
-/** The table that an environment's state asks for. `version` and `publishedAt` are the publisher's. `slotZone`: tunnels' origins lie in it. */
-export function compileTable(
-  loaded: LoadedEnvironment,
-  stamp: { readonly version: number; readonly now: number },
-  slotZone?: string,
-): RoutingTable {
-  const { facts } = loaded;
-  const releases = facts.releases
-    .filter((release) => isReachable(release, facts.instances))
-    .sort(
-      (a, b) =>
-        Number(a.id === facts.stableReleaseId) - Number(b.id === facts.stableReleaseId) ||
-        b.createdAt - a.createdAt,
-    )
-    .map((release) => toTableRelease(release, facts.instances));
-  const stable = releases.some((release) => release.id === facts.stableReleaseId)
-    ? facts.stableReleaseId
-    : null;
-  // A rolling release is judged by nobody, and the old instances that are left could not carry everything.
-  const rolls = facts.releases.some(
-    ({ state, spec }) => ["shifting", "rolling_back"].includes(state) && spec.strategy.kind === "rolling",
-  );
-  const partial = !rolls && releases.some(({ weightBp }) => weightBp > 0 && weightBp < FULL_WEIGHT);
-  return {
-    schema: TABLE_SCHEMA,
-    environment: facts.id,
-    app: facts.app,
-    environmentName: facts.name,
-    version: stamp.version,
-    publishedAt: stamp.now,
-    hostnames: facts.spec.hostnames,
-    salt: loaded.salt,
-    affinity: facts.spec.affinity,
-    releases,
-    stable,
-    partialUntil: partial && stable !== null ? stamp.now + PARTIAL_LEASE_MS : null,
-    judged: partial || facts.releases.some(isWatched),
-    ...stepRules(facts.releases.find(({ state }) => state === "shifting")),
-    mode: loaded.mode,
-    previewKey: loaded.previewKey,
-    originSuffixes: originSuffixes(
-      releases.flatMap(({ instances }) => instances.map(({ origin }) => origin)),
-      slotZone,
-    ),
-    timeouts: facts.spec.timeouts,
-    showRelease: facts.spec.showRelease,
-  };
+/** A partial weight is renewed when less than this is left of its lease. */
+const RENEW_BEFORE_MS = 40_000;
+
+interface Parts {
+  readonly storage: DurableObjectStorage;
+  readonly env: () => Pick<ControlEnv, "TABLES" | "SLOT_ZONE">;
+  /** Called between a new table and its copies. */
+  readonly published: () => void | Promise<void>;
 }
 
-/** What the edge counts of it may yet move traffic. */
-const isWatched = ({ state }: ReleaseFacts): boolean =>
-  state === "shifting" || state === "settling" || state === "rolling_back";
+/** Holds an environment's routing table, for edges to ask for, and keeps its copies in KV. */
+export class Publisher {
+  readonly #parts: Parts;
 
-/** Who is eligible for the release on its way, and how much is copied to it: as its last weight step says. */
-function stepRules(release: ReleaseFacts | undefined): Pick<RoutingTable, "match" | "mirror"> {
-  const entered = (release?.stepIndex ?? 0) + (release?.stepSince == null ? 0 : 1);
-  const reached = release ? stepsOf(release.spec).slice(0, entered) : [];
-  const step = reached.findLast((candidate) => candidate.kind === "weight");
-  if (!release || !step) return { match: null, mirror: null };
-  const { match, mirrorBp } = step;
-  return { match, mirror: mirrorBp > 0 ? { release: release.id, shareBp: mirrorBp } : null };
-}
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
 
-/** Has traffic, or has instances that a preview, a flip or a rescue may reach. */
-function isReachable(release: ReleaseFacts, instances: readonly InstanceFacts[]): boolean {
-  if (release.weightBp > 0) return true;
-  const warm = ["live", "settling", "superseded", "rolling_back"].includes(release.state);
-  if (!warm && !isActive(release.state)) return false;
-  return instances.some((instance) => instance.releaseId === release.id && serves(release, instance));
-}
+  table(): Promise<RoutingTable | undefined> {
+    return this.#parts.storage.get<RoutingTable>("table");
+  }
 
-function toTableRelease(release: ReleaseFacts, instances: readonly InstanceFacts[]): TableRelease {
-  const own = instances.filter((instance) => instance.releaseId === release.id && serves(release, instance));
-  return {
-    id: release.id,
-    version: release.version,
-    weightBp: release.weightBp,
-    instances: own.map(toTableInstance),
-  };
-}
+  /**
+   * Makes the published table what the facts ask for; its version only rises. `isCopied` false: KV could not be written,
+   * which delays nothing, since the copies are the fallback of cold edges: say it again a little later.
+   */
+  async publish(environment: Routable, now: number): Promise<{ table: RoutingTable; isCopied: boolean }> {
+    const { storage, env, published } = this.#parts;
+    const old = await this.table();
+    const table = compileTable(environment, { version: (old?.version ?? 0) + 1, now }, env().SLOT_ZONE);
+    const renew = old?.partialUntil != null && old.partialUntil - now < RENEW_BEFORE_MS;
+    const current = old !== undefined && sameRouting(old, table) && !renew ? old : table;
+    if (current !== old) {
+      await storage.put("table", current);
+      await published();
+    }
+    const isCopied = (await storage.get<number>("copied")) === current.version || (await this.#copy(current));
+    return { table: current, isCopied };
+  }
 
-const toTableInstance = (instance: InstanceFacts): TableInstance => ({
-  id: instance.id,
-  origin: instance.origin,
-  ready: instance.reportState === "ready",
-});
-
-/** Once a release has traffic only its serving instances count: one that drains gets nothing new. */
-const serves = (release: ReleaseFacts, instance: InstanceFacts): boolean =>
-  release.weightBp > 0
-    ? instance.state === "serving"
-    : ["ready", "serving", "draining", "warm"].includes(instance.state);
-
-/** True when two tables route alike: nothing to publish. */
-export function sameRouting(a: RoutingTable | undefined, b: RoutingTable): boolean {
-  const essence = (table: RoutingTable) =>
-    JSON.stringify({ ...table, version: 0, publishedAt: 0, partialUntil: table.partialUntil !== null });
-  return a !== undefined && essence(a) === essence(b);
+  async #copy(table: RoutingTable): Promise<boolean> {
+    const { storage, env } = this.#parts;
+    try {
+      const text = JSON.stringify(table);
+      await Promise.all(table.hostnames.map((hostname) => env().TABLES.put(tableKey(hostname), text)));
+      await storage.put("copied", table.version);
+      return true;
+    } catch (error) {
+      logWarning("table.copy_failed", { environment: table.environment, error: String(error) });
+      return false;
+    }
+  }
 }

@@ -1,6 +1,7 @@
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "../../domain/rollout/release.ts";
 import type { SmokeCheck } from "../../domain/spec.ts";
+import { AT_ONCE, atMost } from "../at-most.ts";
 import { type Path, reach } from "./reach.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -14,9 +15,14 @@ export async function runSmoke(
   instances: readonly InstanceFacts[],
   by: Path = {},
 ): Promise<ReleaseFailure | null> {
-  const each = await Promise.all(
-    instances.flatMap((instance) => release.spec.smoke.map((check) => runCheck(instance, check, by))),
-  );
+  const checks = instances.flatMap((instance) => release.spec.smoke.map((check) => ({ instance, check })));
+  let failed = false;
+  const each = await atMost(AT_ONCE, checks, async ({ instance, check }) => {
+    // One failure is enough to know: what hasn't begun need not.
+    const failure = failed ? null : await runCheck(instance, check, by);
+    failed ||= failure !== null;
+    return failure;
+  });
   return each.find((failure) => failure !== null) ?? null;
 }
 

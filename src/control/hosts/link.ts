@@ -6,6 +6,7 @@ import { tendTunnel } from "../cloudflare/tend-tunnel.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
 import type { Refusal } from "../refusal.ts";
+import { armBy, Turn } from "../turn.ts";
 import type { HostLinkPort } from "./link-port.ts";
 
 /** Close codes of the wake-up socket, 4000–4999 being an application's own. */
@@ -21,7 +22,8 @@ const RESCUE_MS = 10_000;
  * It is also where the host's tunnel is changed, one change after the other, by its alarm until all of it is done.
  */
 export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort {
-  #turn: Promise<unknown> = Promise.resolve();
+  /** A run reads, calls out, and writes what it found. */
+  readonly #turn = new Turn();
 
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
@@ -50,37 +52,25 @@ export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort 
   async tend(hostId: string): Promise<void> {
     // In an alarm the object does not know the name it was reached by.
     await this.ctx.storage.put("host", hostId);
-    await this.#armBy(Date.now());
+    await armBy(this.ctx.storage, Date.now());
   }
 
   override async alarm(): Promise<void> {
     const hostId = await this.ctx.storage.get<string>("host");
     if (hostId === undefined) return;
     try {
-      const next = await this.#inTurn(() => tendTunnel(this.env, hostId, Date.now()));
-      if (next !== null) await this.#armBy(next);
+      const next = await this.#turn.take(() => tendTunnel(this.env, hostId, Date.now()));
+      if (next !== null) await armBy(this.ctx.storage, next);
     } catch (error) {
       logFailure("tunnel.alarm_failed", error, { host: hostId });
-      await this.#armBy(Date.now() + RESCUE_MS);
+      await armBy(this.ctx.storage, Date.now() + RESCUE_MS);
     }
   }
 
   async rotateTunnel(hostId: string, actor: string): Promise<Result<{ rev: number }, Refusal>> {
-    const rotated = await this.#inTurn(() => rotateTunnel(this.env, { hostId, actor, now: Date.now() }));
+    const rotated = await this.#turn.take(() => rotateTunnel(this.env, { hostId, actor, now: Date.now() }));
     if (rotated.ok) await this.wake();
     return rotated;
-  }
-
-  /** One after the other: a run reads, calls out, and writes what it found. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work);
-    this.#turn = done.catch(() => {}); // Whoever asked for it gets the error.
-    return done;
-  }
-
-  async #armBy(time: number): Promise<void> {
-    const armed = await this.ctx.storage.getAlarm();
-    if (armed === null || armed > time) await this.ctx.storage.setAlarm(time);
   }
 
   override webSocketMessage(): void {

@@ -1,18 +1,10 @@
 import { and, desc, eq, getTableColumns, gt, inArray, isNull, or, sql } from "drizzle-orm";
+import type { Routable } from "../../domain/rollout/compile-table.ts";
 import type { EnvironmentFacts, InstanceFacts, JobFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
-import type { TrafficMode } from "../../domain/routing/table.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
 import { accessories, apps, environments, hosts, instances, jobs, releases, slots } from "./schema.ts";
-
-/** What a decision is made from, and what only the table's compiler needs beside it. */
-export interface LoadedEnvironment {
-  readonly facts: EnvironmentFacts;
-  readonly salt: string;
-  readonly previewKey: string;
-  readonly mode: TrafficMode;
-}
 
 /** All that are open, have traffic or instances, and as many of the newest others: a rollback may name them. */
 const RELEASES_IN_VIEW = 50;
@@ -25,7 +17,7 @@ export async function loadEnvironment(
   db: Db,
   id: string,
   options: { readonly withHosts?: boolean } = {},
-): Promise<LoadedEnvironment | undefined> {
+): Promise<Routable | undefined> {
   const live = db
     .select({ id: instances.id })
     .from(instances)

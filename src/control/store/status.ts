@@ -212,6 +212,20 @@ export const findReleases = (db: Db, environmentId: string, keys: readonly strin
     )
     .all();
 
+/** The release that a request with this key made. */
+export async function findRequested(
+  db: Db,
+  environmentId: string,
+  requestKey: string,
+): Promise<string | undefined> {
+  const row = await db
+    .select({ id: releases.id })
+    .from(releases)
+    .where(and(eq(releases.environmentId, environmentId), eq(releases.requestKey, requestKey)))
+    .get();
+  return row?.id;
+}
+
 /** The environment that owns a hostname, or undefined. */
 export async function findHostname(db: Db, hostname: string): Promise<string | undefined> {
   const row = await db

@@ -1,11 +1,11 @@
 import { expect } from "vitest";
-import { compileTable } from "../../../src/control/environment/publisher.ts";
 import type { Outcome, Refusal } from "../../../src/domain/commands/refusal.ts";
 import * as commands from "../../../src/domain/commands/releases.ts";
 import * as rollbacks from "../../../src/domain/commands/rollback.ts";
 import * as steer from "../../../src/domain/commands/steer.ts";
 import type { Result } from "../../../src/domain/result.ts";
 import { advance } from "../../../src/domain/rollout/advance.ts";
+import { compileTable } from "../../../src/domain/rollout/compile-table.ts";
 import { type Decision, hasChanges } from "../../../src/domain/rollout/decision.ts";
 import type {
   EnvironmentFacts,

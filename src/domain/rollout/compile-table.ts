@@ -1,0 +1,122 @@
+import { originSuffixes } from "../routing/slot.ts";
+import {
+  FULL_WEIGHT,
+  type RoutingTable,
+  TABLE_SCHEMA,
+  type TableInstance,
+  type TableRelease,
+  type TrafficMode,
+} from "../routing/table.ts";
+import { PARTIAL_LEASE_MS } from "./advance.ts";
+import type { EnvironmentFacts, InstanceFacts } from "./facts.ts";
+import { isActive, type ReleaseFacts } from "./release.ts";
+import { stepsOf } from "./steps.ts";
+
+/** What a table is made from: the facts that decisions are made from, and what only visitors meet. */
+export interface Routable {
+  readonly facts: EnvironmentFacts;
+  readonly salt: string;
+  /** Hex. */
+  readonly previewKey: string;
+  readonly mode: TrafficMode;
+}
+
+/** The table that an environment's state asks for. `version` and `publishedAt` are the publisher's. `slotZone`: tunnels' origins lie in it. */
+export function compileTable(
+  environment: Routable,
+  stamp: { readonly version: number; readonly now: number },
+  slotZone?: string,
+): RoutingTable {
+  const { facts } = environment;
+  const releases = facts.releases
+    .filter((release) => isReachable(release, facts.instances))
+    .sort(
+      (a, b) =>
+        Number(a.id === facts.stableReleaseId) - Number(b.id === facts.stableReleaseId) ||
+        b.createdAt - a.createdAt,
+    )
+    .map((release) => toTableRelease(release, facts.instances));
+  const stable = releases.some((release) => release.id === facts.stableReleaseId)
+    ? facts.stableReleaseId
+    : null;
+  // A rolling release is judged by nobody, and the old instances that are left could not carry everything.
+  const rolls = facts.releases.some(
+    ({ state, spec }) => ["shifting", "rolling_back"].includes(state) && spec.strategy.kind === "rolling",
+  );
+  const partial = !rolls && releases.some(({ weightBp }) => weightBp > 0 && weightBp < FULL_WEIGHT);
+  return {
+    schema: TABLE_SCHEMA,
+    environment: facts.id,
+    app: facts.app,
+    environmentName: facts.name,
+    version: stamp.version,
+    publishedAt: stamp.now,
+    hostnames: facts.spec.hostnames,
+    salt: environment.salt,
+    affinity: facts.spec.affinity,
+    releases,
+    stable,
+    partialUntil: partial && stable !== null ? stamp.now + PARTIAL_LEASE_MS : null,
+    judged: partial || facts.releases.some(isWatched),
+    ...stepRules(facts.releases.find(({ state }) => state === "shifting")),
+    mode: environment.mode,
+    previewKey: environment.previewKey,
+    originSuffixes: originSuffixes(
+      releases.flatMap(({ instances }) => instances.map(({ origin }) => origin)),
+      slotZone,
+    ),
+    timeouts: facts.spec.timeouts,
+    showRelease: facts.spec.showRelease,
+  };
+}
+
+/** What the edge counts of it may yet move traffic. */
+const isWatched = ({ state }: ReleaseFacts): boolean =>
+  state === "shifting" || state === "settling" || state === "rolling_back";
+
+/** Who is eligible for the release on its way, and how much is copied to it: as its last weight step says. */
+function stepRules(release: ReleaseFacts | undefined): Pick<RoutingTable, "match" | "mirror"> {
+  const entered = (release?.stepIndex ?? 0) + (release?.stepSince == null ? 0 : 1);
+  const reached = release ? stepsOf(release.spec).slice(0, entered) : [];
+  const step = reached.findLast((candidate) => candidate.kind === "weight");
+  if (!release || !step) return { match: null, mirror: null };
+  const { match, mirrorBp } = step;
+  return { match, mirror: mirrorBp > 0 ? { release: release.id, shareBp: mirrorBp } : null };
+}
+
+/** Has traffic, or has instances that a preview, a flip or a rescue may reach. */
+function isReachable(release: ReleaseFacts, instances: readonly InstanceFacts[]): boolean {
+  if (release.weightBp > 0) return true;
+  const warm = ["live", "settling", "superseded", "rolling_back"].includes(release.state);
+  if (!warm && !isActive(release.state)) return false;
+  return instances.some((instance) => instance.releaseId === release.id && serves(release, instance));
+}
+
+function toTableRelease(release: ReleaseFacts, instances: readonly InstanceFacts[]): TableRelease {
+  const own = instances.filter((instance) => instance.releaseId === release.id && serves(release, instance));
+  return {
+    id: release.id,
+    version: release.version,
+    weightBp: release.weightBp,
+    instances: own.map(toTableInstance),
+  };
+}
+
+const toTableInstance = (instance: InstanceFacts): TableInstance => ({
+  id: instance.id,
+  origin: instance.origin,
+  ready: instance.reportState === "ready",
+});
+
+/** Once a release has traffic only its serving instances count: one that drains gets nothing new. */
+const serves = (release: ReleaseFacts, instance: InstanceFacts): boolean =>
+  release.weightBp > 0
+    ? instance.state === "serving"
+    : ["ready", "serving", "draining", "warm"].includes(instance.state);
+
+/** True when two tables route alike: nothing to publish. */
+export function sameRouting(a: RoutingTable | undefined, b: RoutingTable): boolean {
+  const essence = (table: RoutingTable) =>
+    JSON.stringify({ ...table, version: 0, publishedAt: 0, partialUntil: table.partialUntil !== null });
+  return a !== undefined && essence(a) === essence(b);
+}
