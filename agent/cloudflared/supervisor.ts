@@ -1,6 +1,6 @@
 import type { HostFactsReport } from "../../src/protocol/agent.ts";
 import { backOff, type Clock, jittered } from "../clock.ts";
-import { Verdict } from "../instances/health.ts";
+import { Hysteresis } from "../instances/health.ts";
 import type { Log } from "../log.ts";
 import { causeOf, drawbackOf } from "./causes.ts";
 import { type Connector, type Connectors, hashOf } from "./connectors.ts";
@@ -36,7 +36,7 @@ interface Look {
  */
 export class Supervisor {
   readonly #deps: SupervisorDeps;
-  readonly #verdict = new Verdict(HYSTERESIS, false);
+  readonly #health = new Hysteresis(HYSTERESIS, false);
   readonly #silentSince = new Map<string, number>();
   readonly #versions = new Map<string, string | undefined>();
   readonly #since: number;
@@ -68,7 +68,7 @@ export class Supervisor {
     const listed = await connectors.list();
     if (!listed.ok) {
       this.#problem = listed.error.message;
-      this.#verdict.observe(false);
+      this.#health.observe(false);
       return this.#settle(wanted, undefined);
     }
     for (const one of listed.value) if (!one.running) await this.#clearAway(one);
@@ -81,7 +81,7 @@ export class Supervisor {
     if (ready) await this.#retireOthers(ready, looks);
     else if (this.#isStartDue(right)) await this.#start(wanted);
     const serving = ready ?? looks.find(({ seen }) => seen.ready) ?? right[0] ?? looks[0];
-    this.#verdict.observe(serving?.seen.ready ?? false);
+    this.#health.observe(serving?.seen.ready ?? false);
     await this.#settle(wanted, serving);
   }
 
@@ -155,7 +155,7 @@ export class Supervisor {
   }
 
   #state(): TunnelFacts["state"] {
-    if (this.#verdict.healthy) {
+    if (this.#health.healthy) {
       this.#wasConnected = true;
       return "connected";
     }

@@ -85,10 +85,10 @@ const failure = (
 ): ProbeFailure => ({ ok: false, code, problem, facts });
 
 /**
- * A verdict with inertia: it falls after `failures` bad answers in a row and rises after `successes` good ones, so that
+ * Health with inertia: it falls after `failures` bad answers in a row and rises after `successes` good ones, so that
  * one slow answer moves no traffic. Pure: it is told what was seen, and asked what that means.
  */
-export class Verdict {
+export class Hysteresis {
   readonly #limits: { failures: number; successes: number };
   #healthy: boolean;
   #against = 0;
@@ -102,7 +102,7 @@ export class Verdict {
     return this.#healthy;
   }
 
-  /** Answers whether this observation turned the verdict. */
+  /** Answers whether this observation turned it. */
   observe(ok: boolean): boolean {
     if (ok === this.#healthy) {
       this.#against = 0;

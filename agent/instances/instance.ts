@@ -3,7 +3,7 @@ import { backOff, type Clock } from "../clock.ts";
 import type { Journal } from "../journal.ts";
 import type { Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type Runtime } from "../runtime/runtime.ts";
-import { type ProbeResult, probe, Verdict } from "./health.ts";
+import { Hysteresis, type ProbeResult, probe } from "./health.ts";
 import type { Reports } from "./reports.ts";
 import { awaitReady, probeUrl } from "./startup.ts";
 
@@ -157,7 +157,7 @@ export class Instance {
 
   async #watchReadiness(healthy: boolean, signal: AbortSignal): Promise<End> {
     const { readiness } = this.spec.health;
-    const verdict = new Verdict(readiness, healthy);
+    const verdict = new Hysteresis(readiness, healthy);
     await this.#observe(readiness, signal, async (result) => {
       if (!verdict.observe(result.ok)) return;
       await this.#report(result.ok ? "ready" : "unready", this.#cause(readiness, result));
@@ -169,7 +169,7 @@ export class Instance {
     const { liveness } = this.spec.health;
     // Nothing to watch: this one never ends the race.
     if (!liveness) return new Promise(() => {});
-    const verdict = new Verdict(liveness, true);
+    const verdict = new Hysteresis(liveness, true);
     let cause = "";
     const lives = new AbortController();
     await this.#observe(liveness, AbortSignal.any([signal, lives.signal]), async (result) => {

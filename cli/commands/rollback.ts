@@ -1,7 +1,7 @@
 import type { EnvironmentView, RollbackAnswer } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
 import { waitAndTell } from "../follow/ending.ts";
-import { splitText } from "../follow/verdict.ts";
+import { splitText } from "../follow/release-end.ts";
 import { clean, duration } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session, Target } from "../session.ts";

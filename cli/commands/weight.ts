@@ -1,7 +1,7 @@
 import { isProblem } from "../../src/client/index.ts";
 import type { EnvironmentView, Weights } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
-import { splitText } from "../follow/verdict.ts";
+import { splitText } from "../follow/release-end.ts";
 import { clean, percent } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";

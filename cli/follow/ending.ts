@@ -7,14 +7,14 @@ import { publicUrl } from "../verb.ts";
 import { type FollowEnd, follow } from "./follow.ts";
 import {
   type BlockParts,
+  endOf,
+  endOfStop,
   failureBlock,
-  judge,
-  judgeStop,
+  type ReleaseEnd,
   stopBlock,
   stoppedBlock,
   successBlock,
-  type Verdict,
-} from "./verdict.ts";
+} from "./release-end.ts";
 import { isApproval, type Wait } from "./wait.ts";
 
 interface WaitParts {
@@ -49,7 +49,7 @@ export async function tell(
   { command, goal = "live", was }: { command: string; goal?: Goal; was?: string | undefined },
 ): Promise<Outcome> {
   const environment = await readEnvironment(session, release);
-  const verdict = (goal === "live" ? judge : judgeStop)(release, environment);
+  const end = (goal === "live" ? endOf : endOfStop)(release, environment);
   const url = publicUrl(session, environment);
   const next = release.next.map((step) => ({ ...step, command: session.carry(step.command) }));
   const undo = session.command("rollback", release);
@@ -62,27 +62,27 @@ export async function tell(
     was: was ?? replacedVersion(release, environment),
     paint: session.out.paint,
   };
-  const serves = verdict.outcome === "live" || verdict.outcome === "superseded";
-  session.out.say(blockText(block, verdict, goal));
+  const serves = end.outcome === "live" || end.outcome === "superseded";
+  session.out.say(blockText(block, end, goal));
   return {
-    exit: verdict.exit,
+    exit: end.exit,
     json: {
       command,
-      outcome: verdict.outcome,
-      exitCode: verdict.exit,
+      outcome: end.outcome,
+      exitCode: end.exit,
       url: url ?? null,
       release,
       traffic: environment?.split ?? null,
-      undo: verdict.outcome === "live" && environment?.rollback.possible ? undo : null,
+      undo: end.outcome === "live" && environment?.rollback.possible ? undo : null,
       next,
     },
-    text: serves && verdict.exit === EXIT.ok && !session.out.stdoutIsTty ? url : undefined,
+    text: serves && end.exit === EXIT.ok && !session.out.stdoutIsTty ? url : undefined,
   };
 }
 
-function blockText(block: BlockParts, verdict: Verdict, goal: Goal): string {
-  if (verdict.exit !== EXIT.ok) return failureBlock(block, verdict);
-  return goal === "live" ? successBlock(block) : stoppedBlock(block, verdict);
+function blockText(block: BlockParts, end: ReleaseEnd, goal: Goal): string {
+  if (end.exit !== EXIT.ok) return failureBlock(block, end);
+  return goal === "live" ? successBlock(block) : stoppedBlock(block, end);
 }
 
 interface StopParts {
@@ -114,7 +114,7 @@ function replacedVersion(release: ReleaseView, environment: EnvironmentView | un
   return release.plan.replaces?.version ?? most?.version ?? environment?.rollback.to?.version;
 }
 
-/** Undefined is an answer here: the verdict then claims nothing about the traffic. */
+/** Undefined is an answer here: the end then claims nothing about the traffic. */
 async function readEnvironment(session: Session, release: ReleaseView): Promise<EnvironmentView | undefined> {
   try {
     return (await session.client.environment(release.app, release.environment)).environment;

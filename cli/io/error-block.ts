@@ -1,4 +1,4 @@
-import { nextLines } from "../follow/verdict.ts";
+import { nextLines } from "../follow/release-end.ts";
 import { clean, type Paint } from "./print.ts";
 import type { CliProblem } from "./problem.ts";
 

@@ -10,7 +10,7 @@ import {
 } from "./installation.ts";
 
 /** What is in the account under the installation's names. Reads only. */
-export interface Facts {
+export interface AccountFacts {
   readonly database: { readonly id: string; readonly applied: readonly string[] } | null;
   readonly namespace: { readonly id: string } | null;
   /** The account's workers.dev subdomain: no Worker is reached by it, but Cloudflare sets no schedule without one. */
@@ -42,7 +42,7 @@ export interface WorkerFacts {
   readonly workersDev: boolean;
 }
 
-export async function readFacts(sdk: Sdk, installation: Installation): Promise<Facts> {
+export async function readFacts(sdk: Sdk, installation: Installation): Promise<AccountFacts> {
   const { account, name, controlHostname, access } = installation;
   const [database, namespace, subdomain, control, edge, domains, record, serviceToken] = await Promise.all([
     findDatabase(sdk, account.id, databaseName(name)),
@@ -70,7 +70,11 @@ export async function readFacts(sdk: Sdk, installation: Installation): Promise<F
   };
 }
 
-export async function findDatabase(sdk: Sdk, account_id: string, name: string): Promise<Facts["database"]> {
+export async function findDatabase(
+  sdk: Sdk,
+  account_id: string,
+  name: string,
+): Promise<AccountFacts["database"]> {
   const id = await ask("list D1 databases", "d1", async () => {
     for await (const one of sdk.d1.database.list({ account_id, name }))
       if (one.name === name) return one.uuid;
@@ -107,7 +111,7 @@ export async function findNamespace(
   sdk: Sdk,
   account_id: string,
   title: string,
-): Promise<Facts["namespace"]> {
+): Promise<AccountFacts["namespace"]> {
   return ask("list KV namespaces", "kv", async () => {
     for await (const one of sdk.kv.namespaces.list({ account_id, per_page: 100 }))
       if (one.title === title) return { id: one.id };
@@ -115,7 +119,7 @@ export async function findNamespace(
   });
 }
 
-async function findSubdomain(sdk: Sdk, account_id: string): Promise<Facts["subdomain"]> {
+async function findSubdomain(sdk: Sdk, account_id: string): Promise<AccountFacts["subdomain"]> {
   const found = await ask("look up the workers.dev subdomain", "workers", () =>
     unlessMissing(() => sdk.workers.subdomains.get({ account_id })),
   );
@@ -163,7 +167,7 @@ export async function findServiceToken(
   sdk: Sdk,
   account_id: string,
   name: string,
-): Promise<Facts["serviceToken"]> {
+): Promise<AccountFacts["serviceToken"]> {
   return ask("list Access service tokens", "accessTokens", async () => {
     for await (const one of sdk.zeroTrust.access.serviceTokens.list({ account_id, name }))
       if (one.name === name && one.id && one.client_id) return { id: one.id, clientId: one.client_id };
@@ -172,7 +176,7 @@ export async function findServiceToken(
 }
 
 /** Names taken by others are left alone: setup would replace what it did not make. */
-export function refuseForeign(facts: Facts, { name, controlHostname, slotZone }: Installation): void {
+export function refuseForeign(facts: AccountFacts, { name, controlHostname, slotZone }: Installation): void {
   const { control, edge, domains, record } = facts;
   const has = (worker: WorkerFacts, type: string, binding: string) =>
     worker.bindings.some((one) => one.type === type && one.name === binding);

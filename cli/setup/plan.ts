@@ -1,6 +1,6 @@
 import { clean, plural } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
-import type { Binding, Facts, WorkerFacts } from "./facts.ts";
+import type { AccountFacts, Binding, WorkerFacts } from "./facts.ts";
 import {
   controlUrl,
   controlWorker,
@@ -39,7 +39,7 @@ interface Wanted {
 }
 
 /** In the order of the work: tables before the code that reads them, control before the edge that is bound to it. */
-export function planSetup(facts: Facts, wanted: Wanted): Step[] {
+export function planSetup(facts: AccountFacts, wanted: Wanted): Step[] {
   const { name, access } = wanted.installation;
   const missing = missingSecrets(facts, access);
   return [
@@ -65,7 +65,7 @@ const there = (part: Part, words: string, found: object | null): Step => ({
   words,
 });
 
-function migrationStep({ database }: Facts, { installation, migrations }: Wanted): Step {
+function migrationStep({ database }: AccountFacts, { installation, migrations }: Wanted): Step {
   const applied = database?.applied ?? [];
   const newer = applied.filter((name) => !migrations.includes(name));
   if (newer.length > 0)
@@ -82,7 +82,7 @@ function migrationStep({ database }: Facts, { installation, migrations }: Wanted
 }
 
 /** Its secret is shown when it is made and never again: Workers without one need another. */
-function serviceTokenStep({ serviceToken }: Facts, name: string, missing: Missing): Step {
+function serviceTokenStep({ serviceToken }: AccountFacts, name: string, missing: Missing): Step {
   const words = `Access service token ${serviceTokenName(name)}`;
   if (!serviceToken) return { part: "service token", action: "create", words };
   if (!missing.edge.includes("ACCESS_CLIENT_SECRET")) return { part: "service token", action: "keep", words };
@@ -93,7 +93,7 @@ function serviceTokenStep({ serviceToken }: Facts, name: string, missing: Missin
   };
 }
 
-function controlStep(facts: Facts, { installation, control }: Wanted): Step {
+function controlStep(facts: AccountFacts, { installation, control }: Wanted): Step {
   const { control: found, domains } = facts;
   const at = `Worker ${controlWorker(installation.name)} at ${controlUrl(installation)}`;
   const why = found && [
@@ -104,7 +104,7 @@ function controlStep(facts: Facts, { installation, control }: Wanted): Step {
   return workerStep("control", at, control, why);
 }
 
-function edgeStep(facts: Facts, { installation, edge }: Wanted): Step {
+function edgeStep(facts: AccountFacts, { installation, edge }: Wanted): Step {
   const why = facts.edge && differences(facts.edge, edge, facts);
   return workerStep("edge", `Worker ${edgeWorker(installation.name)}`, edge, why);
 }
@@ -121,7 +121,11 @@ function workerStep(
 }
 
 /** What a deploy would change: the version stands for code and configuration, the bindings for what they lead to. */
-function differences(found: WorkerFacts, { vars }: WorkerConfig, { database, namespace }: Facts): string[] {
+function differences(
+  found: WorkerFacts,
+  { vars }: WorkerConfig,
+  { database, namespace }: AccountFacts,
+): string[] {
   const text = (name: string) =>
     found.bindings.find((one) => one.name === name && one.type === "plain_text")?.text;
   const was = text("VERSION");

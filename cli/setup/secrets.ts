@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { Facts, WorkerFacts } from "./facts.ts";
+import type { AccountFacts, WorkerFacts } from "./facts.ts";
 
 /** The Workers' secrets: which there must be, which are missing, and new ones. */
 
@@ -18,7 +18,7 @@ export interface Missing {
 }
 
 /** One that is there is never replaced: a new SECRETS_KEY would lose every app secret, a new admin token the people. */
-export function missingSecrets({ control, edge, serviceToken }: Facts, access: boolean): Missing {
+export function missingSecrets({ control, edge, serviceToken }: AccountFacts, access: boolean): Missing {
   const lacks = (worker: WorkerFacts | null, name: SecretName) =>
     !worker?.bindings.some((one) => one.type === "secret_text" && one.name === name);
   const extra = access ? ACCESS : [];

@@ -5,7 +5,7 @@ import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { apiToken, controlToken } from "./api-token.ts";
 import { connect, type Sdk } from "./cloudflare.ts";
-import { type Facts, readFacts, refuseForeign } from "./facts.ts";
+import { type AccountFacts, readFacts, refuseForeign } from "./facts.ts";
 import { type Home, homeOf, keepInstallation, keptInstallation } from "./files.ts";
 import { type Health, type Reach, waitForHealth } from "./health.ts";
 import { checkNames, controlUrl, controlWorker, type Installation, type Rotation } from "./installation.ts";
@@ -125,7 +125,7 @@ const wranglerOf = (
     signal: session.signal,
   });
 
-function plan(facts: Facts, installation: Installation): { steps: Step[]; version: string } {
+function plan(facts: AccountFacts, installation: Installation): { steps: Step[]; version: string } {
   const ids = { database: facts.database?.id ?? "", namespace: facts.namespace?.id ?? "" };
   const control = workerConfig("control", installation, ids);
   const edge = workerConfig("edge", installation, ids);

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { CliError } from "../io/problem.ts";
 import type { Session } from "../session.ts";
 import { ask, type Sdk } from "./cloudflare.ts";
-import type { Facts } from "./facts.ts";
+import type { AccountFacts } from "./facts.ts";
 import { type Home, keepSecretsKey, keptSecretsKey, savedUrl, writePrivate } from "./files.ts";
 import {
   controlUrl,
@@ -33,7 +33,7 @@ export interface Workbench {
   readonly wrangler: Wrangler;
   readonly home: Home;
   readonly installation: Installation;
-  readonly facts: Facts;
+  readonly facts: AccountFacts;
   /** What control makes tunnels, records and routes with. */
   readonly controlToken: string;
 }

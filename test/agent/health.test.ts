@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import net from "node:net";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
-import { probe, Verdict } from "../../agent/instances/health.ts";
+import { Hysteresis, probe } from "../../agent/instances/health.ts";
 
 const servers: net.Server[] = [];
 afterEach(async () => {
@@ -109,9 +109,9 @@ describe("a probe", () => {
   });
 });
 
-describe("a verdict", () => {
+describe("health with hysteresis", () => {
   test("falls after as many failures in a row as asked, and rises after as many successes", () => {
-    const verdict = new Verdict({ failures: 3, successes: 2 }, true);
+    const verdict = new Hysteresis({ failures: 3, successes: 2 }, true);
     const turns = [false, false, true, false, false, false, false, true, false, true, true].map((ok) =>
       verdict.observe(ok),
     );
@@ -125,7 +125,7 @@ describe("a verdict", () => {
     });
     fc.assert(
       fc.property(limits, fc.boolean(), fc.array(fc.boolean()), ({ failures, successes }, start, seen) => {
-        const verdict = new Verdict({ failures, successes }, start);
+        const verdict = new Hysteresis({ failures, successes }, start);
         let healthy = start;
         let since = 0;
         seen.forEach((ok, index) => {

@@ -3,13 +3,13 @@ import { describe, expect, test } from "vitest";
 import { wholeSplit } from "../../cli/commands/weight.ts";
 import { EXIT } from "../../cli/exit-codes.ts";
 import { EXPLANATIONS } from "../../cli/explanations.ts";
-import { isRestored, judge } from "../../cli/follow/verdict.ts";
+import { endOf, isRestored } from "../../cli/follow/release-end.ts";
 import { CLI_CODES } from "../../cli/io/problem.ts";
 import { RELEASE_STATES } from "../../src/domain/rollout/release.ts";
 import { PROBLEM_CODES } from "../../src/protocol/problem.ts";
 import { aFailedRelease, anEnvironment, anInstance, aRelease } from "../support/fake-api.ts";
 
-describe("the verdict", () => {
+describe("the end", () => {
   test("claims 3 only with proof: whatever the split, 3 means nothing of it and all of the rest is ready", () => {
     const share = fc.tuple(
       fc.constantFrom("v1", "v2", "v3"),
@@ -19,7 +19,7 @@ describe("the verdict", () => {
     void fc.assert(
       fc.property(fc.uniqueArray(share, { selector: ([version]) => version }), (shares) => {
         const environment = anEnvironment(shares, { live: aRelease({ id: "rel_1" }) });
-        const { exit } = judge(aFailedRelease(), environment);
+        const { exit } = endOf(aFailedRelease(), environment);
         const serving = environment.split.filter((entry) => entry.weight > 0);
         const good =
           serving.length > 0 && serving.every((entry) => entry.release !== "rel_2" && entry.ready > 0);
@@ -35,10 +35,10 @@ describe("the verdict", () => {
 
   test("only serving, or having served, is a success", () => {
     const good = RELEASE_STATES.filter(
-      (state) => judge(aRelease({ state }), anEnvironment()).exit === EXIT.ok,
+      (state) => endOf(aRelease({ state }), anEnvironment()).exit === EXIT.ok,
     );
     expect(good).toEqual(["settling", "live"]);
-    expect(judge(aRelease({ state: "superseded", servingAt: aRelease().createdAt }), undefined).exit).toBe(
+    expect(endOf(aRelease({ state: "superseded", servingAt: aRelease().createdAt }), undefined).exit).toBe(
       EXIT.ok,
     );
   });

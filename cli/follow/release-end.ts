@@ -4,29 +4,29 @@ import { clean, count, duration, facts, type Paint, percent, plural } from "../i
 import { isServing } from "./progress.ts";
 
 /** How a release ended, judged by where the traffic is: the exit code and the last block. Pure. */
-export interface Verdict {
+export interface ReleaseEnd {
   readonly exit: ExitCode;
   readonly outcome: "live" | "superseded" | "failed" | "aborted" | "rolled_back";
 }
 
 /** `environment` undefined: could not be read, so nothing good may be claimed of it. */
-export function judge(release: ReleaseView, environment: EnvironmentView | undefined): Verdict {
+export function endOf(release: ReleaseView, environment: EnvironmentView | undefined): ReleaseEnd {
   if (isServing(release.state)) return { exit: EXIT.ok, outcome: "live" };
-  const outcome = release.state === "superseded" ? "superseded" : endOf(release.state);
+  const outcome = release.state === "superseded" ? "superseded" : outcomeOf(release.state);
   if (outcome === "superseded" && release.servingAt !== null) return { exit: EXIT.ok, outcome };
   if (outcome === "superseded" && release.startedAt === null) return { exit: EXIT.refused, outcome };
   return { exit: isRestored(release, environment) ? EXIT.restored : EXIT.notRestored, outcome };
 }
 
 /** What an abort wanted is the opposite: the release gone and its traffic back. One that got through first is a refusal. */
-export function judgeStop(release: ReleaseView, environment: EnvironmentView | undefined): Verdict {
-  const verdict = judge(release, environment);
-  if (verdict.outcome === "live") return { ...verdict, exit: EXIT.refused };
-  const stopped = verdict.exit === EXIT.refused || verdict.exit === EXIT.restored;
-  return stopped ? { ...verdict, exit: EXIT.ok } : verdict;
+export function endOfStop(release: ReleaseView, environment: EnvironmentView | undefined): ReleaseEnd {
+  const end = endOf(release, environment);
+  if (end.outcome === "live") return { ...end, exit: EXIT.refused };
+  const stopped = end.exit === EXIT.refused || end.exit === EXIT.restored;
+  return stopped ? { ...end, exit: EXIT.ok } : end;
 }
 
-function endOf(state: ReleaseView["state"]): "failed" | "aborted" | "rolled_back" {
+function outcomeOf(state: ReleaseView["state"]): "failed" | "aborted" | "rolled_back" {
   return state === "aborted" || state === "rolled_back" ? state : "failed";
 }
 
@@ -108,19 +108,19 @@ export function stopBlock(
 }
 
 /** After an abort: being stopped is the success, and where the traffic is now is the news. */
-export function stoppedBlock({ release, environment, paint }: BlockParts, verdict: Verdict): string {
+export function stoppedBlock({ release, environment, paint }: BlockParts, end: ReleaseEnd): string {
   const head = `${clean(release.version)} is stopped (${release.state.replace("_", " ")})`;
   return [
     paint("green", `✔ ${head}`),
     ...facts([
       ["requests", requestsText(release)],
-      ["traffic now", trafficNow(environment, verdict)],
+      ["traffic now", trafficNow(environment, end)],
     ]),
   ].join("\n");
 }
 
 /** What a person reads last when it didn't: why, where the traffic is NOW, the app's last words, what to do. */
-export function failureBlock(parts: BlockParts, verdict: Verdict): string {
+export function failureBlock(parts: BlockParts, end: ReleaseEnd): string {
   const { release, environment, paint } = parts;
   const { failure } = release;
   const message = failure ? `: ${clean(failure.message)}` : "";
@@ -133,7 +133,7 @@ export function failureBlock(parts: BlockParts, verdict: Verdict): string {
     ["judge", judgeText(release)],
     ["at", at ? clean(at) : undefined],
     ["requests", requestsText(release)],
-    ["traffic now", trafficNow(environment, verdict)],
+    ["traffic now", trafficNow(environment, end)],
   ];
   const logs = failure?.logs.slice(-20) ?? [];
   return [
@@ -158,9 +158,9 @@ export function nextLines(next: BlockParts["next"], paint: Paint): string[] {
   return lines.length > 0 ? ["  next:", ...lines] : [];
 }
 
-function trafficNow(environment: EnvironmentView | undefined, verdict: Verdict): string {
+function trafficNow(environment: EnvironmentView | undefined, end: ReleaseEnd): string {
   if (!environment) return "UNKNOWN: the environment could not be read just now; look before anything else";
-  const warning = verdict.exit === EXIT.notRestored ? "NOT RESTORED: " : "";
+  const warning = end.exit === EXIT.notRestored ? "NOT RESTORED: " : "";
   return `${warning}${splitText(environment)}`;
 }
 
