@@ -1,21 +1,38 @@
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { bundleForControl } from "./local/bundle-agent.ts";
+import { packagesOf } from "./test/support/packages.ts";
+import { SlowestFirst } from "./test/support/slowest-first.ts";
 
 // Control's Worker imports the agent's bundle.
 await bundleForControl();
 const migrations = await readD1Migrations("migrations");
 
+/** Bundled once: else each of their hundreds of modules is transformed and fetched by itself. All, or one would be there twice. */
+const deps = {
+  optimizer: {
+    ssr: { enabled: true, include: packagesOf(["src/{control,domain,protocol,client}", "test/control"]) },
+  },
+};
+
+/** For a machine that does much else: whatever is waited for is a condition, so that only a test that fails takes longer. */
+const patience = {
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+  expect: { poll: { timeout: 20_000, interval: 20 } },
+};
+
 export default defineConfig({
   test: {
-    // One for each core that there is at least: tests that start containers, Workers and databases of their own starve beyond that.
-    maxWorkers: 2,
+    // For two cores: most tests wait for processes, containers and Workers that they started. More of them at once starve.
+    maxWorkers: 3,
+    sequence: { sequencer: SlowestFirst },
     projects: [
       {
         test: {
           name: "node",
           include: ["test/{house,domain,protocol,client,cli,agent,examples}/**/*.test.ts", "test/*.test.ts"],
-          testTimeout: 30_000,
+          ...patience,
         },
       },
       {
@@ -30,7 +47,8 @@ export default defineConfig({
           include: ["test/control/**/*.test.ts"],
           exclude: ["test/control/cloudflare/**"],
           setupFiles: ["test/control/setup.ts"],
-          testTimeout: 30_000,
+          ...patience,
+          deps,
         },
       },
       {
@@ -47,9 +65,10 @@ export default defineConfig({
           include: ["test/control/cloudflare/**/*.test.ts"],
           globalSetup: ["test/support/cloudflare/global-setup.ts"],
           setupFiles: ["test/control/setup.ts"],
-          testTimeout: 60_000,
+          ...patience,
           // They share one stand-in of Cloudflare, whose address control is bound to.
           fileParallelism: false,
+          deps,
           sequence: { groupOrder: 2 },
         },
       },
@@ -57,15 +76,15 @@ export default defineConfig({
         test: {
           name: "edge",
           include: ["test/edge/**/*.test.ts"],
-          testTimeout: 30_000,
+          ...patience,
         },
       },
       {
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          ...patience,
           testTimeout: 120_000,
-          hookTimeout: 120_000,
           // After all others: its load tests measure. Beside each other, since they mostly wait for drains and bakes.
           sequence: { groupOrder: 1 },
         },

@@ -1,0 +1,31 @@
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+/** Files that take longest, the longest first: begun last, one of them would leave the other workers idle to its end. */
+const SLOWEST = [
+  "e2e/shop.test.ts",
+  "e2e/demo.test.ts",
+  "e2e/logs.test.ts",
+  "e2e/accessories.test.ts",
+  "e2e/control-killed.test.ts",
+  "e2e/two-releases.test.ts",
+  "e2e/upgrade.test.ts",
+  "agent/accessories.test.ts",
+  "agent/runtime/docker.test.ts",
+  "edge/switches.test.ts",
+  "edge/table.test.ts",
+  "agent/main.test.ts",
+  "agent/tunnel.test.ts",
+  "edge/meter.test.ts",
+  "cli/setup.test.ts",
+];
+const rank = ({ moduleId }: TestSpecification): number => {
+  const index = SLOWEST.findIndex((name) => moduleId.endsWith(`/test/${name}`));
+  return index === -1 ? SLOWEST.length : index;
+};
+
+/** Vitest's own order (what failed and what took long, as far as it remembers runs) after the files that are known to be slow. */
+export class SlowestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b));
+  }
+}
