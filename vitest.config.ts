@@ -85,6 +85,7 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           ...patience,
           testTimeout: 120_000,
+          setupFiles: ["test/e2e/setup.ts"],
           // After all others: its load tests measure. Beside each other, since they mostly wait for drains and bakes.
           sequence: { groupOrder: 1 },
         },

@@ -98,7 +98,7 @@ export class Stand {
       runtime: "process",
       slots: SLOTS,
       processRoot: EXAMPLES,
-      quiet: true,
+      log: "nowhere",
     });
   }
 

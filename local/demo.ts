@@ -143,7 +143,7 @@ async function prepare(): Promise<World> {
       slots: PORTS_PER_HOST,
       labels: { tier: "web" },
       processRoot: join(import.meta.dirname, "../examples"),
-      quiet: true,
+      log: "nowhere",
     });
     undo.push(async () => {
       await host.stop();

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { readCredentials } from "../agent/control/credentials.ts";
@@ -37,7 +38,8 @@ export interface LocalHostOptions {
   /** Directories that the process runtime may run lie under it. */
   readonly processRoot: string;
   readonly onExit?: (code: number | null) => void;
-  readonly quiet?: boolean;
+  /** Where the agent's log goes: behind what is in a file, or nowhere; else to this process's own stderr. */
+  readonly log?: "nowhere" | { readonly file: string };
 }
 
 /** An agent as a child process: one host of the local installation. */
@@ -77,7 +79,8 @@ export class LocalHost {
   }
 
   #spawn(token: string | undefined): ChildProcess {
-    const { controlUrl, dir, runtime, portBase, processRoot, quiet, onExit } = this.#options;
+    const { controlUrl, dir, runtime, portBase, processRoot, log, onExit } = this.#options;
+    const file = typeof log === "object" ? openSync(log.file, "a") : undefined;
     const flags = [
       "--state",
       dir,
@@ -101,12 +104,13 @@ export class LocalHost {
         "--local-images",
       ],
       {
-        stdio: ["ignore", "ignore", quiet ? "ignore" : "inherit"],
+        stdio: ["ignore", "ignore", file ?? (log === "nowhere" ? "ignore" : "inherit")],
         env: { ...process.env, NODE_NO_WARNINGS: "1", ...(token ? { SLUICE_ENROLL_TOKEN: token } : {}) },
         // Ctrl-C reaches the whole foreground group; the stack itself ends its agents, in the right order.
         detached: true,
       },
     );
+    if (file !== undefined) closeSync(file); // The child has it now.
     child.once("exit", (code) => this.#child === child && onExit?.(code));
     return child;
   }

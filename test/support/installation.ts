@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -12,6 +13,7 @@ import { Load } from "../../local/load.ts";
 import { freePorts } from "../../local/ports.ts";
 import { Client } from "../../src/client/index.ts";
 import type { ReleaseView } from "../../src/protocol/api.ts";
+import { evidenceDirectory, hasFailed } from "./evidence.ts";
 import { NODE, type Ran, runCli } from "./run-cli.ts";
 
 const STACK = join(import.meta.dirname, "stack-process.ts");
@@ -54,14 +56,17 @@ export class Installation {
   edgeUrl = "";
   controlUrl = "";
   readonly #dir: string;
+  /** What control, edge and agents wrote: kept, and named, when a test of the file failed. */
+  readonly #logs: string;
   #home: Home | undefined;
   readonly #options: Required<Options>;
   #stack: ChildProcess | undefined;
   #loads: Load[] = [];
   readonly #killLeftovers = () => this.#signal("SIGKILL");
 
-  private constructor(dir: string, options: Options) {
+  private constructor({ dir, logs }: { dir: string; logs: string }, options: Options) {
     this.#dir = dir;
+    this.#logs = logs;
     this.#options = {
       hosts: 2,
       slots: 10,
@@ -76,14 +81,14 @@ export class Installation {
 
   static async start(options: Options = {}): Promise<Installation> {
     const dir = await mkdtemp(join(tmpdir(), "sluice-e2e-"));
-    const made = new Installation(dir, options);
+    const made = new Installation({ dir, logs: await evidenceDirectory() }, options);
     try {
       await made.startStack();
       // The stack made it, and its first admin token.
       made.#home = await openHome(made.#homeDir);
       await made.#startHosts();
     } catch (error) {
-      await made.close();
+      await made.#close({ hasFailed: true });
       throw error;
     }
     return made;
@@ -107,11 +112,12 @@ export class Installation {
     const ports = [this.edgeUrl, this.controlUrl].map((url) => (url ? new URL(url).port : "0"));
     const bindings = JSON.stringify(this.#options.bindings);
     const child = spawn(NODE, [STACK, this.#homeDir, ...ports, bindings], {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NODE_NO_WARNINGS: "1" },
       // A group of its own, so that one signal reaches workerd too.
       detached: true,
     });
+    child.stderr.pipe(createWriteStream(join(this.#logs, "control-and-edge.log"), { flags: "a" }));
     this.#stack = child;
     const deadline = AbortSignal.timeout(STACK_WITHIN_MS);
     const [line] = await Promise.race([
@@ -154,7 +160,7 @@ export class Installation {
           portBase: base + index * slots,
           slots,
           processRoot,
-          quiet: true,
+          log: { file: join(this.#logs, `${name}.log`) },
         }),
       );
     }
@@ -233,7 +239,12 @@ export class Installation {
     return new Map(maps.flatMap((map) => [...map]));
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return this.#close({ hasFailed: hasFailed() });
+  }
+
+  async #close({ hasFailed }: { hasFailed: boolean }): Promise<void> {
+    if (hasFailed) await this.#keepEvidence();
     process.off("exit", this.#killLeftovers);
     await Promise.all(this.#loads.map((load) => load.stop()));
     for (const host of this.hosts) await host.stop();
@@ -242,6 +253,17 @@ export class Installation {
     this.#stack?.kill("SIGTERM");
     await ended;
     await rm(this.#dir, { recursive: true, force: true });
+    if (!hasFailed) await rm(this.#logs, { recursive: true, force: true });
+  }
+
+  /** Beside the logs, what control says that happened; the agents and control are still there. */
+  async #keepEvidence(): Promise<void> {
+    const lines = await this.client.audit({ limit: 200 }).then(
+      ({ items }) => items.map((entry) => JSON.stringify(entry)),
+      (error) => [`control did not answer: ${error}`],
+    );
+    await writeFile(join(this.#logs, "audit.jsonl"), `${lines.join("\n")}\n`);
+    console.error(`what this installation said is in ${this.#logs}`);
   }
 
   #signal(signal: NodeJS.Signals): void {
