@@ -43,6 +43,8 @@ export const EXIT_OF_PROBLEM = {
   body_too_large: EXIT.usage,
   conflict: EXIT.refused,
   hostname_taken: EXIT.refused,
+  hostname_not_granted: EXIT.refused,
+  hostname_reserved: EXIT.usage,
   release_in_progress: EXIT.refused,
   locked: EXIT.refused,
   stale_step: EXIT.refused,

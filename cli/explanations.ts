@@ -47,6 +47,14 @@ export const EXPLANATIONS = {
     "A hostname of the manifest belongs to another app or environment, and one hostname has one owner.",
     "Choose another hostname, or take it out of the other manifest and apply that first.",
   ],
+  hostname_not_granted: [
+    "The manifest names a hostname that no administrator granted to this app.",
+    "An admin allows it (`sluice hostnames allow <name or *.name>`), or applies the manifest themselves: that grants what it names.",
+  ],
+  hostname_reserved: [
+    "The hostname is control's own, one of the slots', or a single label: no app may have it, whoever asks.",
+    "Choose another hostname.",
+  ],
   release_in_progress: [
     "Another release of this environment is on its way and `--when-busy reject` was asked for.",
     "Wait for it (`sluice watch`), stop it (`sluice abort`), or deploy with --when-busy queue or supersede.",

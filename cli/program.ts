@@ -5,6 +5,7 @@ import { apply } from "./commands/apply.ts";
 import { audit } from "./commands/audit.ts";
 import { deploy } from "./commands/deploy.ts";
 import { explain } from "./commands/explain.ts";
+import { hostnames } from "./commands/hostnames.ts";
 import { hosts } from "./commands/hosts.ts";
 import { completion } from "./commands/installation/completion.ts";
 import { doctor } from "./commands/installation/doctor.ts";
@@ -49,6 +50,7 @@ const VERBS: readonly Register[] = [
   maintenance,
   secrets,
   registry,
+  hostnames,
   accessory,
   hosts,
   doctor,

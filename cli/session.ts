@@ -149,6 +149,7 @@ const TARGET_VERBS = new Set([
   "maintenance",
   "secrets",
   "registry",
+  "hostnames",
   "accessory",
 ]);
 const FILE_VERBS = new Set([...TARGET_VERBS, "apply"]);

@@ -10,15 +10,23 @@ export const apply: Register = (program, act) => {
     .command("apply")
     .description("make the control plane know the manifest; releases nothing")
     .option("--dry-run", "only say what would change")
+    .option("--claim", "take hostnames that lead to another site by now (administrators)")
     .addHelpText("before", examples("sluice apply", "sluice apply -f infra/sluice.yaml --dry-run"))
     .action(act(run));
 };
 
-async function run(session: Session, options: { dryRun?: boolean }): Promise<Outcome> {
+async function run(session: Session, options: { dryRun?: boolean; claim?: boolean }): Promise<Outcome> {
   const { manifest, text, path } = session.manifest();
-  const answer = await session.client.apply(manifest.app, text, { dryRun: options.dryRun === true });
+  const answer = await session.client.apply(manifest.app, text, {
+    dryRun: options.dryRun === true,
+    claim: options.claim === true,
+  });
   const { out } = session;
   out.say(applyText(answer, path));
+  if (answer.granted.length > 0)
+    out.say(
+      `${answer.app} ${answer.dryRun ? "would be" : "is"} granted ${answer.granted.map(clean).join(", ")}`,
+    );
   for (const note of accessoryNotes(answer.accessories)) out.say(note);
   if (answer.created && !answer.dryRun)
     out.say(

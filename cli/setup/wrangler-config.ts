@@ -62,6 +62,7 @@ function controlParts(
     routes: [{ pattern: controlHostname, zone_id: zone.id, custom_domain: true }],
     vars: {
       CLOUDFLARE_ACCOUNT_ID: account.id,
+      CONTROL_HOSTNAME: controlHostname,
       SLOT_ZONE: slotZone.name,
       SLOT_ZONE_ID: slotZone.id,
       EDGE_WORKER: edgeWorker(name),

@@ -41,6 +41,7 @@ import {
   verdictSchema,
   type Weights,
 } from "../protocol/api.ts";
+import { type HostnameGrantView, hostnameGrantSchema } from "../protocol/hostnames.ts";
 import {
   type RegistryView,
   type ResealAnswer,
@@ -89,12 +90,16 @@ export class Client {
     this.#options = options;
   }
 
-  /** Applies a manifest's text; with `dryRun` only answers what would change. */
-  apply(app: string, manifest: string, options: { dryRun?: boolean } = {}): Promise<ApplyAnswer> {
+  /** Applies a manifest's text; with `dryRun` only answers what would change. `claim`: hostnames of other sites, too. */
+  apply(
+    app: string,
+    manifest: string,
+    options: { dryRun?: boolean; claim?: boolean } = {},
+  ): Promise<ApplyAnswer> {
     return this.#parsed(applyAnswerSchema, {
       method: "PUT",
       path: `${API}/apps/${seg(app)}`,
-      query: { dryRun: options.dryRun ? 1 : undefined },
+      query: { dryRun: options.dryRun ? 1 : undefined, claim: options.claim ? 1 : undefined },
       text: { body: manifest, type: "application/yaml" },
     });
   }
@@ -272,6 +277,26 @@ export class Client {
 
   async removeRegistry(at: { app: string; registry: string }): Promise<void> {
     const path = `${API}/apps/${seg(at.app)}/registries/${seg(at.registry)}`;
+    await send(this.#options, { method: "DELETE", path });
+  }
+
+  /** Which hostnames an app may have. */
+  async hostnames(app: string): Promise<readonly HostnameGrantView[]> {
+    const path = `${API}/apps/${seg(app)}/hostnames`;
+    return (await this.#get(z.object({ items: z.array(hostnameGrantSchema) }), path)).items;
+  }
+
+  allowHostname(
+    at: { app: string; pattern: string },
+    options: { claim?: boolean } = {},
+  ): Promise<HostnameGrantView> {
+    const path = `${API}/apps/${seg(at.app)}/hostnames/${seg(at.pattern)}`;
+    const json = { claim: options.claim ?? false };
+    return this.#parsed(hostnameGrantSchema, { method: "PUT", path, json });
+  }
+
+  async revokeHostname(at: { app: string; pattern: string }): Promise<void> {
+    const path = `${API}/apps/${seg(at.app)}/hostnames/${seg(at.pattern)}`;
     await send(this.#options, { method: "DELETE", path });
   }
 

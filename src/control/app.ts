@@ -21,6 +21,7 @@ import { doctorRoutes } from "./routes/doctor.ts";
 import { guardRoutes } from "./routes/environment-modes.ts";
 import { feedRoutes } from "./routes/feed.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { hostnameRoutes } from "./routes/hostnames.ts";
 import { hostRoutes } from "./routes/hosts.ts";
 import { installRoutes } from "./routes/install.ts";
 import { logRoutes } from "./routes/logs.ts";
@@ -85,6 +86,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     guardRoutes(),
     secretRoutes(),
     registryRoutes(),
+    hostnameRoutes(),
   ];
   const others = [
     hostRoutes(),

@@ -25,6 +25,8 @@ export interface ControlEnv {
   /** With these control makes tunnels, DNS records and routes. Without: hosts are reached by plain URLs. */
   readonly CLOUDFLARE_API_TOKEN?: string;
   readonly CLOUDFLARE_ACCOUNT_ID?: string;
+  /** Where control answers, as setup wrote it: a name that no app may ever have. */
+  readonly CONTROL_HOSTNAME?: string;
   /** Zone of the slots' hostnames, by name and id. */
   readonly SLOT_ZONE?: string;
   readonly SLOT_ZONE_ID?: string;

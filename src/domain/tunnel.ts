@@ -102,17 +102,25 @@ export function routeOf(found: readonly FoundRoute[], hostname: string, worker: 
   return script === worker ? { kind: "right", id } : { kind: "other", id, script };
 }
 
+/** Routes that run something on a hostname or a path of it. */
+export const routesOver = (found: readonly FoundRoute[], hostname: string): FoundRoute[] =>
+  found.filter(({ pattern }) => {
+    const host = pattern.toLowerCase().split("/")[0] ?? "";
+    // `*example.com` is also the name itself, `*.example.com` only what is below it.
+    return host === hostname || (host.startsWith("*") && hostname.endsWith(host.slice(1)));
+  });
+
 /** The names that could be a hostname's zone, longest first: of `a.b.example.com` itself and all above it. */
 export function zoneCandidates(hostname: string): string[] {
   const labels = hostname.split(".");
   return labels.slice(0, -1).map((_, index) => labels.slice(index).join("."));
 }
 
-const ADDRESSES = ["A", "AAAA", "CNAME"];
+export const ADDRESS_TYPES: readonly string[] = ["A", "AAAA", "CNAME"];
 
 /** What stands in DNS for a public hostname. `unproxied` visitors never meet a Worker. */
 export function judgeRecords(found: readonly FoundRecord[]): Result<"absent" | "proxied", FoundRecord> {
-  const addresses = found.filter(({ type }) => ADDRESSES.includes(type));
+  const addresses = found.filter(({ type }) => ADDRESS_TYPES.includes(type));
   const bare = addresses.find(({ proxied }) => !proxied);
   if (bare) return err(bare);
   return ok(addresses.length > 0 ? "proxied" : "absent");

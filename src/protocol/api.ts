@@ -64,6 +64,8 @@ export const applyAnswerSchema = z
     dryRun: z.boolean(),
     environments: z.array(z.string()),
     changes: z.array(changeSchema),
+    /** Hostnames that this apply grants to the app: an administrator's does. */
+    granted: z.array(z.string()).default([]),
     /** All of its accessories. Applying changes none of them. */
     accessories: z.array(accessorySchema.extend({ environment: z.string() })).default([]),
   })
@@ -472,6 +474,8 @@ export const EVENT_TYPES = [
   "host.tunnel",
   "host.rotated",
   "hostname.routed",
+  "hostname.granted",
+  "hostname.revoked",
   "secret.set",
   "secret.removed",
   "registry.set",

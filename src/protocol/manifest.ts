@@ -1,6 +1,7 @@
 import { type Document, isAlias, isMap, isScalar } from "yaml";
 import { z } from "zod";
 import type { EnvironmentSpec, ProbeSpec } from "../domain/spec.ts";
+import { hostnameSchema } from "./hostnames.ts";
 import {
   accessoriesSchema,
   containerSchema,
@@ -36,9 +37,6 @@ export type { ManifestError } from "./manifest-errors.ts";
  */
 const NOT_LANDED = new Set(["environments.*.requires", "environments.*.notify"]);
 
-const HOSTNAME =
-  /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
-
 const AFFINITY = "must be cookie, ip, none or header:<name>";
 const probe = {
   path,
@@ -49,12 +47,7 @@ const probe = {
 };
 const environmentSchema = z.strictObject({
   hostnames: z
-    .array(
-      z
-        .string()
-        .toLowerCase()
-        .regex(HOSTNAME, "must be a hostname such as shop.example.com: no scheme, port or path"),
-    )
+    .array(hostnameSchema)
     .min(1)
     .max(50)
     .refine((names) => new Set(names).size === names.length, "names a hostname twice"),

@@ -13,6 +13,8 @@ export const PROBLEM_CODES = [
   "method_not_allowed",
   "conflict",
   "hostname_taken",
+  "hostname_not_granted",
+  "hostname_reserved",
   "release_in_progress",
   "locked",
   "stale_step",

@@ -124,7 +124,12 @@ environments:
   });
 
   test("may be JSON, have a byte order mark, or Windows line ends", () => {
-    const json = JSON.stringify({ app: "a", image: "b", port: 1, environments: { p: { hostnames: ["h"] } } });
+    const json = JSON.stringify({
+      app: "a",
+      image: "b",
+      port: 1,
+      environments: { p: { hostnames: ["h.example"] } },
+    });
     expect([json, `\ufeff${MINIMAL}`, MINIMAL.replaceAll("\n", "\r\n")].flatMap(errorsOf)).toEqual([]);
   });
 
@@ -138,7 +143,7 @@ environments:
           image: "b",
           port,
           health: { readiness: { path: "/r", ...readiness } },
-          environments: { p: { hostnames: ["h"] } },
+          environments: { p: { hostnames: ["h.example"] } },
         };
         const { app, environment, health, env, stopGraceMs } = specOf(JSON.stringify(manifest), "p");
         const base = {
@@ -380,7 +385,7 @@ describe("a wrong value is named, with what it must be", () => {
     ],
     [
       "the same hostname twice",
-      MINIMAL.replace("[shop.example.com]", "[a.b, A.b]"),
+      MINIMAL.replace("[shop.example.com]", "[a.example, A.example]"),
       "environments.production.hostnames",
       "names a hostname twice",
     ],
@@ -462,7 +467,7 @@ describe("a wrong value is named, with what it must be", () => {
   });
 
   test("all errors come at once, in the order of the file", () => {
-    const text = `app: Shop\nimage: b\nport: x\nhoks: {}\nvolumes: [x]\nenvironments:\n  p: { hostnames: [h], replicas: 0 }\n`;
+    const text = `app: Shop\nimage: b\nport: x\nhoks: {}\nvolumes: [x]\nenvironments:\n  p: { hostnames: [h.example], replicas: 0 }\n`;
     expect(errorsOf(text).map((error) => [error.line, error.code])).toEqual([
       [1, "invalid"],
       [3, "invalid"],

@@ -21,7 +21,9 @@ import {
 } from "../store/apps.ts";
 import { type Db, runBatch, type Statement, unlessOvertaken } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
+import { type GrantRow, lookAgainAt, putGrant } from "../store/grants.ts";
 import { accessoryViews } from "../views/accessory.ts";
+import { grantsFor, type Leave } from "./grants.ts";
 import { diff } from "./manifest-diff.ts";
 
 const ATTEMPTS = 5;
@@ -32,6 +34,7 @@ export interface ApplyInput {
   readonly app: string;
   readonly text: string;
   readonly dryRun: boolean;
+  readonly leave: Leave;
   readonly actor: string;
   readonly now: number;
 }
@@ -54,7 +57,9 @@ export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<A
     const state = await readAppState(db, input.app, wanted);
     const refusal = foreignHostname(state, input.app) ?? (await liveRemoval(db, state, manifest));
     if (refusal) return err(refusal);
-    const change = plan(state, manifest, input);
+    const granted = grantsFor({ app: input.app, wanted, existing: state.grants, ...input.leave }, input);
+    if (!granted.ok) return granted;
+    const change = plan({ state, manifest, granted: granted.value }, input);
     if (input.dryRun) return ok({ answer: change.answer, changed: [] });
     await runBatch(db, change.statements(db));
     return ok({ answer: change.answer, changed: change.changed });
@@ -150,7 +155,14 @@ interface Change {
   readonly statements: (db: Db) => Statement[];
 }
 
-function plan(state: AppState, manifest: Manifest, input: ApplyInput): Change {
+interface Wanted {
+  readonly state: AppState;
+  readonly manifest: Manifest;
+  /** Grants to be added. */
+  readonly granted: readonly GrantRow[];
+}
+
+function plan({ state, manifest, granted }: Wanted, input: ApplyInput): Change {
   const { app, dryRun, now, text } = input;
   const before = state.app ? parseManifest(state.app.manifest) : undefined;
   const changes = diff(before?.ok ? before.manifest : undefined, manifest);
@@ -160,22 +172,27 @@ function plan(state: AppState, manifest: Manifest, input: ApplyInput): Change {
     dryRun,
     environments: Object.keys(manifest.environments),
     changes,
+    granted: granted.map(({ pattern }) => pattern),
     accessories: Object.keys(manifest.environments).flatMap((environment) =>
       accessoriesIn(state, specOf(manifest, environment), now),
     ),
   };
-  if (changes.length === 0) return { answer, changed: [], statements: () => [] };
+  const grants = (db: Db) => grantStatements(db, granted, input);
+  if (changes.length === 0) return { answer, changed: [], statements: grants };
   const appId = state.app?.id ?? newId("app", now);
   const upserts = answer.environments.flatMap((name) => upsert({ state, manifest, name, appId, now }) ?? []);
   const deletions = removed(state, manifest);
   const statements = (db: Db) => [
+    ...grants(db),
     state.app
       ? replaceManifest(db, state.app, text, now)
       : insertApp(db, { id: appId, name: app, manifest: text, createdAt: now, updatedAt: now }),
     ...deletions.flatMap((row) => deleteEnvironment(db, row, now)),
     ...upserts.flatMap(({ write }) => write(db)),
     // Hostnames last: one that moves within the app was let go of by its old environment above.
-    ...upserts.flatMap(({ id, added }) => added.map((hostname) => insertHostname(db, hostname, id))),
+    ...upserts.flatMap(({ id: environmentId, added }) =>
+      added.map((hostname) => insertHostname(db, hostname, { environmentId, app })),
+    ),
     insertEvent(db, {
       at: now,
       type: "app.applied",
@@ -186,6 +203,23 @@ function plan(state: AppState, manifest: Manifest, input: ApplyInput): Change {
     }),
   ];
   return { answer, changed: [...upserts, ...deletions].map(({ id }) => id), statements };
+}
+
+function grantStatements(db: Db, granted: readonly GrantRow[], { app, actor, now }: ApplyInput): Statement[] {
+  if (granted.length === 0) return [];
+  const patterns = granted.map(({ pattern }) => pattern);
+  return [
+    ...granted.map((row) => putGrant(db, row)),
+    lookAgainAt(db, patterns),
+    insertEvent(db, {
+      at: now,
+      type: "hostname.granted",
+      actor,
+      app,
+      message: `${app} may have ${patterns.join(", ")}`,
+      data: { patterns, claim: granted.some(({ claim }) => claim) },
+    }),
+  ];
 }
 
 /** Each as it is: those that the manifest has, and those that it has no more. Applying touches none. */

@@ -1,4 +1,12 @@
-import { type FoundRecord, judgeRecords, routeOf, routePattern } from "../../domain/tunnel.ts";
+import {
+  ADDRESS_TYPES,
+  type FoundRecord,
+  type FoundRoute,
+  judgeRecords,
+  routeOf,
+  routePattern,
+  routesOver,
+} from "../../domain/tunnel.ts";
 import type { Db } from "../store/db.ts";
 import type { DueHostname, Routed } from "../store/hostnames.ts";
 import { intend, type LedgerRow, noteMade, readLedger } from "../store/ledger.ts";
@@ -43,6 +51,9 @@ export async function routeHostname(run: HostnameRun, row: DueHostname): Promise
   const routes = await listRoutes(cf, zone);
   const route = routeOf(routes, hostname, cf.settings.worker);
   if (route.kind === "other") return foreign(otherRoute(hostname, route.script), zone);
+  const site = siteAt(hostname, { found, own, routes, worker: cf.settings.worker });
+  if (site !== null && route.kind === "absent" && !row.isClaimed)
+    return foreign(taken(hostname, site, row.app), zone);
   // Its present site goes on until there is a release to take its place.
   if (records.value === "proxied" && !own && route.kind === "absent" && !row.isLive)
     return { ...nothing, zoneId: zone, state: "pending", cause: waiting(hostname), nextAt: now + SOON_MS };
@@ -116,6 +127,25 @@ const noZone = (hostname: string) =>
 
 const bare = ({ name, type, content }: FoundRecord) =>
   `${name} has an unproxied ${type} record (${content}), so its visitors never meet the edge: switch that record's proxy on in Cloudflare's dashboard, or remove it and control makes one`;
+
+/** What answers at a hostname by now, in words, and is not control's; null: nothing. */
+function siteAt(
+  hostname: string,
+  at: {
+    found: readonly FoundRecord[];
+    own: FoundRecord | undefined;
+    routes: readonly FoundRoute[];
+    worker: string;
+  },
+): string | null {
+  const [record] = at.found.filter(({ id, type }) => id !== at.own?.id && ADDRESS_TYPES.includes(type));
+  if (record) return `its ${record.type} record (${record.content})`;
+  const route = routesOver(at.routes, hostname).find(({ script }) => script !== at.worker);
+  return route ? `the Worker route ${route.pattern}` : null;
+}
+
+const taken = (hostname: string, site: string, app: string) =>
+  `${hostname} leads to another site by ${site}, and no administrator said that ${app} may take it: \`sluice hostnames allow ${hostname} --claim -a ${app}\`, or \`sluice apply --claim\`; until then that site goes on`;
 
 const otherRoute = (hostname: string, script: string | null) =>
   `the Worker route ${routePattern(hostname)} ${script === null ? "runs no Worker" : `runs the Worker ${script}`}: remove that route, and control makes one that leads to the edge`;

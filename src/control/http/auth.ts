@@ -101,13 +101,16 @@ export interface Need {
 }
 export const everything = (role: Need["role"]): Need => ({ role, app: null, environment: null });
 
+/** Whether a principal's role and scope are enough. */
+export const reaches = (principal: Principal, need: Need): boolean =>
+  (principal.app === null || principal.app === need.app) &&
+  (principal.environment === null || principal.environment === need.environment) &&
+  RANK[principal.role] >= RANK[need.role];
+
 /** Refuses a principal whose role or scope does not reach. The answer names what it has and what it would need. */
 export function authorize(c: AppContext, need: Need): Principal {
   const { principal } = c.var;
-  const reaches =
-    (principal.app === null || principal.app === need.app) &&
-    (principal.environment === null || principal.environment === need.environment);
-  if (reaches && RANK[principal.role] >= RANK[need.role]) return principal;
+  if (reaches(principal, need)) return principal;
   const has = `${principal.actor} has the role ${principal.role} for ${scope(principal)}`;
   const detail = `${has}: this needs ${need.role} for ${scope(need)}`;
   const command = `sluice token create --role ${need.role}${need.app === null ? "" : ` --app ${need.app}`}`;

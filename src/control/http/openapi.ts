@@ -59,6 +59,7 @@ const SENT = new Set([
   "CreateMaintenance",
   "CreateEnrollment",
   "CreateToken",
+  "AllowHostname",
 ]);
 
 /** Every schema with an id, by zod itself: the library's own rendering loses `null` beside a reference. */

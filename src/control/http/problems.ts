@@ -15,6 +15,8 @@ const KINDS = {
   not_found: [404, "Not found"],
   method_not_allowed: [405, "Method not allowed"],
   conflict: [409, "Conflict with the current state"],
+  hostname_not_granted: [403, "The app may not have the hostname"],
+  hostname_reserved: [422, "No app may have the hostname"],
   hostname_taken: [409, "The hostname belongs to another environment"],
   release_in_progress: [409, "Another release is in progress"],
   locked: [423, "The environment is locked"],

@@ -1,8 +1,9 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { applyAnswerSchema, appSchema, environmentSchema, pageOf } from "../../protocol/api.ts";
 import { applyManifest } from "../apps/apply.ts";
+import { reservedNames } from "../apps/grants.ts";
 import { tendHostnames } from "../cloudflare/tend-hostnames.ts";
-import { authorize } from "../http/auth.ts";
+import { authorize, everything, reaches } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import {
@@ -24,11 +25,17 @@ const apply = createRoute({
   method: "put",
   path: "/api/v1/apps/{app}",
   summary: "Apply a manifest",
-  description: "Idempotent. Releases nothing. Answers what changed, or with `dryRun=1` what would.",
+  description:
+    "Idempotent. Releases nothing. Answers what changed, or with `dryRun=1` what would. Hostnames must have been granted to the app; an administrator's apply grants those it names.",
   tags: ["apps"],
   request: {
     params: appParams,
-    query: dryRunQuery,
+    query: dryRunQuery.extend({
+      claim: z
+        .enum(["0", "1"])
+        .optional()
+        .describe("1: also hostnames that lead to another site by now (admin)"),
+    }),
     body: {
       required: true,
       description: "`sluice.yaml`, or the same as JSON",
@@ -74,20 +81,26 @@ export const appRoutes = () =>
     .openapi(apply, async (c) => {
       const { app } = c.req.valid("param");
       const principal = authorize(c, { role: "deployer", app, environment: null });
-      const dryRun = c.req.valid("query").dryRun === "1";
+      const { dryRun, claim } = c.req.valid("query");
       const input = {
         app,
         text: decode(await c.req.arrayBuffer()),
-        dryRun,
+        dryRun: dryRun === "1",
+        leave: {
+          grants: reaches(principal, everything("admin")),
+          claim: claim === "1",
+          reserved: reservedNames(c.env, c.req.url),
+        },
         actor: principal.actor,
         now: c.var.now(),
       };
       const applied = await applyManifest(c.var.db, input);
       if (!applied.ok) throw new ProblemError(applied.error);
       await poke(c, applied.value.changed);
-      if (applied.value.changed.length > 0)
+      const { changed, answer } = applied.value;
+      if (changed.length + answer.granted.length > 0 && !answer.dryRun)
         inBackground(c, "hostnames.not_tended", tendHostnames(c.env, c.var.now()));
-      return c.json(applied.value.answer, 200);
+      return c.json(answer, 200);
     })
     .openapi(list, async (c) => {
       const { limit, cursor } = c.req.valid("query");

@@ -2,6 +2,7 @@ import { and, eq, sql } from "drizzle-orm";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { type AccessoryRow, readAccessories } from "./accessories.ts";
 import type { Db, Statement } from "./db.ts";
+import { type GrantRow, isGranted, readGrants } from "./grants.ts";
 import { apps, environments, hostnames, instances, slots } from "./schema.ts";
 
 export type AppRow = typeof apps.$inferSelect;
@@ -14,6 +15,7 @@ export interface AppState {
   /** Owners of the hostnames asked about, and of all that belong to this app. */
   readonly owners: readonly HostnameOwner[];
   readonly accessories: readonly AccessoryRow[];
+  readonly grants: readonly GrantRow[];
 }
 interface HostnameOwner {
   readonly hostname: string;
@@ -23,7 +25,7 @@ interface HostnameOwner {
 }
 
 export async function readAppState(db: Db, name: string, wanted: readonly string[]): Promise<AppState> {
-  const [appRows, environmentRows, owners, accessories] = await Promise.all([
+  const [appRows, environmentRows, owners, accessories, grants] = await Promise.all([
     db.select().from(apps).where(eq(apps.name, name)),
     db
       .select()
@@ -46,8 +48,9 @@ export async function readAppState(db: Db, name: string, wanted: readonly string
       db,
       sql`(SELECT e.id FROM environments e JOIN apps a ON a.id = e.app_id WHERE a.name = ${name})`,
     ),
+    readGrants(db, name),
   ]);
-  return { app: appRows[0], environments: environmentRows, owners, accessories };
+  return { app: appRows[0], environments: environmentRows, owners, accessories, grants };
 }
 
 export interface LiveUse {
@@ -114,8 +117,12 @@ export const deleteHostnames = (db: Db, environmentId: string, keep: readonly st
       ),
     ) satisfies Statement;
 
-export const insertHostname = (db: Db, hostname: string, environmentId: string) =>
-  db.insert(hostnames).values({ hostname, environmentId }) satisfies Statement;
+/** Only where the app has a grant for it: one that was taken back meanwhile makes this NULL, and so fails the whole batch. */
+export const insertHostname = (db: Db, hostname: string, at: { environmentId: string; app: string }) =>
+  db.insert(hostnames).values({
+    hostname,
+    environmentId: sql`CASE WHEN ${isGranted(at.app, hostname)} THEN ${at.environmentId} END`,
+  }) satisfies Statement;
 
 /** Slots of a deleted environment go back to the pool after `until`; null takes that back. */
 export const quarantineSlots = (db: Db, environmentId: string, until: number | null) =>

@@ -1,6 +1,7 @@
 import { and, eq, isNull, lte, ne, or, sql } from "drizzle-orm";
 import { type Db, runBatch } from "./db.ts";
 import { insertEvent, type NewEvent } from "./events.ts";
+import { isClaimed } from "./grants.ts";
 import { apps, environments, hostnames } from "./schema.ts";
 
 type HostnameRow = typeof hostnames.$inferSelect;
@@ -11,6 +12,8 @@ export interface DueHostname {
   readonly app: string;
   readonly environment: string;
   readonly environmentId: string;
+  /** It may be taken from another site. */
+  readonly isClaimed: boolean;
   /** A release holds its traffic. */
   readonly isLive: boolean;
   readonly state: RouteState | null;
@@ -31,6 +34,7 @@ export const findDueHostnames = (db: Db, now: number, limit: number): Promise<Du
       app: apps.name,
       environment: environments.name,
       environmentId: environments.id,
+      isClaimed,
       isLive: sql<boolean>`${environments.stableReleaseId} IS NOT NULL`.mapWith(Boolean),
       state: hostnames.routeState,
       cause: hostnames.routeCause,

@@ -74,6 +74,21 @@ export const hostnames = sqliteTable("hostnames", {
   routeNextAt: at("route_next_at"),
 });
 
+/** Hostnames that an administrator let an app have: by the app's name, since they may be granted before it is there. */
+export const hostnameGrants = sqliteTable(
+  "hostname_grants",
+  {
+    app: text("app").notNull(),
+    /** `shop.example.com`, or `*.shop.example.com`. */
+    pattern: text("pattern").notNull(),
+    /** It may be taken from another site. */
+    claim: integer("claim", { mode: "boolean" }).notNull(),
+    by: text("by").notNull(),
+    createdAt: at("created_at").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.app, t.pattern] })],
+);
+
 export const hosts = sqliteTable("hosts", {
   id: text("id").primaryKey(),
   name: text("name").notNull().unique(),

@@ -26,6 +26,7 @@ describe("applying a manifest", () => {
       dryRun: false,
       environments: ["production", "staging"],
       changes: [{ path: "app", before: null, after: "shop" }],
+      granted: ["shop.example.com", "staging.example.com"],
       accessories: [],
     });
     const rows = await db.select().from(environments).all();
@@ -44,7 +45,8 @@ describe("applying a manifest", () => {
     const asked = api.coordinators.asked.length;
     expect((await answer(await api.apply("shop", manifest()))).changes).toEqual([]);
     expect(api.coordinators.asked).toHaveLength(asked);
-    expect(await db.select().from(events).all()).toHaveLength(1);
+    const types = (await db.select().from(events).all()).map(({ type }) => type);
+    expect(types).toEqual(["hostname.granted", "app.applied"]);
   });
 
   it("answers each changed key with its value before and after", async () => {

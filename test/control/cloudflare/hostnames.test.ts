@@ -17,6 +17,10 @@ const apply = async (...hostnames: string[]) => {
   const response = await account.api.apply("shop", manifest(...hostnames));
   if (!response.ok) throw new Error(await response.text());
 };
+const claim = async (pattern: string) => {
+  const response = await account.api.put(`/api/v1/apps/shop/hostnames/${pattern}`, { claim: true });
+  if (!response.ok) throw new Error(await response.text());
+};
 /** The sweep, so many minutes later. */
 const later = async (minutes: number) => {
   account.api.time += minutes * 60_000;
@@ -69,6 +73,7 @@ describe("a public hostname", () => {
   it("that leaves the manifest takes its route and record with it, and nothing else", async () => {
     await put({ name: "kept.example.com" });
     await goLive();
+    await claim("kept.example.com");
     await apply("www.example.com", "kept.example.com");
     await goLive();
     await later(1);
@@ -95,6 +100,7 @@ describe("a public hostname", () => {
 
   it("with a record of its own goes on as it was until a release is live", async () => {
     await put({});
+    await claim("www.example.com");
     await apply("www.example.com");
     expect(await routes()).toEqual([
       {
@@ -115,6 +121,7 @@ describe("a public hostname", () => {
 
   it("with an unproxied record is left alone, and says what to do; once that was done, it is led to the edge", async () => {
     await put({ proxied: false });
+    await claim("*.example.com");
     await apply("www.example.com");
     const [route] = await routes();
     expect(route).toMatchObject({ state: "foreign" });
@@ -127,6 +134,50 @@ describe("a public hostname", () => {
     await goLive();
     await later(6);
     expect(await routes()).toEqual([ready("www.example.com")]);
+  });
+
+  it.each([
+    ["a record", {}, null, "its A record (192.0.2.1)"],
+    [
+      "control or another Worker's custom domain",
+      { type: "AAAA", content: "100::" },
+      null,
+      "its AAAA record (100::)",
+    ],
+    ["a Worker under a wildcard", null, "*.example.com/*", "the Worker route *.example.com/*"],
+    ["a Worker on a path", null, "www.example.com/blog/*", "the Worker route www.example.com/blog/*"],
+    ["a Worker on all that ends so", null, "*example.com/*", "the Worker route *example.com/*"],
+  ] as const)(
+    "that is a site by %s stays so until an administrator claims it",
+    async (_, record, pattern, site) => {
+      const { zones } = await account.look();
+      if (record) await put(record as Partial<DnsRecord>);
+      const route = { id: "r", zone: zones[0]?.id ?? "", pattern: pattern ?? "", script: "blog" };
+      if (pattern) await account.stage({ do: "put", route });
+      const before = await found();
+      await apply("www.example.com");
+      await goLive();
+      await later(10);
+      const [state] = await routes();
+      expect(state).toMatchObject({ state: "foreign" });
+      expect(state?.cause).toContain(`leads to another site by ${site}`);
+      expect(state?.cause).toContain("sluice hostnames allow www.example.com --claim -a shop");
+      expect(await found()).toEqual(before);
+      await claim("www.example.com");
+      expect(await routes()).toEqual([ready("www.example.com")]);
+      expect((await found()).routes).toContain("example.com: www.example.com/* → sluice-edge");
+    },
+  );
+
+  it("that is control's own is led nowhere, whoever asks and however long it waits", async () => {
+    const pay = await account.api.token("deployer", { app: "shop" });
+    for (const name of ["control.test", "sluice.example.com", "SLUICE.example.com."]) {
+      const sent = { text: manifest(name), token: pay };
+      const response = await account.api.call("PUT", "/api/v1/apps/shop", sent);
+      expect([403, 422]).toContain(response.status);
+    }
+    await later(10);
+    expect(await found()).toEqual({ routes: [], records: [] });
   });
 
   it("under a proxied wildcard needs no record", async () => {

@@ -1,0 +1,42 @@
+/** Which hostnames an app may take: those that an administrator granted it, and some never. */
+
+/** An app's leave to take the hostnames that a pattern covers. */
+export interface Grant {
+  /** `shop.example.com`, or `*.shop.example.com` for everything below that name. */
+  readonly pattern: string;
+  /** Also names that lead to another site by now. */
+  readonly claim: boolean;
+}
+
+/** Whether a pattern covers a name, which may be a pattern itself. `*.` stands for one label or more, as in DNS. */
+export const covers = (pattern: string, name: string): boolean =>
+  pattern === name ||
+  (pattern.startsWith("*.") && name.endsWith(pattern.slice(1)) && name !== pattern.slice(1));
+
+export const coveringGrant = (grants: readonly Grant[], hostname: string): Grant | undefined =>
+  grants.find(({ pattern }) => covers(pattern, hostname));
+
+/** What is Sluice's own, and no app's. */
+export interface Reserved {
+  /** Names that control answers at. */
+  readonly control: readonly string[];
+  readonly slotZone: string | undefined;
+}
+
+/** Why no app may ever have a hostname, granted or not, in words; null: it may. */
+export function whyReserved(hostname: string, { control, slotZone }: Reserved): string | null {
+  const [, ...parent] = hostname.split(".");
+  if (parent.length === 0) return `${hostname} is a single label, which is no public hostname`;
+  const own = control.find((name) => covers(hostname, asWritten(name)));
+  if (own !== undefined) return `${hostname} would take the control plane's own hostname`;
+  const zone = slotZone && asWritten(slotZone);
+  const isSlots = zone && (covers(hostname, `sl-0.${zone}`) || isSlotLike(hostname, zone));
+  return isSlots ? `${hostname} belongs to the slots of hosts in ${zone}` : null;
+}
+
+/** Whatever begins like a slot's name: the next slot's is not known yet. */
+const isSlotLike = (hostname: string, zone: string) =>
+  hostname.startsWith("sl-") && hostname.split(".").slice(1).join(".") === zone;
+
+/** One spelling for one name: DNS knows no case, and a dot at the end says nothing. */
+const asWritten = (hostname: string): string => hostname.toLowerCase().replace(/\.$/, "");
