@@ -31,7 +31,10 @@ export default defineConfig({
       {
         test: {
           name: "node",
-          include: ["test/{house,domain,protocol,client,cli,agent,examples}/**/*.test.ts", "test/*.test.ts"],
+          include: [
+            "test/{house,domain,streams,protocol,client,cli,agent,examples}/**/*.test.ts",
+            "test/*.test.ts",
+          ],
           ...patience,
         },
       },

@@ -10,16 +10,18 @@ import { describe, expect, it } from "vitest";
 const ROOT = resolve(import.meta.dirname, "..");
 const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] = [
   { folder: "src/domain", may: ["src/domain"], packages: [] },
+  // Small things for streams that others send, the same on both Workers.
+  { folder: "src/streams", may: ["src/streams"], packages: [] },
   { folder: "src/protocol", may: ["src/protocol", "src/domain"], packages: ["zod", "yaml"] },
   {
     folder: "src/edge",
-    may: ["src/edge", "src/domain/routing", "src/domain/result.ts"],
+    may: ["src/edge", "src/streams", "src/domain/routing", "src/domain/result.ts"],
     packages: [/^cloudflare:/],
   },
   { folder: "src/control/store", may: ["src/control/store", "src/domain"], packages: [/^drizzle-orm/] },
   {
     folder: "src/control",
-    may: ["src/control", "src/domain", "src/protocol"],
+    may: ["src/control", "src/domain", "src/protocol", "src/streams"],
     // The texts are what `npm run build:agent` writes for control to serve.
     packages: [
       /^hono/,

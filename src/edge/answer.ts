@@ -1,6 +1,6 @@
 import { visitorCookie } from "../domain/routing/cookie.ts";
 import { errorAnswer } from "./error-answer.ts";
-import { brokenOff } from "./error-causes.ts";
+import { brokenOff, UPLOAD_TOO_SLOW } from "./error-causes.ts";
 import type { Tried } from "./forward.ts";
 import { isPublic, publishHeaders } from "./headers.ts";
 import type { Passage } from "./passage.ts";
@@ -73,7 +73,8 @@ function failureOf(visit: Visit, last: Tried) {
       detail: `It is not one that can be sent on: ${last.attempt.reason}`,
     } as const;
   }
-  if (last.attempt.kind === "broken-off") return brokenOff(visit.route);
+  if (last.attempt.kind === "broken-off")
+    return last.attempt.isTooSlow ? UPLOAD_TOO_SLOW : brokenOff(visit.route);
   const cause =
     last.attempt.kind === "disconnected"
       ? "closed the connection without an answer, or refused it"

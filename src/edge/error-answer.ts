@@ -3,6 +3,7 @@
 /** Stable codes, documented in docs/edge.md. */
 export type EdgeError =
   | "bad_request"
+  | "upload_too_slow"
   | "hostname_unknown"
   | "table_unavailable"
   | "no_release"

@@ -10,6 +10,13 @@ export const EDGE_FAILED: ErrorAnswer = {
   detail: "The edge failed on this request. It is logged under the request id; trying again may help.",
 };
 
+export const UPLOAD_TOO_SLOW: ErrorAnswer = {
+  status: 408,
+  code: "upload_too_slow",
+  title: "The upload took too long",
+  detail: "A body of up to 64 KiB has to arrive within 60 s.",
+};
+
 export const unknownHostname = (hostname: string): ErrorAnswer => ({
   status: 404,
   code: "hostname_unknown",

@@ -2,6 +2,7 @@
 
 import { type Attempt, type AttemptVerdict, judge } from "../domain/routing/attempt.ts";
 import type { RouteInstance } from "../domain/routing/choose.ts";
+import { readBody, textOf } from "../streams/bounded-body.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
 import { meetsShield, withAccess, withProof } from "./shield.ts";
 import { startUpload, type Upload } from "./upload.ts";
@@ -30,8 +31,7 @@ const PLATFORM_TIMEOUT_MS = 100_000;
 const PLATFORM_TIMED_OUT = 524;
 const TUNNEL_DOWN = 530;
 /** Cloudflare's own error pages are short texts; a longer body is not one. */
-const TUNNEL_ERROR_CHARS = 16_384;
-const TUNNEL_ERROR_DEADLINE_MS = 1_000;
+const TUNNEL_ERROR_MOST = { bytes: 16_384, ms: 1_000 };
 
 export async function forward(visit: Visit, instance: RouteInstance, outgoing: Outgoing): Promise<Tried> {
   const upload = outgoing.body === "stream" ? startUpload(visit) : null;
@@ -110,15 +110,15 @@ function inTime(
 function withoutAnswer(error: unknown, { body }: Outgoing, upload: Upload | null): Attempt {
   if (error instanceof TypeError) return { kind: "unsendable", reason: error.message };
   const isUnclear = body === "stream" && (upload === null || upload.isBrokenOff);
-  return { kind: isUnclear ? "broken-off" : "disconnected" };
+  return isUnclear ? { kind: "broken-off", isTooSlow: false } : { kind: "disconnected" };
 }
 
 /** The number in `error code: 1033`, from Cloudflare's text or page. */
 async function readTunnelError(response: Response): Promise<string | null> {
   try {
-    const text = await within(response.text(), TUNNEL_ERROR_DEADLINE_MS);
-    if (text === TIMED_OUT || text.length > TUNNEL_ERROR_CHARS) return null;
-    return /error(?:\s+code)?:?\s+(1[0-9]{3})\b/i.exec(text)?.[1] ?? null;
+    const body = await readBody(response.body, TUNNEL_ERROR_MOST);
+    if (body.end !== "whole") return null;
+    return /error(?:\s+code)?:?\s+(1[0-9]{3})\b/i.exec(textOf(body))?.[1] ?? null;
   } catch {
     // The status alone already says that the path is at fault; only which fault stays unknown.
     return null;

@@ -6,6 +6,7 @@
 import { judge } from "../domain/routing/attempt.ts";
 import { chooseRescue, type RouteInstance } from "../domain/routing/choose.ts";
 import { fullBudget, type RetryBudget, spend } from "../domain/routing/retry-budget.ts";
+import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
 import { forward, type Outgoing, type Tried } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
 import { note } from "./health.ts";
@@ -14,6 +15,8 @@ import type { Lookup, Tables } from "./table.ts";
 import type { Visit } from "./visit.ts";
 
 const KEPT_BODY_BYTES = 64 * 1024;
+/** For all of it: 1 kB a second is the slowest sender that is waited for. */
+const KEPT_BODY_DEADLINE_MS = 60_000;
 const MOST_RETRIES = 2;
 
 /** Per environment in this isolate. Requests since the last spending earn their share when it is next asked. */
@@ -33,7 +36,7 @@ export async function deliver(passage: Passage, tables: Tables): Promise<Deliver
   budget.requests += 1;
   const kept = keepBody(visit);
   const body = kept instanceof Promise ? await kept : kept;
-  if (body === "broken-off") return undelivered(instance, visit);
+  if (body === "broken-off" || body === TIMED_OUT) return undelivered(instance, visit, body === TIMED_OUT);
   const outgoing: Outgoing = { headers: originHeaders(visit), body };
   const mayBeRecalled = visit.isHarmless && body === null;
   if (mayBeRecalled) tables.waiting.watch(visit, tables);
@@ -97,26 +100,25 @@ function findRescue(
   return next !== null && pay(budgetOf(visit)) ? next : null;
 }
 
-/** The visitor left before there was anything to send. */
-function undelivered(instance: RouteInstance, { arrivedAt }: Visit): Delivery {
-  const attempt = { kind: "broken-off" } as const;
+/** The visitor left, or took too long, before there was anything to send. */
+function undelivered(instance: RouteInstance, { arrivedAt }: Visit, isTooSlow: boolean): Delivery {
+  const attempt = { kind: "broken-off", isTooSlow } as const;
   const endedAt = Date.now();
   const durationMs = endedAt - arrivedAt;
   const first: Tried = { instance, attempt, verdict: judge(attempt), response: null, durationMs, endedAt };
   return { first, last: first, attempts: [first] };
 }
 
+/** The body as it can be sent; or the visitor left, or took too long, before it was there. */
+type Kept = Outgoing["body"] | "broken-off" | TimedOut;
+
 /** Small bodies of declared length are read in, so that they can be sent again; all others stream and can't. */
-function keepBody({
-  request,
-  method,
-  survey,
-}: Visit): Outgoing["body"] | Promise<ArrayBuffer | "broken-off"> {
+function keepBody({ request, method, survey }: Visit): Kept | Promise<Kept> {
   if (request.body === null) return null;
   const { contentLength } = survey;
   const isKept = contentLength !== null && contentLength <= KEPT_BODY_BYTES;
   if (!isKept || method === "GET" || method === "HEAD") return "stream";
-  return request.arrayBuffer().catch(() => "broken-off");
+  return within(request.arrayBuffer(), KEPT_BODY_DEADLINE_MS).catch(() => "broken-off");
 }
 
 function mayResend({ isHarmless }: Visit, tried: Tried, outgoing: Outgoing): boolean {

@@ -183,6 +183,26 @@ describe("a request that its instance failed", () => {
     expect(JSON.parse(answer.text).detail).toContain("1033");
   });
 
+  it("is not kept waiting by, and does not read on, an endless error page", async () => {
+    let sent = 0;
+    const ended = Promise.withResolvers<void>();
+    const piece = Buffer.alloc(65_536, "x");
+    misbehave = (_, response) => {
+      response.writeHead(530);
+      const more = () => {
+        do sent += piece.length;
+        while (!response.destroyed && response.write(piece));
+      };
+      response.on("drain", more).on("close", ended.resolve);
+      more();
+    };
+    const host = serve([releaseOf("r1", 10_000, [bad.url, good.url])]);
+    expect((await times(4, () => ask({ port, host }))).map(servedBy)).toEqual(Array(4).fill("good"));
+    await ended.promise;
+    // What the sockets' buffers take in is not the edge's.
+    expect(sent).toBeLessThan(64 * 1_048_576);
+  });
+
   it("keeps an app's 500 as it is: it is an answer", async () => {
     misbehave = (_, response) => response.writeHead(500).end("boom");
     const host = serve([releaseOf("r1", 10_000, [bad.url, bad.url])]);

@@ -1,12 +1,13 @@
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "../../domain/rollout/release.ts";
 import type { SmokeCheck } from "../../domain/spec.ts";
+import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { AT_ONCE, atMost } from "../at-most.ts";
 import { type Path, reach } from "./reach.ts";
 
 const TIMEOUT_MS = 10_000;
 /** Of an answer's body, as much as is searched for `contains`. */
-const BODY_LIMIT = 1_000_000;
+const BODY_MOST = { bytes: 1_000_000, ms: TIMEOUT_MS };
 const EXCERPT = 200;
 
 /** Runs a release's smoke checks against each of its instances over their real path. The first failure, or null. */
@@ -43,7 +44,7 @@ async function runCheck(
   });
   try {
     const response = await reach(url, by, AbortSignal.timeout(TIMEOUT_MS));
-    const body = (await response.text()).slice(0, BODY_LIMIT);
+    const body = textOf(await readBody(response.body, BODY_MOST));
     if (response.status !== check.status) return fails(`answered ${response.status}`);
     if (check.contains !== undefined && !body.includes(check.contains)) {
       return fails(`answered ${response.status} with ${JSON.stringify(body.slice(0, EXCERPT))}`);

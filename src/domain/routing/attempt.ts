@@ -7,7 +7,7 @@ export type Attempt =
   /** Its instance was called unready before it had answered. */
   | { readonly kind: "recalled" }
   /** The upload ended before its end: the visitor's doing, or, where nobody can tell, perhaps the app's. */
-  | { readonly kind: "broken-off" }
+  | { readonly kind: "broken-off"; readonly isTooSlow: boolean }
   /** The runtime won't send such a request: the client's doing, and nothing was sent. */
   | { readonly kind: "unsendable"; readonly reason: string };
 
