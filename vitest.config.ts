@@ -32,7 +32,7 @@ export default defineConfig({
         test: {
           name: "node",
           include: [
-            "test/{house,domain,streams,protocol,client,cli,agent,examples}/**/*.test.ts",
+            "test/{house,domain,simulate,streams,protocol,client,cli,agent,examples}/**/*.test.ts",
             "test/*.test.ts",
           ],
           ...patience,

@@ -1,0 +1,162 @@
+import type { Host } from "./host.ts";
+import type { App } from "./scenario.ts";
+import type { World } from "./world.ts";
+
+const FIRST_RESTART_MS = 1_000;
+const LONGEST_RESTART_MS = 60_000;
+/** Its agent's probes notice that it hangs after this long. */
+const NOTICED_MS = 3_000;
+const KEPT_EXITS = 5;
+
+interface Place {
+  readonly id: string;
+  readonly releaseId: string;
+  readonly slotId: string;
+}
+
+/** One instance as it really is, whatever anybody knows of it. */
+export class Container {
+  readonly id: string;
+  readonly releaseId: string;
+  readonly slotId: string;
+  state: "booting" | "ready" | "down" | "gone" = "down";
+  /** When it last began, or ceased, to answer. Epoch ms. */
+  since: number;
+  /** No restart helps any more. */
+  isBroken = false;
+  readonly #world: World;
+  readonly #host: Host;
+  readonly #app: App;
+  #frozenUntil = 0;
+  /** Rises with each boot and end: what was planned before does not happen any more. */
+  #life = 0;
+  #restarts = 0;
+  #exits: number[] = [];
+  readonly #waiting: ((cause: string | null) => void)[] = [];
+
+  constructor(world: World, host: Host, place: Place) {
+    this.#world = world;
+    this.#host = host;
+    this.#app = world.appOf(place.releaseId);
+    this.id = place.id;
+    this.releaseId = place.releaseId;
+    this.slotId = place.slotId;
+    this.since = world.clock.now;
+    world.watch.started(this.id);
+  }
+
+  get answers(): boolean {
+    return this.state === "ready" && !this.isFrozen && this.#host.isUp;
+  }
+  get isFrozen(): boolean {
+    return this.#frozenUntil > this.#world.clock.now;
+  }
+  /** Whether a visitor can reach it. */
+  get isReachable(): boolean {
+    return this.answers && this.#host.cuts.visitors === 0;
+  }
+  get errorRate(): number {
+    return this.#app.errorRate;
+  }
+
+  boot(): void {
+    const life = ++this.#life;
+    this.#become("booting");
+    const { boot, bootMs } = this.#app;
+    this.#world.clock.after(bootMs, () => {
+      if (life !== this.#life) return;
+      if (boot === "exits" || this.isBroken) return this.end("exited with code 1");
+      if (boot === "good") this.#getReady(life);
+    });
+  }
+
+  #getReady(life: number): void {
+    this.#become("ready");
+    this.#world.watch.becameReady(this.id);
+    this.#tell("ready", null);
+    for (const told of this.#waiting.splice(0)) told(null);
+    const { ends } = this.#app;
+    if (!ends || !isChosen(ends.which, this.id)) return;
+    this.#world.clock.after(ends.afterMs, () => {
+      if (life !== this.#life) return;
+      this.isBroken = ends.forGood;
+      this.end("exited with code 137");
+    });
+  }
+
+  /** Its process ends; its agent begins it again, later each time. */
+  end(cause: string): void {
+    if (this.state === "gone") return;
+    const life = ++this.#life;
+    this.#become("down");
+    this.#exits = [...this.#exits, this.#world.clock.now].slice(-KEPT_EXITS);
+    this.#world.say(this.#host.name, () => `${this.id} ${cause}`);
+    this.#tell("exited", cause);
+    for (const told of this.#waiting.splice(0)) told(cause);
+    const waitMs = Math.min(FIRST_RESTART_MS * 2 ** this.#restarts++, LONGEST_RESTART_MS);
+    this.#world.clock.after(waitMs, () => {
+      if (life === this.#life && this.#host.agentIsUp) this.boot();
+    });
+  }
+
+  freeze(forMs: number): void {
+    const { clock } = this.#world;
+    this.#frozenUntil = Math.max(this.#frozenUntil, clock.now + forMs);
+    this.since = clock.now;
+    clock.after(NOTICED_MS, () => {
+      if (this.isFrozen && this.state === "ready") this.#tell("unready", "no answer within 1000 ms");
+    });
+    clock.after(forMs, () => {
+      if (this.isFrozen || this.state !== "ready") return;
+      this.since = clock.now;
+      this.#tell("ready", null);
+    });
+  }
+
+  powerOff(): void {
+    this.#life += 1;
+    this.#become("down");
+    this.#frozenUntil = 0;
+    this.#waiting.length = 0;
+  }
+
+  /** Its agent is new: tells how it is, and begins it where it does not run. */
+  adopt(): void {
+    if (this.state === "down") this.boot();
+    else if (this.state === "ready") this.#tell(this.isFrozen ? "unready" : "ready", null);
+  }
+
+  remove(): void {
+    this.#life += 1;
+    this.#become("gone");
+    for (const told of this.#waiting.splice(0)) told("it was stopped");
+  }
+
+  /** Told once: null when it is ready, or why it is not going to be. */
+  whenStarted(deadlineMs: number, told: (cause: string | null) => void): void {
+    if (this.state === "ready") return told(null);
+    let isTold = false;
+    const once = (cause: string | null) => {
+      if (isTold) return;
+      isTold = true;
+      told(cause);
+    };
+    this.#waiting.push(once);
+    this.#world.clock.after(deadlineMs, () => once(`not ready within ${deadlineMs} ms`));
+  }
+
+  #become(state: Container["state"]): void {
+    this.state = state;
+    this.since = this.#world.clock.now;
+  }
+
+  #tell(state: "ready" | "unready" | "exited", cause: string | null): void {
+    if (this.#host.agentIsUp) this.#host.report(this.id, state, cause, this.#exits);
+  }
+}
+
+/** Of a release's instances, told by their numbers: all, each second one, or the first. */
+export function isChosen(which: "all" | "half" | "one", id: string): boolean {
+  const number = Number(id.slice(id.lastIndexOf("-") + 1));
+  return which === "all" || (which === "half" ? number % 2 === 1 : number === 1);
+}

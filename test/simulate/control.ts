@@ -1,0 +1,289 @@
+import { advance } from "../../src/domain/rollout/advance.ts";
+import { compileTable, sameRouting } from "../../src/domain/rollout/compile-table.ts";
+import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
+import type { EnvironmentFacts, InstanceFacts, JobErrorFacts } from "../../src/domain/rollout/facts.ts";
+import { probed } from "../../src/domain/rollout/probed.ts";
+import { isActive } from "../../src/domain/rollout/release.ts";
+import type { RoutingTable, TableAnswer } from "../../src/domain/routing/table.ts";
+import type { EnvironmentSpec } from "../../src/domain/spec.ts";
+import { DIGEST } from "../domain/rollout/spec.ts";
+import type { Report } from "./host.ts";
+import { JudgeDesk } from "./judge-desk.ts";
+import { type Job, Store } from "./store.ts";
+import type { World } from "./world.ts";
+
+/** As in coordinator.ts and jobs.ts of control. */
+const TICK_MS = 20_000;
+const JUDGE_TICK_MS = 2_000;
+const LEASE_MS = 30_000;
+const LEASES_PER_POLL = 10;
+const SAFETY_MS = 2_000;
+const SWEEP_MS = 60_000;
+const MAX_PASSES = 100;
+const RENEW_BEFORE_MS = 40_000;
+
+export type Outcome = { readonly ok: true } | { readonly error: JobErrorFacts };
+export interface LeasedJob {
+  readonly id: string;
+  readonly kind: Job["kind"];
+  readonly releaseId: string;
+  readonly instanceId: string | null;
+  readonly lease: string;
+}
+interface Lease {
+  readonly lease: string;
+  readonly boot: string;
+  readonly expiresAt: number;
+}
+
+/** Why a decision was made: what somebody asked for, or nothing but time. */
+export interface Cause {
+  readonly who: string;
+  readonly what: string;
+}
+
+/** Control over one environment: the coordinator's loop, jobs' leases and agents' reports, over rows in memory. */
+export class Control {
+  readonly store = new Store();
+  readonly judge: JudgeDesk;
+  isUp = true;
+  table: RoutingTable | undefined;
+  readonly #world: World;
+  readonly #leases = new Map<string, Lease>();
+  readonly #asking = new Set<string>();
+  readonly #seqs = new Map<string, number>();
+  #wakeups = new Set<string>();
+  #skewMs = 0;
+  #alarm = 0;
+  #isPoked = false;
+  #leased = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.judge = new JudgeDesk();
+    const sweep = () => {
+      this.poke();
+      world.clock.after(SWEEP_MS, sweep);
+    };
+    world.clock.after(SWEEP_MS, sweep);
+  }
+
+  get now(): number {
+    return this.#world.clock.now + this.#skewMs;
+  }
+  jump(byMs: number): void {
+    this.#skewMs += byMs;
+    this.poke();
+  }
+
+  facts(): EnvironmentFacts {
+    this.store.now = this.now;
+    return this.store.facts();
+  }
+
+  // --- the loop ---------------------------------------------------------------------------------------------------------
+
+  /** A tick soon. */
+  poke(): void {
+    if (this.#isPoked) return;
+    this.#isPoked = true;
+    this.#world.clock.after(10, () => {
+      this.#isPoked = false;
+      return this.advance();
+    });
+  }
+
+  #arm(at: number | null): void {
+    const alarm = ++this.#alarm;
+    if (at === null) return;
+    this.#world.clock.at(at - this.#skewMs, () => {
+      if (alarm === this.#alarm) return this.advance();
+    });
+  }
+
+  /** Ticks until nothing is due. */
+  async advance(): Promise<void> {
+    if (!this.isUp) return this.#arm(this.now + SAFETY_MS);
+    try {
+      for (let pass = 0; pass < MAX_PASSES; pass++) {
+        const wakeAt = await this.#tick();
+        if (wakeAt !== "again") return this.#arm(wakeAt);
+      }
+      this.#world.watch.fault("never at rest", `${MAX_PASSES} passes in one tick`);
+    } catch (error) {
+      this.#world.watch.fault("engine throws", error instanceof Error ? error.message : String(error));
+    }
+    this.#arm(this.now + 10 * SAFETY_MS);
+  }
+
+  async #tick(): Promise<number | null | "again"> {
+    const loaded = this.facts();
+    this.#publish(loaded);
+    for (const host of this.#wakeups) this.#world.hostById(host)?.wake();
+    this.#wakeups.clear();
+    const { now } = this;
+    const analysis = await this.judge.judge(loaded, now);
+    const facts = { ...loaded, analysis };
+    const decision = advance(facts, now);
+    if (hasChanges(decision)) {
+      this.commit(facts, decision, { who: "control", what: "tick" });
+      return "again";
+    }
+    for (const instance of decision.probes) this.#probe(instance);
+    for (const { release, when } of decision.smokes) this.#smoke(release.id, when);
+    const busy = facts.releases.some(({ state }) => isActive(state));
+    const judging = facts.releases.some(
+      ({ state, weightBp, spec }) =>
+        state === "shifting" &&
+        weightBp > 0 &&
+        spec.strategy.kind === "canary" &&
+        spec.strategy.analysis.enabled,
+    );
+    return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
+  }
+
+  commit(facts: EnvironmentFacts, decision: Decision, cause: Cause): void {
+    this.store.now = this.now;
+    this.store.apply(decision);
+    for (const { hostId } of decision.jobs) this.#wakeups.add(hostId);
+    for (const event of decision.events) this.#world.say("control", () => event.message);
+    this.#world.watch.committed({ before: facts, decision, cause });
+  }
+
+  /** The version only rises. */
+  #publish(facts: EnvironmentFacts): void {
+    const old = this.table;
+    const loaded = { facts, salt: this.store.salt, previewKey: "00", mode: { kind: "open" } } as const;
+    const table = compileTable(loaded, { version: (old?.version ?? 0) + 1, now: this.now });
+    const renew = old?.partialUntil != null && old.partialUntil - this.now < RENEW_BEFORE_MS;
+    if (old !== undefined && sameRouting(old, table) && !renew) return;
+    this.table = table;
+  }
+
+  // --- questions asked beside the turn ----------------------------------------------------------------------------------
+
+  #probe({ id, origin }: InstanceFacts): void {
+    this.#beside(id, this.#world.isReachable(id) ? 60 : 900, () => {
+      const row = this.store.instances.find((instance) => instance.id === id);
+      if (!row || row.stoppedAt !== null) return false;
+      const cause = this.#world.isReachable(id) ? null : `GET ${origin}/ready answered 530`;
+      const change = probed(row, cause, this.now);
+      if (change) Object.assign(row, change);
+      return change !== undefined;
+    });
+  }
+
+  #smoke(releaseId: string, when: "before" | "after"): void {
+    this.#beside(`${releaseId}/${when}`, 300, () => {
+      const row = this.store.releaseById(releaseId);
+      const isBad = this.#world.appOf(releaseId).smoke === `bad ${when}`;
+      const failure = isBad
+        ? { code: "smoke_failed", message: `smoke check ${when} failed`, logs: [] }
+        : null;
+      row.smoke = { ...row.smoke, [when]: { at: this.now, failure } };
+      return true;
+    });
+  }
+
+  /** `write` answers whether it changed anything: else the next tick comes by itself. */
+  #beside(key: string, ms: number, write: () => boolean): void {
+    if (this.#asking.has(key)) return;
+    this.#asking.add(key);
+    this.#world.clock.after(ms, () => {
+      this.#asking.delete(key);
+      if (!this.isUp || !write()) return;
+      this.store.rev += 1;
+      return this.advance();
+    });
+  }
+
+  // --- what agents call -------------------------------------------------------------------------------------------------
+
+  /** Null: unreachable, or not this host any more. */
+  poll(hostId: string, boot: string): LeasedJob[] | null {
+    const host = this.store.hosts.find(({ id }) => id === hostId);
+    if (!this.isUp || !host) return null;
+    const { now } = this;
+    host.lastSeenAt = now;
+    const open = this.store.jobs.filter((job) => job.hostId === hostId && job.finishedAt === null);
+    const overdue = open.filter(({ deadlineAt }) => deadlineAt <= now);
+    for (const job of overdue) Object.assign(job, { state: "failed", error: OVERDUE, finishedAt: now });
+    if (overdue.length > 0) this.poke();
+    return open
+      .filter((job) => job.finishedAt === null && this.#isLeasable(job, boot))
+      .slice(0, LEASES_PER_POLL)
+      .map((job) => this.#lease(job, boot));
+  }
+
+  #isLeasable({ id, state }: Job, boot: string): boolean {
+    const held = this.#leases.get(id);
+    return state === "queued" || !held || held.expiresAt <= this.now || held.boot !== boot;
+  }
+
+  #lease(job: Job, boot: string): LeasedJob {
+    const lease = `lease-${++this.#leased}`;
+    job.state = "leased";
+    // Renewals are left out: a lease lasts as long as its job may.
+    const expiresAt = this.now + (job.kind === "start" || job.kind === "run" ? 4 * LEASE_MS : LEASE_MS);
+    this.#leases.set(job.id, { lease, boot, expiresAt });
+    const { id, kind, releaseId, instanceId } = job;
+    return { id, kind, releaseId, instanceId, lease };
+  }
+
+  done(jobId: string, lease: string, outcome: Outcome): "done" | "lease lost" | "unreachable" {
+    if (!this.isUp) return "unreachable";
+    const job = this.store.jobs.find(({ id }) => id === jobId);
+    if (!job || this.#leases.get(jobId)?.lease !== lease) return "lease lost";
+    if (job.finishedAt !== null) return "done";
+    const isDone = "ok" in outcome;
+    job.state = isDone ? "done" : "failed";
+    job.error = isDone ? null : outcome.error;
+    job.result = isDone ? { digest: DIGEST } : null;
+    job.finishedAt = this.now;
+    this.store.rev += 1;
+    this.#world.watch.jobDone(job);
+    this.poke();
+    return "done";
+  }
+
+  /** True: taken, or known already. */
+  report(hostId: string, instance: string, report: Report): boolean {
+    if (!this.isUp || !this.store.hosts.some(({ id }) => id === hostId)) return false;
+    const row = this.store.instances.find(({ id }) => id === instance);
+    if (!row || (this.#seqs.get(instance) ?? -1) >= report.seq) return true;
+    this.#seqs.set(instance, report.seq);
+    const changed = row.reportState !== report.state || row.exits.length !== report.exits.length;
+    Object.assign(row, {
+      reportState: report.state,
+      reportCause: report.cause,
+      reportAt: this.now,
+      exits: report.exits.map((at) => Math.min(this.now, at + this.#skewMs)),
+    });
+    if (changed) this.poke();
+    return true;
+  }
+
+  /** As the route does: nothing but that it is gone. */
+  removeHost(id: string): void {
+    this.store.hosts = this.store.hosts.filter((host) => host.id !== id);
+    this.store.rev += 1;
+  }
+
+  // --- what edges call --------------------------------------------------------------------------------------------------
+
+  tableFor(known: number | null): TableAnswer {
+    if (!this.isUp) throw new Error("control is away");
+    const { table } = this;
+    if (!table) return { kind: "unknown" };
+    return table.version === known ? { kind: "unchanged", version: known } : { kind: "table", table };
+  }
+
+  slotOf = (instance: string): string =>
+    this.store.instances.find(({ id }) => id === instance)?.slotId ?? "?";
+  specOf = (release: string): EnvironmentSpec => this.store.releaseById(release).spec;
+}
+
+const OVERDUE = { code: "deadline", message: "the job was not done before its deadline", logs: [] };
+
+const earliest = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? (a ?? b) : Math.min(a, b);

@@ -1,0 +1,272 @@
+import type { JobErrorFacts } from "../../src/domain/rollout/facts.ts";
+import { Container } from "./container.ts";
+import type { LeasedJob, Outcome } from "./control.ts";
+import type { Dice } from "./dice.ts";
+import type { World } from "./world.ts";
+
+const BUSY_MS = 1_000;
+const IDLE_MS = 30_000;
+const RETRY_MS = 2_000;
+
+/** A machine with its agent: polls, does jobs, each once however often it is handed over, and reports what runs. */
+export class Host {
+  readonly id: string;
+  readonly name: string;
+  isUp = true;
+  agentIsUp = true;
+  /** Which of its ways are cut now; counted, since cuts overlap. */
+  readonly cuts = { control: 0, visitors: 0 };
+  isRemoved = false;
+  /** When a way of its was last cut or mended, or its agent or itself ended or began. */
+  cutSince = 0;
+  readonly containers = new Map<string, Container>();
+  readonly #world: World;
+  readonly #dice: Dice;
+  #boot = 1;
+  #polls = 0;
+  /** Jobs at work, by id: their newest lease. */
+  readonly #running = new Map<string, string>();
+  /** Results that control has not acknowledged. */
+  readonly #finished = new Map<string, { lease: string; outcome: Outcome }>();
+  /** The journal's hooks: begun, and how they ended. */
+  readonly #hooks = new Map<string, Outcome | null>();
+  /** The newest report of each instance that control has not acknowledged. */
+  readonly #reports = new Map<string, Report>();
+  #seq = 0;
+
+  constructor(world: World, name: string) {
+    this.#world = world;
+    this.id = `host-${name}`;
+    this.name = name;
+    this.#dice = world.dice(`host ${name}`);
+    this.#pollIn(this.#dice.int(0, 1_000));
+  }
+
+  get canTalk(): boolean {
+    return this.isUp && this.agentIsUp && this.cuts.control === 0 && !this.isRemoved;
+  }
+
+  /** Control's socket says that there is work. */
+  wake(): void {
+    if (this.canTalk) this.#pollIn(this.#latency());
+  }
+
+  // --- what happens to it -----------------------------------------------------------------------------------------------
+
+  endAgent(forMs: number): void {
+    this.#endProcess();
+    this.#world.clock.after(forMs, () => this.#beginAgent());
+  }
+
+  /** All that ran is gone; it comes back with the machine. */
+  end(forMs: number): void {
+    this.isUp = false;
+    this.#endProcess();
+    for (const container of this.containers.values()) container.powerOff();
+    this.#world.clock.after(forMs, () => {
+      this.isUp = true;
+      this.#beginAgent();
+    });
+  }
+
+  /** Its way to control, to visitors (the tunnel) or both is cut for a time. */
+  cut(from: "control" | "visitors" | "both", forMs: number): void {
+    const ways = from === "both" ? (["control", "visitors"] as const) : [from];
+    for (const way of ways) this.cuts[way] += 1;
+    this.cutSince = this.#world.clock.now;
+    this.#world.clock.after(forMs, () => {
+      for (const way of ways) this.cuts[way] -= 1;
+      this.cutSince = this.#world.clock.now;
+    });
+  }
+
+  #endProcess(): void {
+    this.agentIsUp = false;
+    this.cutSince = this.#world.clock.now;
+    this.#running.clear();
+  }
+
+  #beginAgent(): void {
+    if (this.agentIsUp || !this.isUp) return;
+    this.agentIsUp = true;
+    this.cutSince = this.#world.clock.now;
+    this.#boot += 1;
+    this.#world.say(this.name, () => "its agent begins, and adopts what runs");
+    for (const container of this.containers.values()) container.adopt();
+    this.#pollIn(500);
+  }
+
+  // --- talking to control -----------------------------------------------------------------------------------------------
+
+  #latency(): number {
+    return this.#dice.int(5, 40 + this.#world.scenario.network.slowMs);
+  }
+  #isLost(): boolean {
+    return this.#dice.chance(this.#world.scenario.network.lost);
+  }
+  #isTwice(): boolean {
+    return this.#dice.chance(this.#world.scenario.network.twice);
+  }
+
+  #pollIn(ms: number): void {
+    const poll = ++this.#polls;
+    this.#world.clock.after(ms, () => {
+      if (poll === this.#polls) this.#poll();
+    });
+  }
+
+  #poll(): void {
+    if (this.isRemoved) return;
+    if (!this.canTalk) return this.#pollIn(RETRY_MS);
+    const { control } = this.#world;
+    const answer = control.poll(this.id, `${this.name}-${this.#boot}`);
+    if (answer === null) return this.#pollIn(RETRY_MS);
+    for (const id of this.#finished.keys()) this.#deliver(id);
+    for (const instance of this.#reports.keys()) this.#sendReport(instance);
+    if (this.#isLost()) return this.#pollIn(RETRY_MS);
+    for (const job of answer) this.#accept(job);
+    this.#pollIn(this.#running.size > 0 || answer.length > 0 ? BUSY_MS : IDLE_MS);
+  }
+
+  #accept(job: LeasedJob): void {
+    const finished = this.#finished.get(job.id);
+    if (finished) {
+      finished.lease = job.lease;
+      return this.#deliver(job.id);
+    }
+    const isNew = !this.#running.has(job.id);
+    this.#running.set(job.id, job.lease);
+    if (!isNew) return;
+    this.#world.say(this.name, () => `begins ${job.id}`);
+    this.#perform(job);
+  }
+
+  /** Ends a job, unless the process that did it has ended before. */
+  #finish(job: LeasedJob, boot: number, outcome: Outcome): void {
+    const lease = this.#running.get(job.id);
+    if (boot !== this.#boot || lease === undefined || !this.agentIsUp) return;
+    this.#running.delete(job.id);
+    this.#finished.set(job.id, { lease, outcome });
+    this.#world.say(this.name, () => `${job.id}: ${"error" in outcome ? outcome.error.message : "done"}`);
+    this.#deliver(job.id);
+  }
+
+  #deliver(id: string): void {
+    const send = () => {
+      const finished = this.#finished.get(id);
+      if (!finished || !this.canTalk) return;
+      const answer = this.#world.control.done(id, finished.lease, finished.outcome);
+      // Unanswered ones go again with the next poll.
+      if (answer !== "unreachable" && !this.#isLost()) this.#finished.delete(id);
+    };
+    this.#world.clock.after(this.#latency(), send);
+    if (this.#isTwice()) this.#world.clock.after(this.#latency() + 300, send);
+  }
+
+  /** Tells control how an instance is now. */
+  report(instance: string, state: Report["state"], cause: string | null, exits: readonly number[]): void {
+    this.#reports.set(instance, { seq: ++this.#seq, state, cause, exits });
+    this.#sendReport(instance);
+  }
+
+  #sendReport(instance: string): void {
+    const report = this.#reports.get(instance);
+    if (!report) return;
+    const send = () => {
+      if (!this.canTalk || !this.#world.control.report(this.id, instance, report)) return;
+      if (!this.#isLost() && this.#reports.get(instance) === report) this.#reports.delete(instance);
+    };
+    this.#world.clock.after(this.#latency(), send);
+    if (this.#isTwice()) this.#world.clock.after(this.#latency() + 500, send);
+  }
+
+  // --- jobs -------------------------------------------------------------------------------------------------------------
+
+  #perform(job: LeasedJob): void {
+    const boot = this.#boot;
+    const finish = (outcome: Outcome) => this.#finish(job, boot, outcome);
+    if (job.kind === "pull") return this.#pull(job, finish);
+    if (job.kind === "start") return this.#start(job, finish);
+    if (job.kind === "stop") return this.#stop(job, finish);
+    return this.#hook(job, finish);
+  }
+
+  #pull(job: LeasedJob, finish: (outcome: Outcome) => void): void {
+    const app = this.#world.appOf(job.releaseId);
+    const outcome = app.pulls ? DONE : failure("image_missing", "no such image");
+    this.#world.clock.after(this.#dice.int(200, 3_000), () => finish(outcome));
+  }
+
+  #start(job: LeasedJob, finish: (outcome: Outcome) => void): void {
+    const { instanceId } = job;
+    const boot = this.#boot;
+    if (instanceId === null) throw new Error(`${job.id} starts nothing`);
+    let container = this.containers.get(instanceId);
+    if (!container) {
+      const slotId = this.#world.control.slotOf(instanceId);
+      const other = [...this.containers.values()].find((one) => one.slotId === slotId);
+      if (other) {
+        this.#world.watch.fault("two in a slot", `${instanceId} and ${other.id} in ${slotId}`);
+        return finish(failure("port_taken", `${other.id} has its port`));
+      }
+      container = new Container(this.#world, this, { id: instanceId, releaseId: job.releaseId, slotId });
+      this.containers.set(instanceId, container);
+      container.boot();
+    }
+    const { deadlineMs } = this.#world.control.specOf(job.releaseId).health.startup;
+    container.whenStarted(deadlineMs, (cause) => {
+      if (cause === null) return finish(DONE);
+      if (boot !== this.#boot || !this.agentIsUp) return;
+      // Whatever a failed start began is ended.
+      this.#remove(instanceId);
+      finish(failure("start_failed", cause));
+    });
+  }
+
+  #stop(job: LeasedJob, finish: (outcome: Outcome) => void): void {
+    this.#world.clock.after(this.#dice.int(100, 3_000), () => {
+      this.#remove(job.instanceId ?? "");
+      finish(DONE);
+    });
+  }
+
+  #remove(instance: string): void {
+    this.containers.get(instance)?.remove();
+    this.containers.delete(instance);
+    this.#reports.delete(instance);
+  }
+
+  /** Goes on to its end whatever becomes of its job; the journal knows it. */
+  #hook(job: LeasedJob, finish: (outcome: Outcome) => void): void {
+    const known = this.#hooks.get(job.id);
+    if (known) return finish(known);
+    const app = this.#world.appOf(job.releaseId);
+    const outcome = app.hookFails ? failure("hook_failed", "the hook exited with 1") : DONE;
+    if (known === undefined) {
+      this.#hooks.set(job.id, null);
+      this.#world.watch.hookBegins(job.id);
+      this.#world.clock.after(app.hookMs, () => {
+        this.#hooks.set(job.id, outcome);
+        this.#world.watch.hookEnds(job.id);
+      });
+    }
+    const look = () => {
+      const ended = this.#hooks.get(job.id);
+      if (ended) finish(ended);
+      else this.#world.clock.after(500, look);
+    };
+    look();
+  }
+}
+
+export interface Report {
+  readonly seq: number;
+  readonly state: "starting" | "ready" | "unready" | "exited";
+  readonly cause: string | null;
+  readonly exits: readonly number[];
+}
+
+const DONE: Outcome = { ok: true };
+const failure = (code: string, message: string): Outcome => ({
+  error: { code, message, logs: [] } satisfies JobErrorFacts,
+});

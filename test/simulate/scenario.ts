@@ -1,0 +1,244 @@
+import type { AnalysisSpec, EnvironmentSpec, Step, StrategySpec } from "../../src/domain/spec.ts";
+import { aSpec, weightStep } from "../domain/rollout/spec.ts";
+import { Dice } from "./dice.ts";
+
+/** How the app in a release's image behaves. Times in ms. */
+export interface App {
+  readonly pulls: boolean;
+  readonly bootMs: number;
+  /** `exits`: ends before it is ready, each time; `hangs`: never gets ready. */
+  readonly boot: "good" | "exits" | "hangs";
+  /** After this long of being ready it ends, on the instances named; for good: no restart helps. */
+  readonly ends: {
+    readonly afterMs: number;
+    readonly which: "all" | "half" | "one";
+    readonly forGood: boolean;
+  } | null;
+  /** Share of answers that are a 500. */
+  readonly errorRate: number;
+  readonly smoke: "good" | "bad before" | "bad after";
+  readonly hookMs: number;
+  readonly hookFails: boolean;
+}
+
+type Which = "one" | "half" | "all";
+type Of = "newest" | "stable" | "any";
+
+/** One thing that somebody or something does, at a time (ms from the start). Plain data: a story can be told without any of them. */
+export type Act = { readonly at: number } & (
+  | {
+      readonly do: "deploy";
+      readonly app: App;
+      readonly whenBusy: "queue" | "reject" | "supersede";
+      readonly hold: boolean;
+    }
+  | { readonly do: "abort" | "pause" | "resume" | "unlock"; readonly twice: boolean }
+  | { readonly do: "promote"; readonly full: boolean; readonly twice: boolean }
+  | { readonly do: "rollback"; readonly twice: boolean; readonly older: boolean }
+  | { readonly do: "weigh"; readonly share: number; readonly third: boolean }
+  | { readonly do: "lock"; readonly forMs: number }
+  | { readonly do: "apply"; readonly change: Partial<EnvironmentSpec> }
+  | { readonly do: "end"; readonly which: Which; readonly of: Of; readonly forGood: boolean }
+  | { readonly do: "freeze"; readonly which: Which; readonly of: Of; readonly forMs: number }
+  | { readonly do: "agent ends" | "host ends"; readonly host: number; readonly forMs: number }
+  | {
+      readonly do: "cut";
+      readonly host: number;
+      readonly from: "control" | "visitors" | "both";
+      readonly forMs: number;
+    }
+  | { readonly do: "control ends"; readonly forMs: number }
+  | { readonly do: "edge cut"; readonly forMs: number }
+  | { readonly do: "clock jumps"; readonly byMs: number }
+  | { readonly do: "remove host"; readonly host: number }
+  | { readonly do: "enrol host"; readonly slots: number }
+);
+
+export interface Scenario {
+  readonly seed: number;
+  readonly spec: EnvironmentSpec;
+  /** Slots of each host. */
+  readonly hosts: readonly number[];
+  /** Shares of messages. */
+  readonly network: { readonly lost: number; readonly twice: number; readonly slowMs: number };
+  readonly isolates: number;
+  readonly visitEveryMs: number;
+  readonly acts: readonly Act[];
+  /** From here on nobody does anything any more, and all that can be mended is. */
+  readonly quietAt: number;
+}
+
+const MINUTE = 60_000;
+
+/** The scenario of a seed. `plain`: nothing but people, and apps that may be bad. */
+export function scenarioOf(seed: number, plain = false): Scenario {
+  const dice = new Dice(seed, "scenario");
+  const replicas = dice.pick([1, 1, 2, 2, 2, 3, 3, 4, 6]);
+  const hosts = hostsFor(dice, replicas);
+  const spec = specOf(dice, replicas);
+  const acts: Act[] = [{ at: 0, do: "deploy", app: GOOD, whenBusy: "queue", hold: false }];
+  const deploys = dice.int(1, 4);
+  let at = 0;
+  for (let n = 0; n < deploys; n++) {
+    at += dice.pick([30_000, 90_000, 150_000, 240_000]) + dice.int(0, 20_000);
+    acts.push(deployAt(dice, at));
+    const company = plain ? dice.int(0, 1) : dice.pick([0, 1, 1, 2, 2, 3, 4]);
+    for (let k = 0; k < company; k++) {
+      const when = at + dice.pick([0, 500, 3_000, 12_000, 40_000, 90_000]) + dice.int(0, 15_000);
+      acts.push(plain ? personAt(dice, when) : actAt(dice, when, hosts.length));
+    }
+  }
+  const quietAt = Math.max(...acts.map((act) => act.at)) + 2 * MINUTE;
+  const bad = !plain && dice.chance(0.5);
+  return {
+    seed,
+    spec,
+    hosts,
+    network: { lost: bad ? 0.05 : 0, twice: bad ? 0.05 : 0, slowMs: bad ? 1_500 : 20 },
+    isolates: dice.int(1, 3),
+    visitEveryMs: dice.pick([1_500, 2_500, 4_000]),
+    acts: acts.sort((a, b) => a.at - b.at),
+    quietAt,
+  };
+}
+
+/** Tight: hardly two sets of instances fit; wide: many do. */
+function hostsFor(dice: Dice, replicas: number): number[] {
+  const count = dice.int(1, 3);
+  const sets = dice.pick([1, 1.5, 2, 2, 3, 4]);
+  return Array.from({ length: count }, () => Math.max(1, Math.ceil((replicas * sets) / count)));
+}
+
+function specOf(dice: Dice, replicas: number): EnvironmentSpec {
+  return aSpec({
+    replicas,
+    strategy: strategyOf(dice),
+    keepMs: dice.pick([0, 30_000, 120_000, 600_000]),
+    drainMs: dice.pick([0, 5_000, 20_000]),
+    stopGraceMs: 5_000,
+    hooks: dice.pick([{}, {}, { expand: ["up"] }, { expand: ["up"], contract: ["down"] }]),
+    smoke: dice.chance(0.3) ? [{ path: "/", status: 200 }] : [],
+    timeouts: { responseMs: 100_000 },
+    showRelease: false,
+    deadlines: {
+      prepareMs: 2 * MINUTE,
+      hookMs: MINUTE,
+      pauseMs: 6 * MINUTE,
+      verifyMs: dice.pick([15_000, 30_000]),
+      releaseMs: 15 * MINUTE,
+    },
+  });
+}
+
+function strategyOf(dice: Dice): StrategySpec {
+  const kind = dice.pick(["blue-green", "rolling", "canary"] as const);
+  if (kind === "blue-green") return { kind };
+  if (kind === "rolling") {
+    const [surge, unavailable] = dice.pick([
+      [1, 0],
+      [1, 0],
+      [0, 1],
+      [2, 1],
+      [0, 0],
+    ] as const);
+    return { kind, maxSurge: { count: surge }, maxUnavailable: { count: unavailable } };
+  }
+  const steps = dice.pick<readonly Step[]>([
+    [weightStep(1_000, 40_000), weightStep(5_000, 20_000), weightStep(10_000)],
+    [weightStep(2_500, 30_000), { kind: "pause", forMs: 20_000 }, weightStep(10_000)],
+    [weightStep(500, 20_000), { kind: "pause", forMs: null }, weightStep(5_000, 20_000), weightStep(10_000)],
+    [weightStep(1_000, 20_000), { kind: "analysis", forMs: 60_000 }, weightStep(10_000)],
+  ]);
+  return { kind, steps, analysis: analysisOf(dice) };
+}
+
+const analysisOf = (dice: Dice): AnalysisSpec => ({
+  enabled: dice.chance(0.6),
+  warmUpMs: 0,
+  onInconclusive: dice.pick(["ask", "promote", "abort"]),
+  onFailure: dice.pick(["rollback", "rollback", "pause"]),
+  maxWaitMs: 60_000,
+});
+
+const GOOD: App = {
+  pulls: true,
+  bootMs: 2_000,
+  boot: "good",
+  ends: null,
+  errorRate: 0,
+  smoke: "good",
+  hookMs: 3_000,
+  hookFails: false,
+};
+
+function appOf(dice: Dice): App {
+  const good = { ...GOOD, bootMs: dice.pick([500, 3_000, 12_000, 35_000]), hookMs: dice.int(500, 20_000) };
+  if (dice.chance(0.55)) return good;
+  return dice.pick<App>([
+    { ...good, pulls: false },
+    { ...good, boot: "exits" },
+    { ...good, boot: "hangs" },
+    { ...good, ends: { afterMs: dice.int(2_000, 9_000), which: "all", forGood: false } },
+    {
+      ...good,
+      ends: {
+        afterMs: dice.int(2_000, 60_000),
+        which: dice.pick(["all", "half", "one"]),
+        forGood: dice.chance(0.7),
+      },
+    },
+    { ...good, errorRate: dice.pick([0.05, 0.3, 1]) },
+    { ...good, smoke: dice.pick(["bad before", "bad after"]) },
+    { ...good, hookFails: true },
+  ]);
+}
+
+const deployAt = (dice: Dice, at: number): Act => ({
+  at,
+  do: "deploy",
+  app: appOf(dice),
+  whenBusy: dice.pick(["queue", "queue", "reject", "supersede"]),
+  hold: dice.chance(0.1),
+});
+
+function personAt(dice: Dice, at: number): Act {
+  const twice = dice.chance(0.3);
+  return dice.pick<() => Act>([
+    () => ({ at, do: "abort", twice }),
+    () => ({ at, do: "promote", full: dice.chance(0.3), twice }),
+    () => ({ at, do: dice.pick(["pause", "resume"]), twice }),
+    () => ({ at, do: "rollback", twice, older: dice.chance(0.2) }),
+    () => ({ at, do: "rollback", twice, older: false }),
+    () => ({
+      at,
+      do: "weigh",
+      share: dice.pick([0, 100, 1_000, 2_500, 5_000, 9_000, 10_000]),
+      third: dice.chance(0.3),
+    }),
+    () => ({ at, do: "lock", forMs: dice.int(5_000, 120_000) }),
+    () => ({ at, do: "unlock", twice }),
+    () => ({ at, do: "apply", change: { strategy: strategyOf(dice), replicas: dice.int(1, 4) } }),
+    () => deployAt(dice, at),
+  ])();
+}
+
+function actAt(dice: Dice, at: number, hosts: number): Act {
+  if (dice.chance(0.4)) return personAt(dice, at);
+  const host = dice.int(0, hosts - 1);
+  const forMs = dice.pick([2_000, 15_000, 60_000, 150_000, 400_000]);
+  const which = dice.pick<Which>(["one", "one", "half", "all"]);
+  const of = dice.pick<Of>(["newest", "stable", "any"]);
+  return dice.pick<() => Act>([
+    () => ({ at, do: "end", which, of, forGood: dice.chance(0.6) }),
+    () => ({ at, do: "end", which, of, forGood: dice.chance(0.6) }),
+    () => ({ at, do: "freeze", which, of, forMs }),
+    () => ({ at, do: "agent ends", host, forMs }),
+    () => ({ at, do: "host ends", host, forMs }),
+    () => ({ at, do: "cut", host, from: dice.pick(["control", "visitors", "both"]), forMs }),
+    () => ({ at, do: "control ends", forMs: Math.min(forMs, 90_000) }),
+    () => ({ at, do: "edge cut", forMs: Math.min(forMs, 90_000) }),
+    () => ({ at, do: "clock jumps", byMs: dice.pick([-60_000, -5_000, 5_000, 30_000]) }),
+    () => ({ at, do: "remove host", host }),
+    () => ({ at, do: "enrol host", slots: dice.int(1, 4) }),
+  ])();
+}

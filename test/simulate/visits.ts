@@ -1,0 +1,103 @@
+import { STALENESS_BOUND_MS } from "../../src/domain/routing/table.ts";
+import type { Container } from "./container.ts";
+import { isHeard } from "./moves.ts";
+import type { Instance } from "./store.ts";
+import type { Visit } from "./visitors.ts";
+import type { World } from "./world.ts";
+
+/** How long an instance answers before anybody must know it. */
+const KNOWN_MS = STALENESS_BOUND_MS + 4_000;
+/** How long one is dead before control must know it: an agent says so; a silent host is given 90 s, and a sweep. */
+const TOLD_MS = 12_000;
+const SILENT_MS = 180_000;
+/** What control may take to act on it, beyond: a loss is believed after 15 s, a tick comes each 20 s. */
+const ACTS_MS = 45_000;
+const LOST: readonly number[] = [502, 503, 504, 524, 530];
+
+/** A visitor who got no answer from an app: was there somebody who would have given one? */
+export function judgeVisit(world: World, visit: Visit): void {
+  const { answer, attempts, method } = visit;
+  if (answer.error === null && !LOST.includes(answer.status)) return;
+  const { store, table } = world.control;
+  if (!table || !store.releases.some(({ weightBp }) => weightBp > 0)) return;
+  world.watch.lost += 1;
+  const weighed = store.releases.filter(({ weightBp }) => weightBp > 0).map(({ id }) => id);
+  const live = store.instances.filter(({ stoppedAt }) => stoppedAt === null);
+  const able = live.filter((one) => isAble(world, one));
+  const serving = live.filter((one) => one.state === "serving" && weighed.includes(one.releaseId));
+  const own = attempts[0]?.container?.releaseId;
+  const siblings = able.filter((one) => one.state === "serving" && one.releaseId === own);
+  const others = able.filter(({ state, releaseId }) => state === "serving" && weighed.includes(releaseId));
+  const said = `${method} ${answer.error ?? answer.status} at ${attempts.map(({ instance }) => instance ?? "nobody").join(", ") || "nobody"}`;
+  if (siblings.length > 0 && attempts.every(({ container }) => isKnownDead(world, container)))
+    world.watch.fault("lost beside siblings", `${said}; ${names(siblings)} would answer`);
+  else if (siblings.length === 0 && others.length > 0 && method === "GET" && areDead(world, serving, own))
+    world.watch.fault("lost beside another release", `${said}; ${names(others)} would answer`);
+  const warm = able.filter((one) => !weighed.includes(one.releaseId) && hasServed(world, one));
+  if (others.length === 0 && warm.length > 0 && isLongOut(world, serving))
+    world.watch.fault("lost beside a warm release", `${said}; ${names(warm)} would answer`);
+}
+
+/** Answers, has for a while, and control knows. */
+function isAble(world: World, one: Instance): boolean {
+  const container = world.container(one.id);
+  if (!container?.isReachable || world.clock.now - container.since < KNOWN_MS) return false;
+  const host = world.hostById(one.hostId);
+  if (!host || world.clock.now - host.cutSince < KNOWN_MS || !isHeard(world, one.hostId)) return false;
+  const isUp = ["ready", "serving", "draining", "warm"].includes(one.state);
+  const isTold = one.reportState === "ready" && world.control.now - (one.reportAt ?? 0) > KNOWN_MS;
+  return isUp && isTold && one.unreachableSince === null && world.clock.now - world.watch.movedAt > KNOWN_MS;
+}
+
+/** Does not answer, and whoever must tell control has had the time. */
+function isKnownDead(world: World, container: Container | undefined): boolean {
+  if (!container) return world.clock.now - world.watch.movedAt > SILENT_MS;
+  if (container.isReachable) return false;
+  return world.clock.now - deadSince(world, container) > patience(world, container);
+}
+
+function deadSince(world: World, container: Container): number {
+  const host = world.hosts.find(({ containers }) => containers.has(container.id));
+  return container.answers ? Math.max(container.since, host?.cutSince ?? 0) : container.since;
+}
+
+/** An agent tells at once. Where it can't, its silence does; where only the way to visitors is cut, nobody does. */
+function patience(world: World, container: Container): number {
+  const host = world.hosts.find(({ containers }) => containers.has(container.id));
+  if (container.answers && host?.canTalk) return Number.POSITIVE_INFINITY;
+  return host?.canTalk && world.clock.now - host.cutSince > TOLD_MS ? TOLD_MS : SILENT_MS;
+}
+
+/** None of the release's serving instances answers, for longer than an edge takes to see it by itself. */
+function areDead(world: World, serving: readonly Instance[], release: string | undefined): boolean {
+  const own = serving.filter(({ releaseId }) => releaseId === release);
+  return own.every(({ id }) => {
+    const container = world.container(id);
+    // One that hangs is known only by its agent's word: a request to it can't be sent again.
+    const knownMs = container?.isFrozen ? patience(world, container) : KNOWN_MS;
+    return !container || (!container.isReachable && world.clock.now - deadSince(world, container) > knownMs);
+  });
+}
+
+/** No serving instance answers, for longer than control takes to know and to act. */
+function isLongOut(world: World, serving: readonly Instance[]): boolean {
+  if (world.clock.now - world.watch.movedAt < SILENT_MS + ACTS_MS) {
+    const told = serving.every(({ id }) => {
+      const container = world.container(id);
+      return container !== undefined && world.hosts.some((host) => host.containers.has(id) && host.canTalk);
+    });
+    if (!told || world.clock.now - world.watch.movedAt < TOLD_MS + ACTS_MS) return false;
+  }
+  return serving.every(({ id }) => {
+    const container = world.container(id);
+    if (!container) return true;
+    const since = deadSince(world, container);
+    return !container.isReachable && world.clock.now - since > patience(world, container) + ACTS_MS;
+  });
+}
+
+const hasServed = (world: World, { releaseId }: Instance): boolean =>
+  world.control.store.releaseById(releaseId).servingAt !== null;
+
+const names = (instances: readonly Instance[]): string =>
+  instances.map(({ id, state }) => `${id} (${state})`).join(", ");

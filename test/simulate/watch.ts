@@ -1,0 +1,207 @@
+import type { Decision } from "../../src/domain/rollout/decision.ts";
+import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
+import { isActive, isAtRest } from "../../src/domain/rollout/release.ts";
+import type { PlanView } from "../../src/protocol/api.ts";
+import type { Cause } from "./control.ts";
+import { judgeMove } from "./moves.ts";
+import type { Act } from "./scenario.ts";
+import type { Job, Release } from "./store.ts";
+import type { Visit } from "./visitors.ts";
+import { judgeVisit } from "./visits.ts";
+import type { World } from "./world.ts";
+
+/** What must never be, by the invariant it breaks (docs/simulation.md). */
+export const FAULTS = {
+  "weights do not sum": 1,
+  "lost beside siblings": 2,
+  "lost beside another release": 2,
+  "lost beside a warm release": 2,
+  "going back lost answers": 3,
+  "a move lost answers": 3,
+  "rolled below its floor": 3,
+  "past its deadline": 4,
+  "no deadline": 4,
+  "never ends": 4,
+  "instance never leaves": 4,
+  "two in a slot": 5,
+  "started twice": 6,
+  "hook twice": 6,
+  "two hooks at once": 6,
+  "all traffic, never ready": 7,
+  "another plan": 8,
+  "twice is not once": 8,
+  "engine throws": 0,
+  "edge throws": 0,
+  "never at rest": 0,
+} as const;
+export type FaultKind = keyof typeof FAULTS;
+
+export interface Fault {
+  readonly kind: FaultKind;
+  /** ms since the beginning. */
+  readonly at: number;
+  readonly text: string;
+}
+
+export interface Commit {
+  readonly before: EnvironmentFacts;
+  readonly decision: Decision;
+  readonly cause: Cause;
+}
+
+/** Beyond a deadline, for whoever is to notice it: control may be away itself. */
+const NOTICED_MS = 35_000;
+const SETTLES_MS = 180_000;
+const GOES_BACK_MS = 25 * 60_000;
+
+/** Looks at every move and every visit, and keeps what breaks an invariant: the first of each kind. */
+export class Watch {
+  readonly faults = new Map<FaultKind, Fault>();
+  /** Acts that were done, and faults among them. */
+  acts = 0;
+  /** Epoch ms of the last commit that changed who has traffic. */
+  movedAt = 0;
+  lost = 0;
+  readonly #world: World;
+  readonly #began: number;
+  readonly #started = new Set<string>();
+  readonly #hooks = new Set<string>();
+  readonly #running = new Set<string>();
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#began = world.clock.now;
+  }
+
+  fault(kind: FaultKind, text: string): void {
+    if (this.faults.has(kind)) return;
+    this.faults.set(kind, { kind, at: this.#world.clock.now - this.#began, text });
+    this.#world.say("FAULT", () => `${kind}: ${text}`);
+  }
+
+  acted(_: Act): void {
+    this.acts += 1;
+  }
+
+  committed(commit: Commit): void {
+    const { releases } = this.#world.control.store;
+    const sum = releases.reduce((total, { weightBp }) => total + weightBp, 0);
+    const servedBefore = commit.before.releases.some(({ weightBp }) => weightBp > 0);
+    if (sum !== 10_000 && (sum !== 0 || servedBefore)) this.fault("weights do not sum", `to ${sum}`);
+    const actives = releases.filter(({ state }) => isActive(state));
+    if (actives.length > 1)
+      this.fault("engine throws", `two on their way: ${actives.map(({ version }) => version).join(", ")}`);
+    judgeMove(this.#world, commit);
+    for (const [id, { weightBp }] of commit.decision.releases) if (weightBp === 10_000) this.#hasAll(id);
+    if ([...commit.decision.releases.values()].some(({ weightBp }) => weightBp !== undefined))
+      this.movedAt = this.#world.clock.now;
+    this.#checkDeadlines();
+  }
+
+  #hasAll(id: string): void {
+    const { instances } = this.#world.control.store;
+    const own = instances.filter(({ releaseId }) => releaseId === id);
+    if (own.some((instance) => this.#wereReady.has(instance.id))) return;
+    this.fault("all traffic, never ready", `${this.#version(id)} with ${own.length} instances`);
+  }
+  readonly #wereReady = new Set<string>();
+  becameReady(instance: string): void {
+    this.#wereReady.add(instance);
+  }
+
+  visited(visit: Visit): void {
+    judgeVisit(this.#world, visit);
+    this.#checkDeadlines();
+  }
+
+  started(instance: string): void {
+    if (this.#started.has(instance)) this.fault("started twice", instance);
+    this.#started.add(instance);
+  }
+
+  hookBegins(job: string): void {
+    if (this.#hooks.has(job)) this.fault("hook twice", job);
+    const [other] = this.#running;
+    if (other) this.fault("two hooks at once", `${job} begins while ${other} runs`);
+    this.#hooks.add(job);
+    this.#running.add(job);
+  }
+  hookEnds(job: string): void {
+    this.#running.delete(job);
+  }
+
+  jobDone(_: Job): void {}
+
+  /** A command came a second time, as a double click or a retry sends it; `moved`: that moved the traffic once more. */
+  repeated(name: string, moved: boolean): void {
+    if (moved) this.fault("twice is not once", `${name}: the second one moved the traffic again`);
+  }
+
+  /** Nothing else moved between plan and deploy: what it said must be what happened. */
+  planned(id: string, plan: PlanView, before: EnvironmentFacts): void {
+    const isQuiet = before.releases.every(({ state }) => isAtRest(state)) && before.held === null;
+    const release = this.#world.control.store.releases.find((one) => one.id === id);
+    if (!isQuiet || !release) return;
+    const problem = plan.problems[0];
+    const failure = release.failure?.code ?? null;
+    if (problem && release.state !== "failed" && release.state !== "queued")
+      this.fault("another plan", `it said ${problem.code}, but ${release.version} is ${release.state}`);
+    if (!problem && failure !== null)
+      this.fault("another plan", `it said no problem, but ${release.version} ${release.state}: ${failure}`);
+    if (problem || release.state === "failed" || release.spec.strategy.kind === "rolling") return;
+    const { store } = this.#world.control;
+    const made = store.instances.filter(({ releaseId }) => releaseId === id);
+    const are = made.map(({ hostName, slot }) => `${hostName}/${slot}`).join(" ");
+    const said = plan.instances.map(({ host, slot }) => `${host}/${slot}`).join(" ");
+    if (are !== said) this.fault("another plan", `it said ${said}, it became ${are}`);
+  }
+
+  #checkDeadlines(): void {
+    if (!this.#world.control.isUp) return;
+    for (const release of this.#world.control.store.releases) {
+      const late = isAtRest(release.state) && release.state !== "settling" ? null : this.#lateness(release);
+      if (late) this.fault(late.kind, `${release.version} is ${release.state}: ${late.text}`);
+    }
+  }
+
+  #lateness(release: Release): { kind: FaultKind; text: string } | null {
+    const { now } = this.#world.control;
+    const since = now - release.stateSince;
+    if (release.state === "settling") {
+      const most = release.spec.drainMs + SETTLES_MS;
+      return since > most ? { kind: "never ends", text: `for ${seconds(since)}` } : null;
+    }
+    if (release.state === "rolling_back")
+      return since > GOES_BACK_MS ? { kind: "never ends", text: `for ${seconds(since)}` } : null;
+    if (release.deadlineAt === null) return { kind: "no deadline", text: "it may stay so for ever" };
+    const late = now - release.deadlineAt;
+    return late > NOTICED_MS + this.outage()
+      ? { kind: "past its deadline", text: `by ${seconds(late)}` }
+      : null;
+  }
+
+  /** How long control may have been away: nobody ends anything meanwhile. */
+  outage = (): number => 90_000;
+
+  isAllAtRest(): boolean {
+    const { releases, instances } = this.#world.control.store;
+    return (
+      releases.every(({ state }) => isAtRest(state) && state !== "settling") &&
+      instances.every(({ stoppedAt, state }) => stoppedAt !== null || state === "serving")
+    );
+  }
+
+  /** After the longest that anything may take. */
+  end(): void {
+    const { releases, instances } = this.#world.control.store;
+    for (const { state, version } of releases)
+      if (!isAtRest(state) || state === "settling") this.fault("never ends", `${version} is ${state}`);
+    for (const { id, state, stoppedAt, hostName } of instances)
+      if (stoppedAt === null && state !== "serving")
+        this.fault("instance never leaves", `${id} on ${hostName} is ${state}`);
+  }
+
+  #version = (id: string): string => this.#world.control.store.releaseById(id).version;
+}
+
+const seconds = (ms: number): string => `${Math.round(ms / 1_000)} s`;
