@@ -6,8 +6,7 @@ import * as rollbacks from "../../src/domain/commands/rollback.ts";
 import * as steer from "../../src/domain/commands/steer.ts";
 import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
 import { isActive, type ReleaseFacts } from "../../src/domain/rollout/release.ts";
-import type { Container } from "./container.ts";
-import { isChosen } from "./container.ts";
+import { type Container, isChosen } from "./container.ts";
 import type { Act } from "./scenario.ts";
 import type { World } from "./world.ts";
 
@@ -23,7 +22,7 @@ export class Actors {
   }
 
   async perform(act: Act): Promise<void> {
-    this.#world.watch.acted(act);
+    this.#world.watch.acts += 1;
     const who = act.do in PEOPLE ? "people" : "fate";
     this.#world.say(who, () => describe(act));
     if (isPersons(act)) await this.#person(act);
@@ -205,6 +204,9 @@ export class Actors {
         one.end("exited with code 1");
       }
     if (act.do === "freeze") for (const one of this.#chosen(act)) one.freeze(act.forMs);
+    if (act.do === "remove container")
+      for (const { id } of this.#chosen(act))
+        for (const host of hosts) if (host.containers.has(id)) host.lose(id);
     if (act.do === "clock jumps") control.jump(act.byMs);
     if (act.do === "enrol host") this.#world.addHost(act.slots);
     if (act.do === "control ends") {
@@ -214,6 +216,7 @@ export class Actors {
         control.poke();
       });
     }
+    if (act.do === "edge begins") this.#world.visitors.begin();
     if (act.do === "edge cut") {
       this.#world.edgeCuts += 1;
       clock.after(act.forMs, () => {
@@ -236,7 +239,7 @@ export class Actors {
     this.#world.control.removeHost(id);
   }
 
-  #chosen({ which, of }: Of<"end"> | Of<"freeze">): Container[] {
+  #chosen({ which, of }: Of<"end" | "freeze" | "remove container">): Container[] {
     const { releases, stable } = this.#world.control.store;
     const newest = releases.at(-1)?.id;
     const wanted = of === "newest" ? newest : of === "stable" ? stable : null;

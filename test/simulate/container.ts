@@ -1,4 +1,4 @@
-import type { Host } from "./host.ts";
+import type { Host, Report } from "./host.ts";
 import type { App } from "./scenario.ts";
 import type { World } from "./world.ts";
 
@@ -22,6 +22,8 @@ export class Container {
   state: "booting" | "ready" | "down" | "gone" = "down";
   /** When it last began, or ceased, to answer. Epoch ms. */
   since: number;
+  /** What its agent said of it last. */
+  told: Report = { seq: 0, state: "starting", cause: null, exits: [] };
   /** No restart helps any more. */
   isBroken = false;
   readonly #world: World;
@@ -151,7 +153,7 @@ export class Container {
   }
 
   #tell(state: "ready" | "unready" | "exited", cause: string | null): void {
-    if (this.#host.agentIsUp) this.#host.report(this.id, state, cause, this.#exits);
+    if (this.#host.agentIsUp) this.told = this.#host.report(this.id, { state, cause, exits: this.#exits });
   }
 }
 

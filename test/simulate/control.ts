@@ -7,9 +7,9 @@ import { isActive } from "../../src/domain/rollout/release.ts";
 import type { RoutingTable, TableAnswer } from "../../src/domain/routing/table.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import { DIGEST } from "../domain/rollout/spec.ts";
-import type { Report } from "./host.ts";
+import type { Inventory, Report } from "./host.ts";
 import { JudgeDesk } from "./judge-desk.ts";
-import { type Job, Store } from "./store.ts";
+import { type Instance, type Job, Store } from "./store.ts";
 import type { World } from "./world.ts";
 
 /** As in coordinator.ts and jobs.ts of control. */
@@ -51,7 +51,7 @@ export class Control {
   readonly #world: World;
   readonly #leases = new Map<string, Lease>();
   readonly #asking = new Set<string>();
-  readonly #seqs = new Map<string, number>();
+  readonly #reported = new Map<string, { readonly boot: string; readonly seq: number }>();
   #wakeups = new Set<string>();
   #skewMs = 0;
   #alarm = 0;
@@ -200,11 +200,12 @@ export class Control {
   // --- what agents call -------------------------------------------------------------------------------------------------
 
   /** Null: unreachable, or not this host any more. */
-  poll(hostId: string, boot: string): LeasedJob[] | null {
+  poll(hostId: string, boot: string, inventory: Inventory): LeasedJob[] | null {
     const host = this.store.hosts.find(({ id }) => id === hostId);
     if (!this.isUp || !host) return null;
     const { now } = this;
     host.lastSeenAt = now;
+    this.#reconcile(hostId, boot, inventory);
     const open = this.store.jobs.filter((job) => job.hostId === hostId && job.finishedAt === null);
     const overdue = open.filter(({ deadlineAt }) => deadlineAt <= now);
     for (const job of overdue) Object.assign(job, { state: "failed", error: OVERDUE, finishedAt: now });
@@ -241,26 +242,56 @@ export class Control {
     job.result = isDone ? { digest: DIGEST } : null;
     job.finishedAt = this.now;
     this.store.rev += 1;
-    this.#world.watch.jobDone(job);
     this.poke();
     return "done";
   }
 
   /** True: taken, or known already. */
-  report(hostId: string, instance: string, report: Report): boolean {
+  report(hostId: string, boot: string, instance: string, report: Report): boolean {
     if (!this.isUp || !this.store.hosts.some(({ id }) => id === hostId)) return false;
     const row = this.store.instances.find(({ id }) => id === instance);
-    if (!row || (this.#seqs.get(instance) ?? -1) >= report.seq) return true;
-    this.#seqs.set(instance, report.seq);
+    if (row && this.#isNews(instance, boot, report.seq)) this.#write(row, boot, report);
+    return true;
+  }
+
+  #isNews(instance: string, boot: string, seq: number): boolean {
+    const last = this.#reported.get(instance);
+    return last?.boot !== boot || last.seq < seq;
+  }
+
+  /** As `columnsOf` of store/reports.ts: since when it is ready, or is not. */
+  #write(row: Instance, boot: string, report: Report): void {
+    this.#reported.set(row.id, { boot, seq: report.seq });
     const changed = row.reportState !== report.state || row.exits.length !== report.exits.length;
+    const turned = (row.reportState === "ready") !== (report.state === "ready") || row.reportAt === null;
     Object.assign(row, {
       reportState: report.state,
       reportCause: report.cause,
-      reportAt: this.now,
+      reportAt: turned ? this.now : row.reportAt,
       exits: report.exits.map((at) => Math.min(this.now, at + this.#skewMs)),
     });
     if (changed) this.poke();
-    return true;
+  }
+
+  /** As `reconcile` of store/reports.ts: what a poll lists is held against what is written. */
+  #reconcile(hostId: string, boot: string, { seq, instances }: Inventory): void {
+    for (const row of this.store.instances.filter((one) => one.hostId === hostId && one.stoppedAt === null)) {
+      const listed = instances.get(row.id);
+      if (listed) {
+        const isTold = row.reportState !== null || listed.state !== "starting";
+        if (isTold && this.#isNews(row.id, boot, listed.seq)) this.#write(row, boot, listed);
+        continue;
+      }
+      const last = this.#reported.get(row.id);
+      const isSure = last !== undefined && (last.boot !== boot || last.seq <= seq);
+      if (!isSure || row.reportState === "gone" || !LISTED.includes(row.state)) continue;
+      this.#write(row, boot, {
+        seq,
+        state: "gone",
+        cause: "it is not on its host any more",
+        exits: row.exits,
+      });
+    }
   }
 
   /** As the route does: nothing but that it is gone. */
@@ -282,6 +313,8 @@ export class Control {
     this.store.instances.find(({ id }) => id === instance)?.slotId ?? "?";
   specOf = (release: string): EnvironmentSpec => this.store.releaseById(release).spec;
 }
+
+const LISTED: readonly string[] = ["ready", "serving", "draining", "warm"];
 
 const OVERDUE = { code: "deadline", message: "the job was not done before its deadline", logs: [] };
 

@@ -119,13 +119,23 @@ export class Host {
     if (this.isRemoved) return;
     if (!this.canTalk) return this.#pollIn(RETRY_MS);
     const { control } = this.#world;
-    const answer = control.poll(this.id, `${this.name}-${this.#boot}`);
+    const answer = control.poll(this.id, this.#bootId, this.#inventory());
     if (answer === null) return this.#pollIn(RETRY_MS);
     for (const id of this.#finished.keys()) this.#deliver(id);
     for (const instance of this.#reports.keys()) this.#sendReport(instance);
     if (this.#isLost()) return this.#pollIn(RETRY_MS);
     for (const job of answer) this.#accept(job);
     this.#pollIn(this.#running.size > 0 || answer.length > 0 ? BUSY_MS : IDLE_MS);
+  }
+
+  get #bootId(): string {
+    return `${this.name}-${this.#boot}`;
+  }
+
+  /** All that this agent answers for, as its polls say it. */
+  #inventory(): Inventory {
+    const instances = new Map([...this.containers].map(([id, container]) => [id, container.told]));
+    return { seq: this.#seq, instances };
   }
 
   #accept(job: LeasedJob): void {
@@ -164,16 +174,18 @@ export class Host {
   }
 
   /** Tells control how an instance is now. */
-  report(instance: string, state: Report["state"], cause: string | null, exits: readonly number[]): void {
-    this.#reports.set(instance, { seq: ++this.#seq, state, cause, exits });
+  report(instance: string, said: Omit<Report, "seq">): Report {
+    const report = { ...said, seq: ++this.#seq };
+    this.#reports.set(instance, report);
     this.#sendReport(instance);
+    return report;
   }
 
   #sendReport(instance: string): void {
     const report = this.#reports.get(instance);
     if (!report) return;
     const send = () => {
-      if (!this.canTalk || !this.#world.control.report(this.id, instance, report)) return;
+      if (!this.canTalk || !this.#world.control.report(this.id, this.#bootId, instance, report)) return;
       if (!this.#isLost() && this.#reports.get(instance) === report) this.#reports.delete(instance);
     };
     this.#world.clock.after(this.#latency(), send);
@@ -230,6 +242,15 @@ export class Host {
     });
   }
 
+  /** Somebody removes the container behind the agent's back: it finds out, and can't make it again. */
+  lose(instance: string): void {
+    const container = this.containers.get(instance);
+    this.containers.delete(instance);
+    container?.remove();
+    if (this.agentIsUp)
+      this.report(instance, { state: "gone", cause: "was removed from its host", exits: [] });
+  }
+
   #remove(instance: string): void {
     this.containers.get(instance)?.remove();
     this.containers.delete(instance);
@@ -261,9 +282,15 @@ export class Host {
 
 export interface Report {
   readonly seq: number;
-  readonly state: "starting" | "ready" | "unready" | "exited";
+  readonly state: "starting" | "ready" | "unready" | "exited" | "gone";
   readonly cause: string | null;
   readonly exits: readonly number[];
+}
+
+/** What a poll lists, after so many reports. */
+export interface Inventory {
+  readonly seq: number;
+  readonly instances: ReadonlyMap<string, Report>;
 }
 
 const DONE: Outcome = { ok: true };

@@ -39,6 +39,7 @@ export type Act = { readonly at: number } & (
   | { readonly do: "lock"; readonly forMs: number }
   | { readonly do: "apply"; readonly change: Partial<EnvironmentSpec> }
   | { readonly do: "end"; readonly which: Which; readonly of: Of; readonly forGood: boolean }
+  | { readonly do: "remove container"; readonly which: Which; readonly of: Of }
   | { readonly do: "freeze"; readonly which: Which; readonly of: Of; readonly forMs: number }
   | { readonly do: "agent ends" | "host ends"; readonly host: number; readonly forMs: number }
   | {
@@ -48,6 +49,7 @@ export type Act = { readonly at: number } & (
       readonly forMs: number;
     }
   | { readonly do: "control ends"; readonly forMs: number }
+  | { readonly do: "edge begins" }
   | { readonly do: "edge cut"; readonly forMs: number }
   | { readonly do: "clock jumps"; readonly byMs: number }
   | { readonly do: "remove host"; readonly host: number }
@@ -178,7 +180,8 @@ function appOf(dice: Dice): App {
     { ...good, pulls: false },
     { ...good, boot: "exits" },
     { ...good, boot: "hangs" },
-    { ...good, ends: { afterMs: dice.int(2_000, 9_000), which: "all", forGood: false } },
+    { ...good, ends: { afterMs: dice.int(2_000, 20_000), which: "all", forGood: false } },
+    { ...good, ends: { afterMs: dice.int(2_000, 20_000), which: "all", forGood: true } },
     {
       ...good,
       ends: {
@@ -232,11 +235,13 @@ function actAt(dice: Dice, at: number, hosts: number): Act {
     () => ({ at, do: "end", which, of, forGood: dice.chance(0.6) }),
     () => ({ at, do: "end", which, of, forGood: dice.chance(0.6) }),
     () => ({ at, do: "freeze", which, of, forMs }),
+    () => ({ at, do: "remove container", which, of }),
     () => ({ at, do: "agent ends", host, forMs }),
     () => ({ at, do: "host ends", host, forMs }),
     () => ({ at, do: "cut", host, from: dice.pick(["control", "visitors", "both"]), forMs }),
     () => ({ at, do: "control ends", forMs: Math.min(forMs, 90_000) }),
     () => ({ at, do: "edge cut", forMs: Math.min(forMs, 90_000) }),
+    () => ({ at, do: "edge begins" }),
     () => ({ at, do: "clock jumps", byMs: dice.pick([-60_000, -5_000, 5_000, 30_000]) }),
     () => ({ at, do: "remove host", host }),
     () => ({ at, do: "enrol host", slots: dice.int(1, 4) }),

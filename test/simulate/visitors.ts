@@ -25,28 +25,35 @@ export interface Visit {
 export class Visitors {
   readonly #world: World;
   readonly #dice: Dice;
-  readonly #isolates: Isolate[];
+  #isolates: Isolate[] = [];
+  #begun = 0;
   readonly #attempts = new Map<string, Attempt[]>();
   count = 0;
 
   constructor(world: World) {
     this.#world = world;
     this.#dice = world.dice("visitors");
-    const { clock, scenario } = world;
+    this.begin();
+  }
+
+  /** All isolates are fresh: none holds a table, none has counted. */
+  begin(): void {
+    const { clock, control, scenario } = this.#world;
+    this.#begun += 1;
     this.#isolates = Array.from({ length: scenario.isolates }, (_, n) =>
       openIsolate({
         clock,
-        dice: world.dice(`isolate ${n}`),
+        dice: this.#world.dice(`isolate ${n}, ${this.#begun}`),
         fetch: (url, init) => this.#fetch(url, init),
         table: async (known) => {
           this.#reachControl();
-          return world.control.tableFor(known);
+          return control.tableFor(known);
         },
         meter: async (batch) => {
           this.#reachControl();
-          world.control.judge.absorb(batch);
+          control.judge.absorb(batch);
         },
-        copy: () => world.control.table ?? null,
+        copy: () => control.table ?? null,
       }),
     );
   }

@@ -12,12 +12,15 @@ const TOLD_MS = 12_000;
 const SILENT_MS = 180_000;
 /** What control may take to act on it, beyond: a loss is believed after 15 s, a tick comes each 20 s. */
 const ACTS_MS = 45_000;
+const MINUTE = 60_000;
 const LOST: readonly number[] = [502, 503, 504, 524, 530];
 
 /** A visitor who got no answer from an app: was there somebody who would have given one? */
 export function judgeVisit(world: World, visit: Visit): void {
   const { answer, attempts, method } = visit;
-  if (answer.error === null && !LOST.includes(answer.status)) return;
+  const isLost = answer.error !== null || LOST.includes(answer.status);
+  world.watch.recent.push({ at: world.clock.now, isLost });
+  if (!isLost) return;
   const { store, table } = world.control;
   if (!table || !store.releases.some(({ weightBp }) => weightBp > 0)) return;
   world.watch.lost += 1;
@@ -34,6 +37,8 @@ export function judgeVisit(world: World, visit: Visit): void {
   else if (siblings.length === 0 && others.length > 0 && method === "GET" && areDead(world, serving, own))
     world.watch.fault("lost beside another release", `${said}; ${names(others)} would answer`);
   const warm = able.filter((one) => !weighed.includes(one.releaseId) && hasServed(world, one));
+  if (isMostlyLost(world) && warm.some((one) => canCarry(world, one.releaseId, warm)))
+    world.watch.fault("lost beside a warm release", `most visits of a minute; ${names(warm)} would answer`);
   if (others.length === 0 && warm.length > 0 && isLongOut(world, serving))
     world.watch.fault("lost beside a warm release", `${said}; ${names(warm)} would answer`);
 }
@@ -94,6 +99,24 @@ function isLongOut(world: World, serving: readonly Instance[]): boolean {
     const since = deadSince(world, container);
     return !container.isReachable && world.clock.now - since > patience(world, container) + ACTS_MS;
   });
+}
+
+/** An app that ends again and again answers now and then: the share tells. */
+function isMostlyLost(world: World): boolean {
+  const { recent, movedAt } = world.watch;
+  const { now } = world.clock;
+  while (recent[0] && now - recent[0].at > MINUTE) recent.shift();
+  const lost = recent.filter(({ isLost }) => isLost).length;
+  return now - movedAt > MINUTE + ACTS_MS && recent.length >= 8 && lost > 0.4 * recent.length;
+}
+
+/** At least half of its replicas have answered for a while. */
+function canCarry(world: World, release: string, able: readonly Instance[]): boolean {
+  const own = able.filter(({ id, releaseId }) => {
+    const since = world.container(id)?.since ?? world.clock.now;
+    return releaseId === release && world.clock.now - since > MINUTE + ACTS_MS;
+  });
+  return own.length * 2 >= world.control.store.releaseById(release).spec.replicas;
 }
 
 const hasServed = (world: World, { releaseId }: Instance): boolean =>

@@ -4,8 +4,7 @@ import { isActive, isAtRest } from "../../src/domain/rollout/release.ts";
 import type { PlanView } from "../../src/protocol/api.ts";
 import type { Cause } from "./control.ts";
 import { judgeMove } from "./moves.ts";
-import type { Act } from "./scenario.ts";
-import type { Job, Release } from "./store.ts";
+import type { Release } from "./store.ts";
 import type { Visit } from "./visitors.ts";
 import { judgeVisit } from "./visits.ts";
 import type { World } from "./world.ts";
@@ -62,6 +61,8 @@ export class Watch {
   /** Epoch ms of the last commit that changed who has traffic. */
   movedAt = 0;
   lost = 0;
+  /** The visits of the last minute, oldest first. */
+  readonly recent: { readonly at: number; readonly isLost: boolean }[] = [];
   readonly #world: World;
   readonly #began: number;
   readonly #started = new Set<string>();
@@ -77,10 +78,6 @@ export class Watch {
     if (this.faults.has(kind)) return;
     this.faults.set(kind, { kind, at: this.#world.clock.now - this.#began, text });
     this.#world.say("FAULT", () => `${kind}: ${text}`);
-  }
-
-  acted(_: Act): void {
-    this.acts += 1;
   }
 
   committed(commit: Commit): void {
@@ -129,8 +126,6 @@ export class Watch {
   hookEnds(job: string): void {
     this.#running.delete(job);
   }
-
-  jobDone(_: Job): void {}
 
   /** A command came a second time, as a double click or a retry sends it; `moved`: that moved the traffic once more. */
   repeated(name: string, moved: boolean): void {
