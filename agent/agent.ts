@@ -17,7 +17,10 @@ import { openJournal } from "./journal.ts";
 import type { Log } from "./log.ts";
 import { LogStreams } from "./logs/streams.ts";
 import { pollLoop } from "./loop.ts";
+import type { Outcome } from "./outcome.ts";
 import type { Policy } from "./policy/policy.ts";
+import { recallSecrets } from "./redaction/recall.ts";
+import type { Secrets } from "./redaction/secrets.ts";
 import type { Engine } from "./runtime/docker/engine.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { Signal } from "./signal.ts";
@@ -39,6 +42,8 @@ export interface AgentOptions {
   log: Log;
   /** The host's own rules. */
   policy: Policy;
+  /** What nothing may tell; it is filled as jobs come. */
+  secrets: Secrets;
   clock?: Clock;
   /** False: never opens the wake-up socket. */
   wakeSocket?: boolean;
@@ -54,7 +59,7 @@ export interface AgentOptions {
  */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const parts = await assemble(options, signal);
-  const { credentials, runtime, log, refusedMs } = options;
+  const { credentials, runtime, secrets, log, refusedMs } = options;
   const { clock, journal, identity, reports, instances, images, dispatch, tunnel, wake } = parts;
   log.info("agent runs", {
     host: credentials.host.name,
@@ -63,7 +68,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     version: AGENT_VERSION,
   });
 
-  const adopting = adopt({ instances, log, clock }, signal);
+  const recall = () => recallSecrets(runtime, secrets, journal.state.secretNames);
+  const adopting = adopt({ instances, recall, log, clock }, signal);
   await adopting.firstTry;
   dispatch.resume();
   const socket = options.wakeSocket === false ? undefined : { isOpen: false };
@@ -87,7 +93,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
 type Parts = Awaited<ReturnType<typeof assemble>>;
 
 async function assemble(options: AgentOptions, signal: AbortSignal) {
-  const { credentials, directory, runtime, policy, log, clock = systemClock } = options;
+  const { credentials, directory, runtime, policy, secrets, log, clock = systemClock } = options;
   const journal = await openJournal(directory, (message) => log.error(message));
   const identity = new Identity(directory, credentials);
   const control = createControl({
@@ -97,12 +103,15 @@ async function assemble(options: AgentOptions, signal: AbortSignal) {
     signal,
   });
   const boot = randomUUID();
-  const reports = new Reports({ boot, journal, control, clock, log });
+  const reports = new Reports({ boot, journal, control, clock, log, secrets });
   const instances = new Instances({ runtime, journal, reports, clock, log });
-  const hooks = new Hooks({ runtime, journal, clock, log });
+  const hooks = new Hooks({ runtime, journal, clock, log, secrets });
   const images = new Images({ runtime, journal, clock, log });
-  const dispatch = new Dispatch({ runtime, instances, hooks, images, policy, journal, control, clock, log });
-  const streams = new LogStreams({ runtime, instances, journal, control, clock, log });
+  const dispatch = new Dispatch({
+    ...{ runtime, instances, hooks, images, policy, secrets },
+    ...{ journal, control, clock, log },
+  });
+  const streams = new LogStreams({ runtime, instances, journal, control, clock, log, secrets });
   const wake = new Signal(clock);
   const { facts, tunnel } = hostSide(options, { control, policy, clock, wake });
   const told = { control, identity, reports, facts, tunnel };
@@ -138,19 +147,31 @@ function hostSide(
   return { facts, tunnel };
 }
 
+interface Adopting {
+  instances: Instances;
+  recall: () => Promise<Outcome<void>>;
+  log: Log;
+  clock: Clock;
+}
+
 /** The first try is waited for, so that polls tell the truth; an engine that is away is asked again behind them. */
 function adopt(
-  { instances, log, clock }: { instances: Instances; log: Log; clock: Clock },
+  { instances, recall, log, clock }: Adopting,
   signal: AbortSignal,
 ): { firstTry: Promise<void>; done: Promise<void> } {
-  const first = instances.adopt();
+  // What an instance says is told only once it is known what must not be.
+  const once = async () => {
+    const recalled = await recall();
+    return recalled.ok ? instances.adopt() : recalled;
+  };
+  const first = once();
   const retry = async () => {
     let outcome = await first;
     if (!outcome.ok)
       log.error("the runtime does not answer; what runs is left alone", { detail: outcome.error.message });
     while (!outcome.ok && !signal.aborted) {
       await clock.sleep(jittered(ADOPT_RETRY_MS), signal);
-      if (!signal.aborted) outcome = await instances.adopt();
+      if (!signal.aborted) outcome = await once();
     }
   };
   return { firstTry: first.then(() => {}), done: retry() };

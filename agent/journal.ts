@@ -36,6 +36,8 @@ const outcomeSchema = z.union([
 const runRecordSchema = z.object({
   hook: z.string(),
   app: z.string(),
+  /** Empty in journals from before. */
+  environment: z.string().default(""),
   version: z.string(),
   command: z.array(z.string()),
   /** What an exit is explained by. Absent in journals from before. */
@@ -74,6 +76,8 @@ const stateSchema = z.object({
   runs: z.record(z.string(), runRecordSchema).default({}),
   /** By pinned reference. */
   images: z.record(z.string(), imageRecordSchema).default({}),
+  /** Which variables are secrets, by name, for each `app/environment`. Never their values. */
+  secretNames: z.record(z.string(), z.array(z.string())).default({}),
   /** Results control has not acknowledged. */
   finished: z.record(z.string(), finishedJobSchema),
 });
@@ -157,6 +161,7 @@ const empty = (): JournalState => ({
   instances: {},
   runs: {},
   images: {},
+  secretNames: {},
   finished: {},
 });
 

@@ -12,17 +12,15 @@ export interface Log {
   error(event: string, facts?: LogFacts): void;
 }
 
-/** Writes one line per event: JSON for machines, or short words for people. */
-export function createLog(format: "json" | "human", write: (line: string) => void = toStderr): Log {
+/** Writes one line per event: JSON for machines, or short words for people. `tellable` has the last word on each. */
+export function createLog(format: "json" | "human", tellable: (line: string) => string): Log {
   const line = format === "json" ? jsonLine : humanLine;
   const at =
     (level: LogLevel) =>
     (event: string, facts: LogFacts = {}) =>
-      write(line(level, event, facts, new Date()));
+      process.stderr.write(`${tellable(line(level, event, facts, new Date()))}\n`);
   return { info: at("info"), warn: at("warn"), error: at("error") };
 }
-
-const toStderr = (line: string) => void process.stderr.write(`${line}\n`);
 
 const jsonLine = (level: LogLevel, event: string, facts: LogFacts, at: Date) =>
   JSON.stringify({ time: at.toISOString(), level, event, ...facts });

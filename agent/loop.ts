@@ -61,12 +61,12 @@ export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promi
     }
     if (failures > 0) log.info("control answers again", { afterFailures: failures });
     failures = 0;
-    const { jobs, now, tunnelRev, rotate } = answer.value;
+    const { jobs, secrets, now, tunnelRev, rotate } = answer.value;
     if (news) facts.told(news);
     tunnel.heard(tunnelRev);
     for (const job of jobs) {
       if (job.kind === "logs") streams.accept(job, now);
-      else dispatch.accept(job, now);
+      else dispatch.accept(job, now, secrets?.[job.id]);
     }
     // A reader of logs is no sign of further jobs.
     if (jobs.some(({ kind }) => kind !== "logs") || dispatch.isBusy) busyUntil = clock.now() + BUSY_FOR_MS;

@@ -11,6 +11,7 @@ import { createLog, type Log } from "./log.ts";
 import { words } from "./outcome.ts";
 import { type PolicySource, readPolicy } from "./policy/file.ts";
 import { Policy } from "./policy/policy.ts";
+import { Secrets } from "./redaction/secrets.ts";
 import type { Admits } from "./runtime/docker/admission.ts";
 import { createEngine } from "./runtime/docker/engine.ts";
 import { askRoot } from "./runtime/docker/failure.ts";
@@ -38,6 +39,9 @@ interface RunFlags {
 
 /** Looked for when no other is named; a host without one runs any image, and mounts none of its directories. */
 const POLICY_FILE = "/etc/sluice/policy.yaml";
+
+/** What nothing may tell. */
+const secrets = new Secrets();
 
 const program = new Command("agent")
   .description("Runs releases on this host, as control says.")
@@ -86,7 +90,7 @@ function parsePort(value: string): number {
 }
 
 async function guarded(flags: StateOptions, action: (log: Log) => Promise<void>): Promise<void> {
-  const log = createLog(flags.log);
+  const log = createLog(flags.log, (line) => secrets.hideAll(line));
   try {
     await action(log);
   } catch (thrown) {
@@ -143,7 +147,7 @@ async function runLocked(flags: StateOptions & EnrollFlags & RunFlags, log: Log)
   flushCompileCache();
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-  const host = { credentials, directory: flags.state, runtime, engine, cloudflared, log, policy };
+  const host = { credentials, directory: flags.state, runtime, engine, cloudflared, log, policy, secrets };
   await runAgent(host, stop.signal);
 }
 

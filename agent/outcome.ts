@@ -18,6 +18,10 @@ export function failed(
   return { ok: false, error: { logs: [], ...facts, code, message: message.slice(0, 2_000) } };
 }
 
+/** An app's text, cut for one of ours to hold it. Where it was cut is to be seen: a value may have been cut in two. */
+export const cut = (text: string, length: number): string =>
+  text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+
 /** The words of anything thrown, with what it was caused by. */
 export function words(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown);

@@ -15,6 +15,7 @@ import { type Clock, systemClock } from "../agent/clock.ts";
 import { enroll } from "../agent/control/enroll.ts";
 import type { Log } from "../agent/log.ts";
 import { Policy } from "../agent/policy/policy.ts";
+import { Secrets } from "../agent/redaction/secrets.ts";
 import { createProcessRuntime } from "../agent/runtime/process/process.ts";
 import { bundleAgent, NODE_FLAGS } from "../local/bundle-agent.ts";
 import { openHome } from "../local/home.ts";
@@ -138,7 +139,7 @@ async function countHost(stack: Stack, { client, directory, seconds }: Window, u
   const stop = new AbortController();
   const policy = new Policy({ file: undefined, runtime: runtime.name, directory: state });
   const agent = runAgent(
-    { credentials, directory: state, runtime, policy, log: quiet, clock: fast },
+    { credentials, directory: state, runtime, policy, secrets: new Secrets(), log: quiet, clock: fast },
     stop.signal,
   );
   undo.push(async () => {

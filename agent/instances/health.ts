@@ -1,5 +1,6 @@
 import http from "node:http";
 import type { JobError } from "../../src/protocol/agent.ts";
+import { cut } from "../outcome.ts";
 
 const BODY_EXCERPT = 500;
 
@@ -65,7 +66,7 @@ function judge(url: string, head: http.IncomingMessage, chunks: Buffer[]): Probe
   if (status >= 300 && status < 400 && head.headers.location) {
     return failure("health_redirect", `answered ${status} to ${head.headers.location} (wanted 2xx)`, facts);
   }
-  const excerpt = body ? `: ${body.replace(/\s+/g, " ").slice(0, 200)}` : "";
+  const excerpt = body ? `: ${cut(body.replace(/\s+/g, " "), 200)}` : "";
   return failure("health_status", `answered ${status} (wanted 2xx)${excerpt}`, facts);
 }
 

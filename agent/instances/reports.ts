@@ -4,6 +4,8 @@ import { backOff, type Clock, jittered } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";
+import { scopeOf } from "../redaction/scope.ts";
+import type { Secrets } from "../redaction/secrets.ts";
 import { Signal } from "../signal.ts";
 
 /** The protocol's limits for one message. */
@@ -17,6 +19,7 @@ export interface ReportsOptions {
   control: Control;
   clock: Clock;
   log: Log;
+  secrets: Secrets;
 }
 
 /**
@@ -53,10 +56,12 @@ export class Reports {
   }
 
   /** Records an instance's new state and queues the news. Durable when the promise resolves. */
-  async push(instance: string, state: HealthReport["state"], cause?: string): Promise<void> {
-    const { journal, clock, log } = this.#options;
+  async push(instance: string, state: HealthReport["state"], said?: string): Promise<void> {
+    const { journal, clock, log, secrets } = this.#options;
     const record = journal.state.instances[instance];
-    if (!record || record.stopping || this.#isOldNews(instance, state, cause)) return;
+    if (!record) return;
+    const cause = said && secrets.hide(scopeOf(record.spec), said);
+    if (record.stopping || this.#isOldNews(instance, state, cause)) return;
     log[state === "ready" || state === "starting" ? "info" : "warn"](`instance ${state}`, {
       instance,
       release: record.spec.release,

@@ -1,6 +1,6 @@
 import type { InstanceSpec, Probe } from "../../src/protocol/agent.ts";
 import type { Clock } from "../clock.ts";
-import { done, failed, type Outcome } from "../outcome.ts";
+import { cut, done, failed, type Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type ImageHealth, type Runtime } from "../runtime/runtime.ts";
 import { type ProbeFailure, probe } from "./health.ts";
 
@@ -109,5 +109,5 @@ async function passImageHealth(startup: Startup): Promise<Outcome<void>> {
 const unhealthy = (spec: InstanceSpec, { output }: ImageHealth) =>
   failed(
     "docker_unhealthy",
-    `the probes pass, but the image's own HEALTHCHECK fails for ${spec.health.startup.deadlineMs / 1000} s: ${output.slice(0, 500) || "it prints nothing"}`,
+    `the probes pass, but the image's own HEALTHCHECK fails for ${spec.health.startup.deadlineMs / 1000} s: ${cut(output, 500) || "it prints nothing"}`,
   );

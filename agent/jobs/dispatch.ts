@@ -7,6 +7,9 @@ import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";
 import { failed, type Outcome, words } from "../outcome.ts";
 import type { Policy } from "../policy/policy.ts";
+import { scopeOfJob, valuesOf } from "../redaction/scope.ts";
+import type { Secrets } from "../redaction/secrets.ts";
+import { tellable } from "../redaction/tellable.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { accessory } from "./accessory.ts";
 import { AGENT_STOPS, type JobContext } from "./context.ts";
@@ -31,6 +34,7 @@ export interface DispatchDeps {
   hooks: Hooks;
   images: Images;
   policy: Policy;
+  secrets: Secrets;
   journal: Journal;
   control: Control;
   clock: Clock;
@@ -78,8 +82,12 @@ export class Dispatch {
     return this.#running.size > 0 || this.#delivering.size > 0;
   }
 
-  /** Takes a job from a poll's answer. `controlNow` is control's clock at that moment: deadlines are by it. */
-  accept(job: Job, controlNow: number): void {
+  /**
+   * Takes a job from a poll's answer. `controlNow` is control's clock at that moment: deadlines are by it. `secretNames`: which
+   * of its variables nothing may tell.
+   */
+  accept(job: Job, controlNow: number, secretNames?: readonly string[]): void {
+    this.#learn(job, secretNames);
     const running = this.#running.get(job.id);
     if (running) {
       running.lease = job.lease;
@@ -111,6 +119,17 @@ export class Dispatch {
     await Promise.all(this.#delivering.values());
   }
 
+  #learn(job: Job, names: readonly string[] | undefined): void {
+    const { secrets, journal } = this.#deps;
+    const scope = scopeOfJob(job);
+    secrets.learn(scope, valuesOf(job, names));
+    if (!names?.length) return;
+    // The next agent has to know which of a container's variables they are.
+    void journal.update(({ secretNames }) => {
+      secretNames[scope] = [...new Set([...(secretNames[scope] ?? []), ...names])];
+    });
+  }
+
   #begin(job: Job, controlNow: number): void {
     const abort = new AbortController();
     const running: Running = {
@@ -126,7 +145,7 @@ export class Dispatch {
   }
 
   async #run(job: Job, running: Running, controlNow: number): Promise<void> {
-    const { journal, log, clock } = this.#deps;
+    const { journal, log, clock, secrets } = this.#deps;
     const over = new AbortController();
     const until = (ms: number, then: () => void) =>
       void clock.sleep(ms, over.signal).then(() => {
@@ -135,7 +154,8 @@ export class Dispatch {
     until(job.deadlineAt - controlNow, () => running.abort.abort("deadline"));
     void this.#keepLease(job, running, { leaseMs: job.leaseExpiresAt - controlNow, signal: over.signal });
     log.info(`job ${job.kind} begins`, idsOf(job));
-    const outcome = await this.#perform(job, running, clock.now() + job.deadlineAt - controlNow);
+    const deadlineAt = clock.now() + job.deadlineAt - controlNow;
+    const outcome = tellable(secrets, scopeOfJob(job), await this.#perform(job, running, deadlineAt));
     over.abort();
     if (!this.#stop.signal.aborted) {
       log[outcome.ok ? "info" : "warn"](`job ${job.kind} ${outcome.ok ? "done" : "failed"}`, {
@@ -174,7 +194,7 @@ export class Dispatch {
       deadlineAt,
       signal: running.abort.signal,
       progress: (message) => {
-        running.message = message.slice(0, 500);
+        running.message = this.#deps.secrets.hide(scopeOfJob(job), message).slice(0, 500);
       },
     };
     try {

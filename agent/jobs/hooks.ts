@@ -4,6 +4,9 @@ import { diskFull } from "../host/disk.ts";
 import type { Journal, RunRecord } from "../journal.ts";
 import type { Log } from "../log.ts";
 import { failed, type Outcome, words } from "../outcome.ts";
+import { scopeOf } from "../redaction/scope.ts";
+import type { Secrets } from "../redaction/secrets.ts";
+import { tellable } from "../redaction/tellable.ts";
 import type { Exit, RunSpec, Runtime } from "../runtime/runtime.ts";
 import { endOf, hungOf } from "./hook-outcome.ts";
 
@@ -21,6 +24,7 @@ export interface HookDeps {
   journal: Journal;
   clock: Clock;
   log: Log;
+  secrets: Secrets;
 }
 
 /** A hook on its way. `undefined`: the agent ends before it does. */
@@ -126,11 +130,12 @@ export class Hooks {
   /** The record, once it is on disk. */
   async #write(spec: RunSpec, deadlineAt: number): Promise<RunRecord | undefined> {
     const { journal, clock } = this.#deps;
-    const { hook, app, version, command, image, container } = spec;
+    const { hook, app, environment, version, command, image, container } = spec;
     const begunAt = clock.now();
     const record: RunRecord = {
       hook,
       app,
+      environment,
       version,
       command,
       housing: { image, container },
@@ -208,10 +213,12 @@ export class Hooks {
   }
 
   async #keep(record: RunRecord, outcome: Outcome<JobResult>): Promise<Outcome<JobResult>> {
-    await this.#deps.journal.update(() => {
-      record.outcome = outcome;
+    const { journal, secrets } = this.#deps;
+    const kept = tellable(secrets, scopeOf(record), outcome);
+    await journal.update(() => {
+      record.outcome = kept;
     });
-    return outcome;
+    return kept;
   }
 }
 

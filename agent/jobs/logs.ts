@@ -6,6 +6,8 @@ import type { Journal } from "../journal.ts";
 import { LogOutbox } from "../logs/outbox.ts";
 import { LogSender } from "../logs/sender.ts";
 import { words } from "../outcome.ts";
+import { scopeOf } from "../redaction/scope.ts";
+import type { Secrets } from "../redaction/secrets.ts";
 import type { LogItem, LogSource, Reading, Runtime } from "../runtime/runtime.ts";
 import { Signal } from "../signal.ts";
 
@@ -17,6 +19,7 @@ export interface LogsDeps {
   journal: Journal;
   control: Control;
   clock: Clock;
+  secrets: Secrets;
 }
 
 /** A log to read, and as what its lines are sent. */
@@ -146,10 +149,11 @@ class LogReading {
   }
 
   async #keep({ instance, version }: Source, item: LogItem): Promise<void> {
-    const { outbox, skewMs, signal } = this.#parts;
+    const { job, deps, outbox, skewMs, signal } = this.#parts;
     if ("droppedBytes" in item) return outbox.drop(item.droppedBytes);
     this.#cursors.set(instance, item.cursor);
-    await outbox.add({ ...item, at: item.at - skewMs, instance, version }, signal);
+    const text = deps.secrets.hide(scopeOf(job), item.text);
+    await outbox.add({ ...item, text, at: item.at - skewMs, instance, version }, signal);
   }
 
   #sources(): Source[] {

@@ -48,6 +48,13 @@ export interface Found {
   spec?: InstanceSpec;
 }
 
+/** What something of ours was started with. */
+export interface Injected {
+  app: string;
+  environment: string;
+  env: Record<string, string>;
+}
+
 /** A command to be run to its end, once: what a `run` job says of it. */
 export type RunSpec = Omit<
   Extract<Job, { kind: "run" }>,
@@ -115,6 +122,8 @@ export interface Runtime {
   stop(instance: string, graceMs: number): Promise<Outcome<Stopped>>;
   /** Everything this host's agent ever started and did not remove. */
   list(): Promise<Outcome<Found[]>>;
+  /** The variables of everything that this host's agent started and that is still there, accessories among it. */
+  injected(): Promise<Outcome<Injected[]>>;
   /** Resolves when the instance ends (at once when it has); `undefined` when the signal aborts first. */
   waitExit(instance: string, signal: AbortSignal): Promise<Exit | undefined>;
   /** The app's last lines, oldest first, each at most 1,000 characters. Empty when there are none to be had. */

@@ -428,6 +428,11 @@ export type Poll = z.input<typeof pollSchema>;
 
 export const pollAnswerSchema = z.object({
   jobs: z.array(jobSchema),
+  /**
+   * By job: which of its variables are secrets, by name. What the agent tells of these jobs and their instances, it tells
+   * without the values. Beside the jobs, where an agent of before looks past it.
+   */
+  secrets: z.record(z.string(), z.array(z.string())).optional(),
   /** Epoch ms of control. */
   now: z.number().int(),
   /** Poll again after this long if nothing wakes the agent before (1 s busy, 30 s idle, 60 s idle with a socket). */

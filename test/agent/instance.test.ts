@@ -10,6 +10,7 @@ import { Instances } from "../../agent/instances/instances.ts";
 import { Reports } from "../../agent/instances/reports.ts";
 import { type Journal, openJournal } from "../../agent/journal.ts";
 import { done, failed } from "../../agent/outcome.ts";
+import { Secrets } from "../../agent/redaction/secrets.ts";
 import type { Exit, Runtime } from "../../agent/runtime/runtime.ts";
 import { specOf } from "./specs.ts";
 
@@ -59,6 +60,7 @@ function scriptedRuntime(over: Partial<Runtime> & Pick<Runtime, "waitExit">): Ru
     restart: async () => done({ runtimeId: "1", startedAt: 0 }),
     stop: unused,
     list: unused,
+    injected: unused,
     logs: async () => [],
     async *follow() {},
     listens: async () => true,
@@ -80,7 +82,7 @@ function watch(runtime: Runtime, clock: Clock) {
   const note = (event: string) => void told.push(event.replace("instance ", ""));
   const log = { info: note, warn: note, error: note };
   const control = async () => ({ ok: false, kind: "unreachable", detail: "not for this test" }) as const;
-  const reports = new Reports({ boot: "boot-1", journal, control, clock, log });
+  const reports = new Reports({ boot: "boot-1", journal, control, clock, log, secrets: new Secrets() });
   return new Instances({ runtime, journal, reports, clock, log });
 }
 

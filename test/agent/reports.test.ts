@@ -6,6 +6,7 @@ import { systemClock } from "../../agent/clock.ts";
 import type { Answer, Control } from "../../agent/control/control.ts";
 import { Reports } from "../../agent/instances/reports.ts";
 import { type Journal, openJournal } from "../../agent/journal.ts";
+import { Secrets } from "../../agent/redaction/secrets.ts";
 import { healthSchema } from "../../src/protocol/agent.ts";
 import { specOf } from "./specs.ts";
 
@@ -35,7 +36,7 @@ function reportsTo(answer: (sent: ReturnType<typeof healthSchema.parse>) => Answ
     const said = answer(healthSchema.parse(body));
     return said.ok ? { ok: true, value: schema.parse(said.value) } : said;
   };
-  return new Reports({ boot: "boot-1", journal, control, clock: systemClock, log });
+  return new Reports({ boot: "boot-1", journal, control, clock: systemClock, log, secrets: new Secrets() });
 }
 const sizeOfJournal = async () => (await stat(path.join(directory, "journal.json"))).size;
 

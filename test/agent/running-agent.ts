@@ -8,6 +8,7 @@ import { openJournal } from "../../agent/journal.ts";
 import type { Log } from "../../agent/log.ts";
 import type { PolicySource } from "../../agent/policy/file.ts";
 import { Policy } from "../../agent/policy/policy.ts";
+import { Secrets } from "../../agent/redaction/secrets.ts";
 import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { FakeControl } from "../support/fake-control.ts";
@@ -58,7 +59,19 @@ export async function agentBench({ policy: file, ...over }: Over = {}): Promise<
     abort = new AbortController();
     const kept = readCredentials(base).then((found) => found ?? credentials);
     running = kept.then((credentials) =>
-      runAgent({ credentials, directory: base, runtime, policy, log, refusedMs: 50, ...over }, abort.signal),
+      runAgent(
+        {
+          credentials,
+          directory: base,
+          runtime,
+          policy,
+          secrets: new Secrets(),
+          log,
+          refusedMs: 50,
+          ...over,
+        },
+        abort.signal,
+      ),
     );
   };
   const stop = async () => {

@@ -58,6 +58,8 @@ export class FakeControl {
   readonly invalid: string[] = [];
   /** Tokens that requests were made with, in order, each once in a row. */
   readonly tokens: string[] = [];
+  /** By job: which of its variables are secrets. */
+  secretNames: Record<string, string[]> = {};
   /** What `rotate` hands out; the poll asks for it until it is used. */
   nextToken: string | undefined;
   readonly unknownTokens = new Set<string>();
@@ -204,7 +206,7 @@ export class FakeControl {
       this.polls.push(pollSchema.parse(body));
       const { pollAfterMs, tunnelRev } = this;
       const rotate = this.nextToken !== undefined && this.tokens.at(-1) !== this.nextToken;
-      return { jobs: this.#queue.splice(0), now, pollAfterMs, tunnelRev, rotate };
+      return { jobs: this.#queue.splice(0), secrets: this.secretNames, now, pollAfterMs, tunnelRev, rotate };
     }
     if (kind === "rotate") return { token: this.nextToken };
     if (kind === "tunnel") return this.tunnel;

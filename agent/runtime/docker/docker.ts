@@ -25,6 +25,7 @@ import { createDockerHealth } from "./health.ts";
 import { prepareHousing } from "./housing.ts";
 import { engineName, pullImage } from "./image.ts";
 import { createDockerImages } from "./images.ts";
+import { listInjected } from "./injected.ts";
 import { sweepLeftovers } from "./leftovers.ts";
 import { followContainer } from "./logs.ts";
 import { createDockerRuns } from "./runs.ts";
@@ -67,6 +68,7 @@ export function createDockerRuntime({
     stop: (instance, graceMs) =>
       asOutcome(() => throughRestart(engine, () => stopContainer(calls, containerName(instance), graceMs))),
     list: () => asOutcome(() => listContainers(engine, host)),
+    injected: () => asOutcome(() => listInjected(engine, host)),
     waitExit: (instance, signal) => waitExit(engine, calls, containerName(instance), signal),
     logs: (instance, lines) => tail(engine, containerName(instance), lines),
     follow: (source, reading, signal) => {

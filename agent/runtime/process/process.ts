@@ -9,6 +9,7 @@ import { done, failed, type Outcome, words } from "../../outcome.ts";
 import {
   type Exit,
   type Found,
+  type Injected,
   identityEnv,
   isPlainId,
   type Runtime,
@@ -48,6 +49,7 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
     restart: (instance, graceMs) => asOutcome(() => host.restart(instance, graceMs)),
     stop: (instance, graceMs) => asOutcome(() => host.stop(instance, graceMs)),
     list: () => asOutcome(() => host.list()),
+    injected: () => asOutcome(() => host.injected()),
     waitExit: (instance, signal) => host.waitExit(instance, signal),
     logs: (instance, lines) => tailFile(host.records.log(instance), lines),
     follow: (source, reading, signal) => {
@@ -169,6 +171,13 @@ class ProcessHost {
       found.push({ instance, ...startedOf(record), running, spec: { ...record.spec, env: {} } });
     }
     return done(found);
+  }
+
+  async injected(): Promise<Outcome<Injected[]>> {
+    const records = await Promise.all(
+      (await this.records.instances()).map((instance) => this.records.read(instance)),
+    );
+    return done(records.flatMap((record) => (record ? [record.spec] : [])));
   }
 
   async waitExit(instance: string, signal: AbortSignal): Promise<Exit | undefined> {

@@ -12,7 +12,7 @@ import { type ClaimedJob, handOut } from "./hand-out.ts";
 export async function leaseForPoll(
   at: { db: Db; env: ControlEnv },
   request: LeaseRequest,
-): Promise<{ jobs: Job[]; touched: string[] }> {
+): Promise<{ jobs: Job[]; secrets: Record<string, string[]>; touched: string[] }> {
   const { leased, overdue } = await leaseJobs(at.db, request);
   const touched = new Set(overdue);
   const end = async (row: JobRow, error: JobError) => {
@@ -46,12 +46,15 @@ export async function leaseForPoll(
     readable.map(({ claimed }) => claimed),
   );
   const jobs: Job[] = [];
-  for (const [index, { row }] of readable.entries()) {
+  const secrets: Record<string, string[]> = {};
+  for (const [index, { row, claimed }] of readable.entries()) {
     const result = handed[index];
-    if (result?.ok) jobs.push(result.value);
-    else if (result) await end(row, result.error);
+    if (result?.ok) {
+      jobs.push(result.value);
+      secrets[row.id] = [...claimed.secrets];
+    } else if (result) await end(row, result.error);
   }
-  return { jobs, touched: [...touched] };
+  return { jobs, secrets, touched: [...touched] };
 }
 
 const toWire = (row: JobRow): Record<string, unknown> => ({

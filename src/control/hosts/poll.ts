@@ -28,10 +28,12 @@ export async function answerPoll(
   if (replaces !== null) await takeOver(at.db, { ...host, hostId, replaces }, now);
   const changed = host.differing > 0 ? await putRight(at.db, hostId, { sent, now }) : [];
   const request = { hostId, boot: sent.boot, now, takes: takenBy(sent), jobs: sent.jobs };
-  const { jobs, touched } = host.due > 0 ? await leaseForPoll(at, request) : { jobs: [], touched: [] };
+  const leased = host.due > 0 ? await leaseForPoll(at, request) : { jobs: [], secrets: {}, touched: [] };
+  const { jobs, secrets, touched } = leased;
   const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
   const answer = {
     jobs,
+    secrets,
     now,
     pollAfterMs: host.open > 0 ? BUSY_MS : idleMs,
     ...(host.tunnelRev !== null && { tunnelRev: host.tunnelRev }),
