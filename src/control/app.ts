@@ -8,7 +8,7 @@ import { docsPage } from "./http/docs-page.ts";
 import { idempotent } from "./http/idempotency.ts";
 import { type OpenApiDocument, openApiDocument } from "./http/openapi.ts";
 import { ProblemError, statusOf, toRefusal, toResponse } from "./http/problems.ts";
-import { rateLimit } from "./http/rate-limit.ts";
+import { rateLimit, Strangers } from "./http/rate-limit.ts";
 import { newRouter } from "./http/router.ts";
 import { newId } from "./ids.ts";
 import { logFailure } from "./log.ts";
@@ -71,9 +71,10 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   const described = () => (description ??= openApiDocument(app));
   app.get("/api/openapi.json", (c) => c.json(described()));
   app.get("/api/docs", (c) => c.html(docsPage(described())));
-  app.use("/api/v1/*", rateLimit(perMinute.people), authenticate, idempotent);
-  const agents = rateLimit(perMinute.agents);
-  const logChunks = rateLimit(LOG_CHUNKS_PER_MINUTE);
+  const strangers = new Strangers();
+  app.use("/api/v1/*", rateLimit(perMinute.people, strangers), authenticate, idempotent);
+  const agents = rateLimit(perMinute.agents, strangers);
+  const logChunks = rateLimit(LOG_CHUNKS_PER_MINUTE, strangers);
   // Lines in plenty must not keep a host from its polls: they have a bucket of their own.
   app.use("/agent/v1/*", (c, next) =>
     (c.req.path.startsWith("/agent/v1/logs/") ? logChunks : agents)(c, next),

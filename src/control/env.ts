@@ -6,6 +6,11 @@ import type { LogRelayPort } from "./streams/log-order.ts";
 /** A namespace by what its objects do for others, so that nobody who asks one of them imports how it is done. */
 type Namespace<Port> = DurableObjectNamespace<Port & Rpc.DurableObjectBranded>;
 
+/** Cloudflare's rate limiter: counts by key, for all isolates of one of its locations. */
+export interface RateLimiter {
+  limit(of: { readonly key: string }): Promise<{ readonly success: boolean }>;
+}
+
 /** Control's bindings, as wrangler.toml declares them. */
 export interface ControlEnv {
   readonly DB: D1Database;
@@ -14,6 +19,9 @@ export interface ControlEnv {
   readonly METER: Namespace<MeterPart>;
   readonly HOST_LINK: Namespace<HostLinkPort>;
   readonly LOG_RELAY: Namespace<LogRelayPort>;
+  /** Requests of addresses that no known token stands behind, and of known tokens. Absent: control counts by itself only. */
+  readonly STRANGERS?: RateLimiter;
+  readonly CALLERS?: RateLimiter;
   /** SHA-256 (hex) of the first admin token: how the first person gets in. A Worker secret. */
   readonly ADMIN_TOKEN_SHA256?: string;
   /**

@@ -25,7 +25,9 @@ export class Api {
 
   constructor(options: AppOptions = {}, bindings: Partial<ControlEnv> = {}) {
     const COORDINATOR = this.coordinators.namespace();
-    this.env = { ...env, COORDINATOR, ADMIN_TOKEN_SHA256, ...bindings };
+    // Cloudflare's own counters know no other time than the wall's.
+    const { STRANGERS: _, CALLERS: __, ...rest } = env;
+    this.env = { ...rest, COORDINATOR, ADMIN_TOKEN_SHA256, ...bindings };
     this.#app = createApp({ now: () => this.time, ...options });
   }
 
