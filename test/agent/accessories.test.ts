@@ -1,4 +1,5 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { randomUUID } from "node:crypto";
+import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { z } from "zod";
 import { failed } from "../../agent/outcome.ts";
 import { accessoryConfig, accessoryName, asideName } from "../../agent/runtime/docker/accessory.ts";
@@ -12,11 +13,7 @@ import { imageWith } from "./images.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
 
 /** Accessories on a real engine: what runs is left alone, and what replaces it proves itself first. */
-const id = Math.random().toString(36).slice(2, 10);
-const host = `host-${id}`;
-const [network, volume] = [`sluice-acc-${id}`, `sluice-accdata-${id}`];
-const accessory = `shop_production_kv-${id}`;
-const [name, aside] = [accessoryName(accessory), asideName(accessory)];
+const host = `host-${randomUUID().slice(0, 8)}`;
 
 /** Adds a line to its volume at each start, and says all of them. */
 const KEEPS = [
@@ -31,29 +28,45 @@ const GIVES_UP = [
   "node",
   "-e",
   `require("node:fs").appendFileSync("/data/starts", "tried\\n");
-   setTimeout(() => { console.error("the data is of another version"); process.exit(7); }, 3000);`,
+   setTimeout(() => { console.error("the data is of another version"); process.exit(7); }, 500);`,
 ];
 
 const images: Record<"one" | "two", string> = { one: "", two: "" };
 const never = new AbortController().signal;
 
-const specOf = (over: Partial<AccessorySpec> = {}): AccessorySpec => ({
-  accessory,
-  name: "kv",
-  app: "shop",
-  environment: "production",
-  image: images.one,
-  command: KEEPS,
-  env: { VERSION: "one" },
-  resources: {},
-  logging: { maxSizeBytes: 1_000_000, maxFiles: 2 },
-  stopGraceMs: 3_000,
-  volumes: [{ source: volume, target: "/data", readOnly: false }],
-  container: { readOnly: false, tmpfs: [], ulimits: {} },
-  network,
-  ...over,
-});
-const second = () => specOf({ image: images.two, env: { VERSION: "two" } });
+/** A store of the test's own, with all that it may leave on the engine taken away after. */
+function aStore({ onTestFinished }: TestContext) {
+  const id = randomUUID().slice(0, 8);
+  const [network, volume] = [`sluice-acc-${id}`, `sluice-accdata-${id}`];
+  const accessory = `shop_production_kv-${id}`;
+  const [name, aside] = [accessoryName(accessory), asideName(accessory)];
+  onTestFinished(async () => {
+    if (!engine) return;
+    for (const container of [name, aside]) await removed(`/containers/${container}?force=1&v=1`);
+    await removed(`/volumes/${volume}`);
+    await removed(`/networks/${network}`);
+  });
+  const specOf = (over: Partial<AccessorySpec> = {}): AccessorySpec => ({
+    accessory,
+    name: "kv",
+    app: "shop",
+    environment: "production",
+    image: images.one,
+    command: KEEPS,
+    env: { VERSION: "one" },
+    resources: {},
+    logging: { maxSizeBytes: 1_000_000, maxFiles: 2 },
+    stopGraceMs: 3_000,
+    volumes: [{ source: volume, target: "/data", readOnly: false }],
+    container: { readOnly: false, tmpfs: [], ulimits: {} },
+    network,
+    ...over,
+  });
+  const second = () => specOf({ image: images.two, env: { VERSION: "two" } });
+  const logs = async () =>
+    (await theEngine().bytes("GET", `/containers/${name}/logs`, { query: { stdout: "1" } })).toString("utf8");
+  return { accessory, network, name, aside, specOf, second, logs };
+}
 
 let jobs = 0;
 const orderOf = (spec: AccessorySpec, over: Partial<AccessoryOrder> = {}): AccessoryOrder => ({
@@ -83,8 +96,6 @@ const inspect = (container: string) =>
   theEngine()
     .json(inspected, "GET", `/containers/${container}/json`)
     .catch(() => undefined);
-const logs = async () =>
-  (await theEngine().bytes("GET", `/containers/${name}/logs`, { query: { stdout: "1" } })).toString("utf8");
 const removed = (path: string) =>
   theEngine()
     .bytes("DELETE", path)
@@ -96,17 +107,11 @@ beforeAll(async () => {
   images.two = await imageWith("accessory-two", { lines: ["VOLUME /unnamed"] });
 }, 120_000);
 
-afterEach(async () => {
-  if (!engine) return;
-  for (const container of [name, aside]) await removed(`/containers/${container}?force=1&v=1`);
-  await removed(`/volumes/${volume}`);
-  await removed(`/networks/${network}`);
-});
-
 afterAll(() => engine && removeImages(engine, ["sluice-test:accessory-one", "sluice-test:accessory-two"]));
 
 describe("an accessory's container", () => {
-  test("comes back with the machine, has no port on the host, and the name the app calls it by", () => {
+  test("comes back with the machine, has no port on the host, and the name the app calls it by", (context) => {
+    const { accessory, network, specOf } = aStore(context);
     const spec = specOf({ env: { PASSWORD: "hunter2" } });
     const config = accessoryConfig({ spec, image: "repo@sha256:abc", host: "host-1", job: "job-1" });
     expect(config).toMatchObject({
@@ -126,29 +131,38 @@ describe("an accessory's container", () => {
   });
 });
 
-describe("start", () => {
-  dockerTest("makes it once: the second start is answered by the same container, still running", async () => {
-    const started = await accessories().start(orderOf(specOf()));
-    const before = await inspect(name);
-    expect(started).toEqual({ ok: true, value: { runtimeId: before?.Id, image: images.one } });
-    expect(await accessories().start(orderOf(specOf()))).toEqual(started);
-    expect((await inspect(name))?.State).toEqual(before?.State);
-  });
+describe.concurrent("start", () => {
+  dockerTest(
+    "makes it once: the second start is answered by the same container, still running",
+    async (context) => {
+      const { specOf, name } = aStore(context);
+      const started = await accessories().start(orderOf(specOf()));
+      const before = await inspect(name);
+      expect(started).toEqual({ ok: true, value: { runtimeId: before?.Id, image: images.one } });
+      expect(await accessories().start(orderOf(specOf()))).toEqual(started);
+      expect((await inspect(name))?.State).toEqual(before?.State);
+    },
+  );
 
-  dockerTest("leaves what is there as it is, and says how it differs from what was asked for", async () => {
-    await accessories().start(orderOf(specOf()));
-    const before = await inspect(name);
-    const again = await accessories().start(orderOf({ ...second(), stopGraceMs: 9_000 }));
-    expect(again).toMatchObject({ ok: true, value: { runtimeId: before?.Id, image: images.one } });
-    const differs = again.ok && again.value.differs;
-    expect(differs).toContain(`image ${images.one}, not ${images.two}`);
-    expect(differs).toContain("stopGraceMs");
-    expect(differs).toContain("sluice accessory upgrade kv");
-  });
+  dockerTest(
+    "leaves what is there as it is, and says how it differs from what was asked for",
+    async (context) => {
+      const { specOf, second, name } = aStore(context);
+      await accessories().start(orderOf(specOf()));
+      const before = await inspect(name);
+      const again = await accessories().start(orderOf({ ...second(), stopGraceMs: 9_000 }));
+      expect(again).toMatchObject({ ok: true, value: { runtimeId: before?.Id, image: images.one } });
+      const differs = again.ok && again.value.differs;
+      expect(differs).toContain(`image ${images.one}, not ${images.two}`);
+      expect(differs).toContain("stopGraceMs");
+      expect(differs).toContain("sluice accessory upgrade kv");
+    },
+  );
 
   dockerTest(
     "says why one that ends at once did, with its last lines, and leaves nothing restarting",
-    async () => {
+    async (context) => {
+      const { specOf, name } = aStore(context);
       const spec = specOf({ command: ["node", "-e", 'console.error("no password"); process.exit(3)'] });
       expect(await accessories().start(orderOf(spec))).toMatchObject({
         ok: false,
@@ -162,7 +176,8 @@ describe("start", () => {
     },
   );
 
-  dockerTest("starts again what was stopped: the same container on the same data", async () => {
+  dockerTest("starts again what was stopped: the same container on the same data", async (context) => {
+    const { specOf, name, logs } = aStore(context);
     await accessories().start(orderOf(specOf()));
     const before = await inspect(name);
     expect(await accessories().stop(orderOf(specOf()))).toMatchObject({ ok: true, value: { killed: false } });
@@ -172,7 +187,8 @@ describe("start", () => {
     expect(await logs()).toContain("starts: one,one");
   });
 
-  dockerTest("does not touch a container of its name that another agent made", async () => {
+  dockerTest("does not touch a container of its name that another agent made", async (context) => {
+    const { specOf, second, name } = aStore(context);
     await accessories().start(orderOf(specOf()));
     const other = createDockerRuntime({ host: "host-other", localImages: true }).accessories;
     for (const action of ["start", "stop", "upgrade", "remove"] as const) {
@@ -183,8 +199,9 @@ describe("start", () => {
   });
 });
 
-describe("upgrade", () => {
-  dockerTest("replaces the container and keeps its data, in unnamed volumes too", async () => {
+describe.concurrent("upgrade", () => {
+  dockerTest("replaces the container and keeps its data, in unnamed volumes too", async (context) => {
+    const { second, name, aside, logs } = aStore(context);
     await accessories().start(orderOf({ ...second(), env: { VERSION: "one" } }));
     const before = await inspect(name);
     const unnamed = before?.Mounts.find(({ Destination }) => Destination === "/unnamed")?.Name;
@@ -198,7 +215,8 @@ describe("upgrade", () => {
     expect(await inspect(aside)).toBeUndefined();
   });
 
-  dockerTest("that does not stay up puts the old container back, and says why", async () => {
+  dockerTest("that does not stay up puts the old container back, and says why", async (context) => {
+    const { specOf, second, name, aside, logs } = aStore(context);
     await accessories().start(orderOf(specOf()));
     const before = await inspect(name);
     const failing = { ...second(), command: GIVES_UP };
@@ -217,28 +235,37 @@ describe("upgrade", () => {
     expect(await inspect(aside)).toBeUndefined();
   });
 
-  dockerTest("whose image can't be had leaves the old container running, not even restarted", async () => {
-    await accessories().start(orderOf(specOf()));
-    const before = await inspect(name);
-    const outcome = await accessories().upgrade(
-      orderOf(second(), { pull: async () => failed("image_not_found", "no such tag") }),
-    );
-    expect(outcome).toMatchObject({ ok: false, error: { code: "image_not_found", kept: true } });
-    expect((await inspect(name))?.State).toEqual(before?.State);
-  });
+  dockerTest(
+    "whose image can't be had leaves the old container running, not even restarted",
+    async (context) => {
+      const { specOf, second, name } = aStore(context);
+      await accessories().start(orderOf(specOf()));
+      const before = await inspect(name);
+      const outcome = await accessories().upgrade(
+        orderOf(second(), { pull: async () => failed("image_not_found", "no such tag") }),
+      );
+      expect(outcome).toMatchObject({ ok: false, error: { code: "image_not_found", kept: true } });
+      expect((await inspect(name))?.State).toEqual(before?.State);
+    },
+  );
 
-  dockerTest("that an agent died in is ended by the next command, with the one that runs", async () => {
-    await accessories().start(orderOf(specOf()));
-    const before = await inspect(name);
-    // As a killed agent leaves it: set aside, and nothing in its place.
-    await theEngine().bytes("POST", `/containers/${name}/stop`);
-    await theEngine().bytes("POST", `/containers/${name}/rename`, { query: { name: aside } });
-    expect(await accessories().start(orderOf(specOf()))).toMatchObject({ ok: true });
-    expect(await inspect(name)).toMatchObject({ Id: before?.Id, State: { Running: true } });
-    expect(await inspect(aside)).toBeUndefined();
-  });
+  dockerTest(
+    "that an agent died in is ended by the next command, with the one that runs",
+    async (context) => {
+      const { specOf, name, aside } = aStore(context);
+      await accessories().start(orderOf(specOf()));
+      const before = await inspect(name);
+      // As a killed agent leaves it: set aside, and nothing in its place.
+      await theEngine().bytes("POST", `/containers/${name}/stop`);
+      await theEngine().bytes("POST", `/containers/${name}/rename`, { query: { name: aside } });
+      expect(await accessories().start(orderOf(specOf()))).toMatchObject({ ok: true });
+      expect(await inspect(name)).toMatchObject({ Id: before?.Id, State: { Running: true } });
+      expect(await inspect(aside)).toBeUndefined();
+    },
+  );
 
-  dockerTest("goes on where the agent before left it, when it is handed the same job", async () => {
+  dockerTest("goes on where the agent before left it, when it is handed the same job", async (context) => {
+    const { specOf, second, name, aside } = aStore(context);
     await accessories().start(orderOf(specOf()));
     let leaving = false;
     const job = orderOf(second(), { isLeaving: () => leaving });
@@ -260,7 +287,8 @@ describe("upgrade", () => {
 
 dockerTest(
   "remove takes the container away and leaves its volume, and does nothing the second time",
-  async () => {
+  async (context) => {
+    const { specOf, name, logs } = aStore(context);
     await accessories().start(orderOf(specOf()));
     expect(await accessories().remove(orderOf(specOf()))).toMatchObject({ ok: true });
     expect(await accessories().remove(orderOf(specOf()))).toEqual({ ok: true, value: {} });
@@ -274,7 +302,8 @@ describe("an agent", () => {
   let bench: AgentBench | undefined;
   afterEach(() => bench?.close());
 
-  dockerTest("that restarts leaves it alone, and takes no job of it twice", async () => {
+  dockerTest("that restarts leaves it alone, and takes no job of it twice", async (context) => {
+    const { specOf, name } = aStore(context);
     bench = await agentBench({ runtime: createDockerRuntime({ host, localImages: true }) });
     bench.control.give({ id: "acc-1", kind: "accessory", action: "start", spec: specOf() });
     expect(await bench.control.result("acc-1")).toMatchObject({ ok: true, result: { image: images.one } });
@@ -286,7 +315,8 @@ describe("an agent", () => {
     expect((await inspect(name))?.State).toEqual(before?.State);
   });
 
-  test("on plain processes refuses, with words", async () => {
+  test("on plain processes refuses, with words", async (context) => {
+    const { specOf } = aStore(context);
     bench = await agentBench({ runtime: createProcessRuntime({ root: "/tmp", directory: "/tmp/none" }) });
     bench.control.give({
       id: "acc-2",

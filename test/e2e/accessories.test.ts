@@ -59,7 +59,7 @@ beforeAll(async () => {
   const from = await baseImage(engine);
   await variantImage(engine, { from, tag: TAG("kv-1"), lines: cmd(STORE) });
   await variantImage(engine, { from, tag: TAG("kv-2"), lines: cmd(STORE) });
-  const gives = 'setTimeout(() => { console.error("unknown format of hits"); process.exit(9); }, 1500)';
+  const gives = 'setTimeout(() => { console.error("unknown format of hits"); process.exit(9); }, 500)';
   await variantImage(engine, { from, tag: TAG("kv-broken"), lines: cmd(gives) });
   await variantImage(engine, { from, tag: TAG("app"), lines: cmd(SHOP) });
   sluice = await Installation.start({ hosts: 1, runtime: "docker" });
