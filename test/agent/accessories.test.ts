@@ -231,7 +231,7 @@ describe.concurrent("upgrade", () => {
     const after = await inspect(name);
     expect(after).toMatchObject({ Id: before?.Id, State: { Running: true } });
     // How often the engine has tried the new one again by then is its own affair.
-    await expect.poll(logs).toMatch(/starts: one(,tried)+,one/);
+    await context.expect.poll(logs).toMatch(/starts: one(,tried)+,one/);
     expect(await inspect(aside)).toBeUndefined();
   });
 
