@@ -7,8 +7,11 @@ import { tableOf } from "../support/tables.ts";
 
 const SLOT = "sl-0123456789abcdef.tunnels.test";
 const OTHER = "sl-fedcba9876543210.tunnels.test";
+const FOREIGN = "sl-aaaaaaaaaaaaaaaa.attacker.test";
 const KEY = "key-of-the-shield";
-const proof = (slot: string, key = KEY) => createHmac("sha256", key).update(slot).digest("hex");
+const inSeconds = (seconds: number) => Math.floor(Date.now() / 1_000) + seconds;
+const proof = (slot: string, key = KEY, expiry = inSeconds(60)) =>
+  `${expiry}.${createHmac("sha256", key).update(`sluice-slot:1:${slot}:${expiry}`).digest("hex")}`;
 const PROOF = "x-sluice-slot-proof";
 const ACCESS = { ACCESS_CLIENT_ID: "client.access", ACCESS_CLIENT_SECRET: "secret-1" };
 
@@ -27,7 +30,7 @@ async function cloudflare(request: Request): Promise<Response> {
   const shown = request.headers.get(PROOF);
   asked.push({ host: url.host, proof: shown });
   const headers = Object.fromEntries(request.headers);
-  if (shown !== null) {
+  if (shown !== null && url.host !== FOREIGN) {
     const body = Buffer.from(await request.arrayBuffer());
     const { status, text } = await visit(url.host, {
       path: url.pathname,
@@ -45,10 +48,14 @@ const visit = (host: string, more: Partial<Parameters<typeof ask>[0]> = {}) =>
   ask({ port: stack.ports[0] ?? 0, host, ...more, headers: { ...more.headers, host } });
 
 beforeAll(async () => {
-  const tables = ["shop.other.test", "shop.tunnels.test", "plain.other.test"].map((hostname) =>
-    tableOf([hostname.startsWith("plain") ? "http://10.0.0.5:8001" : `https://${SLOT}`], {
-      hostnames: [hostname],
-    }),
+  const origins = {
+    "shop.other.test": `https://${SLOT}`,
+    "shop.tunnels.test": `https://${SLOT}`,
+    "plain.other.test": "http://10.0.0.5:8001",
+    "elsewhere.other.test": `https://${FOREIGN}`,
+  };
+  const tables = Object.entries(origins).map(([hostname, origin]) =>
+    tableOf([origin], { hostnames: [hostname] }),
   );
   stack = await startEdgeStack(
     {
@@ -72,6 +79,8 @@ describe("a slot's hostname", () => {
     ["nothing", {}],
     ["another slot's proof", { [PROOF]: proof(OTHER) }],
     ["a proof by another key", { [PROOF]: proof(SLOT, "guessed") }],
+    ["a proof that has expired", { [PROOF]: proof(SLOT, KEY, inSeconds(-1)) }],
+    ["a longer life than was signed", { [PROOF]: proof(SLOT).replace(/^[0-9]+/, String(inSeconds(9_999))) }],
     ["no proof at all", { [PROOF]: "proof" }],
   ])("answers 404 to whoever shows %s", async (_, headers) => {
     const answer = await visit(SLOT, { headers });
@@ -82,10 +91,10 @@ describe("a slot's hostname", () => {
   it("lets the edge through from another zone, and keeps the proof from the app", async () => {
     const answer = await visit("shop.other.test", { method: "POST", path: "/buy", body: "one" });
     expect([answer.status, answer.text]).toEqual([200, "from the app"]);
-    expect(asked).toEqual([
-      { host: SLOT, proof: proof(SLOT) },
-      { host: SLOT, proof: null },
-    ]);
+    expect(asked.map(({ host }) => host)).toEqual([SLOT, SLOT]);
+    const [expiry] = asked[0]?.proof?.split(".") ?? [];
+    expect(asked.map((one) => one.proof)).toEqual([proof(SLOT, KEY, Number(expiry)), null]);
+    expect(Math.abs(Number(expiry) - inSeconds(300))).toBeLessThan(10);
     expect(reached).toMatchObject([
       { body: "one", headers: { "x-forwarded-host": "shop.other.test", "x-forwarded-proto": "http" } },
     ]);
@@ -112,6 +121,14 @@ describe("a slot behind Cloudflare Access", () => {
       "cf-access-client-id": "client.access",
       "cf-access-client-secret": "secret-1",
     });
+  });
+});
+
+describe("a name in another zone that looks like a slot's", () => {
+  it("is never shown the service token", async () => {
+    expect((await visit("elsewhere.other.test")).status).toBe(200);
+    expect(reached[0]?.url).toContain(FOREIGN);
+    expect(reached[0]?.headers).not.toHaveProperty("cf-access-client-secret");
   });
 });
 

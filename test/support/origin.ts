@@ -38,6 +38,8 @@ export async function startOrigin(name: string, handle?: RequestListener, port =
       else socket.send(isBinary ? data : `${name} ${request.url} ${String(data)}`, { binary: isBinary });
     });
   });
+  // Node closes idle connections after 5 s, sometimes just as the edge uses one again: no test is about that.
+  server.keepAliveTimeout = 0;
   server.listen(port, "127.0.0.1");
   await once(server, "listening");
   const { port: listening } = server.address() as AddressInfo;

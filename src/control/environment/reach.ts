@@ -1,4 +1,11 @@
-import { isSlotHostname, SHIELD_HEADER, SLOT_PROOF_HEADER } from "../../domain/routing/slot.ts";
+import {
+  formatSlotProof,
+  isSlotHostname,
+  SHIELD_HEADER,
+  SLOT_PROOF_HEADER,
+  SLOT_PROOF_LIFE_S,
+  slotProofPayload,
+} from "../../domain/routing/slot.ts";
 import { toHex } from "../bytes.ts";
 import type { ControlEnv } from "../env.ts";
 
@@ -29,5 +36,7 @@ async function proofOf(hostname: string, secret: string): Promise<string> {
   const encoder = new TextEncoder();
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, ["sign"]);
-  return toHex(await crypto.subtle.sign("HMAC", key, encoder.encode(hostname)));
+  const expiresAtS = Math.floor(Date.now() / 1_000) + SLOT_PROOF_LIFE_S;
+  const payload = encoder.encode(slotProofPayload(hostname, expiresAtS));
+  return formatSlotProof({ expiresAtS, signature: toHex(await crypto.subtle.sign("HMAC", key, payload)) });
 }

@@ -3,10 +3,29 @@
  * deep, since Universal SSL covers no more; random, so that nobody guesses one.
  */
 
-/** HMAC-SHA-256 (hex) of the slot's hostname by the shield's key. The shield takes it off: no app ever sees it. */
+/** Carries a proof. The shield takes it off: no app ever sees it. */
 export const SLOT_PROOF_HEADER = "x-sluice-slot-proof";
+/** A proof that leaks all the same, to an app that poses as the shield, opens its own slot for this long. */
+export const SLOT_PROOF_LIFE_S = 300;
 /** The shield's own mark on what it refuses. */
 export const SHIELD_HEADER = "x-sluice-shield";
+
+/** `<expiry>.<signature>`: epoch seconds, and the HMAC-SHA-256 (hex) of `slotProofPayload` by the shield's key. */
+export interface SlotProof {
+  readonly expiresAtS: number;
+  readonly signature: string;
+}
+
+/** What is signed. */
+export const slotProofPayload = (slot: string, expiresAtS: number): string =>
+  `sluice-slot:1:${slot}:${expiresAtS}`;
+
+export const formatSlotProof = ({ expiresAtS, signature }: SlotProof): string => `${expiresAtS}.${signature}`;
+
+export function parseSlotProof(text: string): SlotProof | null {
+  const [, expiry, signature] = /^([0-9]{1,12})\.([0-9a-f]{64})$/.exec(text) ?? [];
+  return expiry === undefined || signature === undefined ? null : { expiresAtS: Number(expiry), signature };
+}
 
 const PREFIX = "sl-";
 export const SLOT_LABEL_CHARS = 16;
