@@ -28,7 +28,7 @@ export async function run(): Promise<BenchResult> {
   }
   const requests = Array.from({ length: 1_000 }, (_, i) => ({
     url: `https://shop-${i % HOSTNAMES}.example.com/products/${i}?ref=home&page=3`,
-    cookies: `session=0123456789abcdef; theme=dark; sluice_visitor=${(i * 7_919).toString(16).padStart(16, "0")}`,
+    cookies: `session=0123456789abcdef; theme=dark; __Host-sluice_visitor=${(i * 7_919).toString(16).padStart(16, "0")}`,
   }));
   const rounds: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) rounds.push(chooseMany(routes, requests));
@@ -52,7 +52,7 @@ function chooseMany(
     if (request === undefined) break;
     const route = routes.get(normalHostname(splitUrl(request.url).authority));
     if (route === undefined) throw new Error(`no route for ${request.url}`);
-    const bucket = bucketOf(route.seed, visitorId(request.cookies) ?? "");
+    const bucket = bucketOf(route.seed, visitorId(request.cookies, true) ?? "");
     const release = chooseRelease(route, { bucket, eligible: true }, NOW);
     if (release !== null && chooseInstance(release, { turn, isResendable: true, now: NOW }) !== null)
       chosen += 1;

@@ -22,7 +22,8 @@ export function answer(passage: Passage, delivery: Delivery): Response {
   if (
     !visit.route.table.showRelease &&
     visitor.newId === null &&
-    isPublic(response.headers, status, last.instance.host)
+    passage.ignoredPreview === undefined &&
+    isPublic(response.headers, status, visit)
   ) {
     return response;
   }
@@ -38,14 +39,25 @@ function switched(response: Response, passage: Passage, last: Tried): Response {
   return new Response(null, { status: 101, headers, webSocket: response.webSocket });
 }
 
-function mark(headers: Headers, status: number, { visit, visitor }: Passage, last: Tried): void {
-  publishHeaders(headers, status, visit, last.instance.host);
+function mark(headers: Headers, status: number, passage: Passage, last: Tried): void {
+  const { visit, visitor, ignoredPreview } = passage;
+  publishHeaders(headers, status, visit);
   if (visit.route.table.showRelease) {
     headers.set("x-sluice-release", last.instance.release.version);
-    headers.set("x-request-id", visit.survey.requestId);
+    // An app that names its answers itself is asked by its own names.
+    if (!headers.has("x-request-id")) headers.set("x-request-id", visit.survey.requestId);
     headers.append("server-timing", timing(visit, last));
   }
-  if (visitor.newId !== null) headers.append("Set-Cookie", visitorCookie(visitor.newId, visit.url.secure));
+  if (visitor.newId !== null && !isShareable(headers, status))
+    headers.append("Set-Cookie", visitorCookie(visitor.newId, visit.url.secure));
+  if (ignoredPreview !== undefined) headers.set("x-sluice-preview-ignored", ignoredPreview);
+}
+
+/** One that caches may give to others, who are not to get this visitor's id with it. */
+function isShareable(headers: Headers, status: number): boolean {
+  if (status === 304) return true;
+  const control = headers.get("cache-control");
+  return control !== null && /\b(public|immutable|s-maxage)\b/i.test(control);
 }
 
 /** `sluice` is the edge's own time, failed attempts included; `origin` the time until the answer's head. */
@@ -77,7 +89,7 @@ function failureOf(visit: Visit, last: Tried) {
     return last.attempt.isTooSlow ? UPLOAD_TOO_SLOW : brokenOff(visit.route);
   const cause =
     last.attempt.kind === "disconnected"
-      ? "closed the connection without an answer, or refused it"
+      ? "refused the connection, closed it without an answer, or gave one that is no valid HTTP (a folded header, or a space in a header's name, say)"
       : `can't be reached through its tunnel${tunnelCause(last)}`;
   return {
     status: 502,

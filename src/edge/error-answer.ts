@@ -22,7 +22,6 @@ export interface ErrorAnswer {
   /** What failed with which value, and what a visitor or the operator may do. */
   readonly detail: string;
   readonly retryAfterS?: number;
-  readonly setCookie?: string;
 }
 
 const PAGE_STYLE =
@@ -37,7 +36,6 @@ export function errorAnswer(request: Request, requestId: string, error: ErrorAns
     Vary: "Accept",
   });
   if (error.retryAfterS !== undefined) headers.set("Retry-After", String(error.retryAfterS));
-  if (error.setCookie !== undefined) headers.append("Set-Cookie", error.setCookie);
   const asPage = (request.headers.get("accept") ?? "").includes("text/html");
   headers.set("Content-Type", asPage ? "text/html; charset=utf-8" : "application/problem+json");
   if (asPage) headers.set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");

@@ -1,6 +1,5 @@
 /** What the edge says when it can't forward a request at all. Codes and what to do about them: docs/edge.md. */
 import type { Route } from "../domain/routing/choose.ts";
-import { PREVIEW_COOKIE } from "../domain/routing/cookie.ts";
 import type { ErrorAnswer } from "./error-answer.ts";
 
 export const EDGE_FAILED: ErrorAnswer = {
@@ -8,6 +7,13 @@ export const EDGE_FAILED: ErrorAnswer = {
   code: "edge_failed",
   title: "The request could not be handled",
   detail: "The edge failed on this request. It is logged under the request id; trying again may help.",
+};
+
+export const USER_IN_HOST: ErrorAnswer = {
+  status: 400,
+  code: "bad_request",
+  title: "The Host header is not valid",
+  detail: "It names a user, which no Host header does (RFC 9110 §7.2).",
 };
 
 export const UPLOAD_TOO_SLOW: ErrorAnswer = {
@@ -60,6 +66,5 @@ export const previewRefused = (reason: string): ErrorAnswer => ({
   status: 403,
   code: "preview_refused",
   title: "Preview refused",
-  detail: `This preview can't be shown: ${reason}. Without the token (its cookie is deleted now) the live release answers.`,
-  setCookie: `${PREVIEW_COOKIE}=; Path=/; Max-Age=0`,
+  detail: `This preview can't be shown: ${reason}. Without the token the live release answers.`,
 });

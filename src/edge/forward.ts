@@ -29,6 +29,11 @@ export interface Tried {
 /** From here on the limit is Cloudflare's own, which answers 524; a timer of ours would cost every request. */
 const PLATFORM_TIMEOUT_MS = 100_000;
 const PLATFORM_TIMED_OUT = 524;
+/**
+ * A slot's hostname outlives its release: nothing of one release may be served for the next. Not by `cache: "no-store"`, for
+ * which the runtime sends the app a `Cache-Control: no-cache`: then none would answer 304 any more.
+ */
+const UNCACHED = { cacheTtl: -1 } as const;
 const TUNNEL_DOWN = 530;
 /** Cloudflare's own error pages are short texts; a longer body is not one. */
 const TUNNEL_ERROR_MOST = { bytes: 16_384, ms: 1_000 };
@@ -78,13 +83,11 @@ function fetchFrom(
 ): Promise<Response> {
   const url = instance.origin + visit.url.target;
   const { method } = visit;
-  // A slot's hostname outlives its release: nothing of one release may be served for the next.
-  const cache = "no-store";
   const redirect = "manual";
-  if (upload !== null) return fetch(url, { method, headers, body: upload.body, redirect, cache });
+  if (upload !== null) return fetch(url, { method, headers, body: upload.body, redirect, cf: UNCACHED });
   // The request itself as source carries a body for GET too, which `body` may not.
-  if (body === "stream") return fetch(new Request(url, visit.request), { headers, redirect, cache });
-  return fetch(url, { method, headers, body, redirect, cache });
+  if (body === "stream") return fetch(new Request(url, visit.request), { headers, redirect, cf: UNCACHED });
+  return fetch(url, { method, headers, body, redirect, cf: UNCACHED });
 }
 
 /**

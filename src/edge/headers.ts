@@ -2,28 +2,49 @@
  * Headers on their way through: what belongs to one connection stays on it, what the edge vouches for can't be sent in
  * from outside, and answers that name a slot name the public hostname instead.
  */
-import { PREVIEW_COOKIE, withoutCookie } from "../domain/routing/cookie.ts";
+import { PREVIEW, withoutPreview } from "../domain/routing/cookie.ts";
+import { hasOwnAddress, publicHost, publishAddresses } from "./own-address.ts";
 import type { Survey, Visit } from "./visit.ts";
 
-/** RFC 9110 §7.6.1, and forwarding headers that only the edge may set. `Expect` was answered by the platform. */
+/**
+ * RFC 9110 §7.6.1, and what proxies say of a visitor, a host or a path in one dialect or another: apps believe it, and only
+ * the edge may say it. (`X-Forwarded-…` and `X-Sluice-…` are told by their beginnings.) `Expect` was answered by the platform.
+ */
 const DROPPED = new Set([
+  "client-ip",
   "expect",
+  "fastly-client-ip",
   "forwarded",
+  "forwarded-for",
+  "front-end-https",
   "keep-alive",
   "proxy-authorization",
   "proxy-connection",
   "te",
   "trailer",
-  "x-forwarded-for",
-  "x-forwarded-host",
-  "x-forwarded-port",
-  "x-forwarded-proto",
-  "x-forwarded-server",
+  "true-client-ip",
+  "x-client-ip",
+  "x-cluster-client-ip",
+  "x-envoy-external-address",
+  "x-host",
+  "x-http-host-override",
+  "x-original-forwarded-for",
+  "x-original-host",
+  "x-original-uri",
+  "x-original-url",
+  "x-originating-ip",
   "x-real-ip",
+  "x-remote-addr",
+  "x-remote-ip",
+  "x-rewrite-uri",
+  "x-rewrite-url",
+  "x-scheme",
+  "x-url-scheme",
 ]);
 /** `accept…`, `authorization`; `sec-…`. */
 const LETTER_A = 97;
 const LETTER_S = 115;
+const LETTER_X = 120;
 const NOTHING: readonly string[] = [];
 const REQUEST_ID = /^[A-Za-z0-9._:+=/-]{1,128}$/;
 
@@ -64,10 +85,17 @@ function note(value: string, name: string): void {
   else if (name === "content-length") draft.contentLength = Number(value);
   else if (name === "upgrade") draft.isUpgrade = true;
   else if (name === "x-request-id") draft.requestId = value;
-  else if (DROPPED.has(name) || name.startsWith("x-sluice-")) {
+  else if (isDropped(name, first)) {
     if (name === "x-sluice-preview") draft.preview = value;
     draft.dropped = [...draft.dropped, name];
   }
+}
+
+function isDropped(given: string, first: number): boolean {
+  // Gateways of the CGI kind take an underscore for a dash.
+  const name = given.includes("_") ? given.replaceAll("_", "-") : given;
+  if (DROPPED.has(name)) return true;
+  return first === LETTER_X && (name.startsWith("x-sluice-") || name.startsWith("x-forwarded"));
 }
 
 /**
@@ -79,41 +107,30 @@ export function originHeaders(visit: Visit): Headers {
   const headers = new Headers(request.headers);
   for (const name of survey.dropped) headers.delete(name);
   dropNamedByConnection(headers, survey.connection);
-  headers.set("x-forwarded-host", visit.url.authority);
+  headers.set("x-forwarded-host", publicHost(visit));
   headers.set("x-forwarded-proto", visit.url.secure ? "https" : "http");
   headers.set("x-request-id", survey.requestId);
   if (survey.address !== null) {
     headers.set("x-forwarded-for", survey.address);
     headers.set("x-real-ip", survey.address);
   }
-  if (survey.cookies?.includes(PREVIEW_COOKIE)) {
-    const rest = withoutCookie(survey.cookies, PREVIEW_COOKIE);
+  if (survey.cookies?.includes(PREVIEW)) {
+    const rest = withoutPreview(survey.cookies);
     if (rest === null) headers.delete("Cookie");
     else headers.set("Cookie", rest);
   }
   return headers;
 }
 
-/** Makes an answer's headers the public hostname's. `slot` is the origin's host, with port. */
-export function publishHeaders(headers: Headers, status: number, visit: Visit, slot: string): void {
+/** Makes an answer's headers the public hostname's. */
+export function publishHeaders(headers: Headers, status: number, visit: Visit): void {
   dropNamedByConnection(headers, headers.get("connection"));
-  const location = hasLocation(status) ? headers.get("location") : null;
-  if (location !== null) {
-    const mended = publicLocation(location, visit, slot);
-    if (mended !== location) headers.set("Location", mended);
-  }
-  const cookies = headers.get("set-cookie");
-  if (cookies?.includes(hostOnly(slot))) publishCookies(headers, visit.hostname, hostOnly(slot));
+  publishAddresses(headers, status, visit);
 }
 
 /** Whether an answer's headers can go out as they came. */
-export function isPublic(headers: Headers, status: number, slot: string): boolean {
-  if (!isOrdinaryConnection(headers.get("connection"))) return false;
-  if (hasLocation(status) && headers.get("location")?.includes(hostOnly(slot))) return false;
-  return headers.get("set-cookie")?.includes(hostOnly(slot)) !== true;
-}
-
-const hasLocation = (status: number): boolean => status === 201 || (status >= 300 && status < 400);
+export const isPublic = (headers: Headers, status: number, visit: Visit): boolean =>
+  isOrdinaryConnection(headers.get("connection")) && !hasOwnAddress(headers, status, visit);
 
 function newRequestId(): string {
   requestIdPrefix ??= crypto.randomUUID().slice(0, 18);
@@ -136,29 +153,3 @@ function isOrdinaryConnection(connection: string | null): boolean {
   const lower = connection.toLowerCase();
   return lower === "keep-alive" || lower === "close" || lower === "upgrade";
 }
-
-/** `http://slot:port/x` and `//slot:port/x` become the public address; anything else stays. */
-function publicLocation(location: string, visit: Pick<Visit, "url">, slot: string): string {
-  const start = /^(?:https?:)?\/\//i.exec(location)?.[0];
-  if (start === undefined) return location;
-  const rest = location.slice(start.length);
-  const host = rest.slice(0, slot.length).toLowerCase();
-  if (host !== slot || !/^([/?#]|$)/.test(rest.slice(slot.length))) return location;
-  const scheme = start.length === 2 ? "" : visit.url.secure ? "https:" : "http:";
-  return `${scheme}//${visit.url.authority}${rest.slice(slot.length)}`;
-}
-
-function publishCookies(headers: Headers, hostname: string, slot: string): void {
-  const cookies = headers.getSetCookie();
-  headers.delete("Set-Cookie");
-  for (const cookie of cookies) {
-    headers.append(
-      "Set-Cookie",
-      cookie.replace(/(;\s*domain\s*=\s*)\.?([^;\s]+)/gi, (whole, start: string, domain: string) =>
-        domain.toLowerCase() === slot ? `${start}${hostname}` : whole,
-      ),
-    );
-  }
-}
-
-const hostOnly = (slot: string): string => slot.replace(/:[0-9]+$/, "");

@@ -6,11 +6,11 @@ import {
   type Errand,
   type RouteInstance,
 } from "../domain/routing/choose.ts";
-import { cookieValue, PREVIEW_COOKIE } from "../domain/routing/cookie.ts";
+import { PREVIEW, previewToken } from "../domain/routing/cookie.ts";
 import { errorAnswer } from "./error-answer.ts";
 import { noInstance, noRelease, previewRefused } from "./error-causes.ts";
 import { waitForOpen } from "./mode.ts";
-import { openPreview } from "./preview.ts";
+import { openPreview, type PreviewTarget } from "./preview.ts";
 import type { Tables } from "./table.ts";
 import type { Visit, Visitor } from "./visit.ts";
 import { identify } from "./visitor.ts";
@@ -23,6 +23,8 @@ export interface Passage {
   readonly isDealt: boolean;
   /** Keeps to the release whatever happens (preview). */
   readonly isPinned: boolean;
+  /** Why the preview cookie that came along opens nothing. */
+  readonly ignoredPreview?: string;
 }
 
 /** Nobody in the rollout's eyes: what previews see says nothing about it. */
@@ -36,10 +38,17 @@ export function choosePassage(
   visit: Visit,
   tables: Tables,
 ): Passage | Response | Promise<Passage | Response> {
-  const token = previewToken(visit);
+  const { preview: token, cookies } = visit.survey;
   if (token !== null) return preview(visit, token);
-  return visit.route.table.mode.kind === "open" ? forVisitor(visit, tables) : whenOpen(visit, tables);
+  if (cookies?.includes(PREVIEW)) {
+    const fromCookie = previewToken(cookies, visit.url.secure);
+    if (fromCookie !== null) return previewByCookie(visit, fromCookie, tables);
+  }
+  return withoutPreview(visit, tables);
 }
+
+const withoutPreview = (visit: Visit, tables: Tables) =>
+  visit.route.table.mode.kind === "open" ? forVisitor(visit, tables) : whenOpen(visit, tables);
 
 function forVisitor(visit: Visit, tables: Tables): Passage | Response | Promise<Passage | Response> {
   const visitor = identify(visit);
@@ -73,23 +82,27 @@ async function withoutChoice(stale: Visit, visitor: Visitor, tables: Tables): Pr
 /** A preview goes where its token says or nowhere, at any weight and in any mode. */
 async function preview(visit: Visit, token: string): Promise<Passage | Response> {
   const opened = await openPreview(visit.route, visit.hostname, token);
-  if (!opened.ok) return refuse(visit, previewRefused(opened.error));
-  const { release } = opened.value;
+  return opened.ok ? toPreview(visit, opened.value) : refuse(visit, previewRefused(opened.error));
+}
+
+/** A cookie comes along unasked, perhaps from long ago: one that opens nothing locks nobody out, and the answer says so. */
+async function previewByCookie(visit: Visit, token: string, tables: Tables): Promise<Passage | Response> {
+  const opened = await openPreview(visit.route, visit.hostname, token);
+  if (opened.ok) return toPreview(visit, opened.value);
+  const passage = await withoutPreview(visit, tables);
+  return passage instanceof Response ? passage : { ...passage, ignoredPreview: opened.error };
+}
+
+function toPreview(visit: Visit, target: PreviewTarget): Passage | Response {
+  const { release } = target;
   turn += 1;
   const instance =
-    opened.value.instance ??
-    chooseInstance(release, errandOf(visit, visit.arrivedAt)) ??
-    release.instances[0];
+    target.instance ?? chooseInstance(release, errandOf(visit, visit.arrivedAt)) ?? release.instances[0];
   if (instance === undefined) return refuse(visit, noInstance(visit.route));
   return { visit, visitor: PREVIEWER, instance, isDealt: false, isPinned: true };
 }
 
 const errandOf = ({ isHarmless }: Visit, now: number): Errand => ({ turn, isResendable: isHarmless, now });
-
-function previewToken(visit: Visit): string | null {
-  const { preview: header, cookies } = visit.survey;
-  return header ?? (cookies?.includes(PREVIEW_COOKIE) ? cookieValue(cookies, PREVIEW_COOKIE) : null);
-}
 
 const refuse = (visit: Visit, cause: Parameters<typeof errorAnswer>[2]): Response =>
   errorAnswer(visit.request, visit.survey.requestId, cause);

@@ -43,7 +43,7 @@ export async function guard(request: Request, hostname: string, { SHIELD_KEY }: 
   }
   const headers = new Headers(request.headers);
   headers.delete(SLOT_PROOF_HEADER);
-  return fetch(new Request(request, { headers }), { redirect: "manual", cache: "no-store" });
+  return fetch(new Request(request, { headers }), { redirect: "manual", cf: { cacheTtl: -1 } });
 }
 
 /** Whether a request from this public hostname enters the slot's zone by the front door, where the shield is. */

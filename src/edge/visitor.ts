@@ -23,7 +23,7 @@ function affinityKey(route: Route, visit: Visit): string | null {
   const { affinity } = route.table;
   switch (affinity.kind) {
     case "cookie":
-      return visitorId(visit.survey.cookies);
+      return visitorId(visit.survey.cookies, visit.url.secure);
     case "header":
       return visit.request.headers.get(affinity.name);
     case "ip":

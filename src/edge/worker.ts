@@ -4,7 +4,7 @@ import { normalHostname, splitUrl } from "../domain/routing/hostname.ts";
 import { answer } from "./answer.ts";
 import type { Env } from "./env.ts";
 import { errorAnswer } from "./error-answer.ts";
-import { EDGE_FAILED, tableUnavailable, unknownHostname } from "./error-causes.ts";
+import { EDGE_FAILED, tableUnavailable, USER_IN_HOST, unknownHostname } from "./error-causes.ts";
 import { surveyHeaders } from "./headers.ts";
 import { logError } from "./log.ts";
 import { Meter } from "./meter.ts";
@@ -27,6 +27,7 @@ export default {
       const url = splitUrl(request.url);
       const hostname = normalHostname(url.authority);
       if (isShielded(hostname, env)) return await guard(request, hostname, env);
+      if (url.authority.includes("@")) return errorAnswer(request, survey.requestId, USER_IN_HOST);
       const route = tables.fresh(hostname, arrivedAt) ?? (await tables.find(hostname, env, ctx));
       if (route === "unknown") return errorAnswer(request, survey.requestId, unknownHostname(hostname));
       if (route === "unavailable") return errorAnswer(request, survey.requestId, tableUnavailable(hostname));

@@ -37,6 +37,18 @@ const app: RequestListener = async (request, response) => {
       .writeHead(200, { "Content-Encoding": "gzip", "Content-Length": GZIPPED.length })
       .end(GZIPPED);
   }
+  if (path.startsWith("/say")) {
+    const { searchParams } = new URL(path, "http://app");
+    return response
+      .writeHead(302, { [searchParams.get("name") ?? ""]: searchParams.get("value") ?? "" })
+      .end();
+  }
+  if (path.startsWith("/tagged")) {
+    // RFC 9111 §5.2.1.4 as Express and all that builds on `fresh` follow it: who says no-cache wants it whole.
+    const isFresh =
+      request.headers["if-none-match"] === '"e1"' && !request.headers["cache-control"]?.includes("no-cache");
+    return response.writeHead(isFresh ? 304 : 200, { ETag: '"e1"' }).end(isFresh ? undefined : "whole");
+  }
   if (path.startsWith("/early")) return response.writeHead(413).end("too much");
   if (path.startsWith("/length")) return response.writeHead(200, { "Content-Length": "5" }).end("12345");
   if (path.startsWith("/not-modified")) return response.writeHead(304, { ETag: '"e1"' }).end();
@@ -102,7 +114,9 @@ beforeAll(async () => {
   edge = await startEdgeStack({
     table: (hostname) => {
       const plain = { environment: "env_2", hostnames: ["plain.test"], showRelease: false };
-      return { kind: "table", table: tableOf([origin.url], hostname === "plain.test" ? plain : {}) };
+      const originSuffixes = [".tunnels.test", "127.0.0.1"];
+      const overrides = { originSuffixes, ...(hostname === "plain.test" && plain) };
+      return { kind: "table", table: tableOf([origin.url], overrides) };
     },
     meter: () => {},
   });
@@ -193,7 +207,7 @@ describe("a request on its way to the app", () => {
 
   it("names the public host, scheme and request in headers of its own", async () => {
     const answer = await ask({ port, host: "Shop.Test:8787" });
-    expect(wire("X-Forwarded-Host")).toEqual(["Shop.Test:8787"]);
+    expect(wire("X-Forwarded-Host")).toEqual(["shop.test:8787"]);
     expect(wire("X-Forwarded-Proto")).toEqual(["http"]);
     expect(wire("X-Request-Id")).toEqual([answer.headers["x-request-id"]]);
   });
@@ -221,6 +235,29 @@ describe("a request on its way to the app", () => {
     expect([...wire("X-Forwarded-For"), ...wire("X-Real-IP")]).toEqual([]);
   });
 
+  it.each([
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Protocol",
+    "X-Forwarded",
+    "X_Forwarded_For",
+    "X_Sluice_Mirror",
+    "True-Client-IP",
+    "X-Client-IP",
+    "Client-IP",
+    "Client_Ip",
+    "X-Original-URL",
+    "X-Original-Uri",
+    "X-Rewrite-URL",
+    "X-Original-Host",
+    "Front-End-Https",
+    "Forwarded-For",
+  ])("lets no %s in: the app would believe it", async (name) => {
+    await ask({ port, headers: { [name]: "//evil.test" } });
+    expect(wire(name)).toEqual([]);
+  });
+
   it("passes a sane request id on and replaces any other", async () => {
     await ask({ port, headers: { "X-Request-Id": "caller-7f.3" } });
     expect(wire("X-Request-Id")).toEqual(["caller-7f.3"]);
@@ -233,6 +270,15 @@ describe("a request on its way to the app", () => {
     expect(wire("Accept-Encoding")).toEqual([]);
     await ask({ port, headers: { "Accept-Encoding": "br;q=1, zstd" } });
     expect(wire("Accept-Encoding")).toEqual(["br;q=1, zstd"]);
+  });
+
+  it("is not told to be fetched anew where the visitor didn't say so", async () => {
+    await ask({ port });
+    expect([...wire("Cache-Control"), ...wire("Pragma")]).toEqual([]);
+    const again = await ask({ port, path: "/tagged", headers: { "If-None-Match": '"e1"' } });
+    expect([again.status, again.text]).toEqual([304, ""]);
+    const headers = { "If-None-Match": '"e1"', "Cache-Control": "no-cache" };
+    expect((await ask({ port, path: "/tagged", headers })).text).toBe("whole");
   });
 
   it("keeps the visitor's own Cache-Control", async () => {
@@ -305,6 +351,40 @@ describe("an answer on its way to the visitor", () => {
     expect([answer.status, answer.headers.location]).toEqual([302, "http://shop.test:8787/there?x=1"]);
     expect((await ask({ port, path: "/elsewhere" })).headers.location).toBe("https://other.test/x");
     expect((await ask({ port, path: "/relative" })).headers.location).toBe("/there");
+  });
+
+  it.each([
+    ["Location", `http://SLOT/there`, "http://shop.test/there"],
+    ["Location", `https://SIBLING/dir/`, "http://shop.test/dir/"],
+    ["Location", `http://SIBLING:8080/dir/?u=http://x.test/`, "http://shop.test/dir/?u=http://x.test/"],
+    ["Location", `//SIBLING/x`, "//shop.test/x"],
+    ["Location", "http://HOST/x", "http://shop.test/x"],
+    ["Location", "http://HOST:80/x", "http://shop.test/x"],
+    ["Location", "http://HOST:9/x", "http://HOST:9/x"],
+    ["Location", "https://SIBLING.evil.test/x", "https://SIBLING.evil.test/x"],
+    ["Content-Location", "https://SIBLING/a", "http://shop.test/a"],
+    [
+      "Link",
+      "<https://SIBLING/n>; rel=next, <https://x.test/>",
+      "<http://shop.test/n>; rel=next, <https://x.test/>",
+    ],
+    ["Refresh", "5; url=https://SIBLING/n", "5; url=http://shop.test/n"],
+  ])("names no slot in %s: %s", async (name, given, public_) => {
+    const put = (text: string) =>
+      text
+        .replace("SLOT", origin.host)
+        .replace("SIBLING", "sl-0123456789abcdef.tunnels.test")
+        .replace("HOST", "127.0.0.1");
+    const path = `/say?name=${name}&value=${encodeURIComponent(put(given))}`;
+    for (const host of ["shop.test", "plain.test"]) {
+      const { headers } = await ask({ port, host, path });
+      expect(headers[name.toLowerCase()]).toBe(put(public_).replace("shop.test", host));
+    }
+  });
+
+  it("keeps the name that the app gave its answer", async () => {
+    const { headers } = await ask({ port, path: "/say?name=X-Request-Id&value=app-7" });
+    expect(headers["x-request-id"]).toBe("app-7");
   });
 
   it("keeps its cookies apart, and their Domain becomes the public host", async () => {

@@ -85,6 +85,8 @@ describe("what a client may send wrongly", () => {
     ["a Host with a path", get("/", [], "shop.test/evil")],
     ["a Host with spaces", get("/", [], "shop.test evil")],
     ["a Host in the user's place", get("/", [], "shop.test@evil.test")],
+    ["a Host with a user", get("/", [], "user@shop.test")],
+    ["a Host with a user and a password", get("/", [], "user:secret@shop.test:80")],
     ["no request line", "\r\n\r\n"],
     ["no HTTP at all", "\x16\x03\x01\x02\x00hello"],
     ["a space before the colon", get("/", ["X-A : 1"])],
@@ -131,6 +133,23 @@ describe("what a client may send wrongly", () => {
     expect([headers["x-secret"], headers["keep-alive"]]).toEqual([undefined, undefined]);
     expect([headers["x-forwarded-for"], headers["x-forwarded-host"]]).toEqual(["203.0.113.7", "shop.test"]);
     expect(headers["x-request-id"]).toBeDefined();
+  });
+
+  it.each(["user@shop.test", "user:secret@shop.test:80"])(
+    "refuses a Host that names a user: %s",
+    async (host) => {
+      expect(statusOf(await sendRaw(port, get("/", [], host)))).toBe(400);
+      expect(origin.seen).toHaveLength(0);
+    },
+  );
+
+  it.each([
+    ["after a comma", ["Cookie: a=1, sluice_preview=secret"]],
+    ["in a second line", ["Cookie: a=1", "Cookie: sluice_preview=secret"]],
+    ["under the other name", ["Cookie: a=1; __Host-sluice_preview=secret"]],
+  ])("keeps a preview token %s from the app", async (_, lines) => {
+    expect(statusOf(await sendRaw(port, get("/", lines)))).toBe(200);
+    expect(origin.seen[0]?.headers.cookie).toBe("a=1");
   });
 
   it("drops headers of the connection and `Expect`", async () => {

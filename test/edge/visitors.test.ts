@@ -52,6 +52,9 @@ function token(host: string, target: string, expiresAtS = inSeconds(60), key = K
 const app =
   (name: string): RequestListener =>
   (request, response) => {
+    if (request.url === "/shared") response.setHeader("Cache-Control", "public, max-age=31536000, immutable");
+    if (request.url === "/private") response.setHeader("Cache-Control", "private, max-age=60");
+    if (request.url === "/not-modified") return response.writeHead(304).end();
     if (request.url === "/teapot") return response.writeHead(name === "stable" ? 418 : 200).end();
     response.end(JSON.stringify({ name, headers: request.headers }));
   };
@@ -97,6 +100,14 @@ describe("a visitor", () => {
   it("gets no cookie while there is nothing to choose between", async () => {
     expect(visitorOf(await ask({ port, host: serve(0) }))).toBeUndefined();
     expect(visitorOf(await ask({ port, host: serve(10_000) }))).toBeUndefined();
+  });
+
+  it("gets none on an answer that others may be given from a cache", async () => {
+    const host = serve(5_000);
+    for (const path of ["/shared", "/not-modified"]) {
+      for (let i = 0; i < 8; i += 1) expect(visitorOf(await ask({ port, host, path }))).toBeUndefined();
+    }
+    expect(visitorOf(await ask({ port, host, path: "/private" }))).toBeDefined();
   });
 
   it("gets a new cookie for one that is forged", async () => {
@@ -204,9 +215,18 @@ describe("a preview", () => {
     const answer = await ask({ port, host, headers: { "X-Sluice-Preview": make(host) } });
     expect([answer.status, JSON.parse(answer.text).code]).toEqual([403, "preview_refused"]);
     expect(JSON.parse(answer.text).detail).toContain(reason);
-    // A browser with an old cookie must not be locked out for ever.
-    expect(answer.headers["set-cookie"]).toEqual(["sluice_preview=; Path=/; Max-Age=0"]);
     expect(stable.seen.length + canary.seen.length).toBe(0);
+  });
+
+  it.each([
+    ["junk", () => "junk"],
+    ["expired", (host: string) => token(host, "r2", inSeconds(-1))],
+  ])("locks nobody out by a cookie that is %s, and says why it opens nothing", async (_, make) => {
+    const host = serve(0);
+    const answer = await ask({ port, host, headers: { Cookie: `sluice_preview=${make(host)}` } });
+    expect(nameOf(answer)).toBe("stable");
+    expect(answer.headers["x-sluice-preview-ignored"]).toMatch(/malformed|expired/);
+    expect(stable.seen[0]?.headers.cookie).toBeUndefined();
   });
 
   it("is refused when the environment has no preview key", async () => {

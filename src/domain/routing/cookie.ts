@@ -1,53 +1,86 @@
+/**
+ * The edge's two cookies. Over https their names begin with `__Host-`: a browser takes such a one from this very hostname only,
+ * so no sibling subdomain can plant one.
+ */
+
 /** Identifies a visitor while traffic is split; the value is random and says nothing about the person. */
-const VISITOR_COOKIE = "sluice_visitor";
-export const PREVIEW_COOKIE = "sluice_preview";
+const VISITOR = "sluice_visitor";
+/** Carries a preview token. */
+export const PREVIEW = "sluice_preview";
+const HOST_PREFIX = "__Host-";
 
 const VISITOR_ID = /^[A-Za-z0-9_-]{8,64}$/;
 const VISITOR_MAX_AGE_S = 7 * 24 * 3_600;
 
-/**
- * One cookie's value from a `Cookie` header, or null. A comma ends a value too: workerd joins repeated `Cookie` lines
- * by one.
- */
+const SEMICOLON = 59;
+const COMMA = 44;
+const EQUALS = 61;
+
+/** The preview cookie's name over https, or over plain http on a laptop. */
+export const previewCookie = (isSecure: boolean): string => (isSecure ? HOST_PREFIX + PREVIEW : PREVIEW);
+
+/** The preview token that a `Cookie` header brings, or null. */
+export const previewToken = (header: string | null, isSecure: boolean): string | null =>
+  cookieValue(header, previewCookie(isSecure));
+
+/** The visitor's id, or null when there is none or it is none of ours (forged, cut, 8 KB long). */
+export function visitorId(header: string | null, isSecure: boolean): string | null {
+  const value = cookieValue(header, isSecure ? HOST_PREFIX + VISITOR : VISITOR);
+  return value !== null && VISITOR_ID.test(value) ? value : null;
+}
+
+/** The cookie that gives a visitor an id. Over https it holds in a page of another site that embeds this one, too. */
+export function visitorCookie(id: string, isSecure: boolean): string {
+  const common = `${VISITOR}=${id}; Path=/; Max-Age=${VISITOR_MAX_AGE_S}; HttpOnly`;
+  return isSecure ? `${HOST_PREFIX}${common}; Secure; SameSite=None; Partitioned` : `${common}; SameSite=Lax`;
+}
+
+/** One cookie's value from a `Cookie` header, or null. */
 export function cookieValue(header: string | null, name: string): string | null {
   if (header === null) return null;
   let at = header.indexOf(name);
   while (at !== -1) {
     const equals = at + name.length;
-    if (header.charCodeAt(equals) === 61 && startsPair(header, at)) return valueFrom(header, equals + 1);
+    if (header.charCodeAt(equals) === EQUALS && startsPair(header, at))
+      return header.slice(equals + 1, endOfPair(header, equals)).trim();
     at = header.indexOf(name, equals);
   }
   return null;
 }
 
-/** The visitor's id, or null when there is none or it is none of ours (forged, cut, 8 KB long). */
-export function visitorId(header: string | null): string | null {
-  const value = cookieValue(header, VISITOR_COOKIE);
-  return value !== null && VISITOR_ID.test(value) ? value : null;
-}
-
-export function visitorCookie(id: string, secure: boolean): string {
-  return `${VISITOR_COOKIE}=${id}; Path=/; Max-Age=${VISITOR_MAX_AGE_S}; HttpOnly; SameSite=Lax${secure ? "; Secure" : ""}`;
-}
-
-/** The `Cookie` header without the named cookie; null when nothing is left. */
-export function withoutCookie(header: string, name: string): string | null {
-  const kept = header.split(/; */).filter((pair) => !pair.startsWith(`${name}=`));
-  return kept.length === 0 ? null : kept.join("; ");
-}
-
-function startsPair(header: string, at: number): boolean {
-  if (at === 0) return true;
-  const before = header.charCodeAt(at - 1);
-  return before === 32 || before === 59 || before === 44;
-}
-
-function valueFrom(header: string, start: number): string {
-  let end = start;
-  while (end < header.length) {
-    const code = header.charCodeAt(end);
-    if (code === 59 || code === 44) break;
-    end += 1;
+/** The `Cookie` header without preview tokens, under any name the edge would take or has taken; null when nothing is left. */
+export function withoutPreview(header: string): string | null {
+  const kept: string[] = [];
+  for (let start = 0; start <= header.length; ) {
+    const end = endOfPair(header, start);
+    const pair = header.slice(start, end);
+    // With its own delimiter before it, so that what is left stays as it was.
+    if (!isPreview(pair.trim())) kept.push(header.slice(Math.max(start - 1, 0), end));
+    start = end + 1;
   }
-  return header.slice(start, end).trim();
+  const [first = "", ...rest] = kept;
+  const text = [first.replace(/^[;,]?\s*/, ""), ...rest].join("");
+  return text.trim() === "" ? null : text;
 }
+
+const isPreview = (pair: string): boolean =>
+  pair.startsWith(`${PREVIEW}=`) || pair.startsWith(`${HOST_PREFIX}${PREVIEW}=`);
+
+/** Whether a cookie's name starts here: nothing but white space lies between it and the pair before. */
+function startsPair(header: string, at: number): boolean {
+  for (let before = at - 1; before >= 0; before -= 1) {
+    const code = header.charCodeAt(before);
+    if (isDelimiter(code)) return true;
+    if (code !== 32 && code !== 9) return false;
+  }
+  return true;
+}
+
+function endOfPair(header: string, start: number): number {
+  let end = start;
+  while (end < header.length && !isDelimiter(header.charCodeAt(end))) end += 1;
+  return end;
+}
+
+/** A comma ends a pair too: workerd joins repeated `Cookie` lines by one. */
+const isDelimiter = (code: number): boolean => code === SEMICOLON || code === COMMA;

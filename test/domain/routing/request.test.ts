@@ -1,7 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isSafe, judge } from "../../../src/domain/routing/attempt.ts";
-import { cookieValue, visitorId, withoutCookie } from "../../../src/domain/routing/cookie.ts";
+import {
+  cookieValue,
+  previewToken,
+  visitorCookie,
+  visitorId,
+  withoutPreview,
+} from "../../../src/domain/routing/cookie.ts";
 import { normalHostname, splitUrl } from "../../../src/domain/routing/hostname.ts";
 import { latencyBucket, windowOf } from "../../../src/domain/routing/meter.ts";
 import { formatPreviewToken, parsePreviewToken } from "../../../src/domain/routing/preview.ts";
@@ -59,6 +65,16 @@ describe("cookies", () => {
     expect(cookieValue(header, "beta")).toBe(value);
   });
 
+  it.each([
+    ["a=1, sluice_preview=t", "t"],
+    ["a=1;\tsluice_preview=t", "t"],
+    ["a=1 sluice_preview=t", null],
+    ["xsluice_preview=t", null],
+  ])("sees a preview token in %j where it would take it out, and nowhere else", (header, value) => {
+    expect(previewToken(header, false)).toBe(value);
+    expect(withoutPreview(header)).toBe(value === null ? header : "a=1");
+  });
+
   it("finds a cookie among any others", () => {
     const name = fc.stringMatching(/^[a-z_]{1,12}$/).filter((text) => text !== "sluice_visitor");
     const value = fc.stringMatching(/^[A-Za-z0-9=+/_-]{0,20}$/);
@@ -66,20 +82,51 @@ describe("cookies", () => {
       fc.property(fc.array(fc.tuple(name, value)), fc.nat(), (others, at) => {
         const pairs = others.map(([key, text]) => `${key}=${text}`);
         pairs.splice(at % (pairs.length + 1), 0, "sluice_visitor=0123456789abcdef");
-        expect(visitorId(pairs.join("; "))).toBe("0123456789abcdef");
+        expect(visitorId(pairs.join("; "), false)).toBe("0123456789abcdef");
       }),
     );
   });
 
   it("takes a forged, cut or endless visitor id for none", () => {
     for (const value of ["", "short", "a b c d e f g h", "<script>alert(1)</script>", "x".repeat(8_192)]) {
-      expect(visitorId(`sluice_visitor=${value}`)).toBeNull();
+      expect(visitorId(`sluice_visitor=${value}`, false)).toBeNull();
     }
   });
 
-  it("takes one cookie out and leaves the others as they were", () => {
-    expect(withoutCookie("a=1; sluice_preview=t; b=2", "sluice_preview")).toBe("a=1; b=2");
-    expect(withoutCookie("sluice_preview=t", "sluice_preview")).toBeNull();
+  it("takes over https only what this very hostname has set", () => {
+    const planted = "sluice_visitor=0123456789abcdef; sluice_preview=t";
+    expect([visitorId(planted, true), previewToken(planted, true)]).toEqual([null, null]);
+    const own = "__Host-sluice_visitor=0123456789abcdef; __Host-sluice_preview=t";
+    expect([visitorId(own, true), previewToken(own, true)]).toEqual(["0123456789abcdef", "t"]);
+    const set = visitorCookie("0123456789abcdef", true);
+    expect(set).toMatch(/^__Host-sluice_visitor=0123456789abcdef; Path=\/; /);
+    expect(set).toMatch(/; HttpOnly; Secure; SameSite=None; Partitioned$/);
+    expect(set).not.toMatch(/domain/i);
+  });
+
+  it("takes preview tokens out and leaves the others as they were", () => {
+    expect(withoutPreview("a=1; sluice_preview=t; b=2")).toBe("a=1; b=2");
+    expect(withoutPreview("__Host-sluice_preview=t; b=2,  c=3")).toBe("b=2,  c=3");
+    expect(withoutPreview("a=1,sluice_preview=t; sluice_preview=u")).toBe("a=1");
+    expect(withoutPreview("sluice_preview=t")).toBeNull();
+  });
+
+  it("leaves no token behind, wherever it stands", () => {
+    const pair = fc.constantFrom("sluice_preview=t", "__Host-sluice_preview=t", "a=1", "b=x y", "c", "");
+    const delimiter = fc.constantFrom("; ", ";", ", ", ",", ";\t");
+    fc.assert(
+      fc.property(fc.array(fc.tuple(pair, delimiter), { minLength: 1 }), (parts) => {
+        const rest = withoutPreview(parts.flat().join("")) ?? "";
+        expect([previewToken(rest, true), previewToken(rest, false)]).toEqual([null, null]);
+        const others = parts.map(([text]) => text).filter((text) => text && !text.includes("preview"));
+        expect(
+          rest
+            .split(/[;,]/)
+            .map((text) => text.trim())
+            .filter(Boolean),
+        ).toEqual(others);
+      }),
+    );
   });
 });
 

@@ -1,0 +1,84 @@
+/** Answers that name a slot, as an app does that takes its own address from the connection, name the public hostname instead. */
+import type { Route } from "../domain/routing/choose.ts";
+import { zoneOfSlot } from "../domain/routing/slot.ts";
+import type { Visit } from "./visit.ts";
+
+const AUTHORITY = "(https?:)?\\/\\/([a-z0-9._-]+)(:[0-9]{1,5})?(?=[/?#\\s<>\"',;]|$)";
+const AT_START = new RegExp(`^${AUTHORITY}`, "i");
+const ANYWHERE = new RegExp(AUTHORITY, "gi");
+const DOMAIN = /(;\s*domain\s*=\s*)\.?([^;\s]+)/gi;
+/** Headers whose whole value is a URL, and those that hold some. */
+const URLS = ["content-location"];
+const WITH_URLS = ["link", "refresh"];
+
+/** Mends the headers of an answer in place. */
+export function publishAddresses(headers: Headers, status: number, visit: Visit): void {
+  for (const [name, mended] of mends(headers, status, visit)) headers.set(name, mended);
+  const cookies = headers.get("set-cookie");
+  if (cookies !== null && namesSlot(cookies, visit.route)) publishCookies(headers, visit);
+}
+
+/** Whether an answer's headers can go out as they came. */
+export function hasOwnAddress(headers: Headers, status: number, visit: Visit): boolean {
+  if (mends(headers, status, visit).length > 0) return true;
+  const cookies = headers.get("set-cookie");
+  return cookies !== null && namesSlot(cookies, visit.route);
+}
+
+/** The hostname as the edge reads it, with the port that the visitor used, if any. */
+export function publicHost({ hostname, url }: Pick<Visit, "hostname" | "url">): string {
+  if (url.authority === hostname) return hostname;
+  return hostname + (/:[0-9]+$/.exec(url.authority)?.[0] ?? "");
+}
+
+function mends(headers: Headers, status: number, visit: Visit): [string, string][] {
+  const found: [string, string][] = [];
+  const look = (name: string, pattern: RegExp) => {
+    const value = headers.get(name);
+    if (value === null) return;
+    const mended = value.replace(pattern, (whole, scheme: string | undefined, host: string, port = "") =>
+      isOwn(visit.route, host.toLowerCase(), port) ? publicOrigin(scheme, visit) : whole,
+    );
+    if (mended !== value) found.push([name, mended]);
+  };
+  if (status === 201 || (status >= 300 && status < 400)) look("location", AT_START);
+  for (const name of URLS) look(name, AT_START);
+  for (const name of WITH_URLS) look(name, ANYWHERE);
+  return found;
+}
+
+const publicOrigin = (scheme: string | undefined, visit: Visit): string =>
+  `${scheme === undefined ? "" : visit.url.secure ? "https:" : "http:"}//${publicHost(visit)}`;
+
+/**
+ * Whether an address is an instance's of this environment: a slot's at any port, which the app may take for its own, even one
+ * that has left the table; a plain host's only as it is, or with no port of its own.
+ */
+function isOwn(route: Route, host: string, port: string): boolean {
+  if (zoneOfSlot(host) !== null && route.table.originSuffixes.some((suffix) => host.endsWith(suffix)))
+    return true;
+  const isDefault = port === "" || port === ":80" || port === ":443";
+  return route.releases.some(({ instances }) =>
+    instances.some(
+      (instance) => instance.host === host + port || (isDefault && nameOf(instance.host) === host),
+    ),
+  );
+}
+
+const nameOf = (host: string): string => host.replace(/:[0-9]+$/, "");
+
+const namesSlot = (cookies: string, route: Route): boolean =>
+  [...cookies.matchAll(/;\s*domain\s*=\s*\.?([^;,\s]+)/gi)].some(([, domain = ""]) =>
+    isOwn(route, domain.toLowerCase(), ""),
+  );
+
+function publishCookies(headers: Headers, visit: Visit): void {
+  const cookies = headers.getSetCookie();
+  headers.delete("set-cookie");
+  for (const cookie of cookies) {
+    const mended = cookie.replace(DOMAIN, (whole, start: string, domain: string) =>
+      isOwn(visit.route, domain.toLowerCase(), "") ? start + visit.hostname : whole,
+    );
+    headers.append("set-cookie", mended);
+  }
+}
