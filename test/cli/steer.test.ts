@@ -305,7 +305,7 @@ describe.concurrent("preview", () => {
     release: "rel_2",
     url: "https://shop.example.com/",
     header: { name: "X-Sluice-Preview", value: "rel_2.1.x" },
-    cookie: "sluice_preview=rel_2.1.x",
+    cookie: "__Host-sluice_preview=rel_2.1.x",
     expiresAt: at(3_600_000),
   };
 

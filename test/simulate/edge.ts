@@ -92,7 +92,7 @@ export function openIsolate(platform: Platform): Isolate {
   return {
     async visit({ id, method, cookie }) {
       const headers = new Headers({ "x-request-id": id, accept: "application/json" });
-      if (cookie !== null) headers.set("cookie", `sluice_visitor=${cookie}`);
+      if (cookie !== null) headers.set("cookie", `__Host-sluice_visitor=${cookie}`);
       const request = { url: `https://${HOSTNAME}/`, method, headers, body: null, cf: { colo: "AMS" } };
       const response = await worker.default.fetch(request, env, ctx);
       return { status: response.status, error: response.headers.get("x-sluice-error") };

@@ -1,4 +1,4 @@
-import { previewCookie } from "../../domain/routing/cookie.ts";
+import { PREVIEW_COOKIE } from "../../domain/routing/cookie.ts";
 import { formatPreviewToken, PREVIEW_HEADER, previewPayload } from "../../domain/routing/preview.ts";
 import type { PreviewView } from "../../protocol/api.ts";
 import { fromHex, toBase64Url } from "../bytes.ts";
@@ -26,7 +26,7 @@ export async function signPreview(input: PreviewInput): Promise<PreviewView> {
     release,
     url: `https://${hostname}/`,
     header: { name: PREVIEW_HEADER, value },
-    cookie: `${previewCookie(true)}=${value}`,
+    cookie: `${PREVIEW_COOKIE}=${value}`,
     expiresAt: iso(expiresAtS * 1_000),
   };
 }

@@ -16,12 +16,12 @@ const SEMICOLON = 59;
 const COMMA = 44;
 const EQUALS = 61;
 
-/** The preview cookie's name over https, or over plain http on a laptop. */
-export const previewCookie = (isSecure: boolean): string => (isSecure ? HOST_PREFIX + PREVIEW : PREVIEW);
+/** The preview cookie's name, wherever a client may choose it. */
+export const PREVIEW_COOKIE = HOST_PREFIX + PREVIEW;
 
-/** The preview token that a `Cookie` header brings, or null. */
+/** The preview token that a `Cookie` header brings, or null. A browser on a laptop's plain http keeps no `__Host-` cookie. */
 export const previewToken = (header: string | null, isSecure: boolean): string | null =>
-  cookieValue(header, previewCookie(isSecure));
+  cookieValue(header, PREVIEW_COOKIE) ?? (isSecure ? null : cookieValue(header, PREVIEW));
 
 /** The visitor's id, or null when there is none or it is none of ours (forged, cut, 8 KB long). */
 export function visitorId(header: string | null, isSecure: boolean): string | null {
@@ -64,7 +64,7 @@ export function withoutPreview(header: string): string | null {
 }
 
 const isPreview = (pair: string): boolean =>
-  pair.startsWith(`${PREVIEW}=`) || pair.startsWith(`${HOST_PREFIX}${PREVIEW}=`);
+  pair.startsWith(`${PREVIEW}=`) || pair.startsWith(`${PREVIEW_COOKIE}=`);
 
 /** Whether a cookie's name starts here: nothing but white space lies between it and the pair before. */
 function startsPair(header: string, at: number): boolean {

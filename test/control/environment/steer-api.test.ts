@@ -230,7 +230,7 @@ describe("a preview pass", () => {
       release: id,
       url: "https://shop.example.com/",
       header: { name: "X-Sluice-Preview" },
-      cookie: `sluice_preview=${pass.header.value}`,
+      cookie: `__Host-sluice_preview=${pass.header.value}`,
     });
     expect(token).toMatchObject({ target: id, expiresAtS: api.time / 1_000 + 3_600 });
   });
