@@ -240,6 +240,8 @@ const JOB_ERROR_CODES = [
   "image_not_found",
   "image_pull_failed",
   "image_unauthorized",
+  /** Its container was removed from outside. */
+  "instance_gone",
   "runtime_unavailable",
   "start_failed",
   "exited",
@@ -460,6 +462,18 @@ export const tunnelAnswerSchema = z.discriminatedUnion("state", [
   }),
 ]);
 export type TunnelAnswer = z.infer<typeof tunnelAnswerSchema>;
+
+/**
+ * `POST /agent/v1/instances/{id}/claim`: what the agent does not keep of an instance it answers for, and needs to make its
+ * container again. All else it knows, and nothing of that can be changed in this way. Refused for one that is not meant to
+ * run on this host any more.
+ */
+export const claimAnswerSchema = z.object({
+  environmentId: id,
+  env: z.record(z.string(), z.string()),
+  login: registryLoginSchema.optional(),
+});
+export type ClaimAnswer = z.infer<typeof claimAnswerSchema>;
 
 /** `POST /agent/v1/rotate`: the new token counts at once, the old one until the new one was first used. */
 export const rotateAnswerSchema = z.object({ token: z.string() });

@@ -17,6 +17,8 @@ export interface ClaimedJob {
   readonly instanceId: string | null;
   /** Names of the secrets it is to get. */
   readonly secrets: readonly string[];
+  /** Its container is made anew: what it was started with before is gone. */
+  readonly anew?: true;
 }
 
 type HandedOut = Result<Job, JobError>;
@@ -129,8 +131,9 @@ function complete(
   return job;
 }
 
-function noteOf(db: Db, { job, instanceId }: ClaimedJob, versions: Readonly<Record<string, number>>) {
-  if (job.kind === "start" && instanceId !== null) return [noteInstanceSecrets(db, instanceId, versions)];
+function noteOf(db: Db, { job, instanceId, anew }: ClaimedJob, versions: Readonly<Record<string, number>>) {
+  if (job.kind === "start" && instanceId !== null)
+    return [noteInstanceSecrets(db, instanceId, versions, anew)];
   if (job.kind !== "accessory") return [];
   const at = { environmentId: job.environmentId, name: job.spec.name, again: job.action === "start" };
   return [noteAccessorySecrets(db, at, versions)];

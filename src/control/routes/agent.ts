@@ -2,6 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import {
   AGENT_PROTOCOL,
+  claimAnswerSchema,
   enrollAnswerSchema,
   enrollSchema,
   healthSchema,
@@ -14,11 +15,12 @@ import {
   tunnelAnswerSchema,
 } from "../../protocol/agent.ts";
 import { answerTunnel } from "../cloudflare/agent-tunnel.ts";
+import { claimInstance } from "../hosts/claim.ts";
 import { enrollHost } from "../hosts/enroll.ts";
 import { answerPoll, inventoryOf } from "../hosts/poll.ts";
 import { issueSuccessor } from "../hosts/rotate.ts";
 import { authenticate, authorizeAgent, identify, tokenHash } from "../http/auth.ts";
-import { type AppContext, type AppEnv, coordinatorOf, inBackground } from "../http/context.ts";
+import { type AppContext, type AppEnv, coordinatorOf, inBackground, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, json, newRouter } from "../http/router.ts";
 import { openDb } from "../store/db.ts";
@@ -88,6 +90,18 @@ const health = createRoute({
   middleware: [authenticate] as const,
   request: { body: body(healthSchema) },
   responses: { 200: json(z.object({}), "Written") },
+});
+
+const claim = createRoute({
+  method: "post",
+  path: "/agent/v1/instances/{id}/claim",
+  summary: "What makes an instance's container again that was removed from its host",
+  description:
+    "Carries secrets: opened for the host that the instance is on, while it is meant to run there, and kept nowhere.",
+  tags,
+  middleware: [authenticate] as const,
+  request: { params: jobParams },
+  responses: { 200: json(claimAnswerSchema, "Its variables, and the login of its registry") },
 });
 
 const rotate = createRoute({
@@ -164,6 +178,11 @@ export const agentRoutes = () =>
       const by = { hostId, boot, now, clockSkewMs: (clock ?? now) - now };
       pokeAll(c, await writeReports(c.var.db, by, reports));
       return c.json({}, 200);
+    })
+    .openapi(claim, async (c) => {
+      const { hostId } = authorizeAgent(c);
+      const of = { hostId, instance: c.req.valid("param").id, now: c.var.now() };
+      return c.json(orRefuse(await claimInstance({ db: c.var.db, env: c.env }, of)), 200);
     })
     .openapi(rotate, async (c) => {
       authorizeAgent(c);

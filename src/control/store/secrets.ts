@@ -85,12 +85,21 @@ export type Vault = Awaited<ReturnType<typeof readVault>>;
 
 /**
  * Notes which versions an instance got. The first ones stay: a job that is leased again may find that its instance runs
- * already, with what the first lease handed out.
+ * already, with what the first lease handed out. `anew`: it does not.
  */
-export const noteInstanceSecrets = (db: Db, instance: string, versions: Readonly<Record<string, number>>) =>
+export const noteInstanceSecrets = (
+  db: Db,
+  instance: string,
+  versions: Readonly<Record<string, number>>,
+  anew = false,
+) =>
   db
     .update(instances)
-    .set({ secretVersions: sql`coalesce(${instances.secretVersions}, ${JSON.stringify(versions)})` })
+    .set({
+      secretVersions: anew
+        ? versions
+        : sql`coalesce(${instances.secretVersions}, ${JSON.stringify(versions)})`,
+    })
     .where(eq(instances.id, instance)) satisfies Statement;
 
 /** The same for an accessory. `again`: its container is there already if it ever was started, and keeps what it has. */

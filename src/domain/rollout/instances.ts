@@ -38,7 +38,11 @@ export function orderStart(draft: Draft, release: ReleaseFacts, place: Place): v
   });
 }
 
-function startSpec(release: ReleaseFacts, place: Place): StartSpec {
+/** What a host is to run: decided by the release, so the same whenever it is asked for. */
+export function startSpec(
+  release: Pick<ReleaseFacts, "id" | "version" | "spec" | "image" | "pinnedImage">,
+  place: Omit<Place, "hostId">,
+): StartSpec {
   const { spec } = release;
   return {
     instance: place.id,
