@@ -2,14 +2,17 @@ import { setTimeout as timeout } from "node:timers/promises";
 
 /** Time as the agent sees it, handed in so that tests can hold it still. */
 export interface Clock {
-  /** Epoch ms. */
+  /** Epoch ms. For telling when; it may be set forward and back at any moment. */
   now(): number;
+  /** Ms since some moment. For how long: nobody sets it. */
+  monotonic(): number;
   /** Resolves after `ms`, or at once when the signal aborts: callers look at the signal, not for an exception. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   async sleep(ms, signal) {
     try {
       await timeout(ms, undefined, signal ? { signal } : {});

@@ -69,11 +69,12 @@ export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promi
       else dispatch.accept(job, now, secrets?.[job.id]);
     }
     // A reader of logs is no sign of further jobs.
-    if (jobs.some(({ kind }) => kind !== "logs") || dispatch.isBusy) busyUntil = clock.now() + BUSY_FOR_MS;
+    if (jobs.some(({ kind }) => kind !== "logs") || dispatch.isBusy)
+      busyUntil = clock.monotonic() + BUSY_FOR_MS;
     // At once again, so that the new token is in use, and the old one over, in the same moment.
     if (rotate && (await renewToken(options))) continue;
     const idleMs = answer.value.pollAfterMs;
-    const isSoon = clock.now() < busyUntil && BUSY_MS < idleMs;
+    const isSoon = clock.monotonic() < busyUntil && BUSY_MS < idleMs;
     await wake.wait(signal, isSoon ? jittered(BUSY_MS) : later(idleMs));
   }
 }

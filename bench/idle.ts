@@ -168,6 +168,7 @@ const countsOf = async (stack: Stack): Promise<{ agents: Counts; sweep: Counts }
 const began = Date.now();
 const fast: Clock = {
   now: () => began + (Date.now() - began) * TIMES_AS_FAST,
+  monotonic: () => systemClock.monotonic() * TIMES_AS_FAST,
   sleep: (ms, signal) => systemClock.sleep(ms / TIMES_AS_FAST, signal),
 };
 const quiet: Log = { info: () => {}, warn: () => {}, error: () => {} };

@@ -35,10 +35,9 @@ export class Facts {
 
   /** What the next poll is to carry; undefined when control knows all of it. Looks at the host once a minute at most. */
   async due(): Promise<HostFactsReport | undefined> {
-    const sinceCheck = this.#clock.now() - (this.#checkedAt ?? Number.NEGATIVE_INFINITY);
-    // Below zero: the host's clock was set back.
-    if (sinceCheck >= 0 && sinceCheck < CHECK_MS) return this.#due;
-    this.#checkedAt = this.#clock.now();
+    const now = this.#clock.monotonic();
+    if (now - (this.#checkedAt ?? Number.NEGATIVE_INFINITY) < CHECK_MS) return this.#due;
+    this.#checkedAt = now;
     const facts = await collectFacts(this.#sources);
     this.#due = tellable(facts) === this.#told ? undefined : facts;
     return this.#due;

@@ -47,7 +47,8 @@ export class Instance {
   }
 
   async #awaitFirstReady(startedAt: number) {
-    const up = await this.#awaitReady(startedAt);
+    const { deadlineMs } = this.spec.health.startup;
+    const up = await this.#awaitReady(ageOf(startedAt, this.#deps.clock, deadlineMs / 2));
     if (!up.ok || this.#over.signal.aborted) return up;
     await this.#deps.journal.update(({ instances }) => {
       const record = instances[this.spec.instance];
@@ -58,13 +59,13 @@ export class Instance {
     return up;
   }
 
-  #awaitReady(startedAt: number) {
+  #awaitReady(ageMs: number) {
     const { runtime, clock } = this.#deps;
     return awaitReady({
       spec: this.spec,
       runtime,
       clock,
-      startedAt,
+      ageMs,
       signal: this.#over.signal,
       onProgress: (message) => {
         this.progress = message;
@@ -87,20 +88,20 @@ export class Instance {
     const { clock } = this.#deps;
     const { signal } = this.#over;
     let restarts = 0;
-    let up = startedAt;
+    let up = clock.monotonic() - ageOf(startedAt, clock, STABLE_AFTER_MS);
     let serving = true;
     let wasHealthy = healthy;
     while (!signal.aborted) {
       if (serving) {
         const end = await this.#serve(wasHealthy);
         if (end.kind === "released") return;
-        if (clock.now() - up > STABLE_AFTER_MS) restarts = 0;
+        if (clock.monotonic() - up > STABLE_AFTER_MS) restarts = 0;
         await this.#reportEnd(end, backOff(restarts, RESTART_BACK_OFF), restarts + 1);
       }
       await clock.sleep(backOff(restarts, RESTART_BACK_OFF), signal);
       if (signal.aborted) return;
       restarts += 1;
-      up = clock.now();
+      up = clock.monotonic();
       serving = await this.#restart(restarts);
       wasHealthy = true;
     }
@@ -116,7 +117,7 @@ export class Instance {
 
   /** Answers whether the instance is ready again. */
   async #restart(attempt: number): Promise<boolean> {
-    const { runtime, clock } = this.#deps;
+    const { runtime } = this.#deps;
     const started = await runtime.restart(this.spec.instance, this.spec.stopGraceMs);
     if (this.#over.signal.aborted) return false;
     if (!started.ok) {
@@ -126,7 +127,7 @@ export class Instance {
       return false;
     }
     await this.#report("starting", `restart ${attempt}`);
-    const up = await this.#awaitReady(clock.now());
+    const up = await this.#awaitReady(0);
     if (this.#over.signal.aborted) return false;
     await this.#report(
       up.ok ? "ready" : "exited",
@@ -196,3 +197,10 @@ export class Instance {
     return `GET ${probeUrl(this.spec, check.path)} ${result.problem}, ${check.failures} times in a row`;
   }
 }
+
+/**
+ * How long something has been up that may be older than this process. Only the wall clock knows, and it may have been set
+ * meanwhile: it is believed within bounds.
+ */
+const ageOf = (startedAt: number, clock: Clock, mostMs: number): number =>
+  Math.min(mostMs, Math.max(0, clock.now() - startedAt));

@@ -11,8 +11,8 @@ export interface Startup {
   spec: InstanceSpec;
   runtime: Runtime;
   clock: Clock;
-  /** Epoch ms: the deadline counts from here. */
-  startedAt: number;
+  /** How long it has been up already: its deadline counts from when it began, whoever began it. */
+  ageMs: number;
   /** Aborting gives up the wait, and the outcome says nothing about the instance. */
   signal: AbortSignal;
   onProgress?: (message: string) => void;
@@ -23,12 +23,13 @@ export async function awaitReady(startup: Startup): Promise<Outcome<{ readyAfter
   const { spec, runtime, clock } = startup;
   const over = new AbortController();
   const signal = AbortSignal.any([startup.signal, over.signal]);
+  const began = clock.monotonic() - startup.ageMs;
   try {
     const exit = runtime.waitExit(spec.instance, signal);
-    const checks = passChecks({ ...startup, signal });
+    const checks = passChecks({ ...startup, signal, deadline: began + spec.health.startup.deadlineMs });
     const first = await Promise.race([exit.then(asExit), checks]);
     if ("exit" in first) return first.exit ? await exitFailure(startup, first.exit) : givenUp(spec);
-    if (first.ok) return done({ readyAfterMs: Math.max(0, clock.now() - startup.startedAt) });
+    if (first.ok) return done({ readyAfterMs: Math.round(clock.monotonic() - began) });
     return { ok: false, error: { ...first.error, logs: await runtime.logs(spec.instance, 50) } };
   } finally {
     over.abort();
@@ -48,7 +49,10 @@ async function exitFailure({ spec, runtime }: Pick<Startup, "spec" | "runtime">,
   });
 }
 
-async function passChecks(startup: Startup): Promise<Outcome<void>> {
+/** `deadline`: by the monotonic clock. */
+type Checks = Startup & { deadline: number };
+
+async function passChecks(startup: Checks): Promise<Outcome<void>> {
   const { startup: first, readiness } = startup.spec.health;
   const intervalMs = Math.min(first.intervalMs, readiness.intervalMs);
   const started = await passProbe(startup, first);
@@ -58,7 +62,7 @@ async function passChecks(startup: Startup): Promise<Outcome<void>> {
   return passImageHealth(startup);
 }
 
-async function passProbe(startup: Startup, check: Probe): Promise<Outcome<void>> {
+async function passProbe(startup: Checks, check: Probe): Promise<Outcome<void>> {
   const { spec, clock, signal, onProgress } = startup;
   const url = probeUrl(spec, check.path);
   let successes = 0;
@@ -67,13 +71,12 @@ async function passProbe(startup: Startup, check: Probe): Promise<Outcome<void>>
     successes = result.ok ? successes + 1 : 0;
     if (successes >= check.successes) return done(undefined);
     if (!result.ok) onProgress?.(`GET ${url} ${result.problem}`);
-    if (clock.now() >= deadlineOf(startup) && !result.ok) return probeFailure(startup, url, result);
+    if (clock.monotonic() >= startup.deadline && !result.ok) return probeFailure(startup, url, result);
     await clock.sleep(check.intervalMs, signal);
   }
   return givenUp(spec);
 }
 
-const deadlineOf = ({ spec, startedAt }: Startup) => startedAt + spec.health.startup.deadlineMs;
 const givenUp = (spec: InstanceSpec) => failed("internal", `waiting for ${spec.instance} was given up`);
 
 export const probeUrl = (spec: InstanceSpec, path: string): string =>
@@ -94,17 +97,24 @@ async function probeFailure(startup: Startup, url: string, result: ProbeFailure)
   );
 }
 
-async function passImageHealth(startup: Startup): Promise<Outcome<void>> {
+async function passImageHealth(startup: Checks): Promise<Outcome<void>> {
   const { spec, runtime, clock, signal, onProgress } = startup;
   while (!signal.aborted) {
     const health = await runtime.imageHealth(spec.instance, signal);
     if (health.state === "none" || health.state === "healthy") return done(undefined);
+    if (health.state === "broken") return broken(health);
     onProgress?.(`the image's HEALTHCHECK fails: ${health.output}`);
-    if (health.state === "unhealthy" || clock.now() >= deadlineOf(startup)) return unhealthy(spec, health);
+    if (clock.monotonic() >= startup.deadline) return unhealthy(spec, health);
     await clock.sleep(IMAGE_CHECK_MS, signal);
   }
   return givenUp(spec);
 }
+
+const broken = ({ output }: ImageHealth) =>
+  failed(
+    "docker_unhealthy",
+    `the probes pass, but the image's own HEALTHCHECK can't be run in it: ${output.slice(0, 500)}. Install what it calls, or mend the HEALTHCHECK`,
+  );
 
 const unhealthy = (spec: InstanceSpec, { output }: ImageHealth) =>
   failed(

@@ -244,15 +244,15 @@ export class Dispatch {
   async #keepLease(job: Job, running: Running, lease: { leaseMs: number; signal: AbortSignal }) {
     const { control, clock } = this.#deps;
     let everyMs = Math.max(MIN_RENEWAL_MS, lease.leaseMs / LEASE_RENEWALS);
-    let renewedAt = clock.now();
+    let renewedAt = clock.monotonic();
     let said = running.message;
     while (!lease.signal.aborted) {
       const lookMs = job.kind === "run" ? Math.min(LINE_MS, everyMs) : everyMs;
       await clock.sleep(lookMs, lease.signal);
       if (lease.signal.aborted) return;
-      const canWait = clock.now() + lookMs - renewedAt <= everyMs;
+      const canWait = clock.monotonic() + lookMs - renewedAt <= everyMs;
       if (canWait && running.message === said) continue;
-      renewedAt = clock.now();
+      renewedAt = clock.monotonic();
       said = running.message;
       const sent = { lease: running.lease, message: running.message };
       const answer = await control(`/agent/v1/jobs/${job.id}/progress`, sent, jobProgressAnswerSchema);

@@ -175,7 +175,7 @@ export class Hooks {
     const late = new AbortController();
     const time = record.deadlineAt - record.begunAt;
     const endAt = record.deadlineAt - Math.min(HEARD_WITHIN_MS, time / 10);
-    void clock.sleep(Math.max(0, endAt - clock.now()), ended.signal).then(() => late.abort());
+    void clock.sleep(Math.min(time, Math.max(0, endAt - clock.now())), ended.signal).then(() => late.abort());
     void this.#sayLines(run, hook, ended.signal);
     const exit = await runtime.runs.waitExit(run, AbortSignal.any([this.#over.signal, late.signal]));
     try {

@@ -73,9 +73,13 @@ export interface Stopped {
   killed: boolean;
 }
 
-/** The image's own verdict (Docker's HEALTHCHECK). `failing` may still recover, `unhealthy` has used up its retries. */
+/**
+ * The image's own verdict (Docker's HEALTHCHECK). `unhealthy`: it fails now, and has used up its retries; without a start
+ * period Docker counts them from the first moment, so an app that boots may still turn. `broken`: it calls a program that
+ * the image lacks.
+ */
 export interface ImageHealth {
-  state: "none" | "healthy" | "failing" | "unhealthy";
+  state: "none" | "healthy" | "failing" | "unhealthy" | "broken";
   output: string;
 }
 

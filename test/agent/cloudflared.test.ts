@@ -15,7 +15,12 @@ import { ask, noted, STAND_IN, standInProgram, tokenOf } from "./cloudflared-sta
 import { imageWith } from "./images.ts";
 
 const quiet = { info: () => {}, warn: () => {}, error: () => {} };
-const clock = { time: 1_000_000, now: () => clock.time, sleep: () => new Promise<void>(() => {}) };
+const clock = {
+  time: 1_000_000,
+  now: () => clock.time,
+  monotonic: () => clock.time,
+  sleep: () => new Promise<void>(() => {}),
+};
 let directory: string;
 let program: string;
 let state: string;

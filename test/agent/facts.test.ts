@@ -17,7 +17,13 @@ vi.mock("node:fs/promises", async (original) => {
 let directory: string;
 let tunnel: HostFactsReport["tunnel"];
 let sources: FactSources;
-const clock = { time: 1_000_000, now: () => clock.time, sleep: () => new Promise<void>(() => {}) };
+const clock = {
+  time: 1_000_000,
+  set: 0,
+  now: () => clock.time + clock.set,
+  monotonic: () => clock.time,
+  sleep: () => new Promise<void>(() => {}),
+};
 
 beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), "sluice-facts-"));
@@ -105,7 +111,8 @@ describe("what the next poll carries", () => {
     const first = await facts.due();
     if (first) facts.told(first);
     tunnel = { state: "down" };
-    clock.time -= 3_600_000;
+    clock.set -= 3_600_000;
+    clock.time += 61_000;
     expect(await facts.due()).toMatchObject({ tunnel });
   });
 });

@@ -70,7 +70,7 @@ describe.skipIf(!engine || !hasRegistry)("on a real engine", () => {
     images = new Images({
       runtime: withSpace(),
       journal,
-      clock: { now: () => now, sleep: async () => {} },
+      clock: { now: () => now, monotonic: () => now, sleep: async () => {} },
       log,
     });
     for (let n = 1; n <= 8; n += 1) {

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Clock } from "../../agent/clock.ts";
+import { type Clock, systemClock } from "../../agent/clock.ts";
 import { Instances } from "../../agent/instances/instances.ts";
 import { Reports } from "../../agent/instances/reports.ts";
 import { type Journal, openJournal } from "../../agent/journal.ts";
@@ -41,6 +41,7 @@ function quickClock(): Clock & { slept: number[] } {
   return {
     slept,
     now: () => now,
+    monotonic: () => now,
     async sleep(ms, signal) {
       if (signal?.aborted) return;
       slept.push(ms);
@@ -120,6 +121,36 @@ test("waits longer before each restart of an instance that keeps crashing, up to
   // However short each outage was, and however soon it was ready again: every exit is counted.
   expect(journal.state.instances["ins-1"]?.exits).toHaveLength(8);
 });
+
+test.each([
+  ["forward", 86_400_000],
+  ["back", -86_400_000],
+])(
+  "gives an app its whole time to start though the host's clock is set %s by a day meanwhile",
+  async (_way, ms) => {
+    let step = 0;
+    const clock: Clock = { ...systemClock, now: () => Date.now() + step };
+    server.removeAllListeners("request");
+    let status = 503;
+    let asked = 0;
+    server.on("request", (_request, response) => {
+      asked += 1;
+      if (asked === 2) step = ms;
+      if (asked === 5) status = 200;
+      response.writeHead(status).end();
+    });
+    const instances = watch(
+      scriptedRuntime({ waitExit: (_instance, signal) => untilAborted(signal) }),
+      clock,
+    );
+    const spec = specOf({ instance: "ins-1", image: "file:app", hostPort });
+    await instances.begin(spec);
+    const up = await instances.watch(spec).bringUp(clock.now());
+    await instances.releaseAll();
+    expect(up).toMatchObject({ ok: true });
+    expect(up.ok && up.value.readyAfterMs).toBeLessThan(15_000);
+  },
+);
 
 test("claims nothing about an instance that it can't restart because the engine is away", async () => {
   const clock = quickClock();

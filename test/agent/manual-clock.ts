@@ -10,12 +10,22 @@ interface Nap {
 /** Time that passes only when a test says so. What waits for real things (processes, HTTP) goes on meanwhile. */
 export class ManualClock implements Clock {
   #now = Date.now();
+  #stepped = 0;
   #naps = new Set<Nap>();
   /** How long each nap was that was slept to its end since this was last emptied. */
   readonly slept: number[] = [];
 
   now(): number {
+    return this.#now + this.#stepped;
+  }
+
+  monotonic(): number {
     return this.#now;
+  }
+
+  /** Sets the wall clock forward or back, as a virtual machine that is resumed or a first answer of NTP does. */
+  step(ms: number): void {
+    this.#stepped += ms;
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {

@@ -2,7 +2,7 @@ import http from "node:http";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { dockerTest, engine, freePort } from "../support/docker.ts";
-import { type apps, nodeCommand } from "./apps.ts";
+import { apps, nodeCommand } from "./apps.ts";
 import { imageWith, nodeImage } from "./images.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
 import { healthOf, specOf } from "./specs.ts";
@@ -145,6 +145,38 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
         expect(error.code).toBe("docker_unhealthy");
         expect(error.message).toContain("disk full");
       });
+
+      it("waits for an app that Docker calls unhealthy because it boots longer than its HEALTHCHECK has retries", async () => {
+        const check = `process.exit(require("node:fs").existsSync("/tmp/up") ? 0 : 1)`;
+        const lines = [`HEALTHCHECK --interval=1s --retries=2 CMD ["node", "-e", ${JSON.stringify(check)}]`];
+        const image = await imageWith("slow", { lines });
+        const boots = `setTimeout(() => require("node:fs").writeFileSync("/tmp/up", ""), 6000); ${apps.good}`;
+        const over = { image, command: ["node", "-e", boots], health: healthOf({ deadlineMs: 30_000 }) };
+        const { result } = await start("good", over);
+        expect(result).toMatchObject({ ok: true });
+      });
+
+      it.each([
+        [
+          "a shell's",
+          `CMD ["node", "-e", "console.log('/bin/sh: 1: curl: not found'); process.exit(1)"]`,
+          "curl",
+        ],
+        ["the engine's", `CMD ["wget2", "-q", "http://127.0.0.1:3000/health"]`, "wget2"],
+      ])(
+        "says at once, in %s words, that a HEALTHCHECK calls what the image lacks",
+        async (_whose, check, program) => {
+          const image = await imageWith(`lacks-${program}`, {
+            lines: [`HEALTHCHECK --interval=60s ${check}`],
+          });
+          const began = performance.now();
+          const health = healthOf({ deadlineMs: 60_000 });
+          const { error } = await failure("good", { image, health });
+          expect(error.code).toBe("docker_unhealthy");
+          expect(error.message).toMatch(new RegExp(`can't be run in it: .*${program}`));
+          expect(performance.now() - began).toBeLessThan(20_000);
+        },
+      );
     }
   });
 }

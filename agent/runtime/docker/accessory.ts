@@ -164,7 +164,8 @@ export async function staysUp(
     if (!isUp(found) || isBack) return ended(found);
     const upMs = systemClock.now() - Date.parse(found.State.StartedAt);
     const { state, output } = await health(name, signal);
-    if (state === "unhealthy") return `is unhealthy by its image's own check: ${output}`;
+    if (state === "unhealthy" || state === "broken")
+      return `is unhealthy by its image's own check: ${output}`;
     if (upMs >= forMs && (state === "none" || state === "healthy")) return undefined;
     seen = state === "failing" ? `; its image's own check says: ${output}` : "";
     progress(state === "failing" ? "waiting until it is healthy" : "waiting whether it stays up");

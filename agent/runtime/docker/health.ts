@@ -1,13 +1,9 @@
 import { z } from "zod";
 import type { ImageHealth } from "../runtime.ts";
-import type { Engine } from "./engine.ts";
+import { type Engine, EngineError } from "./engine.ts";
 
 const inspectSchema = z.object({
-  State: z.object({
-    Health: z
-      .object({ Status: z.string(), Log: z.array(z.object({ Output: z.string() })).nullish() })
-      .nullish(),
-  }),
+  State: z.object({ Health: z.object({ Status: z.string() }).nullish() }),
   Config: z.object({
     Healthcheck: z.object({ Test: z.array(z.string()).nullish(), Timeout: z.number().optional() }).nullish(),
   }),
@@ -17,7 +13,8 @@ const createdSchema = z.object({ Id: z.string() });
 
 /**
  * Asks for an image's own HEALTHCHECK. Docker runs it first after a whole interval (30 s by default), which would be the
- * longest wait of a release; so while Docker still says "starting", the same command is run here at once.
+ * longest wait of a release; and what it once called unhealthy it may ask again only much later. So until Docker says
+ * "healthy", the same command is run here at once.
  */
 export function createDockerHealth(engine: Engine) {
   return async (container: string, signal: AbortSignal): Promise<ImageHealth> => {
@@ -28,10 +25,9 @@ export function createDockerHealth(engine: Engine) {
     if (!State.Health || State.Health.Status === "none" || test.length < 2)
       return { state: "none", output: "" };
     if (State.Health.Status === "healthy") return { state: "healthy", output: "" };
-    if (State.Health.Status === "unhealthy") {
-      return { state: "unhealthy", output: State.Health.Log?.at(-1)?.Output.trim() ?? "" };
-    }
-    return runCheck({ engine, container, test, timeoutNs: Config.Healthcheck?.Timeout, signal });
+    const seen = await runCheck({ engine, container, test, timeoutNs: Config.Healthcheck?.Timeout, signal });
+    const isFinal = seen.state === "failing" && State.Health.Status === "unhealthy";
+    return isFinal ? { ...seen, state: "unhealthy" } : seen;
   };
 }
 
@@ -54,12 +50,22 @@ async function runCheck({ engine, container, test, timeoutNs, signal }: Check): 
     });
     const path = `/exec/${exec.Id}`;
     // Attached: the answer ends when the command does.
-    const output = await engine.bytes("POST", `${path}/start`, { json: { Tty: true }, signal: within });
+    const said = await engine.bytes("POST", `${path}/start`, { json: { Tty: true }, signal: within });
     const { ExitCode } = await engine.json(execSchema, "GET", `${path}/json`, { signal: within });
-    return { state: ExitCode === 0 ? "healthy" : "failing", output: output.toString("utf8").trim() };
+    const output = said.toString("utf8").trim();
+    if (ExitCode === 0) return { state: "healthy", output };
+    return { state: lacksProgram(output) ? "broken" : "failing", output };
   } catch (thrown) {
+    if (thrown instanceof EngineError && lacksProgram(thrown.message))
+      return { state: "broken", output: thrown.message };
     if (within.aborted && !signal.aborted)
       return { state: "failing", output: "it did not end within its timeout" };
     throw thrown;
   }
 }
+
+/** The words of shells (`sh: 1: curl: not found`, `bash: line 1: curl: command not found`) and of the engine. */
+const lacksProgram = (output: string): boolean =>
+  /^\S*sh: (line \d+: |\d+: )?\S+: (command )?not found\r?$|executable file not found in|exec: "[^"]+": stat [^:]+: no such file/m.test(
+    output,
+  );
