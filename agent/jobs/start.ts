@@ -24,7 +24,7 @@ async function startOnce(
   cancelled: AbortSignal,
 ): Promise<Outcome<JobResult>> {
   const { spec } = job;
-  const { instances, journal, progress } = context;
+  const { runtime, instances, journal, progress } = context;
   const known = journal.state.instances[spec.instance];
   if (known?.readyAfterMs !== undefined && instances.get(spec.instance)) {
     return done({ readyAfterMs: known.readyAfterMs, ...(known.runtimeId && { runtimeId: known.runtimeId }) });
@@ -33,6 +33,8 @@ async function startOnce(
   progress(`starting ${spec.app} ${spec.version} on port ${spec.hostPort}`);
   const started = await startWithImage(job, context, cancelled);
   if (!started.ok) {
+    // An engine that is away is not waited for twice: it was, for a minute.
+    if (started.error.code !== "runtime_unavailable") await runtime.stop(spec.instance, 0);
     await instances.forget(spec.instance);
     return started;
   }

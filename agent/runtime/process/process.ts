@@ -21,7 +21,7 @@ import { aborted, asOutcome, exitOf, hostEnv, signalGroup } from "./group.ts";
 import { stopSignalOf, unsupported } from "./housing.ts";
 import { commandOf, pullDirectory, resolveDirectory } from "./image.ts";
 import { boundLog, tailFile } from "./log.ts";
-import { birthOf, isAlive, type ProcessRecord, processRecords } from "./record.ts";
+import { birthOf, isAlive, type ProcessRecord, processRecords, UNBORN } from "./record.ts";
 import { createProcessRuns } from "./runs.ts";
 
 /** How often a process that is not our child is looked at: nothing else tells its end. */
@@ -101,6 +101,8 @@ class ProcessHost {
 
   async #spawn(spec: InstanceSpec, cwd: string, command: string[]): Promise<Outcome<Started>> {
     await this.records.prepare(spec.instance);
+    // Before there is anything to be known: a disk without room for it fails the start, and leaves nothing.
+    await this.#write({ spec, ...UNBORN, startedAt: Date.now() });
     const log = openSync(this.records.log(spec.instance), "a", 0o600);
     const [program = "", ...args] = command;
     const env = { ...hostEnv(), ...identityEnv(spec, spec.hostPort) };
@@ -123,14 +125,25 @@ class ProcessHost {
     // A process that is gone already has no birth to read; its exit is told by waitExit.
     const birth = (await birthOf(pid)) ?? "gone";
     const record: ProcessRecord = { spec, pid, birth, startedAt: Date.now() };
-    await this.records.write(record);
+    await this.#write(record);
     this.#bound(spec);
     return done(startedOf(record));
   }
 
+  /** What can't be written down leaves nothing: nobody would ever find it again, and it would keep the port. */
+  async #write(record: ProcessRecord): Promise<void> {
+    try {
+      await this.records.write(record);
+    } catch (thrown) {
+      if (record.pid !== UNBORN.pid) signalGroup(record.pid, "SIGKILL");
+      await this.records.remove(record.spec.instance);
+      throw thrown;
+    }
+  }
+
   async restart(instance: string, graceMs: number): Promise<Outcome<Started>> {
     const record = await this.records.read(instance);
-    if (!record) return failed("start_failed", `${instance} is not known to this host any more`);
+    if (!record) return failed("instance_gone", `${instance} is not known to this host any more`);
     await this.#end(record, graceMs);
     return this.start(record.spec);
   }
@@ -168,7 +181,8 @@ class ProcessHost {
       if (!record) continue;
       const running = await isAlive(record);
       if (running) this.#bound(record.spec);
-      found.push({ instance, ...startedOf(record), running, spec: { ...record.spec, env: {} } });
+      const unstarted = record.birth === UNBORN.birth && { unstarted: true as const };
+      found.push({ instance, ...startedOf(record), running, ...unstarted, spec: { ...record.spec, env: {} } });
     }
     return done(found);
   }

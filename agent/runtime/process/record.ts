@@ -16,6 +16,9 @@ const recordSchema = z.object({
 });
 export type ProcessRecord = z.infer<typeof recordSchema>;
 
+/** Of a process that is about to be started. No process has this id. */
+export const UNBORN = { pid: 0, birth: "unborn" };
+
 /** A folder per instance: `record.json` (with its environment, hence mode 0600) and `out.log`. */
 export function processRecords(directory: string) {
   const folder = (instance: string) => path.join(directory, instance);

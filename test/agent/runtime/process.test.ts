@@ -1,6 +1,7 @@
 import { appendFile, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { followFile } from "../../../agent/runtime/process/follow.ts";
 import { rotate } from "../../../agent/runtime/process/log.ts";
@@ -41,6 +42,23 @@ describe("process runtime, on its own", () => {
   test("runs what npm start would run, without npm in between", async () => {
     const runtime = await open();
     const spec = specOf({ instance: "ins-start", image: "file:app", hostPort: await freePort() });
+    expect(await runtime.start(spec)).toMatchObject({ ok: true });
+    expect(await answerOf(spec)).toBe(String(process.pid));
+    await runtime.stop(spec.instance, 1_000);
+  });
+
+  test("leaves no process of a start that failed because the disk is full", async () => {
+    const runtime = await open();
+    const spec = specOf({ instance: "ins-full", image: "file:app", hostPort: await freePort() });
+    const folder = path.join(directory, spec.instance);
+    await mkdir(folder, { recursive: true });
+    // Whatever is written there finds no space.
+    await symlink("/dev/full", path.join(folder, `record.json.${process.pid}.tmp`));
+    const failure = await runtime.start(spec);
+    expect(failure).toMatchObject({ ok: false, error: { code: "runtime_unavailable" } });
+    expect(JSON.stringify(failure)).toContain("ENOSPC");
+    await setTimeout(700); // as long as it would need to listen, had it been begun
+    await rm(folder, { recursive: true, force: true });
     expect(await runtime.start(spec)).toMatchObject({ ok: true });
     expect(await answerOf(spec)).toBe(String(process.pid));
     await runtime.stop(spec.instance, 1_000);
