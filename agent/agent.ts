@@ -104,9 +104,9 @@ async function assemble(options: AgentOptions, signal: AbortSignal) {
   });
   const boot = randomUUID();
   const reports = new Reports({ boot, journal, control, clock, log, secrets });
-  const instances = new Instances({ runtime, journal, reports, clock, log });
-  const hooks = new Hooks({ runtime, journal, clock, log, secrets });
   const images = new Images({ runtime, journal, clock, log });
+  const instances = new Instances({ runtime, journal, reports, control, images, secrets, clock, log });
+  const hooks = new Hooks({ runtime, journal, clock, log, secrets });
   const dispatch = new Dispatch({
     ...{ runtime, instances, hooks, images, policy, secrets },
     ...{ journal, control, clock, log },

@@ -1,8 +1,9 @@
 import type { InstanceSpec, Probe } from "../../src/protocol/agent.ts";
 import { backOff, type Clock } from "../clock.ts";
 import type { Journal } from "../journal.ts";
+import type { Log } from "../log.ts";
 import type { Outcome } from "../outcome.ts";
-import { describeExit, type Exit, type Runtime } from "../runtime/runtime.ts";
+import { describeExit, type Exit, type Runtime, type Started } from "../runtime/runtime.ts";
 import { Hysteresis, type ProbeResult, probe } from "./health.ts";
 import type { Reports } from "./reports.ts";
 import { awaitReady, probeUrl } from "./startup.ts";
@@ -11,15 +12,33 @@ const RESTART_BACK_OFF = { first: 1_000, max: 60_000 };
 /** An instance that ran this long starts its back-off anew. */
 const STABLE_AFTER_MS = 60_000;
 
+/** How often an engine that is away is tried again. */
+const AWAY_MS = 1_000;
+
 export interface InstanceDeps {
   runtime: Runtime;
   journal: Journal;
   reports: Reports;
   clock: Clock;
+  log: Log;
+  /** Makes what was removed from outside again. */
+  remake(spec: InstanceSpec, signal: AbortSignal): Promise<Outcome<Started>>;
+  /** It was started anew: what reads its log is to go on. */
+  onStarted(spec: InstanceSpec): void;
+}
+
+interface Keeping {
+  healthy: boolean;
+  /** Epoch ms. */
+  startedAt: number;
+  running: boolean;
 }
 
 /** Why serving ended. */
 type End = { kind: "exited"; exit: Exit } | { kind: "lifeless"; cause: string } | { kind: "released" };
+
+/** What became of a restart. `away`: the engine does not answer, so nothing is known. */
+type Restarted = "ready" | "failed" | "away";
 
 /**
  * The agent's eye on one instance: waits until it is ready, then probes it for as long as it lives, and restarts it (with
@@ -32,6 +51,8 @@ export class Instance {
   readonly #over = new AbortController();
   #up: Promise<Outcome<{ readyAfterMs: number }>> | undefined;
   #kept: Promise<void> | undefined;
+  /** The last end counts as an exit. */
+  #isCounted = false;
   /** What the last startup check said, for whoever gives up waiting. */
   progress = "";
 
@@ -55,7 +76,7 @@ export class Instance {
       if (record) record.readyAfterMs = up.value.readyAfterMs;
     });
     await this.#report("ready");
-    this.keep({ healthy: true, startedAt });
+    this.keep({ healthy: true, startedAt, running: true });
     return up;
   }
 
@@ -73,8 +94,8 @@ export class Instance {
     });
   }
 
-  /** Goes on probing an instance that runs already, without touching it. */
-  keep(from: { healthy: boolean; startedAt: number }): void {
+  /** Goes on probing an instance that runs already, without touching it. `running`: false, it ended while nobody watched. */
+  keep(from: Keeping): void {
     this.#kept ??= this.#keep(from);
   }
 
@@ -84,56 +105,85 @@ export class Instance {
     await Promise.all([this.#up, this.#kept]);
   }
 
-  async #keep({ healthy, startedAt }: { healthy: boolean; startedAt: number }): Promise<void> {
-    const { clock } = this.#deps;
+  async #keep({ healthy, startedAt, running }: Keeping): Promise<void> {
+    const { clock, reports } = this.#deps;
     const { signal } = this.#over;
     let restarts = 0;
     let up = clock.monotonic() - ageOf(startedAt, clock, STABLE_AFTER_MS);
-    let serving = true;
+    let last: Restarted = "ready";
     let wasHealthy = healthy;
+    // How it ended nobody saw, as a rule with its host.
+    let isSeen = running;
     while (!signal.aborted) {
-      if (serving) {
+      let waitMs = last === "away" ? AWAY_MS : backOff(restarts, RESTART_BACK_OFF);
+      if (last === "ready") {
         const end = await this.#serve(wasHealthy);
         if (end.kind === "released") return;
         if (clock.monotonic() - up > STABLE_AFTER_MS) restarts = 0;
-        await this.#reportEnd(end, backOff(restarts, RESTART_BACK_OFF), restarts + 1);
+        this.#isCounted = isSeen && isOwnDoing(end);
+        isSeen = true;
+        waitMs = this.#isCounted || restarts > 0 ? backOff(restarts, RESTART_BACK_OFF) : 0;
+        if (this.#isCounted) reports.ended(this.spec.instance);
+        await this.#reportEnd(end, waitMs, restarts + 1);
       }
-      await clock.sleep(backOff(restarts, RESTART_BACK_OFF), signal);
+      await clock.sleep(waitMs, signal);
       if (signal.aborted) return;
-      restarts += 1;
       up = clock.monotonic();
-      serving = await this.#restart(restarts);
+      last = await this.#restart(restarts + 1);
+      if (last !== "away") restarts += 1;
       wasHealthy = true;
     }
   }
 
   #reportEnd(end: Exclude<End, { kind: "released" }>, waitMs: number, restart: number): Promise<void> {
-    const next = `restart ${restart} in ${waitMs / 1000} s`;
-    // One that was removed from outside did not end by itself.
-    if (end.kind === "lifeless" || !end.exit.gone) this.#deps.reports.ended(this.spec.instance);
+    const next = waitMs > 0 ? `restart ${restart} in ${waitMs / 1000} s` : "it is started again now";
     if (end.kind === "lifeless") return this.#report("unready", `${end.cause}; ${next}`);
     return this.#report("exited", `${this.spec.app} ${this.spec.version} ${describeExit(end.exit)}; ${next}`);
   }
 
-  /** Answers whether the instance is ready again. */
-  async #restart(attempt: number): Promise<boolean> {
-    const { runtime } = this.#deps;
-    const started = await runtime.restart(this.spec.instance, this.spec.stopGraceMs);
-    if (this.#over.signal.aborted) return false;
+  async #restart(attempt: number): Promise<Restarted> {
+    const started = await this.#startAgain();
+    if (this.#over.signal.aborted) return "failed";
     if (!started.ok) {
-      // The engine is away: whether the instance runs, nobody knows, so nothing is claimed.
-      if (started.error.code === "runtime_unavailable") return false;
-      await this.#report("exited", `restart failed: ${started.error.message}`);
-      return false;
+      const { code, message } = started.error;
+      if (code === "runtime_unavailable") {
+        // The engine went, and took it along: no crash of its own.
+        this.#notCounted();
+        return "away";
+      }
+      if (code === "instance_gone") await this.#report("gone", message);
+      else await this.#report("exited", `restart failed: ${message}`);
+      return "failed";
     }
+    await this.#deps.journal.update(({ instances }) => {
+      const record = instances[this.spec.instance];
+      if (record) Object.assign(record, started.value);
+    });
+    this.#deps.onStarted(this.spec);
     await this.#report("starting", `restart ${attempt}`);
     const up = await this.#awaitReady(0);
-    if (this.#over.signal.aborted) return false;
+    if (this.#over.signal.aborted) return "failed";
+    if (!up.ok) this.#deps.reports.ended(this.spec.instance);
     await this.#report(
       up.ok ? "ready" : "exited",
       up.ok ? undefined : `restart ${attempt}: ${up.error.message}`,
     );
-    return up.ok;
+    return up.ok ? "ready" : "failed";
+  }
+
+  async #startAgain(): Promise<Outcome<Started>> {
+    const { runtime, remake } = this.#deps;
+    const { instance, stopGraceMs } = this.spec;
+    const restarted = await runtime.restart(instance, stopGraceMs);
+    if (restarted.ok || restarted.error.code !== "instance_gone") return restarted;
+    // To remove it by force, somebody ended it first.
+    this.#notCounted();
+    return remake(this.spec, this.#over.signal);
+  }
+
+  #notCounted(): void {
+    if (this.#isCounted) this.#deps.reports.notEnded(this.spec.instance);
+    this.#isCounted = false;
   }
 
   #report(...[state, cause]: [Parameters<Reports["push"]>[1], string?]): Promise<void> {
@@ -188,8 +238,17 @@ export class Instance {
       await clock.sleep(check.intervalMs, signal);
       if (signal.aborted) return;
       const result = await probe(url, check.timeoutMs);
+      if (!result.ok && !signal.aborted) await this.#mend();
       if (!signal.aborted) await seen(result);
     }
+  }
+
+  /** It may not answer for what somebody did to its container. */
+  async #mend(): Promise<void> {
+    const { runtime, log } = this.#deps;
+    const { instance, release } = this.spec;
+    const mended = await runtime.mend?.(instance);
+    if (mended) log.warn(`instance ${mended}`, { instance, release });
   }
 
   #cause(check: Probe, result: ProbeResult): string | undefined {
@@ -197,6 +256,10 @@ export class Instance {
     return `GET ${probeUrl(this.spec, check.path)} ${result.problem}, ${check.failures} times in a row`;
   }
 }
+
+/** An app ends by itself, or is ended for not answering. One that was removed, or fell with its engine, did not. */
+const isOwnDoing = (end: End): boolean =>
+  end.kind === "lifeless" || (end.kind === "exited" && !end.exit.gone && !end.exit.withEngine);
 
 /**
  * How long something has been up that may be older than this process. Only the wall clock knows, and it may have been set

@@ -1,23 +1,29 @@
 import type { InstanceSpec } from "../../src/protocol/agent.ts";
 import type { InstanceRecord } from "../journal.ts";
-import type { Log } from "../log.ts";
 import type { Outcome } from "../outcome.ts";
 import type { Found } from "../runtime/runtime.ts";
 import { Instance, type InstanceDeps } from "./instance.ts";
+import { type RemakeDeps, remake } from "./remake.ts";
 
 const DAY_MS = 86_400_000;
 
+export type InstancesDeps = Omit<InstanceDeps, "remake" | "onStarted"> & RemakeDeps;
+
 /** The instances this agent answers for: those it started, and those it finds when it starts. */
 export class Instances {
-  readonly #deps: InstanceDeps & { log: Log };
+  readonly #deps: InstanceDeps;
   readonly #watched = new Map<string, Instance>();
   readonly #starts = new Map<string, { abort: AbortController; over: Promise<unknown> }>();
 
   #areKnown = false;
   readonly #onWatch = new Set<(spec: InstanceSpec) => void>();
 
-  constructor(deps: InstanceDeps & { log: Log }) {
-    this.#deps = deps;
+  constructor(deps: InstancesDeps) {
+    this.#deps = {
+      ...deps,
+      remake: (spec, signal) => remake(spec, deps, signal),
+      onStarted: (spec) => this.#tell(spec),
+    };
   }
 
   /** Whether what runs here has been looked at: until then only the journal's word is known. */
@@ -77,11 +83,15 @@ export class Instances {
     if (known) return known;
     const watched = new Instance(spec, this.#deps);
     this.#watched.set(spec.instance, watched);
-    for (const listener of this.#onWatch) listener(spec);
+    this.#tell(spec);
     return watched;
   }
 
-  /** Calls back with each instance that runs from now on. Answers how to end that. */
+  #tell(spec: InstanceSpec): void {
+    for (const listener of this.#onWatch) listener(spec);
+  }
+
+  /** Calls back with each instance that runs from now on, and with each that is started anew. Answers how to end that. */
   onWatch(listener: (spec: InstanceSpec) => void): () => void {
     this.#onWatch.add(listener);
     return () => void this.#onWatch.delete(listener);
@@ -123,7 +133,7 @@ export class Instances {
     const listed = await this.#deps.runtime.list();
     if (!listed.ok) return listed;
     for (const found of listed.value) await this.#adoptOne(found);
-    await this.#missing(new Set(listed.value.map(({ instance }) => instance)));
+    this.#missing(new Set(listed.value.map(({ instance }) => instance)));
     this.#areKnown = true;
     return { ok: true, value: undefined };
   }
@@ -141,7 +151,10 @@ export class Instances {
     log.info(found.running ? "instance adopted" : "instance found ended", facts);
     // Never ready so far: the start job that is handed out again will ask how it went.
     if (record.readyAfterMs === undefined) void instance.bringUp(record.startedAt);
-    else instance.keep({ healthy: record.state === "ready", startedAt: found.startedAt });
+    else {
+      const { startedAt, running } = found;
+      instance.keep({ healthy: record.state === "ready", startedAt, running });
+    }
   }
 
   /** Our labels, but not our journal: it may be carrying traffic, so it is watched and reported, never stopped. */
@@ -169,14 +182,13 @@ export class Instances {
     return record;
   }
 
-  /** In the journal, but gone from the runtime. */
-  async #missing(found: ReadonlySet<string>): Promise<void> {
-    const { journal, reports } = this.#deps;
-    for (const [instance, record] of Object.entries(journal.state.instances)) {
+  /** In the journal, but gone from the runtime: made again, as one that is removed now. */
+  #missing(found: ReadonlySet<string>): void {
+    for (const [instance, record] of Object.entries(this.#deps.journal.state.instances)) {
       const isMissing = !found.has(instance) && !this.#watched.has(instance) && !record.stopping;
       // Not even created when the agent died: the start job that is handed out again begins anew.
-      if (!isMissing || record.readyAfterMs === undefined || record.state === "gone") continue;
-      await reports.push(instance, "gone", "was removed from this host while the agent was not running");
+      if (!isMissing || record.readyAfterMs === undefined) continue;
+      this.watch(record.spec).keep({ healthy: false, startedAt: record.startedAt, running: false });
     }
   }
 }

@@ -94,6 +94,12 @@ export class Reports {
     if (record) record.exits = [...record.exits, clock.now()].slice(-EXITS_KEPT);
   }
 
+  /** Takes the last of them back: it was not its own doing. */
+  notEnded(instance: string): void {
+    const record = this.#options.journal.state.instances[instance];
+    if (record) record.exits = record.exits.slice(0, -1);
+  }
+
   /** There is no such instance any more. */
   forget(instance: string): void {
     for (const kept of [this.#unsent, this.#seqs, this.#last]) kept.delete(instance);

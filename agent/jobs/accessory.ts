@@ -1,8 +1,8 @@
 import type { Job, JobResult } from "../../src/protocol/agent.ts";
+import { pull } from "../host/pull.ts";
 import { failed, type Outcome } from "../outcome.ts";
 import type { AccessoryOrder } from "../runtime/runtime.ts";
 import { AGENT_STOPS, type JobContext } from "./context.ts";
-import { pull } from "./pull.ts";
 
 type AccessoryJob = Extract<Job, { kind: "accessory" }>;
 

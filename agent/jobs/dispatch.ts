@@ -2,6 +2,7 @@ import { type Job, type JobResult, jobProgressAnswerSchema } from "../../src/pro
 import { backOff, type Clock, jittered } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Images } from "../host/images.ts";
+import { pull } from "../host/pull.ts";
 import type { Instances } from "../instances/instances.ts";
 import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";
@@ -14,7 +15,6 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { accessory } from "./accessory.ts";
 import { AGENT_STOPS, type JobContext } from "./context.ts";
 import type { Hooks } from "./hooks.ts";
-import { pull } from "./pull.ts";
 import { deliverResult } from "./results.ts";
 import { run } from "./run.ts";
 import { start } from "./start.ts";

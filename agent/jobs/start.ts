@@ -1,25 +1,18 @@
-import type { InstanceSpec, JobResult, RegistryLogin } from "../../src/protocol/agent.ts";
+import type { InstanceSpec, JobResult } from "../../src/protocol/agent.ts";
+import { type Startable, startWithImage } from "../instances/start-with-image.ts";
 import { done, failed, type Outcome } from "../outcome.ts";
-import type { Started } from "../runtime/runtime.ts";
 import { AGENT_STOPS, type JobContext } from "./context.ts";
-import { pull } from "./pull.ts";
 
 /** Time an instance that never became ready gets to end: nobody was sent to it. */
 const FAILED_GRACE_MS = 2_000;
 
-interface StartJob {
-  spec: InstanceSpec;
-  environmentId: string;
-  login?: RegistryLogin | undefined;
-}
-
 /** Runs one instance and answers when it is ready. One that fails is removed, its port free again, its last lines kept. */
-export function start(job: StartJob, context: JobContext): Promise<Outcome<JobResult>> {
+export function start(job: Startable, context: JobContext): Promise<Outcome<JobResult>> {
   return context.instances.starting(job.spec.instance, (cancelled) => startOnce(job, context, cancelled));
 }
 
 async function startOnce(
-  job: StartJob,
+  job: Startable,
   context: JobContext,
   cancelled: AbortSignal,
 ): Promise<Outcome<JobResult>> {
@@ -31,7 +24,9 @@ async function startOnce(
   }
   await instances.begin(spec);
   progress(`starting ${spec.app} ${spec.version} on port ${spec.hostPort}`);
-  const started = await startWithImage(job, context, cancelled);
+  const anyEnd = AbortSignal.any([context.signal, cancelled]);
+  const found = await startWithImage(job, { ...context, signal: anyEnd });
+  const started = !found.ok && cancelled.aborted ? calledOff(spec) : found;
   if (!started.ok) {
     // An engine that is away is not waited for twice: it was, for a minute.
     if (started.error.code !== "runtime_unavailable") await runtime.stop(spec.instance, 0);
@@ -65,22 +60,6 @@ const calledOff = (spec: InstanceSpec) =>
     "start_failed",
     `the start of ${spec.instance} was called off: control asked to stop it before it was ready`,
   );
-
-/** The image was pulled when the release was prepared; a replacement days later may find it pruned. */
-async function startWithImage(
-  { spec, environmentId, login }: StartJob,
-  context: JobContext,
-  cancelled: AbortSignal,
-): Promise<Outcome<Started>> {
-  const { runtime, signal, images } = context;
-  const started = await runtime.start(spec);
-  if (started.ok) await images.used(environmentId, spec.image);
-  if (started.ok || started.error.code !== "image_not_found") return started;
-  const source = { image: spec.image, login, environmentId };
-  const pulled = await pull(source, { ...context, signal: AbortSignal.any([signal, cancelled]) });
-  if (cancelled.aborted) return calledOff(spec);
-  return pulled.ok ? runtime.start(spec) : pulled;
-}
 
 /** `undefined`: the agent ends first. */
 async function readyInTime(

@@ -31,6 +31,8 @@ export interface Exit {
   /** Name of the signal, or `OOMKilled`. */
   signal?: string;
   gone?: true;
+  /** The runtime itself was restarted, and ended it. */
+  withEngine?: true;
   /** It was prepared, but never began. */
   unstarted?: true;
 }
@@ -120,8 +122,10 @@ export interface Runtime {
   ): Promise<Outcome<PulledImage>>;
   /** Starts the instance; one that runs already is answered as it is, one that ended is replaced. */
   start(spec: InstanceSpec): Promise<Outcome<Started>>;
-  /** Stops what is left of the instance and starts it anew, with the settings it was started with. */
+  /** Stops what is left of the instance and starts it anew, with the settings it was started with. Nothing: `instance_gone`. */
   restart(instance: string, graceMs: number): Promise<Outcome<Started>>;
+  /** Undoes what others did to the instance without ending it; answers what that was, in words. */
+  mend?(instance: string): Promise<string | undefined>;
   /** SIGTERM, wait `graceMs`, SIGKILL, remove. Succeeds when there is nothing to stop. */
   stop(instance: string, graceMs: number): Promise<Outcome<Stopped>>;
   /** Everything this host's agent ever started and did not remove. */
@@ -244,7 +248,8 @@ export const runEnv = (spec: RunSpec): Record<string, string> => ({
 
 /** `exited with code 1`, in the words of whoever reads it at night. */
 export function describeExit(exit: Exit): string {
-  if (exit.gone) return "is gone: removed from outside, or the host was restarted";
+  if (exit.gone) return "is gone: its container was removed from outside";
+  if (exit.withEngine) return "was ended by a restart of the Docker engine";
   if (exit.unstarted) return "was never started";
   if (exit.signal === "OOMKilled") return "ran out of memory and was killed (OOMKilled)";
   if (exit.signal) return `was ended by ${exit.signal}`;

@@ -471,6 +471,8 @@ export type TunnelAnswer = z.infer<typeof tunnelAnswerSchema>;
 export const claimAnswerSchema = z.object({
   environmentId: id,
   env: z.record(z.string(), z.string()),
+  /** Which of them are secrets. */
+  secretNames: z.array(z.string()),
   login: registryLoginSchema.optional(),
 });
 export type ClaimAnswer = z.infer<typeof claimAnswerSchema>;

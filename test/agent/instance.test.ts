@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Clock, systemClock } from "../../agent/clock.ts";
+import { Images } from "../../agent/host/images.ts";
 import { Instances } from "../../agent/instances/instances.ts";
 import { Reports } from "../../agent/instances/reports.ts";
 import { type Journal, openJournal } from "../../agent/journal.ts";
@@ -83,8 +84,10 @@ function watch(runtime: Runtime, clock: Clock) {
   const note = (event: string) => void told.push(event.replace("instance ", ""));
   const log = { info: note, warn: note, error: note };
   const control = async () => ({ ok: false, kind: "unreachable", detail: "not for this test" }) as const;
-  const reports = new Reports({ boot: "boot-1", journal, control, clock, log, secrets: new Secrets() });
-  return new Instances({ runtime, journal, reports, clock, log });
+  const secrets = new Secrets();
+  const reports = new Reports({ boot: "boot-1", journal, control, clock, log, secrets });
+  const images = new Images({ runtime, journal, clock, log });
+  return new Instances({ runtime, journal, reports, control, images, secrets, clock, log });
 }
 
 const untilAborted = (signal: AbortSignal) =>

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import http from "node:http";
 import { type WebSocket, WebSocketServer } from "ws";
 import {
+  type ClaimAnswer,
   type Enroll,
   enrollSchema,
   type HealthReport,
@@ -27,7 +28,17 @@ export type Fault =
   /** As if the request had never come, and nothing is answered. */
   | "hang";
 
-const REQUESTS = ["enroll", "poll", "health", "progress", "done", "rotate", "tunnel", "logs"] as const;
+const REQUESTS = [
+  "enroll",
+  "poll",
+  "health",
+  "progress",
+  "done",
+  "rotate",
+  "tunnel",
+  "logs",
+  "claim",
+] as const;
 type Request = (typeof REQUESTS)[number];
 
 /**
@@ -64,6 +75,9 @@ export class FakeControl {
   nextToken: string | undefined;
   readonly unknownTokens = new Set<string>();
   tunnel: TunnelAnswer = { state: "none" };
+  /** What a claim of an instance is answered with. */
+  claim: ClaimAnswer = { environmentId: "env-1", env: {}, secretNames: [] };
+  readonly claims: string[] = [];
   tunnelRev: number | undefined;
   /** Every request, in order. */
   readonly asked: Request[] = [];
@@ -210,6 +224,10 @@ export class FakeControl {
     }
     if (kind === "rotate") return { token: this.nextToken };
     if (kind === "tunnel") return this.tunnel;
+    if (kind === "claim") {
+      this.claims.push(id);
+      return this.claim;
+    }
     if (kind === "health") {
       const { boot, reports } = healthSchema.parse(body);
       for (const report of reports) this.#report(boot, report);
@@ -229,7 +247,7 @@ type JobInput = Record<string, unknown> & { id: string; kind: Job["kind"] };
 
 function routeOf(url: string): [Request, string] {
   const [, , , noun = "", id = "", verb = ""] = url.split("/");
-  const kind = noun === "jobs" ? verb : noun;
+  const kind = noun === "jobs" || noun === "instances" ? verb : noun;
   const known = REQUESTS.find((one) => one === kind);
   if (known) return [known, id];
   throw new Error(`the agent asked for ${url}`);

@@ -50,6 +50,9 @@ export function containerCalls(engine: Engine, admit: (name: string) => Promise<
       const query = { t: String(Math.ceil(graceMs / 1000)) };
       await engine.bytes("POST", `${path(name)}/stop`, { query, signal });
     },
+    async unpause(name: string): Promise<void> {
+      await engine.bytes("POST", `${path(name)}/unpause`, plain());
+    },
     /** Removes one that doesn't run, with its unnamed volumes; answers whether it is gone by that. */
     async discard(name: string): Promise<boolean> {
       try {
@@ -90,33 +93,38 @@ export async function asOutcome<T>(call: () => Promise<T>): Promise<Outcome<T>> 
 
 /** Attempts at what an engine broke off: one that comes back and breaks off each time is not only being restarted. */
 const ATTEMPTS = 4;
-const BACK_WITHIN_MS = 60_000;
+export const BACK_WITHIN_MS = 60_000;
 const LOOK_MS = 500;
 
-/** Does a call again when the engine broke off in the middle of it and came back. Only for what may be done twice. */
+/**
+ * Does a call again when the engine was away, or broke off in the middle of it, and came back. Only for what may be done
+ * twice.
+ */
 export async function throughRestart<T>(
   engine: Engine,
   call: () => Promise<T>,
-  signal: AbortSignal = never,
+  { signal = never, backWithinMs }: { signal?: AbortSignal; backWithinMs: number },
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await call();
     } catch (thrown) {
-      const isCut = thrown instanceof EngineUnavailable && thrown.cut;
-      if (!isCut || attempt === ATTEMPTS || !(await comesBack(engine, signal))) throw thrown;
+      const isAway = thrown instanceof EngineUnavailable && thrown.away;
+      if (!isAway || attempt === ATTEMPTS || !(await comesBack(engine, within(signal, backWithinMs))))
+        throw thrown;
     }
   }
 }
 
 const never = new AbortController().signal;
 
+const within = (signal: AbortSignal, ms: number) => AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+
 async function comesBack(engine: Engine, signal: AbortSignal): Promise<boolean> {
-  const within = AbortSignal.any([signal, AbortSignal.timeout(BACK_WITHIN_MS)]);
-  while (!within.aborted) {
-    await systemClock.sleep(LOOK_MS, within);
+  while (!signal.aborted) {
+    await systemClock.sleep(LOOK_MS, signal);
     try {
-      await engine.bytes("GET", "/_ping", { signal: within });
+      await engine.bytes("GET", "/_ping", { signal });
       return true;
     } catch {
       // Still away, or not yet ready: looked at again until the time is over.
@@ -124,6 +132,9 @@ async function comesBack(engine: Engine, signal: AbortSignal): Promise<boolean> 
   }
   return false;
 }
+
+/** A container that had ended before it was asked for is told of within this. */
+const AT_ONCE_MS = 2_000;
 
 /** The engine holds the request until the container ends, so no exit is missed between two looks. */
 export async function waitExit(
@@ -133,17 +144,24 @@ export async function waitExit(
   signal: AbortSignal,
 ): Promise<Exit | undefined> {
   const query = { condition: "not-running" };
+  let wasAway = false;
   while (!signal.aborted) {
     try {
+      const askedAt = systemClock.monotonic();
       await engine.bytes("POST", `/containers/${name}/wait`, { query, signal });
       const container = await calls.inspect(name);
-      if (!container) return { gone: true };
+      if (!container || container.State.Status === "removing") return { gone: true };
       // Its exit code says 0, and means nothing.
       if (container.State.Status === "created") return { unstarted: true };
-      if (container.State.Status !== "running") return exitOf(container);
+      if (container.State.Status === "running") continue;
+      // An engine without live-restore ends its containers with itself.
+      const withEngine = wasAway && systemClock.monotonic() - askedAt < AT_ONCE_MS;
+      return { ...exitOf(container), ...(withEngine && { withEngine: true as const }) };
     } catch (thrown) {
-      if (thrown instanceof EngineError && thrown.status === 404) return { gone: true };
+      if (thrown instanceof EngineError && thrown.status === 404 && !(await calls.inspect(name)))
+        return { gone: true };
       // The engine itself restarts or is away: containers may live on, so this says nothing about ours.
+      wasAway = true;
       await systemClock.sleep(1_000, signal);
     }
   }

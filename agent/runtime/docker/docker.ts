@@ -8,6 +8,7 @@ import { accessoryName } from "./accessory.ts";
 import { type Admits, admit, noDirectories } from "./admission.ts";
 import {
   asOutcome,
+  BACK_WITHIN_MS,
   CALL_TIMEOUT_MS,
   type Calls,
   containerCalls,
@@ -28,6 +29,7 @@ import { createDockerImages } from "./images.ts";
 import { listInjected } from "./injected.ts";
 import { sweepLeftovers } from "./leftovers.ts";
 import { followContainer } from "./logs.ts";
+import { callsOfInstance, mendContainer } from "./outside.ts";
 import { createDockerRuns } from "./runs.ts";
 
 const listSchema = z.array(
@@ -46,6 +48,8 @@ export interface DockerOptions {
   engine?: Engine;
   /** Why a container may not be started, first or again. Absent: none that mounts a host directory may. */
   admits?: Admits;
+  /** How long a start, a stop or a pull waits for an engine that went away. */
+  backWithinMs?: number;
 }
 
 /** Runs instances as containers of the local Docker engine. */
@@ -54,22 +58,30 @@ export function createDockerRuntime({
   localImages = false,
   engine: anyEngine = createEngine(),
   admits = noDirectories,
+  backWithinMs = BACK_WITHIN_MS,
 }: DockerOptions): Runtime {
   const engine = checkedEngine(anyEngine);
   const health = createDockerHealth(engine);
   const calls = containerCalls(engine, (name) => admit(engine, name, admits));
+  const callsOf = (instance: string) => callsOfInstance({ engine, calls, host }, instance);
   return {
     name: "docker",
     pull: ({ image, login }, onProgress, signal) =>
-      pullImage({ engine, image, login, localImages, onProgress, signal }),
-    start: (spec) => startContainer({ engine, calls, spec, host, localImages }),
+      pullImage({ engine, image, login, localImages, onProgress, signal, backWithinMs }),
+    start: (spec) =>
+      startContainer({ engine, calls: callsOf(spec.instance), spec, host, localImages, backWithinMs }),
     restart: (instance, graceMs) =>
-      asOutcome(() => restartContainer(calls, containerName(instance), graceMs)),
+      flat(asOutcome(() => restartContainer(callsOf(instance), containerName(instance), graceMs))),
+    mend: (instance) => mendContainer({ engine, calls, host }, instance),
     stop: (instance, graceMs) =>
-      asOutcome(() => throughRestart(engine, () => stopContainer(calls, containerName(instance), graceMs))),
+      asOutcome(() =>
+        throughRestart(engine, () => stopContainer(callsOf(instance), containerName(instance), graceMs), {
+          backWithinMs,
+        }),
+      ),
     list: () => asOutcome(() => listContainers(engine, host)),
     injected: () => asOutcome(() => listInjected(engine, host)),
-    waitExit: (instance, signal) => waitExit(engine, calls, containerName(instance), signal),
+    waitExit: (instance, signal) => waitExit(engine, callsOf(instance), containerName(instance), signal),
     logs: (instance, lines) => tail(engine, containerName(instance), lines),
     follow: (source, reading, signal) => {
       const name = "instance" in source ? containerName(source.instance) : accessoryName(source.accessory);
@@ -92,12 +104,18 @@ export function createDockerRuntime({
   };
 }
 
+async function flat<T>(outcome: Promise<Outcome<Outcome<T>>>): Promise<Outcome<T>> {
+  const told = await outcome;
+  return told.ok ? told.value : told;
+}
+
 interface Start {
   engine: Engine;
   calls: Calls;
   spec: InstanceSpec;
   host: string;
   localImages: boolean;
+  backWithinMs: number;
 }
 
 async function startContainer(start: Start): Promise<Outcome<Started>> {
@@ -105,7 +123,7 @@ async function startContainer(start: Start): Promise<Outcome<Started>> {
   if (!isPlainId(spec.instance))
     return failed("start_failed", `${spec.instance} can't be a container's name`);
   try {
-    return await throughRestart(engine, () => startOnce(start));
+    return await throughRestart(engine, () => startOnce(start), start);
   } catch (thrown) {
     const known = await knownFailure(engine, spec, thrown);
     const said = `the Docker engine could not start ${spec.image}: ${words(thrown)}`;
@@ -132,23 +150,29 @@ async function startOnce({ engine, calls, spec, host, localImages }: Start): Pro
   return done(startedOf(container));
 }
 
-async function restartContainer(calls: Calls, name: string, graceMs: number): Promise<Started> {
+async function restartContainer(calls: Calls, name: string, graceMs: number): Promise<Outcome<Started>> {
+  const gone = failed("instance_gone", `container ${name} was removed from outside`);
+  const before = await calls.inspect(name);
+  if (!before) return gone;
+  if (before.State.Status === "paused") await calls.unpause(name);
   await calls.stop(name, graceMs);
   await calls.start(name);
   const container = await calls.inspect(name);
-  if (!container) throw new Error(`container ${name} was removed while it restarted`);
-  return startedOf(container);
+  return container ? done(startedOf(container)) : gone;
 }
 
 async function stopContainer(calls: Calls, name: string, graceMs: number): Promise<Stopped> {
   const before = await calls.inspect(name);
   if (!before) return { killed: false };
-  if (before.State.Status === "running") await calls.stop(name, graceMs);
+  const isPaused = before.State.Status === "paused";
+  if (isPaused) await calls.unpause(name);
+  const wasRunning = isPaused || before.State.Status === "running";
+  if (wasRunning) await calls.stop(name, graceMs);
   const after = await calls.inspect(name);
   await calls.remove(name);
   return {
     runtimeId: before.Id,
-    killed: before.State.Status === "running" && after?.State.ExitCode === 137,
+    killed: wasRunning && after?.State.ExitCode === 137,
   };
 }
 

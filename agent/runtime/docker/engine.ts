@@ -40,13 +40,16 @@ export class EngineError extends Error {
   }
 }
 
-/** No engine answers there. `cut`: it had taken the request, so what was asked for may have been done. */
+/**
+ * No engine answers there. `away`: nobody listens, or it broke off in the middle and may have done what was asked for; it
+ * may be back in a moment. Else it takes a person.
+ */
 export class EngineUnavailable extends Error {
   override name = "EngineUnavailable";
-  readonly cut: boolean;
-  constructor(message: string, options: ErrorOptions & { cut?: boolean } = {}) {
+  readonly away: boolean;
+  constructor(message: string, options: ErrorOptions & { away?: boolean } = {}) {
     super(message, options);
-    this.cut = options.cut ?? false;
+    this.away = options.away ?? false;
   }
 }
 
@@ -119,7 +122,7 @@ function asUnavailable(error: Error, address: string): Error {
   const code = "code" in error ? String(error.code) : "";
   if (code === "ECONNRESET" || code === "EPIPE") {
     const message = `the Docker engine at ${address} broke the connection off in the middle (${code}): it is being restarted, or it crashed`;
-    return new EngineUnavailable(message, { cause: error, cut: true });
+    return new EngineUnavailable(message, { cause: error, away: true });
   }
   if (code === "EACCES" || code === "EPERM") {
     const message = `this agent (user ${userName()}) may not use the Docker engine at ${address} (${code}): run it as root, or add the user to the group that owns the socket (usermod -aG docker ${userName()}) and start it again`;
@@ -127,7 +130,7 @@ function asUnavailable(error: Error, address: string): Error {
   }
   if (code !== "ENOENT" && code !== "ECONNREFUSED") return error;
   const message = `no Docker engine answers at ${address} (${code}): start it, or let this user use it`;
-  return new EngineUnavailable(message, { cause: error });
+  return new EngineUnavailable(message, { cause: error, away: true });
 }
 
 function userName(): string {

@@ -27,6 +27,8 @@ export interface Pull {
   localImages: boolean;
   onProgress: (message: string) => void;
   signal: AbortSignal;
+  /** How long an engine that went away is waited for. */
+  backWithinMs: number;
 }
 
 /** Has the image on this host and answers it pinned: by the registry's digest, or by image id when it is local. */
@@ -43,7 +45,7 @@ export async function pullImage(pull: Pull): Promise<Outcome<PulledImage>> {
     return await throughRestart(
       pull.engine,
       async () => (await alreadyHere(pull, ref)) ?? (await fromRegistry(pull, ref)),
-      pull.signal,
+      pull,
     );
   } catch (thrown) {
     return pullFailure(pull, ref, thrown);

@@ -182,7 +182,13 @@ class ProcessHost {
       const running = await isAlive(record);
       if (running) this.#bound(record.spec);
       const unstarted = record.birth === UNBORN.birth && { unstarted: true as const };
-      found.push({ instance, ...startedOf(record), running, ...unstarted, spec: { ...record.spec, env: {} } });
+      found.push({
+        instance,
+        ...startedOf(record),
+        running,
+        ...unstarted,
+        spec: { ...record.spec, env: {} },
+      });
     }
     return done(found);
   }

@@ -37,5 +37,8 @@ export async function claimInstance(
     return err({ code: "secrets_missing", detail: handed?.error.message ?? "it can't be opened" });
   if (handed.value.kind !== "start") throw new Error("a start was handed out as another job");
   const { spec, login } = handed.value;
-  return { ok: true, value: { environmentId, env: spec.env, ...(login && { login }) } };
+  return {
+    ok: true,
+    value: { environmentId, env: spec.env, secretNames: [...secrets], ...(login && { login }) },
+  };
 }

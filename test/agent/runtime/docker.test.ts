@@ -118,7 +118,11 @@ describe("docker runtime, on its own", () => {
   });
 
   test("says where it looked when no engine answers", async () => {
-    const away = createDockerRuntime({ host, engine: createEngine("unix:///no/such/docker.sock") });
+    const away = createDockerRuntime({
+      host,
+      engine: createEngine("unix:///no/such/docker.sock"),
+      backWithinMs: 0,
+    });
     const spec = specOf({ instance: "ins-1", image: `sha256:${"0".repeat(64)}`, hostPort: 20_003 });
     const expected = {
       ok: false,

@@ -76,7 +76,7 @@ describe("an engine that restarts", () => {
     let made = 0;
     let state: string | undefined;
     const { runtime } = await runtimeOn((request, response) => {
-      if (asks(request, "GET", "/json")) return state && container(state);
+      if (asks(request, "GET", "-ins-1/json")) return state && container(state);
       if (asks(request, "POST", "/containers/create")) {
         made += 1;
         state = "created";
@@ -102,8 +102,31 @@ describe("an engine that restarts", () => {
       }
       return container("exited", 7);
     });
-    expect(await runtime.waitExit("ins-1", never)).toEqual({ exitCode: 7 });
+    expect(await runtime.waitExit("ins-1", never)).toEqual({ exitCode: 7, withEngine: true });
     expect(waits).toBe(2);
+  });
+
+  test("while an instance is waited for is not blamed for what the instance does an hour later", async () => {
+    let waits = 0;
+    const { runtime } = await runtimeOn(async (request, response) => {
+      if (!asks(request, "POST", "/wait")) return container("exited", 7);
+      waits += 1;
+      if (waits === 1) return response.destroy();
+      return new Promise((resolve) => setTimeout(() => resolve({}), 2_200));
+    });
+    expect(await runtime.waitExit("ins-1", never)).toEqual({ exitCode: 7 });
+  });
+
+  test("and is away when a start comes, is waited for as in a pull", async () => {
+    const { runtime, fake } = await runtimeOn((request) => {
+      if (asks(request, "GET", "-ins-1/json")) return container("running");
+      return undefined;
+    });
+    await fake.goAway();
+    const started = runtime.start(spec);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await fake.comeBack();
+    expect(await started).toMatchObject({ ok: true, value: { runtimeId: "c1" } });
   });
 });
 

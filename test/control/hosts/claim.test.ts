@@ -38,6 +38,7 @@ describe("an agent that has to make an instance's container again", () => {
     expect(response.status).toBe(200);
     expect(claimAnswerSchema.parse(await response.json())).toMatchObject({
       env: { NODE_ENV: "production", DATABASE_URL: "postgres://new" },
+      secretNames: ["DATABASE_URL"],
       login: { registry: "ghcr.io", username: "bot", password: "pull-me" },
     });
     const row = await db.select().from(instances).where(eq(instances.id, id)).get();

@@ -1,11 +1,18 @@
 import { done, type Outcome } from "../outcome.ts";
-import type { ImageSource, PulledImage } from "../runtime/runtime.ts";
-import type { JobContext } from "./context.ts";
+import type { ImageSource, PulledImage, Runtime } from "../runtime/runtime.ts";
+import type { Images } from "./images.ts";
+
+export interface PullContext {
+  runtime: Runtime;
+  images: Images;
+  signal: AbortSignal;
+  progress(message: string): void;
+}
 
 /** Has the image on this host, pinned. */
 export async function pull(
   source: ImageSource & { environmentId: string },
-  context: JobContext,
+  context: PullContext,
 ): Promise<Outcome<Omit<PulledImage, "downloaded">>> {
   const outcome = await pullOnce(source, context);
   if (!outcome.ok) return outcome;
@@ -14,7 +21,7 @@ export async function pull(
   return done({ image, digest });
 }
 
-async function pullOnce(source: ImageSource, context: JobContext): Promise<Outcome<PulledImage>> {
+async function pullOnce(source: ImageSource, context: PullContext): Promise<Outcome<PulledImage>> {
   const { runtime, progress, signal, images } = context;
   const download = async () => {
     const outcome = await runtime.pull(source, progress, signal);
