@@ -112,7 +112,7 @@ beforeEach(() => {
 });
 
 describe("the meter", () => {
-  it("tells control of every request, by class, once", async () => {
+  it.concurrent("tells control of every request, by class, once", async () => {
     const host = serve([releaseOf("r1", 10_000, [app.url])]);
     const statuses = [200, 204, 301, 404, 404, 500];
     for (let i = 0; i < 5; i += 1) {
@@ -129,7 +129,7 @@ describe("the meter", () => {
     }
   });
 
-  it("keeps the latencies of good answers only", async () => {
+  it.concurrent("keeps the latencies of good answers only", async () => {
     const host = serve([releaseOf("r1", 10_000, [app.url])]);
     await Promise.all([ask({ port, host, path: "/slow" }), ask({ port, host, path: "/status/500" })]);
     const latency = (await counted(host, 2)).flatMap((entry) => entry.latency);
@@ -140,7 +140,7 @@ describe("the meter", () => {
     expect(latency[0]?.[0]).toBeGreaterThanOrEqual(54);
   });
 
-  it("charges the instance that failed, not the one that rescued", async () => {
+  it.concurrent("charges the instance that failed, not the one that rescued", async () => {
     const host = serve([releaseOf("r2", 9_999, [DEAD]), releaseOf("r1", 1, [app.url])]);
     for (let i = 0; i < 4; i += 1) await ask({ port, host });
     const entries = await counted(host, 8);
@@ -153,7 +153,7 @@ describe("the meter", () => {
     expect(sum(stable, (entry) => entry.errors)).toBe(0);
   });
 
-  it("counts distinct visitors who met an error, not their errors", async () => {
+  it.concurrent("counts distinct visitors who met an error, not their errors", async () => {
     const host = serve([releaseOf("r2", 5_000, [app.url]), releaseOf("r1", 5_000, [app.url])]);
     const visitors = ["visitor-a-1", "visitor-b-2", "visitor-c-3"];
     for (const id of visitors) {
@@ -166,7 +166,7 @@ describe("the meter", () => {
     expect(new Set(entries.flatMap((entry) => entry.erroredVisitors)).size).toBe(3);
   });
 
-  it("keeps those outside the rollout's population apart", async () => {
+  it.concurrent("keeps those outside the rollout's population apart", async () => {
     const match = [{ header: { name: "X-Beta", value: "1" } }];
     const host = serve([releaseOf("r2", 1, [app.url]), releaseOf("r1", 9_999, [app.url])], { match });
     await ask({ port, host });
@@ -178,7 +178,7 @@ describe("the meter", () => {
     ]);
   });
 
-  it("tells path faults and timeouts from the app's own errors", async () => {
+  it.concurrent("tells path faults and timeouts from the app's own errors", async () => {
     const host = serve([releaseOf("r1", 10_000, [app.url])]);
     await ask({ port, host, path: "/status/500" });
     await ask({ port, host, path: "/hang" });

@@ -56,8 +56,15 @@ export async function ask(options: Ask): Promise<Answer> {
   };
 }
 
-/** Sends bytes and gives back all that comes until the other side closes or nothing has come for `quietMs`. */
-export async function sendRaw(port: number, bytes: string | Buffer, quietMs = 300): Promise<string> {
+/**
+ * Sends bytes and gives back all that comes until the other side closes or nothing more has come for `quietMs`; nothing at all
+ * for `silentMs`.
+ */
+export async function sendRaw(
+  port: number,
+  bytes: string | Buffer,
+  { quietMs = 300, silentMs = 20_000 } = {},
+): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   await once(socket, "connect");
   let received = "";
@@ -74,9 +81,7 @@ export async function sendRaw(port: number, bytes: string | Buffer, quietMs = 30
     closed = true;
   });
   socket.write(bytes);
-  const deadline = Date.now() + 10_000;
-  while (!closed && Date.now() < deadline && (received === "" || Date.now() - lastAt < quietMs))
-    await sleep(10);
+  while (!closed && Date.now() - lastAt < (received === "" ? silentMs : quietMs)) await sleep(10);
   socket.destroy();
   return received;
 }
