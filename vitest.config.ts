@@ -42,7 +42,9 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: { TEST_MIGRATIONS: migrations } },
+            miniflare: {
+              bindings: { TEST_MIGRATIONS: migrations, SIMULATE_SEEDS: process.env.SIMULATE_SEEDS ?? "10" },
+            },
           }),
         ],
         test: {

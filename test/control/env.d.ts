@@ -5,6 +5,8 @@ declare global {
   namespace Cloudflare {
     interface Env extends ControlEnv {
       readonly TEST_MIGRATIONS: D1Migration[];
+      /** How many stories control plays beside its double. */
+      readonly SIMULATE_SEEDS: string;
     }
   }
 }

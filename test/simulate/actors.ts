@@ -1,13 +1,7 @@
-import { planRelease } from "../../src/control/views/plan.ts";
-import * as modes from "../../src/domain/commands/modes.ts";
-import type { Outcome } from "../../src/domain/commands/refusal.ts";
-import * as commands from "../../src/domain/commands/releases.ts";
-import * as rollbacks from "../../src/domain/commands/rollback.ts";
-import * as steer from "../../src/domain/commands/steer.ts";
-import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
-import { isActive, type ReleaseFacts } from "../../src/domain/rollout/release.ts";
+import { isActive } from "../../src/domain/rollout/release.ts";
 import { type Container, isChosen } from "./container.ts";
 import type { Act } from "./scenario.ts";
+import type { Release } from "./store.ts";
 import type { World } from "./world.ts";
 
 type Of<K extends Act["do"]> = Extract<Act, { do: K }>;
@@ -15,7 +9,6 @@ type Of<K extends Act["do"]> = Extract<Act, { do: K }>;
 /** People and misfortune: does what a scenario's acts say, to whatever there is at that moment. */
 export class Actors {
   readonly #world: World;
-  #made = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -26,7 +19,7 @@ export class Actors {
     const who = act.do in PEOPLE ? "people" : "fate";
     this.#world.say(who, () => describe(act));
     if (isPersons(act)) await this.#person(act);
-    else this.#fate(act);
+    else await this.#fate(act);
     if ("twice" in act && act.twice) this.#world.clock.after(this.#gap(act), () => this.#again(act));
   }
 
@@ -41,152 +34,61 @@ export class Actors {
 
   // --- people -----------------------------------------------------------------------------------------------------------
 
-  /** True: it was done; false: refused, or there was nobody to do it to. */
-  #person(act: PersonsAct): Promise<boolean> {
+  async #person(act: PersonsAct): Promise<boolean> {
+    const { desk, control } = this.#world;
+    if (!control.isUp) return false;
+    const open = this.#open();
     switch (act.do) {
       case "deploy":
-        return this.#deploy(act);
+        return desk.deploy(act);
       case "abort":
-        return this.#steer(act.do, (facts, { id }, now) =>
-          commands.abort(facts, { release: id, actor: "ann", reason: null }, now),
-        );
-      case "promote":
-        return this.#steer(act.do, (facts, release, now) =>
-          steer.promote(facts, { ...this.#seen(act, release), full: act.full }, now),
-        );
       case "pause":
-        return this.#steer(act.do, (facts, { id }, now) =>
-          steer.pause(facts, { release: id, actor: "ann", step: null }, now),
-        );
       case "resume":
-        return this.#steer(act.do, (facts, { id }, now) =>
-          steer.resume(facts, { release: id, actor: "ann", step: null }, now),
-        );
+        return open ? desk[act.do](open.id) : false;
+      case "promote":
+        return open ? desk.promote(open.id, { step: this.#seen(act, open), full: act.full }) : false;
       case "rollback":
-        return this.#rollback(act);
+        return desk.rollback(act.older ? this.#oldest() : null);
       case "weigh":
         return this.#weigh(act);
       case "lock":
-        return this.#command("lock", (facts, now) =>
-          modes.lock(facts, { actor: "ann", reason: "stocktaking", expiresAt: now + act.forMs }, now),
-        );
+        return desk.lock(act.forMs);
       case "unlock":
-        return this.#command("unlock", (facts, now) => modes.unlock(facts, { actor: "ann" }, now));
+        return desk.unlock();
       case "apply":
-        return this.#apply(act);
+        return desk.apply(act.change);
     }
   }
 
-  async #command(
-    name: string,
-    make: (facts: EnvironmentFacts, now: number) => Outcome<object>,
-  ): Promise<boolean> {
-    const { control } = this.#world;
-    if (!control.isUp) return false;
-    const facts = control.facts();
-    try {
-      const made = make(facts, control.now);
-      if (!made.ok) {
-        this.#world.say("control", () => `refuses ${name}: ${made.error.detail}`);
-        return false;
-      }
-      control.commit(facts, made.value.decision, { who: "people", what: name });
-    } catch (error) {
-      this.#world.watch.fault("engine throws", `${name}: ${error instanceof Error ? error.message : error}`);
-      return false;
-    }
-    await control.advance();
-    return true;
+  /** The release on its way, or else the one that is to be next. */
+  #open(): Release | undefined {
+    const { releases } = this.#world.control.store;
+    const newestFirst = releases.toReversed();
+    return (
+      newestFirst.find(({ state }) => isActive(state)) ?? newestFirst.find(({ state }) => state === "queued")
+    );
   }
 
   /** What a person saw when they first pressed: the same step for a second press. */
   readonly #steps = new Map<Act, number>();
-  #seen(act: Act, release: ReleaseFacts) {
-    const step = this.#steps.get(act) ?? release.stepIndex ?? 0;
+  #seen(act: Act, { stepIndex }: Release): number {
+    const step = this.#steps.get(act) ?? stepIndex ?? 0;
     this.#steps.set(act, step);
-    return { release: release.id, actor: "ann", step };
+    return step;
   }
 
-  async #steer(
-    name: string,
-    make: (facts: EnvironmentFacts, release: ReleaseFacts, now: number) => Outcome<object>,
-  ): Promise<boolean> {
-    const { releases } = this.#world.control.facts();
-    const open =
-      releases.find(({ state }) => isActive(state)) ?? releases.find(({ state }) => state === "queued");
-    if (!open) return false;
-    return this.#command(name, (facts, now) => make(facts, open, now));
-  }
+  #oldest = (): string | null =>
+    this.#world.control.store.releases.find(({ servingAt }) => servingAt !== null)?.id ?? null;
 
-  async #deploy({ app, whenBusy, hold }: Of<"deploy">): Promise<boolean> {
-    const { control, watch } = this.#world;
-    const id = `rel-${++this.#made}`;
-    this.#world.setApp(id, app);
-    const input = {
-      id,
-      image: null,
-      version: null,
-      git: null,
-      whenBusy,
-      actor: "ci",
-      requestKey: null,
-    } as const;
-    const before = control.facts();
-    const asked = { version: null, whenBusy, hold, override: false };
-    const plan = planRelease({ facts: before, asked, accessories: [], now: control.now });
-    const made = await this.#command("deploy", (facts, now) =>
-      commands.createRelease(facts, { ...input, hold, override: false }, now),
-    );
-    if (made) watch.planned(id, plan, before);
-    return made;
-  }
-
-  async #rollback({ older }: Of<"rollback">): Promise<boolean> {
-    const { control } = this.#world;
-    if (!control.isUp) return false;
-    const facts = control.facts();
-    const served = facts.releases.filter(({ servingAt }) => servingAt !== null);
-    const to = older ? (served.at(-1)?.id ?? null) : null;
-    const plan = rollbacks.planRollback(facts, to);
-    if (!plan.ok) return this.#refused("rollback", plan.error.detail);
-    const { how, prove } = plan.value;
-    const isSilent = prove.some(({ id }) => !this.#world.isReachable(id));
-    if (how === "instant" && !isSilent)
-      return this.#command("rollback", (now_facts, now) =>
-        rollbacks.rollbackInstantly(now_facts, plan.value, { actor: "ann", reason: "asked" }, now),
-      );
-    const id = `rel-${++this.#made}`;
-    this.#world.setApp(id, this.#world.appOf(plan.value.to.id));
-    return this.#command("rollback by release", (now_facts, now) =>
-      rollbacks.rollbackByRelease(now_facts, plan.value, { id, actor: "ann" }, now),
-    );
-  }
-
-  #refused(name: string, detail: string): boolean {
-    this.#world.say("control", () => `refuses ${name}: ${detail}`);
-    return false;
-  }
-
-  #weigh({ share, third }: Of<"weigh">): Promise<boolean> {
-    const { releases, stableReleaseId } = this.#world.control.facts();
+  async #weigh({ share, third }: Of<"weigh">): Promise<boolean> {
+    const { releases, stable } = this.#world.control.store;
     const open = releases.find(({ state }) => state === "shifting");
-    const others = releases.filter(({ id, servingAt }) => servingAt !== null && id !== open?.id);
-    const base = third ? others.find(({ id }) => id !== stableReleaseId) : others[0];
+    const others = releases.toReversed().filter(({ id, servingAt }) => servingAt !== null && id !== open?.id);
+    const base = third ? others.find(({ id }) => id !== stable) : others[0];
     const a = open ?? others.find(({ id }) => id !== base?.id);
-    if (!a || !base) return Promise.resolve(false);
-    const weights = { [a.id]: share, [base.id]: 10_000 - share };
-    return this.#command(
-      `weights ${a.version}=${share / 100} ${base.version}=${100 - share / 100}`,
-      (facts, now) => steer.setWeights(facts, { weights, actor: "ann", seenRev: null }, now),
-    );
-  }
-
-  async #apply({ change }: Of<"apply">): Promise<boolean> {
-    const { store } = this.#world.control;
-    store.spec = { ...store.spec, ...change };
-    store.rev += 1;
-    this.#world.control.poke();
-    return true;
+    if (!a || !base) return false;
+    this.#world.say("people", () => `weigh ${a.version} ${share / 100} %, ${base.version} the rest`);
+    return this.#world.desk.weigh({ [a.id]: share, [base.id]: 10_000 - share });
   }
 
   #serving(): string | undefined {
@@ -196,7 +98,7 @@ export class Actors {
 
   // --- fate -------------------------------------------------------------------------------------------------------------
 
-  #fate(act: Exclude<Act, PersonsAct>): void {
+  async #fate(act: Exclude<Act, PersonsAct>): Promise<void> {
     const { clock, control, hosts } = this.#world;
     if (act.do === "end")
       for (const one of this.#chosen(act)) {
@@ -211,16 +113,20 @@ export class Actors {
     if (act.do === "enrol host") this.#world.addHost(act.slots);
     if (act.do === "control ends") {
       control.isUp = false;
+      this.#world.edgeSince = clock.now;
       clock.after(act.forMs, () => {
         control.isUp = true;
+        this.#world.edgeSince = clock.now;
         control.poke();
       });
     }
-    if (act.do === "edge begins") this.#world.visitors.begin();
+    if (act.do === "edge begins") this.#world.visitors?.begin();
     if (act.do === "edge cut") {
       this.#world.edgeCuts += 1;
+      this.#world.edgeSince = clock.now;
       clock.after(act.forMs, () => {
         this.#world.edgeCuts -= 1;
+        this.#world.edgeSince = clock.now;
       });
     }
     if (!("host" in act)) return;
@@ -229,14 +135,9 @@ export class Actors {
     if (act.do === "agent ends") host.endAgent(act.forMs);
     if (act.do === "host ends") host.end(act.forMs);
     if (act.do === "cut") host.cut(act.from, act.forMs);
-    if (act.do === "remove host") this.#remove(host.id);
-  }
-
-  #remove(id: string): void {
-    const host = this.#world.hostById(id);
-    if (!host) return;
+    if (act.do !== "remove host") return;
     host.isRemoved = true;
-    this.#world.control.removeHost(id);
+    await control.removeHost(host.id);
   }
 
   #chosen({ which, of }: Of<"end" | "freeze" | "remove container">): Container[] {

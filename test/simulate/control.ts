@@ -1,14 +1,14 @@
 import { advance } from "../../src/domain/rollout/advance.ts";
 import { compileTable, sameRouting } from "../../src/domain/rollout/compile-table.ts";
 import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
-import type { EnvironmentFacts, InstanceFacts, JobErrorFacts } from "../../src/domain/rollout/facts.ts";
+import type { EnvironmentFacts, InstanceFacts } from "../../src/domain/rollout/facts.ts";
 import { probed } from "../../src/domain/rollout/probed.ts";
 import { isActive } from "../../src/domain/rollout/release.ts";
 import type { RoutingTable, TableAnswer } from "../../src/domain/routing/table.ts";
-import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import { DIGEST } from "../domain/rollout/spec.ts";
 import type { Inventory, Report } from "./host.ts";
 import { JudgeDesk } from "./judge-desk.ts";
+import type { ControlPort, LeasedJob, Outcome } from "./port.ts";
 import { type Instance, type Job, Store } from "./store.ts";
 import type { World } from "./world.ts";
 
@@ -22,14 +22,6 @@ const SWEEP_MS = 60_000;
 const MAX_PASSES = 100;
 const RENEW_BEFORE_MS = 40_000;
 
-export type Outcome = { readonly ok: true } | { readonly error: JobErrorFacts };
-export interface LeasedJob {
-  readonly id: string;
-  readonly kind: Job["kind"];
-  readonly releaseId: string;
-  readonly instanceId: string | null;
-  readonly lease: string;
-}
 interface Lease {
   readonly lease: string;
   readonly boot: string;
@@ -43,7 +35,7 @@ export interface Cause {
 }
 
 /** Control over one environment: the coordinator's loop, jobs' leases and agents' reports, over rows in memory. */
-export class Control {
+export class Control implements ControlPort {
   readonly store = new Store();
   readonly judge: JudgeDesk;
   isUp = true;
@@ -60,6 +52,8 @@ export class Control {
 
   constructor(world: World) {
     this.#world = world;
+    this.store.spec = world.scenario.spec;
+    this.store.now = world.clock.now;
     this.judge = new JudgeDesk();
     const sweep = () => {
       this.poke();
@@ -173,11 +167,16 @@ export class Control {
     });
   }
 
+  /** Every instance is asked that answered once: one that does not any more fails the check, too. */
   #smoke(releaseId: string, when: "before" | "after"): void {
     this.#beside(`${releaseId}/${when}`, 300, () => {
       const row = this.store.releaseById(releaseId);
+      const asked = this.store.instances.filter(
+        (one) => one.releaseId === releaseId && one.verifiedAt !== null && isUp(one),
+      );
       const isBad = this.#world.appOf(releaseId).smoke === `bad ${when}`;
-      const failure = isBad
+      const fails = isBad || asked.some(({ id }) => !this.#world.isReachable(id));
+      const failure = fails
         ? { code: "smoke_failed", message: `smoke check ${when} failed`, logs: [] }
         : null;
       row.smoke = { ...row.smoke, [when]: { at: this.now, failure } };
@@ -211,14 +210,16 @@ export class Control {
     for (const job of overdue) Object.assign(job, { state: "failed", error: OVERDUE, finishedAt: now });
     if (overdue.length > 0) this.poke();
     return open
-      .filter((job) => job.finishedAt === null && this.#isLeasable(job, boot))
+      .filter((job) => job.finishedAt === null && this.#isLeasable(job, boot, inventory))
+      .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
       .slice(0, LEASES_PER_POLL)
       .map((job) => this.#lease(job, boot));
   }
 
-  #isLeasable({ id, state }: Job, boot: string): boolean {
+  #isLeasable({ id, state }: Job, boot: string, { jobs }: Inventory): boolean {
     const held = this.#leases.get(id);
-    return state === "queued" || !held || held.expiresAt <= this.now || held.boot !== boot;
+    const isNew = state === "queued" || !held || held.boot !== boot;
+    return isNew || held.expiresAt <= this.now || !jobs.includes(id);
   }
 
   #lease(job: Job, boot: string): LeasedJob {
@@ -228,7 +229,8 @@ export class Control {
     const expiresAt = this.now + (job.kind === "start" || job.kind === "run" ? 4 * LEASE_MS : LEASE_MS);
     this.#leases.set(job.id, { lease, boot, expiresAt });
     const { id, kind, releaseId, instanceId } = job;
-    return { id, kind, releaseId, instanceId, lease };
+    const slotId = this.store.instances.find((one) => one.id === instanceId)?.slotId ?? null;
+    return { id, kind, releaseId, instanceId, slotId, lease };
   }
 
   done(jobId: string, lease: string, outcome: Outcome): "done" | "lease lost" | "unreachable" {
@@ -294,6 +296,11 @@ export class Control {
     }
   }
 
+  addHost(name: string, slots: number): void {
+    this.store.now = this.now;
+    this.store.addHost(name, slots);
+  }
+
   /** As the route does: nothing but that it is gone. */
   removeHost(id: string): void {
     this.store.hosts = this.store.hosts.filter((host) => host.id !== id);
@@ -308,11 +315,9 @@ export class Control {
     if (!table) return { kind: "unknown" };
     return table.version === known ? { kind: "unchanged", version: known } : { kind: "table", table };
   }
-
-  slotOf = (instance: string): string =>
-    this.store.instances.find(({ id }) => id === instance)?.slotId ?? "?";
-  specOf = (release: string): EnvironmentSpec => this.store.releaseById(release).spec;
 }
+
+const isUp = ({ stoppedAt, state }: Instance): boolean => stoppedAt === null && state !== "stopping";
 
 const LISTED: readonly string[] = ["ready", "serving", "draining", "warm"];
 

@@ -1,10 +1,9 @@
 import type { JobErrorFacts } from "../../src/domain/rollout/facts.ts";
 import { Container } from "./container.ts";
-import type { LeasedJob, Outcome } from "./control.ts";
 import type { Dice } from "./dice.ts";
+import type { LeasedJob, Outcome } from "./port.ts";
 import type { World } from "./world.ts";
 
-const BUSY_MS = 1_000;
 const IDLE_MS = 30_000;
 const RETRY_MS = 2_000;
 
@@ -111,21 +110,21 @@ export class Host {
   #pollIn(ms: number): void {
     const poll = ++this.#polls;
     this.#world.clock.after(ms, () => {
-      if (poll === this.#polls) this.#poll();
+      if (poll === this.#polls) return this.#poll();
     });
   }
 
-  #poll(): void {
+  async #poll(): Promise<void> {
     if (this.isRemoved) return;
     if (!this.canTalk) return this.#pollIn(RETRY_MS);
     const { control } = this.#world;
-    const answer = control.poll(this.id, this.#bootId, this.#inventory());
+    const answer = await control.poll(this.id, this.#bootId, this.#inventory());
     if (answer === null) return this.#pollIn(RETRY_MS);
     for (const id of this.#finished.keys()) this.#deliver(id);
     for (const instance of this.#reports.keys()) this.#sendReport(instance);
     if (this.#isLost()) return this.#pollIn(RETRY_MS);
     for (const job of answer) this.#accept(job);
-    this.#pollIn(this.#running.size > 0 || answer.length > 0 ? BUSY_MS : IDLE_MS);
+    this.#pollIn(this.#running.size > 0 || answer.length > 0 ? this.#world.scenario.busyMs : IDLE_MS);
   }
 
   get #bootId(): string {
@@ -135,7 +134,7 @@ export class Host {
   /** All that this agent answers for, as its polls say it. */
   #inventory(): Inventory {
     const instances = new Map([...this.containers].map(([id, container]) => [id, container.told]));
-    return { seq: this.#seq, instances };
+    return { seq: this.#seq, instances, jobs: [...this.#running.keys(), ...this.#finished.keys()] };
   }
 
   #accept(job: LeasedJob): void {
@@ -162,10 +161,10 @@ export class Host {
   }
 
   #deliver(id: string): void {
-    const send = () => {
+    const send = async () => {
       const finished = this.#finished.get(id);
       if (!finished || !this.canTalk) return;
-      const answer = this.#world.control.done(id, finished.lease, finished.outcome);
+      const answer = await this.#world.control.done(id, finished.lease, finished.outcome);
       // Unanswered ones go again with the next poll.
       if (answer !== "unreachable" && !this.#isLost()) this.#finished.delete(id);
     };
@@ -184,8 +183,9 @@ export class Host {
   #sendReport(instance: string): void {
     const report = this.#reports.get(instance);
     if (!report) return;
-    const send = () => {
-      if (!this.canTalk || !this.#world.control.report(this.id, this.#bootId, instance, report)) return;
+    const send = async () => {
+      if (!this.canTalk) return;
+      if (!(await this.#world.control.report(this.id, this.#bootId, instance, report))) return;
       if (!this.#isLost() && this.#reports.get(instance) === report) this.#reports.delete(instance);
     };
     this.#world.clock.after(this.#latency(), send);
@@ -210,12 +210,11 @@ export class Host {
   }
 
   #start(job: LeasedJob, finish: (outcome: Outcome) => void): void {
-    const { instanceId } = job;
+    const { instanceId, slotId } = job;
     const boot = this.#boot;
-    if (instanceId === null) throw new Error(`${job.id} starts nothing`);
+    if (instanceId === null || slotId === null) throw new Error(`${job.id} starts nothing`);
     let container = this.containers.get(instanceId);
     if (!container) {
-      const slotId = this.#world.control.slotOf(instanceId);
       const other = [...this.containers.values()].find((one) => one.slotId === slotId);
       if (other) {
         this.#world.watch.fault("two in a slot", `${instanceId} and ${other.id} in ${slotId}`);
@@ -225,7 +224,7 @@ export class Host {
       this.containers.set(instanceId, container);
       container.boot();
     }
-    const { deadlineMs } = this.#world.control.specOf(job.releaseId).health.startup;
+    const { deadlineMs } = this.#world.scenario.spec.health.startup;
     container.whenStarted(deadlineMs, (cause) => {
       if (cause === null) return finish(DONE);
       if (boot !== this.#boot || !this.agentIsUp) return;
@@ -291,6 +290,8 @@ export interface Report {
 export interface Inventory {
   readonly seq: number;
   readonly instances: ReadonlyMap<string, Report>;
+  /** Jobs that it has, at work or ended. */
+  readonly jobs: readonly string[];
 }
 
 const DONE: Outcome = { ok: true };

@@ -2,6 +2,7 @@
  * `npm run simulate`: thousands of stories of an environment, in virtual time, on all cores. What it plays and how to read
  * it: docs/simulation.md.
  */
+import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { type Ran, run } from "./run.ts";
@@ -14,6 +15,7 @@ import { FAULTS, type FaultKind } from "./watch.ts";
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "10000" },
+    mode: { type: "string", default: "domain" },
     from: { type: "string", default: "1" },
     seed: { type: "string" },
     only: { type: "string" },
@@ -94,5 +96,13 @@ const words = (a: {
 }) =>
   `${a.seeds} seeds, ${a.failed} failed; ${a.events} events, ${a.acts} acts, ${a.visits} visits of which ${a.lost} got no answer; ${a.seconds} s`;
 
-if (values.seed === undefined) await many();
+/** The plain stories through the real control, held against the double. */
+function throughControl(): void {
+  const args = ["vitest", "run", "--project", "control", "test/control/simulate"];
+  const env = { ...process.env, SIMULATE_SEEDS: values.seeds };
+  process.exitCode = spawnSync("npx", args, { stdio: "inherit", env }).status ?? 1;
+}
+
+if (values.mode === "control") throughControl();
+else if (values.seed === undefined) await many();
 else await one(Number(values.seed));

@@ -1,6 +1,9 @@
+import { Control } from "./control.ts";
+import { DomainDesk } from "./desk.ts";
 import { type Scenario, scenarioOf } from "./scenario.ts";
+import { Visitors } from "./visitors.ts";
 import type { Fault } from "./watch.ts";
-import { type Told, World } from "./world.ts";
+import { type Cast, type Told, World } from "./world.ts";
 
 export interface Ran {
   readonly seed: number;
@@ -14,12 +17,18 @@ export interface Ran {
   readonly story: readonly Told[];
 }
 
+/** Control in memory over the real domain, and the real edge before it. */
+function domainCast(world: World): Cast {
+  const control = new Control(world);
+  return { control, desk: new DomainDesk(world, control), visitors: new Visitors(world, control) };
+}
+
 /** Plays a scenario, and tells its story if asked. */
 export async function run(scenario: Scenario, isTold = false): Promise<Ran> {
-  const world = new World(scenario, isTold);
+  const world = new World(scenario, domainCast, isTold);
   await world.play();
   const { clock, visitors, watch } = world;
-  const figures = { events: clock.ran, visits: visitors.count, lost: watch.lost, acts: watch.acts };
+  const figures = { events: clock.ran, visits: visitors?.count ?? 0, lost: watch.lost, acts: watch.acts };
   return { seed: scenario.seed, faults: [...watch.faults.values()], figures, story: world.story ?? [] };
 }
 

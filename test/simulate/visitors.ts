@@ -1,4 +1,5 @@
 import type { Container } from "./container.ts";
+import type { Control } from "./control.ts";
 import type { Dice } from "./dice.ts";
 import { type Answer, type Isolate, macrotask, openIsolate } from "./edge.ts";
 import type { World } from "./world.ts";
@@ -24,21 +25,24 @@ export interface Visit {
 /** Visitors that arrive all the time, through isolates of the real edge. */
 export class Visitors {
   readonly #world: World;
+  readonly #control: Control;
   readonly #dice: Dice;
   #isolates: Isolate[] = [];
   #begun = 0;
   readonly #attempts = new Map<string, Attempt[]>();
   count = 0;
 
-  constructor(world: World) {
+  constructor(world: World, control: Control) {
     this.#world = world;
+    this.#control = control;
     this.#dice = world.dice("visitors");
     this.begin();
   }
 
   /** All isolates are fresh: none holds a table, none has counted. */
   begin(): void {
-    const { clock, control, scenario } = this.#world;
+    const { clock, scenario } = this.#world;
+    const control = this.#control;
     this.#begun += 1;
     this.#isolates = Array.from({ length: scenario.isolates }, (_, n) =>
       openIsolate({
@@ -59,7 +63,7 @@ export class Visitors {
   }
 
   #reachControl(): void {
-    if (this.#world.edgeCuts > 0 || !this.#world.control.isUp) throw new Error("control is unreachable");
+    if (this.#world.edgeCuts > 0 || !this.#control.isUp) throw new Error("control is unreachable");
   }
 
   arrive(): void {

@@ -32,14 +32,15 @@ export function judgeVisit(world: World, visit: Visit): void {
   const siblings = able.filter((one) => one.state === "serving" && one.releaseId === own);
   const others = able.filter(({ state, releaseId }) => state === "serving" && weighed.includes(releaseId));
   const said = `${method} ${answer.error ?? answer.status} at ${attempts.map(({ instance }) => instance ?? "nobody").join(", ") || "nobody"}`;
-  if (siblings.length > 0 && attempts.every(({ container }) => isKnownDead(world, container)))
+  const isFresh = world.control.isUp && world.edgeCuts === 0 && world.clock.now - world.edgeSince > KNOWN_MS;
+  if (isFresh && siblings.length > 0 && attempts.every(({ container }) => isKnownDead(world, container)))
     world.watch.fault("lost beside siblings", `${said}; ${names(siblings)} would answer`);
   else if (siblings.length === 0 && others.length > 0 && method === "GET" && areDead(world, serving, own))
     world.watch.fault("lost beside another release", `${said}; ${names(others)} would answer`);
   const warm = able.filter((one) => !weighed.includes(one.releaseId) && hasServed(world, one));
-  if (isMostlyLost(world) && warm.some((one) => canCarry(world, one.releaseId, warm)))
+  if (isFresh && isMostlyLost(world) && warm.some((one) => canCarry(world, one.releaseId, warm)))
     world.watch.fault("lost beside a warm release", `most visits of a minute; ${names(warm)} would answer`);
-  if (others.length === 0 && warm.length > 0 && isLongOut(world, serving))
+  if (isFresh && others.length === 0 && warm.length > 0 && isLongOut(world, serving))
     world.watch.fault("lost beside a warm release", `${said}; ${names(warm)} would answer`);
 }
 
@@ -116,11 +117,11 @@ function canCarry(world: World, release: string, able: readonly Instance[]): boo
     const since = world.container(id)?.since ?? world.clock.now;
     return releaseId === release && world.clock.now - since > MINUTE + ACTS_MS;
   });
-  return own.length * 2 >= world.control.store.releaseById(release).spec.replicas;
+  return own.length * 2 >= world.release(release).spec.replicas;
 }
 
 const hasServed = (world: World, { releaseId }: Instance): boolean =>
-  world.control.store.releaseById(releaseId).servingAt !== null;
+  world.release(releaseId).servingAt !== null;
 
 const names = (instances: readonly Instance[]): string =>
   instances.map(({ id, state }) => `${id} (${state})`).join(", ");

@@ -196,7 +196,7 @@ export class Watch {
         this.fault("instance never leaves", `${id} on ${hostName} is ${state}`);
   }
 
-  #version = (id: string): string => this.#world.control.store.releaseById(id).version;
+  #version = (id: string): string => this.#world.release(id).version;
 }
 
 const seconds = (ms: number): string => `${Math.round(ms / 1_000)} s`;

@@ -1,14 +1,17 @@
 import { Actors } from "./actors.ts";
 import { Clock } from "./clock.ts";
 import type { Container } from "./container.ts";
-import { Control } from "./control.ts";
+import type { Desk } from "./desk.ts";
 import { Dice } from "./dice.ts";
 import { Host } from "./host.ts";
+import type { ControlPort } from "./port.ts";
 import type { App, Scenario } from "./scenario.ts";
-import { Visitors } from "./visitors.ts";
+import type { Release } from "./store.ts";
+import type { Visitors } from "./visitors.ts";
 import { Watch } from "./watch.ts";
 
-const BEGIN = 1_700_000_000_000;
+/** To come: so that no alarm of a real coordinator fires by itself. */
+const BEGIN = 4_000_000_000_000;
 const MINUTE = 60_000;
 /** The longest that anything begun may take by its own deadlines. */
 const LONGEST_END_MS = 50 * MINUTE;
@@ -20,36 +23,45 @@ export interface Told {
   readonly what: string;
 }
 
-/** Everything of one run: control over the domain, hosts, edges, visitors, people, and one clock. */
+/** Those who differ by mode: control in memory with its edges, or the real one. */
+export interface Cast {
+  readonly control: ControlPort;
+  readonly desk: Desk;
+  readonly visitors: Visitors | null;
+}
+
+/** Everything of one run: control, hosts, edges, visitors, people, and one clock. */
 export class World {
   readonly scenario: Scenario;
   readonly clock = new Clock(BEGIN);
   readonly watch: Watch;
-  readonly control: Control;
-  readonly visitors: Visitors;
+  readonly control: ControlPort;
+  readonly desk: Desk;
+  readonly visitors: Visitors | null;
   readonly hosts: Host[] = [];
   /** Null: nobody listens. */
   readonly story: Told[] | null;
-  /** How many cuts there are between the edge and control. */
+  /** How many cuts there are between the edge and control, and when that, or control, last changed. */
   edgeCuts = 0;
+  edgeSince = 0;
   readonly #apps = new Map<string, App>();
 
-  constructor(scenario: Scenario, isTold: boolean) {
+  constructor(scenario: Scenario, cast: (world: World) => Cast, isTold = false) {
     this.scenario = scenario;
     this.story = isTold ? [] : null;
     this.watch = new Watch(this);
-    this.control = new Control(this);
-    this.control.store.spec = scenario.spec;
-    this.control.store.now = this.clock.now;
+    const { control, desk, visitors } = cast(this);
+    this.control = control;
+    this.desk = desk;
+    this.visitors = visitors;
     for (const slots of scenario.hosts) this.addHost(slots);
-    this.visitors = new Visitors(this);
   }
 
   /** Plays it all, to the rest after the last act. */
   async play(): Promise<void> {
     const actors = new Actors(this);
     for (const act of this.scenario.acts) this.clock.after(act.at, () => actors.perform(act));
-    this.visitors.arrive();
+    this.visitors?.arrive();
     await this.clock.until(BEGIN + this.scenario.quietAt);
     const latest = this.clock.now + LONGEST_END_MS;
     while (this.clock.now < latest && !this.watch.isAllAtRest())
@@ -67,11 +79,15 @@ export class World {
 
   addHost(slots: number): Host {
     const name = NAMES[this.hosts.length] ?? `host${this.hosts.length}`;
-    this.control.store.now = this.control.now;
-    this.control.store.addHost(name, slots);
+    this.control.addHost(name, slots);
     const host = new Host(this, name);
     this.hosts.push(host);
     return host;
+  }
+  release(id: string): Release {
+    const found = this.control.store.releases.find((release) => release.id === id);
+    if (!found) throw new Error(`no release ${id}`);
+    return found;
   }
   hostById(id: string): Host | undefined {
     return this.hosts.find((host) => host.id === id);

@@ -1,0 +1,94 @@
+import { env } from "cloudflare:workers";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import type { RoutingTable } from "../../../src/domain/routing/table.ts";
+import { Control } from "../../simulate/control.ts";
+import { DomainDesk } from "../../simulate/desk.ts";
+import { type Scenario, scenarioOf } from "../../simulate/scenario.ts";
+import { storyOf } from "../../simulate/story.ts";
+import { World } from "../../simulate/world.ts";
+import { HOSTNAME } from "../support/stage.ts";
+import { RealControl } from "./real-control.ts";
+import { RealDesk } from "./real-desk.ts";
+
+/** More of them: `npm run simulate -- --mode control --seeds 300`. */
+const SEEDS = Number(env.SIMULATE_SEEDS);
+const STORY_MS = 600_000;
+
+afterEach(() => vi.unstubAllGlobals());
+
+/** No visitors: what is compared is control alone. */
+function doubled(scenario: Scenario): World {
+  return new World(
+    scenario,
+    (world) => {
+      const control = new Control(world);
+      return { control, desk: new DomainDesk(world, control), visitors: null };
+    },
+    true,
+  );
+}
+
+async function real(scenario: Scenario): Promise<{ world: World; control: RealControl }> {
+  let control: RealControl | undefined;
+  const world = new World(
+    scenario,
+    (of) => {
+      control = new RealControl(of);
+      return { control, desk: new RealDesk(of, control), visitors: null };
+    },
+    true,
+  );
+  if (!control) throw new Error("nobody plays control");
+  await RealControl.prepare(world);
+  vi.stubGlobal("fetch", (input: RequestInfo | URL) => control?.answer(String(input)));
+  return { world, control };
+}
+
+/** How it all ended, told without ids. */
+function endOf({ control: { store } }: World) {
+  const version = (id: string | null) => store.releases.find((release) => release.id === id)?.version ?? null;
+  return {
+    stable: version(store.stable),
+    releases: store.releases
+      .map(
+        ({ version: name, state, weightBp, failure }) =>
+          `${name} ${state} ${weightBp} ${failure?.code ?? ""}`,
+      )
+      .sort(),
+    instances: store.instances
+      .filter(({ stoppedAt }) => stoppedAt === null)
+      .map(
+        (one) => `${version(one.releaseId)} ${one.state} in ${one.hostName}/${one.slot}, ${one.reportState}`,
+      )
+      .sort(),
+  };
+}
+
+/** Who gets what share, from where, told without ids. */
+const routed = (table: RoutingTable | undefined) =>
+  table?.releases.map(({ version, weightBp, instances }) => ({
+    version,
+    weightBp,
+    instances: instances.map(({ origin, ready }) => `${origin} ${ready}`).sort(),
+  }));
+
+describe("the simulation's control", () => {
+  const seeds = Array.from({ length: SEEDS }, (_, n) => n + 1);
+  it.each(seeds)(
+    "ends the plain story %d as the real one does",
+    async (seed) => {
+      const scenario = scenarioOf(seed, true);
+      const double = doubled(scenario);
+      await double.play();
+      const { world, control } = await real(scenario);
+      await world.play();
+      const told = `${storyOf(double.story ?? [])}\n---\n${storyOf(world.story ?? [])}`;
+      expect(endOf(world), told).toEqual(endOf(double));
+      const answer = await control.coordinator.table(HOSTNAME, null);
+      expect(routed(answer.kind === "table" ? answer.table : undefined)).toEqual(
+        routed(double.control.table),
+      );
+    },
+    STORY_MS,
+  );
+});

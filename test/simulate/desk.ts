@@ -1,0 +1,148 @@
+import { planRelease } from "../../src/control/views/plan.ts";
+import * as modes from "../../src/domain/commands/modes.ts";
+import type { Outcome } from "../../src/domain/commands/refusal.ts";
+import * as commands from "../../src/domain/commands/releases.ts";
+import * as rollbacks from "../../src/domain/commands/rollback.ts";
+import * as steer from "../../src/domain/commands/steer.ts";
+import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
+import type { EnvironmentSpec } from "../../src/domain/spec.ts";
+import type { Control } from "./control.ts";
+import type { Act } from "./scenario.ts";
+import type { World } from "./world.ts";
+
+export type Deploy = Pick<Extract<Act, { do: "deploy" }>, "app" | "whenBusy" | "hold">;
+
+/** What people ask control for. True: it was done; false: refused. */
+export interface Desk {
+  deploy(input: Deploy): Promise<boolean>;
+  abort(release: string): Promise<boolean>;
+  promote(release: string, input: { readonly step: number; readonly full: boolean }): Promise<boolean>;
+  pause(release: string): Promise<boolean>;
+  resume(release: string): Promise<boolean>;
+  rollback(to: string | null): Promise<boolean>;
+  weigh(weights: Readonly<Record<string, number>>): Promise<boolean>;
+  lock(forMs: number): Promise<boolean>;
+  unlock(): Promise<boolean>;
+  apply(change: Partial<EnvironmentSpec>): Promise<boolean>;
+}
+
+const ACTOR = "ann";
+const CI = { image: null, version: null, git: null, actor: "ci", requestKey: null, override: false } as const;
+
+/** The domain's commands, decided on and written as the coordinator does. */
+export class DomainDesk implements Desk {
+  readonly #world: World;
+  readonly #control: Control;
+  #made = 0;
+
+  constructor(world: World, control: Control) {
+    this.#world = world;
+    this.#control = control;
+  }
+
+  async #command(
+    name: string,
+    make: (facts: EnvironmentFacts, now: number) => Outcome<object>,
+  ): Promise<boolean> {
+    const { watch } = this.#world;
+    const control = this.#control;
+    if (!control.isUp) return false;
+    const facts = control.facts();
+    try {
+      const made = make(facts, control.now);
+      if (!made.ok) return this.#refused(name, made.error.detail);
+      control.commit(facts, made.value.decision, { who: "people", what: name });
+    } catch (error) {
+      watch.fault("engine throws", `${name}: ${error instanceof Error ? error.message : error}`);
+      return false;
+    }
+    await control.advance();
+    return true;
+  }
+
+  #refused(name: string, detail: string): boolean {
+    this.#world.say("control", () => `refuses ${name}: ${detail}`);
+    return false;
+  }
+
+  async deploy({ app, whenBusy, hold }: Deploy): Promise<boolean> {
+    const { watch } = this.#world;
+    const control = this.#control;
+    const id = `rel-${++this.#made}`;
+    this.#world.setApp(id, app);
+    const before = control.facts();
+    const asked = { version: null, whenBusy, hold, override: false };
+    const plan = planRelease({ facts: before, asked, accessories: [], now: control.now });
+    const made = await this.#command("deploy", (facts, now) =>
+      commands.createRelease(facts, { ...CI, id, whenBusy, hold }, now),
+    );
+    if (made) watch.planned(id, plan, before);
+    return made;
+  }
+
+  abort(release: string): Promise<boolean> {
+    return this.#command("abort", (facts, now) =>
+      commands.abort(facts, { release, actor: ACTOR, reason: null }, now),
+    );
+  }
+
+  promote(release: string, input: { step: number; full: boolean }): Promise<boolean> {
+    return this.#command("promote", (facts, now) =>
+      steer.promote(facts, { release, actor: ACTOR, ...input }, now),
+    );
+  }
+
+  pause(release: string): Promise<boolean> {
+    return this.#command("pause", (facts, now) =>
+      steer.pause(facts, { release, actor: ACTOR, step: null }, now),
+    );
+  }
+
+  resume(release: string): Promise<boolean> {
+    return this.#command("resume", (facts, now) =>
+      steer.resume(facts, { release, actor: ACTOR, step: null }, now),
+    );
+  }
+
+  async rollback(to: string | null): Promise<boolean> {
+    const control = this.#control;
+    if (!control.isUp) return false;
+    const plan = rollbacks.planRollback(control.facts(), to);
+    if (!plan.ok) return this.#refused("rollback", plan.error.detail);
+    const { how, prove } = plan.value;
+    const isSilent = prove.some(({ id }) => !this.#world.isReachable(id));
+    if (how === "instant" && !isSilent)
+      return this.#command("rollback", (facts, now) =>
+        rollbacks.rollbackInstantly(facts, plan.value, { actor: ACTOR, reason: "asked" }, now),
+      );
+    const id = `rel-${++this.#made}`;
+    this.#world.setApp(id, this.#world.appOf(plan.value.to.id));
+    return this.#command("rollback by release", (facts, now) =>
+      rollbacks.rollbackByRelease(facts, plan.value, { id, actor: ACTOR }, now),
+    );
+  }
+
+  weigh(weights: Readonly<Record<string, number>>): Promise<boolean> {
+    return this.#command("weights by hand", (facts, now) =>
+      steer.setWeights(facts, { weights, actor: ACTOR, seenRev: null }, now),
+    );
+  }
+
+  lock(forMs: number): Promise<boolean> {
+    return this.#command("lock", (facts, now) =>
+      modes.lock(facts, { actor: ACTOR, reason: "stocktaking", expiresAt: now + forMs }, now),
+    );
+  }
+
+  unlock(): Promise<boolean> {
+    return this.#command("unlock", (facts, now) => modes.unlock(facts, { actor: ACTOR }, now));
+  }
+
+  async apply(change: Partial<EnvironmentSpec>): Promise<boolean> {
+    const control = this.#control;
+    control.store.spec = { ...control.store.spec, ...change };
+    control.store.rev += 1;
+    control.poke();
+    return true;
+  }
+}
