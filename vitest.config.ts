@@ -10,9 +10,7 @@ const migrations = await readD1Migrations("migrations");
 
 /** Bundled once: else each of their hundreds of modules is transformed and fetched by itself. All, or one would be there twice. */
 const deps = {
-  optimizer: {
-    ssr: { enabled: true, include: packagesOf(["src/{control,domain,protocol,client}", "test/control"]) },
-  },
+  optimizer: { ssr: { enabled: true, include: packagesOf(["src", "test/control"]) } },
 };
 
 /** For a machine that does much else: whatever is waited for is a condition, so that only a test that fails takes longer. */
