@@ -31,6 +31,7 @@ export const EXIT_OF_PROBLEM = {
   invalid_request: EXIT.usage,
   manifest_invalid: EXIT.usage,
   not_landed: EXIT.usage,
+  https_required: EXIT.usage,
   unauthenticated: EXIT.usage,
   token_expired: EXIT.usage,
   token_revoked: EXIT.usage,

@@ -15,6 +15,10 @@ export const EXPLANATIONS = {
     "The manifest uses a feature that this version of Sluice doesn't have. It is refused, because ignoring it would look applied.",
     "Remove the key, or upgrade the control plane.",
   ],
+  https_required: [
+    "Control was asked over plain http, and answers that on its own machine only.",
+    "Set SLUICE_URL to https://…. A token that was sent in clear may be known to others: revoke it and make a new one.",
+  ],
   unauthenticated: [
     "The token is missing or unknown to this control plane.",
     "Check SLUICE_TOKEN and that it belongs to SLUICE_URL. An admin makes a new one: sluice token create <name> --role deployer",

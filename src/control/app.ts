@@ -10,6 +10,7 @@ import { type OpenApiDocument, openApiDocument } from "./http/openapi.ts";
 import { ProblemError, statusOf, toRefusal, toResponse } from "./http/problems.ts";
 import { rateLimit, Strangers } from "./http/rate-limit.ts";
 import { newRouter } from "./http/router.ts";
+import { httpsOnly } from "./http/secure.ts";
 import { newId } from "./ids.ts";
 import { logFailure } from "./log.ts";
 import type { Refusal } from "./refusal.ts";
@@ -34,6 +35,7 @@ import { tokenRoutes } from "./routes/tokens.ts";
 import { trafficRoutes } from "./routes/traffic.ts";
 import type { FeedTimes } from "./streams/feed.ts";
 import type { LogTimes } from "./streams/log-order.ts";
+import { Readers } from "./streams/readers.ts";
 
 const MAX_BODY_BYTES = 1024 * 1024;
 /** Eight streams of a host, each with a chunk in 100 ms. */
@@ -45,6 +47,8 @@ export interface AppOptions {
   readonly now?: () => number;
   readonly feed?: FeedTimes;
   readonly logs?: LogTimes;
+  /** For a reader that takes nothing. */
+  readonly readerPatienceMs?: number;
   readonly perMinute?: { readonly people: number; readonly agents: number };
 }
 
@@ -66,6 +70,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     toResponse(wrongMethod(c.req.method, c.req.path, allowed.toSorted()), c.var.requestId);
   app.use(methodNotAllowed<AppEnv>({ app, onMethodNotAllowed }));
   app.route("/", healthRoutes());
+  app.use(httpsOnly);
   app.route("/", installRoutes());
   let description: OpenApiDocument | undefined;
   const described = () => (description ??= openApiDocument(app));
@@ -79,7 +84,8 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.use("/agent/v1/*", (c, next) =>
     (c.req.path.startsWith("/agent/v1/logs/") ? logChunks : agents)(c, next),
   );
-  const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(options.feed)];
+  const readers = new Readers(options.readerPatienceMs);
+  const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(readers, options.feed)];
   const environments = [
     appRoutes(),
     accessoryRoutes(),
@@ -95,7 +101,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     auditRoutes(),
     doctorRoutes(),
     agentRoutes(),
-    logRoutes(options.logs),
+    logRoutes(readers, options.logs),
   ];
   for (const router of [...environments, ...releases, ...others]) app.route("/", router);
   return app;

@@ -5,6 +5,7 @@ export const PROBLEM_CODES = [
   "invalid_request",
   "manifest_invalid",
   "not_landed",
+  "https_required",
   "unauthenticated",
   "token_expired",
   "token_revoked",

@@ -1,12 +1,13 @@
 import type { Check } from "../../domain/doctor.ts";
 import { judgePath, type SlotAnswer } from "../../domain/doctor-live.ts";
 import { SHIELD_HEADER } from "../../domain/routing/slot.ts";
+import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { type Path, reach } from "../environment/reach.ts";
 import type { Db } from "../store/db.ts";
 import { readEmptySlots } from "../store/findings.ts";
 
 const DEADLINE_MS = 10_000;
-const BODY_CHARS = 2_000;
+const BODY_MOST = { bytes: 2_000, ms: DEADLINE_MS };
 
 export interface LivePaths {
   readonly checks: readonly Check[];
@@ -26,7 +27,7 @@ async function ask({ host, origin }: { host: string; origin: string }, by: Path)
   const answered = { host, origin, status: null, error: null, body: "", location: null, isShielded: false };
   try {
     const response = await reach(origin, by, AbortSignal.timeout(DEADLINE_MS));
-    const body = (await response.text()).slice(0, BODY_CHARS);
+    const body = textOf(await readBody(response.body, BODY_MOST));
     const { status, headers } = response;
     const isShielded = headers.has(SHIELD_HEADER);
     const location = headers.get("location");

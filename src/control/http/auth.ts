@@ -6,7 +6,7 @@ import { sha256 } from "../ids.ts";
 import { iso } from "../iso.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
-import { findToken, type TokenRow, touchToken } from "../store/tokens.ts";
+import { BOOTSTRAP_ID, findToken, type TokenRow, touchToken } from "../store/tokens.ts";
 import { type AppContext, type AppEnv, inBackground, type Principal } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -24,14 +24,13 @@ export async function tokenHash(header: string | undefined): Promise<string | un
   return token === undefined ? undefined : sha256(token);
 }
 
-/** Finds who a token's hash belongs to, or says exactly why nobody. */
+/** Finds who a token's hash belongs to, or says exactly why nobody. `sent`: the header that it stood in, if any. */
 export async function identify(
-  at: { env: ControlEnv; db: Db; now: number },
+  at: { env: ControlEnv; db: Db; now: number; sent: string | undefined },
   hash: string | undefined,
 ): Promise<Result<{ principal: Principal; row: TokenRow | null }, Refusal>> {
   if (hash === undefined) {
-    const detail = "this needs a token: send `Authorization: Bearer slu_…`";
-    return err({ code: "unauthenticated", detail });
+    return err({ code: "unauthenticated", detail: at.sent === undefined ? NO_TOKEN : MALFORMED });
   }
   if (isBootstrapAdmin(at.env, hash)) return ok({ principal: BOOTSTRAP, row: null });
   const row = await findToken(at.db, hash);
@@ -47,8 +46,12 @@ export async function identify(
   return ok({ principal: toPrincipal(row), row });
 }
 
+const NO_TOKEN = "this needs a token: send `Authorization: Bearer slu_…`";
+const MALFORMED =
+  "the Authorization header has no token of Sluice's in it: send `Bearer slu_…`, whole, unquoted and on one line";
+
 const BOOTSTRAP: Principal = {
-  id: "admin",
+  id: BOOTSTRAP_ID,
   actor: "admin",
   role: "admin",
   app: null,
@@ -75,7 +78,8 @@ function isBootstrapAdmin(env: ControlEnv, hash: string): boolean {
 export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
   const db = openDb(c.env.DB);
   const now = c.var.now();
-  const found = await identify({ env: c.env, db, now }, await tokenHash(c.req.header("authorization")));
+  const sent = c.req.header("authorization");
+  const found = await identify({ env: c.env, db, now, sent }, await tokenHash(sent));
   if (!found.ok) throw new ProblemError(found.error);
   c.set("db", db);
   c.set("principal", found.value.principal);

@@ -2,7 +2,7 @@ import type { MiddlewareHandler } from "hono";
 import { decrypt, encrypt } from "../aead.ts";
 import { sha256 } from "../ids.ts";
 import type { Db } from "../store/db.ts";
-import { claimKey, finishKey, readKey, releaseKey, retakeKey } from "../store/idempotency.ts";
+import { claimKey, finishKey, forgetKey, readKey, releaseKey, retakeKey } from "../store/idempotency.ts";
 import type { AppEnv } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -29,14 +29,10 @@ export const idempotent: MiddlewareHandler<AppEnv> = async (c, next) => {
   const bodyHash = await sha256(await c.req.text());
   const bearer = (c.req.header("authorization") ?? "").replace(/^bearer +/i, "");
 
-  if (!(await claimKey(db, { key, bodyHash, now: c.var.now() }))) {
-    const answer = await earlierAnswer(db, { key, bodyHash, now: c.var.now() });
-    if (answer) {
-      const body = await decrypt(await sealingKey(bearer), answer.body);
-      c.res = new Response(body, { status: answer.status, headers: answer.headers });
-      c.res.headers.set("idempotency-replayed", "true");
-      return;
-    }
+  const answer = await answerOfFirst(db, { key, bodyHash, now: c.var.now() }, bearer);
+  if (answer) {
+    c.res = answer;
+    return;
   }
   await next();
   if (!c.res.ok) return releaseKey(db, key);
@@ -47,6 +43,43 @@ export const idempotent: MiddlewareHandler<AppEnv> = async (c, next) => {
   await finishKey(db, key, { status: c.res.status, headers: Object.fromEntries(headers), body });
 };
 
+interface Claim {
+  readonly key: string;
+  readonly bodyHash: string;
+  readonly now: number;
+}
+
+/** The first request's answer, again; undefined: this request is the first, or takes its place. */
+async function answerOfFirst(db: Db, claim: Claim, bearer: string): Promise<Response | undefined> {
+  if (await claimKey(db, claim)) return undefined;
+  const earlier = await earlierAnswer(db, claim);
+  if (!earlier) return undefined;
+  const body = await opened(earlier.body, bearer);
+  if (body !== undefined) {
+    const headers = { ...earlier.headers, "idempotency-replayed": "true" };
+    return new Response(body, { status: earlier.status, headers });
+  }
+  await forgetKey(db, claim.key, earlier.createdAt);
+  if (await claimKey(db, claim)) return undefined;
+  throw inFlight();
+}
+
+/** Undefined: it was sealed under another token, the caller's before that was changed. Nobody can read it any more. */
+async function opened(sealed: string, bearer: string): Promise<string | undefined> {
+  try {
+    return await decrypt(await sealingKey(bearer), sealed);
+  } catch {
+    return undefined;
+  }
+}
+
+const inFlight = () =>
+  new ProblemError({
+    code: "idempotency_in_flight",
+    detail: "the first request with this Idempotency-Key is not finished: ask again in a moment",
+    retryAfterS: 1,
+  });
+
 /** The key of a request: an sf-string in quotes as the draft has it, or bare as most clients send it. */
 export function parseKey(header: string): string {
   const bare = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header)?.[1]?.replace(/\\(["\\])/g, "$1") ?? header;
@@ -56,18 +89,22 @@ export function parseKey(header: string): string {
 }
 
 /** The finished answer of the first request, or undefined: it died, and this request takes its place. */
-async function earlierAnswer(db: Db, at: { key: string; bodyHash: string; now: number }) {
+async function earlierAnswer(db: Db, at: Claim) {
   const row = await readKey(db, at.key);
   if (row && row.bodyHash !== at.bodyHash) {
     const detail = "this Idempotency-Key was used with another body: use a new key for a new request";
     throw new ProblemError({ code: "idempotency_conflict", detail });
   }
   if (row && row.status !== null)
-    return { status: row.status, headers: row.headers ?? {}, body: row.body ?? "" };
+    return {
+      status: row.status,
+      headers: row.headers ?? {},
+      body: row.body ?? "",
+      createdAt: row.createdAt,
+    };
   const isDead = row && at.now - row.createdAt > RETAKE_AFTER_MS;
   if (isDead && (await retakeKey(db, at.key, row.createdAt, at.now))) return undefined;
-  const detail = "the first request with this Idempotency-Key is not finished: ask again in a moment";
-  throw new ProblemError({ code: "idempotency_in_flight", detail, retryAfterS: 1 });
+  throw inFlight();
 }
 
 async function sealingKey(bearer: string): Promise<CryptoKey> {

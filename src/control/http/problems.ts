@@ -8,6 +8,7 @@ const KINDS = {
   invalid_request: [400, "The request is not valid"],
   manifest_invalid: [422, "The manifest is not valid"],
   not_landed: [422, "Not available in this version"],
+  https_required: [400, "Only over https"],
   unauthenticated: [401, "A valid token is needed"],
   token_expired: [401, "The token has expired"],
   token_revoked: [401, "The token was revoked"],

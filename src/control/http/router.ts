@@ -14,12 +14,12 @@ export const newRouter = () =>
 
 /** What zod found wrong with a body, a query, a path: each with its JSON pointer. */
 function invalidInput(target: string, error: z.ZodError) {
-  const errors = error.issues.flatMap((issue) => {
-    const path =
-      issue.code === "unrecognized_keys" ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
-    return path.map((parts) => ({
-      pointer: parts.map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`).join(""),
-      detail: issue.message,
+  const errors = error.issues.slice(0, MOST_ERRORS).flatMap((issue) => {
+    const keys = issue.code === "unrecognized_keys" ? issue.keys.slice(0, MOST_ERRORS) : [];
+    const paths = keys.length > 0 ? keys.map((key) => [...issue.path, key]) : [issue.path];
+    return paths.map((parts) => ({
+      pointer: parts.map(token).join("").slice(0, MOST_CHARS),
+      detail: issue.message.slice(0, MOST_CHARS),
     }));
   });
   const where = target === "json" ? "body" : target;
@@ -27,9 +27,16 @@ function invalidInput(target: string, error: z.ZodError) {
   return {
     code: "invalid_request" as const,
     detail: `the ${where} is not valid: ${said}`.slice(0, 2_000),
-    errors,
+    errors: errors.slice(0, MOST_ERRORS),
   };
 }
+
+/** Of what is wrong with an input: its sender may be anybody, and is not sent all of it back. */
+const MOST_ERRORS = 50;
+const MOST_CHARS = 300;
+
+/** One step of a JSON pointer (RFC 6901). */
+const token = (part: PropertyKey) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`;
 
 export const json = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
@@ -62,16 +69,21 @@ export const pageQuery = (max: number, usual: number) =>
 /** Cursors are opaque to clients: where the page before ended, in base64url. */
 const encodeCursor = (after: string): string => toBase64Url(new TextEncoder().encode(after));
 
-export function decodeCursor(cursor: string | undefined): string | null {
+/** What a cursor was made from. `shape`: how this list's look; anything else would silently be some page or none. */
+export function decodeCursor(cursor: string | undefined, shape: RegExp): string | null {
   if (cursor === undefined) return null;
+  const after = decodeText(cursor);
+  if (after !== undefined && shape.test(after) && encodeCursor(after) === cursor) return after;
+  const detail = `\`${cursor}\` is not a cursor of this list: use \`nextCursor\` of the page before, unchanged`;
+  throw new ProblemError({ code: "invalid_request", detail });
+}
+
+function decodeText(base64: string): string | undefined {
   try {
-    return new TextDecoder().decode(fromBase64(cursor));
+    return new TextDecoder().decode(fromBase64(base64));
   } catch {
     // Not base64: whatever it is, it is no cursor of ours.
-    throw new ProblemError({
-      code: "invalid_request",
-      detail: `\`${cursor}\` is not a cursor: use \`nextCursor\` of the page before, unchanged`,
-    });
+    return undefined;
   }
 }
 

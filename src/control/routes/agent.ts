@@ -34,7 +34,9 @@ const sameProtocol: MiddlewareHandler<AppEnv> = async (c, next) => {
   const protocol =
     typeof sent === "object" && sent !== null && "protocol" in sent ? sent.protocol : undefined;
   if (protocol === undefined || protocol === AGENT_PROTOCOL) return next();
-  const detail = `the agent speaks protocol ${JSON.stringify(protocol)}, control speaks ${AGENT_PROTOCOL}: upgrade the ${Number(protocol) > AGENT_PROTOCOL ? "control plane" : "agent"}`;
+  // Anybody may send anything here: only a number is said again.
+  const spoken = typeof protocol === "number" ? protocol : "unknown";
+  const detail = `the agent speaks protocol ${spoken}, control speaks ${AGENT_PROTOCOL}: upgrade the ${typeof protocol === "number" && protocol > AGENT_PROTOCOL ? "control plane" : "agent"}`;
   throw new ProblemError({ code: "protocol_unsupported", detail });
 };
 
@@ -204,14 +206,15 @@ export const agentRoutes = () =>
 /** An idle poll's one query; only a refusal needs a second one, to say why. */
 async function beat(c: AppContext, sent: z.output<typeof pollSchema>, now: number) {
   const db = openDb(c.env.DB);
-  const hash = await tokenHash(c.req.header("authorization"));
+  const authorization = c.req.header("authorization");
+  const hash = await tokenHash(authorization);
   const { boot, agentVersion } = sent;
   const { facts, jobs } = sent;
   const inventory = inventoryOf(sent);
   const seen = { boot, agentVersion, clockSkewMs: sent.clock - now, now, facts, jobs, inventory };
   const host = hash && (await heartbeat(db, { tokenHash: hash, ...seen }));
   if (host) return { ...host, tokenHash: hash };
-  const found = await identify({ env: c.env, db, now }, hash);
+  const found = await identify({ env: c.env, db, now, sent: authorization }, hash);
   if (!found.ok) throw new ProblemError(found.error);
   c.set("principal", found.value.principal);
   authorizeAgent(c);

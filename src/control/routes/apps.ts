@@ -106,7 +106,7 @@ export const appRoutes = () =>
       const { limit, cursor } = c.req.valid("query");
       const { principal } = c.var;
       authorize(c, { role: "viewer", app: principal.app, environment: principal.environment });
-      const page = { after: decodeCursor(cursor), limit: limit + 1, only: principal.app };
+      const page = { after: decodeCursor(cursor, /^[a-z0-9-]+$/), limit: limit + 1, only: principal.app };
       const rows = await listApps(c.var.db, page);
       const ids = rows.slice(0, limit).map((row) => row.id);
       const statuses = await readEnvironments(c.var.db, { apps: ids, environment: principal.environment });

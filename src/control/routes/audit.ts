@@ -20,7 +20,7 @@ export const auditRoutes = () =>
     const { app, environment } = c.var.principal;
     authorize(c, { role: "viewer", app, environment });
     const { limit, cursor } = c.req.valid("query");
-    const after = decodeCursor(cursor);
+    const after = decodeCursor(cursor, /^\d{1,15}$/);
     const before = after === null ? null : Number(after) || 0;
     const rows = await listEvents(c.var.db, { before, limit: limit + 1, app, environment });
     const page = toPage(rows, limit, { item: eventView, cursor: ({ id }) => String(id) });

@@ -2,7 +2,9 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { authorize } from "../http/auth.ts";
 import { ProblemError } from "../http/problems.ts";
 import { newRouter, releaseParams } from "../http/router.ts";
+import { isTokenGood } from "../store/tokens.ts";
 import { FEED_TIMES, type FeedTimes, openFeed } from "../streams/feed.ts";
+import type { Readers } from "../streams/readers.ts";
 import { requireRelease } from "./status.ts";
 
 const feed = createRoute({
@@ -23,13 +25,17 @@ const feed = createRoute({
   },
 });
 
-export const feedRoutes = (times: FeedTimes = FEED_TIMES) =>
+export const feedRoutes = (readers: Readers, times: FeedTimes = FEED_TIMES) =>
   newRouter().openapi(feed, async (c) => {
     const { id } = c.req.valid("param");
     const { app, environment } = await requireRelease(c, id);
     authorize(c, { role: "viewer", app, environment: environment.name });
     const after = parseEventId(c.req.header("last-event-id") ?? c.req.valid("query").after);
-    const stream = await openFeed({ db: c.var.db, release: id, after, now: c.var.now, times });
+    const { db, now, principal } = c.var;
+    const isWelcome = () => isTokenGood(db, principal.id, now());
+    const stream = await readers.open(principal.id, () =>
+      openFeed({ db, release: id, after, now, times, isWelcome }),
+    );
     if (stream === null) return c.body(null, 204);
     c.header("content-type", "text/event-stream; charset=utf-8");
     // No proxy on the way may hold it back or compress it.

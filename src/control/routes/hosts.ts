@@ -106,7 +106,10 @@ export const hostRoutes = () =>
     .openapi(list, async (c) => {
       authorize(c, everything("viewer"));
       const { limit, cursor } = c.req.valid("query");
-      const rows = await listHosts(c.var.db, { after: decodeCursor(cursor), limit: limit + 1 });
+      const rows = await listHosts(c.var.db, {
+        after: decodeCursor(cursor, /^[a-z0-9-]+$/),
+        limit: limit + 1,
+      });
       const item = (row: HostStatus) => hostView(row, c.var.now());
       return c.json(toPage(rows, limit, { item, cursor: ({ host }) => host.name }), 200);
     })

@@ -11,6 +11,7 @@ import type { LogScope } from "../store/log-streams.ts";
 import { type EnvironmentStatus, findReleases } from "../store/status.ts";
 import { LOG_TIMES, type LogOrder, type LogTimes } from "../streams/log-order.ts";
 import { type Place, parsePlace } from "../streams/log-place.ts";
+import type { Readers } from "../streams/readers.ts";
 import { requireEnvironment } from "./status.ts";
 
 const USUAL_TAIL = 100;
@@ -45,21 +46,24 @@ const push = createRoute({
   responses: { 200: json(logChunkAnswerSchema, "Whether they were taken, and whether more are wanted") },
 });
 
-export const logRoutes = (times: LogTimes = LOG_TIMES) =>
+export const logRoutes = (readers: Readers, times: LogTimes = LOG_TIMES) =>
   newRouter()
     .openapi(logs, async (c) => {
       const { app, env } = c.req.valid("param");
       authorize(c, { role: "deployer", app, environment: env });
       const status = await requireEnvironment(c, app, env);
       const order = { ...(await orderOf(c, status, c.req.valid("query"))), times };
-      const relay = c.env.LOG_RELAY.getByName(order.stream);
-      const answer = await relay.fetch("https://relay/", { method: "POST", body: JSON.stringify(order) });
+      const stream = await readers.open(order.token, async () => {
+        const relay = c.env.LOG_RELAY.getByName(order.stream);
+        const answer = await relay.fetch("https://relay/", { method: "POST", body: JSON.stringify(order) });
+        if (!answer.body) throw new Error(`the log relay answered ${answer.status}`);
+        return answer.body;
+      });
       c.header("content-type", "text/event-stream; charset=utf-8");
       // No proxy on the way may hold it back or compress it.
       c.header("cache-control", "no-store, no-transform");
       c.header("x-accel-buffering", "no");
-      if (!answer.body) throw new Error(`the log relay answered ${answer.status}`);
-      return c.body(answer.body, 200);
+      return c.body(stream, 200);
     })
     .openapi(push, async (c) => {
       const { hostId } = authorizeAgent(c);
@@ -86,6 +90,7 @@ async function orderOf(
   };
   return {
     stream: newId("log", now),
+    token: c.var.principal.id,
     app,
     environment: environment.name,
     scope,

@@ -112,7 +112,7 @@ export const releaseRoutes = () =>
       authorize(c, { role: "viewer", app, environment: env });
       const { limit, cursor } = c.req.valid("query");
       const { environment } = await requireEnvironment(c, app, env);
-      const before = parseReleaseCursor(decodeCursor(cursor));
+      const before = parseReleaseCursor(decodeCursor(cursor, /^\d{1,15} rel_[0-9a-z]+$/));
       const rows = await listReleases(c.var.db, { environmentId: environment.id, before, limit: limit + 1 });
       const context = { live: await coordinatorOf(c.env, environment.id).inspect(), now: c.var.now() };
       const page = toPage(rows, limit, {

@@ -12,7 +12,6 @@ import {
 import type { CoordinatorPort } from "../environment/coordinator-port.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
-import { ProblemError } from "../http/problems.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, releaseParams, toPage } from "../http/router.ts";
 import type { Refusal } from "../refusal.ts";
 import { listVerdicts } from "../store/verdicts.ts";
@@ -94,15 +93,9 @@ export const steerRoutes = () =>
       const { app, environment } = await requireRelease(c, id);
       authorize(c, { role: "viewer", app, environment: environment.name });
       const { limit, cursor } = c.req.valid("query");
-      const before = parseWindow(decodeCursor(cursor));
+      const after = decodeCursor(cursor, /^\d{1,15}$/);
+      const before = after === null ? null : Number(after);
       const rows = await listVerdicts(c.var.db, { release: id, before, limit: limit + 1 });
       const page = toPage(rows, limit, { item: verdictView, cursor: ({ window }) => String(window) });
       return c.json(page, 200);
     });
-
-function parseWindow(cursor: string | null): number | null {
-  if (cursor === null) return null;
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  const detail = "the cursor is not one of this list: use `nextCursor` of the page before, unchanged";
-  throw new ProblemError({ code: "invalid_request", detail });
-}

@@ -49,7 +49,10 @@ export const tokenRoutes = () =>
     .openapi(list, async (c) => {
       authorize(c, everything("admin"));
       const { limit, cursor } = c.req.valid("query");
-      const rows = await listTokens(c.var.db, { before: decodeCursor(cursor), limit: limit + 1 });
+      const rows = await listTokens(c.var.db, {
+        before: decodeCursor(cursor, /^tok_[0-9a-z]+$/),
+        limit: limit + 1,
+      });
       return c.json(toPage(rows, limit, { item: tokenView, cursor: ({ id }) => id }), 200);
     })
     .openapi(create, async (c) => {

@@ -43,6 +43,11 @@ export async function releaseKey(db: Db, key: string): Promise<void> {
   await db.delete(idempotency).where(and(eq(idempotency.key, key), isNull(idempotency.status)));
 }
 
+/** Forgets an answer that nobody can read any more, unless another request did so and began anew. */
+export async function forgetKey(db: Db, key: string, createdAt: number): Promise<void> {
+  await db.delete(idempotency).where(and(eq(idempotency.key, key), eq(idempotency.createdAt, createdAt)));
+}
+
 export async function dropKeysBefore(db: Db, time: number): Promise<void> {
   await db.delete(idempotency).where(lt(idempotency.createdAt, time));
 }

@@ -10,6 +10,16 @@ export const findToken = (db: Db, hash: string): Promise<TokenRow | undefined> =
 export const readToken = (db: Db, id: string): Promise<TokenRow | undefined> =>
   db.select().from(tokens).where(eq(tokens.id, id)).get();
 
+/** The first administrator's token is in no row, and ends with the Worker's secret. */
+export const BOOTSTRAP_ID = "admin";
+
+/** Whether what was begun with a token may go on. */
+export async function isTokenGood(db: Db, id: string, now: number): Promise<boolean> {
+  if (id === BOOTSTRAP_ID) return true;
+  const row = await readToken(db, id);
+  return row !== undefined && row.revokedAt === null && (row.expiresAt === null || row.expiresAt > now);
+}
+
 /** Newest first, `limit` of those older than the id. Ids sort by time. */
 export const listTokens = (db: Db, page: { before: string | null; limit: number }): Promise<TokenRow[]> =>
   db

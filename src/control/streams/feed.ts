@@ -29,6 +29,8 @@ export interface FeedStart {
   readonly after: number;
   readonly now: () => number;
   readonly times: FeedTimes;
+  /** Whether the reader's token is still good: asked with each heartbeat. */
+  readonly isWelcome: () => Promise<boolean>;
 }
 
 /**
@@ -77,6 +79,8 @@ async function write(
       if ((isOver(look) && look.events.length === 0) || looks >= times.maxLooks) break;
       if (now() - beatAt >= times.heartbeatMs) {
         beatAt = now();
+        // It comes back, and is told why not.
+        if (!(await start.isWelcome())) break;
         await send(`event: heartbeat\ndata: ${JSON.stringify({ at: iso(beatAt) })}\n\n`);
       }
       // What is there already is read without a pause; at rest, one more look makes sure nothing came after.

@@ -5,6 +5,8 @@ import { MERGE_TIMES, type MergeTimes } from "./log-merge.ts";
 /** What a reader of logs wants. Goes to its relay as JSON. */
 export interface LogOrder {
   readonly stream: string;
+  /** Id of the token that it was asked with. */
+  readonly token: string;
   readonly app: string;
   readonly environment: string;
   readonly scope: LogScope;

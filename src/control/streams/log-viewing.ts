@@ -11,6 +11,7 @@ import type { ControlEnv } from "../env.ts";
 import { iso } from "../iso.ts";
 import { logFailure } from "../log.ts";
 import { openDb } from "../store/db.ts";
+import { isTokenGood } from "../store/tokens.ts";
 import { LogHosts } from "./log-hosts.ts";
 import { LogMerge, type MergedLine } from "./log-merge.ts";
 import type { LogOrder } from "./log-order.ts";
@@ -138,6 +139,8 @@ export class LogViewing {
         return this.#sendEvent("end", this.#ending());
       if (now() >= beatAt) {
         beatAt = now() + times.heartbeatMs;
+        // The reader comes back, and is told why not.
+        if (!(await isTokenGood(openDb(this.#parts.env.DB), order.token, now()))) return;
         await this.#sendEvent("heartbeat", { at: iso(now()) });
       }
       // Something may have come in while the reader took that.

@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { parseKey } from "../../../src/control/http/idempotency.ts";
+import { newSecret, sha256 } from "../../../src/control/ids.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";
@@ -95,6 +96,24 @@ describe("a POST with an Idempotency-Key", () => {
     const rows = JSON.stringify((await env.DB.prepare("SELECT * FROM idempotency").all()).results);
     expect(rows).not.toContain(token);
     expect(await (await create()).json()).toMatchObject({ token });
+  });
+
+  it("is unknown once the token that it was answered to was changed: nobody can read that answer any more", async () => {
+    const first = await idOf(await send("key-1"));
+    const token = newSecret("slu");
+    const rotated = new Api({}, { ADMIN_TOKEN_SHA256: await sha256(token) });
+    // As the coordinator does: the same key is the same release.
+    rotated.coordinators.release = async () => first;
+    const again = () =>
+      Promise.all(
+        [1, 2, 3].map(() => rotated.post(PATH, {}, { token, headers: { "idempotency-key": "key-1" } })),
+      );
+    const answers = await again();
+    expect(answers.map(({ status }) => status).filter((status) => status !== 409)).toContain(202);
+    expect(rotated.coordinators.of("createRelease")).toHaveLength(1);
+    const [replayed] = await again();
+    expect(replayed?.headers.get("idempotency-replayed")).toBe("true");
+    expect(replayed && (await idOf(replayed))).toBe(first);
   });
 
   it("is forgotten after 24 hours", async () => {
