@@ -9,12 +9,13 @@ import { readKeyring } from "./secrets/seal.ts";
 import { failOverdueAccessories } from "./store/accessories.ts";
 import { freeQuarantinedSlots } from "./store/apps.ts";
 import { type Db, openDb, runBatch } from "./store/db.ts";
-import { findDueEnvironments } from "./store/due.ts";
 import { dropEnrollmentsBefore } from "./store/enrollments.ts";
 import { dropKeysBefore } from "./store/idempotency.ts";
 import { dropLogJobsBefore } from "./store/log-streams.ts";
 import { dropSecretsOfDeleted } from "./store/secrets.ts";
 import { findDueTunnels } from "./store/tunnels.ts";
+import { findDueEnvironments } from "./store/upkeep/due.ts";
+import { prune } from "./store/upkeep/retention.ts";
 
 const AT_ONCE = 20;
 /** A tunnel's alarm that is this late was lost. */
@@ -45,6 +46,7 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   await dropEnrollmentsBefore(db, now - KEPT_MS);
   await freeQuarantinedSlots(db, now);
   await dropSecretsOfDeleted(db, now - KEPT_MS);
+  await prune(db, now);
   await resealSome(env, db);
   return { poked: due.length, failed };
 }

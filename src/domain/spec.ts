@@ -38,6 +38,8 @@ export interface EnvironmentSpec {
   readonly container?: ContainerSpec;
   /** By name. */
   readonly accessories?: Readonly<Record<string, AccessorySpec>>;
+  /** Absent in specs from before there was any. */
+  readonly retention?: import("./retention.ts").Retention;
   /** When releases may begin. */
   readonly rules: import("./windows.ts").DeployRules;
   readonly deadlines: {

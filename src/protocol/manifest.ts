@@ -1,5 +1,6 @@
 import { type Document, isAlias, isMap, isScalar } from "yaml";
 import { z } from "zod";
+import { KEPT_BY_DEFAULT, type Retention } from "../domain/retention.ts";
 import type { EnvironmentSpec, ProbeSpec } from "../domain/spec.ts";
 import { hostnameSchema } from "./hostnames.ts";
 import {
@@ -45,6 +46,16 @@ const probe = {
   failures: z.number().int().min(1).max(100).optional(),
   successes: z.number().int().min(1).max(100).optional(),
 };
+const DAY_MS = 86_400_000;
+/** Figures look back a month; a job's row is what says why last night's release failed. */
+const keptFor = (days: number) =>
+  durationSchema.refine((ms) => ms >= days * DAY_MS, `must be at least ${days * 24}h`).optional();
+const retentionSchema = z.strictObject({
+  jobs: keptFor(1),
+  verdicts: keptFor(7),
+  events: keptFor(30),
+  releases: keptFor(30),
+});
 const environmentSchema = z.strictObject({
   hostnames: z
     .array(hostnameSchema)
@@ -65,6 +76,7 @@ const environmentSchema = z.strictObject({
     .default("cookie"),
   timeouts: z.strictObject({ response: deadline.optional() }).default({}),
   showRelease: z.boolean().default(true),
+  retention: retentionSchema.default({}),
   deadlines: z
     .strictObject({
       prepare: deadline.optional(),
@@ -268,15 +280,21 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     affinity: toAffinity(env.affinity),
     timeouts: { responseMs: env.timeouts.response ?? 100_000 },
     showRelease: env.showRelease,
-    deadlines: {
-      prepareMs: env.deadlines.prepare ?? 600_000,
-      hookMs: env.deadlines.hook ?? 900_000,
-      pauseMs: env.deadlines.pause ?? 86_400_000,
-      verifyMs: env.deadlines.verify ?? 30_000,
-      releaseMs: env.deadlines.release ?? longestMs(toStrategy(env.strategy)),
-    },
+    retention: toRetention(env.retention),
+    deadlines: toDeadlines(env),
   };
 }
+
+const toDeadlines = ({
+  deadlines,
+  strategy,
+}: z.output<typeof environmentSchema>): EnvironmentSpec["deadlines"] => ({
+  prepareMs: deadlines.prepare ?? 600_000,
+  hookMs: deadlines.hook ?? 900_000,
+  pauseMs: deadlines.pause ?? 86_400_000,
+  verifyMs: deadlines.verify ?? 30_000,
+  releaseMs: deadlines.release ?? longestMs(toStrategy(strategy)),
+});
 
 function toProbe(input: ProbeInput, defaults: { intervalMs: number; failures: number }): ProbeSpec {
   return {
@@ -285,6 +303,16 @@ function toProbe(input: ProbeInput, defaults: { intervalMs: number; failures: nu
     timeoutMs: input.timeout ?? 3_000,
     failures: input.failures ?? defaults.failures,
     successes: input.successes ?? 1,
+  };
+}
+
+function toRetention({ jobs, verdicts, events, releases }: z.output<typeof retentionSchema>): Retention {
+  return {
+    ...KEPT_BY_DEFAULT,
+    ...(jobs === undefined ? {} : { jobsMs: jobs }),
+    ...(verdicts === undefined ? {} : { verdictsMs: verdicts }),
+    ...(events === undefined ? {} : { eventsMs: events }),
+    ...(releases === undefined ? {} : { releasesMs: releases }),
   };
 }
 

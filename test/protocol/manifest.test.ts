@@ -1,5 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { KEPT_BY_DEFAULT } from "../../src/domain/retention.ts";
 import { instanceSpecSchema } from "../../src/protocol/agent.ts";
 import { parseManifest, toSpec } from "../../src/protocol/manifest.ts";
 import { errorsOf, MINIMAL, onlyError, specOf, withEnv, withTop } from "./manifests.ts";
@@ -42,6 +43,7 @@ describe("a good manifest", () => {
       affinity: { kind: "cookie" },
       timeouts: { responseMs: 100_000 },
       showRelease: true,
+      retention: KEPT_BY_DEFAULT,
       deadlines: {
         prepareMs: 600_000,
         hookMs: 900_000,
@@ -77,6 +79,7 @@ environments:
     affinity: header:X-User
     timeouts: { response: 10s }
     showRelease: false
+    retention: { events: 720h }
     deadlines: { prepare: 1m, verify: 5s, release: 1h }
 `;
     expect(specOf(text, "eu")).toMatchObject({
@@ -97,6 +100,7 @@ environments:
       affinity: { kind: "header", name: "x-user" },
       timeouts: { responseMs: 10_000 },
       showRelease: false,
+      retention: { ...KEPT_BY_DEFAULT, eventsMs: 30 * 86_400_000 },
       deadlines: { prepareMs: 60_000, verifyMs: 5_000, releaseMs: 3_600_000 },
     });
   });

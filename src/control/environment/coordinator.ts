@@ -20,7 +20,7 @@ import { Traffic } from "../meter/traffic.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { commit } from "../store/decisions.ts";
-import { loadEnvironment } from "../store/environments.ts";
+import { type LoadOptions, loadEnvironment } from "../store/environments.ts";
 import { findRequested } from "../store/status.ts";
 import { recordVerdicts } from "../store/verdicts.ts";
 import { armBy, earliest, Turn } from "../turn.ts";
@@ -116,7 +116,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   async rollback(input: { to: string | null; actor: string }): Promise<Result<RollbackOutcome, Refusal>> {
     return this.#turn.take(async () => {
-      const loaded = await this.#load();
+      const loaded = await this.#load({ named: input.to });
       if (!loaded) return err(gone());
       const plan = rollbacks.planRollback(loaded.facts, input.to);
       if (!plan.ok) return plan;
@@ -125,10 +125,12 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       const instant = plan.value.how === "instant" && !silent;
       const id = newId("rel", this.clock());
       const reason = `asked by ${input.actor}`;
-      const done = await this.#decide((facts, now) =>
-        instant
-          ? rollbacks.rollbackInstantly(facts, plan.value, { actor: input.actor, reason }, now)
-          : rollbacks.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now),
+      const done = await this.#decide(
+        (facts, now) =>
+          instant
+            ? rollbacks.rollbackInstantly(facts, plan.value, { actor: input.actor, reason }, now)
+            : rollbacks.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now),
+        { named: input.to },
       );
       if (!done.ok) return done;
       await this.#advanceNow();
@@ -279,10 +281,11 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   /** Decides about the newest facts and writes it, again from new facts where another writer was first. */
   async #decide<T extends { decision: Decision }>(
     make: (facts: EnvironmentFacts, now: number, takenLabels: number) => Result<T, Refusal>,
+    load?: LoadOptions,
   ): Promise<Result<T, Refusal>> {
     let takenLabels = 0;
     for (let attempt = 0; attempt < MAX_STALE; attempt++) {
-      const loaded = await this.#load();
+      const loaded = await this.#load(load);
       if (!loaded) return err(gone());
       const now = this.clock();
       const made = make(loaded.facts, now, takenLabels);
@@ -301,10 +304,18 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   async #commit(facts: EnvironmentFacts, decision: Decision, now: number) {
     await armBy(this.ctx.storage, now + SAFETY_MS);
     await this.fault("armed");
-    const fence = facts.fence + (decision.raiseFence ? 1 : 0);
+    const fence = await this.#fence(facts.fence, decision.raiseFence);
     const written = await commit(this.#db, { facts, decision, fence, now });
     await this.fault("committed");
     return written;
+  }
+
+  /** The highest one given out: a D1 that was put back to an earlier time knows a lower one than the agents do. */
+  async #fence(known: number, raise: boolean): Promise<number> {
+    const highest = (await this.ctx.storage.get<number>("fence")) ?? 0;
+    const fence = Math.max(known, highest) + (raise ? 1 : 0);
+    if (fence > highest) await this.ctx.storage.put("fence", fence);
+    return fence;
   }
 
   async #publish(loaded: Routable): Promise<RoutingTable> {
@@ -328,8 +339,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     });
   }
 
-  #load(): Promise<Routable | undefined> {
-    return loadEnvironment(this.#db, this.#id());
+  #load(options?: LoadOptions): Promise<Routable | undefined> {
+    return loadEnvironment(this.#db, this.#id(), options);
   }
 
   #id(): string {

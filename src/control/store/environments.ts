@@ -1,4 +1,4 @@
-import { and, desc, eq, getTableColumns, gt, inArray, isNull, or, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, isNull, type SQL, sql } from "drizzle-orm";
 import type { Routable } from "../../domain/rollout/compile-table.ts";
 import type { EnvironmentFacts, InstanceFacts, JobFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
@@ -6,31 +6,27 @@ import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
 import { accessories, apps, environments, hosts, instances, jobs, releases, slots } from "./schema.ts";
 
-/** All that are open, have traffic or instances, and as many of the newest others: a rollback may name them. */
-const RELEASES_IN_VIEW = 50;
+/** Beside all that are in use: the newest, and those that served last: a rollback may name them. */
+const NEWEST_IN_VIEW = 20;
+const SERVED_IN_VIEW = 20;
+
+export interface LoadOptions {
+  /** Hosts too, though nothing waits to be placed. */
+  readonly withHosts?: boolean;
+  /** A release that somebody names, by id or label: in view however old it is. */
+  readonly named?: string | null | undefined;
+}
 
 /**
  * Reads an environment whole, in one round trip (two when a release waits to be placed). Undefined: no such environment.
+ * Each tick does: every part of it has an index, so that what is over costs nothing, however much of it there is.
  * In a batch D1 answers rows as objects by column name, so a join must give each column a name of its own.
  */
 export async function loadEnvironment(
   db: Db,
   id: string,
-  options: { readonly withHosts?: boolean } = {},
+  { withHosts, named = null }: LoadOptions = {},
 ): Promise<Routable | undefined> {
-  const live = db
-    .select({ id: instances.id })
-    .from(instances)
-    .where(and(eq(instances.environmentId, id), isNull(instances.stoppedAt)));
-  const liveReleases = db
-    .select({ id: instances.releaseId })
-    .from(instances)
-    .where(and(eq(instances.environmentId, id), isNull(instances.stoppedAt)));
-  const openReleases = db
-    .select({ id: releases.id })
-    .from(releases)
-    .where(and(eq(releases.environmentId, id), isNull(releases.endedAt)));
-  const inUse = sql`${or(isNull(releases.endedAt), gt(releases.weightBp, 0), inArray(releases.id, liveReleases))}`;
   const [environmentRows, releaseRows, instanceRows, jobRows] = await db.batch([
     db
       .select({ ...getTableColumns(environments), app: sql<string>`${apps.name}`.as("app_name") })
@@ -40,9 +36,9 @@ export async function loadEnvironment(
     db
       .select()
       .from(releases)
-      .where(eq(releases.environmentId, id))
-      .orderBy(desc(inUse), desc(releases.createdAt))
-      .limit(RELEASES_IN_VIEW),
+      .where(
+        sql`${releases.id} IN (${releasesInUse(id)}) OR ${releases.id} IN (${releasesToGoBackTo(id, named)})`,
+      ),
     db
       .select({
         ...getTableColumns(instances),
@@ -61,18 +57,7 @@ export async function loadEnvironment(
     db
       .select()
       .from(jobs)
-      .where(
-        and(
-          eq(jobs.environmentId, id),
-          or(
-            isNull(jobs.finishedAt),
-            inArray(jobs.releaseId, openReleases),
-            inArray(jobs.instanceId, live),
-            // A hook of a live release: whether it was run decides whether it may be.
-            and(eq(jobs.kind, "run"), inArray(jobs.releaseId, liveReleases)),
-          ),
-        ),
-      )
+      .where(sql`${jobs.id} IN (${jobsInView(id)})`)
       .orderBy(jobs.createdAt),
   ]);
   const [environment] = environmentRows;
@@ -102,12 +87,37 @@ export async function loadEnvironment(
       hostRemoved: hostRemovedAt !== null,
     })) satisfies InstanceFacts[],
     jobs: jobRows.flatMap(toJob),
-    ...(waiting.length > 0 || options.withHosts
-      ? await loadHosts(db, id, specs)
-      : { hosts: [], accessories: [] }),
+    ...(waiting.length > 0 || withHosts ? await loadHosts(db, id, specs) : { hosts: [], accessories: [] }),
   };
   return { facts, salt: environment.salt, previewKey: environment.previewKey, mode: environment.mode };
 }
+
+const liveReleases = (id: string) =>
+  sql`SELECT release_id FROM instances WHERE environment_id = ${id} AND stopped_at IS NULL`;
+const openReleases = (id: string) =>
+  sql`SELECT id FROM releases WHERE environment_id = ${id} AND ended_at IS NULL`;
+
+const releasesInUse = (id: string): SQL => sql`
+  ${openReleases(id)}
+  UNION SELECT id FROM releases WHERE environment_id = ${id} AND weight_bp > 0
+  UNION ${liveReleases(id)}`;
+
+/** D1 takes no more than five parts in one compound, so that this stands apart. */
+const releasesToGoBackTo = (id: string, named: string | null): SQL => sql`
+  SELECT id FROM (SELECT id FROM releases WHERE environment_id = ${id} ORDER BY created_at DESC LIMIT ${NEWEST_IN_VIEW})
+  UNION SELECT id FROM (SELECT id FROM releases WHERE environment_id = ${id} AND serving_at IS NOT NULL
+    ORDER BY serving_at DESC LIMIT ${SERVED_IN_VIEW})
+  UNION SELECT id FROM (SELECT id FROM releases WHERE environment_id = ${id} AND contracted_at IS NOT NULL
+    ORDER BY contracted_at DESC LIMIT 1)
+  UNION SELECT id FROM releases WHERE environment_id = ${id} AND (id = ${named} OR version = ${named})`;
+
+/** Unfinished ones, all of releases on their way and of instances that are up, and the hooks of releases that are up. */
+const jobsInView = (id: string): SQL => sql`
+  SELECT id FROM jobs WHERE environment_id = ${id} AND finished_at IS NULL
+  UNION SELECT id FROM jobs WHERE release_id IN (${openReleases(id)})
+  UNION SELECT id FROM jobs WHERE instance_id IN
+    (SELECT id FROM instances WHERE environment_id = ${id} AND stopped_at IS NULL)
+  UNION SELECT id FROM jobs WHERE release_id IN (${liveReleases(id)}) AND kind = 'run'`;
 
 /** Jobs of releases only: accessories and log streams are no business of the coordinator. */
 function toJob(row: typeof jobs.$inferSelect): JobFacts[] {

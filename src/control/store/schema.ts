@@ -175,6 +175,11 @@ export const releases = sqliteTable(
     uniqueIndex("releases_request_key").on(t.environmentId, t.requestKey),
     index("releases_environment_created").on(t.environmentId, t.createdAt),
     index("releases_open").on(t.state).where(sql`ended_at IS NULL`),
+    // What each tick reads of an environment.
+    index("releases_unended").on(t.environmentId).where(sql`ended_at IS NULL`),
+    index("releases_weighted").on(t.environmentId).where(sql`weight_bp > 0`),
+    index("releases_served").on(t.environmentId, t.servingAt).where(sql`serving_at IS NOT NULL`),
+    index("releases_contracted").on(t.environmentId, t.contractedAt).where(sql`contracted_at IS NOT NULL`),
   ],
 );
 
@@ -248,7 +253,10 @@ export const jobs = sqliteTable(
   },
   (t) => [
     index("jobs_open").on(t.hostId, t.createdAt).where(sql`finished_at IS NULL`),
+    index("jobs_unfinished").on(t.environmentId).where(sql`finished_at IS NULL`),
     index("jobs_release").on(t.releaseId),
+    index("jobs_instance").on(t.instanceId).where(sql`instance_id IS NOT NULL`),
+    index("jobs_finished").on(t.environmentId, t.finishedAt).where(sql`finished_at IS NOT NULL`),
     index("jobs_logs").on(t.deadlineAt).where(sql`kind = 'logs'`),
   ],
 );

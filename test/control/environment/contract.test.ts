@@ -103,7 +103,7 @@ describe("the client and the app agree", () => {
     expect((await client.createRelease(at, {})).state).toBe("queued");
     await expect(
       client.createRelease({ ...at, idempotencyKey: "ci-4" }, { whenBusy: "reject" }),
-    ).rejects.toMatchObject({ problem: { code: "release_in_progress" } });
+    ).rejects.toMatchObject({ problem: { code: "locked" } });
     expect((await client.unlock("shop", "production")).lock?.holder).not.toBe("admin");
     const shut = await client.beginMaintenance("shop", "production", { message: "back at nine" });
     expect(shut.mode).toBe("maintenance");
