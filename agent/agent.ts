@@ -141,7 +141,13 @@ function hostSide(
     },
   });
   const facts = new Facts(
-    { engine, directory, tunnel: () => tunnel.facts, policy: () => policy.summary() },
+    {
+      engine,
+      directory,
+      ports: credentials.ports,
+      tunnel: () => tunnel.facts,
+      policy: () => policy.summary(),
+    },
     clock,
   );
   return { facts, tunnel };

@@ -1,5 +1,5 @@
 import { AGENT_PROTOCOL, type HostFactsReport, type Poll, pollAnswerSchema } from "../src/protocol/agent.ts";
-import { backOff, type Clock, jittered } from "./clock.ts";
+import { type Clock, jittered, outagePause } from "./clock.ts";
 import type { Tunnel } from "./cloudflared/tunnel.ts";
 import type { Answer, Control } from "./control/control.ts";
 import type { Identity } from "./control/identity.ts";
@@ -15,7 +15,6 @@ import type { Signal } from "./signal.ts";
 /** While jobs run, and for a while after, the next job of the same release is near. */
 const BUSY_MS = 1_000;
 const BUSY_FOR_MS = 10_000;
-const ERRORS = { first: 1_000, max: 30_000 };
 /** The protocol's limit. */
 const MOST_LISTED = 500;
 /** Nothing but a person changes a refusal. */
@@ -120,6 +119,6 @@ async function waitAfterTrouble(
   signal: AbortSignal,
 ) {
   // A wake-up means control is back: don't sit out the back-off. A refusal no wake-up changes.
-  if (trouble.kind === "unreachable") await wake.wait(signal, jittered(backOff(failures, ERRORS)));
+  if (trouble.kind === "unreachable") await wake.wait(signal, outagePause(failures));
   else await clock.sleep(jittered(refusedMs), signal);
 }

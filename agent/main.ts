@@ -6,6 +6,7 @@ import { RUNTIMES } from "../src/protocol/agent.ts";
 import { runAgent } from "./agent.ts";
 import { type Credentials, readCredentials } from "./control/credentials.ts";
 import { enroll } from "./control/enroll.ts";
+import { portsProblem } from "./host/ports.ts";
 import { lockDirectory } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
 import { words } from "./outcome.ts";
@@ -115,7 +116,14 @@ async function enrollHost(flags: StateOptions & EnrollFlags, log: Log): Promise<
     ...(originBase && { originBase }),
   });
   log.info("enrolled", { host: credentials.host.name, control: url, state: flags.state });
+  await warnOfPorts(credentials, log);
   return credentials;
+}
+
+/** An app whose port another program got for a moment fails to start, and nobody sees why. */
+async function warnOfPorts({ ports }: Credentials, log: Log): Promise<void> {
+  const problem = ports && (await portsProblem(ports));
+  if (problem) log.warn(problem);
 }
 
 async function run(flags: StateOptions & EnrollFlags & RunFlags, log: Log): Promise<void> {

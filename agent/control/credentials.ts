@@ -11,6 +11,8 @@ const credentialsSchema = z.object({
   before: z.string().optional(),
   host: z.object({ id: z.string(), name: z.string() }),
   runtime: z.enum(RUNTIMES),
+  /** Of its slots. Absent: it was enrolled by an agent of before. */
+  ports: z.object({ first: z.number().int(), last: z.number().int() }).optional(),
 });
 /** What makes this machine that host: its token is a secret, the file is readable by its owner only. */
 export type Credentials = z.infer<typeof credentialsSchema>;

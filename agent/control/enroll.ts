@@ -31,7 +31,11 @@ export async function enroll(options: EnrollOptions): Promise<Credentials> {
         : "is control reachable from this host?";
     throw new Error(`this host could not be enrolled at ${url}: ${answer.detail}; ${next}`);
   }
-  const credentials = { url, token: answer.value.token, host: answer.value.host, runtime };
+  const ports = answer.value.slots.map(({ hostPort }) => hostPort);
+  const credentials: Credentials = {
+    ...{ url, token: answer.value.token, host: answer.value.host, runtime },
+    ...(ports.length > 0 && { ports: { first: Math.min(...ports), last: Math.max(...ports) } }),
+  };
   await writeCredentials(directory, credentials);
   return credentials;
 }

@@ -1,6 +1,6 @@
 import { WebSocket } from "ws";
 import { WAKE } from "../../src/protocol/agent.ts";
-import { backOff, type Clock, jittered } from "../clock.ts";
+import { type Clock, outagePause } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { Identity } from "./identity.ts";
 
@@ -30,7 +30,7 @@ export async function holdWakeSocket(options: WakeOptions): Promise<void> {
     if (ended.opened) attempt = 0;
     // Once per outage is enough: the poll loop tells about control itself.
     if (attempt === 0) log.warn("wake-up socket lost, polling instead", { detail: ended.detail });
-    await clock.sleep(jittered(backOff(attempt++, { first: 1_000, max: 30_000 })), signal);
+    await clock.sleep(outagePause(attempt++), signal);
   }
 }
 

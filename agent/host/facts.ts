@@ -5,6 +5,7 @@ import type { HostFactsReport } from "../../src/protocol/agent.ts";
 import type { Clock } from "../clock.ts";
 import { words } from "../outcome.ts";
 import type { Engine } from "../runtime/docker/engine.ts";
+import { portsProblem, type SlotPorts } from "./ports.ts";
 
 const CHECK_MS = 60_000;
 const ENGINE_WITHIN_MS = 5_000;
@@ -16,6 +17,8 @@ export interface FactSources {
   engine?: Engine | undefined;
   /** The agent's own. */
   directory: string;
+  /** Of its slots; absent: not known to this agent. */
+  ports?: SlotPorts | undefined;
   tunnel(): HostFactsReport["tunnel"];
   policy?(): HostFactsReport["policy"] | Promise<HostFactsReport["policy"]>;
 }
@@ -65,6 +68,7 @@ function tellable({ disk, ...rest }: HostFactsReport): string {
 export async function collectFacts(sources: FactSources): Promise<HostFactsReport> {
   const asked = sources.engine && (await askEngine(sources.engine));
   const [tunnel, policy] = [sources.tunnel(), await sources.policy?.()];
+  const ports = sources.ports && (await factsOfPorts(sources.ports));
   const disk = await tightestDisk([asked?.root, sources.directory]);
   return {
     // In a container the engine knows the host's system, and this process only its image's.
@@ -73,9 +77,15 @@ export async function collectFacts(sources: FactSources): Promise<HostFactsRepor
     node: process.version,
     ...(asked && { engine: asked.engine }),
     ...(disk && { disk }),
+    ...(ports && { ports }),
     ...(policy && { policy }),
     ...(tunnel && { tunnel }),
   };
+}
+
+async function factsOfPorts(ports: SlotPorts): Promise<HostFactsReport["ports"]> {
+  const problem = await portsProblem(ports);
+  return { ...ports, ...(problem && { problem: problem.slice(0, 500) }) };
 }
 
 const infoSchema = z.object({
@@ -83,6 +93,7 @@ const infoSchema = z.object({
   Driver: z.string().optional(),
   DockerRootDir: z.string().optional(),
   OperatingSystem: z.string().optional(),
+  LiveRestoreEnabled: z.boolean().optional(),
 });
 const versionSchema = z.object({ ApiVersion: z.string().optional() });
 
@@ -104,6 +115,7 @@ async function askEngine(engine: Engine): Promise<AskedEngine> {
         ...(info.ServerVersion && { version: info.ServerVersion }),
         ...(ApiVersion && { apiVersion: ApiVersion }),
         ...(info.Driver && { storageDriver: info.Driver }),
+        ...(info.LiveRestoreEnabled !== undefined && { liveRestore: info.LiveRestoreEnabled }),
       },
       root: info.DockerRootDir,
       os: info.OperatingSystem,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { EXITS_KEPT, type HealthReport, type InstanceReport } from "../../src/protocol/agent.ts";
-import { backOff, type Clock, jittered } from "../clock.ts";
+import { type Clock, outagePause } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";
@@ -133,7 +133,7 @@ export class Reports {
         attempt = 0;
         continue;
       }
-      await clock.sleep(jittered(backOff(attempt++, { first: 500, max: 30_000 })), signal);
+      await clock.sleep(outagePause(attempt++), signal);
     }
   }
 

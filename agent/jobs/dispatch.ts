@@ -1,5 +1,5 @@
 import { type Job, type JobResult, jobProgressAnswerSchema } from "../../src/protocol/agent.ts";
-import { backOff, type Clock, jittered } from "../clock.ts";
+import { type Clock, outagePause } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Images } from "../host/images.ts";
 import { pull } from "../host/pull.ts";
@@ -278,7 +278,7 @@ export class Dispatch {
         if (run) await hooks.release(run, { acknowledged: delivery === "acknowledged" });
         return;
       }
-      await clock.sleep(jittered(backOff(attempt, { first: 500, max: 30_000 })), this.#stop.signal);
+      await clock.sleep(outagePause(attempt), this.#stop.signal);
     }
   }
 }

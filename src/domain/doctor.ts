@@ -47,8 +47,12 @@ export interface HostReport {
         readonly version?: string | undefined;
         readonly apiVersion?: string | undefined;
         readonly storageDriver?: string | undefined;
+        readonly liveRestore?: boolean | undefined;
         readonly problem?: string | undefined;
       };
+  readonly ports?:
+    | undefined
+    | { readonly first: number; readonly last: number; readonly problem?: string | undefined };
   readonly disk?:
     | undefined
     | { readonly path: string; readonly totalBytes: number; readonly freeBytes: number };
@@ -79,6 +83,7 @@ export function checkHost(host: HostFindings, at: { now: number; newestAgent: st
     engine(host),
     disk(host),
     slots(host),
+    ports(host),
     policy(host),
     tunnel(host),
   ];
@@ -131,9 +136,13 @@ function engine({ facts, runtime, name }: HostFindings): Finding {
   const id = "host.engine";
   if (runtime === "process") return skip(id, "runs plain processes, no Docker engine");
   if (!facts?.engine) return skip(id, "the agent has not described its Docker engine yet");
-  const { problem, version = "?", apiVersion = "?", storageDriver = "?" } = facts.engine;
+  const { problem, version = "?", apiVersion = "?", storageDriver = "?", liveRestore } = facts.engine;
   if (problem) return fail(id, `Docker: ${problem}`, `on ${name}: docker version, systemctl status docker`);
-  return ok(id, `Docker ${version} (API ${apiVersion}, ${storageDriver})`);
+  const detail = `Docker ${version} (API ${apiVersion}, ${storageDriver})`;
+  const fix = `on ${name}: "live-restore": true in /etc/docker/daemon.json, then systemctl reload docker`;
+  return liveRestore === false
+    ? warn(id, `${detail}: when it is restarted or upgraded, all containers stop with it`, fix)
+    : ok(id, detail);
 }
 
 function disk({ facts, name }: HostFindings): Finding {
@@ -151,6 +160,15 @@ function slots({ freeSlots, slots: total }: HostFindings): Finding {
   const detail = `${freeSlots} of ${total} slots free`;
   if (freeSlots > 0) return ok("host.slots", detail);
   return warn("host.slots", detail, "enrol a host with more --slots, or lower replicas or keep");
+}
+
+function ports({ facts, name }: HostFindings): Finding {
+  const id = "host.ports";
+  if (!facts?.ports) return skip(id, "the slots' ports not reported yet");
+  const { first, last, problem } = facts.ports;
+  if (problem === undefined) return ok(id, `ports ${first} to ${last} are the slots' own`);
+  const [why = problem, ...fixes] = problem.split(": ");
+  return warn(id, why, `on ${name}: ${fixes.join(": ")}`);
 }
 
 function policy({ facts }: HostFindings): Finding {

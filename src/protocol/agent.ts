@@ -364,9 +364,13 @@ export const hostFactsSchema = z.object({
       version: z.string().max(80).optional(),
       apiVersion: z.string().max(20).optional(),
       storageDriver: z.string().max(80).optional(),
+      /** Whether containers live on while the engine is restarted. */
+      liveRestore: z.boolean().optional(),
       problem: z.string().max(500).optional(),
     })
     .optional(),
+  /** Of its slots. `problem`: why others may take them, in words. */
+  ports: z.object({ first: ms, last: ms, problem: z.string().max(500).optional() }).optional(),
   /** Of the file system with the images, or with the agent's state. */
   disk: z.object({ path: z.string().max(500), totalBytes: ms, freeBytes: ms }).optional(),
   /** The policy file's rules, in short; absent: the host has none and takes every job. */

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { collectFacts, type FactSources, Facts } from "../../agent/host/facts.ts";
+import { portsProblem } from "../../agent/host/ports.ts";
 import { createEngine } from "../../agent/runtime/docker/engine.ts";
 import type { HostFactsReport } from "../../src/protocol/agent.ts";
 import { hostFactsSchema } from "../../src/protocol/agent.ts";
@@ -35,6 +36,28 @@ afterEach(() => rm(directory, { recursive: true, force: true }));
 const free = (percent: number) =>
   vi.mocked(statfs).mockResolvedValue({ bsize: 1_000, blocks: 1_000, bavail: percent * 10 } as never);
 
+describe("the slots' ports", () => {
+  const kernel =
+    (range: string, reserved = "") =>
+    async (file: string) =>
+      file.endsWith("reserved_ports") ? `${reserved}\n` : `${range}\n`;
+  const ports = { first: 36_000, last: 36_007 };
+
+  test.each([
+    ["below the kernel's own", "40000\t60999", ""],
+    ["reserved there", "32768\t60999", "8080,36000-36015"],
+    ["on a system that doesn't tell", "", ""],
+  ])("are nobody else's when they are %s", async (_words, range, reserved) => {
+    expect(await portsProblem(ports, kernel(range, reserved))).toBeUndefined();
+  });
+
+  test("are warned of where the kernel may give them to anybody, with the way out", async () => {
+    const problem = await portsProblem(ports, kernel("32768\t60999", "36000-36003"));
+    expect(problem).toContain("32768 to 60999");
+    expect(problem).toContain("ip_local_reserved_ports=36000-36007");
+  });
+});
+
 describe("a host's facts", () => {
   test("name system, architecture, Node and disk on a host without an engine", async () => {
     vi.mocked(statfs).mockReset();
@@ -55,6 +78,7 @@ describe("a host's facts", () => {
       version: expect.stringMatching(/^\d+\./),
       apiVersion: expect.stringMatching(/^1\.\d+/),
       storageDriver: expect.any(String),
+      liveRestore: expect.any(Boolean),
     });
     expect(facts.disk?.path).toMatch(/docker|sluice-facts/);
   });

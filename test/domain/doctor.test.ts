@@ -5,7 +5,8 @@ const NOW = 1_790_000_000_000;
 const GB = 1024 ** 3;
 
 const goodFacts = {
-  engine: { version: "27.1", apiVersion: "1.46", storageDriver: "overlay2" },
+  engine: { version: "27.1", apiVersion: "1.46", storageDriver: "overlay2", liveRestore: true },
+  ports: { first: 20_000, last: 20_007 },
   disk: { path: "/var/lib/docker", totalBytes: 100 * GB, freeBytes: 60 * GB },
   policy: { file: "/etc/sluice/policy.yaml", images: ["ghcr.io/acme/*"] },
   tunnel: { state: "connected", version: "2026.8.2", configVersion: 3, readyConnections: 4 },
@@ -33,7 +34,7 @@ const only = (id: string, over: Partial<HostFindings>) => {
 
 describe("a host", () => {
   test("that is well has nothing but good checks, each with its values", () => {
-    expect(examined().map(({ status }) => status)).toEqual(Array(8).fill("ok"));
+    expect(examined().map(({ status }) => status)).toEqual(Array(9).fill("ok"));
     expect(examined().map(({ detail }) => detail)).toEqual([
       "agent heard 4 s ago",
       "agent 1.2.0",
@@ -41,6 +42,7 @@ describe("a host", () => {
       "Docker 27.1 (API 1.46, overlay2)",
       "60.0 GB of 100.0 GB free at /var/lib/docker",
       "6 of 8 slots free",
+      "ports 20000 to 20007 are the slots' own",
       "policy /etc/sluice/policy.yaml: images ghcr.io/acme/*",
       "cloudflared 2026.8.2, 4 connections",
     ]);
@@ -58,7 +60,21 @@ describe("a host", () => {
       "fail",
       "no permission",
     ],
+    [
+      "host.engine",
+      { facts: { ...goodFacts, engine: { ...goodFacts.engine, liveRestore: false } } },
+      "warn",
+      "all containers stop with it",
+    ],
     ["host.slots", { freeSlots: 0 }, "warn", "0 of 8"],
+    [
+      "host.ports",
+      {
+        facts: { ...goodFacts, ports: { first: 36_000, last: 36_007, problem: "they lie there: move them" } },
+      },
+      "warn",
+      "they lie there",
+    ],
     [
       "host.tunnel",
       { tunnel: { state: "pending", cause: "429", configVersion: null } },
