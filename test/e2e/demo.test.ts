@@ -26,11 +26,15 @@ const resultSchema = z.object({
   ),
 });
 
-/** `npm run demo -- --json`, its last line parsed. */
+/** `npm run demo -- --json`, its last line parsed; with half its visitors, who are enough for every verdict. */
 async function demo(runtime: string, phases: number, flags: readonly string[] = []) {
   const temporary = await mkdtemp(join(tmpdir(), "sluice-e2e-demo-"));
   const env = { ...process.env, TMPDIR: temporary };
-  const { stdout, stderr } = await run(NODE, [DEMO, "--json", "--runtime", runtime, ...flags], { env });
+  const { stdout, stderr } = await run(
+    NODE,
+    [DEMO, "--json", "--rate", "100", "--runtime", runtime, ...flags],
+    { env },
+  );
   const result = resultSchema.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? ""));
   expect(result).toMatchObject({ ok: true, runtime });
   expect(result.phases).toHaveLength(phases);
