@@ -69,20 +69,24 @@ const reset: RequestListener = (request) => request.socket.destroy();
 beforeAll(async () => {
   good = await startOrigin("good");
   bad = await startOrigin("bad", (request, response) => misbehave(request, response));
-  edge = await startEdgeStack({
-    table: (hostname) => {
-      const table = tables.get(hostname);
-      return table ? { kind: "table", table } : { kind: "unknown" };
+  edge = await startEdgeStack(
+    {
+      table: (hostname) => {
+        const table = tables.get(hostname);
+        return table ? { kind: "table", table } : { kind: "unknown" };
+      },
+      meter: () => {},
     },
-    meter: () => {},
-  });
+    { clockHeader: "x-test-clock" },
+  );
   port = edge.ports[0] ?? 0;
 });
 afterAll(async () => {
   await edge.dispose();
   await Promise.all([good.stop(), bad.stop()]);
 });
-beforeEach(() => {
+beforeEach(async () => {
+  await edge.setAhead(0);
   good.seen.length = 0;
   bad.seen.length = 0;
 });
@@ -278,7 +282,7 @@ describe("an instance that keeps failing", () => {
     const host = serve([releaseOf("r1", 10_000, [bad.url, good.url])]);
     for (let i = 0; i < 8; i += 1) await ask({ port, host });
     misbehave = (_, response) => response.end('{"name":"better"}');
-    await sleep(1_050);
+    await edge.setAhead(1_050);
     const served = [];
     for (let i = 0; i < 10; i += 1) served.push(servedBy(await ask({ port, host })));
     expect(served.filter((name) => name === "better")).toHaveLength(5);
@@ -289,7 +293,7 @@ describe("an instance that keeps failing", () => {
     const host = serve([releaseOf("r1", 10_000, [bad.url, good.url])]);
     const post = () => ask({ port, host, method: "POST", body: "x=1" });
     for (let i = 0; i < 8; i += 1) await ask({ port, host });
-    await sleep(1_050);
+    await edge.setAhead(1_050);
     for (let i = 0; i < 8; i += 1) expect(servedBy(await post())).toBe("good");
     misbehave = (_, response) => response.end('{"name":"better"}');
     await times(2, () => ask({ port, host }));

@@ -62,20 +62,24 @@ const app =
 beforeAll(async () => {
   stable = await startOrigin("stable", app("stable"));
   canary = await startOrigin("canary", app("canary"));
-  edge = await startEdgeStack({
-    table: (hostname) => {
-      const table = tables.get(hostname);
-      return table ? { kind: "table", table } : { kind: "unknown" };
+  edge = await startEdgeStack(
+    {
+      table: (hostname) => {
+        const table = tables.get(hostname);
+        return table ? { kind: "table", table } : { kind: "unknown" };
+      },
+      meter: () => {},
     },
-    meter: () => {},
-  });
+    { clockHeader: "x-test-clock" },
+  );
   port = edge.ports[0] ?? 0;
 });
 afterAll(async () => {
   await edge.dispose();
   await Promise.all([stable.stop(), canary.stop()]);
 });
-beforeEach(() => {
+beforeEach(async () => {
+  await edge.setAhead(0);
   stable.seen.length = 0;
   canary.seen.length = 0;
 });
@@ -124,7 +128,7 @@ describe("a visitor", () => {
       if (nameOf(answer) === "canary") cookies.push(pairOf(visitorOf(answer)));
     }
     publish(host, 6_000);
-    await sleep(2_200);
+    await edge.setAhead(2_200);
     for (const cookie of cookies)
       expect(nameOf(await ask({ port, host, headers: { Cookie: cookie } }))).toBe("canary");
   });
@@ -169,9 +173,9 @@ describe("a visitor", () => {
   });
 
   it("gets stable when nobody has vouched for the split in time", async () => {
-    const host = serve(9_999, { partialUntil: Date.now() + 1_000 });
+    const host = serve(9_999, { partialUntil: Date.now() + 30_000 });
     expect(nameOf(await ask({ port, host }))).toBe("canary");
-    await sleep(1_100);
+    await edge.setAhead(31_000);
     expect(nameOf(await ask({ port, host }))).toBe("stable");
   });
 });

@@ -7,6 +7,7 @@ import { Miniflare, type Request, type Response } from "miniflare";
 import type { MeterBatch } from "../../src/domain/routing/meter.ts";
 import type { TableAnswer } from "../../src/domain/routing/table.ts";
 import { COMPATIBILITY_DATE } from "./compatibility-date.ts";
+import { ask as askOver } from "./http-client.ts";
 
 /** What the scripted control does; a test changes it at any time. A rejection reaches the edge as a failing control. */
 export interface ControlScript {
@@ -24,6 +25,8 @@ export interface EdgeStack {
   readonly logs: readonly string[];
   putKv(key: string, value: unknown): Promise<void>;
   deleteKv(key: string): Promise<void>;
+  /** Sets the edges' clocks forward by so many ms from the time there is; needs a `clockHeader`. */
+  setAhead(ms: number): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -171,6 +174,12 @@ export async function startEdgeStack(
     logs,
     putKv: (key, value) => kv.put(key, JSON.stringify(value)),
     deleteKv: (key) => kv.delete(key),
+    async setAhead(ms) {
+      if (clockHeader === undefined) throw new Error("no clockHeader: the edges' clocks can't be moved");
+      // Nobody's hostname: it reaches no app.
+      const headers = { host: "clock.test", [clockHeader]: String(ms) };
+      await Promise.all(urls.map((url) => askOver({ port: Number(url.port), headers })));
+    },
     dispose: () => mf.dispose(),
   };
 }
