@@ -1,5 +1,5 @@
 import { appendFileSync } from "node:fs";
-import { coloured, type Paint, plain } from "./print.ts";
+import { coloured, type Paint, plain, tame } from "./print.ts";
 
 export type JsonMode = "off" | "object" | "stream";
 
@@ -53,8 +53,9 @@ export class Output {
 
   /** A line (or lines) for the person. */
   say(text = ""): void {
+    const { stderr } = this.#terminal;
     this.#live?.clear();
-    this.#terminal.stderr.write(`${text}\n`);
+    stderr.write(`${stderr.isTTY ? text : tame(text)}\n`);
     this.#live?.draw();
   }
 
@@ -70,26 +71,27 @@ export class Output {
 
   /** One line of a result that has no end. */
   print(text: string): void {
-    this.#terminal.stdout.write(`${text}\n`);
+    const { stdout } = this.#terminal;
+    stdout.write(`${stdout.isTTY ? text : tame(text)}\n`);
   }
 
   /** The same as NDJSON. Never into SLUICE_OUTPUT_FILE: an app's lines are not this command's. */
   line(object: object): void {
-    this.print(JSON.stringify({ schema: 1, ...object }));
+    this.#terminal.stdout.write(`${jsonLine(object)}\n`);
   }
 
   /** One event of a feed: NDJSON with `--json=stream`, and into SLUICE_OUTPUT_FILE. */
   event(event: object): void {
-    const line = JSON.stringify({ schema: 1, ...event });
+    const line = jsonLine(event);
     if (this.mode === "stream") this.#terminal.stdout.write(`${line}\n`);
     this.#append(line);
   }
 
   /** The result, once, at the end. */
   finish(result: { json: object; text?: string | undefined; secret?: boolean }): void {
-    const line = JSON.stringify({ schema: 1, ...result.json });
+    const line = jsonLine(result.json);
     if (this.mode !== "off") this.#terminal.stdout.write(`${line}\n`);
-    else if (result.text !== undefined) this.#terminal.stdout.write(`${result.text}\n`);
+    else if (result.text !== undefined) this.print(result.text);
     if (!result.secret) this.#append(line);
   }
 
@@ -98,3 +100,7 @@ export class Output {
     if (file) appendFileSync(file, `${line}\n`);
   }
 }
+
+/** The same JSON to whoever parses it, and no command to a CI that reads along. */
+const jsonLine = (object: object): string =>
+  JSON.stringify({ schema: 1, ...object }).replaceAll("##[", "##\\u005b");

@@ -14,6 +14,13 @@ export function clean(text: string): string {
   return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, " ");
 }
 
+/**
+ * What nobody's terminal shows is read by a CI: GitHub obeys `##[command]` anywhere in a line and `::command::` at its
+ * beginning, whoever wrote it. Broken by a character that isn't seen.
+ */
+export const tame = (text: string): string =>
+  text.replaceAll("##[", "##\u200b[").replace(/^(\s*:)(?=:)/gm, "$1\u200b");
+
 /** `850ms`, `12.4s`, `6m12s`, `2h05m`, `3d4h`. */
 export function duration(ms: number): string {
   if (ms < 1_000) return `${Math.max(0, Math.round(ms))}ms`;

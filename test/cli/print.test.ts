@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { webAddress } from "../../cli/io/git.ts";
-import { ago, clean, clock, duration, percent, quote, table, until } from "../../cli/io/print.ts";
+import { ago, clean, clock, duration, percent, quote, table, tame, until } from "../../cli/io/print.ts";
 
 describe("figures read as people say them", () => {
   test.each([
@@ -59,3 +59,19 @@ test.each([
   ["https://x-access-token:ghs_secret@github.com/acme/shop.git", "https://github.com/acme/shop"],
   ["/srv/git/shop", undefined],
 ])("the remote %s is shown as %s", (remote, url) => expect(webAddress(remote)).toBe(url));
+
+test("text that a CI would take for its own commands is broken, and reads as before", () => {
+  const lines = [
+    "##[error]x",
+    "app | ##[group]y",
+    "::error::z",
+    "  ::add-mask::w",
+    "a::b ::c",
+    "[::1]:80",
+    "::1",
+  ];
+  const tamed = tame(lines.join("\n")).split("\n");
+  expect(tamed.filter((line) => /##\[|^\s*::/.test(line))).toEqual([]);
+  expect(tamed.map((line) => line.replaceAll("\u200b", ""))).toEqual(lines);
+  expect(tamed.slice(4, 6)).toEqual(lines.slice(4, 6));
+});
