@@ -46,6 +46,9 @@ export const directoriesOf = (container: Container | undefined): string[] =>
 /** Names that this agent's volumes and networks begin with: what other programs have on the engine is not control's. */
 const OWN_NAME = /^sluice-[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
+/** Where the line of `sluice hosts enroll --container` keeps the agent's state. */
+const AGENTS_OWN: ReadonlySet<string> = new Set(["sluice-agent"]);
+
 /**
  * What no host gives any container, with or without a policy: it would own the host. There is no field for privileged, for the
  * host's network, processes or devices; this closes the ways round that.
@@ -59,6 +62,8 @@ export async function neverAllowed({ container }: Ask, own: readonly string[]): 
     return `network ${network} is none of Sluice's own (their names begin with sluice-): the host's network and those of other programs are closed to apps`;
   for (const { source } of volumes) {
     if (!source.startsWith("/")) {
+      if (AGENTS_OWN.has(source))
+        return `volume ${source} holds the agent's own credentials: with it the app would own the host`;
       if (!OWN_NAME.test(source))
         return `volume ${source} is none of Sluice's own (their names begin with sluice-)`;
       continue;

@@ -187,6 +187,11 @@ describe.each(["without a policy", "with one that allows it"])("%s, no host", (w
     },
   );
 
+  test("opens the volume that an agent in a container keeps its credentials in", async () => {
+    expect(await refused(mount("sluice-agent"))).toContain("volume sluice-agent holds the agent's own");
+    await expect(refused(mount("sluice-agent-production-data"))).resolves.not.toContain("credentials");
+  });
+
   test("opens another program's volume", async () => {
     expect(await refused(mount("postgres_data"))).toContain("volume postgres_data is none of Sluice's own");
   });

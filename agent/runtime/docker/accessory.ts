@@ -3,7 +3,7 @@ import { type AccessorySpec, accessorySpecSchema } from "../../../src/protocol/a
 import { systemClock } from "../../clock.ts";
 import { describeExit, signalOf } from "../runtime.ts";
 import { CALL_TIMEOUT_MS, type Calls } from "./calls.ts";
-import { envOf, LABEL, stopSignal, walls } from "./container.ts";
+import { blankLabels, envOf, LABEL, stopSignal, walls } from "./container.ts";
 import { type Engine, EngineError } from "./engine.ts";
 import type { createDockerHealth } from "./health.ts";
 
@@ -49,6 +49,7 @@ export function accessoryConfig({ spec, image, host, job, before }: Made) {
     ...(spec.command && { Cmd: spec.command }),
     Env: envOf(spec.env),
     Labels: {
+      ...blankLabels(),
       [`${LABEL}.host`]: host,
       [`${LABEL}.accessory`]: spec.accessory,
       [`${LABEL}.app`]: spec.app,

@@ -4,6 +4,17 @@ import { identityEnv, type RunSpec, runEnv } from "../runtime.ts";
 
 export const LABEL = "sluice";
 
+/** Every label that anything here is found or judged by. */
+const LABELS = [
+  ...["host", "instance", "run", "hook", "accessory", "spec", "job"],
+  ...["release", "app", "environment", "version", "fence"],
+  ...["cloudflared", "cloudflared.port", "cloudflared.token"],
+];
+
+/** An image's own labels become its container's: those that aren't set are to say nothing, whatever the image says. */
+export const blankLabels = (): Record<string, string> =>
+  Object.fromEntries(LABELS.map((name) => [`${LABEL}.${name}`, ""]));
+
 /** No app needs more processes and threads; a fork bomb stops here, before the host has no process ids left. */
 const PIDS = 2_048;
 
@@ -41,6 +52,7 @@ export function runConfig(spec: RunSpec, host: string) {
     Cmd: spec.command,
     Env: envOf(runEnv(spec)),
     Labels: {
+      ...blankLabels(),
       [`${LABEL}.host`]: host,
       [`${LABEL}.run`]: spec.run,
       [`${LABEL}.hook`]: spec.hook,
@@ -119,6 +131,7 @@ function ulimits(limits: Record<string, number>) {
 
 function labels(spec: InstanceSpec, host: string): Record<string, string> {
   return {
+    ...blankLabels(),
     [`${LABEL}.host`]: host,
     [`${LABEL}.instance`]: spec.instance,
     ...releaseLabels(spec),

@@ -35,6 +35,7 @@ import { createDockerRuns } from "./runs.ts";
 const listSchema = z.array(
   z.object({
     Id: z.string(),
+    Names: z.array(z.string()),
     State: z.string(),
     Created: z.number(),
     Labels: z.record(z.string(), z.string()),
@@ -183,10 +184,13 @@ async function listContainers(engine: Engine, host: string): Promise<Found[]> {
     query: { all: "1", filters },
     signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
   });
-  return rows.map((row) => {
+  return rows.flatMap((row) => {
+    const instance = row.Labels[`${LABEL}.instance`] ?? "";
+    // By its name, too: a label can come with an image, and a name is the engine's.
+    if (!row.Names.includes(`/${containerName(instance)}`)) return [];
     const spec = specOfLabels(row.Labels);
     return {
-      instance: row.Labels[`${LABEL}.instance`] ?? row.Id,
+      instance,
       runtimeId: row.Id,
       running: row.State === "running",
       ...(row.State === "created" && { unstarted: true as const }),

@@ -50,7 +50,9 @@ export function leftovers(
 ): Row[] {
   const ours = rows.filter(({ Labels }) => Labels?.[`${LABEL}.host`] === host);
   return ours.filter((row) => {
-    const { [`${LABEL}.instance`]: instance, [`${LABEL}.run`]: run } = row.Labels ?? {};
+    // A blank one says nothing: it was set so that the image's own would not.
+    const instance = row.Labels?.[`${LABEL}.instance`] || undefined;
+    const run = row.Labels?.[`${LABEL}.run`] || undefined;
     const ageMs = now - row.Created * 1_000;
     if (row.State === "created") {
       const isKnown = instance === undefined ? run === undefined || known.run(run) : known.instance(instance);
@@ -70,7 +72,7 @@ function isOfLaterRelease(other: Row, row: Row): boolean {
 }
 
 const nameOf = ({ Labels, Id }: Row) =>
-  Labels?.[`${LABEL}.instance`] ?? Labels?.[`${LABEL}.run`] ?? Id.slice(0, 12);
+  Labels?.[`${LABEL}.instance`] || Labels?.[`${LABEL}.run`] || Id.slice(0, 12);
 
 async function sweepNetworks({ engine, host, now }: Sweep, rows: readonly Row[]): Promise<string[]> {
   const filters = JSON.stringify({ label: [`${LABEL}.host=${host}`] });

@@ -165,6 +165,36 @@ describe.skipIf(!engine)("docker", () => {
     });
   }
 
+  dockerTest("takes nothing for its own that only an image's labels call so", async () => {
+    const claims = { instance: "other", run: "r", accessory: "a", app: "b", spec: "{}", cloudflared: "h" };
+    const lines = Object.entries(claims).map(
+      ([name, value]) => `LABEL sluice.${name}=${JSON.stringify(value)}`,
+    );
+    const image = await imageWith("labelled", { lines: [...lines, `LABEL sluice.host=${host}`] });
+    // By itself, beside us; as an instance; and as a hook, which is no instance.
+    const beside = `beside-${id}`;
+    await theEngine().bytes("POST", "/containers/create", {
+      query: { name: beside },
+      json: { Image: image },
+    });
+    const spec = await newSpec({ image });
+    expect(await runtime.start(spec)).toMatchObject({ ok: true });
+    const hook = runOf({ run: `${id}-labelled`, image, command: ["true"] });
+    expect(await runtime.runs.start(hook)).toMatchObject({ ok: true });
+    try {
+      const listed = await runtime.list();
+      expect(listed.ok && listed.value.map(({ instance }) => instance)).toEqual([spec.instance]);
+      const path = `/containers/${containerName(spec.instance)}/json`;
+      const { Labels } = JSON.parse((await theEngine().bytes("GET", path)).toString("utf8")).Config;
+      expect(Labels).toMatchObject({ "sluice.run": "", "sluice.accessory": "", "sluice.cloudflared": "" });
+      expect(Labels["sluice.app"]).toBe("hello");
+    } finally {
+      await runtime.runs.remove(hook.run);
+      await theEngine().bytes("DELETE", `/containers/${beside}`, { query: { force: "1" } });
+      await removeImages(theEngine(), ["sluice-test:labelled"]);
+    }
+  });
+
   dockerTest("has a container as its spec says", async () => {
     const image = await imageWith("user", { lines: ["USER 1000:1000"] });
     const shop = path.join(directory, "shop");
