@@ -3,6 +3,7 @@ import https from "node:https";
 import type { z } from "zod";
 import { type Problem, type ProblemCode, problemSchema } from "../../src/protocol/problem.ts";
 import { words } from "../outcome.ts";
+import { USER_AGENT } from "../version.ts";
 
 /** An answer of control: what was asked for, a refusal with its code, or no usable answer at all. */
 export type Answer<T> =
@@ -37,6 +38,7 @@ export function createControl(options: ControlOptions): Control {
         signal,
         headers: {
           "content-type": "application/json",
+          "user-agent": USER_AGENT,
           ...(options.token && { authorization: `Bearer ${options.token()}` }),
         },
       });

@@ -2,6 +2,7 @@ import { WebSocket } from "ws";
 import { WAKE } from "../../src/protocol/agent.ts";
 import { type Clock, outagePause } from "../clock.ts";
 import type { Log } from "../log.ts";
+import { USER_AGENT } from "../version.ts";
 import type { Identity } from "./identity.ts";
 
 export interface WakeOptions {
@@ -48,7 +49,7 @@ async function holdOne(options: WakeOptions): Promise<Ended> {
   const address = new URL("/agent/v1/wake", url);
   address.protocol = address.protocol.replace("http", "ws");
   const socket = new WebSocket(address, {
-    headers: { authorization: `Bearer ${token}` },
+    headers: { authorization: `Bearer ${token}`, "user-agent": USER_AGENT },
     handshakeTimeout: CONNECT_WITHIN_MS,
     maxPayload: 1_024,
   });

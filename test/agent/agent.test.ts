@@ -2,6 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { failed } from "../../agent/outcome.ts";
+import { AGENT_VERSION } from "../../agent/version.ts";
 import { freePort } from "../support/docker.ts";
 import { type apps, nodeCommand } from "./apps.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
@@ -49,6 +50,11 @@ async function runtimeIdOf(instance: string) {
   const listed = await bench.runtime.list();
   return listed.ok ? listed.value.find((found) => found.instance === instance)?.runtimeId : undefined;
 }
+
+test("says who it is with each request and on the wake-up socket", async () => {
+  await bench.control.until(() => bench.control.socketTokens.length > 0, "the socket is open");
+  expect([...bench.control.userAgents]).toEqual([`sluice-agent/${AGENT_VERSION}`]);
+});
 
 describe("jobs", () => {
   test("does a job once, however often it is handed over, and reports under the newest lease", async () => {

@@ -83,6 +83,8 @@ export class FakeControl {
   readonly asked: Request[] = [];
   /** Tokens that the wake-up socket was opened with. */
   readonly socketTokens: string[] = [];
+  /** Who requests and the wake-up socket said they were. */
+  readonly userAgents = new Set<string | undefined>();
   /** Control's clock against this machine's. */
   skewMs = 0;
   pollAfterMs = 60_000;
@@ -97,6 +99,7 @@ export class FakeControl {
     this.#server.removeAllListeners("upgrade");
     this.#server.on("upgrade", (request, socket, head) =>
       this.#sockets.handleUpgrade(request, socket, head, (client) => {
+        this.userAgents.add(request.headers["user-agent"]);
         this.socketTokens.push(request.headers.authorization?.replace("Bearer ", "") ?? "");
         this.#changed();
         client.on("message", (message) => message.toString() === "ping" && client.send("pong"));
@@ -184,6 +187,7 @@ export class FakeControl {
     this.asked.push(kind);
     if (fault === "hang") return this.#changed();
     if (fault && fault !== "lost-answer") return refuse(response, fault);
+    this.userAgents.add(request.headers["user-agent"]);
     const token = request.headers.authorization?.replace("Bearer ", "");
     if (token !== undefined && this.unknownTokens.has(token))
       return refuse(response, { status: 401, code: "unauthenticated" });
