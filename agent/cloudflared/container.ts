@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { done, failed, type Outcome, words } from "../outcome.ts";
 import { containerCalls, tail } from "../runtime/docker/calls.ts";
+import { blankLabels } from "../runtime/docker/container.ts";
 import { type Engine, EngineError } from "../runtime/docker/engine.ts";
 import {
   type Connector,
@@ -15,6 +16,11 @@ import {
 
 /** Pinned: a host runs what was tried with this agent, until somebody names another. */
 const CLOUDFLARED_IMAGE = "cloudflare/cloudflared:2026.8.2";
+
+/** A number nobody has: install.sh tells its packets by it. The image needs no user of its own. */
+const USER = "64653:64653";
+const PIDS = 512;
+const MEMORY_BYTES = 1 << 30;
 
 const LABEL = "sluice.cloudflared";
 /** In the name, since labels can't be changed. */
@@ -78,7 +84,8 @@ export function containerConnectors(options: {
           query: { all: "1", filters: JSON.stringify({ label: [`${LABEL}=${host}`] }) },
           signal: AbortSignal.timeout(LIST_WITHIN_MS),
         });
-        const found = rows.map(asConnector);
+        // By its name, too: a label can come with an image.
+        const found = rows.filter(isConnector).map(asConnector);
         // Told to end by an agent that is gone: the engine may have forgotten.
         for (const one of found) if (one.retiring && one.running) void stop(one.id);
         return done(found);
@@ -102,6 +109,8 @@ export function containerConnectors(options: {
 
 type Row = z.infer<typeof rowsSchema>[number];
 
+const isConnector = ({ Names }: Row) => Names.some((name) => name.startsWith("/sluice-cloudflared-"));
+
 const asConnector = ({ Id, Names, State, Created, Labels }: Row): Connector => ({
   id: Id,
   port: Number(Labels[`${LABEL}.port`]),
@@ -115,10 +124,12 @@ function config(of: { host: string; image: string; port: number; token: string }
   const passed = PASSED_ON.flatMap((name) => (process.env[name] ? [`${name}=${process.env[name]}`] : []));
   return {
     Image: of.image,
+    User: USER,
     Cmd: cloudflaredArgs(of.port),
     // A file would have to be readable by the image's user; who may inspect containers is root here anyway.
     Env: [`TUNNEL_TOKEN=${of.token}`, ...passed],
     Labels: {
+      ...blankLabels(),
       [LABEL]: of.host,
       [`${LABEL}.port`]: String(of.port),
       [`${LABEL}.token`]: hashOf(of.token),
@@ -130,6 +141,8 @@ function config(of: { host: string; image: string; port: number; token: string }
       CapDrop: ["ALL"],
       SecurityOpt: ["no-new-privileges"],
       ReadonlyRootfs: true,
+      PidsLimit: PIDS,
+      Memory: MEMORY_BYTES,
       LogConfig: { Type: "json-file", Config: { "max-size": "2m", "max-file": "2" } },
     },
   };

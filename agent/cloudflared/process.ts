@@ -1,23 +1,15 @@
-import { spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { access, constants, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
+import { access, constants, mkdir, readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
+import { promisify } from "node:util";
 import { z } from "zod";
 import { writeFileAtomically } from "../atomic-file.ts";
 import { done, failed, type Outcome, words } from "../outcome.ts";
-import { hostEnv, signalGroup } from "../runtime/process/group.ts";
 import { rotate, tailFile } from "../runtime/process/log.ts";
 import { birthOf } from "../runtime/process/record.ts";
-import {
-  type Connector,
-  type Connectors,
-  cloudflaredArgs,
-  freePort,
-  hashOf,
-  PASSED_ON,
-  RETIRE_WITHIN_MS,
-} from "./connectors.ts";
+import { type Connector, type Connectors, freePort, hashOf, RETIRE_WITHIN_MS } from "./connectors.ts";
+import { type Launcher, ownProcess, ownUnit } from "./launcher.ts";
 
 const recordSchema = z.object({
   id: z.string(),
@@ -28,6 +20,7 @@ const recordSchema = z.object({
   pid: z.number().int(),
   /** Start time as the system tells it: a recycled pid has another. */
   birth: z.string(),
+  runsAs: z.enum(["agent", "unit"]).default("agent"),
   /** Epoch ms: told to end, and by when it must have. */
   retireBy: z.number().optional(),
   /** The signal was sent: a second one would end it at once, in the middle of requests. */
@@ -55,8 +48,24 @@ export async function findCloudflared(named?: string): Promise<string | undefine
   return undefined;
 }
 
-/** cloudflared as processes in sessions of their own. */
-export function processConnectors(options: { program: string; directory: string }): Connectors {
+/** Before it, cloudflared knows no TUNNEL_TOKEN_FILE, and would ask for a token. */
+const OLDEST = [2025, 4, 0];
+
+/** Why a program can't be used; one whose words can't be read is taken for a build of somebody's own. */
+export async function tooOld(program: string): Promise<string | undefined> {
+  const { stdout } = await promisify(execFile)(program, ["--version"], { timeout: 5_000 }).catch(() => ({
+    stdout: "", // it does not say
+  }));
+  const [, text = ""] = /version (\d+\.\d+\.\d+)/.exec(stdout) ?? [];
+  const found = text.split(".").map(Number);
+  const differs = OLDEST.findIndex((part, n) => part !== found[n]);
+  if (text === "" || differs < 0 || (found[differs] ?? 0) > (OLDEST[differs] ?? 0)) return undefined;
+  return `${program} is cloudflared ${text}, and ${OLDEST.join(".")} or newer is needed: upgrade it`;
+}
+
+/** cloudflared as processes of this host. */
+export function processConnectors(options: { launcher: Launcher; directory: string }): Connectors {
+  const { launcher } = options;
   const directory = path.join(options.directory, "cloudflared");
   const file = (id: string, ending: string) => path.join(directory, `${id}.${ending}`);
   const write = (record: Kept) => writeFileAtomically(file(record.id, "json"), JSON.stringify(record));
@@ -67,18 +76,22 @@ export function processConnectors(options: { program: string; directory: string 
       await mkdir(directory, { recursive: true, mode: 0o700 });
       const id = randomUUID();
       const port = await freePort();
-      const record = { id, port, tokenHash: hashOf(token), startedAt: Date.now() };
+      const { runsAs } = launcher;
+      const record = { id, port, runsAs, tokenHash: hashOf(token), startedAt: Date.now() };
       const unborn = { ...record, pid: 0, birth: "", told: false };
       await writeFileAtomically(file(id, "token"), token);
       // Before it runs, so that an agent that dies in between leaves none behind that nobody knows of.
       await write(unborn);
-      const pid = await launch(options.program, { port, token: file(id, "token"), log: file(id, "log") });
+      const pid = await launcher.launch({ id, port, token: file(id, "token"), log: file(id, "log") });
       await write({ ...unborn, pid, birth: (await birthOf(pid)) ?? "ended" });
       return done(undefined);
     } catch (thrown) {
-      return failed("start_failed", `${options.program} can't be started: ${words(thrown)}`);
+      return failed("start_failed", `cloudflared can't be started: ${words(thrown)}`);
     }
   }
+
+  /** Whoever started it ends it. */
+  const launcherOf = ({ runsAs }: Kept) => (runsAs === launcher.runsAs ? launcher : OTHERS[runsAs]());
 
   /** A record as a connector; what went wrong before or behind it is put right first. */
   async function look(id: string): Promise<Connector | undefined> {
@@ -92,13 +105,16 @@ export function processConnectors(options: { program: string; directory: string 
     const running = await isRunning(record);
     if (running && record.retireBy !== undefined && !record.told) await tell(record);
     if (running && record.retireBy !== undefined && Date.now() > record.retireBy)
-      signalGroup(record.pid, "SIGKILL");
+      await launcherOf(record).kill(id, record.pid);
     if (running) await rotate(file(id, "log"), LOG_LIMITS);
-    return { ...record, running, retiring: record.retireBy !== undefined };
+    // One of before, with all that this agent may: another is to be started in its place, as for a new token.
+    const tokenHash =
+      record.runsAs === launcher.runsAs ? record.tokenHash : `${record.tokenHash} as ${record.runsAs}`;
+    return { ...record, tokenHash, running, retiring: record.retireBy !== undefined };
   }
 
   async function tell(record: Kept): Promise<void> {
-    process.kill(record.pid, "SIGTERM");
+    await launcherOf(record).end(record.id, record.pid);
     await write({ ...record, told: true });
   }
 
@@ -126,6 +142,8 @@ export function processConnectors(options: { program: string; directory: string 
   };
 }
 
+const OTHERS = { agent: () => ownProcess("cloudflared"), unit: () => ownUnit() };
+
 /** The pid alone does not say so: it may be another's by now. */
 const isRunning = async ({ pid, birth }: Kept) => (await birthOf(pid)) === birth;
 
@@ -134,25 +152,6 @@ async function readRecord(file: string): Promise<Kept | undefined> {
     return recordSchema.parse(JSON.parse(await readFile(file, "utf8")));
   } catch {
     return undefined; // removed meanwhile, or of another age: it can't be told to be ours
-  }
-}
-
-async function launch(program: string, at: { port: number; token: string; log: string }): Promise<number> {
-  const passed = PASSED_ON.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : []));
-  // The process writes there itself, since it goes on when this agent does not.
-  const log = await open(at.log, "a", 0o600);
-  try {
-    const child = spawn(program, cloudflaredArgs(at.port), {
-      detached: true,
-      stdio: ["ignore", log.fd, log.fd],
-      cwd: path.dirname(at.token),
-      env: { ...hostEnv(), ...Object.fromEntries(passed), TUNNEL_TOKEN_FILE: at.token },
-    });
-    await once(child, "spawn");
-    child.unref();
-    return child.pid ?? 0;
-  } finally {
-    await log.close();
   }
 }
 

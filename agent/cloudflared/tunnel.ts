@@ -4,7 +4,7 @@ import type { Control } from "../control/control.ts";
 import type { Log } from "../log.ts";
 import { words } from "../outcome.ts";
 import { Signal } from "../signal.ts";
-import type { Connectors } from "./connectors.ts";
+import type { Choice } from "./choose.ts";
 import { Supervisor, type TunnelFacts } from "./supervisor.ts";
 import { readWanted, type Wanted, writeWanted } from "./wanted.ts";
 
@@ -20,8 +20,7 @@ export interface TunnelOptions {
   control: Control;
   clock: Clock;
   log: Log;
-  /** Undefined: this host has neither cloudflared nor a Docker engine to run it. */
-  choose(): Promise<Connectors | undefined>;
+  choose(): Promise<Choice>;
   /** Its facts are not what they were. */
   onChange(): void;
 }
@@ -35,6 +34,8 @@ export class Tunnel {
   readonly #news: Signal;
   #wanted: Wanted | undefined;
   #supervisor: Supervisor | undefined;
+  /** Why there is nothing to run it with. */
+  #problem = "cloudflared is being looked for";
   #chooseAt = 0;
   /** What the last poll said. */
   #heard: number | undefined;
@@ -62,7 +63,7 @@ export class Tunnel {
   get facts(): TunnelFacts | undefined {
     if (this.#wanted === undefined)
       return this.#waitingFor === undefined ? undefined : { state: "starting", cause: this.#waitingFor };
-    return this.#supervisor?.facts ?? { state: "down", cause: NO_CLOUDFLARED };
+    return this.#supervisor?.facts ?? { state: "down", cause: this.#problem };
   }
 
   /** Runs until aborted, and then lets cloudflared run on. */
@@ -125,9 +126,12 @@ export class Tunnel {
     const { clock, log, choose } = this.#options;
     if (!this.#wanted) return;
     if (!this.#supervisor && clock.now() >= this.#chooseAt) {
-      const connectors = await choose();
-      if (connectors) this.#supervisor = new Supervisor({ connectors, clock, log });
-      else log.error(NO_CLOUDFLARED);
+      const choice = await choose();
+      if ("connectors" in choice) this.#supervisor = new Supervisor({ ...choice, clock, log });
+      else {
+        this.#problem = choice.problem;
+        log.error(choice.problem);
+      }
       this.#chooseAt = clock.now() + CHOOSE_MS;
     }
     await this.#supervisor?.tick(this.#wanted);
@@ -154,6 +158,3 @@ export class Tunnel {
     return Number.isFinite(pause) ? pause : undefined;
   }
 }
-
-const NO_CLOUDFLARED =
-  "this host has a tunnel but nothing to run it with: install cloudflared, or name it with --cloudflared <path>";

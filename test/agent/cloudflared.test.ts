@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -7,10 +7,11 @@ import { causeOf } from "../../agent/cloudflared/causes.ts";
 import { chooseConnectors } from "../../agent/cloudflared/choose.ts";
 import type { Connectors } from "../../agent/cloudflared/connectors.ts";
 import { containerConnectors } from "../../agent/cloudflared/container.ts";
+import { ownProcess, ownUnit } from "../../agent/cloudflared/launcher.ts";
 import { processConnectors } from "../../agent/cloudflared/process.ts";
 import { Supervisor } from "../../agent/cloudflared/supervisor.ts";
 import { removeImages } from "../../local/images.ts";
-import { dockerTest, theEngine } from "../support/docker.ts";
+import { dockerTest, engine, theEngine } from "../support/docker.ts";
 import { ask, noted, STAND_IN, standInProgram, tokenOf } from "./cloudflared-stand-in.ts";
 import { imageWith } from "./images.ts";
 
@@ -55,7 +56,7 @@ const started = async () => (await noted(directory)).filter(({ event }) => event
 
 /** A supervisor on real processes, whose looks and clock are the test's. */
 function supervised() {
-  const connectors = processConnectors({ program, directory: state });
+  const connectors = processConnectors({ launcher: ownProcess(program), directory: state });
   const supervisor = new Supervisor({ connectors, clock, log: quiet });
   const look = async (as = wanted("a")) => {
     await supervisor.tick(as);
@@ -245,26 +246,108 @@ describe("as containers", () => {
 });
 
 describe("the form it runs in", () => {
+  const kindOf = async (over: Partial<Parameters<typeof chooseConnectors>[0]>) => {
+    const choice = await chooseConnectors({ directory: state, host: "h", unit: false, ...over });
+    return "problem" in choice ? choice.problem : choice.connectors.kind;
+  };
+  const programThatSays = async (version: string) => {
+    const file = path.join(directory, "old");
+    await writeFile(file, `#!/bin/sh\necho 'cloudflared version ${version} (built 2024-01-01-0000 UTC)'\n`);
+    await chmod(file, 0o755);
+    return file;
+  };
+
   test("is a process where there is the program", async () => {
-    expect((await chooseConnectors({ directory: state, host: "h", program }))?.kind).toBe("process");
+    expect(await kindOf({ program })).toBe("process");
+  });
+
+  test.each(["2024.12.2", "2025.3.9", "2022.10.0"])(
+    "is no program of version %s, and says why",
+    async (old) => {
+      const file = await programThatSays(old);
+      const said = `${file} is cloudflared ${old}, and 2025.4.0 or newer is needed`;
+      expect(await kindOf({ program: file })).toContain(said);
+      if (engine) expect(await kindOf({ program: file, engine })).toBe("container");
+    },
+  );
+
+  test.each(["2025.4.0", "2025.10.1", "2026.1.0", "DEV"])("is a program of version %s", async (version) => {
+    expect(await kindOf({ program: await programThatSays(version) })).toBe("process");
   });
 
   dockerTest("is a container where there is only an engine", async () => {
-    const none = path.join(directory, "none");
-    const engine = theEngine();
-    expect((await chooseConnectors({ directory: state, host: "h", program: none, engine }))?.kind).toBe(
-      "container",
-    );
+    expect(await kindOf({ program: path.join(directory, "none"), engine: theEngine() })).toBe("container");
   });
 
   dockerTest("stays what runs already, since that carries traffic", async () => {
     const { look } = supervised();
     await running(look);
-    const none = path.join(directory, "none");
-    const engine = theEngine();
-    expect((await chooseConnectors({ directory: state, host: "h", program: none, engine }))?.kind).toBe(
-      "process",
-    );
+    expect(await kindOf({ program: path.join(directory, "none"), engine: theEngine() })).toBe("process");
+  });
+});
+
+/** Does of systemctl what the agent asks for, on the stand-in: as another user, with the token as systemd hands it over. */
+const SYSTEMCTL = (at: { state: string; program: string; asked: string }) => `#!/bin/sh
+echo "$*" >>'${at.asked}'
+for last; do :; done
+id=\${last#sluice-cloudflared@}; id=\${id%.service}
+case "$1" in
+  start)
+    . '${at.state}/cloudflared/'"$id.env"
+    cp '${at.state}/cloudflared/'"$id.token" "${at.asked}.$id" && chmod 644 "${at.asked}.$id"
+    TUNNEL_TOKEN_FILE="${at.asked}.$id" setsid setpriv --reuid 65534 --clear-groups '${at.program}' tunnel \\
+      --metrics "127.0.0.1:$METRICS_PORT" run >>'${at.state}/cloudflared/'"$id.log" 2>&1 </dev/null &
+    echo $! >"${at.asked}.$id.pid" ;;
+  show) cat "${at.asked}.$id.pid" ;;
+  stop) kill "$(cat "${at.asked}.$id.pid")" ;;
+esac
+`;
+
+describe.runIf(process.getuid?.() === 0)("as a unit", () => {
+  async function asUnit() {
+    const asked = path.join(directory, "asked");
+    const systemctl = path.join(directory, "systemctl");
+    await writeFile(systemctl, SYSTEMCTL({ state, program, asked }), { mode: 0o755 });
+    await chmod(directory, 0o777);
+    const connectors = processConnectors({ launcher: ownUnit(systemctl), directory: state });
+    const supervisor = new Supervisor({ connectors, clock, log: quiet });
+    const look = async () => {
+      await supervisor.tick(wanted("a"));
+      return supervisor.facts;
+    };
+    return { look, connectors, said: async () => (await readFile(asked, "utf8")).trim().split("\n") };
+  }
+  const userOf = async (pid: number) => (await stat(`/proc/${pid}`)).uid;
+
+  test("it runs as a user of its own, found, looked after and ended through systemd", async () => {
+    const { look, connectors, said } = await asUnit();
+    const one = await running(look);
+    expect(await userOf(one.pid)).toBe(65_534);
+    expect(one.args.join(" ")).not.toContain(tokenOf({ name: "a", directory }));
+    const listed = await connectors.list();
+    if (!listed.ok || !listed.value[0]) throw new Error("none listed");
+    expect(await said()).toContain(`start sluice-cloudflared@${listed.value[0].id}.service`);
+    await connectors.retire(listed.value[0]);
+    await expect.poll(async () => (await noted(directory)).map(({ event }) => event)).toContain("ended");
+    expect(await said()).toContain(`stop --no-block sluice-cloudflared@${listed.value[0].id}.service`);
+  });
+
+  test("it takes the place of one that runs as the agent, once it is connected", async () => {
+    const before = await running(supervised().look);
+    expect(await userOf(before.pid)).toBe(0);
+    const { look } = await asUnit();
+    await chmod(path.join(directory, "events"), 0o666);
+    await expect
+      .poll(
+        async () => {
+          await look();
+          return (await noted(directory)).map(
+            ({ event, pid }) => `${event} ${pid === before.pid ? "old" : "new"}`,
+          );
+        },
+        { timeout: 10_000 },
+      )
+      .toEqual(["started old", "started new", "told to end old", "ended old"]);
   });
 });
 

