@@ -90,6 +90,7 @@ export class Container {
   end(cause: string): void {
     if (this.state === "gone") return;
     const life = ++this.#life;
+    this.#frozenUntil = 0;
     this.#become("down");
     this.#exits = [...this.#exits, this.#world.clock.now].slice(-KEPT_EXITS);
     this.#world.say(this.#host.name, () => `${this.id} ${cause}`);

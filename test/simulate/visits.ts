@@ -35,7 +35,13 @@ export function judgeVisit(world: World, visit: Visit): void {
   const isFresh = world.control.isUp && world.edgeCuts === 0 && world.clock.now - world.edgeSince > KNOWN_MS;
   if (isFresh && siblings.length > 0 && attempts.every(({ container }) => isKnownDead(world, container)))
     world.watch.fault("lost beside siblings", `${said}; ${names(siblings)} would answer`);
-  else if (siblings.length === 0 && others.length > 0 && method === "GET" && areDead(world, serving, own))
+  else if (
+    own &&
+    siblings.length === 0 &&
+    others.length > 0 &&
+    method === "GET" &&
+    areDead(world, serving, own)
+  )
     world.watch.fault("lost beside another release", `${said}; ${names(others)} would answer`);
   const warm = able.filter((one) => !weighed.includes(one.releaseId) && hasServed(world, one));
   if (isFresh && isMostlyLost(world) && warm.some((one) => canCarry(world, one.releaseId, warm)))
@@ -75,7 +81,7 @@ function patience(world: World, container: Container): number {
 }
 
 /** None of the release's serving instances answers, for longer than an edge takes to see it by itself. */
-function areDead(world: World, serving: readonly Instance[], release: string | undefined): boolean {
+function areDead(world: World, serving: readonly Instance[], release: string): boolean {
   const own = serving.filter(({ releaseId }) => releaseId === release);
   return own.every(({ id }) => {
     const container = world.container(id);

@@ -90,8 +90,8 @@ export class Watch {
       this.fault("engine throws", `two on their way: ${actives.map(({ version }) => version).join(", ")}`);
     judgeMove(this.#world, commit);
     for (const [id, { weightBp }] of commit.decision.releases) if (weightBp === 10_000) this.#hasAll(id);
-    if ([...commit.decision.releases.values()].some(({ weightBp }) => weightBp !== undefined))
-      this.movedAt = this.#world.clock.now;
+    if (movesTraffic(commit.decision)) this.movedAt = this.#world.clock.now;
+    this.#checkPlan(commit.decision);
     this.#checkDeadlines();
   }
 
@@ -144,8 +144,19 @@ export class Watch {
     if (!problem && failure !== null)
       this.fault("another plan", `it said no problem, but ${release.version} ${release.state}: ${failure}`);
     if (problem || release.state === "failed" || release.spec.strategy.kind === "rolling") return;
-    const { store } = this.#world.control;
-    const made = store.instances.filter(({ releaseId }) => releaseId === id);
+    // Where its slots are being freed, it takes them in a while.
+    this.#plan = { id, plan, acts: this.acts };
+    this.#checkPlan(null);
+  }
+  #plan: { readonly id: string; readonly plan: PlanView; readonly acts: number } | null = null;
+
+  #checkPlan(decision: Decision | null): void {
+    if (!this.#plan || (decision !== null && decision.newInstances.length === 0)) return;
+    const { id, plan, acts } = this.#plan;
+    const made = this.#world.control.store.instances.filter(({ releaseId }) => releaseId === id);
+    if (acts === this.acts && made.length === 0) return;
+    this.#plan = null;
+    if (acts !== this.acts) return;
     const are = made.map(({ hostName, slot }) => `${hostName}/${slot}`).join(" ");
     const said = plan.instances.map(({ host, slot }) => `${host}/${slot}`).join(" ");
     if (are !== said) this.fault("another plan", `it said ${said}, it became ${are}`);
@@ -198,5 +209,10 @@ export class Watch {
 
   #version = (id: string): string => this.#world.release(id).version;
 }
+
+/** Who gets traffic is another afterwards. */
+const movesTraffic = ({ releases, instances }: Decision): boolean =>
+  [...releases.values()].some(({ weightBp }) => weightBp !== undefined) ||
+  [...instances.values()].some(({ state }) => state === "serving" || state === "draining");
 
 const seconds = (ms: number): string => `${Math.round(ms / 1_000)} s`;
