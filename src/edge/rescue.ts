@@ -44,7 +44,7 @@ export async function deliver(passage: Passage, tables: Tables): Promise<Deliver
   /** Where a request that was called back goes: found, and paid for, when it was. */
   let reserved: RouteInstance | null = null;
 
-  const send = async (to: RouteInstance): Promise<Tried> => {
+  const send = (to: RouteInstance): Promise<Tried> => {
     const asked = forward(visit, to, outgoing);
     if (!mayBeRecalled) return asked;
     return tables.waiting.orRecalled(visit, { instance: to, asked }, (route) => {

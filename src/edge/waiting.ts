@@ -17,7 +17,9 @@ interface TableSource {
 interface Waiter {
   readonly visit: Visit;
   readonly instance: RouteInstance;
-  recall(route: Route): void;
+  /** Whether it goes elsewhere by this table. */
+  readonly mayLeave: (route: Route) => boolean;
+  readonly resolve: (tried: Tried) => void;
 }
 
 /**
@@ -37,18 +39,19 @@ export class Waiting {
     mayLeave: (route: Route) => boolean,
   ): Promise<Tried> {
     return new Promise((resolve, reject) => {
-      const recall = (route: Route) => {
-        if (!mayLeave(route)) return;
-        this.#waiters.delete(waiter);
-        resolve(recalled(instance, visit));
-      };
-      const waiter: Waiter = { visit, instance, recall };
+      const waiter: Waiter = { visit, instance, mayLeave, resolve };
       this.#waiters.add(waiter);
-      asked.then((tried) => {
-        // Nobody reads the answer that came after all.
-        if (!this.#waiters.delete(waiter)) tried.response?.body?.cancel().catch(() => {});
-        resolve(tried);
-      }, reject);
+      asked.then(
+        (tried) => {
+          // Nobody reads the answer that came after all.
+          if (!this.#waiters.delete(waiter)) tried.response?.body?.cancel().catch(() => {});
+          resolve(tried);
+        },
+        (error: unknown) => {
+          this.#waiters.delete(waiter);
+          reject(error);
+        },
+      );
     });
   }
 
@@ -59,7 +62,12 @@ export class Waiting {
     for (const { instances } of route.releases)
       for (const { id, ready } of instances) if (!ready) unready.add(id);
     if (unready.size === 0) return;
-    for (const waiter of this.#waiters) if (unready.has(waiter.instance.id)) waiter.recall(route);
+    for (const waiter of this.#waiters) {
+      const { instance, visit, mayLeave, resolve } = waiter;
+      if (!unready.has(instance.id) || !mayLeave(route)) continue;
+      this.#waiters.delete(waiter);
+      resolve(recalled(instance, visit));
+    }
   }
 
   /** Looks for newer tables while requests wait and no others come that would: one watch at a time, behind a request. */
