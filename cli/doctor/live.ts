@@ -38,7 +38,9 @@ interface Answer {
 async function ask(url: string, signal: AbortSignal): Promise<Answer> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]);
   try {
-    const response = await fetch(url, { redirect: "manual", signal: limit });
+    // Asks the edge for its marks, which it leaves out at rest.
+    const headers = { "x-sluice-trace": "1" };
+    const response = await fetch(url, { redirect: "manual", headers, signal: limit });
     await response.body?.cancel();
     return { status: response.status, error: "", headers: response.headers };
   } catch (thrown) {
@@ -80,7 +82,12 @@ function judgePublic(hostname: string, { status, error, headers }: Answer): Chec
   if (headers.has("x-request-id"))
     return { ...check, status: "ok", detail: `answers ${status} through the edge`, fix: null };
   const detail = `answers ${status}, but not through Sluice's edge`;
-  return { ...check, status: "warn", detail, fix: "unless showRelease is false: is its Worker route there?" };
+  return {
+    ...check,
+    status: "warn",
+    detail,
+    fix: "is its Worker route there? (an environment with `marks: never` looks the same)",
+  };
 }
 
 type Certificate = { readonly validTo: number } | { readonly error: string };

@@ -29,7 +29,9 @@ export interface EnvironmentSpec {
   readonly keepMs: number;
   readonly affinity: import("./routing/table.ts").Affinity;
   readonly timeouts: { readonly responseMs: number };
-  readonly showRelease: boolean;
+  readonly marks?: import("./routing/table.ts").Marks;
+  /** Of specs from before there were `marks`. */
+  readonly showRelease?: boolean;
   readonly hooks: Hooks;
   readonly smoke: readonly SmokeCheck[];
   /** Names of secrets that the app gets as variables. Absent, as the next three are, in specs from before there were any. */

@@ -18,9 +18,9 @@ export function answer(passage: Passage, delivery: Delivery): Response {
   if (status === 101) return switched(response, passage, last);
   // A status outside what a Response can be made with goes through untouched.
   if (status < 200 || status > 599) return response;
-  // Copying an answer costs more than all the choosing: an app that wants no marks gets none and pays for none.
+  // Copying an answer costs more than all the choosing: where none are wanted, none are paid for.
   if (
-    !visit.route.table.showRelease &&
+    !isMarked(passage) &&
     visitor.newId === null &&
     passage.ignoredPreview === undefined &&
     isPublic(response.headers, status, visit)
@@ -39,10 +39,15 @@ function switched(response: Response, passage: Passage, last: Tried): Response {
   return new Response(null, { status: 101, headers, webSocket: response.webSocket });
 }
 
+function isMarked({ visit: { route, survey }, isPinned }: Passage): boolean {
+  if (route.marks !== "rollout") return route.marks === "always";
+  return route.isSplit || isPinned || survey.isTraced;
+}
+
 function mark(headers: Headers, status: number, passage: Passage, last: Tried): void {
   const { visit, visitor, ignoredPreview } = passage;
   publishHeaders(headers, status, visit);
-  if (visit.route.table.showRelease) {
+  if (isMarked(passage)) {
     headers.set("x-sluice-release", last.instance.release.version);
     // An app that names its answers itself is asked by its own names.
     if (!headers.has("x-request-id")) headers.set("x-request-id", visit.survey.requestId);

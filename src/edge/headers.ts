@@ -58,6 +58,7 @@ const blank = (): Draft => ({
   preview: null,
   contentLength: null,
   isUpgrade: false,
+  isTraced: false,
   dropped: NOTHING,
 });
 
@@ -87,6 +88,7 @@ function note(value: string, name: string): void {
   else if (name === "x-request-id") draft.requestId = value;
   else if (isDropped(name, first)) {
     if (name === "x-sluice-preview") draft.preview = value;
+    else if (name === "x-sluice-trace") draft.isTraced = value === "1";
     draft.dropped = [...draft.dropped, name];
   }
 }

@@ -13,6 +13,8 @@ export interface Survey {
   /** Bytes, if declared. */
   readonly contentLength: number | null;
   readonly isUpgrade: boolean;
+  /** It asks for marks on its answer. */
+  readonly isTraced: boolean;
   /** Names that must not reach the app. */
   readonly dropped: readonly string[];
 }

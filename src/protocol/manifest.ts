@@ -38,6 +38,7 @@ export type { ManifestError } from "./manifest-errors.ts";
  */
 const NOT_LANDED = new Set(["environments.*.requires", "environments.*.notify"]);
 
+const MARKS = "must be rollout, always or never";
 const AFFINITY = "must be cookie, ip, none or header:<name>";
 const probe = {
   path,
@@ -75,7 +76,9 @@ const environmentSchema = z.strictObject({
     })
     .default("cookie"),
   timeouts: z.strictObject({ response: deadline.optional() }).default({}),
-  showRelease: z.boolean().default(true),
+  marks: z.enum(["rollout", "always", "never"], { error: MARKS }).optional(),
+  /** Older than `marks`: true is `always`, false `never`. */
+  showRelease: z.boolean().optional(),
   retention: retentionSchema.default({}),
   deadlines: z
     .strictObject({
@@ -87,6 +90,9 @@ const environmentSchema = z.strictObject({
     })
     .default({}),
 });
+
+const olderMarks = (showRelease: boolean | undefined) =>
+  showRelease === undefined ? "rollout" : showRelease ? "always" : "never";
 
 /** A hostname leads to one environment. Those of other apps are control's to know. */
 function refuseSharedHostnames(
@@ -279,7 +285,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     keepMs: env.keep,
     affinity: toAffinity(env.affinity),
     timeouts: { responseMs: env.timeouts.response ?? 100_000 },
-    showRelease: env.showRelease,
+    marks: env.marks ?? olderMarks(env.showRelease),
     retention: toRetention(env.retention),
     deadlines: toDeadlines(env),
   };

@@ -6,10 +6,11 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
+import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { ask } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
-import { tableOf } from "../support/tables.ts";
+import { releaseOf, tableOf } from "../support/tables.ts";
 
 const GZIPPED = gzipSync("hello ".repeat(1_000));
 const MEGABYTE = randomBytes(1_048_576);
@@ -113,9 +114,17 @@ beforeAll(async () => {
   origin = await startOrigin("app", app);
   edge = await startEdgeStack({
     table: (hostname) => {
-      const plain = { environment: "env_2", hostnames: ["plain.test"], showRelease: false };
+      const rest = { environment: "env_3", hostnames: ["rest.test"], marks: "rollout" } as const;
+      const canary = {
+        releases: [releaseOf("r2", 5_000, [origin.url]), releaseOf("r1", 5_000, [origin.url])],
+      };
+      const others: Record<string, Partial<RoutingTable>> = {
+        "plain.test": { environment: "env_2", hostnames: ["plain.test"], showRelease: false },
+        "rest.test": rest,
+        "split.test": { ...rest, ...canary, environment: "env_4", hostnames: ["split.test"] },
+      };
       const originSuffixes = [".tunnels.test", "127.0.0.1"];
-      const overrides = { originSuffixes, ...(hostname === "plain.test" && plain) };
+      const overrides = { originSuffixes, ...others[hostname] };
       return { kind: "table", table: tableOf([origin.url], overrides) };
     },
     meter: () => {},
@@ -442,6 +451,22 @@ describe("an answer on its way to the visitor", () => {
     const moved = await ask({ port, host: "plain.test", path: "/redirect" });
     expect(moved.headers.location).toBe("http://plain.test/there?x=1");
     expect((await ask({ port, host: "plain.test", path: "/hop" })).headers["x-secret"]).toBeUndefined();
+  });
+
+  it("is marked at rest only when the request asks for it", async () => {
+    const unmarked = await ask({ port, host: "rest.test", path: "/length" });
+    expect(unmarked.headers["x-sluice-release"]).toBeUndefined();
+    const headers = { "X-Sluice-Trace": "1" };
+    const traced = await ask({ port, host: "rest.test", path: "/length", headers });
+    expect(traced.headers["x-sluice-release"]).toBe("v1");
+    expect(traced.headers["x-request-id"]).toBe(wire("X-Request-Id")[0]);
+    expect(wire("X-Sluice-Trace")).toEqual([]);
+  });
+
+  it("is marked while traffic is split", async () => {
+    const split = await ask({ port, host: "split.test", path: "/length" });
+    expect(split.headers["x-sluice-release"]).toMatch(/^v[12]$/);
+    expect(split.headers["server-timing"]).toBeDefined();
   });
 
   it("streams 64 MB through whole", async () => {

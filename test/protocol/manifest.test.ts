@@ -42,7 +42,7 @@ describe("a good manifest", () => {
       keepMs: 600_000,
       affinity: { kind: "cookie" },
       timeouts: { responseMs: 100_000 },
-      showRelease: true,
+      marks: "rollout",
       retention: KEPT_BY_DEFAULT,
       deadlines: {
         prepareMs: 600_000,
@@ -78,7 +78,7 @@ environments:
     env: { SHARED: eu }
     affinity: header:X-User
     timeouts: { response: 10s }
-    showRelease: false
+    marks: never
     retention: { events: 720h }
     deadlines: { prepare: 1m, verify: 5s, release: 1h }
 `;
@@ -99,7 +99,7 @@ environments:
       keepMs: 0,
       affinity: { kind: "header", name: "x-user" },
       timeouts: { responseMs: 10_000 },
-      showRelease: false,
+      marks: "never",
       retention: { ...KEPT_BY_DEFAULT, eventsMs: 30 * 86_400_000 },
       deadlines: { prepareMs: 60_000, verifyMs: 5_000, releaseMs: 3_600_000 },
     });

@@ -124,7 +124,7 @@ function specOf(dice: Dice, replicas: number): EnvironmentSpec {
     hooks: dice.pick([{}, {}, { expand: ["up"] }, { expand: ["up"], contract: ["down"] }]),
     smoke: dice.chance(0.3) ? [{ path: "/", status: 200 }] : [],
     timeouts: { responseMs: 100_000 },
-    showRelease: false,
+    marks: "never",
     deadlines: {
       prepareMs: 2 * MINUTE,
       hookMs: MINUTE,

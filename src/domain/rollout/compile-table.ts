@@ -1,12 +1,14 @@
 import { originSuffixes } from "../routing/slot.ts";
 import {
   FULL_WEIGHT,
+  type Marks,
   type RoutingTable,
   TABLE_SCHEMA,
   type TableInstance,
   type TableRelease,
   type TrafficMode,
 } from "../routing/table.ts";
+import type { EnvironmentSpec } from "../spec.ts";
 import { PARTIAL_LEASE_MS } from "./advance.ts";
 import type { EnvironmentFacts, InstanceFacts } from "./facts.ts";
 import { isActive, type ReleaseFacts } from "./release.ts";
@@ -66,9 +68,14 @@ export function compileTable(
       slotZone,
     ),
     timeouts: facts.spec.timeouts,
-    showRelease: facts.spec.showRelease,
+    marks: marksOf(facts.spec),
+    // What an edge reads that was deployed before there were `marks`.
+    showRelease: marksOf(facts.spec) !== "never",
   };
 }
+
+const marksOf = ({ marks, showRelease }: EnvironmentSpec): Marks =>
+  marks ?? (showRelease === false ? "never" : "rollout");
 
 /** What the edge counts of it may yet move traffic. */
 const isWatched = ({ state }: ReleaseFacts): boolean =>

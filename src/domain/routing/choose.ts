@@ -5,7 +5,7 @@
 
 import { dealBuckets, seedOf, shareOf } from "./buckets.ts";
 import { HEALTHY, type InstanceHealth, mayTake } from "./ejection.ts";
-import type { MatchRule, RoutingTable } from "./table.ts";
+import type { Marks, MatchRule, RoutingTable } from "./table.ts";
 
 /** One instance as the edge uses it. `health` is what this isolate saw; the edge replaces it after each answer. */
 export interface RouteInstance {
@@ -38,6 +38,7 @@ export interface Route {
   readonly seed: number;
   /** More than one release takes visitors: who they are matters now. */
   readonly isSplit: boolean;
+  readonly marks: Marks;
   /** Origins left out because their host is outside the tunnel zone. */
   readonly refusedOrigins: readonly string[];
 }
@@ -85,6 +86,7 @@ export function compileRoute(table: RoutingTable, previous: Route | null): Route
     ends: dealBuckets(dealt.map((release) => release.weightBp)),
     seed: seedOf(table.salt),
     isSplit: dealt.length > 1,
+    marks: table.marks ?? (table.showRelease ? "always" : "never"),
     refusedOrigins,
   };
 }

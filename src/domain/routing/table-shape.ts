@@ -97,6 +97,11 @@ function tagged(shapes: Readonly<Record<string, Check>>): Check {
   };
 }
 
+const oneOf =
+  (...words: readonly string[]): Check =>
+  (value) =>
+    words.includes(value as string) ? null : `${show(value)} is none of ${words.join(", ")}`;
+
 const pair = shape({ name: text, value: text });
 const INSTANCE = shape({ id, origin: originUrl, ready: flag });
 const RELEASE = shape({ id, version: text, weightBp: share, instances: list(INSTANCE) });
@@ -136,5 +141,6 @@ const TABLE = shape({
   previewKey: hex,
   originSuffixes: list(text),
   timeouts: shape({ responseMs: count }),
+  marks: optional(oneOf("rollout", "always", "never")),
   showRelease: flag,
 } satisfies Record<keyof RoutingTable, Check>);

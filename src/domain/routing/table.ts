@@ -46,6 +46,12 @@ export type TrafficMode =
   | { readonly kind: "paused"; readonly until: number }
   | { readonly kind: "maintenance"; readonly retryAfterS: number; readonly message: string | null };
 
+/**
+ * When answers carry `X-Sluice-Release`, `X-Request-Id` and `Server-Timing`. `rollout`: while traffic is split, and when a request
+ * asks for them or is a preview; at rest an answer goes out as it came, which is cheaper.
+ */
+export type Marks = "rollout" | "always" | "never";
+
 export interface RoutingTable {
   readonly schema: typeof TABLE_SCHEMA;
   /** Environment id. */
@@ -83,7 +89,8 @@ export interface RoutingTable {
     /** Until the origin's response head. 100,000 or more leaves it to Cloudflare's own limit (524). */
     readonly responseMs: number;
   };
-  /** Whether answers carry `X-Sluice-Release`, `X-Request-Id` and `Server-Timing`. Without them the edge is cheaper. */
+  /** When answers carry marks. Absent in tables from before there was a choice of three: `showRelease` says it then. */
+  readonly marks?: Marks;
   readonly showRelease: boolean;
 }
 

@@ -24,7 +24,7 @@ export function aSpec(change: Partial<EnvironmentSpec> = {}): EnvironmentSpec {
     keepMs: 600_000,
     affinity: { kind: "cookie" },
     timeouts: { responseMs: 30_000 },
-    showRelease: true,
+    marks: "rollout",
     hooks: {},
     smoke: [],
     rules: { allow: [], freeze: [] },
