@@ -1,16 +1,25 @@
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Load } from "../../local/load.ts";
 import { type AppOptions, Installation } from "../support/installation.ts";
 
 /** Releases that meet one another, and an agent that dies: whoever visits gets whole answers all along. */
 const APP = "hello";
-const SLOW: AppOptions = { env: { BOOT_MS: "1500" } };
+/** Starts as soon as the gate is open, so that a release stays where a test needs it. */
+const gated = (): AppOptions => ({
+  command: ["sh", "-c", `until [ -e ${gate()} ]; do sleep 0.05; done; exec node main.ts`],
+  deadline: "60s",
+});
+const gate = () => join(sluice.home.dir, "gate");
+const open = () => writeFile(gate(), "");
 let sluice: Installation;
 let visitors: Load;
 
 beforeAll(async () => {
   sluice = await Installation.start({ slots: 20 });
-  await sluice.deploy(APP, SLOW, "v1");
+  await open();
+  await sluice.deploy(APP, gated(), "v1");
   visitors = sluice.visit(APP);
 });
 
@@ -23,9 +32,11 @@ afterEach(() => {
 afterAll(() => sluice?.close());
 
 const deploy = (version: string, ...flags: string[]) =>
-  sluice.sluice(APP, SLOW, ["deploy", "--version", version, ...flags]);
+  sluice.sluice(APP, gated(), ["deploy", "--version", version, ...flags]);
 
+/** Begins a release that starts no further until the gate is opened. */
 const begin = async (version: string) => {
+  await rm(gate(), { force: true });
   expect(await deploy(version, "--detach")).toMatchObject({ code: 0 });
   return sluice.reaches(APP, version, ["starting"]);
 };
@@ -37,7 +48,10 @@ const stateOf = async (version: string) => {
 
 test("a second deploy waits for the first, and both go live in turn", async () => {
   await begin("queue-1");
-  expect(await deploy("queue-2")).toMatchObject({ code: 0 });
+  const queued = deploy("queue-2");
+  await sluice.reaches(APP, "queue-2", ["queued"]);
+  await open();
+  expect(await queued).toMatchObject({ code: 0 });
   const first = await sluice.reaches(APP, "queue-1", ["superseded"]);
   const second = await sluice.reaches(APP, "queue-2", ["settling", "live"]);
   expect(first.servingAt).not.toBeNull();
@@ -49,14 +63,17 @@ test("a second deploy that may not wait is refused with what to do, and the firs
   const ran = await deploy("reject-2", "--when-busy", "reject");
   expect(ran).toMatchObject({ code: 2 });
   expect(ran.stderr).toContain("--when-busy supersede");
+  await open();
   await sluice.reaches(APP, "reject-1", ["settling", "live"]);
   expect(await stateOf("reject-2")).toBeUndefined();
 });
 
 test("a second deploy that replaces the first ends it before it gets traffic", async () => {
   await begin("replace-1");
-  expect(await deploy("replace-2", "--when-busy", "supersede")).toMatchObject({ code: 0 });
-  expect(await stateOf("replace-1")).toBe("superseded");
+  const replacing = deploy("replace-2", "--when-busy", "supersede");
+  await sluice.reaches(APP, "replace-1", ["superseded"]);
+  await open();
+  expect(await replacing).toMatchObject({ code: 0 });
   await expect.poll(() => visitors.lastSeen("replace-2")).toBeDefined();
   expect(visitors.lastSeen("replace-1")).toBeUndefined();
 });
@@ -84,6 +101,7 @@ test("an agent that is killed while it starts an instance takes it up again, and
   await host?.stop("SIGKILL");
   expect(await stateOf("adopted")).toBe("starting");
   await host?.start();
+  await open();
   await sluice.reaches(APP, "adopted", ["settling", "live"]);
   expect(await mine()).toEqual(before);
 });
