@@ -24,6 +24,7 @@ import type { Secrets } from "./redaction/secrets.ts";
 import type { Engine } from "./runtime/docker/engine.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { Signal } from "./signal.ts";
+import { Signatures } from "./verify/signatures.ts";
 import { AGENT_VERSION } from "./version.ts";
 
 /** Control answers a poll in milliseconds; a connection that hangs longer is dead. */
@@ -109,6 +110,7 @@ async function assemble(options: AgentOptions, signal: AbortSignal) {
   const hooks = new Hooks({ runtime, journal, clock, log, secrets });
   const dispatch = new Dispatch({
     ...{ runtime, instances, hooks, images, policy, secrets },
+    signatures: new Signatures({ journal, log }),
     ...{ journal, control, clock, log },
   });
   const streams = new LogStreams({ runtime, instances, journal, control, clock, log, secrets });

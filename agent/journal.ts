@@ -76,6 +76,8 @@ const stateSchema = z.object({
   runs: z.record(z.string(), runRecordSchema).default({}),
   /** By pinned reference. */
   images: z.record(z.string(), imageRecordSchema).default({}),
+  /** Images whose signatures held, each with the key it held by, as a hash; newest last. */
+  verified: z.array(z.string()).default([]),
   /** Which variables are secrets, by name, for each `app/environment`. Never their values. */
   secretNames: z.record(z.string(), z.array(z.string())).default({}),
   /** Results control has not acknowledged. */
@@ -162,6 +164,7 @@ const empty = (): JournalState => ({
   runs: {},
   images: {},
   secretNames: {},
+  verified: [],
   finished: {},
 });
 

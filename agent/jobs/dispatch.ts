@@ -12,6 +12,7 @@ import { scopeOfJob, valuesOf } from "../redaction/scope.ts";
 import type { Secrets } from "../redaction/secrets.ts";
 import { tellable } from "../redaction/tellable.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Signatures } from "../verify/signatures.ts";
 import { accessory } from "./accessory.ts";
 import { AGENT_STOPS, type JobContext } from "./context.ts";
 import type { Hooks } from "./hooks.ts";
@@ -35,6 +36,7 @@ export interface DispatchDeps {
   images: Images;
   policy: Policy;
   secrets: Secrets;
+  signatures: Signatures;
   journal: Journal;
   control: Control;
   clock: Clock;
@@ -198,9 +200,9 @@ export class Dispatch {
       },
     };
     try {
-      const refused = await this.#checkPolicy(job);
+      const refused = (await this.#checkPolicy(job)) ?? (await this.#checkSignature(job, context));
       if (refused) return refused;
-      if (job.kind === "pull") return await pull(job, context);
+      if (job.kind === "pull") return await this.#pull(job, context);
       if (job.kind === "start") return await start(job, context);
       if (job.kind === "run") return await run(job, context);
       if (job.kind === "stop") return await stop(job, context);
@@ -213,6 +215,27 @@ export class Dispatch {
       });
       return failed("internal", `the agent broke while doing ${job.kind}: ${words(thrown)}`);
     }
+  }
+
+  /** Which image a tag means is known once it is here; nothing of it has run by then. */
+  async #pull(job: Extract<Job, { kind: "pull" }>, context: JobContext): Promise<Outcome<JobResult>> {
+    const pulled = await pull(job, context);
+    if (!pulled.ok) return pulled;
+    const { verify: rule, login } = job;
+    const { image } = pulled.value;
+    const refused = await this.#deps.signatures.refuse({ image, rule, login, progress: context.progress });
+    return refused ?? pulled;
+  }
+
+  async #checkSignature(job: Job, { progress }: JobContext): Promise<Outcome<never> | undefined> {
+    const { signatures, journal } = this.#deps;
+    if (job.kind === "start") {
+      const { image, verify: rule } = job.spec;
+      return signatures.refuse({ image, rule, login: job.login, progress });
+    }
+    // Begun already: what is left is to tell how it ends.
+    if (job.kind !== "run" || journal.state.runs[job.run]) return undefined;
+    return signatures.refuse({ image: job.image, rule: job.verify, login: undefined, progress });
   }
 
   /** A coordinator that was paused and woke up must not act: its number is lower than what was seen since. */

@@ -38,6 +38,8 @@ export interface EnvironmentSpec {
   readonly secrets?: readonly string[];
   readonly volumes?: readonly MountSpec[];
   readonly container?: ContainerSpec;
+  /** Who must have signed the app's image. Absent: nobody. */
+  readonly verify?: ImageRule;
   /** By name. */
   readonly accessories?: Readonly<Record<string, AccessorySpec>>;
   /** Absent in specs from before there was any. */
@@ -60,6 +62,13 @@ export interface MountSpec {
   readonly source: string;
   readonly target: string;
   readonly readOnly: boolean;
+}
+
+/** As the wire has it (protocol/agent.ts). */
+export interface ImageRule {
+  readonly mode: "enforce" | "warn";
+  /** A public key, as PEM. */
+  readonly cosign: { readonly key: string };
 }
 
 /** How a container is walled in; see `containerSpecSchema` in protocol/agent.ts. */

@@ -71,6 +71,15 @@ export const registryLoginSchema = z.strictObject({
 });
 export type RegistryLogin = z.infer<typeof registryLoginSchema>;
 
+/** Who must have signed an image. The agent asks before anything of it runs, and takes whatever it can't find out for no. */
+export const imageRuleSchema = z.strictObject({
+  /** `warn`: says it, and runs the image all the same. */
+  mode: z.enum(["enforce", "warn"]),
+  /** `cosign sign --key`: a public key, as PEM. */
+  cosign: z.strictObject({ key: z.string().max(4_000) }),
+});
+export type ImageRule = z.infer<typeof imageRuleSchema>;
+
 /** Where a container lives: what it mounts, how it is walled in, which private network it shares with accessories. */
 const housing = {
   volumes: z.array(mountSchema).max(50).default([]),
@@ -78,6 +87,9 @@ const housing = {
   /** Name of the environment's private network; absent: it has no accessories, so it needs none. */
   network: z.string().max(128).optional(),
 };
+
+/** Of the app's own image; accessories are other people's. Absent: it needs no signature. */
+const verify = imageRuleSchema.optional();
 
 /** Everything an agent needs to run one instance. */
 export const instanceSpecSchema = z.strictObject({
@@ -115,6 +127,7 @@ export const instanceSpecSchema = z.strictObject({
   /** After SIGTERM, how long the app may take before SIGKILL. */
   stopGraceMs: ms,
   ...housing,
+  verify,
 });
 export type InstanceSpec = z.infer<typeof instanceSpecSchema>;
 
@@ -135,6 +148,7 @@ const pullJobSchema = z.strictObject({
   ...jobBase,
   kind: z.literal("pull"),
   image: z.string(),
+  verify,
   login: registryLoginSchema.optional(),
 });
 /** Run one instance and report when it is ready, or exactly why it never was. */
@@ -172,6 +186,7 @@ const runJobSchema = z.strictObject({
   env: z.record(z.string(), z.string()),
   resources: instanceSpecSchema.shape.resources,
   ...housing,
+  verify,
 });
 
 /** A long-lived container beside the instances (a database, a cache): changed on a person's command, never by a deploy. */
@@ -258,6 +273,8 @@ const JOB_ERROR_CODES = [
   "hook_interrupted",
   /** The host's own policy file forbids it: control can't change that. */
   "policy_refused",
+  /** The manifest wants a signature that the image doesn't have, or that can't be looked at. */
+  "signature_refused",
   "disk_full",
   /** Control had no value for a secret that was named, or could not open it: no agent got the job. */
   "secrets_missing",

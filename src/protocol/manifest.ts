@@ -36,7 +36,13 @@ export type { ManifestError } from "./manifest-errors.ts";
  * `sluice.yaml`. A key whose feature is not in this version is refused by name, never ignored: a manifest that looks
  * applied but isn't is how a team finds out on a Friday that its smoke checks never ran.
  */
-const NOT_LANDED = new Set(["environments.*.requires", "environments.*.notify"]);
+const NOT_LANDED = new Set([
+  "environments.*.requires",
+  "environments.*.notify",
+  "verify.attestation",
+  "verify.cosign.identity",
+  "verify.cosign.issuer",
+]);
 
 const MARKS = "must be rollout, always or never";
 const AFFINITY = "must be cookie, ip, none or header:<name>";
@@ -135,10 +141,25 @@ const smokeSchema = z.strictObject({
   contains: z.string().min(1).optional(),
 });
 
+/** Keyless signatures and attestations need Sigstore's trust root on each host, and are refused by name until they have it. */
+const verifySchema = z.strictObject({
+  mode: z.enum(["enforce", "warn"]).default("enforce"),
+  cosign: z.strictObject({
+    key: z
+      .string()
+      .max(4_000)
+      .regex(
+        /^\s*-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----\s*$/,
+        "must be a public key as PEM, as `cosign public-key` prints it",
+      ),
+  }),
+});
+
 const manifestSchema = z
   .strictObject({
     $schema: z.string().optional(),
     app: z.string().regex(NAME, NAME_RULE),
+    verify: verifySchema.optional(),
     image: z
       .string()
       .max(500)
@@ -248,6 +269,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     image: manifest.image,
     port: manifest.port,
     ...(manifest.command ? { command: manifest.command } : {}),
+    ...(manifest.verify ? { verify: manifest.verify } : {}),
     env: { ...manifest.env, ...env.env },
     health: {
       startup: {

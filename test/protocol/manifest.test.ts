@@ -538,3 +538,28 @@ function bomb(): string {
   const row = (name: string, of: string) => `${name}: &${name} [${Array(9).fill(of).join(",")}]\n`;
   return ["x", "*a", "*b", "*c", "*d", "*e"].map((of, i) => row("abcdef"[i] ?? "", of)).join("");
 }
+
+describe("verify", () => {
+  const key = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQ==\n-----END PUBLIC KEY-----\n";
+  const rule = (lines: string) => withTop(`verify:\n${lines}`);
+  const indented = key.replace(/^(?=.)/gm, "      ");
+
+  test("names the key that must have signed the image, and is kept unless it says warn", () => {
+    expect(specOf(rule(`  cosign:\n    key: |\n${indented}`))).toMatchObject({
+      verify: { mode: "enforce", cosign: { key } },
+    });
+    expect(specOf(rule(`  mode: warn\n  cosign:\n    key: |\n${indented}`)).verify?.mode).toBe("warn");
+    expect(specOf(MINIMAL).verify).toBeUndefined();
+  });
+
+  test("that can't be kept is refused, never passed over", () => {
+    expect(onlyError(rule("  cosign: { key: cosign.pub }")).detail).toContain("must be a public key as PEM");
+    expect(errorsOf(rule("  mode: warn")).map(({ pointer }) => pointer)).toEqual(["verify.cosign"]);
+    expect(errorsOf(rule("  attestation: acme/shop"))).toContainEqual(
+      expect.objectContaining({ code: "not_landed", pointer: "verify.attestation" }),
+    );
+    expect(errorsOf(rule("  cosign: { identity: a, issuer: b }")).map(({ code }) => code)).toContain(
+      "not_landed",
+    );
+  });
+});

@@ -23,12 +23,20 @@ export async function registryAuth(
   given: RegistryLogin | undefined,
   env = process.env,
 ): Promise<Record<string, string>> {
-  const key = registry === "docker.io" ? DOCKER_HUB : registry;
-  const login = given && isFor(given, registry) ? given : await hostLogin(key, env);
+  const login = await loginFor(registry, given, env);
   if (!login) return {};
   const { username, password } = login;
-  return { "x-registry-auth": authHeader({ username, password, serveraddress: key }) };
+  return { "x-registry-auth": authHeader({ username, password, serveraddress: keyOf(registry) }) };
 }
+
+const keyOf = (registry: string) => (registry === "docker.io" ? DOCKER_HUB : registry);
+
+/** The login that came with the job if it is for this registry, else the host's own; `undefined`: nobody logged in. */
+export const loginFor = async (
+  registry: string,
+  given: RegistryLogin | undefined,
+  env = process.env,
+): Promise<Login | undefined> => (given && isFor(given, registry) ? given : hostLogin(keyOf(registry), env));
 
 /** With its padding, which Node's own base64url leaves out: the engine takes a header without it for no login at all. */
 export const authHeader = (login: object): string =>

@@ -66,11 +66,12 @@ export function startSpec(
 
 /** Where an environment's containers live, as the wire has it. */
 export function housing(spec: EnvironmentSpec): Housing {
-  const { volumes = [], container, accessories = {} } = spec;
+  const { volumes = [], container, verify, accessories = {} } = spec;
   const mounts = volumes.map((mount) => ({ ...mount, source: volumeName(spec, mount.source) }));
   return {
     volumes: mounts,
     ...(container && { container }),
+    ...(verify && { verify }),
     // One network for each environment would use up an engine's address pools: only those with accessories have one.
     ...(Object.keys(accessories).length > 0 && { network: networkName(spec) }),
   };

@@ -1,4 +1,4 @@
-import type { ContainerSpec, EnvironmentSpec, MountSpec } from "../spec.ts";
+import type { ContainerSpec, EnvironmentSpec, ImageRule, MountSpec } from "../spec.ts";
 
 /**
  * Work for one host, as a decision orders it. The payload is the kind's own part of the wire's job (protocol/agent.ts):
@@ -18,7 +18,7 @@ interface Order {
 export interface PullJob extends Order {
   readonly kind: "pull";
   readonly instanceId: null;
-  readonly payload: { readonly image: string };
+  readonly payload: { readonly image: string; readonly verify?: ImageRule };
 }
 
 export interface StartJob extends Order {
@@ -48,6 +48,7 @@ export type Housing = {
   readonly volumes: readonly MountSpec[];
   readonly container?: ContainerSpec;
   readonly network?: string;
+  readonly verify?: ImageRule;
 };
 
 /** The wire's InstanceSpec, but for the fence, which is the lease's. */

@@ -76,6 +76,7 @@ function pullHosts(
 
 function pull(draft: Draft, release: ReleaseFacts, hosts: ReadonlyMap<string, string>): void {
   const deadlineAt = draft.now + release.spec.deadlines.prepareMs;
+  const { verify } = release.spec;
   const message = `${release.version}: pulling ${release.image} on ${names([...hosts.values()])}`;
   draft.moveRelease(release, "preparing", message, { startedAt: draft.now, deadlineAt });
   for (const [index, hostId] of [...hosts.keys()].entries()) {
@@ -86,7 +87,7 @@ function pull(draft: Draft, release: ReleaseFacts, hosts: ReadonlyMap<string, st
       hostId,
       releaseId: release.id,
       instanceId: null,
-      payload: { image: release.pinnedImage ?? release.image },
+      payload: { image: release.pinnedImage ?? release.image, ...(verify && { verify }) },
       deadlineAt,
     });
   }
