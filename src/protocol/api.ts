@@ -466,6 +466,7 @@ export const EVENT_TYPES = [
   "release.progress",
   "instance.state",
   "traffic.weights",
+  "traffic.alert",
   "lock.changed",
   "traffic.mode",
   "app.applied",

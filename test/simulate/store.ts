@@ -139,6 +139,7 @@ export class Store {
       reportCause: null,
       reportAt: null,
       exits: [],
+      outages: [],
       hostSeenAt: this.now,
       hostRemoved: false,
       stateSince: this.now,
@@ -184,6 +185,6 @@ const newRelease = (release: Decision["newReleases"][number], now: number): Rele
   ...release,
   ...{ state: "queued", weightBp: 0, stepIndex: null, pinnedImage: null, digest: null, failure: null },
   ...{ createdAt: now, stateSince: now, startedAt: null, servingAt: null, endedAt: null, warmUntil: null },
-  ...{ stepSince: null, paused: null, instancesMade: 0, smoke: null, contractedAt: null },
+  ...{ stepSince: null, paused: null, instancesMade: 0, smoke: null, contractedAt: null, startFailures: [] },
   timings: {},
 });

@@ -1,7 +1,13 @@
 import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import type { Held, InstanceState, ReportState } from "../../domain/rollout/facts.ts";
-import type { Paused, ReleaseFailure, ReleaseState, SmokeOutcomes } from "../../domain/rollout/release.ts";
+import type { Held, InstanceState, Outage, ReportState } from "../../domain/rollout/facts.ts";
+import type {
+  Paused,
+  ReleaseFailure,
+  ReleaseState,
+  SmokeOutcomes,
+  StartFailure,
+} from "../../domain/rollout/release.ts";
 import type { TrafficMode } from "../../domain/routing/table.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
 
@@ -157,6 +163,7 @@ export const releases = sqliteTable(
     hold: integer("hold", { mode: "boolean" }).notNull().default(false),
     override: integer("override", { mode: "boolean" }).notNull().default(false),
     instancesMade: integer("instances_made").notNull().default(0),
+    startFailures: json<readonly StartFailure[]>("start_failures").notNull().default([]),
     smoke: json<SmokeOutcomes>("smoke"),
     contractedAt: at("contracted_at"),
     /** `Idempotency-Key` of the request that made it. */
@@ -210,6 +217,8 @@ export const instances = sqliteTable(
     reportAt: at("report_at"),
     /** Its last exits, oldest first: a crash loop is told by them, however short each outage was. */
     exits: json<number[]>("exits").notNull().default([]),
+    /** When it was not ready or did not answer, within the last minute: what the coordinator saw of it. */
+    outages: json<readonly Outage[]>("outages").notNull().default([]),
     /** Version of each secret it was started with, by name: what it still runs when one changes. */
     secretVersions: json<Record<string, number>>("secret_versions"),
     createdAt: at("created_at").notNull(),

@@ -60,6 +60,7 @@ export const selectInstances = (db: Db) =>
       reportState: instances.reportState,
       reportCause: instances.reportCause,
       exits: instances.exits,
+      outages: instances.outages,
       reportAt: instances.reportAt,
       secretVersions: instances.secretVersions,
       stoppedAt: instances.stoppedAt,

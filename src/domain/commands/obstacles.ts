@@ -3,6 +3,7 @@ import { heldNow } from "../rollout/lock.ts";
 import { onlineHosts, type Placement, type PlacementProblem, place } from "../rollout/placement.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { rollLimits } from "../rollout/roll.ts";
+import { roomiest } from "../rollout/room.ts";
 import { closedWords } from "../windows.ts";
 import type { Refusal } from "./refusal.ts";
 
@@ -91,7 +92,8 @@ export interface FirstPlaces {
 /** The slots that a release made now would begin in. */
 export function firstPlaces(facts: EnvironmentFacts, now: number): FirstPlaces {
   if (facts.spec.strategy.kind === "rolling") return firstOfRolling(facts, facts.spec.strategy, now);
-  const placed = place(facts, now);
+  const free = place(facts, now);
+  const placed = free.ok ? free : place({ ...facts, hosts: roomiest(facts, now) }, now);
   return placed.ok ? { slots: placed.value, problems: [] } : { slots: [], problems: [placed.error] };
 }
 

@@ -4,9 +4,10 @@ import { Draft } from "../rollout/draft.ts";
 import { endWithoutTraffic, giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { strengthOf } from "../rollout/watch.ts";
 import { openness } from "../windows.ts";
 import { type Asked, obstacles } from "./obstacles.ts";
-import type { Outcome } from "./refusal.ts";
+import type { Outcome, Refusal } from "./refusal.ts";
 
 export interface CreateRelease extends Asked {
   readonly id: string;
@@ -75,6 +76,14 @@ function nextLabel(
   return { version: `v${n}`, nextVersion: n + 1 };
 }
 
+/** Who would get its traffic can't carry it: then it is no way back. */
+export function nobodyElse(draft: Draft, release: ReleaseFacts): Refusal {
+  const stable = draft.stable();
+  const other = stable && stable.id !== release.id ? strengthOf(draft, stable) : "there is no other release";
+  const detail = `nobody else can carry the traffic of ${release.version} (${other}; ${strengthOf(draft, release)}): promote it, deploy another, or let no visitor in (\`sluice maintenance on\`)`;
+  return { code: "rollback_impossible", detail };
+}
+
 /** `:v2` and `@sha256:…` alone name a tag or digest of the manifest's repository. */
 function fullImage(repository: string, asked: string | null): string {
   if (asked === null) return repository;
@@ -100,7 +109,7 @@ export function abort(
   }
   const why = `${release.version} aborted by ${input.actor}${input.reason ? `: ${input.reason}` : ""}`;
   const failure = { code: "aborted", message: why, logs: [] };
-  if (release.state === "shifting") giveBack(draft, release, why, failure);
-  else endWithoutTraffic(draft, release, "aborted", why, failure);
+  if (release.state !== "shifting") endWithoutTraffic(draft, release, "aborted", why, failure);
+  else if (!giveBack(draft, release, why, failure)) return err(nobodyElse(draft, release));
   return ok({ decision: draft.decision });
 }

@@ -8,7 +8,7 @@ import { rollbackTarget } from "../rollout/target.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
 import { shiftingAlready } from "./obstacles.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
-import { supersede } from "./releases.ts";
+import { nobodyElse, supersede } from "./releases.ts";
 
 /** All that the plan of a rollback is made from. */
 export type RollbackFacts = Pick<EnvironmentFacts, "releases" | "instances" | "stableReleaseId">;
@@ -98,7 +98,7 @@ export function rollbackInstantly(
   const message = `${plan.from.version} rolls back to ${plan.to.version}: ${input.reason}`;
   const failure = { code: "rolled_back", message, logs: [] };
   if (plan.from.state === "shifting") {
-    giveBack(draft, plan.from, message, failure);
+    if (!giveBack(draft, plan.from, message, failure)) return err(nobodyElse(draft, plan.from));
     return ok({ decision: draft.decision });
   }
   if (plan.from.state === "live" || plan.from.state === "settling") {

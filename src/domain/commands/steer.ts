@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../result.ts";
+import { canCarry } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
@@ -6,6 +7,7 @@ import { shiftWeights } from "../rollout/shift.ts";
 import { takeOver } from "../rollout/states/settling.ts";
 import { goOn, pause as hold, nextStep } from "../rollout/states/shifting.ts";
 import { percent, stepsOf } from "../rollout/steps.ts";
+import { strengthOf } from "../rollout/watch.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
 import { shiftingAlready } from "./obstacles.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
@@ -30,6 +32,10 @@ export function promote(
   if (!found.ok) return found;
   const draft = new Draft(facts, now, input.actor);
   const release = found.value;
+  if (!canCarry(release, draft.instancesOf(release.id), now) && release.spec.strategy.kind !== "rolling") {
+    const detail = `${release.version} can't carry more traffic now: ${strengthOf(draft, release)}`;
+    return err({ code: "release_not_serving", detail });
+  }
   draft.event(
     "release.progress",
     release.id,

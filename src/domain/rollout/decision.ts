@@ -45,6 +45,7 @@ export interface InstanceChange {
   readonly verifiedAt?: number;
   readonly verifyCause?: string | null;
   readonly unreachableSince?: number | null;
+  readonly outages?: InstanceFacts["outages"];
 }
 
 export interface NewInstance {
@@ -79,6 +80,7 @@ export interface NewEvent {
     | "release.progress"
     | "instance.state"
     | "traffic.weights"
+    | "traffic.alert"
     | "traffic.mode"
     | "lock.changed";
   readonly actor: string;

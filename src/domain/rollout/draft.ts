@@ -9,7 +9,7 @@ import type {
   SmokeOrder,
 } from "./decision.ts";
 import { hasChanges } from "./decision.ts";
-import type { EnvironmentFacts, InstanceFacts, JobFacts } from "./facts.ts";
+import type { EnvironmentFacts, InstanceFacts, JobFacts, SlotFacts } from "./facts.ts";
 import type { JobKind, NewJob } from "./jobs.ts";
 import type { Placement } from "./placement.ts";
 import { canMove, type ReleaseFacts, type ReleaseFailure, type ReleaseState } from "./release.ts";
@@ -28,7 +28,7 @@ export class Draft {
   readonly #cancelJobs: string[] = [];
   readonly #reserveSlots: string[] = [];
   readonly #events: NewEvent[] = [];
-  readonly #probes: InstanceFacts[] = [];
+  readonly #probes = new Map<string, InstanceFacts>();
   readonly #smokes: SmokeOrder[] = [];
   #raiseFence = false;
   #wakeAt: number | null = null;
@@ -50,7 +50,7 @@ export class Draft {
       cancelJobs: this.#cancelJobs,
       reserveSlots: this.#reserveSlots,
       events: this.#events,
-      probes: this.#probes,
+      probes: [...this.#probes.values()],
       smokes: this.#smokes,
       raiseFence: this.#raiseFence,
       wakeAt: this.#wakeAt,
@@ -79,11 +79,22 @@ export class Draft {
   }
 
   instances(): InstanceFacts[] {
-    return this.facts.instances.map((instance) => ({ ...instance, ...this.#instances.get(instance.id) }));
+    return this.facts.instances.map((instance) => {
+      const change = this.#instances.get(instance.id);
+      return change ? { ...instance, ...change, ...(change.state && { stateSince: this.now }) } : instance;
+    });
   }
 
   instancesOf(releaseId: string): InstanceFacts[] {
     return this.instances().filter((instance) => instance.releaseId === releaseId);
+  }
+
+  /** Their slots as this draft leaves them. */
+  hosts(): EnvironmentFacts["hosts"] {
+    if (this.#reserveSlots.length === 0) return this.facts.hosts;
+    const taken = new Set(this.#reserveSlots);
+    const asLeft = (slot: SlotFacts) => (taken.has(slot.id) ? { ...slot, occupied: true } : slot);
+    return this.facts.hosts.map((host) => ({ ...host, slots: host.slots.map(asLeft) }));
   }
 
   jobsOf(release: { readonly id: string }, kind: JobKind): JobFacts[] {
@@ -158,7 +169,7 @@ export class Draft {
 
   /** Asks instances over their real path. */
   probe(instances: readonly InstanceFacts[]): void {
-    this.#probes.push(...instances);
+    for (const instance of instances) this.#probes.set(instance.id, instance);
   }
 
   smoke(order: SmokeOrder): void {

@@ -1,8 +1,11 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
+import { answering, canCarry } from "./carry.ts";
 import type { Draft } from "./draft.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { stop } from "./retire.ts";
 import { shiftWeights } from "./shift.ts";
+import { rollbackTarget } from "./target.ts";
+import { strengthOf } from "./watch.ts";
 
 /** Ends a release that has no traffic. What it started is stopped, what serves is left alone. */
 export function fail(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): void {
@@ -30,28 +33,81 @@ export function endWithoutTraffic(
 }
 
 /**
- * Ends a release that was taking traffic: what it has goes back to stable. A rolling one is rolled back the way it came,
- * a few at a time, because the few old instances that are left could not carry all of it.
+ * Ends a release that was taking traffic: what it has goes to who can carry it, stable first. A rolling one is rolled back
+ * the way it came, a few at a time, because the few old instances that are left could not carry all of it. False: nobody
+ * else can, so it keeps what it has, and says so.
  */
 export function giveBack(
   draft: Draft,
   release: ReleaseFacts,
   message: string,
   failure: ReleaseFailure,
-): void {
-  const { stableReleaseId } = draft.facts;
-  const rolls = release.spec.strategy.kind === "rolling";
+): boolean {
+  const rolls = release.spec.strategy.kind === "rolling" && draft.stable() !== undefined;
+  const to = rolls || release.weightBp === 0 ? undefined : receiverOf(draft, release);
+  if (to?.id === release.id)
+    return draft.stable() ? keep(draft, release, failure) : standAlone(draft, release, failure);
   const deadlineAt = rolls ? draft.now + release.spec.deadlines.releaseMs : null;
   draft.moveRelease(release, "rolling_back", message, { failure, paused: null, endedAt: null, deadlineAt });
   cancelJobs(draft, release);
+  stopUnserving(draft, release);
+  if (release.weightBp === 0 || rolls) return true;
+  shiftWeights(draft, new Map(to ? [[to.id, FULL_WEIGHT]] : []));
+  if (to) draft.changeEnvironment({ stableReleaseId: to.id });
+  return true;
+}
+
+/** Who gets what a release gives up. Itself: nobody else can carry it. Undefined: nobody answers, and there is no other. */
+function receiverOf(draft: Draft, release: ReleaseFacts): ReleaseFacts | undefined {
+  const { now } = draft;
+  const others = [draft.stable(), rollbackTarget({ releases: draft.releases() }, release)].filter(
+    (other) => other !== undefined && other.id !== release.id,
+  ) as ReleaseFacts[];
+  const able = others.find((other) => canCarry(other, draft.instancesOf(other.id), now));
+  if (able) return able;
+  const strength = ({ id }: ReleaseFacts) => answering(draft.instancesOf(id), now).length;
+  if (canCarry(release, draft.instancesOf(release.id), now)) return release;
+  // Fewer than half on every side: whoever answers at all is better than who does not.
+  const [strongest] = [...others, release].sort((a, b) => strength(b) - strength(a));
+  return strongest && strength(strongest) > 0 ? strongest : others[0];
+}
+
+/** The first release there is: what serves of it is all that anybody has. */
+function standAlone(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): true {
+  const message = `${release.version} serves with what it has (${strengthOf(draft, release)}), though ${failure.message}`;
+  const change = { servingAt: draft.now, weightBp: FULL_WEIGHT, paused: null, failure };
+  draft.moveRelease(release, "settling", message, change);
+  draft.event("traffic.alert", release.id, message, { failure });
+  draft.changeEnvironment({ stableReleaseId: release.id });
+  cancelJobs(draft, release);
+  stopUnserving(draft, release);
+  return true;
+}
+
+function stopUnserving(draft: Draft, release: ReleaseFacts): void {
   for (const instance of draft.instancesOf(release.id)) {
     if (["starting", "ready", "pending"].includes(instance.state)) stop(draft, instance);
   }
-  if (release.weightBp === 0 || (rolls && stableReleaseId)) return;
-  shiftWeights(draft, new Map(stableReleaseId ? [[stableReleaseId, FULL_WEIGHT]] : []));
 }
 
+function keep(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): false {
+  draft.wakeAt(draft.now + RETRY_MS);
+  const { version } = release;
+  const stable = draft.stable();
+  const other = stable ? strengthOf(draft, stable) : "there is no other release";
+  const message = `${version} keeps its traffic, for nobody else can carry it (${other}), though ${failure.message}`;
+  if (release.failure?.message !== failure.message) {
+    draft.changeRelease(release.id, { failure });
+    draft.event("traffic.alert", release.id, message, { failure });
+  }
+  return false;
+}
+
+/** How often a release that could not give its traffic back tries again. */
+const RETRY_MS = 5_000;
+
+/** A hook that has begun is left to its end: half a migration is worse than one nobody waits for. */
 function cancelJobs(draft: Draft, release: ReleaseFacts): void {
   const open = draft.facts.jobs.filter((job) => job.releaseId === release.id && job.finishedAt === null);
-  draft.cancel(open.filter((job) => job.kind !== "stop"));
+  draft.cancel(open.filter(({ kind, state }) => kind !== "stop" && !(kind === "run" && state === "leased")));
 }

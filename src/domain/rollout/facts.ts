@@ -78,12 +78,20 @@ export interface InstanceFacts {
   readonly reportCause: string | null;
   /** Since when it is ready, or is not, by the agent's word: one that is started again and again stays not ready. */
   readonly reportAt: number | null;
+  /** When it was not ready or did not answer, of the last minute, as the coordinator saw it. */
+  readonly outages: readonly Outage[];
   /** When its host was last heard from; null: never. */
   readonly hostSeenAt: number | null;
   /** The host was taken out: nothing runs on it any more. */
   readonly hostRemoved: boolean;
   /** When it ended by itself or had to be restarted: the last few, oldest first. Removals by hand and stops are none. */
   readonly exits: readonly number[];
+}
+
+export interface Outage {
+  readonly from: number;
+  /** Null: it lasts. */
+  readonly to: number | null;
 }
 
 export interface JobFacts {

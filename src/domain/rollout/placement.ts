@@ -19,14 +19,20 @@ export interface PlacementProblem {
  * Where a release's instances go: one at a time to the host that got the fewest of them, so that they spread, then to the
  * one that has the fewest of this environment's; on a host, to a slot the environment already holds before a fresh one, so that the pool stays large.
  */
-export function place(facts: EnvironmentFacts, now: number): Result<readonly Placement[], PlacementProblem> {
+export function place(
+  facts: EnvironmentFacts,
+  now: number,
+  /** Hosts to be used only when no other has a slot. */
+  avoid: readonly string[] = [],
+): Result<readonly Placement[], PlacementProblem> {
   const { spec } = facts;
   const online = onlineHosts(facts, now);
   if (!online.ok) return online;
   const pools = online.value.map((host) => ({
     host,
     placed: 0,
-    load: facts.instances.filter((instance) => instance.hostId === host.id).length,
+    avoided: avoid.filter((id) => id === host.id).length,
+    load: loadOf(facts, host),
     free: host.slots
       .filter((slot) => isFree(slot, facts.id, now))
       .sort((a, b) => Number(b.environmentId !== null) - Number(a.environmentId !== null) || a.n - b.n),
@@ -35,7 +41,9 @@ export function place(facts: EnvironmentFacts, now: number): Result<readonly Pla
   while (placements.length < spec.replicas) {
     const [pool] = pools
       .filter(({ free }) => free.length > 0)
-      .sort((a, b) => a.placed - b.placed || a.load - b.load || byName(a.host, b.host));
+      .sort(
+        (a, b) => a.avoided - b.avoided || a.placed - b.placed || a.load - b.load || byName(a.host, b.host),
+      );
     const slot = pool?.free.shift();
     if (!pool || !slot)
       return err({ code: "no_slots", detail: whyNoSlot(facts, placements.length, online.value) });
@@ -49,6 +57,16 @@ export function place(facts: EnvironmentFacts, now: number): Result<readonly Pla
     });
   }
   return ok(placements);
+}
+
+/**
+ * A canary is compared with stable, so it goes where stable is: on a host of its own, that host's troubles would look like
+ * the release's. Everything else goes where least of the environment is.
+ */
+function loadOf({ spec, instances, stableReleaseId }: EnvironmentFacts, { id }: HostFacts): number {
+  const here = instances.filter(({ hostId }) => hostId === id);
+  const beside = here.some(({ releaseId, state }) => releaseId === stableReleaseId && state === "serving");
+  return spec.strategy.kind === "canary" && beside ? -1 : here.length;
 }
 
 /** Hosts that an instance may be put on now: online, and where its accessories can be reached. Not empty. */

@@ -102,6 +102,11 @@ export interface SmokeOutcome {
   readonly failure: ReleaseFailure | null;
 }
 
+export interface StartFailure {
+  readonly hostId: string;
+  readonly at: number;
+}
+
 /** A release as the domain sees it. Times are epoch ms. */
 export interface ReleaseFacts {
   readonly id: string;
@@ -124,6 +129,8 @@ export interface ReleaseFacts {
   readonly override: boolean;
   /** Instances ever made of it: numbers the next one. */
   readonly instancesMade: number;
+  /** Starts that failed on the way back, oldest first: where, and when. */
+  readonly startFailures: readonly StartFailure[];
   readonly smoke: SmokeOutcomes | null;
   /** When its contract hook was ordered: from then on nothing older can serve, however the hook ended. */
   readonly contractedAt: number | null;

@@ -1,24 +1,28 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
 import { type Rolling, resolveAmount } from "../spec.ts";
+import { answers, isDown } from "./carry.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts, InstanceState } from "./facts.ts";
 import { startInstance } from "./instances.ts";
 import { place } from "./placement.ts";
 import type { ReleaseFacts } from "./release.ts";
+import { makeRoom } from "./room.ts";
 import { drainInstance, shiftWeights } from "./shift.ts";
 
 /**
  * A rolling change: instances of `to` come up and instances of `from` go down, a few at a time, and the weight follows
- * those that serve. Run with the two swapped it puts everything back, which is what aborting a rolling release means.
+ * those that answer. Run with the two swapped it puts everything back, which is what aborting a rolling release means.
  */
 export interface Roll {
   readonly to: ReleaseFacts;
   readonly from: ReleaseFacts | undefined;
   readonly limits: RollLimits;
-  /** False: no new instance of `to` is started; those that serve are all there will be. */
-  readonly grow: boolean;
   /** False: those that are ready wait. */
   readonly admits: boolean;
+  /** When the next instance of `to` may be started; past: now. */
+  readonly startsAt: number;
+  /** Hosts on which a start of `to` failed: others are tried first. */
+  readonly avoid: readonly string[];
 }
 
 export interface RollLimits {
@@ -35,28 +39,33 @@ export function rollLimits(strategy: Rolling, replicas: number): RollLimits {
   return maxSurge + maxUnavailable === 0 ? { maxSurge: 1, maxUnavailable: 0 } : { maxSurge, maxUnavailable };
 }
 
-/** One tick of a roll. `done`: `to` has all its replicas serving and `from` none; `stuck`: no slot is free or ever will be. */
-export function roll(draft: Draft, { to, from, limits, grow, admits }: Roll): "going" | "done" | "stuck" {
-  if (admits) admit(draft, to, to.spec.replicas);
-  const coming = draft.instancesOf(to.id).filter(isComing).length;
-  const whole = grow ? to.spec.replicas : Math.min(to.spec.replicas, servingOf(draft, to).length + coming);
-  const serving = () => ({ to: servingOf(draft, to).length, from: from ? servingOf(draft, from).length : 0 });
-  release(draft, from, serving(), { floor: to.spec.replicas - limits.maxUnavailable, whole });
-  weigh(draft, to, from, serving());
-  const { to: up, from: left } = serving();
-  if (up >= whole && left === 0) return "done";
-  const started = grow ? start(draft, to, left, limits.maxSurge) : 0;
-  return grow && started + coming === 0 && !isFreeing(draft) ? "stuck" : "going";
+/** One tick of a roll. `done`: `to` has all its replicas answering and `from` none; `stuck`: no slot is free or ever will be. */
+export function roll(draft: Draft, { to, from, ...how }: Roll): "going" | "done" | "stuck" {
+  const { replicas } = to.spec;
+  if (how.admits) admit(draft, to);
+  letGo(draft, to, from, how.limits);
+  weigh(draft, to, from);
+  const left = from ? servingOf(draft, from).length : 0;
+  if (soundOf(draft, to).length >= replicas && left === 0) {
+    letReplacedGo(draft, to);
+    return "done";
+  }
+  if (how.startsAt > draft.now) {
+    draft.wakeAt(how.startsAt);
+    return "going";
+  }
+  const coming = comingOf(draft, to).length;
+  const started = start(draft, to, { left, maxSurge: how.limits.maxSurge, avoid: how.avoid });
+  return started + coming === 0 && !isFreeing(draft) ? "stuck" : "going";
 }
 
 /** Those that are ready and answer on their real path begin to serve; warm ones of an interrupted roll come first. */
-function admit(draft: Draft, to: ReleaseFacts, replicas: number): void {
-  let room = replicas - servingOf(draft, to).length;
+export function admit(draft: Draft, to: ReleaseFacts): void {
+  let room = to.spec.replicas - soundOf(draft, to).length;
   const order = ["draining", "warm", "ready"];
   const able = draft
     .instancesOf(to.id)
-    .filter((instance) => instance.reportState === "ready" && instance.verifiedAt !== null)
-    .filter((instance) => order.includes(instance.state))
+    .filter((instance) => order.includes(instance.state) && answers(instance, draft.now))
     .sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
   for (const instance of able) {
     if (room-- <= 0) return;
@@ -68,50 +77,76 @@ function admit(draft: Draft, to: ReleaseFacts, replicas: number): void {
   }
 }
 
-/** Lets go of as many old ones as keeps at least `floor` serving; all of them once the new ones are complete. */
-function release(
-  draft: Draft,
-  from: ReleaseFacts | undefined,
-  serving: { to: number; from: number },
-  { floor, whole }: { floor: number; whole: number },
-): void {
+/**
+ * Lets go of as many old ones as leaves `floor` that answer; of all of them once the new ones are complete. One that is
+ * down carries nothing, so it goes at once.
+ */
+function letGo(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined, limits: RollLimits): void {
   if (!from) return;
-  const surplus = serving.to >= whole ? serving.from : Math.max(0, serving.to + serving.from - floor);
-  const worstFirst = servingOf(draft, from).sort((a, b) => Number(answers(a)) - Number(answers(b)));
-  for (const instance of worstFirst.slice(0, surplus)) {
-    drainInstance(draft, from, instance);
-  }
+  const { replicas } = to.spec;
+  const serving = servingOf(draft, from);
+  const up = soundOf(draft, to).length;
+  const floor = replicas - limits.maxUnavailable;
+  const sound = serving.filter((instance) => answers(instance, draft.now));
+  // Each new one takes an old one's place, and never more that answer than leaves the floor.
+  const places = Math.max(0, up + serving.length - floor);
+  const spare = serving.length - sound.length + Math.max(0, up + sound.length - floor);
+  const surplus = up >= replicas ? serving.length : Math.min(places, spare);
+  const down = serving.filter((instance) => isDown(instance, draft.now));
+  const worstFirst = serving.sort((a, b) => Number(sound.includes(a)) - Number(sound.includes(b)));
+  const leaving = new Set([...(up > 0 ? down : []), ...worstFirst.slice(0, surplus)]);
+  for (const instance of leaving) drainInstance(draft, from, instance);
 }
 
-function weigh(
-  draft: Draft,
-  to: ReleaseFacts,
-  from: ReleaseFacts | undefined,
-  serving: { to: number; from: number },
-): void {
-  const total = serving.to + serving.from;
+/** Those of its own whose places others took while they were down. */
+function letReplacedGo(draft: Draft, to: ReleaseFacts): void {
+  const serving = servingOf(draft, to);
+  const worstFirst = serving.sort((a, b) => Number(answers(a, draft.now)) - Number(answers(b, draft.now)));
+  for (const instance of worstFirst.slice(0, serving.length - to.spec.replicas))
+    drainInstance(draft, to, instance);
+}
+
+/** Gives each its share of the instances that can be counted on. */
+export function weigh(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined): void {
+  const countOf = (release: ReleaseFacts) =>
+    servingOf(draft, release).filter((instance) => !isDown(instance, draft.now)).length;
+  const up = countOf(to);
+  const total = up + (from ? countOf(from) : 0);
   // Nobody serves for a moment: weights stay, and the edge waits for the first to come.
   if (total === 0) return;
-  const weightBp = Math.round((FULL_WEIGHT * serving.to) / total);
+  const weightBp = Math.round((FULL_WEIGHT * up) / total);
   const weights = new Map([[to.id, weightBp]]);
   if (from) weights.set(from.id, FULL_WEIGHT - weightBp);
   shiftWeights(draft, weights, { keepInstances: true });
 }
 
-/** Starts as many as the surge allows and slots are free for. `left`: old instances that still serve. */
-function start(draft: Draft, to: ReleaseFacts, left: number, maxSurge: number): number {
+interface Growth {
+  /** Old instances that still serve. */
+  readonly left: number;
+  readonly maxSurge: number;
+  readonly avoid: readonly string[];
+}
+
+/** Starts as many as the surge allows and slots are free for; warm ones that hold the slots it needs make room. */
+function start(draft: Draft, to: ReleaseFacts, { left, maxSurge, avoid }: Growth): number {
   const { replicas } = to.spec;
-  const made = draft
-    .instancesOf(to.id)
-    .filter((instance) => isComing(instance) || instance.state === "serving").length;
+  // One that is down is replaced.
+  const sound = servingOf(draft, to).filter((instance) => !isDown(instance, draft.now));
+  const made = comingOf(draft, to).length + sound.length;
   const wanted = Math.min(replicas - made, replicas + maxSurge - made - left);
   // Fewer slots than wanted is no failure: the next one frees when an old instance has stopped.
   for (let count = wanted; count > 0; count--) {
-    const placed = place({ ...draft.facts, spec: { ...to.spec, replicas: count } }, draft.now);
+    const placed = place(
+      { ...draft.facts, hosts: draft.hosts(), spec: { ...to.spec, replicas: count } },
+      draft.now,
+      avoid,
+    );
     if (!placed.ok) continue;
     for (const slot of placed.value) startInstance(draft, to, slot);
+    makeRoom(draft, wanted - count);
     return count;
   }
+  makeRoom(draft, wanted);
   return 0;
 }
 
@@ -124,8 +159,10 @@ const isLeaving = (state: InstanceState): boolean =>
 const servingOf = (draft: Draft, { id }: ReleaseFacts): InstanceFacts[] =>
   draft.instancesOf(id).filter((instance) => instance.state === "serving");
 
-const answers = (instance: InstanceFacts): boolean =>
-  instance.reportState === "ready" && instance.unreachableSince === null;
+const soundOf = (draft: Draft, release: ReleaseFacts): InstanceFacts[] =>
+  servingOf(draft, release).filter((instance) => answers(instance, draft.now));
 
-const isComing = (instance: InstanceFacts): boolean =>
-  instance.state === "pending" || instance.state === "starting" || instance.state === "ready";
+export const comingOf = (draft: Draft, { id }: ReleaseFacts): InstanceFacts[] =>
+  draft
+    .instancesOf(id)
+    .filter(({ state }) => state === "pending" || state === "starting" || state === "ready");

@@ -11,10 +11,11 @@ import { takeOver } from "./states/settling.ts";
 export function rollOn(draft: Draft, release: ReleaseFacts, strategy: Rolling): void {
   const smoke = smokeOutcome(draft, release, "before");
   if (smoke !== "asking" && smoke !== null)
-    return giveBack(draft, release, `${release.version} rolls back: ${smoke.message}`, smoke);
+    return void giveBack(draft, release, `${release.version} rolls back: ${smoke.message}`, smoke);
   const limits = rollLimits(strategy, release.spec.replicas);
   const from = servingStable(draft, release);
-  const progress = roll(draft, { to: release, from, limits, grow: true, admits: smoke === null });
+  const admits = smoke === null;
+  const progress = roll(draft, { to: release, from, limits, admits, startsAt: draft.now, avoid: [] });
   if (progress === "done") return takeOver(draft, draft.release(release.id) ?? release);
   if (progress === "going") return;
   const message = "no host has a free slot, and none becomes free: add a host, or set `maxUnavailable` to 1";

@@ -20,8 +20,8 @@ export function shiftWeights(
     const weightBp = weights.get(id) ?? 0;
     if (!release || release.weightBp === weightBp) continue;
     draft.changeRelease(id, { weightBp });
-    if (options.keepInstances && weightBp > 0) continue;
-    if (weightBp > 0) serve(draft, id);
+    if (weightBp > 0 && options.keepInstances) resumeServing(draft, id);
+    else if (weightBp > 0) serve(draft, id);
     else drain(draft, id);
   }
   const after = split(draft);
@@ -34,19 +34,26 @@ export function shiftWeights(
 }
 
 function serve(draft: Draft, releaseId: string): void {
-  draft.changeRelease(releaseId, { warmUntil: null });
   for (const instance of draft.instancesOf(releaseId)) {
     if (instance.state === "ready" || instance.state === "draining" || instance.state === "warm") {
       draft.changeInstance(instance, { state: "serving", drainUntil: null });
     }
   }
+  if (draft.release(releaseId)?.state === "rolling_back") backToLive(draft, releaseId);
+  resumeServing(draft, releaseId);
+}
+
+/** One that had given its traffic away is live again, and not kept warm for a time any more. */
+function resumeServing(draft: Draft, releaseId: string): void {
+  draft.changeRelease(releaseId, { warmUntil: null });
+  if (draft.release(releaseId)?.state === "superseded") backToLive(draft, releaseId);
+}
+
+function backToLive(draft: Draft, releaseId: string): void {
   const release = draft.release(releaseId);
-  if (release && (release.state === "superseded" || release.state === "rolling_back")) {
-    draft.moveRelease(release, "live", `${release.version} takes traffic again`, {
-      endedAt: draft.now,
-      failure: null,
-    });
-  }
+  if (!release) return;
+  const change = { endedAt: draft.now, failure: null };
+  draft.moveRelease(release, "live", `${release.version} takes traffic again`, change);
 }
 
 /** No new request comes once every edge has the table; then what is under way gets `drain`. */

@@ -1,3 +1,4 @@
+import { isDown } from "./carry.ts";
 import { failureOf } from "./causes.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
@@ -5,12 +6,12 @@ import { JOB_SLACK_MS } from "./instances.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { askUnverified } from "./watch.ts";
 
-/** A new instance that never became ready, or is ready and does not answer on its real path. Asks those that are. */
+/** A new instance that never became ready, does not answer on its real path, or served and is down. Asks those that are ready. */
 export function brokenStart(draft: Draft, release: ReleaseFacts): ReleaseFailure | undefined {
   askNew(draft, release);
   return draft
     .instancesOf(release.id)
-    .map((instance) => startFailure(draft, release, instance))
+    .map((instance) => startFailure(draft, release, instance) ?? downfall(draft, instance))
     .find((failure) => failure !== undefined);
 }
 
@@ -44,4 +45,12 @@ export function askNew(draft: Draft, release: ReleaseFacts): void {
     draft,
     draft.instancesOf(release.id).filter((instance) => instance.state === "ready"),
   );
+}
+
+/** One that was admitted and is down since says of the others what they will come to. */
+function downfall(draft: Draft, instance: InstanceFacts): ReleaseFailure | undefined {
+  if (instance.state !== "serving" || !isDown(instance, draft.now)) return undefined;
+  const { id, hostName, verifyCause, reportCause } = instance;
+  const message = `${hostName}: ${id} served and is down (${verifyCause ?? reportCause ?? "not ready"})`;
+  return { code: "instances_lost", message, host: hostName, instance: id, logs: [] };
 }

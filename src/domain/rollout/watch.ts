@@ -1,13 +1,12 @@
+import { answering, downAt, isDown, isLost, isUp, outagesNow } from "./carry.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 
 /** How often an instance that does not answer over its real path yet is asked again. */
 const PROBE_INTERVAL_MS = 500;
-/** Serving instances of a release on its way are asked over their real path this often. */
+/** Instances of a release on its way, and of what it takes over from, are asked over their real path this often. */
 const WATCH_MS = 5_000;
-/** Not answering, or not ready, for this long counts as lost. */
-const LOST_MS = 15_000;
 
 /** Asks those that have never answered over their real path. False: all have. */
 export function askUnverified(draft: Draft, instances: readonly InstanceFacts[]): boolean {
@@ -17,21 +16,51 @@ export function askUnverified(draft: Draft, instances: readonly InstanceFacts[])
   return silent.length > 0;
 }
 
-/** Why the release can't be trusted with traffic any more: none of its serving instances answers. */
-export function lostCause(draft: Draft, release: ReleaseFacts): ReleaseFailure | undefined {
-  const serving = draft.instancesOf(release.id).filter((instance) => instance.state === "serving");
-  if (serving.length === 0 || release.weightBp === 0) return undefined;
-  draft.probe(serving);
-  draft.wakeAt(draft.now + WATCH_MS);
-  const since = serving.map((instance) => downSince(instance));
-  if (since.some((time) => time === null || time + LOST_MS > draft.now)) return undefined;
-  const each = serving.map(
-    (instance) => `${instance.hostName}: ${instance.verifyCause ?? instance.reportCause ?? "not ready"}`,
-  );
-  return { code: "instances_lost", message: `all its instances are lost (${each.join("; ")})`, logs: [] };
+/** Keeps asking a release's instances whether they answer. */
+export function watch(draft: Draft, release: ReleaseFacts, everyMs = WATCH_MS): void {
+  const up = draft
+    .instancesOf(release.id)
+    .filter((instance) => isUp(instance) && instance.verifiedAt !== null);
+  if (up.length === 0) return;
+  draft.probe(up);
+  draft.wakeAt(draft.now + everyMs);
 }
 
-function downSince(instance: InstanceFacts): number | null {
-  if (instance.unreachableSince !== null) return instance.unreachableSince;
-  return instance.reportState === "ready" ? null : instance.reportAt;
+/** Why the release can't be trusted with traffic any more; undefined: it can. */
+export function lossOf(draft: Draft, release: ReleaseFacts): ReleaseFailure | undefined {
+  const { now } = draft;
+  const own = draft.instancesOf(release.id).filter(isUp);
+  for (const instance of own) draft.wakeAt(downAt(instance, now));
+  // A rolling release that has begun nothing yet has nothing to lose.
+  if ((release.weightBp === 0 && own.length === 0) || !isLost(release, own, now)) return undefined;
+  const down = own.filter((instance) => isDown(instance, now));
+  const each = down.map((instance) => `${instance.hostName}: ${causeOf(instance)}`);
+  const left = own.length - down.length;
+  const words =
+    left === 0 ? "all its instances are lost" : `${left} of ${release.spec.replicas} instances are left`;
+  const causes = each.length > 0 ? ` (${each.join("; ")})` : "";
+  return { code: "instances_lost", message: words + causes, logs: [] };
+}
+
+const causeOf = ({ verifyCause, reportCause, reportState, exits, hostRemoved }: InstanceFacts): string => {
+  if (hostRemoved) return "its host was removed";
+  const cause = verifyCause ?? reportCause;
+  if (cause) return cause;
+  if (exits.length > 1) return `it ended ${exits.length} times`;
+  return reportState === "ready" ? "its host is not heard from" : "not ready";
+};
+
+/** `1 of 3 instances of v2 answers`: in words, who can carry how much. */
+export function strengthOf(draft: Draft, release: ReleaseFacts): string {
+  const count = answering(draft.instancesOf(release.id), draft.now).length;
+  return `${count} of ${release.spec.replicas} instances of ${release.version} ${count === 1 ? "answers" : "answer"}`;
+}
+
+/** Writes down when what serves was out: a share of a minute can't be told from how things are now. */
+export function noteOutages(draft: Draft): void {
+  for (const instance of draft.instances()) {
+    if (instance.state !== "serving") continue;
+    const outages = outagesNow(instance, draft.now);
+    if (outages) draft.changeInstance(instance, { outages });
+  }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { aSpec } from "./spec.ts";
+import { aCanary, aSpec } from "./spec.ts";
 import { World } from "./world.ts";
 
 const where = (world: World, version: string) => world.instancesOf(version).map(({ slotId }) => slotId);
@@ -110,5 +110,27 @@ describe("placing instances", () => {
       code: "no_hosts",
       message: expect.stringMatching(message),
     });
+  });
+
+  it("puts a canary on the hosts that stable is on, so that no host's troubles look like the release's", () => {
+    const world = new World({ anna: 4, bert: 4 });
+    world.spec = aSpec({ replicas: 1 });
+    world.deploy();
+    world.spec = aSpec({ replicas: 1, strategy: aCanary() });
+    world.deploy();
+    expect(where(world, "v2")).toEqual(["anna/1"]);
+  });
+
+  it("stops warm instances, the oldest first, before it finds no slot", () => {
+    const world = new World({ anna: 4 });
+    world.deploy();
+    world.run(world.now + 60_000);
+    world.deploy();
+    world.run(world.now + 60_000);
+    world.deploy();
+    world.run(world.now + 60_000);
+    expect([world.state("v3"), world.weights()]).toEqual(["live", { v3: 10_000 }]);
+    expect(world.statesOf("v1")).toEqual(["stopped", "stopped"]);
+    expect(world.statesOf("v2")).toEqual(["warm", "warm"]);
   });
 });

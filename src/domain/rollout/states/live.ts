@@ -4,10 +4,15 @@ import type { Draft } from "../draft.ts";
 import type { JobFacts } from "../facts.ts";
 import { orderHook } from "../hooks.ts";
 import { isActive, type ReleaseFacts, type ReleaseFailure } from "../release.ts";
+import { guard } from "../take-back.ts";
 import type { StateRule } from "./state-rule.ts";
 
-/** It serves. When its rollback window is closed, what only the old release needed may go: once, and never twice. */
-export const live: StateRule = { work: contract };
+/** It serves, and is watched. When its rollback window is closed, what only the old release needed may go: once. */
+export const live: StateRule = {
+  work: (draft, release) => {
+    if (release.weightBp === 0 || !guard(draft, release)) contract(draft, release);
+  },
+};
 
 function contract(draft: Draft, release: ReleaseFacts): void {
   const command = release.spec.hooks.contract;

@@ -7,6 +7,7 @@ import type { EnvironmentFacts } from "../facts.ts";
 import { heldNow, lockOf } from "../lock.ts";
 import { onlineHosts, type Placement, type PlacementProblem, place } from "../placement.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
+import { makeRoom, roomiest } from "../room.ts";
 import type { StateRule } from "./state-rule.ts";
 
 /** queued → preparing: its turn has come, and there is room. Its deadline is the release's. */
@@ -29,7 +30,7 @@ function begin(draft: Draft, release: ReleaseFacts): void {
   }
   const placed = placements(facts, release, now);
   if (!placed.ok) {
-    if (placed.error.code === "no_slots" && isFreeing(facts)) return;
+    if (placed.error.code === "no_slots" && (isFreeing(facts) || findRoom(draft, release))) return;
     return fail(draft, release, { code: placed.error.code, message: placed.error.detail, logs: [] });
   }
   draft.raiseFence();
@@ -61,6 +62,15 @@ function placements(
 /** Slots are about to be free: a release that finds none waits for them, up to its deadline. */
 const isFreeing = (facts: EnvironmentFacts): boolean =>
   facts.instances.some((instance) => instance.state === "stopping");
+
+/** Warm instances give way, as far as that is enough. True: it waits for their slots. */
+function findRoom(draft: Draft, release: ReleaseFacts): boolean {
+  const { facts, now } = draft;
+  if (!place({ ...facts, spec: release.spec, hosts: roomiest(facts, now) }, now).ok) return false;
+  let free = release.spec.replicas - 1;
+  while (free > 0 && !place({ ...facts, spec: { ...release.spec, replicas: free } }, now).ok) free -= 1;
+  return makeRoom(draft, release.spec.replicas - free);
+}
 
 function pullHosts(
   facts: EnvironmentFacts,

@@ -1,27 +1,42 @@
 import { FULL_WEIGHT } from "../../routing/table.ts";
 import type { Rolling } from "../../spec.ts";
+import { answering, canCarry } from "../carry.ts";
 import type { Draft } from "../draft.ts";
 import type { ReleaseFacts } from "../release.ts";
 import { stop } from "../retire.ts";
-import { roll, rollLimits } from "../roll.ts";
+import { admit, comingOf, roll, rollLimits, weigh } from "../roll.ts";
 import { shiftWeights } from "../shift.ts";
 import { askNew, startFailure } from "../starts.ts";
+import { strengthOf, watch } from "../watch.ts";
 import type { StateRule } from "./state-rule.ts";
 
 /**
  * rolling_back → rolled_back: its traffic is away, and its instances drain and stop. A rolling one goes back the way it
- * came; past its deadline no old instance is started again.
+ * came; past its deadline no old instance is started again, and those that answer, on either side, go on.
  */
 export const rollingBack: StateRule = { work: endRollback };
+
+/** An old instance that does not start is tried again, elsewhere first, so many times. */
+const MOST_FAILURES = 3;
+/** After the first failure; after the second twice as long, and so on. */
+const RETRY_MS = 10_000;
 
 function endRollback(draft: Draft, release: ReleaseFacts): void {
   const { strategy } = release.spec;
   const stable = draft.stable();
-  const rolls = strategy.kind === "rolling" && stable !== undefined && stable.id !== release.id;
+  const rolls = strategy.kind === "rolling" && stable && stable.id !== release.id && isFirst(draft, release);
   if (rolls && !rollBack(draft, release, { stable, strategy })) return;
   const busy = draft.instancesOf(release.id).filter((instance) => instance.state !== "stopping");
   if (busy.length > 0) return;
   draft.moveRelease(release, "rolled_back", `${release.version} is rolled back`, { endedAt: draft.now });
+}
+
+/** Two that go back at once bring the old instances back together: one of them does it. */
+function isFirst(draft: Draft, { id }: ReleaseFacts): boolean {
+  const back = draft
+    .releases()
+    .filter(({ state, spec }) => state === "rolling_back" && spec.strategy.kind === "rolling");
+  return (back.find(({ weightBp }) => weightBp > 0) ?? back[0])?.id === id;
 }
 
 /** One tick of putting the old instances back. True: stable has all that it will get. */
@@ -31,35 +46,64 @@ function rollBack(
   { stable, strategy }: { stable: ReleaseFacts; strategy: Rolling },
 ): boolean {
   askNew(draft, stable);
-  for (const instance of draft.instancesOf(stable.id))
-    if (startFailure(draft, stable, instance)) {
-      stop(draft, instance);
-      giveUp(draft, release);
-    }
-  const grow = (draft.release(release.id)?.deadlineAt ?? Number.POSITIVE_INFINITY) > draft.now;
-  if (!grow && !canCarry(draft, stable)) return stay(draft, release);
-  const limits = rollLimits(strategy, stable.spec.replicas);
-  const progress = roll(draft, { to: stable, from: release, limits, grow, admits: true });
-  if (progress === "stuck") giveUp(draft, release);
+  watch(draft, stable);
+  if (release.weightBp > 0) watch(draft, release);
+  noteFailures(draft, release, stable);
+  const { startFailures, deadlineAt } = draft.release(release.id) ?? release;
+  const grows = startFailures.length < MOST_FAILURES && (deadlineAt ?? Number.POSITIVE_INFINITY) > draft.now;
+  if (!grows) return share(draft, release, stable);
+  const progress = roll(draft, {
+    to: stable,
+    from: release,
+    limits: rollLimits(strategy, stable.spec.replicas),
+    admits: true,
+    startsAt: (startFailures.at(-1)?.at ?? 0) + RETRY_MS * startFailures.length,
+    avoid: startFailures.map(({ hostId }) => hostId),
+  });
+  if (progress === "stuck") draft.changeRelease(release.id, { deadlineAt: draft.now });
   if (progress !== "done") return false;
   shiftWeights(draft, new Map([[stable.id, FULL_WEIGHT]]));
   return true;
 }
 
-/** From now on no old instance is started again: what is left of them takes all of the traffic. */
-const giveUp = (draft: Draft, { id }: ReleaseFacts): void =>
-  draft.changeRelease(id, { deadlineAt: draft.now });
+function noteFailures(draft: Draft, release: ReleaseFacts, stable: ReleaseFacts): void {
+  for (const instance of draft.instancesOf(stable.id)) {
+    if (!startFailure(draft, stable, instance)) continue;
+    stop(draft, instance);
+    const { startFailures } = draft.release(release.id) ?? release;
+    const failed = { hostId: instance.hostId, at: draft.now };
+    draft.changeRelease(release.id, { startFailures: [...startFailures, failed] });
+  }
+}
 
-const canCarry = (draft: Draft, stable: ReleaseFacts): boolean =>
-  draft.instancesOf(stable.id).some(({ state }) => ["starting", "ready", "serving"].includes(state));
-
-/** Nothing of the old release can serve. What still does of the new one goes on: a bad release is better than none. */
-function stay(draft: Draft, release: ReleaseFacts): boolean {
-  const serves = draft.instancesOf(release.id).some(({ state }) => state === "serving");
-  shiftWeights(draft, new Map(serves ? [[release.id, FULL_WEIGHT]] : []), { keepInstances: true });
-  if (!serves) return true;
-  draft.changeEnvironment({ stableReleaseId: release.id });
-  const message = `${release.version} stays: the release before it could not be started again`;
-  draft.moveRelease(release, "live", message, { endedAt: draft.now, failure: release.failure });
+/**
+ * No old instance comes any more. Stable takes all if it can carry it; else everybody who answers goes on, old and new,
+ * and a person decides: the few old ones would drown.
+ */
+function share(draft: Draft, release: ReleaseFacts, stable: ReleaseFacts): boolean {
+  admit(draft, stable);
+  if (comingOf(draft, stable).length > 0) {
+    weigh(draft, stable, release);
+    return false;
+  }
+  const { now } = draft;
+  const [theirs, mine] = [stable, release].map(({ id }) => answering(draft.instancesOf(id), now).length);
+  if (canCarry(stable, draft.instancesOf(stable.id), now) || !mine) {
+    shiftWeights(draft, new Map([[stable.id, FULL_WEIGHT]]));
+    return true;
+  }
+  if (theirs) weigh(draft, stable, release);
+  else shiftWeights(draft, new Map([[release.id, FULL_WEIGHT]]), { keepInstances: true });
+  stay(draft, release, stable);
   return false;
+}
+
+function stay(draft: Draft, release: ReleaseFacts, stable: ReleaseFacts): void {
+  const theirs = draft.release(stable.id)?.weightBp ?? 0;
+  const mine = draft.release(release.id)?.weightBp ?? 0;
+  if (mine >= theirs) draft.changeEnvironment({ stableReleaseId: release.id });
+  const message = `${release.version} stays: not enough of ${stable.version} could be started again (${strengthOf(draft, stable)}, ${strengthOf(draft, release)})`;
+  const { failure } = release;
+  draft.moveRelease(release, "live", message, { endedAt: draft.now, failure, startFailures: [] });
+  draft.event("traffic.alert", release.id, message, failure ? { failure } : {});
 }

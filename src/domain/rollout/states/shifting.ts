@@ -2,6 +2,7 @@ import { describe, endStep } from "../../canary/judge.ts";
 import { WINDOW_MS } from "../../routing/meter.ts";
 import { FULL_WEIGHT } from "../../routing/table.ts";
 import type { AnalysisSpec, Step } from "../../spec.ts";
+import { answering, canCarry, isLost } from "../carry.ts";
 import { late, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { giveBack } from "../ending.ts";
@@ -10,8 +11,9 @@ import { rollOn } from "../rolling.ts";
 import { servingStable, shiftWeights } from "../shift.ts";
 import { brokenStart } from "../starts.ts";
 import { stepLabel, stepsOf } from "../steps.ts";
-import { lostCause } from "../watch.ts";
-import { takeOver } from "./settling.ts";
+import { rollbackTarget } from "../target.ts";
+import { lossOf, strengthOf, watch } from "../watch.ts";
+import { takeOver, takeOverFrom } from "./settling.ts";
 import type { StateRule } from "./state-rule.ts";
 
 /** shifting → settling: traffic shifts to it, step by step. Past its deadline, what it has goes back. */
@@ -45,9 +47,15 @@ export function openShift(draft: Draft, release: ReleaseFacts, message: string):
 
 function shift(draft: Draft, release: ReleaseFacts): void {
   const { strategy } = release.spec;
-  const lost = lostCause(draft, release) ?? (strategy.kind === "rolling" && brokenStart(draft, release));
-  if (lost) return giveBack(draft, release, `${release.version} rolls back: ${lost.message}`, lost);
+  const stable = servingStable(draft, release);
+  if (stable) watch(draft, stable);
+  const loss = lossOnItsWay(draft, release);
+  if (loss && giveBack(draft, release, `${release.version} rolls back: ${loss.message}`, loss)) return;
   if (judged(draft, release)) return;
+  if (strategy.kind !== "rolling" && stable && isBeyondHelp(draft, stable, release))
+    return takeOverFrom(draft, release, `${strengthOf(draft, stable)}, ${strengthOf(draft, release)}`);
+  // It keeps what it has, and gets no more.
+  if (loss) return;
   if (release.paused) {
     if (release.paused.until === null || release.paused.until > draft.now)
       return draft.wakeAt(release.paused.until);
@@ -57,12 +65,56 @@ function shift(draft: Draft, release: ReleaseFacts): void {
   const step = stepsOf(release.spec)[release.stepIndex ?? 0];
   if (!step) throw new Error(`release ${release.id} has no step ${release.stepIndex}`);
   // A first release has nobody to be compared with; a rollback goes to what has served before.
-  if (release.kind === "rollback" || !servingStable(draft, release)) return takeOver(draft, release);
+  if (release.kind === "rollback" || !stable) return whenAble(draft, release, takeOver);
   if (release.stepSince === null) return enter(draft, release, step);
+  if (release.weightBp !== weightOf(release)) return enterAgain(draft, release);
   remain(draft, release, step);
 }
 
+/** One that is held at 0 % costs nobody anything while it is down. */
+function lossOnItsWay(draft: Draft, release: ReleaseFacts): ReleaseFailure | undefined {
+  if (release.paused && release.weightBp === 0) return undefined;
+  watch(draft, release);
+  const broken = release.spec.strategy.kind === "rolling" ? brokenStart(draft, release) : undefined;
+  return broken ?? lossOf(draft, release);
+}
+
+/** Stable is lost, the release can carry (or alone answers at all), and nothing that is warm could take stable's place. */
+function isBeyondHelp(draft: Draft, stable: ReleaseFacts, release: ReleaseFacts): boolean {
+  const { now } = draft;
+  const [theirs, mine] = [draft.instancesOf(stable.id), draft.instancesOf(release.id)];
+  if (!isLost(stable, theirs, now)) return false;
+  const warm = rollbackTarget({ releases: draft.releases() }, stable);
+  if (warm && canCarry(warm, draft.instancesOf(warm.id), now)) return false;
+  if (canCarry(release, mine, now)) return true;
+  return answering(theirs, now).length === 0 && answering(mine, now).length > 0;
+}
+
+/** Moves traffic to it once it can carry it. What is down for good ends it before. */
+function whenAble(draft: Draft, release: ReleaseFacts, move: (draft: Draft, to: ReleaseFacts) => void): void {
+  if (canCarry(release, draft.instancesOf(release.id), draft.now)) move(draft, release);
+}
+
+/** What its last weight step gives it; null: none was reached yet. */
+function weightOf(release: ReleaseFacts): number {
+  const reached = stepsOf(release.spec).slice(0, (release.stepIndex ?? 0) + 1);
+  const step = reached.findLast((candidate) => candidate.kind === "weight");
+  return step?.kind === "weight" ? step.weightBp : 0;
+}
+
+/** Its share went elsewhere meanwhile (stable was lost and replaced): its time begins anew. */
+function enterAgain(draft: Draft, release: ReleaseFacts): void {
+  const reached = stepsOf(release.spec).slice(0, (release.stepIndex ?? 0) + 1);
+  const stepIndex = reached.findLastIndex((candidate) => candidate.kind === "weight");
+  draft.changeRelease(release.id, { stepIndex: Math.max(0, stepIndex), stepSince: null });
+}
+
 function enter(draft: Draft, release: ReleaseFacts, step: Step): void {
+  if (step.kind === "weight") return whenAble(draft, release, () => begin(draft, release, step));
+  begin(draft, release, step);
+}
+
+function begin(draft: Draft, release: ReleaseFacts, step: Step): void {
   const of = stepsOf(release.spec).length;
   draft.changeRelease(release.id, { stepSince: draft.now });
   if (step.kind === "weight") {
@@ -113,7 +165,7 @@ function remain(draft: Draft, release: ReleaseFacts, step: Step): void {
   }
   if (end.action === "wait") return draft.wakeAt(draft.now + WINDOW_MS);
   if (end.action === "abort")
-    return giveBack(draft, release, `${release.version} rolls back: ${end.because}`, bad(end.because));
+    return void giveBack(draft, release, `${release.version} rolls back: ${end.because}`, bad(end.because));
   pause(draft, release, { by: "analysis", reason: `${end.because} (${said})`, until: null });
 }
 
@@ -121,7 +173,7 @@ function inconclusive(draft: Draft, release: ReleaseFacts, analysis: AnalysisSpe
   const message = `the step's time is up and ${because}`;
   // Nothing measured is never a pass, even where the policy says promote.
   if (analysis.onInconclusive === "abort") {
-    return giveBack(draft, release, `${release.version} rolls back: ${message}`, bad(message));
+    return void giveBack(draft, release, `${release.version} rolls back: ${message}`, bad(message));
   }
   pause(draft, release, { by: "analysis", reason: message, until: null });
 }
@@ -152,8 +204,7 @@ function judged(draft: Draft, release: ReleaseFacts): boolean {
     },
     logs: [],
   };
-  giveBack(draft, release, `${release.version} rolls back: ${message}`, failure);
-  return true;
+  return giveBack(draft, release, `${release.version} rolls back: ${message}`, failure);
 }
 
 const judgement = (draft: Draft, release: ReleaseFacts) =>

@@ -1,0 +1,45 @@
+import type { Draft } from "./draft.ts";
+import type { EnvironmentFacts, HostFacts, InstanceFacts } from "./facts.ts";
+import { isOnline } from "./placement.ts";
+import type { ReleaseFacts } from "./release.ts";
+import { stop } from "./retire.ts";
+
+/** Warm instances are there for an instant rollback, and give way to what needs their slots now: the oldest first. */
+
+type Kept = Pick<EnvironmentFacts, "releases" | "instances" | "hosts">;
+
+function reclaimable({ releases, instances, hosts }: Kept, now: number): InstanceFacts[] {
+  const order = new Map(releases.map((release) => [release.id, release]));
+  const madeAt = ({ releaseId }: InstanceFacts) => order.get(releaseId)?.createdAt ?? 0;
+  const usable = new Set(hosts.filter((host) => isOnline(host, now)).map(({ id }) => id));
+  return instances
+    .filter(
+      ({ state, hostId, releaseId }) =>
+        state === "warm" && usable.has(hostId) && isSpare(order.get(releaseId)),
+    )
+    .sort((a, b) => madeAt(a) - madeAt(b));
+}
+
+/** One on its way whose weight a person set to 0 is kept: its next step may want it. */
+const isSpare = (release: ReleaseFacts | undefined): boolean =>
+  release !== undefined && release.weightBp === 0 && release.state !== "shifting";
+
+/** Stops as many warm instances as slots are wanted beyond those that are being freed. True: slots will be free. */
+export function makeRoom(draft: Draft, wanted: number): boolean {
+  if (wanted <= 0) return true;
+  const now = draft.instances();
+  const view = { releases: draft.releases(), instances: now, hosts: draft.facts.hosts };
+  const freeing = now.filter(({ state }) => state === "stopping").length;
+  const spare = reclaimable(view, draft.now);
+  for (const instance of spare.slice(0, Math.max(0, wanted - freeing))) stop(draft, instance);
+  return freeing + spare.length >= wanted;
+}
+
+/** The hosts as they would be once every warm instance had made room. */
+export function roomiest(facts: Kept, now: number): readonly HostFacts[] {
+  const freed = new Set(reclaimable(facts, now).map(({ slotId }) => slotId));
+  return facts.hosts.map((host) => ({
+    ...host,
+    slots: host.slots.map((slot) => (freed.has(slot.id) ? { ...slot, occupied: false } : slot)),
+  }));
+}

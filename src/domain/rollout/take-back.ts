@@ -1,0 +1,75 @@
+import { FULL_WEIGHT } from "../routing/table.ts";
+import { answering, canCarry, isUp } from "./carry.ts";
+import type { Draft } from "./draft.ts";
+import { giveBack } from "./ending.ts";
+import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
+import { shiftWeights } from "./shift.ts";
+import { rollbackTarget } from "./target.ts";
+import { lossOf, strengthOf, watch } from "./watch.ts";
+
+/** What is live is watched for as long as something warm could take over; later its loss can only be told. */
+
+const WATCH_LIVE_MS = 10_000;
+
+/** True: the release lost what it carried, and gave it away. */
+export function guard(draft: Draft, release: ReleaseFacts): boolean {
+  const target = rollbackTarget({ releases: draft.releases() }, release);
+  if (target && draft.instancesOf(target.id).some(isUp)) {
+    watch(draft, release, WATCH_LIVE_MS);
+    watch(draft, target, WATCH_LIVE_MS);
+  }
+  const loss = lossOf(draft, release);
+  if (loss && takeBack(draft, release, loss)) return true;
+  if (loss) alert(draft, release, loss);
+  else if (release.failure?.code === "instances_lost") recover(draft, release);
+  return loss !== undefined;
+}
+
+/**
+ * Back to what served before, if that can carry it. Where the release has nobody left at all, whoever answers is better.
+ * False: what serves stays.
+ */
+export function takeBack(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): boolean {
+  const target = rollbackTarget({ releases: draft.releases() }, release);
+  if (!target) return false;
+  const mine = answering(draft.instancesOf(release.id), draft.now).length;
+  const theirs = answering(draft.instancesOf(target.id), draft.now).length;
+  const isAble = canCarry(target, draft.instancesOf(target.id), draft.now);
+  if (!isAble && (mine > 0 || theirs === 0)) return false;
+  const but = isAble ? "" : `, though only ${strengthOf(draft, target)}`;
+  const message = `${release.version} rolls back to ${target.version}: ${failure.message}${but}`;
+  const onItsWay = besides(draft, release, failure);
+  const deadlineAt = draft.now + release.spec.deadlines.releaseMs;
+  draft.moveRelease(release, "rolling_back", message, { failure, endedAt: null, deadlineAt });
+  const share = onItsWay?.weightBp ?? 0;
+  const weights = new Map([[target.id, FULL_WEIGHT - share]]);
+  if (onItsWay) weights.set(onItsWay.id, share);
+  shiftWeights(draft, weights);
+  draft.changeEnvironment({ stableReleaseId: target.id });
+  if (!isAble) draft.event("traffic.alert", release.id, message, { failure });
+  return true;
+}
+
+/** A canary beside the lost release keeps its share. One that takes its instances' places one by one has nothing to go on from. */
+function besides(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): ReleaseFacts | undefined {
+  const other = draft.releases().find(({ id, state }) => state === "shifting" && id !== release.id);
+  if (other?.spec.strategy.kind !== "rolling") return other;
+  const message = `${other.version} ends: ${release.version}, which it was replacing, is lost`;
+  giveBack(draft, other, message, { ...failure, message });
+  return undefined;
+}
+
+/** Said once; `failure` remembers that it was. */
+function alert(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): void {
+  // Those that come back have to answer for a while before they count.
+  if (answering(draft.instancesOf(release.id), draft.now).length > 0) draft.wakeAt(draft.now + WATCH_LIVE_MS);
+  if (release.failure?.code === failure.code) return;
+  draft.changeRelease(release.id, { failure });
+  const message = `${release.version} can't carry its traffic, and nothing warm can take over: ${failure.message}`;
+  draft.event("traffic.alert", release.id, message, { failure });
+}
+
+function recover(draft: Draft, release: ReleaseFacts): void {
+  draft.changeRelease(release.id, { failure: null });
+  draft.event("traffic.alert", release.id, `${strengthOf(draft, release)} again`, {});
+}

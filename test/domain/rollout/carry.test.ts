@@ -1,0 +1,306 @@
+import { describe, expect, it } from "vitest";
+import { aCanary, aSpec, weightStep } from "./spec.ts";
+import { World } from "./world.ts";
+
+const SECOND = 1_000;
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+const slots = { anna: 9, bert: 9 };
+const later = (world: World, ms: number) => world.run(world.now + ms);
+
+/** Its instances (of one version, or some of them) end for good: reported, and silent on their path. */
+function die(world: World, version: string, count = Number.POSITIVE_INFINITY): void {
+  const dead = world.instancesOf(version).filter(({ stoppedAt }) => stoppedAt === null);
+  const ids = new Set(dead.slice(0, count).map(({ id }) => id));
+  for (const instance of dead)
+    if (ids.has(instance.id))
+      Object.assign(instance, {
+        reportState: "exited",
+        reportAt: world.now,
+        reportCause: "it exited with 1",
+      });
+  const before = world.agents.probe;
+  world.agents = { ...world.agents, probe: (i) => (ids.has(i.id) ? "answered 530" : before(i)) };
+}
+
+/** The host's agent is not heard from, and nothing behind its tunnel answers. */
+function lose(world: World, name: string): void {
+  for (const host of world.hosts) if (host.name === name) host.alive = false;
+  const before = world.agents.probe;
+  world.agents = { ...world.agents, probe: (i) => (i.hostName === name ? "answered 530" : before(i)) };
+}
+
+/** One unasked end, and it is back at once. */
+function exit(world: World, instance: { exits: readonly number[] } | undefined): void {
+  if (instance) Object.assign(instance, { exits: [...instance.exits, world.now] });
+}
+
+const alerts = (world: World) =>
+  world.events.filter(({ type }) => type === "traffic.alert").map(({ message }) => message);
+
+describe("a canary whose stable is dead", () => {
+  it("takes all traffic at once: deployed on a new host, as recovery goes", () => {
+    const world = new World({ anna: 9 });
+    const strategy = aCanary({ steps: [weightStep(1_000, 15 * MINUTE), weightStep(10_000)] });
+    world.spec = aSpec({ replicas: 1, strategy });
+    world.deploy();
+    later(world, 40 * SECOND);
+    lose(world, "anna");
+    later(world, 200 * SECOND);
+    world.addHost("bert", 9);
+    world.deploy();
+    world.judge("v2", "hold");
+    later(world, SECOND);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+    expect(alerts(world).join()).toMatch(/v2 takes all traffic at once: 0 of 1 instances of v1/);
+  });
+
+  it.each(["in a bake", "in a pause", "held at 0 %"])("takes over within seconds %s too", (where) => {
+    const world = new World(slots);
+    world.deploy();
+    later(world, 20 * MINUTE);
+    const steps = [
+      weightStep(1_000, where === "in a bake" ? HOUR : 0),
+      { kind: "pause", forMs: null } as const,
+    ];
+    world.spec = aSpec({ strategy: aCanary({ steps: [...steps, weightStep(10_000)] }) });
+    world.deploy({ hold: where === "held at 0 %" });
+    later(world, MINUTE);
+    die(world, "v1");
+    later(world, 25 * SECOND);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+
+  it("keeps its traffic where an abort, a failed analysis or a deadline would give it to the dead", () => {
+    const world = new World(slots);
+    world.deploy();
+    later(world, 20 * MINUTE);
+    world.spec = aSpec({ strategy: aCanary({ steps: [weightStep(5_000, HOUR), weightStep(10_000)] }) });
+    world.deploy();
+    die(world, "v1");
+    expect(world.abort("v2")).toMatchObject({
+      ok: false,
+      error: { code: "rollback_impossible", detail: expect.stringMatching(/0 of 2 instances of v1 answer/) },
+    });
+    world.judge("v2", "rollback");
+    later(world, 5 * SECOND);
+    expect(world.weights().v2).toBeGreaterThan(0);
+    later(world, 30 * SECOND);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+
+  it("is not mistaken for one whose only instance was unready for a moment", () => {
+    const world = new World(slots);
+    world.spec = aSpec({ replicas: 1 });
+    world.deploy();
+    later(world, 20 * MINUTE);
+    const steps = [weightStep(1_000, HOUR), weightStep(10_000)];
+    world.spec = aSpec({ replicas: 1, strategy: aCanary({ steps }) });
+    world.deploy();
+    const [only] = world.instancesOf("v1");
+    Object.assign(only ?? {}, { reportState: "unready", reportAt: world.now });
+    later(world, 10 * SECOND);
+    Object.assign(only ?? {}, { reportState: "ready", reportAt: world.now });
+    later(world, MINUTE);
+    expect(world.weights()).toEqual({ v2: 1_000, v1: 9_000 });
+  });
+
+  it("waits at its step while it can't carry more itself", () => {
+    const world = new World(slots);
+    world.deploy();
+    later(world, 20 * MINUTE);
+    world.spec = aSpec({ strategy: aCanary({ analysis: { enabled: false } }) });
+    world.deploy();
+    later(world, 59 * SECOND);
+    for (const instance of world.instancesOf("v2"))
+      Object.assign(instance, { reportState: "unready", reportAt: world.now });
+    later(world, 5 * SECOND);
+    expect(world.weights()).toEqual({ v2: 1_000, v1: 9_000 });
+    for (const instance of world.instancesOf("v2"))
+      Object.assign(instance, { reportState: "ready", reportAt: world.now });
+    later(world, 5 * SECOND);
+    expect(world.weights()).toEqual({ v2: 5_000, v1: 5_000 });
+  });
+
+  it("that was held and died is not given traffic by a promote", () => {
+    const world = new World(slots);
+    world.deploy();
+    later(world, 20 * MINUTE);
+    world.deploy({ hold: true });
+    die(world, "v2");
+    later(world, HOUR);
+    expect(world.promote("v2")).toMatchObject({ ok: false, error: { code: "release_not_serving" } });
+    expect(world.weights()).toEqual({ v1: 10_000 });
+  });
+});
+
+describe("a crash loop", () => {
+  const served = (keepMs = 5 * MINUTE, replicas = 2) => {
+    const world = new World(slots);
+    world.spec = aSpec({ keepMs, replicas });
+    world.deploy();
+    later(world, 20 * MINUTE);
+    world.deploy();
+    return world;
+  };
+
+  it("is a failed release at the second exit, though it was ready between", () => {
+    const world = served();
+    later(world, 10 * SECOND);
+    for (const _ of [1, 2]) {
+      for (const instance of world.instancesOf("v2")) exit(world, instance);
+      later(world, 6 * SECOND);
+    }
+    expect(world.weights()).toEqual({ v1: 10_000 });
+    expect(world.release("v2").failure).toMatchObject({
+      code: "instances_lost",
+      message: expect.stringContaining("ended 2 times"),
+    });
+  });
+
+  it("ends a canary without analysis before its step is over", () => {
+    const world = new World(slots);
+    world.spec = aSpec({ replicas: 1 });
+    world.deploy();
+    later(world, 20 * MINUTE);
+    const steps = [weightStep(5_000, 40 * SECOND), weightStep(10_000)];
+    world.spec = aSpec({ replicas: 1, strategy: aCanary({ steps, analysis: { enabled: false } }) });
+    world.deploy();
+    for (const _ of [1, 2]) {
+      later(world, 6 * SECOND);
+      exit(world, world.instancesOf("v2")[0]);
+    }
+    later(world, SECOND);
+    expect(world.weights()).toEqual({ v1: 10_000 });
+    later(world, MINUTE);
+    expect(world.state("v2")).toBe("rolled_back");
+  });
+
+  it("whose instances exit one after the other, never two at once, is one too", () => {
+    const world = served(10 * MINUTE, 3);
+    for (let n = 0; n < 6; n++) {
+      later(world, 20 * SECOND);
+      exit(world, world.instancesOf("v2").filter(({ stoppedAt }) => stoppedAt === null)[n % 3]);
+    }
+    later(world, SECOND);
+    expect(world.weights()).toEqual({ v1: 10_000 });
+  });
+
+  it("is no crash loop when every instance ended once, with its host", () => {
+    const world = served();
+    later(world, 10 * SECOND);
+    for (const instance of world.instances) exit(world, instance);
+    later(world, 4 * MINUTE);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+
+  it("is told by the share of a minute that it was out as well", () => {
+    const world = served();
+    for (let n = 0; n < 4; n++) {
+      const report = (reportState: "ready" | "unready") => {
+        for (const instance of world.instancesOf("v2"))
+          Object.assign(instance, { reportState, reportAt: world.now });
+      };
+      report("unready");
+      later(world, 12 * SECOND);
+      report("ready");
+      later(world, 4 * SECOND);
+    }
+    expect(world.weights()).toEqual({ v1: 10_000 });
+  });
+});
+
+describe("a release that is live", () => {
+  function live(replicas = 3): World {
+    const world = new World(slots);
+    world.spec = aSpec({ replicas });
+    world.deploy();
+    later(world, 20 * MINUTE);
+    world.deploy();
+    later(world, MINUTE);
+    expect(world.state("v2")).toBe("live");
+    return world;
+  }
+
+  it("and lost gives its traffic to what is warm", () => {
+    const world = live();
+    die(world, "v2");
+    later(world, 25 * SECOND);
+    expect([world.weights(), world.stable]).toEqual([{ v1: 10_000 }, "rel-1"]);
+    later(world, MINUTE);
+    expect([world.state("v1"), world.state("v2")]).toEqual(["live", "rolled_back"]);
+  });
+
+  it("does so when fewer than half of its instances are left, and not before", () => {
+    const world = live();
+    die(world, "v2", 1);
+    later(world, 2 * MINUTE);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+    die(world, "v2", 2);
+    later(world, 25 * SECOND);
+    expect(world.weights()).toEqual({ v1: 10_000 });
+  });
+
+  it("keeps its traffic when what is warm is dead too, and says so once", () => {
+    const world = live();
+    die(world, "v1");
+    die(world, "v2", 2);
+    later(world, 2 * MINUTE);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+    expect(alerts(world)).toHaveLength(1);
+    expect(world.release("v2").failure).toMatchObject({ code: "instances_lost" });
+  });
+
+  it("alerts when nothing is warm any more, and says when it answers again", () => {
+    const world = live();
+    later(world, HOUR);
+    expect(world.settleNow()).toBeNull();
+    const agents = world.agents;
+    die(world, "v2");
+    later(world, MINUTE);
+    expect(alerts(world)).toEqual([expect.stringMatching(/v2 can't carry.*nothing warm can take over/)]);
+    world.agents = agents;
+    for (const instance of world.instancesOf("v2"))
+      Object.assign(instance, { reportState: "ready", reportAt: world.now, unreachableSince: null });
+    later(world, MINUTE);
+    expect(alerts(world)).toHaveLength(2);
+    expect(world.release("v2").failure).toBeNull();
+  });
+
+  it("is lost with its hosts when they are silent or removed", () => {
+    for (const way of ["silent", "removed"]) {
+      const world = new World({ anna: 4 });
+      world.deploy();
+      later(world, 20 * MINUTE);
+      world.addHost("bert", 4);
+      for (const host of world.hosts) if (host.name === "anna") host.alive = false;
+      later(world, 2 * MINUTE);
+      for (const host of world.hosts) if (host.name === "anna") host.alive = true;
+      world.spec = aSpec({ hosts: {} });
+      world.hosts.sort((a, b) => b.name.localeCompare(a.name));
+      const anna = world.hosts.find(({ name }) => name === "anna");
+      if (anna) anna.slots = anna.slots.slice(0, 2);
+      world.deploy();
+      later(world, MINUTE);
+      expect(new Set(world.instancesOf("v2").map(({ hostName }) => hostName))).toEqual(new Set(["bert"]));
+      if (way === "removed") world.hosts = world.hosts.filter(({ name }) => name !== "bert");
+      else lose(world, "bert");
+      later(world, 2 * MINUTE);
+      expect(world.weights(), way).toEqual({ v1: 10_000 });
+    }
+  });
+
+  it("and lost while a canary is beside it leaves the canary its share, at its step", () => {
+    const world = live(1);
+    const steps = [weightStep(2_000, 5 * MINUTE), weightStep(10_000)];
+    world.spec = aSpec({ replicas: 1, strategy: aCanary({ steps, analysis: { enabled: false } }) });
+    world.deploy();
+    expect(world.weights()).toEqual({ v3: 2_000, v2: 8_000 });
+    die(world, "v2");
+    later(world, 25 * SECOND);
+    expect(world.weights()).toEqual({ v3: 2_000, v1: 8_000 });
+    later(world, 10 * MINUTE);
+    expect(world.weights()).toEqual({ v3: 10_000 });
+  });
+});

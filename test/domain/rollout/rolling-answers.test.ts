@@ -1,0 +1,227 @@
+import { describe, expect, it } from "vitest";
+import type { Amount } from "../../../src/domain/spec.ts";
+import { aSpec } from "./spec.ts";
+import { type Job, World } from "./world.ts";
+
+const dead = { code: "exited", message: "it ended", exitCode: 1, logs: [] };
+const SECOND = 1_000;
+const MINUTE = 60_000;
+
+interface Shape {
+  readonly replicas?: number;
+  readonly surge?: Amount;
+  readonly unavailable?: Amount;
+  readonly hosts?: Readonly<Record<string, number>>;
+}
+const strategyOf = ({ surge = { count: 1 }, unavailable = { count: 0 } }: Shape) =>
+  ({ kind: "rolling", maxSurge: surge, maxUnavailable: unavailable }) as const;
+
+/** v1 serves with all its replicas; every write from now on is noted. */
+function rolling(shape: Shape = {}): World & { seen: Seen[] } {
+  const world = new World(shape.hosts ?? { anna: 8, bert: 8 });
+  world.spec = aSpec({ replicas: shape.replicas ?? 4, strategy: strategyOf(shape), keepMs: 0 });
+  world.deploy();
+  world.run();
+  return watched(world);
+}
+
+interface Seen {
+  readonly serving: number;
+  readonly existing: number;
+  readonly weights: Readonly<Record<string, number>>;
+}
+function watched(world: World): World & { seen: Seen[] } {
+  const seen: Seen[] = [];
+  const apply = world.apply.bind(world);
+  world.apply = (decision) => {
+    apply(decision);
+    const count = (...states: string[]) =>
+      world.instances.filter(({ state }) => states.includes(state)).length;
+    const existing = count("pending", "starting", "ready", "serving");
+    seen.push({ serving: count("serving"), existing, weights: world.weights() });
+  };
+  return Object.assign(world, { seen });
+}
+const breaks = (matches: (job: Job) => boolean) => (job: Job) =>
+  job.kind === "start" && matches(job) ? { error: dead } : {};
+/** Goes on until so many of the release serve. */
+function untilServing(world: World, version: string, count: number): void {
+  for (let pass = 0; pass < 200; pass++) {
+    const serving = () => world.releases.some((r) => r.version === version) && world.statesOf(version);
+    if ((serving() || []).filter((state) => state === "serving").length >= count) return;
+    const before = JSON.stringify([world.instances, world.jobs]);
+    world.step();
+    if (before === JSON.stringify([world.instances, world.jobs])) world.now += SECOND;
+  }
+  throw new Error(`${version} never had ${count} serving`);
+}
+
+describe("a rolling release counts those that answer", () => {
+  /** Starts of v2 take this long; each of its instances ends for good so long after it began to serve. */
+  function mortal(world: World, { startMs, liveMs }: { startMs: number; liveMs: number }): () => void {
+    const dead = new Set<string>();
+    const isSlow = (job: Job) => job.id.startsWith("start-rel-2") && world.now - job.createdAt < startMs;
+    world.agents = {
+      job: (job) => (isSlow(job) ? null : {}),
+      probe: ({ id }) => (dead.has(id) ? "answered 530" : null),
+    };
+    return () => {
+      for (const instance of world.instancesOf("v2")) {
+        if (instance.state !== "serving" || world.now - instance.stateSince < liveMs) continue;
+        dead.add(instance.id);
+        Object.assign(instance, { reportState: "exited", reportAt: world.now });
+      }
+    };
+  }
+
+  it("and rolls back when one that was admitted is down, never below its floor", () => {
+    const world = rolling();
+    const mortals = mortal(world, { startMs: 20 * SECOND, liveMs: 25 * SECOND });
+    world.deploy();
+    let least = 4;
+    for (let n = 0; n < 120 && world.state("v2") !== "rolled_back"; n++) {
+      world.run(world.now + 5 * SECOND);
+      mortals();
+      const up = world.instances.filter((i) => i.state === "serving" && i.reportState === "ready");
+      least = Math.min(least, up.length);
+    }
+    expect(world.state("v2")).toBe("rolled_back");
+    expect(world.weights()).toEqual({ v1: 10_000 });
+    expect(least).toBeGreaterThanOrEqual(3);
+  });
+
+  it("and asks an app that takes long to boot before it gives it up", () => {
+    const world = rolling();
+    world.spec = { ...world.spec, deadlines: { ...world.spec.deadlines, verifyMs: 5 * SECOND } };
+    const slow = (job: Job) =>
+      job.id.startsWith("start-rel-2") && world.now - job.createdAt < 33 * SECOND ? null : {};
+    world.agents = { ...world.agents, job: slow };
+    world.create();
+    for (let n = 0; n < 200 && world.state("v2") !== "live"; n++) world.run(world.now + SECOND);
+    expect(world.state("v2")).toBe("live");
+  });
+
+  it("and starts a failed old one again elsewhere on its way back: one of six never carries all", () => {
+    const world = rolling({ replicas: 6 });
+    world.spec = { ...world.spec, drainMs: 0 };
+    world.agents = { ...world.agents, job: (job) => (job.id === "start-rel-2-6" ? null : {}) };
+    world.create();
+    untilServing(world, "v2", 5);
+    world.run(world.now + MINUTE);
+    let failures = 1;
+    world.agents = {
+      ...world.agents,
+      job: (job) => (job.kind === "start" && failures-- > 0 ? { error: dead } : {}),
+    };
+    world.seen.length = 0;
+    world.abort("v2");
+    world.run();
+    expect([world.state("v1"), world.state("v2"), world.weights()]).toEqual([
+      "live",
+      "rolled_back",
+      { v1: 10_000 },
+    ]);
+    expect(world.statesOf("v1").filter((state) => state === "serving")).toHaveLength(6);
+    expect(Math.min(...world.seen.map(({ serving }) => serving))).toBeGreaterThanOrEqual(5);
+  });
+
+  it("and leaves old and new that answer together where no old one starts any more", () => {
+    const world = rolling({ replicas: 6 });
+    world.spec = { ...world.spec, drainMs: 0 };
+    world.agents = { ...world.agents, job: (job) => (job.id === "start-rel-2-6" ? null : {}) };
+    world.create();
+    untilServing(world, "v2", 5);
+    world.run(world.now + MINUTE);
+    world.agents = { ...world.agents, job: (job) => (job.kind === "start" ? { error: dead } : {}) };
+    world.abort("v2");
+    world.run(world.now + 10 * MINUTE);
+    expect([world.state("v1"), world.state("v2")]).toEqual(["live", "live"]);
+    expect(world.weights()).toEqual({ v1: 1_667, v2: 8_333 });
+    expect(world.stable).toBe("rel-2");
+    expect(
+      world.events.some(({ type, message }) => type === "traffic.alert" && /v2 stays/.test(message)),
+    ).toBe(true);
+  });
+
+  it("and keeps what serves of a first release whose second batch does not start", () => {
+    const world = new World();
+    world.spec = aSpec({ replicas: 3, strategy: strategyOf({}) });
+    const late = (job: Job) =>
+      job.id === "start-rel-1-2" && world.now - job.createdAt < 20 * SECOND ? null : undefined;
+    world.agents = {
+      ...world.agents,
+      job: (job) =>
+        late(job) === null || job.id.endsWith("-3") ? null : breaks((j) => j.id === "start-rel-1-2")(job),
+    };
+    world.deploy();
+    for (let n = 0; n < 60; n++) world.run(world.now + SECOND);
+    expect([world.state("v1"), world.weights()]).toEqual(["live", { v1: 10_000 }]);
+    expect(world.statesOf("v1").filter((state) => state === "serving")).toHaveLength(1);
+    expect(world.events.some(({ type }) => type === "traffic.alert")).toBe(true);
+  });
+
+  it("and makes the old release live again when its traffic comes back after it had given all away", () => {
+    const world = new World({ anna: 9, bert: 9 });
+    world.spec = aSpec({ strategy: strategyOf({ surge: { count: 0 }, unavailable: { count: 1 } }) });
+    world.deploy();
+    world.run();
+    world.agents = {
+      ...world.agents,
+      job: (job) => (job.kind === "start" && job.id.endsWith("-2") ? null : {}),
+    };
+    world.deploy();
+    world.run(world.now + 40 * SECOND);
+    world.abort("v2");
+    world.agents = { ...world.agents, job: () => ({}) };
+    world.run();
+    expect([world.state("v1"), world.state("v2")]).toEqual(["live", "rolled_back"]);
+    expect(world.release("v1").warmUntil).toBeNull();
+  });
+
+  it.each([10 * MINUTE, 3 * 60 * MINUTE])(
+    "and waits for no `keep` (%i ms) where it needs the slots",
+    (keepMs) => {
+      const world = new World({ anna: 2 });
+      world.spec = aSpec({
+        keepMs,
+        strategy: strategyOf({ surge: { count: 0 }, unavailable: { count: 1 } }),
+      });
+      world.deploy();
+      world.run();
+      world.deploy();
+      world.run(world.now + 2 * MINUTE);
+      expect(world.state("v2")).toBe("live");
+      expect(world.statesOf("v2").filter((state) => state === "serving")).toHaveLength(2);
+    },
+  );
+
+  it("and ends with the release it was replacing, when that one is lost while it settles", () => {
+    for (const slots of [9, 4]) {
+      const world = new World({ anna: slots, bert: slots });
+      world.spec = aSpec({ replicas: 3, strategy: strategyOf({}) });
+      let holds = ["start-rel-2-3", "start-rel-3"];
+      world.agents = {
+        ...world.agents,
+        job: (job) => (holds.some((id) => job.id.startsWith(id)) ? null : {}),
+      };
+      world.deploy();
+      world.run(world.now + 40 * SECOND);
+      world.deploy();
+      world.run(world.now + 40 * SECOND);
+      holds = ["start-rel-3"];
+      world.settleNow();
+      world.deploy();
+      world.agents = { ...world.agents, probe: ({ releaseId }) => (releaseId === "rel-2" ? "530" : null) };
+      world.run(world.now + 21 * SECOND);
+      holds = [];
+      world.run(world.now + 15 * MINUTE);
+      expect([world.state("v1"), world.state("v2"), world.state("v3")], `${slots}`).toEqual([
+        "live",
+        "rolled_back",
+        "rolled_back",
+      ]);
+      expect(world.weights()).toEqual({ v1: 10_000 });
+      expect(world.statesOf("v1").filter((state) => state === "serving")).toHaveLength(3);
+    }
+  });
+});
