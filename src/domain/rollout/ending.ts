@@ -44,7 +44,7 @@ export function giveBack(
   failure: ReleaseFailure,
 ): boolean {
   const rolls = release.spec.strategy.kind === "rolling" && draft.stable() !== undefined;
-  const to = rolls || release.weightBp === 0 ? undefined : receiverOf(draft, release);
+  const to = rolls || release.weightBp === 0 ? undefined : receiverOf(draft, release, failure);
   if (to?.id === release.id)
     return draft.stable() ? keep(draft, release, failure) : standAlone(draft, release, failure);
   const deadlineAt = rolls ? draft.now + release.spec.deadlines.releaseMs : null;
@@ -58,7 +58,7 @@ export function giveBack(
 }
 
 /** Who gets what a release gives up. Itself: nobody else can carry it. Undefined: nobody answers, and there is no other. */
-function receiverOf(draft: Draft, release: ReleaseFacts): ReleaseFacts | undefined {
+function receiverOf(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): ReleaseFacts | undefined {
   const { now } = draft;
   const others = [draft.stable(), rollbackTarget({ releases: draft.releases() }, release)].filter(
     (other) => other !== undefined && other.id !== release.id,
@@ -69,7 +69,9 @@ function receiverOf(draft: Draft, release: ReleaseFacts): ReleaseFacts | undefin
   if (canCarry(release, draft.instancesOf(release.id), now)) return release;
   // Fewer than half on every side: whoever answers at all is better than who does not.
   const [strongest] = [...others, release].sort((a, b) => strength(b) - strength(a));
-  return strongest && strength(strongest) > 0 ? strongest : others[0];
+  if (strongest && strength(strongest) > 0) return strongest;
+  // Nobody is known to answer, as when control itself was away: a loss is then no reason to move.
+  return failure.code === "instances_lost" ? release : others[0];
 }
 
 /** The first release there is: what serves of it is all that anybody has. */

@@ -27,7 +27,8 @@ async function begin(
   history: Parameters<typeof counts>[4] = {},
 ): Promise<{ v1: string; v2: string }> {
   stage = await Stage.open({ strategy });
-  await stage.lookAlive(NOON);
+  // Their agents go on polling for as long as a test's clock may go.
+  await stage.lookAlive(NOON + 2 * 3_600_000);
   stage.at = NOON - 300_000;
   const v1 = await stage.deploy();
   for (let at = NOON - 200_000; at < NOON; at += WINDOW)

@@ -135,6 +135,22 @@ describe("a canary whose stable is dead", () => {
   });
 });
 
+describe("when no host is heard from, as after an outage of control", () => {
+  it("a canary is left where it is, and goes on when they are", () => {
+    const world = new World(slots);
+    world.deploy();
+    later(world, 20 * MINUTE);
+    world.spec = aSpec({ strategy: aCanary({ analysis: { enabled: false } }) });
+    world.deploy();
+    for (const host of world.hosts) host.alive = false;
+    later(world, 5 * MINUTE);
+    expect([world.state("v2"), Object.keys(world.weights())]).toEqual(["shifting", ["v1", "v2"]]);
+    for (const host of world.hosts) host.alive = true;
+    later(world, 5 * MINUTE);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+});
+
 describe("a crash loop", () => {
   const served = (keepMs = 5 * MINUTE, replicas = 2) => {
     const world = new World(slots);
