@@ -105,6 +105,7 @@ export interface JobFacts {
   readonly result: JobResultFacts | null;
   readonly error: JobErrorFacts | null;
   readonly createdAt: number;
+  readonly deadlineAt: number;
   readonly finishedAt: number | null;
 }
 /** Of what an agent answers, as much as decides anything: an image's name is never taken from it. */

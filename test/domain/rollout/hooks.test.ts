@@ -190,3 +190,66 @@ describe("the contract hook", () => {
     }
   });
 });
+
+describe("two hooks", () => {
+  const only = (world: World) => runs(world).filter(({ finishedAt }) => finishedAt === null);
+  function leased(world: World): void {
+    for (const job of runs(world)) if (job.state === "queued") job.state = "leased";
+  }
+
+  it("never run at once: one that has begun is left to its end when its release is aborted", () => {
+    const world = hooked();
+    world.agents = { ...world.agents, job: answers("run", null) };
+    world.deploy();
+    leased(world);
+    world.abort("v2");
+    expect(runs(world).map(({ state }) => state)).toEqual(["leased"]);
+    world.deploy();
+    world.run(world.now + MINUTE);
+    expect([world.state("v3"), only(world).length]).toEqual(["preparing", 1]);
+    const [first] = runs(world);
+    if (first) world.report(first, {});
+    world.settleNow();
+    expect(only(world).map(({ id }) => id)).toEqual(["expand-rel-3"]);
+    world.agents = { ...world.agents, job: () => ({}) };
+    world.run();
+    expect(world.state("v3")).toBe("live");
+  });
+
+  it("one that was not begun yet is taken back", () => {
+    const world = hooked();
+    world.agents = { ...world.agents, job: answers("run", null) };
+    world.deploy();
+    world.abort("v2");
+    expect(runs(world).map(({ state }) => state)).toEqual(["cancelled"]);
+  });
+
+  it("a contract and the next expand neither", () => {
+    const world = hooked({ expand: ["up"], contract: ["down"] });
+    world.spec = { ...world.spec, keepMs: MINUTE };
+    world.deploy();
+    world.agents = { ...world.agents, job: answers("run", null) };
+    world.run(world.now + 11 * MINUTE);
+    expect(only(world).map(({ id }) => id)).toEqual(["contract-rel-2"]);
+    leased(world);
+    world.deploy();
+    world.run(world.now + MINUTE);
+    expect(only(world)).toHaveLength(1);
+  });
+
+  it("one whose host is gone for good holds nobody up for longer than its deadline", () => {
+    const world = hooked();
+    world.agents = { ...world.agents, job: answers("run", null) };
+    world.deploy();
+    leased(world);
+    world.abort("v2");
+    world.deploy();
+    world.agents = { ...world.agents, job: (job) => (job.id === "expand-rel-2" ? null : {}) };
+    const [first] = runs(world);
+    // Whoever holds it never answers, not even that it is overdue.
+    if (first) first.hostId = "host-gone";
+    world.run(world.now + 20 * MINUTE);
+    expect(first?.state).toBe("cancelled");
+    expect(["settling", "live"]).toContain(world.state("v3"));
+  });
+});

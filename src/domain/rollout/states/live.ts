@@ -2,7 +2,7 @@ import { FULL_WEIGHT } from "../../routing/table.ts";
 import { failureOf } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import type { JobFacts } from "../facts.ts";
-import { orderHook } from "../hooks.ts";
+import { isHookRunning, orderHook } from "../hooks.ts";
 import { isActive, type ReleaseFacts, type ReleaseFailure } from "../release.ts";
 import { guard } from "../take-back.ts";
 import type { StateRule } from "./state-rule.ts";
@@ -23,7 +23,7 @@ function contract(draft: Draft, release: ReleaseFacts): void {
   if (opensAt > draft.now) return draft.wakeAt(opensAt);
   // The tick that follows their end comes back to this.
   if (draft.facts.instances.some((instance) => instance.releaseId !== release.id)) return;
-  if (draft.facts.releases.some(({ state }) => isActive(state))) return;
+  if (draft.facts.releases.some(({ state }) => isActive(state)) || isHookRunning(draft, release)) return;
   const [instance] = draft.instancesOf(release.id);
   if (!instance) return;
   const image = release.pinnedImage ?? release.image;

@@ -2,7 +2,7 @@ import { pinnedImage } from "../../image.ts";
 import { failureOf, hostName, late, names, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { fail } from "../ending.ts";
-import { orderHook } from "../hooks.ts";
+import { isHookRunning, orderHook } from "../hooks.ts";
 import { JOB_SLACK_MS, orderStart } from "../instances.ts";
 import type { ReleaseFacts } from "../release.ts";
 import { openShift } from "./shifting.ts";
@@ -48,12 +48,25 @@ function expand(draft: Draft, release: ReleaseFacts, where: { host: string; imag
   const command = release.spec.hooks.expand;
   if (!command || release.kind === "rollback") return true;
   const [job] = draft.jobsOf(release, "run");
+  if (!job && isHookRunning(draft, release)) {
+    waitFor(draft, release);
+    return false;
+  }
   if (!job) {
     orderHook(draft, release, { hook: "expand", command, ...where });
     return false;
   }
   if (job.state === "failed") fail(draft, release, failureOf(draft, job));
   return job.state === "done";
+}
+
+/** The time that somebody else's hook takes is not this release's. */
+function waitFor(draft: Draft, release: ReleaseFacts): void {
+  const ends = draft.facts.jobs
+    .filter(({ kind, finishedAt }) => kind === "run" && finishedAt === null)
+    .map(({ deadlineAt }) => deadlineAt + JOB_SLACK_MS * 2);
+  const deadlineAt = Math.max(release.deadlineAt ?? 0, ...ends);
+  if (deadlineAt !== release.deadlineAt) draft.changeRelease(release.id, { deadlineAt });
 }
 
 function begin(draft: Draft, release: ReleaseFacts, pinned: Pinned): void {
