@@ -1,7 +1,8 @@
-import type { PlanView } from "../../src/protocol/api.ts";
+import { MOVES, type MovePlanView, type PlanView } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
 import { accessoryRows } from "../io/accessory-text.ts";
 import { clean, duration, facts, percent, plural } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session, Target } from "../session.ts";
 import { examples, type Register } from "../verb.ts";
 import { holdOption, overrideOption, type ReleaseOptions, releaseBody, whenBusyOption } from "./deploy.ts";
@@ -9,22 +10,51 @@ import { holdOption, overrideOption, type ReleaseOptions, releaseBody, whenBusyO
 export const plan: Register = (program, act) => {
   program
     .command("plan")
-    .description("what a deploy would do, without doing it; exits 2 if something is in the way")
+    .argument("[move]", `what would be done: deploy, ${MOVES.join(", ")} (default: deploy)`)
+    .description(
+      "what a deploy, promote, abort or rollback would do now, without doing it; exits 2 if it can't be",
+    )
     .option("--image <ref>", "what would be released (default: the manifest's image)")
     .option("--version <label>", "its label")
     .addOption(whenBusyOption())
     .addOption(holdOption())
     .addOption(overrideOption())
-    .addHelpText("before", examples("sluice plan --image ghcr.io/acme/shop:1.4.2", "sluice plan --json"))
+    .addHelpText(
+      "before",
+      examples("sluice plan --image ghcr.io/acme/shop:1.4.2", "sluice plan rollback", "sluice plan --json"),
+    )
     .action(act(run));
 };
 
-async function run(session: Session, options: ReleaseOptions): Promise<Outcome> {
+async function run(session: Session, asked: string | undefined, options: ReleaseOptions): Promise<Outcome> {
+  const move = MOVES.find((one) => one === asked);
+  if (move) return runMove(session, move);
+  if (asked !== undefined && asked !== "deploy") {
+    const detail = `there is no move \`${clean(asked)}\`: plan ${["deploy", ...MOVES].join(", ")}`;
+    throw new CliError("usage", detail);
+  }
   const target = session.target();
   const body = await releaseBody(session, options);
   const answer = await session.client.planRelease(target.app, target.environment, body);
   const exit = answer.problems.length > 0 ? EXIT.refused : EXIT.ok;
   return { exit, json: { command: "plan", exitCode: exit, plan: answer }, text: planText(answer, target) };
+}
+
+async function runMove(session: Session, move: MovePlanView["move"]): Promise<Outcome> {
+  const target = session.target();
+  const answer = await session.client.planMove(target.app, target.environment, move);
+  const exit = answer.possible ? EXIT.ok : EXIT.refused;
+  return { exit, json: { command: "plan", exitCode: exit, plan: answer }, text: moveText(answer, target) };
+}
+
+/** What a move would do, in the feed's words, and who has the traffic then. */
+function moveText({ move, refusal, says, split }: MovePlanView, { app, environment }: Target): string {
+  const head = `${app}/${environment}: ${move}`;
+  if (refusal) return [head, `  ✖ ${clean(refusal.code)}: ${clean(refusal.detail)}`].join("\n");
+  const after = split.map(({ version, weight }) => `${clean(version)} ${percent(weight)}`).join(", ");
+  return [head, ...says.map((line) => `  ${clean(line)}`), ...facts([["traffic", after || "nobody"]])].join(
+    "\n",
+  );
 }
 
 const keeps = (version: string, keepMs: number) =>

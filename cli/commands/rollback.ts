@@ -32,7 +32,7 @@ async function run(session: Session, options: RollbackOptions): Promise<Outcome>
   const answer = await session.client.rollback(
     target.app,
     target.environment,
-    to === undefined ? {} : { to },
+    to === undefined ? await seen(session, target) : { to },
   );
   const { out } = session;
   out.say(
@@ -70,6 +70,13 @@ async function run(session: Session, options: RollbackOptions): Promise<Outcome>
     },
     text: out.stdoutIsTty ? undefined : url,
   };
+}
+
+/** Back by one from what a person sees now: should somebody else have gone back meanwhile, it is refused. */
+async function seen(session: Session, { app, environment: name }: Target): Promise<{ from?: string }> {
+  const { environment } = await session.client.environment(app, name);
+  const { from } = environment.rollback;
+  return from ? { from: from.release } : {};
 }
 
 /** An instant rollback is one table version: asked for often, because it is over in moments. */

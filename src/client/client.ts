@@ -24,6 +24,9 @@ import {
   type HostView,
   healthAnswerSchema,
   hostSchema,
+  type MOVES,
+  type MovePlanView,
+  movePlanSchema,
   type PlanView,
   type PreviewView,
   pageOf,
@@ -225,7 +228,18 @@ export class Client {
     return this.#parsed(accessorySchema, { method: "DELETE", path: accessoryPath(at) });
   }
 
-  rollback(app: string, environment: string, body: { to?: string } = {}): Promise<RollbackAnswer> {
+  /** What one move would do now, or why it would be refused. */
+  planMove(app: string, environment: string, move: (typeof MOVES)[number]): Promise<MovePlanView> {
+    const path = `${environmentPath(app, environment)}/plan/${move}`;
+    return this.#parsed(movePlanSchema, { method: "GET", path });
+  }
+
+  /** `from`: the release seen serving; another one now is refused (412). */
+  rollback(
+    app: string,
+    environment: string,
+    body: { to?: string; from?: string } = {},
+  ): Promise<RollbackAnswer> {
     const path = `${environmentPath(app, environment)}/rollback`;
     return this.#parsed(rollbackAnswerSchema, { method: "POST", path, json: body });
   }

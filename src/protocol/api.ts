@@ -269,6 +269,8 @@ export const rollbackSchema = z
   .strictObject({
     /** Release id or version label. Default: the last release that served all traffic before this one. */
     to: z.string().max(64).optional(),
+    /** The release (id or label) that you saw serving. Another one now is answered with 412, so that a double click goes back once. */
+    from: z.string().max(64).optional(),
   })
   .meta({ id: "Rollback" });
 export const rollbackAnswerSchema = z
@@ -281,6 +283,22 @@ export const rollbackAnswerSchema = z
   })
   .meta({ id: "RollbackAnswer" });
 export type RollbackAnswer = z.infer<typeof rollbackAnswerSchema>;
+
+export const MOVES = ["promote", "abort", "rollback"] as const;
+/** What one move would do now: the very command on a copy of the state. */
+export const movePlanSchema = z
+  .object({
+    move: z.enum(MOVES),
+    possible: z.boolean(),
+    /** Why it would be refused. */
+    refusal: z.object({ code: z.string(), detail: z.string() }).nullable(),
+    /** What would happen, in the words of the feed. */
+    says: z.array(z.string()),
+    /** The split after it, in percent, largest share first. */
+    split: z.array(z.object({ release: z.string(), version: z.string(), weight: z.number() })),
+  })
+  .meta({ id: "MovePlan" });
+export type MovePlanView = z.infer<typeof movePlanSchema>;
 
 /** The whole split: release id or version label → percent, at most two decimals. Sums to 100. */
 export const weightsSchema = z.record(z.string(), z.number().min(0).max(100)).meta({ id: "Weights" });
@@ -336,6 +354,8 @@ export const environmentSchema = z
     rollback: z.object({
       possible: z.boolean(),
       how: z.enum(["instant", "restart"]).nullable(),
+      /** Whose traffic it would take: send it as `from`. */
+      from: z.object({ release: z.string(), version: z.string() }).nullable().default(null),
       to: z.object({ release: z.string(), version: z.string() }).nullable(),
       reason: z.string(),
     }),

@@ -126,6 +126,20 @@ describe.concurrent("rollback", () => {
     expect(stdout).toBe("https://shop.example.com\n");
   });
 
+  test("says what it saw serving, so that a second one goes back no further", async () => {
+    const from = { release: "rel_3", version: "v3" };
+    const detail = "you saw v3 serving, and now it is v2 100 %: look again (`sluice status`), then decide";
+    const ran = await run(["rollback"], {
+      [`POST ${ENV}/rollback`]: (_asked, answer) =>
+        answer.problem({ code: "precondition_failed", status: 412, detail }),
+      [`GET ${ENV}`]: (_asked, answer) =>
+        answer.json(200, anEnvironment([["v3", 100]], { rollback: { ...anEnvironment().rollback, from } })),
+    });
+    expect(JSON.parse(ran.asked[1]?.body ?? "")).toEqual({ from: "rel_3" });
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain("now it is v2 100 %");
+  });
+
   test("restart: follows the new release of the old image", async () => {
     const ran = await run(["rollback", "--to", "v1"], {
       ...goodDeploy(),
@@ -134,6 +148,41 @@ describe.concurrent("rollback", () => {
     expect(ran.code, ran.stderr).toBe(0);
     expect(JSON.parse(ran.asked[0]?.body ?? "")).toEqual({ to: "v1" });
     expect(ran.stderr).toContain("watch  sluice watch rel_2");
+  });
+});
+
+describe.concurrent("a plan of a move", () => {
+  const plan = { move: "promote", possible: true, refusal: null } as const;
+  const split = [
+    { release: "rel_2", version: "v2", weight: 50 },
+    { release: "rel_1", version: "v1", weight: 50 },
+  ];
+
+  test("says what would happen, and who has the traffic then", async () => {
+    const says = ["v2: promoted by you", "traffic: v2 50 %, v1 50 %"];
+    const { code, stdout } = await run(["plan", "promote"], {
+      [`GET ${ENV}/plan/promote`]: (_asked, answer) => answer.json(200, { ...plan, says, split }),
+    });
+    expect(code).toBe(0);
+    expect(stdout).toContain("shop/production: promote");
+    expect(stdout).toContain("traffic: v2 50 %, v1 50 %");
+    expect(stdout).toMatch(/traffic +v2 50%, v1 50%/);
+  });
+
+  test("exits 2 where it would be refused, with why", async () => {
+    const refusal = { code: "stale_step", detail: "nothing is on its way: there is nothing to abort" };
+    const { code, stdout } = await run(["plan", "abort"], {
+      [`GET ${ENV}/plan/abort`]: (_asked, answer) =>
+        answer.json(200, { ...plan, move: "abort", possible: false, refusal, says: [], split }),
+    });
+    expect(code).toBe(2);
+    expect(stdout).toContain("✖ stale_step: nothing is on its way");
+  });
+
+  test("names the moves when it is given another word", async () => {
+    const { code, stderr } = await run(["plan", "dance"], {});
+    expect(code).toBe(1);
+    expect(stderr).toContain("deploy, promote, abort, rollback");
   });
 });
 

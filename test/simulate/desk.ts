@@ -107,13 +107,14 @@ export class DomainDesk implements Desk {
   async rollback(to: string | null): Promise<boolean> {
     const control = this.#control;
     if (!control.isUp) return false;
-    const plan = rollbacks.planRollback(control.facts(), to);
+    const plan = rollbacks.planRollback(control.facts(), { to }, control.now);
     if (!plan.ok) return this.#refused("rollback", plan.error.detail);
-    const { how, prove } = plan.value;
-    const isSilent = prove.some(({ id }) => !this.#world.isReachable(id));
-    if (how === "instant" && !isSilent)
+    const { prove, ongoing } = plan.value;
+    if (ongoing) return this.#refused("rollback", `${ongoing.version} is on its way`);
+    const silent = prove.map(({ id }) => id).filter((id) => !this.#world.isReachable(id));
+    if (rollbacks.isProven(plan.value, silent))
       return this.#command("rollback", (facts, now) =>
-        rollbacks.rollbackInstantly(facts, plan.value, { actor: ACTOR, reason: "asked" }, now),
+        rollbacks.rollbackInstantly(facts, plan.value, { actor: ACTOR, reason: "asked", silent }, now),
       );
     const id = `rel-${++this.#made}`;
     this.#world.setApp(id, this.#world.appOf(plan.value.to.id));

@@ -1,4 +1,5 @@
 import type { CreateRelease } from "../../domain/commands/releases.ts";
+import type { RollbackRequest } from "../../domain/commands/rollback.ts";
 import type { SetWeights, Steer } from "../../domain/commands/steer.ts";
 import type { Result } from "../../domain/result.ts";
 import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
@@ -12,7 +13,7 @@ export interface CoordinatorPort {
   /** Queues a release. The same `requestKey` again answers the same release. */
   createRelease(input: CreateReleaseInput): Promise<Result<{ release: string; created: boolean }, Refusal>>;
   abort(input: { release: string; actor: string; reason: string | null }): Promise<Result<null, Refusal>>;
-  rollback(input: { to: string | null; actor: string }): Promise<Result<RollbackOutcome, Refusal>>;
+  rollback(input: RollbackRequest & { actor: string }): Promise<Result<RollbackOutcome, Refusal>>;
   /** Basis points by release id; every release not named gets 0. */
   setWeights(input: SetWeights): Promise<Result<null, Refusal>>;
   /** Ends the current step, or all of them. `step` (0-based): the one the caller saw. */

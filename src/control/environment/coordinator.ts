@@ -114,21 +114,25 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return this.#command((facts, now) => commands.abort(facts, input, now));
   }
 
-  async rollback(input: { to: string | null; actor: string }): Promise<Result<RollbackOutcome, Refusal>> {
+  async rollback(
+    input: rollbacks.RollbackRequest & { actor: string },
+  ): Promise<Result<RollbackOutcome, Refusal>> {
     return this.#turn.take(async () => {
       const loaded = await this.#load({ named: input.to });
       if (!loaded) return err(gone());
-      const plan = rollbacks.planRollback(loaded.facts, input.to);
+      const plan = rollbacks.planRollback(loaded.facts, input, this.clock());
       if (!plan.ok) return plan;
-      const { from, to, prove } = plan.value;
-      const silent = (await this.#asking.ask(to, prove)).find(({ cause }) => cause);
-      const instant = plan.value.how === "instant" && !silent;
+      const { from, to, prove, ongoing } = plan.value;
+      if (ongoing) return ok({ how: "restart", from: from.id, to: to.id, release: ongoing.id });
+      const answers = await this.#asking.ask(to, prove);
+      const silent = answers.filter(({ cause }) => cause !== null).map(({ instance }) => instance);
+      const instant = rollbacks.isProven(plan.value, silent);
       const id = newId("rel", this.clock());
       const reason = `asked by ${input.actor}`;
       const done = await this.#decide(
         (facts, now) =>
           instant
-            ? rollbacks.rollbackInstantly(facts, plan.value, { actor: input.actor, reason }, now)
+            ? rollbacks.rollbackInstantly(facts, plan.value, { actor: input.actor, reason, silent }, now)
             : rollbacks.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now),
         { named: input.to },
       );

@@ -1,6 +1,9 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { planMove } from "../../domain/commands/moves.ts";
 import {
   environmentSchema,
+  MOVES,
+  movePlanSchema,
   rollbackAnswerSchema,
   rollbackSchema,
   weightsSchema,
@@ -10,6 +13,7 @@ import { authorize } from "../http/auth.ts";
 import { coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, environmentParams, json, newRouter } from "../http/router.ts";
+import { loadEnvironment } from "../store/environments.ts";
 import { findReleases } from "../store/status.ts";
 import { isReady } from "../views/rows.ts";
 import { etagOf, releaseStatusView, requireEnvironment, requireRelease, statusView } from "./status.ts";
@@ -48,6 +52,16 @@ const weights = createRoute({
   responses: { 200: json(environmentSchema, "The environment as it is now") },
 });
 
+const planned = createRoute({
+  method: "get",
+  path: "/api/v1/apps/{app}/envs/{env}/plan/{move}",
+  summary: "What a promote, an abort or a rollback would do now",
+  description: "Changes nothing: the very command, on a copy of the state.",
+  tags: ["traffic"],
+  request: { params: environmentParams.extend({ move: z.enum(MOVES) }) },
+  responses: { 200: json(movePlanSchema, "The split after it, or why it would be refused") },
+});
+
 /** Traffic, moved by hand. */
 export const trafficRoutes = () =>
   newRouter()
@@ -55,8 +69,8 @@ export const trafficRoutes = () =>
       const { app, env } = c.req.valid("param");
       const { actor } = authorize(c, { role: "deployer", app, environment: env });
       const { environment } = await requireEnvironment(c, app, env);
-      const to = c.req.valid("json").to ?? null;
-      const done = orRefuse(await coordinatorOf(c.env, environment.id).rollback({ to, actor }));
+      const { to = null, from: seen = null } = c.req.valid("json");
+      const done = orRefuse(await coordinatorOf(c.env, environment.id).rollback({ to, seen, actor }));
       const [from, target, followed] = await Promise.all([
         requireRelease(c, done.from),
         requireRelease(c, done.to),
@@ -70,6 +84,22 @@ export const trafficRoutes = () =>
         release: await releaseStatusView(c, followed),
       };
       return c.json(answer, 202);
+    })
+    .openapi(planned, async (c) => {
+      const { app, env, move } = c.req.valid("param");
+      authorize(c, { role: "viewer", app, environment: env });
+      const { environment } = await requireEnvironment(c, app, env);
+      const loaded = await loadEnvironment(c.var.db, environment.id);
+      if (!loaded) throw new ProblemError({ code: "not_found", detail: "the environment was just deleted" });
+      const { refusal, says, weights: split } = planMove(loaded.facts, move, c.var.now());
+      const answer = {
+        move,
+        possible: refusal === null,
+        refusal: refusal && { code: refusal.code, detail: refusal.detail },
+        says: [...says],
+        split: split.map(({ weightBp, ...release }) => ({ ...release, weight: weightBp / 100 })),
+      };
+      return c.json(answer, 200);
     })
     .openapi(weights, async (c) => {
       const { app, env } = c.req.valid("param");

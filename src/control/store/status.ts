@@ -154,6 +154,9 @@ const isRelevant = or(
   sql`${releases.id} = (SELECT stable_release_id FROM environments e WHERE e.id = ${releases.environmentId})`,
   sql`${releases.id} IN (SELECT r.id FROM releases r WHERE r.environment_id = ${releases.environmentId}
     AND r.state = 'superseded' AND r.serving_at IS NOT NULL ORDER BY r.ended_at DESC, r.created_at DESC LIMIT 2)`,
+  // Past it nothing older can serve: a rollback is refused by it, and status says so.
+  sql`${releases.id} IN (SELECT r.id FROM releases r WHERE r.environment_id = ${releases.environmentId}
+    AND r.contracted_at IS NOT NULL ORDER BY r.serving_at DESC LIMIT 1)`,
 );
 
 const release = (db: Db) =>

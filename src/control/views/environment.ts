@@ -1,3 +1,4 @@
+import { seenIn } from "../../domain/commands/moves.ts";
 import { planRollback } from "../../domain/commands/rollback.ts";
 import { lockOf } from "../../domain/rollout/lock.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
@@ -45,7 +46,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
     lock: lock && { ...lock, since: iso(lock.since), expiresAt: iso(lock.expiresAt) },
     table: { version: live.table.version, publishedAt: isoOrNull(live.table.publishedAt) },
     mode: environment.mode.kind,
-    rollback: rollbackView(status),
+    rollback: rollbackView(status, context.now),
     staleSecrets: staleOf(status).map((secret) => ({
       name: secret.name,
       setAt: isoOrNull(secret.setAt),
@@ -53,7 +54,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
       kept: [...secret.kept],
       accessories: [...secret.accessories],
     })),
-    next: environmentNext(status, active),
+    next: environmentNext(status, active, context.now),
   };
 }
 
@@ -77,18 +78,21 @@ function staleOf({ secrets, instances, accessories }: EnvironmentStatus): StaleS
 }
 
 /** What a rollback would do now: the same decision that takes it, so that the two can't differ. */
-function rollbackView(status: EnvironmentStatus): EnvironmentView["rollback"] {
-  const plan = planRollback(factsOf(status), null);
-  if (!plan.ok) return { possible: false, how: null, to: null, reason: plan.error.detail };
-  const { how, from, to, prove } = plan.value;
+function rollbackView(status: EnvironmentStatus, now: number): EnvironmentView["rollback"] {
+  const facts = factsOf(status);
+  const plan = planRollback(facts, { to: null, seen: seenIn(facts) }, now);
+  if (!plan.ok) return { possible: false, how: null, from: null, to: null, reason: plan.error.detail };
+  const { how, from, to, prove, ongoing } = plan.value;
   return {
     possible: true,
     how,
+    from: { release: from.id, version: from.version },
     to: { release: to.id, version: to.version },
     reason: why(),
   };
 
   function why(): string {
+    if (ongoing) return `${ongoing.version} is on its way and brings it back`;
     if (how === "restart") return `${to.version} is not warm any more: its image would be started again`;
     if (from.state === "shifting")
       return `${to.version} still serves, and takes back what ${from.version} has`;
@@ -104,7 +108,7 @@ function factsOf({ environment, releases, instances }: EnvironmentStatus) {
   return { fence, held, stableReleaseId, releases: releases as readonly ReleaseFacts[], instances };
 }
 
-function environmentNext(status: EnvironmentStatus, active: ReleaseRow | undefined): NextStep[] {
+function environmentNext(status: EnvironmentStatus, active: ReleaseRow | undefined, now: number): NextStep[] {
   const at = `-a ${status.app} -e ${status.environment.name}`;
   const open = { command: `sluice maintenance off ${at}`, when: "visitors are to be let in again" };
   const shut = status.environment.mode.kind === "open" ? [] : [open];
@@ -118,7 +122,7 @@ function environmentNext(status: EnvironmentStatus, active: ReleaseRow | undefin
     const when = `${newest.version} should have all traffic`;
     return [...first, { command: `sluice weight ${newest.version}=100 ${at}`, when }];
   }
-  if (rollbackView(status).possible) {
+  if (rollbackView(status, now).possible) {
     return [...first, { command: `sluice rollback ${at}`, when: "to go back to the release before" }];
   }
   const mend = "to mend something: there is nothing older to go back to";

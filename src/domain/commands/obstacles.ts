@@ -59,9 +59,10 @@ function otherRelease({ releases }: EnvironmentFacts, { whenBusy }: Asked): Obst
     const detail = `release ${busy.version} is ${whereabouts(busy)}: wait for it (--when-busy queue), replace it (--when-busy supersede), or abort it`;
     return { code: "release_in_progress", detail, effect: "refuses" };
   }
-  if (whenBusy === "supersede" && active?.state === "shifting")
+  if (whenBusy === "supersede" && active?.state === "shifting" && active.kind === "deploy")
     return { ...shiftingAlready(active), effect: "refuses" };
-  if (whenBusy === "queue" && active) {
+  // An emergency on its way back is never undone by a deploy.
+  if (active && (whenBusy === "queue" || active.kind === "rollback")) {
     const detail = `${active.version} is ${whereabouts(active)}: this one would wait for it`;
     return { code: "release_in_progress", detail, effect: "waits" };
   }

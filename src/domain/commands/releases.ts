@@ -31,10 +31,11 @@ export function createRelease(
   const refused = obstacles(facts, input, now).find((obstacle) => obstacle.effect === "refuses");
   if (refused) return err({ code: refused.code, detail: refused.detail });
   const active = facts.releases.find((release) => isActive(release.state));
-  const queued = facts.releases.filter((release) => release.state === "queued");
+  const queued = facts.releases.filter(({ state, kind }) => state === "queued" && kind === "deploy");
   const { version, nextVersion } = nextLabel(facts, input.version);
   for (const old of queued) supersede(draft, old, version);
-  if (active && input.whenBusy === "supersede") supersede(draft, active, version);
+  const gives = active?.kind === "deploy" && input.whenBusy === "supersede";
+  if (active && gives) supersede(draft, active, version);
   draft.changeEnvironment({ nextVersion });
   draft.addRelease({
     id: input.id,
@@ -54,7 +55,7 @@ export function createRelease(
       override: true,
     });
   }
-  const waits = active && input.whenBusy === "queue" ? `, behind ${active.version}` : "";
+  const waits = active && !gives ? `, behind ${active.version}` : "";
   draft.event("release.state", input.id, `${version}: queued${waits}`, {
     state: "queued",
     from: null,

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../result.ts";
+import { answering, canCarry } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
 import { giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../rollout/facts.ts";
@@ -13,100 +14,166 @@ import { nobodyElse, supersede } from "./releases.ts";
 /** All that the plan of a rollback is made from. */
 export type RollbackFacts = Pick<EnvironmentFacts, "releases" | "instances" | "stableReleaseId">;
 
-/** Instances that could answer a request now: up, and ready by their agent's last word. */
-export function readyInstances(
-  facts: Pick<RollbackFacts, "instances">,
-  release: ReleaseFacts,
-): InstanceFacts[] {
-  return facts.instances.filter(
-    (instance) =>
-      instance.releaseId === release.id &&
-      ["ready", "serving", "draining", "warm"].includes(instance.state) &&
-      instance.reportState === "ready",
-  );
+export interface RollbackRequest {
+  /** Release id or label; null: the one that served before. */
+  readonly to: string | null;
+  /** The release (id or label) that its sender saw serving: another one now is refused. Null: whatever serves. */
+  readonly seen?: string | null | undefined;
 }
 
 export interface RollbackPlan {
+  /** `restart`: a new release of the old image, where too few of its instances answer. */
   readonly how: "instant" | "restart";
   readonly from: ReleaseFacts;
   readonly to: ReleaseFacts;
   /** Warm instances to be asked first: a rollback never leads to something not proven healthy now. */
   readonly prove: readonly InstanceFacts[];
+  /** The rollback by a new release that is on its way there already: a second one is the same. */
+  readonly ongoing: ReleaseFacts | null;
 }
 
-/** What a rollback would do. `to`: release id or label; null: the release that served last before this one. */
-export function planRollback(facts: RollbackFacts, to: string | null): Result<RollbackPlan, Refusal> {
-  const onItsWay = facts.releases.find((release) => release.state === "shifting");
-  const stable = facts.releases.find((release) => release.id === facts.stableReleaseId);
-  if (onItsWay && stable && (to === null || to === stable.id || to === stable.version)) {
-    return ok({ how: "instant", from: onItsWay, to: stable, prove: [] });
+/** What a rollback would do now. Status shows it, `plan rollback` tells it, and the command does it. */
+export function planRollback(
+  facts: RollbackFacts,
+  { to, seen = null }: RollbackRequest,
+  now: number,
+): Result<RollbackPlan, Refusal> {
+  const found = whatServes(facts, seen);
+  if (!found.ok) return found;
+  const { serving, onItsWay, stable } = found.value;
+  const ongoing = facts.releases.find(({ kind, state }) => kind === "rollback" && isOnItsWay(state));
+  if (ongoing && (to === null || isOf(ongoing, to, facts))) {
+    const target = facts.releases.find((release) => isAgain(ongoing, release)) ?? ongoing;
+    return ok({ how: "restart", from: serving, to: target, prove: [], ongoing });
   }
+  if (onItsWay && stable && (to === null || to === stable.id || to === stable.version))
+    return ok({ how: "instant", from: onItsWay, to: stable, prove: [], ongoing: null });
   if (onItsWay && stable) return err(shiftingAlready(onItsWay));
-  const back = facts.releases.find((release) => release.state === "rolling_back" && release.weightBp > 0);
-  if (back) return err({ code: "rollback_impossible", detail: `${back.version} is rolling back already` });
-  const from = serving(facts);
-  if (!from)
-    return err({
-      code: "nothing_to_roll_back",
-      detail: "no release has traffic, so there is nothing to roll back",
-    });
+  const blind = to === null && seen === null;
+  const back = facts.releases.find(
+    ({ state, weightBp }) => state === "rolling_back" && (weightBp > 0 || blind),
+  );
+  if (back) {
+    const detail = `${back.version} is rolling back already, and ${serving.version} serves: to go back further, name the release (\`--to\`)`;
+    return err({ code: "rollback_impossible", detail });
+  }
+  const target = targetOf(facts, serving, to);
+  if (!target.ok) return target;
+  const own = facts.instances.filter(({ releaseId }) => releaseId === target.value.id);
+  const isWarm = canCarry(target.value, own, now);
+  const prove = isWarm ? answering(own, now) : [];
+  return ok({ how: isWarm ? "instant" : "restart", from: serving, to: target.value, prove, ongoing: null });
+}
+
+const isOnItsWay = (state: ReleaseFacts["state"]): boolean => state === "queued" || isActive(state);
+
+/** A rollback's release is the image of the one it brings back, under its label and `-again`. */
+const isAgain = (rollback: ReleaseFacts, release: ReleaseFacts): boolean =>
+  release.id !== rollback.id &&
+  rollback.image === (release.pinnedImage ?? release.image) &&
+  rollback.version.startsWith(`${release.version}-again`);
+
+const isOf = (rollback: ReleaseFacts, to: string, { releases }: RollbackFacts): boolean =>
+  releases.some((release) => (release.id === to || release.version === to) && isAgain(rollback, release));
+
+interface Serving {
+  readonly serving: ReleaseFacts;
+  readonly onItsWay: ReleaseFacts | undefined;
+  readonly stable: ReleaseFacts | undefined;
+}
+
+/** A double click must not go back twice: what its sender saw has to be what serves. */
+function whatServes(facts: RollbackFacts, seen: string | null): Result<Serving, Refusal> {
+  const { releases, stableReleaseId } = facts;
+  const onItsWay = releases.find(({ state, kind }) => state === "shifting" && kind === "deploy");
+  const stable = releases.find((release) => release.id === stableReleaseId);
+  const [serving] = releases.filter(({ weightBp }) => weightBp > 0).sort((a, b) => b.weightBp - a.weightBp);
+  if (!serving && !(onItsWay && stable)) {
+    const detail = "no release has traffic, so there is nothing to roll back";
+    return err({ code: "nothing_to_roll_back", detail });
+  }
+  const now = [serving, onItsWay].filter((release) => release !== undefined);
+  if (seen !== null && !now.some(({ id, version }) => id === seen || version === seen)) {
+    const words = now.map(({ version, weightBp }) => `${version} ${weightBp / 100} %`).join(", ");
+    const name = releases.find(({ id }) => id === seen)?.version ?? seen;
+    const detail = `you saw ${name} serving, and now it is ${words}: look again (\`sluice status\`), then decide`;
+    return err({ code: "precondition_failed", detail });
+  }
+  return ok({ serving: serving ?? (onItsWay as ReleaseFacts), onItsWay, stable });
+}
+
+function targetOf(
+  facts: RollbackFacts,
+  from: ReleaseFacts,
+  to: string | null,
+): Result<ReleaseFacts, Refusal> {
+  const { releases } = facts;
   const target =
-    to === null ? rollbackTarget(facts, from) : facts.releases.find((r) => r.id === to || r.version === to);
-  const could = facts.releases.filter((release) => release.id !== from.id && hasServed(release));
+    to === null ? rollbackTarget(facts, from) : releases.find((r) => r.id === to || r.version === to);
+  const could = releases.filter((release) => release.id !== from.id && hasServed(release));
   const valid = could.map((release) => release.version).join(", ") || "none";
   if (!target) {
     const what = to === null ? "no earlier release has served here" : `no release ${to}`;
-    return err({
-      code: to === null ? "nothing_to_roll_back" : "not_found",
-      detail: `${what}; releases to go back to: ${valid}`,
-    });
+    const code = to === null ? "nothing_to_roll_back" : "not_found";
+    return err({ code, detail: `${what}; releases to go back to: ${valid}` });
   }
-  if (target.id === from.id) {
-    return err({
-      code: "rollback_impossible",
-      detail: `${target.version} serves already; releases to go back to: ${valid}`,
-    });
-  }
-  if (target.servingAt === null) {
-    const detail = `${target.version} is ${target.state} and never held all traffic; releases to go back to: ${valid}`;
-    return err({ code: "rollback_impossible", detail });
-  }
-  const contracted = facts.releases.find(
+  const impossible = (detail: string) => err({ code: "rollback_impossible" as const, detail });
+  if (target.id === from.id)
+    return impossible(`${target.version} serves already; releases to go back to: ${valid}`);
+  if (target.servingAt === null)
+    return impossible(
+      `${target.version} is ${target.state} and never held all traffic; releases to go back to: ${valid}`,
+    );
+  const contracted = releases.find(
     ({ contractedAt, servingAt }) => contractedAt !== null && (servingAt ?? 0) > (target.servingAt ?? 0),
   );
-  if (contracted) {
-    const detail = `the contract migration of ${contracted.version} was run, ${target.version} can't run on its data any more: mend it forward`;
-    return err({ code: "rollback_impossible", detail });
-  }
-  const warm = readyInstances(facts, target);
-  // Fewer than half of the wanted instances would be a second incident, not a rescue.
-  const how = warm.length * 2 >= target.spec.replicas ? "instant" : "restart";
-  return ok({ how, from, to: target, prove: how === "instant" ? warm : [] });
+  if (contracted)
+    return impossible(
+      `the contract migration of ${contracted.version} was run, ${target.version} can't run on its data any more: mend it forward`,
+    );
+  return ok(target);
 }
 
-const serving = (facts: RollbackFacts): ReleaseFacts | undefined =>
-  [...facts.releases].sort((a, b) => b.weightBp - a.weightBp).find((release) => release.weightBp > 0);
+/** Whether so many of those that were asked just now are enough for a weight flip. */
+export const isProven = ({ how, from, to, prove }: RollbackPlan, silent: readonly string[]): boolean =>
+  how === "instant" &&
+  (from.state === "shifting" || (prove.length - silent.length) * 2 >= Math.max(1, to.spec.replicas));
 
-/** A weight flip to warm instances. `proven`: ids of those that just answered. */
+/** A weight flip to warm instances. `silent`: ids of those that did not answer just now: they get no visitor. */
 export function rollbackInstantly(
   facts: EnvironmentFacts,
   plan: RollbackPlan,
-  input: { readonly actor: string; readonly reason: string },
+  input: { readonly actor: string; readonly reason: string; readonly silent?: readonly string[] },
   now: number,
 ): Outcome<object> {
   const draft = new Draft(facts, now, input.actor);
   const message = `${plan.from.version} rolls back to ${plan.to.version}: ${input.reason}`;
   const failure = { code: "rolled_back", message, logs: [] };
+  for (const instance of facts.instances) {
+    if (!input.silent?.includes(instance.id)) continue;
+    draft.changeInstance(instance, { unreachableSince: now, verifyCause: "it did not answer the rollback" });
+  }
+  superseded(draft, plan);
   if (plan.from.state === "shifting") {
     if (!giveBack(draft, plan.from, message, failure)) return err(nobodyElse(draft, plan.from));
     return ok({ decision: draft.decision });
   }
   if (plan.from.state === "live" || plan.from.state === "settling") {
-    draft.moveRelease(plan.from, "rolling_back", message, { failure, endedAt: null });
+    const deadlineAt = now + plan.from.spec.deadlines.releaseMs;
+    draft.moveRelease(plan.from, "rolling_back", message, { failure, endedAt: null, deadlineAt });
   }
   shiftWeights(draft, new Map([[plan.to.id, FULL_WEIGHT]]));
   draft.changeEnvironment({ stableReleaseId: plan.to.id });
   return ok({ decision: draft.decision });
+}
+
+/** An emergency waits for nobody who has no traffic yet, and is not undone by them half a minute later. */
+function superseded(draft: Draft, { from, to }: Pick<RollbackPlan, "from" | "to">, by = to.version): void {
+  for (const other of draft.facts.releases) {
+    if (other.id === from.id || other.id === to.id) continue;
+    if (other.state !== "shifting" && isOnItsWay(other.state))
+      supersede(draft, other, `the rollback to ${by}`);
+  }
 }
 
 /** A new release of an old digest, where nothing of the old one is warm any more. */
@@ -121,9 +188,7 @@ export function rollbackByRelease(
   let version = base;
   for (let n = 2; facts.releases.some((release) => release.version === version); n++)
     version = `${base}-${n}`;
-  // An emergency waits for nobody who has no traffic yet.
-  for (const other of facts.releases.filter(({ state }) => state === "queued" || isActive(state)))
-    supersede(draft, other, version);
+  superseded(draft, plan, version);
   draft.addRelease({
     id: input.id,
     version,

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from "../result.ts";
-import { canCarry } from "../rollout/carry.ts";
+import { answering, canCarry } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
@@ -11,7 +11,6 @@ import { strengthOf } from "../rollout/watch.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
 import { shiftingAlready } from "./obstacles.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
-import { readyInstances } from "./rollback.ts";
 
 /** A person at the wheel: promote, pause, resume, and weights by hand. */
 
@@ -63,6 +62,7 @@ export function resume(facts: EnvironmentFacts, input: Steer, now: number): Outc
   const release = found.value;
   if (!release.paused) return err({ code: "stale_step", detail: `${release.version} is not paused` });
   const draft = new Draft(facts, now, input.actor);
+  waitAnew(draft, release);
   const steps = stepsOf(release.spec).slice(0, (release.stepIndex ?? 0) + 1);
   const weighed = steps.findLastIndex((step) => step.kind === "weight");
   const weight = steps[weighed];
@@ -72,6 +72,14 @@ export function resume(facts: EnvironmentFacts, input: Steer, now: number): Outc
     draft.changeRelease(release.id, { stepIndex: weighed, stepSince: null });
   draft.event("release.progress", release.id, `${release.version}: resumed by ${input.actor}`);
   return ok({ decision: draft.decision });
+}
+
+/** What a step may wait for proof begins anew: a release that a pause held up is not out of time at once. */
+function waitAnew(draft: Draft, release: ReleaseFacts): void {
+  const step = stepsOf(release.spec)[release.stepIndex ?? 0];
+  if (release.stepSince === null || !step || step.kind === "pause") return;
+  const bakeMs = step.kind === "weight" ? step.bakeMs : 0;
+  draft.changeRelease(release.id, { stepSince: Math.max(release.stepSince, draft.now - bakeMs) });
 }
 
 function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Result<ReleaseFacts, Refusal> {
@@ -120,7 +128,9 @@ export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: numb
   const steered = facts.releases.find(
     (release) => release.state === "shifting" && release.spec.strategy.kind !== "rolling",
   );
-  const able = facts.releases.filter((release) => release.id === steered?.id || canServe(facts, release));
+  const able = facts.releases.filter((release) =>
+    release.id === steered?.id ? answeringOf(facts, release, now) > 0 : canServe(facts, release, now),
+  );
   for (const [id, weightBp] of entries) {
     if (weightBp === 0 || able.some((release) => release.id === id)) continue;
     const release = facts.releases.find((candidate) => candidate.id === id);
@@ -143,6 +153,11 @@ export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: numb
       isActive(release.state) && release.id !== steered?.id && (input.weights[release.id] ?? 0) > 0,
   );
   if (active) return err(shiftingAlready(active));
+  const third = steered && facts.releases.find(({ id }) => isThird(facts, steered, id, input.weights));
+  if (third) {
+    const detail = `${steered.version} is on its way, so only it and stable share the traffic: a promote or an abort would take ${third.version} by surprise. Abort or finish ${steered.version} first`;
+    return err({ code: "release_in_progress", detail });
+  }
   if (steered && input.weights[steered.id] === FULL_WEIGHT) {
     takeOver(draft, steered);
     return ok({ decision: draft.decision });
@@ -155,6 +170,14 @@ export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: numb
   return ok({ decision: draft.decision });
 }
 
+/** While one is on its way its steps weigh it against stable alone. */
+const isThird = (
+  { stableReleaseId }: EnvironmentFacts,
+  steered: ReleaseFacts,
+  id: string,
+  weights: SetWeights["weights"],
+): boolean => id !== steered.id && id !== stableReleaseId && (weights[id] ?? 0) > 0;
+
 /** Stable stays stable while it has any traffic, unless another has all of it; else the heaviest takes its part. */
 function stableAfter(
   facts: EnvironmentFacts,
@@ -165,5 +188,11 @@ function stableAfter(
   return kept ? facts.stableReleaseId : (heaviest?.[0] ?? null);
 }
 
-const canServe = (facts: EnvironmentFacts, release: ReleaseFacts): boolean =>
-  release.servingAt !== null && readyInstances(facts, release).length > 0;
+const canServe = (facts: EnvironmentFacts, release: ReleaseFacts, now: number): boolean =>
+  release.servingAt !== null && answeringOf(facts, release, now) > 0;
+
+const answeringOf = (facts: EnvironmentFacts, { id }: ReleaseFacts, now: number): number =>
+  answering(
+    facts.instances.filter(({ releaseId }) => releaseId === id),
+    now,
+  ).length;

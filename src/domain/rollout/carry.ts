@@ -21,17 +21,21 @@ const SHARE_MS = 60_000;
 export const isUp = ({ state }: Pick<InstanceFacts, "state">): boolean =>
   state === "ready" || state === "serving" || state === "draining" || state === "warm";
 
-/** Its host's agent was heard from, and the host is still one of ours. */
+/** Its host's agent has not been silent for too long, and the host is still one of ours. */
 const isHeard = ({ hostSeenAt, hostRemoved }: InstanceFacts, now: number): boolean =>
-  !hostRemoved && hostSeenAt !== null && now - hostSeenAt < HOST_OFFLINE_MS;
+  !hostRemoved && (hostSeenAt === null || now - hostSeenAt < HOST_OFFLINE_MS);
 
 /** Ready by its agent's word, where that word still counts. */
-export const isReady = (instance: InstanceFacts, now: number): boolean =>
+const isReady = (instance: InstanceFacts, now: number): boolean =>
   isUp(instance) && instance.reportState === "ready" && isHeard(instance, now);
 
 /** A request sent to it now would be answered, as far as anybody knows. */
 export const answers = (instance: InstanceFacts, now: number): boolean =>
-  isReady(instance, now) && instance.verifiedAt !== null && instance.unreachableSince === null;
+  isReady(instance, now) && hasAnswered(instance) && instance.unreachableSince === null;
+
+/** Nothing gets past `ready` before it has answered over its real path. */
+const hasAnswered = ({ state, verifiedAt }: InstanceFacts): boolean =>
+  state !== "ready" || verifiedAt !== null;
 
 const isCrashing = ({ exits }: InstanceFacts, now: number): boolean =>
   exits.filter((at) => at > now - EXITS_MS).length >= 2;

@@ -1,8 +1,9 @@
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
+import { loadEnvironment } from "../../../src/control/store/environments.ts";
 import { environments, events, hostnames, slots } from "../../../src/control/store/schema.ts";
-import { applyAnswerSchema, environmentSchema } from "../../../src/protocol/api.ts";
+import { applyAnswerSchema, environmentSchema, movePlanSchema } from "../../../src/protocol/api.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { applied, db, emptyWorld, enrolled, instance, manifest, release } from "../support/world.ts";
@@ -265,6 +266,39 @@ describe("status", () => {
       how: "instant",
       to: { release: old, version: "v1" },
     });
+  });
+
+  it("keeps the rollback's target in view past any number of releases that never served", async () => {
+    const environmentId = await applied(api);
+    const at = (n: number) => api.time - 90_000 + n * 1_000;
+    const old = {
+      version: "v1",
+      state: "superseded",
+      servingAt: at(0),
+      endedAt: at(2),
+      createdAt: at(0),
+    } as const;
+    await release(environmentId, old);
+    const live = await release(environmentId, {
+      version: "v2",
+      weightBp: 10_000,
+      servingAt: at(1),
+      createdAt: at(1),
+    });
+    await db.update(environments).set({ stableReleaseId: live }).where(eq(environments.id, environmentId));
+    for (let n = 3; n < 60; n++) {
+      const more = { version: `v${n}`, state: "superseded", endedAt: at(n), createdAt: at(n) } as const;
+      await release(environmentId, more);
+    }
+    const loaded = await loadEnvironment(db, environmentId);
+    expect(loaded?.facts.releases.map(({ version }) => version)).toContain("v1");
+    const path = "/api/v1/apps/shop/envs/production";
+    const view = environmentSchema.parse(await (await api.get(path)).json());
+    const plan = movePlanSchema.parse(await (await api.get(`${path}/plan/rollback`)).json());
+    expect(view.rollback).toMatchObject({ possible: true, to: { version: "v1" }, from: { version: "v2" } });
+    expect(plan).toMatchObject({ possible: true, says: [expect.stringContaining("v1's instances")] });
+    const named = await loadEnvironment(db, environmentId, { named: "v5" });
+    expect(named?.facts.releases.map(({ version }) => version)).toContain("v5");
   });
 
   it("says restart when nothing of the old release is warm, and why not when there is none", async () => {

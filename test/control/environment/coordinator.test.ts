@@ -70,10 +70,35 @@ describe("the coordinator", () => {
     expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
   });
 
-  it("starts the old release again where a warm instance does not answer", async () => {
+  it("rolls back at once where half of the warm instances answer, and goes back once", async () => {
+    await stage.deploy();
+    const seen = await stage.deploy();
+    answer.mockImplementation((url) => new Response("", { status: url.includes("bert-0") ? 530 : 200 }));
+    const rolled = await stage.coordinator.rollback({ to: null, seen, actor: "ann" });
+    expect(rolled).toMatchObject({ ok: true, value: { how: "instant" } });
+    expect(await stage.coordinator.rollback({ to: null, seen, actor: "ben" })).toMatchObject({
+      ok: false,
+      error: { code: "precondition_failed" },
+    });
+    expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
+  });
+
+  it("makes one release of two rollbacks that have to start the old image again", async () => {
     await stage.deploy();
     await stage.deploy();
-    answer.mockImplementation((url) => new Response("", { status: url.includes("bert") ? 530 : 200 }));
+    answer.mockImplementation((url) => new Response("", { status: url.includes("-0.") ? 530 : 200 }));
+    const both = await Promise.all(
+      ["ann", "ben"].map((actor) => stage.coordinator.rollback({ to: null, actor })),
+    );
+    const made = both.map((one) => (one.ok ? one.value.release : null));
+    expect(new Set(made).size).toBe(1);
+    expect((await stage.releases()).filter(({ kind }) => kind === "rollback")).toHaveLength(1);
+  });
+
+  it("starts the old release again where fewer than half of its warm instances answer", async () => {
+    await stage.deploy();
+    await stage.deploy();
+    answer.mockImplementation((url) => new Response("", { status: url.includes("-0.") ? 530 : 200 }));
     const rolled = await stage.coordinator.rollback({ to: null, actor: "ann" });
     expect(rolled).toMatchObject({ ok: true, value: { how: "restart" } });
     expect((await stage.routed()).weights).toEqual({ v2: 10_000 });

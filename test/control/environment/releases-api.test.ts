@@ -165,6 +165,13 @@ describe("rolling back", () => {
     expect(api.coordinators.of("rollback")).toMatchObject([{ input: { to: "v1", actor: "admin" } }]);
   });
 
+  it("sends on what its sender saw serving", async () => {
+    api.coordinators.refusal = { code: "precondition_failed", detail: "v2 serves now" };
+    const response = await api.post(`${ENVIRONMENT}/rollback`, { from: "v3" });
+    expect(response.status).toBe(412);
+    expect(api.coordinators.of("rollback")).toMatchObject([{ input: { to: null, seen: "v3" } }]);
+  });
+
   it.each(["nothing_to_roll_back", "rollback_impossible", "locked"] as const)(
     "refuses with %s",
     async (code) => {

@@ -111,14 +111,24 @@ export class World extends Store {
     return this.#take(make(this.facts(), this.now));
   }
 
-  rollback(to: string | null = null): Result<"instant" | "restart", Refusal> {
-    const plan = rollbacks.planRollback(this.facts(), to);
+  /** `seen`: the label that serves, as its sender saw it. */
+  rollback(
+    to: string | null = null,
+    seen: string | null = null,
+  ): Result<"instant" | "restart" | "ongoing", Refusal> {
+    const plan = rollbacks.planRollback(this.facts(), { to, seen }, this.now);
     if (!plan.ok) return plan;
-    const silent = plan.value.prove.some((instance) => this.agents.probe(instance) !== null);
-    const how = silent ? "restart" : plan.value.how;
+    if (plan.value.ongoing) return { ok: true, value: "ongoing" };
+    const silent = plan.value.prove.filter((i) => this.agents.probe(i) !== null).map(({ id }) => id);
+    const how = rollbacks.isProven(plan.value, silent) ? "instant" : "restart";
     const done =
       how === "instant"
-        ? rollbacks.rollbackInstantly(this.facts(), plan.value, { actor: "ann", reason: "bad" }, this.now)
+        ? rollbacks.rollbackInstantly(
+            this.facts(),
+            plan.value,
+            { actor: "ann", reason: "bad", silent },
+            this.now,
+          )
         : rollbacks.rollbackByRelease(
             this.facts(),
             plan.value,
