@@ -9,7 +9,7 @@ import { type CliRun, sluice } from "../local/cli.ts";
 import { type Home, openHome } from "../local/home.ts";
 import { LocalHost } from "../local/hosts.ts";
 import { freePorts } from "../local/ports.ts";
-import { type Stack, startStack } from "../local/stack.ts";
+import { type Stack, type StackOptions, startStack } from "../local/stack.ts";
 import { Client } from "../src/client/index.ts";
 import type { ReleaseView } from "../src/protocol/api.ts";
 
@@ -30,6 +30,9 @@ export interface Variation {
   readonly keep: string;
 }
 
+/** See {@link startStack}. */
+export type StandOptions = Pick<StackOptions, "around" | "inspectorPort">;
+
 type Undo = (() => Promise<unknown>)[];
 
 export class Stand {
@@ -38,6 +41,7 @@ export class Stand {
   readonly controlUrl: string;
   readonly #home: Home;
   readonly #undo: Undo;
+  readonly #hosts: LocalHost[] = [];
 
   private constructor(home: Home, stack: Stack, undo: Undo) {
     this.#home = home;
@@ -47,8 +51,7 @@ export class Stand {
     this.#undo = undo;
   }
 
-  /** `around`: a module that stands before control's (local/stack.ts). */
-  static async open(options: { around?: string } = {}): Promise<Stand> {
+  static async open(options: StandOptions = {}): Promise<Stand> {
     const undo: Undo = [];
     // Agents and apps outlive this process unless they are ended: also when it is cut short.
     for (const signal of ["SIGINT", "SIGTERM"] as const)
@@ -61,7 +64,7 @@ export class Stand {
     }
   }
 
-  static async #build(undo: Undo, { around }: { around?: string }): Promise<Stand> {
+  static async #build(undo: Undo, options: StandOptions): Promise<Stand> {
     const dir = await mkdtemp(join(tmpdir(), "sluice-bench-"));
     undo.push(() => rm(dir, { recursive: true, force: true }));
     const home = await openHome(join(dir, ".sluice"));
@@ -72,7 +75,7 @@ export class Stand {
       adminTokenSha256: home.tokenSha256,
       secretsKey: home.secretsKey,
       version: "bench",
-      ...(around === undefined ? {} : { around }),
+      ...options,
     });
     undo.push(() => stack.dispose());
     await home.announce(stack.controlUrl, stack.edgeUrl);
@@ -85,6 +88,7 @@ export class Stand {
         await host.removeInstances();
       });
       await host.start();
+      stand.#hosts.push(host);
     }
     return stand;
   }
@@ -100,6 +104,11 @@ export class Stand {
       processRoot: EXAMPLES,
       log: "nowhere",
     });
+  }
+
+  /** Process ids of the agents. */
+  get agents(): number[] {
+    return this.#hosts.map(({ pid }) => pid);
   }
 
   /** The example's manifest with a variation, applied. */

@@ -55,6 +55,13 @@ export class LocalHost {
     return this.#options.name;
   }
 
+  /** Of the agent. */
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error(`the agent of ${this.name} does not run`);
+    return pid;
+  }
+
   /** Enrols when it is new, runs the agent, and resolves when control has heard from it. */
   async start(): Promise<void> {
     const { name, client, dir } = this.#options;

@@ -20,6 +20,8 @@ export interface StackOptions {
   readonly bindings?: Readonly<Record<string, string>>;
   /** A module around control's Worker, which is `./control.mjs` to it: what a benchmark counts with. */
   readonly around?: string;
+  /** Where workerd's inspector listens: what a benchmark looks into heaps with. */
+  readonly inspectorPort?: number;
 }
 
 export interface Stack {
@@ -45,6 +47,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     cf: false,
     port: 0,
     host: HOST,
+    ...(options.inspectorPort !== undefined && { inspectorPort: options.inspectorPort }),
     log: new Log(LogLevel.ERROR),
     handleStructuredLogs: ({ message }) => {
       if (!NOISE.some((text) => message.includes(text))) console.error(message);
