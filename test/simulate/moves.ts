@@ -53,6 +53,8 @@ function judgeRoll(
 ): void {
   const { strategy } = rolling.spec;
   if (strategy.kind !== "rolling" || is.count >= was.count) return;
+  // A way back that its deadline ends goes to whoever can carry, though not all are there again.
+  if (rolling.state === "rolling_back" && is.any > 1 - EPSILON && is.strength >= HALF) return;
   const { stable, releases } = world.control.store;
   const old = releases.find(({ id }) => id === stable)?.spec.replicas ?? 0;
   const replicas = Math.min(rolling.spec.replicas, old || rolling.spec.replicas);
