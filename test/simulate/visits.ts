@@ -35,8 +35,10 @@ export function judgeVisit(world: World, visit: Visit): void {
   const isFresh = world.control.isUp && world.edgeCuts === 0 && world.clock.now - world.edgeSince > KNOWN_MS;
   if (isFresh && siblings.length > 0 && attempts.every(({ container }) => isKnownDead(world, container)))
     world.watch.fault("lost beside siblings", `${said}; ${names(siblings)} would answer`);
+  // A release that has no weight any more is one that this edge may not know of yet.
   else if (
     own &&
+    (isFresh || weighed.includes(own)) &&
     siblings.length === 0 &&
     others.length > 0 &&
     method === "GET" &&
