@@ -2,7 +2,7 @@ import type { InstanceFacts } from "../../src/domain/rollout/facts.ts";
 import { HOST_OFFLINE_MS } from "../../src/domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../src/domain/rollout/release.ts";
 import { rollLimits } from "../../src/domain/rollout/roll.ts";
-import type { Commit } from "./watch.ts";
+import type { Commit, FaultKind } from "./watch.ts";
 import type { World } from "./world.ts";
 
 /** Who would answer visitors by a state of things, and is known to. */
@@ -23,52 +23,65 @@ interface State {
 const HALF = 0.5;
 const EPSILON = 1e-6;
 
-/** Every move of traffic asks whether those who receive it can carry it (design §10). */
-export function judgeMove(world: World, { before, decision, cause }: Commit): void {
-  if (decision.releases.size === 0 && decision.instances.size === 0) return;
+/**
+ * Every move of traffic asks whether those who receive it can carry it (design §10): by what is known, and truly. One that
+ * ended a moment ago is nobody's fault; nor is one left out that would have answered.
+ */
+export function judgeMove(world: World, commit: Commit): void {
+  const { releases, instances } = commit.decision;
+  if (releases.size === 0 && instances.size === 0) return;
+  const isKnown = (one: InstanceFacts) => isKnownToAnswer(world, one);
+  if (!wrongMove(world, commit, isKnown)) return;
+  const wrong = wrongMove(world, commit, (one) => isKnown(one) && world.isReachable(one.id));
+  if (wrong) world.watch.fault(wrong.kind, `${commit.cause.what}: ${wrong.text}`);
+}
+
+type Answers = (instance: InstanceFacts) => boolean;
+type Wrong = { readonly kind: FaultKind; readonly text: string } | null;
+
+function wrongMove(world: World, { before, decision }: Commit, answers: Answers): Wrong {
   const { store } = world.control;
   const live = store.instances.filter(({ stoppedAt }) => stoppedAt === null);
-  const was = carrying(world, before);
-  const is = carrying(world, { releases: store.releases, instances: live });
-  if (is.count >= was.count && is.any >= was.any - EPSILON) return;
-  const text = `${cause.what}: ${words(was)} → ${words(is)}`;
+  const was = carrying(before, answers);
+  const is = carrying({ releases: store.releases, instances: live }, answers);
+  if (is.count >= was.count && is.any >= was.any - EPSILON) return null;
+  const text = `${words(was)} → ${words(is)}`;
   const rolling = [...before.releases, ...store.releases].find(
     ({ state, spec }) => ["shifting", "rolling_back"].includes(state) && spec.strategy.kind === "rolling",
   );
-  if (rolling) return judgeRoll(world, { rolling, was, is, text });
+  if (rolling) return wrongRoll(world, { rolling, was, is, text });
   const isBack = [...decision.releases.values()].some(
     ({ state }) => state !== undefined && BACK.includes(state),
   );
-  const kind = isBack ? "going back lost answers" : "a move lost answers";
-  if (is.any < was.any - EPSILON || is.strength < Math.min(was.strength, HALF) - EPSILON)
-    world.watch.fault(kind, text);
+  const isWrong = is.any < was.any - EPSILON || is.strength < Math.min(was.strength, HALF) - EPSILON;
+  return isWrong ? { kind: isBack ? "going back lost answers" : "a move lost answers", text } : null;
 }
 
 const BACK: readonly string[] = ["rolling_back", "rolled_back", "aborted", "failed"];
 
 /** A roll may have fewer for a moment, as many as `maxUnavailable` says. */
-function judgeRoll(
+function wrongRoll(
   world: World,
   { rolling, was, is, text }: { rolling: ReleaseFacts; was: Carrying; is: Carrying; text: string },
-): void {
+): Wrong {
   const { strategy } = rolling.spec;
-  if (strategy.kind !== "rolling" || is.count >= was.count) return;
+  if (strategy.kind !== "rolling" || is.count >= was.count) return null;
   // A way back that its deadline ends goes to whoever can carry, though not all are there again.
-  if (rolling.state === "rolling_back" && is.any > 1 - EPSILON && is.strength >= HALF) return;
+  if (rolling.state === "rolling_back" && is.any > 1 - EPSILON && is.strength >= HALF) return null;
   const { stable, releases } = world.control.store;
   const old = releases.find(({ id }) => id === stable)?.spec.replicas ?? 0;
   const replicas = Math.min(rolling.spec.replicas, old || rolling.spec.replicas);
   const floor = replicas - rollLimits(strategy, rolling.spec.replicas).maxUnavailable;
-  if (is.count < Math.min(was.count, floor))
-    world.watch.fault("rolled below its floor", `${text}, floor ${floor}`);
+  if (is.count >= Math.min(was.count, floor)) return null;
+  return { kind: "rolled below its floor", text: `${text}, floor ${floor}` };
 }
 
-function carrying(world: World, { releases, instances }: State): Carrying {
+function carrying({ releases, instances }: State, answers: Answers): Carrying {
   let [count, any, strength] = [0, 0, 0];
   for (const { id, weightBp, spec } of releases) {
     if (weightBp === 0) continue;
     const share = weightBp / 10_000;
-    const answering = instances.filter((one) => one.releaseId === id && isCarrying(world, one)).length;
+    const answering = instances.filter((one) => one.releaseId === id && answers(one)).length;
     count += answering;
     if (answering > 0) any += share;
     strength += share * Math.min(1, answering / spec.replicas);
@@ -76,13 +89,12 @@ function carrying(world: World, { releases, instances }: State): Carrying {
   return { count, any, strength };
 }
 
-/** Serves, answers, and control knows no better. */
-const isCarrying = (world: World, one: InstanceFacts): boolean =>
+/** Serves, and control knows nothing that speaks against it. */
+const isKnownToAnswer = (world: World, one: InstanceFacts): boolean =>
   one.state === "serving" &&
   one.reportState === "ready" &&
   one.unreachableSince === null &&
-  isHeard(world, one.hostId) &&
-  world.isReachable(one.id);
+  isHeard(world, one.hostId);
 
 export function isHeard(world: World, hostId: string): boolean {
   const host = world.control.store.hosts.find(({ id }) => id === hostId);
