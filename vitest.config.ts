@@ -41,7 +41,11 @@ export default defineConfig({
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
-              bindings: { TEST_MIGRATIONS: migrations, SIMULATE_SEEDS: process.env.SIMULATE_SEEDS ?? "10" },
+              bindings: {
+                TEST_MIGRATIONS: migrations,
+                PRINT_ACCESS_MATRIX: process.env.ACCESS_MATRIX ?? "",
+                SIMULATE_SEEDS: process.env.SIMULATE_SEEDS ?? "10",
+              },
             },
           }),
         ],

@@ -1,0 +1,96 @@
+import * as world from "./world.ts";
+
+/** Who may call each route, and a body that only its door can refuse. A route without a rule fails the matrix. */
+export interface Rule {
+  readonly who: "anybody" | "agent" | "viewer" | "deployer" | "admin";
+  /**
+   * What a person's token must reach. `shown`: any of the app, of which it sees its own part. `own`: whatever it reaches;
+   * it sees that and no more.
+   */
+  readonly of?: "everything" | "app" | "environment" | "shown" | "own" | undefined;
+  readonly json?: unknown;
+  readonly text?: string;
+}
+
+const reads = (of: Rule["of"]): Rule => ({ who: "viewer", of });
+const deploys = (of: Rule["of"], json?: unknown): Rule => ({ who: "deployer", of, json });
+const administers = (json?: unknown): Rule => ({ who: "admin", of: "everything", json });
+const agents = (json?: unknown): Rule => ({ who: "agent", json });
+const anybody: Rule = { who: "anybody" };
+
+const ENV = "/api/v1/apps/{app}/envs/{env}";
+const APP = "/api/v1/apps/{app}";
+const RELEASE = "/api/v1/releases/{id}";
+const HOST = "/api/v1/hosts/{host}";
+const LEASE = { lease: "none" };
+
+export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
+  "GET /live": anybody,
+  "GET /health": anybody,
+  "GET /ready": anybody,
+  "GET /install.sh": anybody,
+  "GET /agent/agent.mjs": anybody,
+  "GET /api/openapi.json": anybody,
+  "GET /api/docs": anybody,
+  "POST /agent/v1/enroll": { ...anybody, json: world.enrollBody(`sle_${"x".repeat(43)}`) },
+
+  "POST /agent/v1/poll": agents(world.pollBody()),
+  "POST /agent/v1/jobs/{id}/progress": agents({ ...LEASE, message: "pulling" }),
+  "POST /agent/v1/jobs/{id}/done": agents({ ...LEASE, ok: true, result: {} }),
+  "POST /agent/v1/instances/{id}/claim": agents(),
+  "POST /agent/v1/health": agents({ reports: [{ instance: "ins_none", seq: 1, at: 1, state: "ready" }] }),
+  "POST /agent/v1/rotate": agents(),
+  "POST /agent/v1/tunnel": agents(),
+  "GET /agent/v1/wake": agents(),
+  "POST /agent/v1/logs/{stream}": agents({ chunk: "1", lines: [] }),
+
+  "GET /api/v1/apps": reads("own"),
+  [`GET ${APP}`]: reads("shown"),
+  [`PUT ${APP}`]: { ...deploys("app"), text: world.manifest() },
+  [`GET ${APP}/hostnames`]: reads("app"),
+  [`PUT ${APP}/hostnames/{pattern}`]: administers({}),
+  [`DELETE ${APP}/hostnames/{pattern}`]: administers(),
+  [`GET ${APP}/registries`]: reads("app"),
+  [`PUT ${APP}/registries/{registry}`]: deploys("app", { username: "bot", password: "secret" }),
+  [`DELETE ${APP}/registries/{registry}`]: deploys("app"),
+
+  [`GET ${ENV}`]: reads("environment"),
+  [`GET ${ENV}/accessories`]: reads("environment"),
+  [`POST ${ENV}/accessories/{name}/{action}`]: deploys("environment", {}),
+  [`DELETE ${ENV}/accessories/{name}`]: deploys("environment"),
+  [`GET ${ENV}/logs`]: deploys("environment"),
+  [`PUT ${ENV}/lock`]: deploys("environment", { reason: "audit" }),
+  [`DELETE ${ENV}/lock`]: deploys("environment"),
+  [`PUT ${ENV}/maintenance`]: deploys("environment", {}),
+  [`DELETE ${ENV}/maintenance`]: deploys("environment"),
+  [`GET ${ENV}/releases`]: reads("environment"),
+  [`POST ${ENV}/releases`]: deploys("environment", {}),
+  [`POST ${ENV}/rollback`]: deploys("environment", {}),
+  [`PUT ${ENV}/weights`]: deploys("environment", { v1: 100 }),
+  [`GET ${ENV}/secrets`]: reads("environment"),
+  [`PUT ${ENV}/secrets/{name}`]: deploys("environment", { value: "x" }),
+  [`DELETE ${ENV}/secrets/{name}`]: deploys("environment"),
+
+  [`GET ${RELEASE}`]: reads("environment"),
+  [`GET ${RELEASE}/events`]: reads("environment"),
+  [`GET ${RELEASE}/verdicts`]: reads("environment"),
+  [`POST ${RELEASE}/abort`]: deploys("environment", {}),
+  [`POST ${RELEASE}/promote`]: deploys("environment", {}),
+  [`POST ${RELEASE}/pause`]: deploys("environment", {}),
+  [`POST ${RELEASE}/resume`]: deploys("environment", {}),
+  [`POST ${RELEASE}/preview`]: deploys("environment", {}),
+
+  "GET /api/v1/hosts": reads("everything"),
+  "POST /api/v1/hosts/enrollments": administers({ name: "web-9" }),
+  [`GET ${HOST}`]: reads("everything"),
+  [`POST ${HOST}/rotate`]: administers(),
+  [`POST ${HOST}/tunnel/rotate`]: administers(),
+  [`DELETE ${HOST}`]: administers(),
+  "GET /api/v1/tokens": administers(),
+  "POST /api/v1/tokens": administers({ name: "new", role: "viewer" }),
+  "DELETE /api/v1/tokens/{id}": administers(),
+  "GET /api/v1/audit": reads("own"),
+  "GET /api/v1/doctor": reads("everything"),
+  "GET /api/v1/doctor?live=1": administers(),
+  "POST /api/v1/secrets/reseal": administers(),
+};
