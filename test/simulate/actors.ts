@@ -48,7 +48,7 @@ export class Actors {
       case "promote":
         return open ? desk.promote(open.id, { step: this.#seen(act, open), full: act.full }) : false;
       case "rollback":
-        return desk.rollback(act.older ? this.#oldest() : null);
+        return desk.rollback(act.older ? this.#oldest() : null, this.#sawServing(act));
       case "weigh":
         return this.#weigh(act);
       case "lock":
@@ -67,6 +67,19 @@ export class Actors {
     return (
       newestFirst.find(({ state }) => isActive(state)) ?? newestFirst.find(({ state }) => state === "queued")
     );
+  }
+
+  /** Whose traffic they meant to take when they first pressed: the same for a second press. */
+  readonly #served = new Map<Act, string | null>();
+  #sawServing(act: Act): string | null {
+    const known = this.#served.get(act);
+    if (known !== undefined) return known;
+    const { store } = this.#world.control;
+    const serving = store.releases.filter(({ weightBp }) => weightBp > 0);
+    const onItsWay = store.releases.find(({ state }) => state === "shifting");
+    const seen = onItsWay?.id ?? serving.sort((a, b) => b.weightBp - a.weightBp)[0]?.id ?? null;
+    this.#served.set(act, seen);
+    return seen;
   }
 
   /** What a person saw when they first pressed: the same step for a second press. */

@@ -19,7 +19,7 @@ export interface Desk {
   promote(release: string, input: { readonly step: number; readonly full: boolean }): Promise<boolean>;
   pause(release: string): Promise<boolean>;
   resume(release: string): Promise<boolean>;
-  rollback(to: string | null): Promise<boolean>;
+  rollback(to: string | null, seen: string | null): Promise<boolean>;
   weigh(weights: Readonly<Record<string, number>>): Promise<boolean>;
   lock(forMs: number): Promise<boolean>;
   unlock(): Promise<boolean>;
@@ -104,10 +104,10 @@ export class DomainDesk implements Desk {
     );
   }
 
-  async rollback(to: string | null): Promise<boolean> {
+  async rollback(to: string | null, seen: string | null): Promise<boolean> {
     const control = this.#control;
     if (!control.isUp) return false;
-    const plan = rollbacks.planRollback(control.facts(), { to }, control.now);
+    const plan = rollbacks.planRollback(control.facts(), { to, seen }, control.now);
     if (!plan.ok) return this.#refused("rollback", plan.error.detail);
     const { prove, ongoing } = plan.value;
     if (ongoing) return this.#refused("rollback", `${ongoing.version} is on its way`);

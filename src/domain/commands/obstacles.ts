@@ -111,11 +111,14 @@ function firstOfRolling(
     ({ releaseId, state }) => releaseId === stableReleaseId && state === "serving",
   ).length;
   const { maxSurge, maxUnavailable } = rollLimits(strategy, spec.replicas);
+  const roomy = { ...facts, hosts: roomiest(facts, now) };
   const first = Math.min(spec.replicas, spec.replicas + maxSurge - left);
   const problems: PlacementProblem[] = [];
   for (let count = first; count > 0; count--) {
     const placed = place({ ...facts, spec: { ...spec, replicas: count } }, now);
     if (placed.ok) return { slots: placed.value, problems: [] };
+    // What is warm makes room for it.
+    if (count === 1 && place({ ...roomy, spec: { ...spec, replicas: count } }, now).ok) continue;
     // Fewer are enough to begin; not even one is not, unless old ones may go first.
     if (count === 1 && maxUnavailable === 0) problems.push(placed.error);
   }

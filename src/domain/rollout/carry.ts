@@ -80,12 +80,21 @@ export function downAt(instance: InstanceFacts, now: number): number | null {
   return since === null || isDown(instance, now) ? null : since + LOST_MS;
 }
 
-/** Fewer than half of its instances are to be counted on. One that shares traffic is asked for those it has. */
-export function isLost(release: ReleaseFacts, own: readonly InstanceFacts[], now: number): boolean {
+/**
+ * Fewer than half of its instances are to be counted on. One that shares traffic, or is being replaced instance by
+ * instance, is asked for those it has.
+ */
+export function isLost(
+  release: ReleaseFacts,
+  own: readonly InstanceFacts[],
+  { now, isReplaced = false }: { readonly now: number; readonly isReplaced?: boolean },
+): boolean {
   const up = own.filter(isUp);
   const sound = up.filter((instance) => !isDown(instance, now));
   const { replicas } = release.spec;
-  const wanted = release.weightBp === FULL_WEIGHT ? replicas : Math.min(replicas, up.length);
+  if (isReplaced && up.length === 0) return false;
+  const isWhole = release.weightBp === FULL_WEIGHT && !isReplaced;
+  const wanted = isWhole ? replicas : Math.min(replicas, up.length);
   const exits = up.flatMap((instance) => instance.exits).filter((at) => at > now - EXITS_MS);
   return sound.length === 0 || sound.length * 2 < wanted || exits.length > Math.max(2, replicas);
 }

@@ -30,13 +30,20 @@ export interface RollLimits {
   readonly maxSurge: number;
   /** Serving instances that may be missing for a moment. */
   readonly maxUnavailable: number;
+  /** All of them may be, where nothing else gives a new one room. */
+  readonly mayEmpty: boolean;
 }
 
-/** Percentages are of the replicas: surge rounds up, unavailable rounds down; both zero would never move, so one surges. */
+/**
+ * Percentages are of the replicas: surge rounds up, unavailable rounds down; both zero would never move, so one surges. Where
+ * all may be missing, one surges too while there is a slot for it: nobody is let go of before somebody else answers.
+ */
 export function rollLimits(strategy: Rolling, replicas: number): RollLimits {
   const maxSurge = resolveAmount(strategy.maxSurge, replicas, Math.ceil);
   const maxUnavailable = resolveAmount(strategy.maxUnavailable, replicas, Math.floor);
-  return maxSurge + maxUnavailable === 0 ? { maxSurge: 1, maxUnavailable: 0 } : { maxSurge, maxUnavailable };
+  const mayEmpty = maxUnavailable >= replicas;
+  const atMost = Math.min(maxUnavailable, replicas - 1);
+  return { maxSurge: maxSurge + atMost === 0 ? 1 : maxSurge, maxUnavailable: atMost, mayEmpty };
 }
 
 /** One tick of a roll. `done`: `to` has all its replicas answering and `from` none; `stuck`: no slot is free or ever will be. */
@@ -56,7 +63,10 @@ export function roll(draft: Draft, { to, from, ...how }: Roll): "going" | "done"
   }
   const coming = comingOf(draft, to).length;
   const started = start(draft, to, { left, maxSurge: how.limits.maxSurge, avoid: how.avoid });
-  return started + coming === 0 && !isFreeing(draft) ? "stuck" : "going";
+  if (started + coming > 0 || isFreeing(draft)) return "going";
+  if (!how.limits.mayEmpty || !from || left === 0) return "stuck";
+  for (const instance of servingOf(draft, from)) drainInstance(draft, from, instance);
+  return "going";
 }
 
 /** Those that are ready and answer on their real path begin to serve; warm ones of an interrupted roll come first. */
@@ -92,8 +102,10 @@ function letGo(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined, l
   const places = Math.max(0, up + serving.length - floor);
   const spare = serving.length - sound.length + Math.max(0, up + sound.length - floor);
   const surplus = up >= replicas ? serving.length : Math.min(places, spare);
-  const down = serving.filter((instance) => isDown(instance, draft.now));
-  const worstFirst = serving.sort((a, b) => Number(sound.includes(a)) - Number(sound.includes(b)));
+  const down = serving.filter((instance) => isDown(instance, draft.now) && !answers(instance, draft.now));
+  const worth = (instance: InstanceFacts) =>
+    Number(sound.includes(instance)) * 2 - Number(isDown(instance, draft.now));
+  const worstFirst = serving.sort((a, b) => worth(a) - worth(b));
   const leaving = new Set([...(up > 0 ? down : []), ...worstFirst.slice(0, surplus)]);
   for (const instance of leaving) drainInstance(draft, from, instance);
 }
@@ -108,8 +120,8 @@ function letReplacedGo(draft: Draft, to: ReleaseFacts): void {
 
 /** Gives each its share of the instances that can be counted on. */
 export function weigh(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined): void {
-  const countOf = (release: ReleaseFacts) =>
-    servingOf(draft, release).filter((instance) => !isDown(instance, draft.now)).length;
+  const counts = (instance: InstanceFacts) => answers(instance, draft.now) || !isDown(instance, draft.now);
+  const countOf = (release: ReleaseFacts) => servingOf(draft, release).filter(counts).length;
   const up = countOf(to);
   const total = up + (from ? countOf(from) : 0);
   // Nobody serves for a moment: weights stay, and the edge waits for the first to come.

@@ -32,7 +32,11 @@ export function lossOf(draft: Draft, release: ReleaseFacts): ReleaseFailure | un
   const own = draft.instancesOf(release.id).filter(isUp);
   for (const instance of own) draft.wakeAt(downAt(instance, now));
   // A rolling release that has begun nothing yet has nothing to lose.
-  if ((release.weightBp === 0 && own.length === 0) || !isLost(release, own, now)) return undefined;
+  if (
+    (release.weightBp === 0 && own.length === 0) ||
+    !isLost(release, own, { now, isReplaced: isReplaced(draft, release) })
+  )
+    return undefined;
   const down = own.filter((instance) => isDown(instance, now));
   const each = down.map((instance) => `${instance.hostName}: ${causeOf(instance)}`);
   const left = own.length - down.length;
@@ -41,6 +45,14 @@ export function lossOf(draft: Draft, release: ReleaseFacts): ReleaseFailure | un
   const causes = each.length > 0 ? ` (${each.join("; ")})` : "";
   return { code: "instances_lost", message: words + causes, logs: [] };
 }
+
+/** Another one takes its instances' places one by one, so that those that went are no loss. */
+const isReplaced = (draft: Draft, release: ReleaseFacts): boolean =>
+  draft
+    .releases()
+    .some(
+      ({ id, state, spec }) => id !== release.id && state === "shifting" && spec.strategy.kind === "rolling",
+    );
 
 const causeOf = ({ verifyCause, reportCause, reportState, exits, hostRemoved }: InstanceFacts): string => {
   if (hostRemoved) return "its host was removed";

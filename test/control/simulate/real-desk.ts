@@ -54,8 +54,8 @@ export class RealDesk implements Desk {
     return this.#done(() => this.#control.coordinator.resume({ release, actor: ACTOR, step: null }));
   }
 
-  async rollback(to: string | null): Promise<boolean> {
-    const done = await this.#ask(() => this.#control.coordinator.rollback({ to, actor: ACTOR }));
+  async rollback(to: string | null, seen: string | null): Promise<boolean> {
+    const done = await this.#ask(() => this.#control.coordinator.rollback({ to, seen, actor: ACTOR }));
     if (done?.how === "restart") this.#world.setApp(done.release, this.#world.appOf(done.to));
     await this.#control.advance();
     return done !== undefined;

@@ -224,4 +224,28 @@ describe("a rolling release counts those that answer", () => {
       expect(world.statesOf("v1").filter((state) => state === "serving")).toHaveLength(3);
     }
   });
+
+  it("and lets go of nobody before another answers, though all may be missing, while there is a slot", () => {
+    const shape = { replicas: 1, surge: { count: 0 }, unavailable: { count: 1 } };
+    const world = rolling(shape);
+    world.deploy();
+    world.run();
+    expect(world.state("v2")).toBe("live");
+    expect(Math.min(...world.seen.map(({ serving }) => serving))).toBe(1);
+    const tight = rolling({ ...shape, hosts: { anna: 1 } });
+    tight.deploy();
+    tight.run();
+    expect([tight.state("v2"), tight.weights()]).toEqual(["live", { v2: 10_000 }]);
+  });
+
+  it("and keeps one that comes and goes for as long as it answers: it counts towards the floor", () => {
+    const world = rolling({ replicas: 3 });
+    const [, , weak] = world.instancesOf("v1");
+    Object.assign(weak ?? {}, { exits: [world.now - 20 * SECOND, world.now - 5 * SECOND] });
+    world.seen.length = 0;
+    world.deploy();
+    world.run();
+    expect(world.state("v2")).toBe("live");
+    expect(Math.min(...world.seen.map(({ serving }) => serving))).toBeGreaterThanOrEqual(3);
+  });
 });

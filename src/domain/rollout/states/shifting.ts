@@ -83,7 +83,7 @@ function lossOnItsWay(draft: Draft, release: ReleaseFacts): ReleaseFailure | und
 function isBeyondHelp(draft: Draft, stable: ReleaseFacts, release: ReleaseFacts): boolean {
   const { now } = draft;
   const [theirs, mine] = [draft.instancesOf(stable.id), draft.instancesOf(release.id)];
-  if (!isLost(stable, theirs, now)) return false;
+  if (!isLost(stable, theirs, { now })) return false;
   const warm = rollbackTarget({ releases: draft.releases() }, stable);
   if (warm && canCarry(warm, draft.instancesOf(warm.id), now)) return false;
   if (canCarry(release, mine, now)) return true;
