@@ -44,7 +44,7 @@ export default defineConfig({
               bindings: {
                 TEST_MIGRATIONS: migrations,
                 PRINT_ACCESS_MATRIX: process.env.ACCESS_MATRIX ?? "",
-                SIMULATE_SEEDS: process.env.SIMULATE_SEEDS ?? "10",
+                SIMULATE_SEEDS: process.env.SIMULATE_SEEDS ?? "5",
               },
             },
           }),
