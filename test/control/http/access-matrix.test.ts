@@ -84,7 +84,11 @@ async function stage(): Promise<Stage> {
     registry: "ghcr.io",
     pattern: "a.example.com",
   };
-  return { api, tokens, names: { ...fixed, name: "DB_URL", action: "start", stream: "log_0000", id, token } };
+  return {
+    api,
+    tokens,
+    names: { ...fixed, name: "DB_URL", action: "start", move: "rollback", stream: "log_0000", id, token },
+  };
 }
 
 /** Whether the door was shut: not whether the thing asked for is there, or is possible now. */

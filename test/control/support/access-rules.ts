@@ -65,6 +65,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`DELETE ${ENV}/maintenance`]: deploys("environment"),
   [`GET ${ENV}/releases`]: reads("environment"),
   [`POST ${ENV}/releases`]: deploys("environment", {}),
+  [`GET ${ENV}/plan/{move}`]: reads("environment"),
   [`POST ${ENV}/rollback`]: deploys("environment", {}),
   [`PUT ${ENV}/weights`]: deploys("environment", { v1: 100 }),
   [`GET ${ENV}/secrets`]: reads("environment"),
