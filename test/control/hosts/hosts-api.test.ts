@@ -110,6 +110,7 @@ describe("the audit log", () => {
       "token.created admin",
       "host.enrolled agent:web-1",
       "app.applied admin",
+      "hostname.granted admin",
     ]);
   });
 
