@@ -15,6 +15,7 @@ const KNOWN: readonly FaultKind[] = [
   "a move lost answers",
   "rolled below its floor",
   "instance never leaves",
+  "two hooks at once",
   "another plan",
   "twice is not once",
 ];
