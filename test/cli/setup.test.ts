@@ -64,8 +64,12 @@ test("makes a control that runs, knows its admin, and is found by the command li
   expect(workers.get("sluice-control")).toMatchObject({
     workersDev: false,
     crons: ["* * * * *"],
-    classes: ["Coordinator", "HostLink", "LogRelay"],
+    classes: ["Coordinator", "HostLink", "LogRelay", "Meter"],
   });
+  // Without its own name control could be taken by an app.
+  expect(workers.get("sluice-control")?.bindings).toContainEqual(
+    expect.objectContaining({ name: "CONTROL_HOSTNAME", text: "sluice.example.com" }),
+  );
   // Without the zone the edge would shield no slot.
   expect(workers.get("sluice-edge")?.bindings).toContainEqual(
     expect.objectContaining({ name: "SLOT_ZONE", text: "example.com" }),

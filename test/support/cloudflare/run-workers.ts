@@ -58,6 +58,9 @@ function bound(
       return { [name]: { type: "kv", id: String(more.namespace_id) } };
     case "durable_object_namespace":
       return { [name]: { type: "durable-object", worker, exportName: String(more.class_name) } };
+    // Left out, as in installations from before there was one: control counts by itself then.
+    case "ratelimit":
+      return {};
     default:
       throw new Error(`a binding of type ${type} is not known here`);
   }
