@@ -1,3 +1,4 @@
+import { HOST_OFFLINE_MS } from "../domain/rollout/facts.ts";
 import { settingsOf } from "./cloudflare/api.ts";
 import { tendHostnames } from "./cloudflare/tend-hostnames.ts";
 import type { ControlEnv } from "./env.ts";
@@ -7,13 +8,13 @@ import { logFailure } from "./log.ts";
 import { reseal } from "./secrets/reseal.ts";
 import { readKeyring } from "./secrets/seal.ts";
 import { failOverdueAccessories } from "./store/accessories.ts";
-import { freeQuarantinedSlots } from "./store/apps.ts";
 import { type Db, openDb, runBatch } from "./store/db.ts";
 import { dropEnrollmentsBefore } from "./store/enrollments.ts";
 import { dropKeysBefore } from "./store/idempotency.ts";
 import { dropLogJobsBefore } from "./store/log-streams.ts";
 import { dropSecretsOfDeleted } from "./store/secrets.ts";
 import { findDueTunnels } from "./store/tunnels.ts";
+import { noteSweep } from "./store/upkeep/clock.ts";
 import { findDueEnvironments } from "./store/upkeep/due.ts";
 import { prune } from "./store/upkeep/retention.ts";
 
@@ -29,7 +30,10 @@ const LATE_MS = 30_000;
 export async function sweep(env: ControlEnv, now: number): Promise<{ poked: number; failed: number }> {
   const db = openDb(env.DB);
   await runBatch(db, failOverdueAccessories(db, now));
-  const due = await findDueEnvironments(db, now);
+  const clock = await noteSweep(db, now);
+  // Control was away: nobody was silent for longer than it has listened since.
+  const silentBefore = now - clock.backSince < HOST_OFFLINE_MS ? 0 : now - HOST_OFFLINE_MS;
+  const due = await findDueEnvironments(db, now, silentBefore);
   let failed = 0;
   for (let i = 0; i < due.length; i += AT_ONCE) {
     const ids = due.slice(i, i + AT_ONCE);
@@ -44,7 +48,6 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   await dropKeysBefore(db, now - KEPT_MS);
   await dropLogJobsBefore(db, now);
   await dropEnrollmentsBefore(db, now - KEPT_MS);
-  await freeQuarantinedSlots(db, now);
   await dropSecretsOfDeleted(db, now - KEPT_MS);
   await prune(db, now);
   await resealSome(env, db);

@@ -56,7 +56,6 @@ export class Store {
       origin: `http://${name}.test:${20_000 + n}`,
       environmentId: null,
       occupied: false,
-      quarantinedUntil: null,
     });
     const list = Array.from({ length: slots }, slot);
     this.hosts.push({ id: `host-${name}`, name, lastSeenAt: this.now, slots: list, alive: true });

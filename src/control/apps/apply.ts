@@ -13,7 +13,6 @@ import {
   insertEnvironment,
   insertHostname,
   type LiveUse,
-  quarantineSlots,
   readAppState,
   readLiveUse,
   replaceManifest,
@@ -27,8 +26,6 @@ import { grantsFor, type Leave } from "./grants.ts";
 import { diff } from "./manifest-diff.ts";
 
 const ATTEMPTS = 5;
-/** How long a deleted environment's slots stay its own: no edge may still send its visitors there. */
-const QUARANTINE_MS = 24 * 3_600_000;
 
 export interface ApplyInput {
   readonly app: string;
@@ -186,7 +183,7 @@ function plan({ state, manifest, granted }: Wanted, input: ApplyInput): Change {
     ...grants(db),
     state.app
       ? replaceManifest(db, state.app, text, now)
-      : insertApp(db, { id: appId, name: app, manifest: text, createdAt: now, updatedAt: now }),
+      : insertApp(db, { id: appId, name: app, manifest: text, ending: null, createdAt: now, updatedAt: now }),
     ...deletions.flatMap((row) => deleteEnvironment(db, row, now)),
     ...upserts.flatMap(({ write }) => write(db)),
     // Hostnames last: one that moves within the app was let go of by its old environment above.
@@ -265,7 +262,6 @@ function upsert(at: {
   const write = (db: Db) => [
     replaceSpec(db, row, { spec, deletedAt: null }),
     deleteHostnames(db, row.id, spec.hostnames),
-    ...(row.deletedAt === null ? [] : [quarantineSlots(db, row.id, null)]),
   ];
   return { id: row.id, added, write };
 }
@@ -284,6 +280,7 @@ function newEnvironment(appId: string, spec: EnvironmentSpec, now: number): Envi
     previewKey: randomHex(32),
     mode: { kind: "open" },
     held: null,
+    ending: null,
     nextVersion: 1,
     createdAt: now,
     deletedAt: null,
@@ -293,5 +290,4 @@ function newEnvironment(appId: string, spec: EnvironmentSpec, now: number): Envi
 const deleteEnvironment = (db: Db, row: EnvironmentRow, now: number): Statement[] => [
   replaceSpec(db, row, { spec: row.spec, deletedAt: now }),
   deleteHostnames(db, row.id, []),
-  quarantineSlots(db, row.id, now + QUARANTINE_MS),
 ];

@@ -5,7 +5,6 @@ import * as rollbacks from "../../domain/commands/rollback.ts";
 import * as steer from "../../domain/commands/steer.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import { advance } from "../../domain/rollout/advance.ts";
-import type { Routable } from "../../domain/rollout/compile-table.ts";
 import { type Decision, hasChanges } from "../../domain/rollout/decision.ts";
 import { Draft } from "../../domain/rollout/draft.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
@@ -14,16 +13,18 @@ import { WINDOW_MS } from "../../domain/routing/meter.ts";
 import type { RoutingTable, TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
-import { logFailure } from "../log.ts";
+import { logFailure, logWarning } from "../log.ts";
 import { readCounts } from "../meter/parts.ts";
 import { Traffic } from "../meter/traffic.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { commit } from "../store/decisions.ts";
-import { type LoadOptions, loadEnvironment } from "../store/environments.ts";
-import { findRequested } from "../store/status.ts";
+import { type LoadedEnvironment, type LoadOptions, loadEnvironment } from "../store/environments.ts";
+import { freeRestedSlots } from "../store/slots.ts";
+import { findHostname, findRequested } from "../store/status.ts";
 import { recordVerdicts } from "../store/verdicts.ts";
 import { armBy, earliest, Turn } from "../turn.ts";
+import { Absence, heardAsOf } from "./absence.ts";
 import { Asking } from "./asking.ts";
 import type {
   CoordinatorPort,
@@ -31,6 +32,7 @@ import type {
   CreateReleaseInput,
   RollbackOutcome,
 } from "./coordinator-port.ts";
+import { Fence } from "./fence.ts";
 import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
 import { Publisher } from "./publisher.ts";
 import { wakeHosts } from "./wake.ts";
@@ -61,6 +63,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   readonly #judge: Judge;
   readonly #publisher: Publisher;
   readonly #asking: Asking;
+  readonly #absence: Absence;
+  readonly #fence: Fence;
   /** A command never sees half of a tick. */
   readonly #turn = new Turn();
   /** When what a tick could not hand over (KV copy, wake-ups) is tried again. */
@@ -78,7 +82,14 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     this.#db = openDb(env.DB);
     this.#judge = new Judge(state.storage, (range) => this.#traffic(range));
     const published = () => this.fault("published");
-    this.#publisher = new Publisher({ storage: state.storage, env: () => this.env, published });
+    this.#publisher = new Publisher({
+      storage: state.storage,
+      env: () => this.env,
+      isOwned: async (hostname) => (await findHostname(this.#db, hostname)) !== undefined,
+      published,
+    });
+    this.#absence = new Absence(state.storage);
+    this.#fence = new Fence(state.storage);
     this.#asking = new Asking({
       path: env,
       now: () => this.clock(),
@@ -241,6 +252,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
         if (wakeAt === "again") continue;
         this.#failures = 0;
         const next = earliest(wakeAt, this.#retryAt);
+        await this.#absence.ticked(this.clock(), next);
         if (next === null) return await this.ctx.storage.deleteAlarm();
         return await this.ctx.storage.setAlarm(next);
       }
@@ -259,13 +271,17 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   async #tick(): Promise<number | null | "again"> {
     this.#retryAt = null;
     const loaded = await this.#load();
-    if (!loaded) return null;
-    await this.#publish(loaded);
+    if (!loaded) return this.#farewell();
     const now = this.clock();
+    if (await this.#absence.forgive(this.#db, loaded, now)) return "again";
+    if (await this.#fence.isAbove(loaded.facts.fence)) return this.#riseAgain(loaded.facts, now);
+    await this.#publish(loaded);
     const woken = async () => this.fault("woken");
     const environmentId = this.#id();
     const all = await wakeHosts({ env: this.env, db: this.#db, environmentId, now, woken });
     if (!all) this.#retryAt = earliest(this.#retryAt, now + 10 * SAFETY_MS);
+    const waitsUntil = await this.#absence.waitsUntil(this.#db, loaded, now);
+    if (waitsUntil !== null) return waitsUntil;
     const analysis = await this.#judge.judge(loaded.facts, now, (release, judgements) =>
       recordVerdicts(this.#db, release, judgements),
     );
@@ -305,30 +321,43 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     });
   }
 
+  /** D1 was set back: what it has queued would be refused by agents until a fence above theirs is written. */
+  async #riseAgain(facts: EnvironmentFacts, now: number): Promise<"again"> {
+    logWarning("fence.set_back", { environment: facts.id, fence: facts.fence });
+    await this.#commit(facts, new Draft(facts, now).decision, now);
+    return "again";
+  }
+
   async #commit(facts: EnvironmentFacts, decision: Decision, now: number) {
     await armBy(this.ctx.storage, now + SAFETY_MS);
     await this.fault("armed");
-    const fence = await this.#fence(facts.fence, decision.raiseFence);
+    const fence = await this.#fence.next(facts.fence, decision.raiseFence);
     const written = await commit(this.#db, { facts, decision, fence, now });
     await this.fault("committed");
     return written;
   }
 
-  /** The highest one given out: a D1 that was put back to an earlier time knows a lower one than the agents do. */
-  async #fence(known: number, raise: boolean): Promise<number> {
-    const highest = (await this.ctx.storage.get<number>("fence")) ?? 0;
-    const fence = Math.max(known, highest) + (raise ? 1 : 0);
-    if (fence > highest) await this.ctx.storage.put("fence", fence);
-    return fence;
+  async #publish(loaded: LoadedEnvironment): Promise<RoutingTable> {
+    const now = this.clock();
+    const { table, isCopied } = await this.#publisher.publish(loaded, now);
+    if (!isCopied) await this.#retryLater();
+    // From here on no copy leads an edge to a slot that is not the environment's any more.
+    else if (loaded.restedAt !== null && loaded.restedAt <= now)
+      await freeRestedSlots(this.#db, this.#id(), now);
+    return table;
   }
 
-  async #publish(loaded: Routable): Promise<RoutingTable> {
-    const { table, isCopied } = await this.#publisher.publish(loaded, this.clock());
-    if (isCopied) return table;
+  /** The environment was deleted: its copies go, and then its slots. */
+  async #farewell(): Promise<null> {
+    if (await this.#publisher.withdraw()) await freeRestedSlots(this.#db, this.#id(), this.clock());
+    else await this.#retryLater();
+    return null;
+  }
+
+  async #retryLater(): Promise<void> {
     const retryAt = this.clock() + 10 * SAFETY_MS;
     this.#retryAt = earliest(this.#retryAt, retryAt);
     await armBy(this.ctx.storage, retryAt);
-    return table;
   }
 
   /** What was found out beside the turn, written within it. */
@@ -343,8 +372,9 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     });
   }
 
-  #load(options?: LoadOptions): Promise<Routable | undefined> {
-    return loadEnvironment(this.#db, this.#id(), options);
+  async #load(options?: LoadOptions): Promise<LoadedEnvironment | undefined> {
+    const loaded = await loadEnvironment(this.#db, this.#id(), options);
+    return loaded && heardAsOf(loaded, this.clock());
   }
 
   #id(): string {

@@ -12,6 +12,8 @@ const RENEW_BEFORE_MS = 40_000;
 interface Parts {
   readonly storage: DurableObjectStorage;
   readonly env: () => Pick<ControlEnv, "TABLES" | "SLOT_ZONE">;
+  /** Whether an environment has this hostname. */
+  readonly isOwned: (hostname: string) => Promise<boolean>;
   /** Called between a new table and its copies. */
   readonly published: () => void | Promise<void>;
 }
@@ -46,11 +48,29 @@ export class Publisher {
     return { table: current, isCopied };
   }
 
+  /** The environment is gone: no edge is to find a copy. False: KV could not be written. */
+  async withdraw(): Promise<boolean> {
+    const table = await this.table();
+    if (!table) return true;
+    if (!(await this.#copy({ ...table, hostnames: [] }))) return false;
+    await this.#parts.storage.delete(["table", "copied", "copies"]);
+    return true;
+  }
+
+  /** Writes the copies, and deletes those of hostnames that lead nowhere any more. */
   async #copy(table: RoutingTable): Promise<boolean> {
-    const { storage, env } = this.#parts;
+    const { storage, env, isOwned } = this.#parts;
+    const before = (await storage.get<string[]>("copies")) ?? [];
+    const left = before.filter((hostname) => !table.hostnames.includes(hostname));
+    // Whatever dies in between: each name that may have a copy is known.
+    await storage.put("copies", [...left, ...table.hostnames]);
     try {
       const text = JSON.stringify(table);
       await Promise.all(table.hostnames.map((hostname) => env().TABLES.put(tableKey(hostname), text)));
+      // A hostname that moved has its new owner's copy by now, or soon.
+      for (const hostname of left)
+        if (!(await isOwned(hostname))) await env().TABLES.delete(tableKey(hostname));
+      await storage.put("copies", [...table.hostnames]);
       await storage.put("copied", table.version);
       return true;
     } catch (error) {

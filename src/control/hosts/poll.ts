@@ -1,9 +1,11 @@
 import type { z } from "zod";
+import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
 import { JOB_KINDS, type PollAnswer, type pollSchema } from "../../protocol/agent.ts";
 import type { ControlEnv } from "../env.ts";
 import type { Db } from "../store/db.ts";
 import type { HeartbeatAnswer } from "../store/hosts.ts";
 import { type Inventory, reconcile } from "../store/reports.ts";
+import { findEnvironmentsOn } from "../store/upkeep/due.ts";
 import { leaseForPoll } from "./lease-jobs.ts";
 import { takeOver } from "./rotate.ts";
 
@@ -24,10 +26,10 @@ export async function answerPoll(
   host: Host,
   { sent, now }: { sent: Poll; now: number },
 ): Promise<{ answer: PollAnswer; touched: string[] }> {
-  const { id: hostId, replaces } = host;
+  const { id: hostId, replaces, seenBeforeAt } = host;
   if (replaces !== null) await takeOver(at.db, { ...host, hostId, replaces }, now);
   const changed = host.differing > 0 ? await putRight(at.db, hostId, { sent, now }) : [];
-  const request = { hostId, boot: sent.boot, now, takes: takenBy(sent), jobs: sent.jobs };
+  const request = { hostId, boot: sent.boot, now, takes: takenBy(sent), jobs: sent.jobs, seenBeforeAt };
   const leased = host.due > 0 ? await leaseForPoll(at, request) : { jobs: [], secrets: {}, touched: [] };
   const { jobs, secrets, touched } = leased;
   const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
@@ -39,8 +41,13 @@ export async function answerPoll(
     ...(host.tunnelRev !== null && { tunnelRev: host.tunnelRev }),
     ...(replaces === null && host.rotate === 1 && { rotate: true }),
   };
-  return { answer, touched: [...new Set([...changed, ...touched])] };
+  const missed = isBack(host, now) ? await findEnvironmentsOn(at.db, [hostId]) : [];
+  return { answer, touched: [...new Set([...changed, ...touched, ...missed])] };
 }
+
+/** It was silent for so long that its instances counted as gone. */
+const isBack = ({ seenBeforeAt }: Host, now: number): boolean =>
+  seenBeforeAt !== null && now - seenBeforeAt >= HOST_OFFLINE_MS;
 
 async function putRight(db: Db, hostId: string, { sent, now }: { sent: Poll; now: number }) {
   const inventory = inventoryOf(sent);

@@ -11,7 +11,7 @@ import { readBundle } from "../hosts/bundle.ts";
 import { taken } from "../hosts/enroll.ts";
 import { installLine } from "../hosts/install-line.ts";
 import { authorize, everything } from "../http/auth.ts";
-import { type AppContext, inBackground, orRefuse } from "../http/context.ts";
+import { type AppContext, coordinatorOf, inBackground, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
 import { newSecret, sha256 } from "../ids.ts";
@@ -21,6 +21,7 @@ import { insertEnrollment } from "../store/enrollments.ts";
 import { insertEvent } from "../store/events.ts";
 import {
   askRotation,
+  endOnHost,
   type HostStatus,
   isHostKnown,
   listHosts,
@@ -29,6 +30,7 @@ import {
 } from "../store/hosts.ts";
 import { revokeHostTokens } from "../store/tokens.ts";
 import { releaseTunnel } from "../store/tunnels.ts";
+import { findEnvironmentsOn } from "../store/upkeep/due.ts";
 import { hostView } from "../views/rows.ts";
 
 const hostParams = z.object({ host: nameSchema });
@@ -123,8 +125,10 @@ export const hostRoutes = () =>
       if (c.req.valid("query").force !== "1") refuseBusy(status);
       const { host } = status;
       const now = c.var.now();
+      const environments = await findEnvironmentsOn(c.var.db, [host.id]);
       await runBatch(c.var.db, [
         removeHost(c.var.db, host, now),
+        ...endOnHost(c.var.db, host, now),
         releaseTunnel(c.var.db, host.id, now),
         revokeHostTokens(c.var.db, host.id, now),
         insertEvent(c.var.db, {
@@ -135,6 +139,7 @@ export const hostRoutes = () =>
           data: { host: host.name, id: host.id, instances: status.instances.map(({ id }) => id) },
         }),
       ]);
+      for (const id of environments) inBackground(c, "host.poke_failed", coordinatorOf(c.env, id).poke());
       const link = c.env.HOST_LINK.getByName(host.id);
       inBackground(c, "host.shut", link.shut("this host was removed"));
       if (status.tunnel) inBackground(c, "tunnel.not_removed", link.tend(host.id));

@@ -3,7 +3,7 @@ import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { type AccessoryRow, readAccessories } from "./accessories.ts";
 import type { Db, Statement } from "./db.ts";
 import { type GrantRow, isGranted, readGrants } from "./grants.ts";
-import { apps, environments, hostnames, instances, slots } from "./schema.ts";
+import { apps, environments, hostnames } from "./schema.ts";
 
 export type AppRow = typeof apps.$inferSelect;
 export type EnvironmentRow = typeof environments.$inferSelect;
@@ -123,21 +123,3 @@ export const insertHostname = (db: Db, hostname: string, at: { environmentId: st
     hostname,
     environmentId: sql`CASE WHEN ${isGranted(at.app, hostname)} THEN ${at.environmentId} END`,
   }) satisfies Statement;
-
-/** Slots of a deleted environment go back to the pool after `until`; null takes that back. */
-export const quarantineSlots = (db: Db, environmentId: string, until: number | null) =>
-  db
-    .update(slots)
-    .set({ quarantinedUntil: until })
-    .where(eq(slots.environmentId, environmentId)) satisfies Statement;
-
-/** Ends the quarantine of slots whose time is over, unless something still runs in them. */
-export async function freeQuarantinedSlots(db: Db, now: number): Promise<void> {
-  await db
-    .update(slots)
-    .set({ environmentId: null, quarantinedUntil: null })
-    .where(
-      sql`${slots.quarantinedUntil} <= ${now} AND NOT EXISTS (
-        SELECT 1 FROM ${instances} i WHERE i.slot_id = ${slots.id} AND i.stopped_at IS NULL)`,
-    );
-}

@@ -1,10 +1,11 @@
-import { eq, inArray, sql } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { Decision, InstanceChange, NewRelease } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import type { Db } from "./db.ts";
 import { environments, events, instances, jobs, outbox, releases, slots } from "./schema.ts";
+import { restSlotsOf } from "./slots.ts";
 
 /** Why a batch wrote nothing: another writer was first (`stale`: read again), or a label is taken (`label_taken`). */
 export type CommitMiss = "stale" | "label_taken";
@@ -75,15 +76,34 @@ function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
   for (const [id, change] of decision.instances) {
     batch.push(db.update(instances).set(instanceChange(change, now)).where(eq(instances.id, id)));
   }
+  const left = [...decision.instances].flatMap(([id, { stoppedAt }]) =>
+    stoppedAt === undefined ? [] : [id],
+  );
+  if (left.length > 0) batch.push(restSlotsOf(db, left, now));
   if (decision.cancelJobs.length > 0) {
     const cancelled = { state: "cancelled", finishedAt: now } as const;
-    batch.push(db.update(jobs).set(cancelled).where(inArray(jobs.id, decision.cancelJobs)));
+    // As one value, however many they are: D1 binds a hundred at most.
+    const ids = JSON.stringify(decision.cancelJobs);
+    batch.push(
+      db.update(jobs).set(cancelled).where(sql`${jobs.id} IN (SELECT value FROM json_each(${ids}))`),
+    );
   }
+  batch.push(...jobStatements(db, input));
+  for (const event of decision.events) {
+    const row = { ...event, at: now, app: facts.app, environment: facts.name, environmentId: facts.id };
+    batch.push(db.insert(events).values(row));
+  }
+  return batch;
+}
+
+/** The jobs, and the wake-ups of the hosts that are to do them. */
+function jobStatements(db: Db, { facts, decision, fence, now }: Commit): BatchItem<"sqlite">[] {
+  const batch: BatchItem<"sqlite">[] = [];
   for (const job of decision.jobs) {
     const row = {
       ...job,
       environmentId: facts.id,
-      fence: input.fence,
+      fence,
       state: "queued",
       attempts: 0,
       createdAt: now,
@@ -101,10 +121,6 @@ function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
     } as const;
     batch.push(db.insert(outbox).values(row));
   }
-  for (const event of decision.events) {
-    const row = { ...event, at: now, app: facts.app, environment: facts.name, environmentId: facts.id };
-    batch.push(db.insert(events).values(row));
-  }
   return batch;
 }
 
@@ -116,7 +132,7 @@ function reserveSlot(db: Db, slotId: string, environmentId: string) {
   const mine = sql`${slots.environmentId} IS NULL OR ${slots.environmentId} = ${environmentId}`;
   return db
     .update(slots)
-    .set({ n: sql`CASE WHEN ${mine} THEN ${slots.n} ELSE NULL END`, environmentId, quarantinedUntil: null })
+    .set({ n: sql`CASE WHEN ${mine} THEN ${slots.n} ELSE NULL END`, environmentId, restUntil: null })
     .where(eq(slots.id, slotId));
 }
 

@@ -4,11 +4,29 @@ import type { EnvironmentFacts, InstanceFacts, JobFacts } from "../../domain/rol
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
-import { accessories, apps, environments, hosts, instances, jobs, releases, slots } from "./schema.ts";
+import {
+  accessories,
+  apps,
+  controlClock,
+  environments,
+  hosts,
+  instances,
+  jobs,
+  releases,
+  slots,
+} from "./schema.ts";
+import type { ControlClock } from "./upkeep/clock.ts";
 
 /** Beside all that are in use: the newest, and those that served last: a rollback may name them. */
 const NEWEST_IN_VIEW = 20;
 const SERVED_IN_VIEW = 20;
+
+export interface LoadedEnvironment extends Routable {
+  /** Undefined: control has never swept. */
+  readonly clock: ControlClock | undefined;
+  /** When the first of its resting slots may go back to the pool. */
+  readonly restedAt: number | null;
+}
 
 export interface LoadOptions {
   /** Hosts too, though nothing waits to be placed. */
@@ -26,49 +44,27 @@ export async function loadEnvironment(
   db: Db,
   id: string,
   { withHosts, named = null }: LoadOptions = {},
-): Promise<Routable | undefined> {
-  const [environmentRows, releaseRows, instanceRows, jobRows] = await db.batch([
-    db
-      .select({ ...getTableColumns(environments), app: sql<string>`${apps.name}`.as("app_name") })
-      .from(environments)
-      .innerJoin(apps, eq(apps.id, environments.appId))
-      .where(eq(environments.id, id)),
+): Promise<LoadedEnvironment | undefined> {
+  const [environmentRows, releaseRows, instanceRows, jobRows, clockRows, rests] = await db.batch([
+    selectEnvironment(db, id),
     db
       .select()
       .from(releases)
       .where(
         sql`${releases.id} IN (${releasesInUse(id)}) OR ${releases.id} IN (${releasesToGoBackTo(id, named)})`,
       ),
-    db
-      .select({
-        ...getTableColumns(instances),
-        hostName: sql<string>`${hosts.name}`.as("host_name"),
-        hostSeenAt: sql<number | null>`${hosts.lastSeenAt}`.as("host_seen_at"),
-        hostRemovedAt: sql<number | null>`${hosts.removedAt}`.as("host_removed_at"),
-        slot: sql<number>`${slots.n}`.as("slot_n"),
-        hostPort: slots.hostPort,
-        origin: slots.origin,
-      })
-      .from(instances)
-      .innerJoin(slots, eq(slots.id, instances.slotId))
-      .innerJoin(hosts, eq(hosts.id, instances.hostId))
-      .where(and(eq(instances.environmentId, id), isNull(instances.stoppedAt)))
-      .orderBy(instances.id),
+    selectLiveInstances(db, id),
     db
       .select()
       .from(jobs)
       .where(sql`${jobs.id} IN (${jobsInView(id)})`)
       .orderBy(jobs.createdAt),
+    db.select().from(controlClock),
+    selectRest(db, id),
   ]);
   const [environment] = environmentRows;
   if (!environment || environment.deletedAt !== null) return undefined;
-  // Those that look for slots: a queued release all at once, a rolling one as it goes, forth and back.
-  const waiting = releaseRows.filter(
-    ({ state, spec }) =>
-      state === "queued" ||
-      (spec.strategy.kind === "rolling" &&
-        (state === "preparing" || state === "shifting" || state === "rolling_back")),
-  );
+  const waiting = releaseRows.filter(looksForSlots);
   const specs = [environment.spec, ...waiting.map((release) => release.spec)];
   const facts: EnvironmentFacts = {
     id,
@@ -80,17 +76,56 @@ export async function loadEnvironment(
     stableReleaseId: environment.stableReleaseId,
     nextVersion: environment.nextVersion,
     held: environment.held,
+    ending: environment.ending,
     analysis: null,
     releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
-    instances: instanceRows.map(({ hostRemovedAt, ...row }) => ({
+    instances: instanceRows.map(({ hostRemovedAt, hostDraining, ...row }) => ({
       ...row,
       hostRemoved: hostRemovedAt !== null,
+      hostDraining: hostDraining !== null,
     })) satisfies InstanceFacts[],
     jobs: jobRows.flatMap(toJob),
     ...(waiting.length > 0 || withHosts ? await loadHosts(db, id, specs) : { hosts: [], accessories: [] }),
   };
-  return { facts, salt: environment.salt, previewKey: environment.previewKey, mode: environment.mode };
+  const { salt, previewKey, mode } = environment;
+  return { facts, salt, previewKey, mode, clock: clockRows[0], restedAt: rests[0]?.restedAt ?? null };
 }
+
+const selectEnvironment = (db: Db, id: string) =>
+  db
+    .select({ ...getTableColumns(environments), app: sql<string>`${apps.name}`.as("app_name") })
+    .from(environments)
+    .innerJoin(apps, eq(apps.id, environments.appId))
+    .where(eq(environments.id, id));
+
+const selectLiveInstances = (db: Db, id: string) =>
+  db
+    .select({
+      ...getTableColumns(instances),
+      hostName: sql<string>`${hosts.name}`.as("host_name"),
+      hostSeenAt: sql<number | null>`${hosts.lastSeenAt}`.as("host_seen_at"),
+      hostRemovedAt: sql<number | null>`${hosts.removedAt}`.as("host_removed_at"),
+      hostDraining: sql<string | null>`${hosts.draining}`.as("host_draining"),
+      slot: sql<number>`${slots.n}`.as("slot_n"),
+      hostPort: slots.hostPort,
+      origin: slots.origin,
+    })
+    .from(instances)
+    .innerJoin(slots, eq(slots.id, instances.slotId))
+    .innerJoin(hosts, eq(hosts.id, instances.hostId))
+    .where(and(eq(instances.environmentId, id), isNull(instances.stoppedAt)))
+    .orderBy(instances.id);
+
+const selectRest = (db: Db, id: string) =>
+  db
+    .select({ restedAt: sql<number | null>`min(${slots.restUntil})`.as("rested_at") })
+    .from(slots)
+    .where(eq(slots.environmentId, id));
+
+/** A queued release looks for all of its slots at once, a rolling one as it goes, forth and back. */
+const looksForSlots = ({ state, spec }: Pick<ReleaseFacts, "state" | "spec">): boolean =>
+  state === "queued" ||
+  (spec.strategy.kind === "rolling" && ["preparing", "shifting", "rolling_back"].includes(state));
 
 const liveReleases = (id: string) =>
   sql`SELECT release_id FROM instances WHERE environment_id = ${id} AND stopped_at IS NULL`;
@@ -160,6 +195,7 @@ async function loadHosts(
       id: host.id,
       name: host.name,
       lastSeenAt: host.lastSeenAt,
+      draining: host.draining !== null,
       slots: slotRows
         .filter((slot) => slot.hostId === host.id)
         .map((slot) => ({ ...slot, occupied: slot.occupied === 1 })),

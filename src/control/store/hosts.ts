@@ -1,8 +1,10 @@
 import { and, asc, eq, gt, isNull, sql } from "drizzle-orm";
+import { settleAccessories } from "./accessories.ts";
 import type { Db, Statement } from "./db.ts";
 import { isUnacknowledged } from "./jobs.ts";
 import { countDiffering, type Inventory } from "./reports.ts";
 import { accessories, apps, environments, hosts, instances, jobs, slots, tokens } from "./schema.ts";
+import { restSlotsOn } from "./slots.ts";
 import { type InstanceRow, selectInstances } from "./status.ts";
 import { listTunnels, type TunnelRow } from "./tunnels.ts";
 
@@ -46,6 +48,8 @@ export interface Heartbeat {
 export interface HeartbeatAnswer {
   readonly id: string;
   readonly name: string;
+  /** When it was heard from before this. */
+  readonly seenBeforeAt: number | null;
   /** Unfinished jobs of the host, and those of them that this agent may lease (or that are overdue) now. */
   readonly open: number;
   readonly due: number;
@@ -77,13 +81,13 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
   // RETURNING sees only the table that is updated.
   const ofToken = sql`FROM ${tokens} t WHERE t.hash = ${beat.tokenHash}`;
   const rows = await db.all<HeartbeatAnswer>(sql`
-    UPDATE hosts SET last_seen_at = ${beat.now}, clock_skew_ms = ${beat.clockSkewMs}, boot = ${beat.boot},
+    UPDATE hosts SET seen_before_at = last_seen_at, last_seen_at = ${beat.now}, clock_skew_ms = ${beat.clockSkewMs}, boot = ${beat.boot},
       agent_version = ${beat.agentVersion}, facts = coalesce(${facts}, facts),
       facts_at = CASE WHEN ${facts} IS NULL THEN facts_at ELSE ${beat.now} END
     FROM ${tokens} t
     WHERE t.hash = ${beat.tokenHash} AND t.role = 'agent' AND t.revoked_at IS NULL
       AND (t.expires_at IS NULL OR t.expires_at > ${beat.now}) AND hosts.id = t.host_id AND hosts.removed_at IS NULL
-    RETURNING hosts.id AS id, hosts.name AS name, hosts.tunnel_rev AS tunnelRev,
+    RETURNING hosts.id AS id, hosts.name AS name, hosts.seen_before_at AS seenBeforeAt, hosts.tunnel_rev AS tunnelRev,
       (SELECT count(*) ${isOpen} AND ${isBusy}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due,
       ${differing} AS differing, (SELECT t.replaces ${ofToken}) AS replaces,
       (hosts.rotate_at IS NOT NULL OR (SELECT t.created_at ${ofToken}) <= ${beat.now - TOKEN_AGE_MS}) AS rotate`);
@@ -174,6 +178,33 @@ export const removeHost = (db: Db, host: HostRow, now: number) =>
     .update(hosts)
     .set({ removedAt: now, name: `${host.name}~${host.id}` })
     .where(and(eq(hosts.id, host.id), isNull(hosts.removedAt))) satisfies Statement;
+
+/**
+ * What goes with a host: its instances are gone, what it was to do fails for that cause, and whoever decides about those
+ * environments reads anew.
+ */
+export const endOnHost = (db: Db, host: HostRow, now: number): Statement[] => {
+  const error = { code: "host_removed", message: `the host ${host.name} was removed`, logs: [] };
+  return [
+    db
+      .update(environments)
+      .set({ rev: sql`${environments.rev} + 1` })
+      .where(
+        sql`${environments.id} IN (SELECT environment_id FROM instances WHERE host_id = ${host.id} AND stopped_at IS NULL
+          UNION SELECT environment_id FROM jobs WHERE host_id = ${host.id} AND finished_at IS NULL)`,
+      ),
+    db
+      .update(instances)
+      .set({ state: "stopped", stateSince: now, stoppedAt: now })
+      .where(and(eq(instances.hostId, host.id), isNull(instances.stoppedAt))),
+    db
+      .update(jobs)
+      .set({ state: sql`iif(${jobs.kind} = 'stop', 'cancelled', 'failed')`, error, finishedAt: now })
+      .where(and(eq(jobs.hostId, host.id), isNull(jobs.finishedAt))),
+    restSlotsOn(db, host.id, now),
+    ...settleAccessories(db, now),
+  ];
+};
 
 export const isHostKnown = async (db: Db, name: string): Promise<boolean> =>
   (await db.select({ id: hosts.id }).from(hosts).where(eq(hosts.name, name)).get()) !== undefined;

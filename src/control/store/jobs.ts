@@ -20,6 +20,8 @@ export interface LeaseRequest {
   readonly takes: readonly JobKind[];
   /** Jobs that the agent says it has; absent: it doesn't say. */
   readonly jobs: readonly string[] | undefined;
+  /** When it was heard from before: only a job that ran out by then was not ended by its agent. Null: never. */
+  readonly seenBeforeAt?: number | null;
 }
 
 type JobKind = JobRow["kind"];
@@ -38,7 +40,8 @@ export async function leaseJobs(
     db
       .update(jobs)
       .set({ state: "failed", error, finishedAt: now })
-      .where(sql`${jobs.hostId} = ${hostId} AND ${jobs.finishedAt} IS NULL AND ${jobs.deadlineAt} <= ${now}`)
+      .where(sql`${jobs.hostId} = ${hostId} AND ${jobs.finishedAt} IS NULL AND ${jobs.deadlineAt} <= ${now}
+        AND (${jobs.kind} IN ('logs', 'accessory') OR ${jobs.deadlineAt} <= ${request.seenBeforeAt === undefined ? now : request.seenBeforeAt})`)
       .returning({ environmentId: jobs.environmentId, kind: jobs.kind }),
     db
       .update(jobs)
@@ -52,7 +55,7 @@ export async function leaseJobs(
         fence: sql`(SELECT fence FROM environments WHERE environments.id = ${jobs.environmentId})`,
       })
       .where(sql`${jobs.id} IN (
-        SELECT id FROM jobs WHERE host_id = ${hostId} AND finished_at IS NULL AND ${isLeasable(request)}
+        SELECT id FROM jobs WHERE host_id = ${hostId} AND finished_at IS NULL AND deadline_at > ${now} AND ${isLeasable(request)}
           AND kind IN (SELECT value FROM json_each(${JSON.stringify(request.takes)}))
         ORDER BY created_at, id LIMIT ${LEASES_PER_POLL})`)
       .returning(),

@@ -15,11 +15,16 @@ import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
  * D1, the record of truth. All times are epoch milliseconds.
  *
  * An environment and everything below it (releases, instances, jobs, its slots) is one unit of consistency: it is
- * written only by its coordinator, in batches that begin with the guarded update of `environments.rev` (store/guard.ts).
+ * written only by its coordinator, in batches that begin with the guarded update of `environments.rev` (store/decisions.ts).
  * Exceptions, columns that only agents' reports write: `jobs` from its lease to its result, `instances.report*`, `instances.exits`, and
  * `instances.secretVersions`, which goes with the lease of its start. Secrets and logins are written by their routes.
  * And `jobs` of kind `logs`, which decide nothing: a log stream makes and removes its own.
  */
+/** Who ordered an end, and when. */
+export interface Ending {
+  readonly at: number;
+  readonly by: string;
+}
 const at = (name: string) => integer(name, { mode: "number" });
 const json = <T>(name: string) => text(name, { mode: "json" }).$type<T>();
 
@@ -28,6 +33,8 @@ export const apps = sqliteTable("apps", {
   name: text("name").notNull().unique(),
   /** The manifest as it was last applied, verbatim. */
   manifest: text("manifest").notNull(),
+  /** A person had it destroyed: nothing may be applied to it, and it goes with its last environment. */
+  ending: json<Ending>("ending"),
   createdAt: at("created_at").notNull(),
   updatedAt: at("updated_at").notNull(),
 });
@@ -53,6 +60,8 @@ export const environments = sqliteTable(
     mode: json<TrafficMode>("mode").notNull(),
     /** A person's lock: no release begins while it holds. */
     held: json<Held>("held"),
+    /** A person had it destroyed: everything of it is on its way out. */
+    ending: json<Ending>("ending"),
     /** Number of the next release's default label. */
     nextVersion: integer("next_version").notNull(),
     createdAt: at("created_at").notNull(),
@@ -61,24 +70,28 @@ export const environments = sqliteTable(
   (t) => [uniqueIndex("environments_app_name").on(t.appId, t.name)],
 );
 
-export const hostnames = sqliteTable("hostnames", {
-  hostname: text("hostname").primaryKey(),
-  environmentId: text("environment_id")
-    .notNull()
-    .references(() => environments.id),
-  /** With Cloudflare: the zone it is in, and the route that leads it to the edge. */
-  zoneId: text("zone_id"),
-  routeId: text("route_id"),
-  /** The proxied record that was made for it; null: it had one of its own, which is left alone. */
-  recordId: text("record_id"),
-  /**
-   * `pending`: control tries again; `foreign`: it can't or mustn't (another account's zone, a record or route that isn't
-   * its own stands in the way), and only looks again. Null: nobody asked Cloudflare about it so far.
-   */
-  routeState: text("route_state", { enum: ["pending", "ready", "foreign"] }),
-  routeCause: text("route_cause"),
-  routeNextAt: at("route_next_at"),
-});
+export const hostnames = sqliteTable(
+  "hostnames",
+  {
+    hostname: text("hostname").primaryKey(),
+    environmentId: text("environment_id")
+      .notNull()
+      .references(() => environments.id),
+    /** With Cloudflare: the zone it is in, and the route that leads it to the edge. */
+    zoneId: text("zone_id"),
+    routeId: text("route_id"),
+    /** The proxied record that was made for it; null: it had one of its own, which is left alone. */
+    recordId: text("record_id"),
+    /**
+     * `pending`: control tries again; `foreign`: it can't or mustn't (another account's zone, a record or route that isn't
+     * its own stands in the way), and only looks again. Null: nobody asked Cloudflare about it so far.
+     */
+    routeState: text("route_state", { enum: ["pending", "ready", "foreign"] }),
+    routeCause: text("route_cause"),
+    routeNextAt: at("route_next_at"),
+  },
+  (t) => [index("hostnames_environment").on(t.environmentId)],
+);
 
 /** Hostnames that an administrator let an app have: by the app's name, since they may be granted before it is there. */
 export const hostnameGrants = sqliteTable(
@@ -104,6 +117,8 @@ export const hosts = sqliteTable("hosts", {
   /** Agent process, as of its last poll. Another one means that it restarted, and its leases are free. */
   boot: text("boot"),
   lastSeenAt: at("last_seen_at"),
+  /** The time before that: whether it was away, and whether it has had its say since something ran out. */
+  seenBeforeAt: at("seen_before_at"),
   clockSkewMs: integer("clock_skew_ms"),
   /** What the host says of itself, and since when. */
   facts: json<Record<string, unknown>>("facts"),
@@ -112,6 +127,8 @@ export const hosts = sqliteTable("hosts", {
   tunnelRev: integer("tunnel_rev"),
   /** A person asked for a new token. Null again when the agent has it. */
   rotateAt: at("rotate_at"),
+  /** What runs on it moves to others, and nothing new comes. */
+  draining: json<Ending>("draining"),
   createdAt: at("created_at").notNull(),
   removedAt: at("removed_at"),
 });
@@ -128,11 +145,19 @@ export const slots = sqliteTable(
     hostPort: integer("host_port").notNull(),
     /** What the edge fetches, e.g. `https://sl-k3x9.example.com`. */
     origin: text("origin").notNull(),
-    /** Reserved for this environment since its first use: a stale edge can only ever reach the same app here. */
+    /** Who uses it, or did until it has rested: a stale edge can only ever reach the same app here. */
     environmentId: text("environment_id"),
-    quarantinedUntil: at("quarantined_until"),
+    /** When its rest is over, and it may go back to the pool. */
+    restUntil: at("rest_until"),
+    /** Somebody else has its port: who and how, in words; and until when it is not tried. */
+    asideCause: text("aside_cause"),
+    asideUntil: at("aside_until"),
   },
-  (t) => [uniqueIndex("slots_host_n").on(t.hostId, t.n), index("slots_environment").on(t.environmentId)],
+  (t) => [
+    uniqueIndex("slots_host_n").on(t.hostId, t.n),
+    index("slots_environment").on(t.environmentId),
+    index("slots_resting").on(t.restUntil).where(sql`rest_until IS NOT NULL`),
+  ],
 );
 
 export const releases = sqliteTable(
@@ -227,6 +252,7 @@ export const instances = sqliteTable(
   (t) => [
     index("instances_release").on(t.releaseId),
     index("instances_live").on(t.environmentId).where(sql`stopped_at IS NULL`),
+    index("instances_on_host").on(t.hostId).where(sql`stopped_at IS NULL`),
     // Each poll is held against them.
     index("instances_host").on(t.hostId).where(sql`stopped_at IS NULL`),
     // A slot holds one container: the second one to claim it fails its whole batch.
@@ -305,25 +331,30 @@ export const events = sqliteTable(
   (t) => [
     index("events_release").on(t.releaseId, t.id),
     index("events_environment").on(t.environmentId, t.id),
+    index("events_app").on(t.app, t.id),
   ],
 );
 
-export const tokens = sqliteTable("tokens", {
-  id: text("id").primaryKey(),
-  name: text("name").notNull(),
-  /** SHA-256 of the token, hex. */
-  hash: text("hash").notNull().unique(),
-  role: text("role", { enum: ["admin", "deployer", "viewer", "agent"] }).notNull(),
-  app: text("app"),
-  environment: text("environment"),
-  hostId: text("host_id"),
-  createdAt: at("created_at").notNull(),
-  expiresAt: at("expires_at"),
-  revokedAt: at("revoked_at"),
-  lastUsedAt: at("last_used_at"),
-  /** Id of the token it takes the place of: that one is revoked when this one is first used. */
-  replaces: text("replaces"),
-});
+export const tokens = sqliteTable(
+  "tokens",
+  {
+    id: text("id").primaryKey(),
+    name: text("name").notNull(),
+    /** SHA-256 of the token, hex. */
+    hash: text("hash").notNull().unique(),
+    role: text("role", { enum: ["admin", "deployer", "viewer", "agent"] }).notNull(),
+    app: text("app"),
+    environment: text("environment"),
+    hostId: text("host_id"),
+    createdAt: at("created_at").notNull(),
+    expiresAt: at("expires_at"),
+    revokedAt: at("revoked_at"),
+    lastUsedAt: at("last_used_at"),
+    /** Id of the token it takes the place of: that one is revoked when this one is first used. */
+    replaces: text("replaces"),
+  },
+  (t) => [index("tokens_host").on(t.hostId)],
+);
 
 /** An environment's secrets, sealed (AES-GCM; `control/seal.ts`). The value is nowhere else. */
 export const secrets = sqliteTable(
@@ -440,13 +471,24 @@ export const enrollments = sqliteTable("enrollments", {
 });
 
 /** Answers of mutations, kept 24 h by principal, route and `Idempotency-Key`. */
-export const idempotency = sqliteTable("idempotency", {
-  key: text("key").primaryKey(),
-  bodyHash: text("body_hash").notNull(),
-  status: integer("status"),
-  headers: json<Record<string, string>>("headers"),
-  body: text("body"),
-  createdAt: at("created_at").notNull(),
+export const idempotency = sqliteTable(
+  "idempotency",
+  {
+    key: text("key").primaryKey(),
+    bodyHash: text("body_hash").notNull(),
+    status: integer("status"),
+    headers: json<Record<string, string>>("headers"),
+    body: text("body"),
+    createdAt: at("created_at").notNull(),
+  },
+  (t) => [index("idempotency_age").on(t.createdAt)],
+);
+
+/** One row: when control last was there to listen, and since when it has been without a gap. */
+export const controlClock = sqliteTable("control_clock", {
+  id: integer("id").primaryKey(),
+  sweptAt: at("swept_at").notNull(),
+  backSince: at("back_since").notNull(),
 });
 
 /** Effects outside D1 that a committed decision owes: delivered after the commit, again until they succeed. */

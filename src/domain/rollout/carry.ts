@@ -22,7 +22,7 @@ export const isUp = ({ state }: Pick<InstanceFacts, "state">): boolean =>
   state === "ready" || state === "serving" || state === "draining" || state === "warm";
 
 /** Its host's agent has not been silent for too long, and the host is still one of ours. */
-const isHeard = ({ hostSeenAt, hostRemoved }: InstanceFacts, now: number): boolean =>
+export const isHeard = ({ hostSeenAt, hostRemoved }: InstanceFacts, now: number): boolean =>
   !hostRemoved && (hostSeenAt === null || now - hostSeenAt < HOST_OFFLINE_MS);
 
 /** Ready by its agent's word, where that word still counts. */

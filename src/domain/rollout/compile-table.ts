@@ -10,6 +10,7 @@ import {
 } from "../routing/table.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import { PARTIAL_LEASE_MS } from "./advance.ts";
+import { isHeard } from "./carry.ts";
 import type { EnvironmentFacts, InstanceFacts } from "./facts.ts";
 import { isActive, type ReleaseFacts } from "./release.ts";
 import { stepsOf } from "./steps.ts";
@@ -37,7 +38,7 @@ export function compileTable(
         Number(a.id === facts.stableReleaseId) - Number(b.id === facts.stableReleaseId) ||
         b.createdAt - a.createdAt,
     )
-    .map((release) => toTableRelease(release, facts.instances));
+    .map((release) => toTableRelease(release, facts.instances, stamp.now));
   const stable = releases.some((release) => release.id === facts.stableReleaseId)
     ? facts.stableReleaseId
     : null;
@@ -53,7 +54,8 @@ export function compileTable(
     environmentName: facts.name,
     version: stamp.version,
     publishedAt: stamp.now,
-    hostnames: facts.spec.hostnames,
+    // One that is being destroyed leads nobody anywhere.
+    hostnames: facts.ending ? [] : facts.spec.hostnames,
     salt: environment.salt,
     affinity: facts.spec.affinity,
     releases,
@@ -99,20 +101,25 @@ function isReachable(release: ReleaseFacts, instances: readonly InstanceFacts[])
   return instances.some((instance) => instance.releaseId === release.id && serves(release, instance));
 }
 
-function toTableRelease(release: ReleaseFacts, instances: readonly InstanceFacts[]): TableRelease {
+function toTableRelease(
+  release: ReleaseFacts,
+  instances: readonly InstanceFacts[],
+  now: number,
+): TableRelease {
   const own = instances.filter((instance) => instance.releaseId === release.id && serves(release, instance));
   return {
     id: release.id,
     version: release.version,
     weightBp: release.weightBp,
-    instances: own.map(toTableInstance),
+    instances: own.map((instance) => toTableInstance(instance, now)),
   };
 }
 
-const toTableInstance = (instance: InstanceFacts): TableInstance => ({
+/** What an agent said counts for as long as it is heard from. With nobody ready, the edge tries those that are there. */
+const toTableInstance = (instance: InstanceFacts, now: number): TableInstance => ({
   id: instance.id,
   origin: instance.origin,
-  ready: instance.reportState === "ready",
+  ready: instance.reportState === "ready" && isHeard(instance, now),
 });
 
 /** Once a release has traffic only its serving instances count: one that drains gets nothing new. */

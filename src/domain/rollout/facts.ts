@@ -14,6 +14,8 @@ export interface EnvironmentFacts {
   readonly nextVersion: number;
   /** A person's lock. */
   readonly held: Held | null;
+  /** A person had the environment destroyed: everything of it is on its way out. */
+  readonly ending?: { readonly at: number; readonly by: string } | null;
   /** Open ones, those with instances, and the ones a rollback could name. Newest first. */
   readonly releases: readonly ReleaseFacts[];
   /** Those not stopped. */
@@ -84,6 +86,8 @@ export interface InstanceFacts {
   readonly hostSeenAt: number | null;
   /** The host was taken out: nothing runs on it any more. */
   readonly hostRemoved: boolean;
+  /** The host is to be emptied: what runs there moves. */
+  readonly hostDraining?: boolean;
   /** When it ended by itself or had to be restarted: the last few, oldest first. Removals by hand and stops are none. */
   readonly exits: readonly number[];
 }
@@ -125,6 +129,8 @@ export interface HostFacts {
   readonly id: string;
   readonly name: string;
   readonly lastSeenAt: number | null;
+  /** It is to be emptied: nothing new is put on it. */
+  readonly draining?: boolean;
   readonly slots: readonly SlotFacts[];
 }
 export interface SlotFacts {
@@ -136,7 +142,8 @@ export interface SlotFacts {
   readonly environmentId: string | null;
   /** A container is, or may still be, in it. */
   readonly occupied: boolean;
-  readonly quarantinedUntil: number | null;
+  /** Somebody else has its port: not tried before this. */
+  readonly asideUntil?: number | null;
 }
 
 /** A host not heard from for this long counts as offline: nothing new is put on it. */

@@ -76,7 +76,7 @@ export function onlineHosts(
 ): Result<readonly HostFacts[], PlacementProblem> {
   const hosts = reachable(facts);
   if (!hosts.ok) return hosts;
-  const online = hosts.value.filter((host) => isOnline(host, now));
+  const online = hosts.value.filter((host) => isOnline(host, now) && !host.draining);
   if (online.length > 0) return ok(online);
   return err({ code: "no_hosts", detail: whyNoHost({ ...facts, hosts: hosts.value }) });
 }
@@ -86,9 +86,8 @@ export const isOnline = (host: { readonly lastSeenAt: number | null }, now: numb
 
 /** May a new instance of this environment go into the slot? */
 function isFree(slot: SlotFacts, environmentId: string, now: number): boolean {
-  if (slot.occupied) return false;
-  if (slot.environmentId === environmentId) return true;
-  return slot.environmentId === null && (slot.quarantinedUntil ?? 0) <= now;
+  if (slot.occupied || (slot.asideUntil ?? 0) > now) return false;
+  return slot.environmentId === null || slot.environmentId === environmentId;
 }
 
 const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);

@@ -1,7 +1,6 @@
 import { env } from "cloudflare:workers";
-import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
-import { outbox, slots } from "../../../src/control/store/schema.ts";
+import { outbox } from "../../../src/control/store/schema.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import { Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
@@ -69,20 +68,5 @@ describe("the sweep of each minute", () => {
     // What is due; six to drop what has expired; and what two environments no longer keep.
     expect(counted.queries).toBe(1 + 6 + 3);
     expect(api.coordinators.asked).toEqual([]);
-  });
-
-  it("gives slots back to the pool when their quarantine is over, unless something still runs in them", async () => {
-    const [free, used] = [`${host.host.id}/0`, `${host.host.id}/1`];
-    for (const id of [free, used])
-      await world.db
-        .update(slots)
-        .set({ environmentId: at(0), quarantinedUntil: api.time })
-        .where(eq(slots.id, id));
-    const releaseId = await world.release(at(0), { state: "superseded", endedAt: 1 });
-    await world.instance({ environmentId: at(0), releaseId, host, slot: 1 });
-    await sweep(api.env, api.time);
-    const rows = await world.db.select().from(slots).all();
-    expect(rows.find(({ id }) => id === free)?.environmentId).toBeNull();
-    expect(rows.find(({ id }) => id === used)?.environmentId).toBe(at(0));
   });
 });

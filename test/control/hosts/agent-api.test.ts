@@ -216,8 +216,11 @@ describe("polling", () => {
     ]);
   });
 
-  it("fails a job that is past its deadline, and tells its coordinator", async () => {
+  it("fails a job that is past its deadline once its agent has had its say since, and tells its coordinator", async () => {
     const id = await world.job(of, { deadlineAt: api.time });
+    expect((await poll()).jobs).toEqual([]);
+    // Control may have been away, and the agent about to tell how it ended.
+    expect(await readJob(id)).toMatchObject({ state: "queued" });
     api.coordinators.asked.length = 0;
     expect((await poll()).jobs).toEqual([]);
     expect(await readJob(id)).toMatchObject({ state: "failed", error: { code: "deadline" } });

@@ -35,11 +35,11 @@ describe("placing instances", () => {
     expect(world.hosts.flatMap((host) => host.slots).filter((slot) => slot.environmentId).length).toBe(4);
   });
 
-  it("never takes another environment's slot, nor one in quarantine", () => {
+  it("never takes another environment's slot, nor one that is set aside", () => {
     const world = new World({ anna: 4 });
     world.spec = aSpec({ replicas: 1 });
     Object.assign(world.slot("anna/0"), { environmentId: "env-2" });
-    Object.assign(world.slot("anna/1"), { quarantinedUntil: world.now + 1 });
+    Object.assign(world.slot("anna/1"), { asideUntil: world.now + 1 });
     world.deploy();
     expect(where(world, "v1")).toEqual(["anna/2"]);
     world.now += 1;

@@ -5,12 +5,16 @@ import type { Db } from "../db.ts";
 /** Most environments one sweep pokes; the next one comes in a minute. */
 const MAX_ENVIRONMENTS = 500;
 
+/** A sweep may fail, or be late: hosts that fell silent within this are looked at again. */
+const LOOK_BACK_MS = 300_000;
+
 /**
  * Environments with something that should have happened by `now`: a release on its way, a drain or a warm time that is
  * over, a split by hand whose lease is to be renewed, a contract hook whose time has come, an effect still owed, a job past
- * its deadline or its lease. Each part has an index of only such rows.
+ * its deadline or its lease, a host that fell silent or is to be emptied, an end that a person ordered, a slot that has
+ * rested. Each part has an index of only such rows. `silentBefore`: a host last heard from before this is silent.
  */
-export async function findDueEnvironments(db: Db, now: number): Promise<string[]> {
+export async function findDueEnvironments(db: Db, now: number, silentBefore = 0): Promise<string[]> {
   // D1 takes no more than five parts in one compound: two of them, within a third.
   const rows = await db.all<{ id: string }>(sql`
     SELECT id FROM (
@@ -28,6 +32,20 @@ export async function findDueEnvironments(db: Db, now: number): Promise<string[]
       UNION SELECT environment_id FROM outbox WHERE next_attempt_at <= ${now}
       UNION SELECT environment_id FROM jobs WHERE finished_at IS NULL AND release_id IS NOT NULL
         AND (deadline_at <= ${now} OR lease_expires_at <= ${now}))
+    UNION SELECT id FROM (
+      SELECT i.environment_id AS id FROM hosts h JOIN instances i ON i.host_id = h.id AND i.stopped_at IS NULL
+        WHERE h.draining IS NOT NULL OR h.removed_at IS NOT NULL
+          OR h.last_seen_at BETWEEN ${silentBefore - LOOK_BACK_MS} AND ${silentBefore}
+      UNION SELECT id FROM environments WHERE ending IS NOT NULL AND deleted_at IS NULL
+      UNION SELECT environment_id FROM slots WHERE rest_until <= ${now} AND environment_id IS NOT NULL)
     LIMIT ${MAX_ENVIRONMENTS}`);
+  return rows.map(({ id }) => id);
+}
+
+/** Environments that have instances on these hosts. */
+export async function findEnvironmentsOn(db: Db, hostIds: readonly string[]): Promise<string[]> {
+  const rows = await db.all<{ id: string }>(sql`
+    SELECT DISTINCT environment_id AS id FROM instances
+    WHERE host_id IN (SELECT value FROM json_each(${JSON.stringify(hostIds)})) AND stopped_at IS NULL`);
   return rows.map(({ id }) => id);
 }

@@ -1,4 +1,5 @@
 import { FULL_WEIGHT } from "../../routing/table.ts";
+import { isHeard } from "../carry.ts";
 import { failureOf } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import type { JobFacts } from "../facts.ts";
@@ -24,7 +25,8 @@ function contract(draft: Draft, release: ReleaseFacts): void {
   // The tick that follows their end comes back to this.
   if (draft.facts.instances.some((instance) => instance.releaseId !== release.id)) return;
   if (draft.facts.releases.some(({ state }) => isActive(state)) || isHookRunning(draft, release)) return;
-  const [instance] = draft.instancesOf(release.id);
+  // Nobody else would hear of it: the sweep comes back to this.
+  const instance = draft.instancesOf(release.id).find((candidate) => isHeard(candidate, draft.now));
   if (!instance) return;
   const image = release.pinnedImage ?? release.image;
   orderHook(draft, release, { hook: "contract", command, host: instance.hostId, image });
