@@ -123,6 +123,7 @@ it("a release that served is in view after 55 others that never did, and any tha
 describe("a lost alarm is mended by the sweep", () => {
   it("for a split by hand of releases that are live", async () => {
     const v1 = await stage.deploy();
+    stage.ahead = 5_000;
     await stage.until("v1", "live");
     expect(await findDueEnvironments(openDb(env.DB), Date.now())).toEqual([]);
     await stage.db.run(sql`UPDATE releases SET weight_bp = 7500 WHERE id = ${v1}`);
@@ -132,6 +133,7 @@ describe("a lost alarm is mended by the sweep", () => {
   it("for a contract hook whose rollback window is closed", async () => {
     stage = await Stage.open({ hooks: { contract: ["migrate"] }, keepMs: 600_000 });
     await stage.deploy();
+    stage.ahead = 5_000;
     await stage.until("v1", "live");
     expect(await findDueEnvironments(openDb(env.DB), Date.now())).toEqual([]);
     expect(await findDueEnvironments(openDb(env.DB), Date.now() + 601_000)).toEqual([ENVIRONMENT]);
