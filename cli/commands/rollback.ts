@@ -9,6 +9,7 @@ import { examples, publicUrl, type Register, timeoutOption } from "../verb.ts";
 
 interface RollbackOptions {
   readonly to?: string;
+  readonly from?: string;
   readonly timeout: number;
 }
 const POLL_MS = 250;
@@ -20,6 +21,7 @@ export const rollback: Register = (program, act) => {
     .command("rollback")
     .description("put the traffic back on the release before (instant while it is kept warm)")
     .option("--to <release>", "release id or version (default: the last one that served all traffic)")
+    .option("--from <release>", "the release that you saw serving: refused if it is another one by now")
     .addOption(timeoutOption())
     .addHelpText("before", examples("sluice rollback", "sluice rollback --to v41 -e staging"))
     .action(act(run));
@@ -28,11 +30,12 @@ export const rollback: Register = (program, act) => {
 async function run(session: Session, options: RollbackOptions): Promise<Outcome> {
   const target = session.target();
   const startedAt = session.now();
-  const { to, timeout: timeoutMs } = options;
+  const { to, from: seen, timeout: timeoutMs } = options;
   const answer = await session.client.rollback(
     target.app,
     target.environment,
-    to === undefined ? await seen(session, target) : { to },
+    // Not what serves as the command runs: it may be what a colleague went back to a moment ago.
+    { ...(to === undefined ? {} : { to }), ...(seen === undefined ? {} : { from: seen }) },
   );
   const { out } = session;
   out.say(
@@ -70,13 +73,6 @@ async function run(session: Session, options: RollbackOptions): Promise<Outcome>
     },
     text: out.stdoutIsTty ? undefined : url,
   };
-}
-
-/** Back by one from what a person sees now: should somebody else have gone back meanwhile, it is refused. */
-async function seen(session: Session, { app, environment: name }: Target): Promise<{ from?: string }> {
-  const { environment } = await session.client.environment(app, name);
-  const { from } = environment.rollback;
-  return from ? { from: from.release } : {};
 }
 
 /** An instant rollback is one table version: asked for often, because it is over in moments. */

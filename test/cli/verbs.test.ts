@@ -126,18 +126,18 @@ describe.concurrent("rollback", () => {
     expect(stdout).toBe("https://shop.example.com\n");
   });
 
-  test("says what it saw serving, so that a second one goes back no further", async () => {
-    const from = { release: "rel_3", version: "v3" };
+  test("says what its sender saw serving, and claims nothing where nobody said", async () => {
     const detail = "you saw v3 serving, and now it is v2 100 %: look again (`sluice status`), then decide";
-    const ran = await run(["rollback"], {
+    const refused: Parameters<typeof run>[1] = {
       [`POST ${ENV}/rollback`]: (_asked, answer) =>
         answer.problem({ code: "precondition_failed", status: 412, detail }),
-      [`GET ${ENV}`]: (_asked, answer) =>
-        answer.json(200, anEnvironment([["v3", 100]], { rollback: { ...anEnvironment().rollback, from } })),
-    });
-    expect(JSON.parse(ran.asked[1]?.body ?? "")).toEqual({ from: "rel_3" });
+    };
+    const ran = await run(["rollback", "--from", "v3"], refused);
+    expect(JSON.parse(ran.asked[0]?.body ?? "")).toEqual({ from: "v3" });
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain("now it is v2 100 %");
+    const blind = await run(["rollback"], refused);
+    expect(JSON.parse(blind.asked[0]?.body ?? "{}")).toEqual({});
   });
 
   test("restart: follows the new release of the old image", async () => {
