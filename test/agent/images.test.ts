@@ -178,6 +178,7 @@ describe("a pull that finds the disk full", () => {
     const runtime = {
       name: "docker",
       list: async () => done([]),
+      injected: async () => done([]),
       pull: async ({ image }: { image: string }) => {
         pulls += 1;
         const isFull = image === "shop@4" && removed.length === 0;

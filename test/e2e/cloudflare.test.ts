@@ -65,7 +65,7 @@ describe("an installation at Cloudflare", () => {
     expect(calls()).toEqual([
       "GET /accounts/ACCOUNT/cfd_tunnel?name=sluice-tunneled-…&is_deleted=false 200",
       "POST /accounts/ACCOUNT/cfd_tunnel 200",
-      "GET /accounts/ACCOUNT/cfd_tunnel/TUNNEL/configurations 200",
+      "GET /accounts/ACCOUNT/cfd_tunnel/TUNNEL/configurations 404",
       "PUT /accounts/ACCOUNT/cfd_tunnel/TUNNEL/configurations 200",
       "GET /zones/ZONE/workers/routes 200",
       "POST /zones/ZONE/workers/routes 200",
