@@ -4,6 +4,7 @@ import { accessory } from "./commands/accessory.ts";
 import { apply } from "./commands/apply.ts";
 import { audit } from "./commands/audit.ts";
 import { deploy } from "./commands/deploy.ts";
+import { destroy } from "./commands/destroy.ts";
 import { explain } from "./commands/explain.ts";
 import { hostnames } from "./commands/hostnames.ts";
 import { hosts } from "./commands/hosts.ts";
@@ -52,6 +53,7 @@ const VERBS: readonly Register[] = [
   registry,
   hostnames,
   accessory,
+  destroy,
   hosts,
   doctor,
   token,

@@ -15,9 +15,11 @@ import {
   type createTokenSchema,
   type DoctorView,
   doctorSchema,
+  type EndingView,
   type EnrollmentView,
   type EnvironmentView,
   type EventView,
+  endingSchema,
   enrollmentSchema,
   environmentSchema,
   eventSchema,
@@ -320,6 +322,13 @@ export class Client {
 
   host(name: string): Promise<HostView> {
     return this.#get(hostSchema, `${API}/hosts/${seg(name)}`);
+  }
+
+  /** Ends an environment, or without one the whole app. Answers what that still waits for; said again, how far it is. */
+  destroy({ app, environment }: { app: string; environment?: string | undefined }): Promise<EndingView> {
+    const path = `${API}/apps/${seg(app)}${environment === undefined ? "" : `/envs/${seg(environment)}`}`;
+    const confirm = environment === undefined ? app : `${app}/${environment}`;
+    return this.#parsed(endingSchema, { method: "DELETE", path, query: { confirm } });
   }
 
   /** With `force` also one that still has instances: they are no longer reached. */

@@ -19,6 +19,7 @@ import { agentRoutes } from "./routes/agent.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
+import { endingRoutes } from "./routes/endings.ts";
 import { guardRoutes } from "./routes/environment-modes.ts";
 import { feedRoutes } from "./routes/feed.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -88,6 +89,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(readers, options.feed)];
   const environments = [
     appRoutes(),
+    endingRoutes(),
     accessoryRoutes(),
     trafficRoutes(),
     guardRoutes(),

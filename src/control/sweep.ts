@@ -16,6 +16,7 @@ import { dropSecretsOfDeleted } from "./store/secrets.ts";
 import { findDueTunnels } from "./store/tunnels.ts";
 import { noteSweep } from "./store/upkeep/clock.ts";
 import { findDueEnvironments } from "./store/upkeep/due.ts";
+import { findUntold, finishApps } from "./store/upkeep/endings.ts";
 import { prune } from "./store/upkeep/retention.ts";
 
 const AT_ONCE = 20;
@@ -44,6 +45,7 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
       logFailure("sweep.poke_failed", result.reason, { environment: ids[index] });
     });
   }
+  await resumeEnds(env, db, now);
   if (settingsOf(env)) await tendCloudflare(env, now);
   await dropKeysBefore(db, now - KEPT_MS);
   await dropLogJobsBefore(db, now);
@@ -52,6 +54,15 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   await prune(db, now);
   await resealSome(env, db);
   return { poked: due.length, failed };
+}
+
+/** Whoever had an app destroyed may have died before all of its environments were told. */
+async function resumeEnds(env: ControlEnv, db: Db, now: number): Promise<void> {
+  for (const { id, by } of await findUntold(db))
+    await coordinatorOf(env, id)
+      .destroy({ actor: by })
+      .catch((error) => logFailure("sweep.destroy_failed", error, { environment: id }));
+  await finishApps(db, now);
 }
 
 /** While there is a key before, what it sealed is sealed anew, some each minute. Without one it costs no query. */

@@ -359,6 +359,8 @@ export const environmentSchema = z
       to: z.object({ release: z.string(), version: z.string() }).nullable(),
       reason: z.string(),
     }),
+    /** It is being destroyed: since when, and by whom. */
+    ending: z.object({ at: time, by: z.string() }).nullable().default(null),
     /** Secrets that were changed since somebody was started with them. */
     staleSecrets: z.array(staleSecretSchema).default([]),
     next: z.array(nextStepSchema),
@@ -370,6 +372,22 @@ export const appSchema = z
   .object({ app: z.string(), createdAt: time, environments: z.array(environmentSchema) })
   .meta({ id: "App" });
 export type AppView = z.infer<typeof appSchema>;
+
+/** An environment (null: all of the app's) on its way out. */
+export const endingSchema = z
+  .object({
+    app: z.string(),
+    environment: z.string().nullable(),
+    since: time,
+    by: z.string(),
+    /** In words, e.g. `2 instances on web-1`. Empty: nothing is left, it goes any moment. */
+    waitsFor: z.array(z.string()),
+    /** Data volumes, by host: they stay where they are. */
+    keeps: z.array(z.string()),
+    next: z.array(nextStepSchema),
+  })
+  .meta({ id: "Ending" });
+export type EndingView = z.infer<typeof endingSchema>;
 
 // --- hosts ----------------------------------------------------------------------------------------------------------
 
@@ -490,6 +508,10 @@ export const EVENT_TYPES = [
   "lock.changed",
   "traffic.mode",
   "app.applied",
+  "app.ending",
+  "app.destroyed",
+  "environment.ending",
+  "environment.destroyed",
   "host.enrolled",
   "host.removed",
   "host.tunnel",

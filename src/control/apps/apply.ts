@@ -52,7 +52,10 @@ export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<A
   const wanted = Object.values(manifest.environments).flatMap(({ hostnames }) => hostnames);
   const applied = await unlessOvertaken(ATTEMPTS, async () => {
     const state = await readAppState(db, input.app, wanted);
-    const refusal = foreignHostname(state, input.app) ?? (await liveRemoval(db, state, manifest));
+    const refusal =
+      endingOf(state, manifest) ??
+      foreignHostname(state, input.app) ??
+      (await liveRemoval(db, state, manifest));
     if (refusal) return err(refusal);
     const granted = grantsFor({ app: input.app, wanted, existing: state.grants, ...input.leave }, input);
     if (!granted.ok) return granted;
@@ -108,6 +111,22 @@ function shutWindows(manifest: Manifest, now: number): ManifestError[] {
   });
 }
 
+/** What is on its way out takes nothing in. */
+function endingOf({ app, environments }: AppState, manifest: Manifest): Refusal | undefined {
+  const environment = environments.find(
+    ({ name, ending, deletedAt }) =>
+      ending !== null && deletedAt === null && Object.hasOwn(manifest.environments, name),
+  );
+  if (!app || (app.ending === null && !environment)) return undefined;
+  const what = app.ending !== null || !environment ? app.name : `${app.name}/${environment.name}`;
+  const at = app.ending !== null || !environment ? "" : ` -e ${environment.name}`;
+  return {
+    code: "conflict",
+    detail: `${what} is being destroyed: apply it again when it is gone, and it is made anew`,
+    next: [{ command: `sluice destroy -a ${app.name}${at}`, when: "to see what it still waits for" }],
+  };
+}
+
 function foreignHostname(state: AppState, app: string): Refusal | undefined {
   const taken = state.owners.find((owner) => owner.app !== app);
   if (!taken) return undefined;
@@ -139,10 +158,12 @@ function whyKept({ environment, instances, releases, hosts, accessories }: LiveU
     instances > 0 ? `${instances} instances on ${hosts.replaceAll(",", ", ")}` : "",
     releases > 0 ? `${releases} releases in progress` : "",
   ];
-  return `the manifest has no \`environments.${environment}\` any more, but it still has ${what.filter(Boolean).join(" and ")}: put it back, or first end what runs there (abort its releases, remove its hosts, \`sluice accessory remove\` its accessories)`;
+  return `the manifest has no \`environments.${environment}\` any more, but it still has ${what.filter(Boolean).join(" and ")}: put it back, or first end what runs there (\`sluice destroy -e ${environment}\`)`;
 }
 
-const living = (state: AppState) => state.environments.filter((row) => row.deletedAt === null);
+/** Those that are there to stay. */
+const living = (state: AppState) =>
+  state.environments.filter((row) => row.deletedAt === null && row.ending === null);
 const removed = (state: AppState, manifest: Manifest) =>
   living(state).filter((row) => manifest.environments[row.name] === undefined);
 

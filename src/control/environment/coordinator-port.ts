@@ -25,6 +25,8 @@ export interface CoordinatorPort {
   unlock(input: { actor: string }): Promise<Result<null, Refusal>>;
   /** What the edge does with requests. */
   setMode(input: { mode: TrafficMode; actor: string }): Promise<Result<null, Refusal>>;
+  /** Ends the environment, and all that is in it. Answers when it has begun; said again it changes nothing. */
+  destroy(input: { actor: string }): Promise<Result<null, Refusal>>;
   /** Something changed in D1 that may let a release move: a job ended, an instance's health changed, a spec was applied. */
   poke(): Promise<void>;
   table(hostname: string, known: number | null): Promise<TableAnswer>;

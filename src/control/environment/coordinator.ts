@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import { destroy } from "../../domain/commands/destroy.ts";
 import * as modes from "../../domain/commands/modes.ts";
 import * as commands from "../../domain/commands/releases.ts";
 import * as rollbacks from "../../domain/commands/rollback.ts";
@@ -32,6 +33,7 @@ import type {
   CreateReleaseInput,
   RollbackOutcome,
 } from "./coordinator-port.ts";
+import { endEnvironment, isEnding } from "./ending.ts";
 import { Fence } from "./fence.ts";
 import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
 import { Publisher } from "./publisher.ts";
@@ -43,6 +45,8 @@ const TICK_MS = 20_000;
 const SAFETY_MS = 2_000;
 /** A tick that fails again and again is tried at least this often. */
 const MAX_RETRY_MS = 60_000;
+/** What an end waits for (an accessory's host, mostly) is looked at again after this. */
+const ENDING_LOOK_MS = 5_000;
 const MAX_PASSES = 100;
 /** Of what the edge counted, the last hour is shown. */
 const SHOWN_MS = 3_600_000;
@@ -85,7 +89,10 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     this.#publisher = new Publisher({
       storage: state.storage,
       env: () => this.env,
-      isOwned: async (hostname) => (await findHostname(this.#db, hostname)) !== undefined,
+      isOthers: async (hostname) => {
+        const owner = await findHostname(this.#db, hostname);
+        return owner !== undefined && owner !== this.#id();
+      },
       published,
     });
     this.#absence = new Absence(state.storage);
@@ -109,12 +116,13 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       const known = requestKey && (await findRequested(this.#db, this.#id(), requestKey));
       if (known) return ok({ release: known, created: false });
       const id = newId("rel", this.clock());
-      const made = await this.#decide((facts, now, takenLabels) => {
+      const make = (facts: EnvironmentFacts, now: number, takenLabels: number) => {
         if (takenLabels > 0 && input.version !== null) return err(labelTaken());
         // A label out of view (of a release that failed long ago) is passed over.
         const nextVersion = facts.nextVersion + takenLabels;
         return commands.createRelease({ ...facts, nextVersion }, { ...input, id }, now);
-      });
+      };
+      const made = await this.#decide(unlessEnding(make));
       if (!made.ok) return made;
       this.#advanceSoon();
       return ok({ release: id, created: true });
@@ -131,6 +139,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return this.#turn.take(async () => {
       const loaded = await this.#load({ named: input.to });
       if (!loaded) return err(gone());
+      if (loaded.facts.ending) return err(isEnding(loaded.facts));
       const plan = rollbacks.planRollback(loaded.facts, input, this.clock());
       if (!plan.ok) return plan;
       const { from, to, prove, ongoing } = plan.value;
@@ -140,13 +149,11 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       const instant = rollbacks.isProven(plan.value, silent);
       const id = newId("rel", this.clock());
       const reason = `asked by ${input.actor}`;
-      const done = await this.#decide(
-        (facts, now) =>
-          instant
-            ? rollbacks.rollbackInstantly(facts, plan.value, { actor: input.actor, reason, silent }, now)
-            : rollbacks.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now),
-        { named: input.to },
-      );
+      const decide = (facts: EnvironmentFacts, now: number) =>
+        instant
+          ? rollbacks.rollbackInstantly(facts, plan.value, { actor: input.actor, reason, silent }, now)
+          : rollbacks.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now);
+      const done = await this.#decide(unlessEnding(decide), { named: input.to });
       if (!done.ok) return done;
       await this.#advanceNow();
       const how = instant ? "instant" : "restart";
@@ -180,6 +187,10 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   setMode(input: { mode: TrafficMode; actor: string }): Promise<Result<null, Refusal>> {
     return this.#command((facts, now) => modes.setMode(facts, input, now));
+  }
+
+  destroy(input: { actor: string }): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => destroy(facts, input, now), { whileEnding: true });
   }
 
   async poke(): Promise<void> {
@@ -228,9 +239,10 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   /** Decides, writes and carries it out before it answers. */
   #command(
     make: (facts: EnvironmentFacts, now: number) => Result<{ decision: Decision }, Refusal>,
+    { whileEnding = false } = {},
   ): Promise<Result<null, Refusal>> {
     return this.#turn.take(async () => {
-      const done = await this.#decide(make);
+      const done = await this.#decide(whileEnding ? make : unlessEnding(make));
       if (!done.ok) return done;
       await this.#advanceNow();
       return ok(null);
@@ -291,6 +303,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       await this.#commit(facts, decision, now);
       return "again";
     }
+    if (facts.ending) return earliest(decision.wakeAt, await this.#end(facts, now));
     this.#asking.probe(facts, decision.probes);
     for (const smoke of decision.smokes) this.#asking.smoke(facts, smoke);
     const busy = loaded.facts.releases.some((release) => isActive(release.state));
@@ -347,6 +360,12 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return table;
   }
 
+  /** One that is destroyed goes when nothing of it runs any more. */
+  async #end(facts: EnvironmentFacts, now: number): Promise<number> {
+    const isOver = await endEnvironment({ env: this.env, db: this.#db, facts, now });
+    return isOver ? now : now + ENDING_LOOK_MS;
+  }
+
   /** The environment was deleted: its copies go, and then its slots. */
   async #farewell(): Promise<null> {
     if (await this.#publisher.withdraw()) await freeRestedSlots(this.#db, this.#id(), this.clock());
@@ -386,6 +405,11 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
 const isJudged = (release: ReleaseFacts): boolean =>
   release.state === "shifting" && release.weightBp > 0 && release.spec.strategy.kind === "canary";
+
+const unlessEnding =
+  <T>(make: (facts: EnvironmentFacts, now: number, takenLabels: number) => Result<T, Refusal>) =>
+  (facts: EnvironmentFacts, now: number, takenLabels: number): Result<T, Refusal> =>
+    facts.ending ? err(isEnding(facts)) : make(facts, now, takenLabels);
 
 const gone = (): Refusal => ({ code: "not_found", detail: "this environment does not exist (any more)" });
 

@@ -12,8 +12,8 @@ const RENEW_BEFORE_MS = 40_000;
 interface Parts {
   readonly storage: DurableObjectStorage;
   readonly env: () => Pick<ControlEnv, "TABLES" | "SLOT_ZONE">;
-  /** Whether an environment has this hostname. */
-  readonly isOwned: (hostname: string) => Promise<boolean>;
+  /** Whether another environment has this hostname by now. */
+  readonly isOthers: (hostname: string) => Promise<boolean>;
   /** Called between a new table and its copies. */
   readonly published: () => void | Promise<void>;
 }
@@ -59,7 +59,7 @@ export class Publisher {
 
   /** Writes the copies, and deletes those of hostnames that lead nowhere any more. */
   async #copy(table: RoutingTable): Promise<boolean> {
-    const { storage, env, isOwned } = this.#parts;
+    const { storage, env, isOthers } = this.#parts;
     const before = (await storage.get<string[]>("copies")) ?? [];
     const left = before.filter((hostname) => !table.hostnames.includes(hostname));
     // Whatever dies in between: each name that may have a copy is known.
@@ -69,7 +69,7 @@ export class Publisher {
       await Promise.all(table.hostnames.map((hostname) => env().TABLES.put(tableKey(hostname), text)));
       // A hostname that moved has its new owner's copy by now, or soon.
       for (const hostname of left)
-        if (!(await isOwned(hostname))) await env().TABLES.delete(tableKey(hostname));
+        if (!(await isOthers(hostname))) await env().TABLES.delete(tableKey(hostname));
       await storage.put("copies", [...table.hostnames]);
       await storage.put("copied", table.version);
       return true;

@@ -3,6 +3,7 @@ import type { BatchItem } from "drizzle-orm/batch";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { Decision, InstanceChange, NewRelease } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
+import { deleteHostnames } from "./apps.ts";
 import type { Db } from "./db.ts";
 import { environments, events, instances, jobs, outbox, releases, slots } from "./schema.ts";
 import { restSlotsOf } from "./slots.ts";
@@ -76,6 +77,8 @@ function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
   for (const [id, change] of decision.instances) {
     batch.push(db.update(instances).set(instanceChange(change, now)).where(eq(instances.id, id)));
   }
+  // From the moment an end begins they are anybody's again.
+  if (decision.environment.ending) batch.push(deleteHostnames(db, facts.id, []));
   const left = [...decision.instances].flatMap(([id, { stoppedAt }]) =>
     stoppedAt === undefined ? [] : [id],
   );

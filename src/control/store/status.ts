@@ -82,6 +82,8 @@ export const listApps = (
     .from(apps)
     .where(
       and(
+        // One that was destroyed has given its name back.
+        sql`${apps.name} NOT LIKE '%~%'`,
         page.after === null ? undefined : gt(apps.name, page.after),
         page.only === null ? undefined : eq(apps.name, page.only),
       ),

@@ -47,6 +47,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
     table: { version: live.table.version, publishedAt: isoOrNull(live.table.publishedAt) },
     mode: environment.mode.kind,
     rollback: rollbackView(status, context.now),
+    ending: environment.ending && { at: iso(environment.ending.at), by: environment.ending.by },
     staleSecrets: staleOf(status).map((secret) => ({
       name: secret.name,
       setAt: isoOrNull(secret.setAt),

@@ -34,6 +34,7 @@ export interface EnvironmentChange {
   readonly nextVersion?: number;
   readonly held?: Held | null;
   readonly mode?: TrafficMode;
+  readonly ending?: { readonly at: number; readonly by: string };
 }
 
 export type ReleaseChange = Partial<Omit<ReleaseFacts, "id" | "spec" | "kind" | "version" | "createdAt">>;
@@ -82,7 +83,8 @@ export interface NewEvent {
     | "traffic.weights"
     | "traffic.alert"
     | "traffic.mode"
-    | "lock.changed";
+    | "lock.changed"
+    | "environment.ending";
   readonly actor: string;
   readonly releaseId: string | null;
   readonly message: string;

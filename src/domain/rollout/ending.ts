@@ -109,7 +109,7 @@ function keep(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): fal
 const RETRY_MS = 5_000;
 
 /** A hook that has begun is left to its end: half a migration is worse than one nobody waits for. */
-function cancelJobs(draft: Draft, release: ReleaseFacts): void {
+export function cancelJobs(draft: Draft, release: ReleaseFacts): void {
   const open = draft.facts.jobs.filter((job) => job.releaseId === release.id && job.finishedAt === null);
   draft.cancel(open.filter(({ kind, state }) => kind !== "stop" && !(kind === "run" && state === "leased")));
 }

@@ -26,17 +26,18 @@ export type ReleaseState = (typeof RELEASE_STATES)[number];
 
 /**
  * Every move a release can make. `superseded → live` is an instant rollback's target taking the traffic again,
- * `rolling_back → live` a release that was given it back before its instances were stopped.
+ * `rolling_back → live` a release that was given it back before its instances were stopped. The end of its environment
+ * aborts also one that has traffic.
  */
 const MOVES: Readonly<Record<ReleaseState, readonly ReleaseState[]>> = {
   queued: ["preparing", "failed", "aborted", "superseded"],
   preparing: ["starting", "shifting", "failed", "aborted", "superseded"],
   starting: ["verifying", "failed", "aborted", "superseded"],
   verifying: ["shifting", "failed", "aborted", "superseded"],
-  shifting: ["settling", "rolling_back"],
+  shifting: ["settling", "rolling_back", "aborted"],
   settling: ["live", "superseded", "rolling_back"],
   live: ["superseded", "rolling_back"],
-  rolling_back: ["rolled_back", "live"],
+  rolling_back: ["rolled_back", "live", "aborted"],
   superseded: ["live"],
   rolled_back: [],
   failed: [],

@@ -80,6 +80,10 @@ export class FakeCoordinators {
         note("setMode", input);
         return answer(null);
       },
+      destroy: async (input) => {
+        note("destroy", input);
+        return ok(null);
+      },
       poke: async () => note("poke", null),
       table: async (hostname, known) => {
         note("table", { hostname, known });

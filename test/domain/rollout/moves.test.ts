@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { destroy } from "../../../src/domain/commands/destroy.ts";
 import { canMove, RELEASE_STATES, type ReleaseState } from "../../../src/domain/rollout/release.ts";
 import { aSpec } from "./spec.ts";
 import { World } from "./world.ts";
@@ -49,6 +50,11 @@ const done = (world: World, act: (world: World) => unknown) => {
   return world;
 };
 
+const destroyed = (world: World) => {
+  world.command((facts, now) => destroy(facts, { actor: "ann" }, now));
+  return world;
+};
+
 const WAYS: Readonly<Record<string, () => World>> = {
   "queued → preparing": live,
   "queued → failed": () => {
@@ -81,6 +87,7 @@ const WAYS: Readonly<Record<string, () => World>> = {
   "verifying → superseded": () => replaced("verifying"),
   "shifting → settling": live,
   "shifting → rolling_back": () => aborted("shifting"),
+  "shifting → aborted": () => destroyed(at("shifting")),
   "settling → live": live,
   "settling → superseded": () => done(at("settling"), (world) => world.deploy()),
   "settling → rolling_back": () => done(at("settling"), (world) => world.rollback()),
@@ -91,6 +98,11 @@ const WAYS: Readonly<Record<string, () => World>> = {
     const world = live();
     world.rollback();
     return done(world, () => world.weigh({ v2: 10_000 }));
+  },
+  "rolling_back → aborted": () => {
+    const world = live();
+    world.rollback();
+    return destroyed(world);
   },
   "superseded → live": () => done(live(), (world) => world.rollback()),
 };

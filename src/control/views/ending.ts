@@ -1,0 +1,46 @@
+import { volumesOf } from "../../domain/accessory.ts";
+import { volumeName } from "../../domain/spec.ts";
+import type { EndingView } from "../../protocol/api.ts";
+import { iso } from "../iso.ts";
+import type { EnvironmentStatus } from "../store/status.ts";
+
+/** An end as the API's resource: what it still waits for, and what it leaves. */
+export function endingView(
+  of: { readonly app: string; readonly environment: string | null; readonly by: string },
+  statuses: readonly EnvironmentStatus[],
+  now: number,
+): EndingView {
+  const begun = statuses.map(({ environment }) => environment.ending).find((ending) => ending !== null);
+  const at = `-a ${of.app}${of.environment === null ? "" : ` -e ${of.environment}`}`;
+  return {
+    app: of.app,
+    environment: of.environment,
+    since: iso(begun?.at ?? now),
+    by: begun?.by ?? of.by,
+    waitsFor: statuses.flatMap(waitsFor),
+    keeps: [...new Set(statuses.flatMap(keeps))],
+    next: [{ command: `sluice audit ${at}`, when: "to see how it went" }],
+  };
+}
+
+function waitsFor({ environment, instances, accessories }: EnvironmentStatus): string[] {
+  const hosts = new Map<string, number>();
+  for (const { hostName } of instances) hosts.set(hostName, (hosts.get(hostName) ?? 0) + 1);
+  const left = [...hosts].map(([host, n]) => `${n} ${n === 1 ? "instance" : "instances"} on ${host}`);
+  const beside = accessories.map(
+    ({ name, hostName, cause }) => `${name} on ${hostName}${cause ? `: ${cause}` : ""}`,
+  );
+  return [...left, ...beside].map((words) => `${environment.name}: ${words}`);
+}
+
+function keeps({ environment, instances, accessories }: EnvironmentStatus): string[] {
+  const { spec } = environment;
+  const hosts = [...new Set(instances.map(({ hostName }) => hostName))];
+  const own = (spec.volumes ?? []).flatMap(({ source }) =>
+    hosts.map((host) => `${source.startsWith("/") ? source : volumeName(spec, source)} on ${host}`),
+  );
+  const beside = accessories.flatMap((row) =>
+    volumesOf(spec, row.spec).map((volume) => `${volume} on ${row.hostName}`),
+  );
+  return [...own, ...beside];
+}

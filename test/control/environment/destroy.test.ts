@@ -1,0 +1,154 @@
+import { runDurableObjectAlarm } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { eq } from "drizzle-orm";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { FaultPoint } from "../../../src/control/environment/coordinator.ts";
+import { tableKey } from "../../../src/control/environment/publisher.ts";
+import { apps, environments, events, hostnames, jobs, secrets } from "../../../src/control/store/schema.ts";
+import { sweep } from "../../../src/control/sweep.ts";
+import { ENVIRONMENT, HOSTNAME, Stage } from "../support/stage.ts";
+
+let stage: Stage;
+beforeEach(async () => {
+  vi.stubGlobal("fetch", async () => new Response("ok"));
+  stage = await Stage.open();
+  const value = { environmentId: ENVIRONMENT, name: "KEY", sealed: "x", keyId: "k1", version: 1 };
+  await stage.db.insert(secrets).values({ ...value, updatedAt: 1, updatedBy: "admin" });
+  await stage.db.insert(hostnames).values({ hostname: HOSTNAME, environmentId: ENVIRONMENT });
+});
+afterEach(() => void vi.unstubAllGlobals());
+
+const environment = async () => (await stage.db.select().from(environments))[0];
+const destroy = () => stage.coordinator.destroy({ actor: "token:ann" });
+
+/** Agents and alarm take turns until the environment is gone. */
+async function untilGone(): Promise<void> {
+  for (let turn = 0; turn < 40; turn++) {
+    if ((await environment())?.deletedAt != null) return;
+    await stage.work();
+    stage.ahead += 60_000;
+    await stage.inside(() => {});
+    if (!(await runDurableObjectAlarm(stage.coordinator))) await stage.coordinator.poke();
+  }
+  throw new Error(`it never went: ${JSON.stringify((await stage.instances()).map(({ state }) => state))}`);
+}
+
+async function expectGone(): Promise<void> {
+  expect(await environment()).toMatchObject({ name: `production~${ENVIRONMENT}` });
+  expect((await stage.instances()).filter(({ stoppedAt }) => stoppedAt === null)).toEqual([]);
+  expect(await stage.db.select().from(secrets)).toEqual([]);
+  expect(await stage.db.select().from(hostnames)).toEqual([]);
+  await stage.coordinator.poke();
+  expect(await env.TABLES.get(tableKey(HOSTNAME))).toBeNull();
+  expect((await stage.coordinator.table(HOSTNAME, null)).kind).toBe("unknown");
+  const told = await stage.db.select().from(events).where(eq(events.type, "environment.destroyed"));
+  expect(told).toHaveLength(1);
+}
+
+describe("an environment that is destroyed", () => {
+  it("leads nobody anywhere from that moment on, drains what serves, and is gone with all it had", async () => {
+    await stage.deploy();
+    expect(await destroy()).toMatchObject({ ok: true });
+    expect((await stage.coordinator.table(HOSTNAME, null)).kind).toBe("unknown");
+    expect(new Set((await stage.instances()).map(({ state }) => state))).toEqual(new Set(["draining"]));
+    await untilGone();
+    await expectGone();
+    const slots = (await stage.slots()).filter(({ restUntil }) => restUntil !== null);
+    expect(slots.map((slot) => slot.environmentId)).toEqual([ENVIRONMENT, ENVIRONMENT]);
+    stage.ahead += 16 * 60_000;
+    await stage.inside(() => {});
+    await stage.coordinator.poke();
+    expect((await stage.slots()).every((slot) => slot.environmentId === null)).toBe(true);
+  });
+
+  it.each(["preparing", "starting", "verifying", "settling"] as const)(
+    "ends a release that is %s first",
+    async (state) => {
+      await stage.deploy();
+      await stage.create();
+      await stage.until("v2", state);
+      expect(await destroy()).toMatchObject({ ok: true });
+      const open = (await stage.jobs()).filter((job) => job.finishedAt === null && job.kind !== "stop");
+      expect(open).toEqual([]);
+      await untilGone();
+      await expectGone();
+    },
+  );
+
+  it("ends a canary in the middle of its split", async () => {
+    stage = await Stage.open({
+      strategy: {
+        kind: "canary",
+        steps: [{ kind: "weight", weightBp: 1_000, bakeMs: 600_000, match: null, mirrorBp: 0 }],
+        analysis: { enabled: false },
+      } as never,
+    });
+    await stage.deploy();
+    await stage.create();
+    await stage.until("v2", "shifting");
+    expect(await destroy()).toMatchObject({ ok: true });
+    expect((await stage.release("v2")).state).toBe("aborted");
+    await untilGone();
+  });
+
+  it("is destroyed once, however often it is said", async () => {
+    await stage.deploy();
+    await destroy();
+    const { rev } = (await environment()) ?? {};
+    expect(await destroy()).toMatchObject({ ok: true });
+    expect((await environment())?.rev).toBe(rev);
+    await untilGone();
+    expect(await destroy()).toMatchObject({ ok: false, error: { code: "not_found" } });
+  });
+
+  it("takes no release, no rollback, no lock and no weights any more", async () => {
+    const first = await stage.deploy();
+    await destroy();
+    const refused = { ok: false, error: { code: "conflict" } };
+    expect(await stage.create()).toMatchObject(refused);
+    expect(await stage.coordinator.rollback({ to: null, actor: "a" })).toMatchObject(refused);
+    expect(await stage.coordinator.lock({ actor: "a", reason: "r", expiresAt: 1 })).toMatchObject(refused);
+    const split = { weights: { [first]: 10_000 }, actor: "a", seenRev: null };
+    expect(await stage.coordinator.setWeights(split)).toMatchObject(refused);
+  });
+
+  it.each(["armed", "committed", "published", "woken"] as FaultPoint[])(
+    "goes all the same when control dies at each `%s` on the way",
+    async (point) => {
+      await stage.deploy();
+      for (let nth = 1; nth <= 3; nth++) {
+        await stage.failAt(point, nth);
+        await destroy().catch(() => undefined);
+        await stage.work();
+        await stage.kill();
+      }
+      await destroy();
+      await untilGone();
+      await expectGone();
+    },
+  );
+
+  it("waits for a host that is away, and says so by staying", async () => {
+    await stage.deploy();
+    await destroy();
+    stage.ahead += 120_000;
+    await stage.inside(() => {});
+    await stage.coordinator.poke();
+    const stops = (await stage.jobs()).filter(({ kind }) => kind === "stop");
+    expect(stops.map(({ state }) => state)).toEqual(["queued", "queued"]);
+    expect((await environment())?.deletedAt).toBeNull();
+    await untilGone();
+  });
+});
+
+describe("an app that is destroyed", () => {
+  it("goes with its last environment, though whoever asked died before they were told", async () => {
+    await stage.deploy();
+    await stage.db.update(apps).set({ ending: { at: 1, by: "admin" } });
+    await sweep(env, Date.now());
+    expect((await environment())?.ending).toMatchObject({ by: "admin" });
+    await untilGone();
+    expect((await stage.db.select().from(apps))[0]?.name).toBe("shop~app_1");
+    expect((await stage.db.select().from(jobs)).filter(({ finishedAt }) => finishedAt === null)).toEqual([]);
+  });
+});
