@@ -147,12 +147,10 @@ function longFunctions(name: string, text: string): string[] {
     if (Array.isArray(value)) return value.forEach(visit);
     if (!isNode(value)) return;
     const { type, start, end } = value;
-    const lines = lineAt(end) - lineAt(start) + 1;
-    if (
-      /^(Function(Declaration|Expression)|ArrowFunctionExpression)$/.test(type) &&
-      lines > MOST_FUNCTION_LINES
-    )
-      found.push(`${name}:${lineAt(start)} has ${lines} lines`);
+    if (/^(Function(Declaration|Expression)|ArrowFunctionExpression)$/.test(type)) {
+      const lines = text.slice(start, end).split("\n").length;
+      if (lines > MOST_FUNCTION_LINES) found.push(`${name}:${lineAt(start)} has ${lines} lines`);
+    }
     Object.values(value).forEach(visit);
   };
   visit(parseSync(name, text).program);
