@@ -130,7 +130,9 @@ test("keeps the data and its key unless told otherwise, and setup takes both up 
   const desk = newDesk({ cloudflare });
   await desk.setup();
   const key = desk.read("sluice/secrets-key");
-  cloudflare.state.databases[0]?.sqlite.exec("INSERT INTO apps VALUES ('app_1', 'shop', '{}', 0, 0)");
+  cloudflare.state.databases[0]?.sqlite.exec(
+    "INSERT INTO apps (id, name, manifest, created_at, updated_at) VALUES ('app_1', 'shop', '{}', 0, 0)",
+  );
   const done = await desk.teardown(ALL);
   expect(done.said).toMatch(/keep +D1 database sluice: releases, hosts, sealed secrets/);
   expect(inventory(cloudflare)).toMatchObject({ workers: [], namespaces: [], databases: ["sluice"] });

@@ -65,8 +65,8 @@ describe("the sweep of each minute", () => {
   it("finds out in one query that nothing is due", async () => {
     const { counted, DB } = countQueries(env.DB);
     await sweep({ ...api.env, DB }, api.time);
-    // What is due; six to drop what has expired; and what two environments no longer keep.
-    expect(counted.queries).toBe(1 + 6 + 3);
+    // What is due; what is to end, and what has; six to drop what has expired; and what two environments no longer keep.
+    expect(counted.queries).toBe(1 + 2 + 6 + 3);
     expect(api.coordinators.asked).toEqual([]);
   });
 });

@@ -47,6 +47,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   "GET /api/v1/apps": reads("own"),
   [`GET ${APP}`]: reads("shown"),
   [`PUT ${APP}`]: { ...deploys("app"), text: world.manifest() },
+  [`DELETE ${APP}`]: { who: "admin", of: "app" },
   [`GET ${APP}/hostnames`]: reads("app"),
   [`PUT ${APP}/hostnames/{pattern}`]: administers({}),
   [`DELETE ${APP}/hostnames/{pattern}`]: administers(),
@@ -55,6 +56,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`DELETE ${APP}/registries/{registry}`]: deploys("app"),
 
   [`GET ${ENV}`]: reads("environment"),
+  [`DELETE ${ENV}`]: { who: "admin", of: "environment" },
   [`GET ${ENV}/accessories`]: reads("environment"),
   [`POST ${ENV}/accessories/{name}/{action}`]: deploys("environment", {}),
   [`DELETE ${ENV}/accessories/{name}`]: deploys("environment"),
