@@ -3,7 +3,7 @@ import { ApiError } from "../../src/client/index.ts";
 import type { EndingView } from "../../src/protocol/api.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirmTyping } from "../io/confirm.ts";
-import { clean } from "../io/print.ts";
+import { clean, quote } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, type Register } from "../verb.ts";
@@ -47,7 +47,8 @@ async function run(session: Session, options: DestroyOptions): Promise<Outcome> 
   if (options.yes !== undefined && options.yes !== name)
     throw new CliError("usage", `--yes ${options.yes} does not name what would go: it is ${name}`);
   const question = `Destroy ${clean(name)}: its containers, secrets, hostnames and tokens?`;
-  await confirmTyping(session, { question, word: name, yes: options.yes !== undefined });
+  const flag = `--yes ${quote(name)}`;
+  await confirmTyping(session, { question, word: name, yes: options.yes !== undefined, flag });
   const ending = await unlessGone(session.client.destroy(at));
   if (!ending) return gone(session, name);
   session.out.say(`${clean(name)} is on its way out${waits(ending)}`);

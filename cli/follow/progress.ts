@@ -135,7 +135,9 @@ export function logLine(progress: Progress, event: EventView): string | undefine
   if (event.type === "release.progress" && typeof event.data.job === "string") return undefined;
   const time = stamp(Date.parse(event.at) - Date.parse(progress.release.createdAt));
   const label = event.type === "release.state" ? clean(String(event.data.state ?? "")) : "";
-  return `${time}  ${label.padEnd(12)}${clean(sentence(progress, event))}`.trimEnd();
+  // The longest, `rolling_back`, fills the column: a blank parts it from its sentence all the same.
+  const column = label.length < 12 ? label.padEnd(12) : `${label} `;
+  return `${time}  ${column}${clean(sentence(progress, event))}`.trimEnd();
 }
 
 /** Several instances of a release on one host differ by their slots: control's sentence doesn't name them. */

@@ -14,21 +14,25 @@ export async function confirm(session: Session, question: string, yes: boolean |
 /** For what can't be undone: the word is typed out. */
 export async function confirmTyping(
   session: Session,
-  { question, word, yes }: { question: string; word: string; yes: boolean | undefined },
+  {
+    question,
+    word,
+    yes,
+    flag = "--yes",
+  }: { question: string; word: string; yes: boolean | undefined; flag?: string },
 ): Promise<void> {
   if (yes) return;
-  requireSomebody(session, question);
+  requireSomebody(session, question, flag);
   if ((await ask(session, `${question} Type ${word} to mean it: `)).trim() === word) return;
   throw declined();
 }
 
 const declined = () => new CliError("declined", "not confirmed: nothing was changed", { title: "declined" });
 
-function requireSomebody(session: Session, question: string): void {
+function requireSomebody(session: Session, question: string, flag = "--yes"): void {
   if (process.stdin.isTTY && session.out.mode === "off" && !session.env.CI) return;
-  throw new CliError("confirmation_required", `${question} Nobody is here to answer: add --yes to mean it.`, {
-    title: "confirmation required",
-  });
+  const detail = `${question} Nobody is here to answer: add ${flag} to mean it.`;
+  throw new CliError("confirmation_required", detail, { title: "confirmation required" });
 }
 
 /** What was typed; nothing if the input ended (Ctrl-D). `hidden`: the terminal does not show it. */
