@@ -2,6 +2,6 @@ import { defineConfig } from "drizzle-kit";
 
 export default defineConfig({
   dialect: "sqlite",
-  schema: "./src/control/store/schema.ts",
+  schema: "./src/control/store/schema/*.ts",
   out: "./migrations",
 });

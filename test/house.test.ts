@@ -121,7 +121,6 @@ const STILL_LONG = [
   "src/protocol/agent.ts",
   "src/protocol/api.ts",
   "src/client/client.ts",
-  "src/control/store/schema.ts",
   "src/control/store/environments.ts",
   "src/control/environment/coordinator.ts",
   "src/control/routes/agent.ts",

@@ -2,7 +2,10 @@ import { and, asc, eq, getTableColumns, isNull, type SQL, sql } from "drizzle-or
 import type { AccessoryAction } from "../../domain/accessory.ts";
 import type { AccessorySpec } from "../../domain/spec.ts";
 import type { Db, Statement } from "./db.ts";
-import { accessories, events, hosts, jobs } from "./schema.ts";
+import { accessories } from "./schema/accessories.ts";
+import { events } from "./schema/events.ts";
+import { hosts } from "./schema/hosts.ts";
+import { jobs } from "./schema/jobs.ts";
 
 type Row = typeof accessories.$inferSelect;
 type Job = typeof jobs.$inferSelect;

@@ -3,7 +3,9 @@ import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { type AccessoryRow, readAccessories } from "./accessories.ts";
 import type { Db, Statement } from "./db.ts";
 import { type GrantRow, isGranted, readGrants } from "./grants.ts";
-import { apps, environments, hostnames } from "./schema.ts";
+import { apps } from "./schema/apps.ts";
+import { environments } from "./schema/environments.ts";
+import { hostnames } from "./schema/hostnames.ts";
 
 export type AppRow = typeof apps.$inferSelect;
 export type EnvironmentRow = typeof environments.$inferSelect;

@@ -5,7 +5,13 @@ import type { Decision, InstanceChange, NewRelease } from "../../domain/rollout/
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { deleteHostnames } from "./apps.ts";
 import type { Db } from "./db.ts";
-import { environments, events, instances, jobs, outbox, releases, slots } from "./schema.ts";
+import { environments } from "./schema/environments.ts";
+import { events } from "./schema/events.ts";
+import { instances } from "./schema/instances.ts";
+import { jobs } from "./schema/jobs.ts";
+import { outbox } from "./schema/outbox.ts";
+import { releases } from "./schema/releases.ts";
+import { slots } from "./schema/slots.ts";
 import { restSlotsOf } from "./slots.ts";
 
 /** Why a batch wrote nothing: another writer was first (`stale`: read again), or a label is taken (`label_taken`). */

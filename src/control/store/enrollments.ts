@@ -1,6 +1,7 @@
 import { and, eq, isNull, lt, or, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
-import { enrollments, hosts, slots } from "./schema.ts";
+import { enrollments, hosts } from "./schema/hosts.ts";
+import { slots } from "./schema/slots.ts";
 
 export type EnrollmentRow = typeof enrollments.$inferSelect;
 

@@ -4,17 +4,15 @@ import type { EnvironmentFacts, InstanceFacts, JobFacts } from "../../domain/rol
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
-import {
-  accessories,
-  apps,
-  controlClock,
-  environments,
-  hosts,
-  instances,
-  jobs,
-  releases,
-  slots,
-} from "./schema.ts";
+import { accessories } from "./schema/accessories.ts";
+import { apps } from "./schema/apps.ts";
+import { controlClock } from "./schema/control-clock.ts";
+import { environments } from "./schema/environments.ts";
+import { hosts } from "./schema/hosts.ts";
+import { instances } from "./schema/instances.ts";
+import { jobs } from "./schema/jobs.ts";
+import { releases } from "./schema/releases.ts";
+import { slots } from "./schema/slots.ts";
 import type { ControlClock } from "./upkeep/clock.ts";
 
 /** Beside all that are in use: the newest, and those that served last: a rollback may name them. */

@@ -1,6 +1,7 @@
 import { and, desc, eq, gt, lt } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
-import { events, releases } from "./schema.ts";
+import { events } from "./schema/events.ts";
+import { releases } from "./schema/releases.ts";
 
 export type EventRow = typeof events.$inferSelect;
 export type NewEvent = Omit<EventRow, "id">;

@@ -1,7 +1,13 @@
 import { and, asc, eq, isNull, sql } from "drizzle-orm";
 import type { HostFindings, HostnameFindings } from "../../domain/doctor.ts";
 import type { Db } from "./db.ts";
-import { apps, environments, hostnames, hosts, instances, slots, tunnels } from "./schema.ts";
+import { apps } from "./schema/apps.ts";
+import { tunnels } from "./schema/cloudflare.ts";
+import { environments } from "./schema/environments.ts";
+import { hostnames } from "./schema/hostnames.ts";
+import { hosts } from "./schema/hosts.ts";
+import { instances } from "./schema/instances.ts";
+import { slots } from "./schema/slots.ts";
 
 /** What a look over the whole installation finds in D1. */
 export interface Findings {

@@ -1,6 +1,6 @@
 import { and, asc, eq, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
-import { hostnameGrants, hostnames } from "./schema.ts";
+import { hostnameGrants, hostnames } from "./schema/hostnames.ts";
 
 export type GrantRow = typeof hostnameGrants.$inferSelect;
 

@@ -2,7 +2,9 @@ import { and, eq, isNull, lte, ne, or, sql } from "drizzle-orm";
 import { type Db, runBatch } from "./db.ts";
 import { insertEvent, type NewEvent } from "./events.ts";
 import { isClaimed } from "./grants.ts";
-import { apps, environments, hostnames } from "./schema.ts";
+import { apps } from "./schema/apps.ts";
+import { environments } from "./schema/environments.ts";
+import { hostnames } from "./schema/hostnames.ts";
 
 type HostnameRow = typeof hostnames.$inferSelect;
 export type RouteState = NonNullable<HostnameRow["routeState"]>;

@@ -1,6 +1,6 @@
 import { and, eq, isNull, lt } from "drizzle-orm";
 import type { Db } from "./db.ts";
-import { idempotency } from "./schema.ts";
+import { idempotency } from "./schema/idempotency.ts";
 
 export type IdempotencyRow = typeof idempotency.$inferSelect;
 

@@ -1,6 +1,9 @@
 import { and, eq, getTableColumns, isNull, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
-import { environments, instances, releases, slots } from "./schema.ts";
+import { environments } from "./schema/environments.ts";
+import { instances } from "./schema/instances.ts";
+import { releases } from "./schema/releases.ts";
+import { slots } from "./schema/slots.ts";
 
 /** An instance that is to run on the host now, with its release and slot. Undefined: there is none, or its stop was ordered. */
 export const readClaimed = (db: Db, of: { hostId: string; instance: string }) =>

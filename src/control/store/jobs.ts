@@ -1,7 +1,8 @@
 import { and, eq, isNull, type SQL, sql } from "drizzle-orm";
 import { settleAccessories } from "./accessories.ts";
 import type { Db } from "./db.ts";
-import { events, jobs } from "./schema.ts";
+import { events } from "./schema/events.ts";
+import { jobs } from "./schema/jobs.ts";
 
 export type JobRow = typeof jobs.$inferSelect;
 

@@ -1,6 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
-import { cloudflareResources } from "./schema.ts";
+import { cloudflareResources } from "./schema/cloudflare.ts";
 
 export type LedgerRow = typeof cloudflareResources.$inferSelect;
 export type ResourceKind = LedgerRow["kind"];

@@ -1,7 +1,10 @@
 import { and, eq, isNull, lte, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
 import { runBatch } from "./db.ts";
-import { accessories, hosts, instances, jobs } from "./schema.ts";
+import { accessories } from "./schema/accessories.ts";
+import { hosts } from "./schema/hosts.ts";
+import { instances } from "./schema/instances.ts";
+import { jobs } from "./schema/jobs.ts";
 
 /** A host that may have lines for a stream. */
 export interface LogHost {

@@ -1,6 +1,6 @@
 import { and, asc, eq, inArray, lte, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
-import { outbox } from "./schema.ts";
+import { outbox } from "./schema/outbox.ts";
 
 /** An effect that a committed decision still owes the world outside D1. */
 export type Owed = typeof outbox.$inferSelect;

@@ -1,6 +1,6 @@
 import { and, asc, eq } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
-import { registries } from "./schema.ts";
+import { registries } from "./schema/secrets.ts";
 
 export type RegistryRow = typeof registries.$inferSelect;
 

@@ -1,7 +1,7 @@
 import { and, eq, isNull, type SQL, sql } from "drizzle-orm";
 import type { ReportState } from "../../domain/rollout/facts.ts";
 import { type Db, runBatch, type Statement } from "./db.ts";
-import { instances } from "./schema.ts";
+import { instances } from "./schema/instances.ts";
 
 export interface InstanceReport {
   readonly instance: string;

@@ -1,6 +1,10 @@
 import { and, asc, eq, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
-import { accessories, apps, environments, instances, registries, secrets } from "./schema.ts";
+import { accessories } from "./schema/accessories.ts";
+import { apps } from "./schema/apps.ts";
+import { environments } from "./schema/environments.ts";
+import { instances } from "./schema/instances.ts";
+import { registries, secrets } from "./schema/secrets.ts";
 
 export type SecretRow = typeof secrets.$inferSelect;
 

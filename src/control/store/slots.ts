@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
-import { slots } from "./schema.ts";
+import { slots } from "./schema/slots.ts";
 
 /**
  * A slot rests for so long after its last instance before it may go to another app: an edge that control has not vouched to

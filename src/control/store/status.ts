@@ -1,7 +1,13 @@
 import { and, asc, desc, eq, gt, isNull, lt, or, type SQL, sql } from "drizzle-orm";
 import { type AccessoryRow, readAccessories } from "./accessories.ts";
 import type { Db } from "./db.ts";
-import { apps, environments, hostnames, hosts, instances, releases, slots } from "./schema.ts";
+import { apps } from "./schema/apps.ts";
+import { environments } from "./schema/environments.ts";
+import { hostnames } from "./schema/hostnames.ts";
+import { hosts } from "./schema/hosts.ts";
+import { instances } from "./schema/instances.ts";
+import { releases } from "./schema/releases.ts";
+import { slots } from "./schema/slots.ts";
 import { listSecrets, type SecretFacts } from "./secrets.ts";
 
 /** What the API's answers are made from: reads only, of nouns that other files write. */

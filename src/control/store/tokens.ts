@@ -1,6 +1,6 @@
 import { and, desc, eq, isNull, lt, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
-import { tokens } from "./schema.ts";
+import { tokens } from "./schema/tokens.ts";
 
 export type TokenRow = typeof tokens.$inferSelect;
 

@@ -2,7 +2,9 @@ import { and, eq, inArray, sql } from "drizzle-orm";
 import type { WantedSlot } from "../../domain/tunnel.ts";
 import { type Db, runBatch, type Statement } from "./db.ts";
 import { insertEvent, type NewEvent } from "./events.ts";
-import { hosts, slots, tunnels } from "./schema.ts";
+import { tunnels } from "./schema/cloudflare.ts";
+import { hosts } from "./schema/hosts.ts";
+import { slots } from "./schema/slots.ts";
 
 export type TunnelRow = typeof tunnels.$inferSelect;
 

@@ -1,7 +1,7 @@
 import { and, desc, eq, lt } from "drizzle-orm";
 import type { Judgement } from "../../domain/canary/judge.ts";
 import type { Db } from "./db.ts";
-import { verdicts } from "./schema.ts";
+import { verdicts } from "./schema/releases.ts";
 
 interface RecordedJudgement {
   readonly window: number;

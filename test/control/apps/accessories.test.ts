@@ -1,6 +1,9 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
-import { accessories, events, hosts, jobs } from "../../../src/control/store/schema.ts";
+import { accessories } from "../../../src/control/store/schema/accessories.ts";
+import { events } from "../../../src/control/store/schema/events.ts";
+import { hosts } from "../../../src/control/store/schema/hosts.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import type { EnrollAnswer, Job, JobDone } from "../../../src/protocol/agent.ts";
 import type { AccessoryView } from "../../../src/protocol/api.ts";

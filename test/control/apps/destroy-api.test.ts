@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { environments, tokens } from "../../../src/control/store/schema.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { tokens } from "../../../src/control/store/schema/tokens.ts";
 import { Api } from "../support/api.ts";
 import { applied, db, emptyWorld, manifest } from "../support/world.ts";
 

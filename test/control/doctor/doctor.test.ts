@@ -1,6 +1,9 @@
 import { eq, sql } from "drizzle-orm";
 import { beforeEach, expect, it } from "vitest";
-import { hostnames, hosts, slots, tunnels } from "../../../src/control/store/schema.ts";
+import { tunnels } from "../../../src/control/store/schema/cloudflare.ts";
+import { hostnames } from "../../../src/control/store/schema/hostnames.ts";
+import { hosts } from "../../../src/control/store/schema/hosts.ts";
+import { slots } from "../../../src/control/store/schema/slots.ts";
 import { doctorSchema } from "../../../src/protocol/api.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";

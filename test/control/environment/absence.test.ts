@@ -1,6 +1,10 @@
 import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { environments, hosts, instances, jobs, releases } from "../../../src/control/store/schema.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { hosts } from "../../../src/control/store/schema/hosts.ts";
+import { instances } from "../../../src/control/store/schema/instances.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
+import { releases } from "../../../src/control/store/schema/releases.ts";
 import { noteSweep } from "../../../src/control/store/upkeep/clock.ts";
 import { ENVIRONMENT, Stage } from "../support/stage.ts";
 

@@ -3,7 +3,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { FaultPoint } from "../../../src/control/environment/coordinator.ts";
 import { tableKey } from "../../../src/control/environment/publisher.ts";
-import { outbox } from "../../../src/control/store/schema.ts";
+import { outbox } from "../../../src/control/store/schema/outbox.ts";
 import type { RoutingTable } from "../../../src/domain/routing/table.ts";
 import { HOSTNAME, Stage } from "../support/stage.ts";
 

@@ -4,7 +4,12 @@ import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { FaultPoint } from "../../../src/control/environment/coordinator.ts";
 import { tableKey } from "../../../src/control/environment/publisher.ts";
-import { apps, environments, events, hostnames, jobs, secrets } from "../../../src/control/store/schema.ts";
+import { apps } from "../../../src/control/store/schema/apps.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { events } from "../../../src/control/store/schema/events.ts";
+import { hostnames } from "../../../src/control/store/schema/hostnames.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
+import { secrets } from "../../../src/control/store/schema/secrets.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import { ENVIRONMENT, HOSTNAME, Stage } from "../support/stage.ts";
 

@@ -1,6 +1,6 @@
 import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { verdicts } from "../../../src/control/store/schema.ts";
+import { verdicts } from "../../../src/control/store/schema/releases.ts";
 import { latencyBucket } from "../../../src/domain/routing/meter.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
 import { aCanary, weightStep } from "../../domain/rollout/spec.ts";

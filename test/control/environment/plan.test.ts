@@ -1,6 +1,6 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
-import { environments } from "../../../src/control/store/schema.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
 import { leastMs } from "../../../src/control/views/step-views.ts";
 import { spell, stepLabel } from "../../../src/domain/rollout/steps.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent.ts";

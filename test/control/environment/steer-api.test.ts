@@ -1,6 +1,7 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
-import { environments, verdicts } from "../../../src/control/store/schema.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { verdicts } from "../../../src/control/store/schema/releases.ts";
 import { compileRoute } from "../../../src/domain/routing/choose.ts";
 import { parsePreviewToken } from "../../../src/domain/routing/preview.ts";
 import { openPreview } from "../../../src/edge/preview.ts";

@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { outbox } from "../../../src/control/store/schema.ts";
+import { outbox } from "../../../src/control/store/schema/outbox.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import { Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";

@@ -1,7 +1,11 @@
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
-import { hosts, instances, jobs, slots, tokens } from "../../../src/control/store/schema.ts";
+import { hosts } from "../../../src/control/store/schema/hosts.ts";
+import { instances } from "../../../src/control/store/schema/instances.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
+import { slots } from "../../../src/control/store/schema/slots.ts";
+import { tokens } from "../../../src/control/store/schema/tokens.ts";
 import { enrollAnswerSchema, type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
 import { Api, problemOf } from "../support/api.ts";

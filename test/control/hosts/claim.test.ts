@@ -1,6 +1,7 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
-import { instances, releases } from "../../../src/control/store/schema.ts";
+import { instances } from "../../../src/control/store/schema/instances.ts";
+import { releases } from "../../../src/control/store/schema/releases.ts";
 import { claimAnswerSchema, type EnrollAnswer } from "../../../src/protocol/agent.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { K1 } from "../support/vault.ts";

@@ -1,7 +1,11 @@
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { accessories, environments, instances, jobs, secrets } from "../../../src/control/store/schema.ts";
+import { accessories } from "../../../src/control/store/schema/accessories.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { instances } from "../../../src/control/store/schema/instances.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
+import { secrets } from "../../../src/control/store/schema/secrets.ts";
 import { type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent.ts";
 import type { EnvironmentView } from "../../../src/protocol/api.ts";
 import { Api } from "../support/api.ts";

@@ -1,6 +1,6 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
-import { instances } from "../../../src/control/store/schema.ts";
+import { instances } from "../../../src/control/store/schema/instances.ts";
 import { type EnrollAnswer, type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent.ts";
 import { Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";

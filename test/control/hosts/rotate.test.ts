@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { tokens } from "../../../src/control/store/schema.ts";
+import { tokens } from "../../../src/control/store/schema/tokens.ts";
 import { pollAnswerSchema, rotateAnswerSchema } from "../../../src/protocol/agent.ts";
 import { hostSchema } from "../../../src/protocol/api.ts";
 import { Api, problemOf } from "../support/api.ts";

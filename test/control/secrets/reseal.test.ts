@@ -1,7 +1,8 @@
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
-import { environments, registries, secrets } from "../../../src/control/store/schema.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { registries, secrets } from "../../../src/control/store/schema/secrets.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import type { ResealAnswer, SecretView } from "../../../src/protocol/secrets.ts";
 import { Api, problemOf } from "../support/api.ts";

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { environments } from "../../../src/control/store/schema.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
 import type { SecretView, SetSecretAnswer } from "../../../src/protocol/secrets.ts";
 import { Api, problemOf } from "../support/api.ts";

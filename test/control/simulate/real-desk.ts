@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { sql } from "drizzle-orm";
 import { openDb } from "../../../src/control/store/db.ts";
-import { environments } from "../../../src/control/store/schema.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
 import type { Result } from "../../../src/domain/result.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
 import type { Deploy, Desk } from "../../simulate/desk.ts";

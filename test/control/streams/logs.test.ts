@@ -1,7 +1,10 @@
 import { eq } from "drizzle-orm";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { accessories, environments, hosts, jobs } from "../../../src/control/store/schema.ts";
+import { accessories } from "../../../src/control/store/schema/accessories.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { hosts } from "../../../src/control/store/schema/hosts.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { LOG_TIMES } from "../../../src/control/streams/log-order.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import type { EnrollAnswer, Job, LogLine } from "../../../src/protocol/agent.ts";

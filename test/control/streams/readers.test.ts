@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { hosts } from "../../../src/control/store/schema.ts";
+import { hosts } from "../../../src/control/store/schema/hosts.ts";
 import { LOG_TIMES } from "../../../src/control/streams/log-order.ts";
 import { Readers } from "../../../src/control/streams/readers.ts";
 import { Api, problemOf } from "../support/api.ts";

@@ -9,15 +9,13 @@ import { env } from "cloudflare:workers";
 import { and, asc, eq, isNull } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
 import type { Coordinator, FaultPoint } from "../../../src/control/environment/coordinator.ts";
-import {
-  apps,
-  environments,
-  hosts,
-  instances,
-  jobs,
-  releases,
-  slots,
-} from "../../../src/control/store/schema.ts";
+import { apps } from "../../../src/control/store/schema/apps.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { hosts } from "../../../src/control/store/schema/hosts.ts";
+import { instances } from "../../../src/control/store/schema/instances.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
+import { releases } from "../../../src/control/store/schema/releases.ts";
+import { slots } from "../../../src/control/store/schema/slots.ts";
 import type { ReleaseState } from "../../../src/domain/rollout/release.ts";
 import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";

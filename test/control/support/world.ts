@@ -2,7 +2,10 @@ import { applyD1Migrations, reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { drizzle } from "drizzle-orm/d1";
 import { newId } from "../../../src/control/ids.ts";
-import { environments, instances, jobs, releases } from "../../../src/control/store/schema.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { instances } from "../../../src/control/store/schema/instances.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
+import { releases } from "../../../src/control/store/schema/releases.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent.ts";
 import type { Api } from "./api.ts";
 

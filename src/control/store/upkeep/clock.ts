@@ -1,6 +1,10 @@
 import { and, eq, inArray, isNotNull, isNull, sql } from "drizzle-orm";
 import { type Db, runBatch } from "../db.ts";
-import { controlClock, environments, instances, jobs, releases } from "../schema.ts";
+import { controlClock } from "../schema/control-clock.ts";
+import { environments } from "../schema/environments.ts";
+import { instances } from "../schema/instances.ts";
+import { jobs } from "../schema/jobs.ts";
+import { releases } from "../schema/releases.ts";
 
 /** When control was there to listen. Whatever ran out while it was not, ran out unheard. */
 

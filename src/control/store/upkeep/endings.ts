@@ -3,7 +3,11 @@ import type { EnvironmentFacts } from "../../../domain/rollout/facts.ts";
 import { readAccessories } from "../accessories.ts";
 import { type Db, runBatch, type Statement } from "../db.ts";
 import { insertEvent } from "../events.ts";
-import { apps, environments, hostnameGrants, hostnames, registries, secrets, tokens } from "../schema.ts";
+import { apps } from "../schema/apps.ts";
+import { environments } from "../schema/environments.ts";
+import { hostnameGrants, hostnames } from "../schema/hostnames.ts";
+import { registries, secrets } from "../schema/secrets.ts";
+import { tokens } from "../schema/tokens.ts";
 
 /** The ends of environments and apps. What is over gives its name back at once; its history goes in pieces (retention.ts). */
 

@@ -2,7 +2,10 @@ import { sql } from "drizzle-orm";
 import { KEPT_BY_DEFAULT, type Retention } from "../../../domain/retention.ts";
 import type { EnvironmentSpec } from "../../../domain/spec.ts";
 import type { Db } from "../db.ts";
-import { events, instances, jobs, releases, verdicts } from "../schema.ts";
+import { events } from "../schema/events.ts";
+import { instances } from "../schema/instances.ts";
+import { jobs } from "../schema/jobs.ts";
+import { releases, verdicts } from "../schema/releases.ts";
 
 /** Rows of each kind that go at once, and environments that are looked at in one sweep. */
 const PIECE = 500;

@@ -1,0 +1,38 @@
+import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { at, type Ending, json } from "./columns.ts";
+
+export const hosts = sqliteTable("hosts", {
+  id: text("id").primaryKey(),
+  name: text("name").notNull().unique(),
+  labels: json<Record<string, string>>("labels").notNull(),
+  runtime: text("runtime", { enum: ["docker", "process"] }).notNull(),
+  agentVersion: text("agent_version").notNull(),
+  /** Agent process, as of its last poll. Another one means that it restarted, and its leases are free. */
+  boot: text("boot"),
+  lastSeenAt: at("last_seen_at"),
+  /** The time before that: whether it was away, and whether it has had its say since something ran out. */
+  seenBeforeAt: at("seen_before_at"),
+  clockSkewMs: integer("clock_skew_ms"),
+  /** What the host says of itself, and since when. */
+  facts: json<Record<string, unknown>>("facts"),
+  factsAt: at("facts_at"),
+  /** Rises when its tunnel or the tunnel's token changed; null: it has none. */
+  tunnelRev: integer("tunnel_rev"),
+  /** A person asked for a new token. Null again when the agent has it. */
+  rotateAt: at("rotate_at"),
+  /** What runs on it moves to others, and nothing new comes. */
+  draining: json<Ending>("draining"),
+  createdAt: at("created_at").notNull(),
+  removedAt: at("removed_at"),
+});
+
+export const enrollments = sqliteTable("enrollments", {
+  hash: text("hash").primaryKey(),
+  name: text("name").notNull(),
+  labels: json<Record<string, string>>("labels").notNull(),
+  slots: integer("slots").notNull(),
+  createdBy: text("created_by").notNull(),
+  createdAt: at("created_at").notNull(),
+  expiresAt: at("expires_at").notNull(),
+  usedAt: at("used_at"),
+});

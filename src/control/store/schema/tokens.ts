@@ -1,0 +1,23 @@
+import { index, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { at } from "./columns.ts";
+
+export const tokens = sqliteTable(
+  "tokens",
+  {
+    id: text("id").primaryKey(),
+    name: text("name").notNull(),
+    /** SHA-256 of the token, hex. */
+    hash: text("hash").notNull().unique(),
+    role: text("role", { enum: ["admin", "deployer", "viewer", "agent"] }).notNull(),
+    app: text("app"),
+    environment: text("environment"),
+    hostId: text("host_id"),
+    createdAt: at("created_at").notNull(),
+    expiresAt: at("expires_at"),
+    revokedAt: at("revoked_at"),
+    lastUsedAt: at("last_used_at"),
+    /** Id of the token it takes the place of: that one is revoked when this one is first used. */
+    replaces: text("replaces"),
+  },
+  (t) => [index("tokens_host").on(t.hostId)],
+);
