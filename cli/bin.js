@@ -2,7 +2,7 @@
 // Plain JavaScript on purpose: it must run, and say what is missing, on a Node that can't run TypeScript.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { enableCompileCache } from "node:module";
+import * as module from "node:module";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,8 +17,12 @@ const bundled = [join(here, "../node_modules/node/bin/node"), join(here, "../../
   (file) => existsSync(file),
 );
 
-if (process.features.typescript) {
-  enableCompileCache(cache);
+if (!existsSync(main)) {
+  // The package has the bundle in the sources' place. Node 20 has no such cache.
+  module.enableCompileCache?.(cache);
+  await import("../dist/cli/sluice.mjs");
+} else if (process.features.typescript) {
+  module.enableCompileCache(cache);
   const { runProcess } = await import(main);
   await runProcess();
 } else if (bundled) {

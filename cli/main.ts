@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { CommanderError } from "commander";
+import packageFile from "../package.json" with { type: "json" };
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { errorBlock } from "./io/error-block.ts";
 import { findManifest } from "./io/manifest-file.ts";
@@ -18,9 +19,7 @@ interface MainParts {
 /** Runs one command line and answers its exit code. Everything that can go wrong ends as one block and one code. */
 export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<ExitCode> {
   const out = new Output(terminal, jsonMode(argv));
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
-    version: string; // Our own file: it has one.
-  };
+  const { version } = packageFile;
   const sessionOf = (globals: Globals) =>
     new Session({ globals, out, env: terminal.env, cwd, signal, version, now: Date.now });
   let session = sessionOf({});

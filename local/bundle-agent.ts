@@ -8,6 +8,7 @@ import { chmod, copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { bundleServedCli, oneLanguage } from "./bundle-cli.ts";
 
 const ROOT = path.join(import.meta.dirname, "..");
 
@@ -37,13 +38,14 @@ export async function bundleAgent(outfile: string): Promise<void> {
     keepNames: true,
     banner: { js: PRELUDE },
     // Optional native parts of ws, which does without.
+    plugins: [oneLanguage],
     external: ["bufferutil", "utf-8-validate"],
     logLevel: "error",
   });
   await chmod(outfile, 0o755);
 }
 
-/** Writes what `src/control/hosts/bundle.ts` imports: the bundle and its installer. Each by a rename, since others may read them. */
+/** Writes what `src/control/hosts/bundle.ts` imports: agent, command line, their installers. Each by a rename, since others may read them. */
 export async function bundleForControl(): Promise<void> {
   const dist = path.join(ROOT, "dist");
   await mkdir(dist, { recursive: true });
@@ -55,7 +57,9 @@ export async function bundleForControl(): Promise<void> {
     const script = await readFile(path.join(ROOT, "agent/install.sh"), "utf8");
     const { devDependencies } = JSON.parse(await readFile(path.join(ROOT, "package.json"), "utf8"));
     await writeFile(draft("install.txt"), script.replaceAll("@NODE_VERSION@", devDependencies.node));
-    for (const name of ["agent.mjs", "agent.txt", "install.txt"])
+    await bundleServedCli(draft("cli.txt"));
+    await copyFile(path.join(ROOT, "cli/install.sh"), draft("cli-install.txt"));
+    for (const name of ["agent.mjs", "agent.txt", "install.txt", "cli.txt", "cli-install.txt"])
       await rename(draft(name), path.join(dist, name));
   } finally {
     await rm(drafts, { recursive: true, force: true });

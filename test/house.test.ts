@@ -31,13 +31,25 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       /^cloudflare[:/]/,
       "dist/agent.txt",
       "dist/install.txt",
+      "dist/cli.txt",
+      "dist/cli-install.txt",
     ],
   },
   { folder: "src/client", may: ["src/client", "src/protocol"], packages: ["zod", /^eventsource-parser/] },
   {
     folder: "cli",
-    may: ["cli", "src/client", "src/protocol"],
-    packages: [/^node:/, "commander", "zod", "yaml", /^cloudflare/, "smol-toml", "string-width"],
+    // The package's first lines load the bundle, and what Node 20 lacks.
+    may: ["cli", "src/client", "src/protocol", "package.json", "core-js/actual/map/group-by.js"],
+    packages: [
+      /^node:/,
+      "commander",
+      "zod",
+      "yaml",
+      /^cloudflare/,
+      "smol-toml",
+      "string-width",
+      "dist/cli/sluice.mjs",
+    ],
   },
   {
     folder: "agent",

@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
+import packageFile from "../../package.json" with { type: "json" };
 import { controlWorker, databaseName, edgeWorker, type Installation } from "./installation.ts";
+import { ROOT } from "./root.ts";
 
 /**
  * wrangler's configuration of one installation, from the repository's `wrangler.toml`: what both Workers are made of
@@ -16,16 +18,17 @@ export type Which = "control" | "edge";
 type Table = Readonly<Record<string, unknown>>;
 export type WorkerConfig = Table & { readonly name: string; readonly vars: Readonly<Record<string, string>> };
 
-const ROOT = new URL("../../", import.meta.url).pathname;
 const MIGRATIONS = join(ROOT, "migrations");
 /** Keys of the top level that wrangler passes on to an environment which doesn't set them. */
 const INHERITED = ["compatibility_date", "compatibility_flags", "observability", "limits", "placement"];
 /** Whose change makes another Worker. */
 const SOURCES: Readonly<Record<Which, readonly string[]>> = {
-  // Control hands the agent out to hosts.
-  control: ["src/control", "src/domain", "src/protocol", "agent"],
+  // Control hands out the agent to hosts, and the command line to CI.
+  control: ["src/control", "src/domain", "src/protocol", "src/client", "agent", "cli"],
   edge: ["src/edge", "src/domain"],
 };
+/** What `npm pack` puts in the place of the sources: each Worker as wrangler bundled it, and its sources' hash. */
+export const BUILT = "dist/workers";
 
 export function workerConfig(which: Which, installation: Installation, ids: Ids): WorkerConfig {
   const file = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
@@ -37,8 +40,7 @@ export function workerConfig(which: Which, installation: Installation, ids: Ids)
   const own = which === "control" ? controlParts(base, installation, ids) : edgeParts(installation);
   const config = {
     ...base,
-    main: join(ROOT, String(base.main)),
-    ...(base.build ? { build: { ...base.build, cwd: ROOT } } : {}),
+    ...program(which, base),
     account_id: installation.account.id,
     // Control and edge are reached by their hostnames alone.
     workers_dev: false,
@@ -47,6 +49,22 @@ export function workerConfig(which: Which, installation: Installation, ids: Ids)
     ...own,
   };
   return { ...config, vars: { ...own.vars, VERSION: version(which, config, ids) } };
+}
+
+/** From the sources in a checkout; in the package from what was built of them, whose texts are modules beside it. */
+function program(which: Which, base: Table): Table {
+  if (existsSync(join(ROOT, String(base.main))))
+    return {
+      main: join(ROOT, String(base.main)),
+      ...(base.build ? { build: { ...base.build, cwd: ROOT } } : {}),
+    };
+  return {
+    main: join(ROOT, BUILT, which, "worker.js"),
+    build: {},
+    no_bundle: true,
+    find_additional_modules: true,
+    rules: [{ type: "Text", globs: ["*.txt"] }],
+  };
 }
 
 function controlParts(
@@ -79,19 +97,26 @@ const edgeParts = ({ name, slotZone }: Installation) => ({
 
 /** `0.1.0+3f2a…`: the release, and a hash of all that makes this Worker. /health shows it, and an equal one is not deployed again. */
 function version(which: Which, config: Table, { database, namespace }: Ids): string {
+  const hash = createHash("sha256").update(sourcesHash(which));
+  // Where the checkout lies and what ids Cloudflare gave is not what the Worker does; the ids are compared by themselves.
+  hash.update(
+    JSON.stringify({ ...config, main: "", build: "", no_bundle: "", find_additional_modules: "", rules: "" })
+      .replaceAll(ROOT, "/")
+      .replaceAll(database, "")
+      .replaceAll(namespace, ""),
+  );
+  return `${packageFile.version}+${hash.digest("hex").slice(0, 12)}`;
+}
+
+/** SHA-256 of all that makes this Worker, in hex: the same for a checkout and the package that was made of it. */
+export function sourcesHash(which: Which): string {
+  const noted = join(ROOT, BUILT, which, "sources");
+  if (!existsSync(join(ROOT, "src")) && existsSync(noted)) return readFileSync(noted, "utf8");
   const hash = createHash("sha256");
   for (const folder of SOURCES[which])
     for (const file of filesIn(folder)) hash.update(`${file}\n`).update(readFileSync(join(ROOT, file)));
-  hash.update(readFileSync(join(ROOT, "package-lock.json")));
-  // Where the checkout lies and what ids Cloudflare gave is not what the Worker does; the ids are compared by themselves.
-  hash.update(
-    JSON.stringify(config).replaceAll(ROOT, "/").replaceAll(database, "").replaceAll(namespace, ""),
-  );
-  return `${packageVersion()}+${hash.digest("hex").slice(0, 12)}`;
+  return hash.update(readFileSync(join(ROOT, "package-lock.json"))).digest("hex");
 }
-
-const packageVersion = (): string =>
-  (JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string }).version;
 
 function filesIn(folder: string): string[] {
   const entries = readdirSync(join(ROOT, folder), { withFileTypes: true });

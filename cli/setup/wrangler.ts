@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
+import packageFile from "../../package.json" with { type: "json" };
 import { CliError } from "../io/problem.ts";
 import { forbidden } from "./cloudflare.ts";
 import type { NeedKey } from "./permissions.ts";
@@ -30,25 +31,38 @@ interface WranglerParts {
 /** An upload of 2 MB over a slow line, with wrangler's own retries. */
 const DEADLINE_MS = 300_000;
 
-/** The wrangler of this checkout, with the token by environment: arguments can be seen by others on the machine. */
+/** The checkout's wrangler, else npm's of the same version, with the token by environment: others on the machine can see arguments. */
 export function wranglerIn(parts: WranglerParts): Wrangler {
-  const bin = join(
-    dirname(createRequire(import.meta.url).resolve("wrangler/package.json")),
-    "bin",
-    "wrangler.js",
-  );
+  const program = wranglerBeside() ?? wranglerFromNpm();
   return async (command) => {
     mkdirSync(parts.folder, { recursive: true, mode: 0o700 });
-    const { code, output } = await run(bin, command, parts);
+    const { code, output } = await run(program, command, parts);
     parts.signal.throwIfAborted();
     if (code !== 0) throw failed(command, output);
   };
 }
 
-function run(bin: string, { args }: WranglerCommand, parts: WranglerParts) {
+type Program = readonly [string, ...string[]];
+
+function wranglerBeside(): Program | undefined {
+  try {
+    const found = createRequire(import.meta.url).resolve("wrangler/package.json");
+    return [process.execPath, join(dirname(found), "bin", "wrangler.js")];
+  } catch {
+    return undefined;
+  }
+}
+
+/** wrangler brings 150 MB, which a package that mostly deploys apps doesn't: npm fetches it once, for setup and teardown. */
+const wranglerFromNpm = (): Program => {
+  const { wrangler } = packageFile.devDependencies;
+  return ["npm", "exec", "--yes", `--package=wrangler@${wrangler}`, "--", "wrangler"];
+};
+
+function run([file, ...first]: Program, { args }: WranglerCommand, parts: WranglerParts) {
   const { folder, token, account, signal } = parts;
   const { CLOUDFLARE_API_KEY: _key, CLOUDFLARE_EMAIL: _email, ...env } = parts.env;
-  const child = spawn(process.execPath, [bin, ...args], {
+  const child = spawn(file, [...first, ...args], {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe"],
     signal: AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]),

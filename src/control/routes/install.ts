@@ -1,5 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { installScript, readBundle } from "../hosts/bundle.ts";
+import type { Context } from "hono";
+import { cliScript, installScript, readBundle, readCli } from "../hosts/bundle.ts";
 import { ProblemError } from "../http/problems.ts";
 import { newRouter } from "../http/router.ts";
 
@@ -27,22 +28,45 @@ const bundle = createRoute({
   responses: { 200: text("text/javascript", "Its SHA-256 is the `ETag`") },
 });
 
+const cliInstaller = createRoute({
+  method: "get",
+  path: "/cli.sh",
+  summary: "Puts the command line on the PATH, for `sh`",
+  description: "Carries this control plane's address and the SHA-256 of the command line that it serves.",
+  tags: ["cli"],
+  security: [],
+  responses: { 200: text("text/x-shellscript", "A POSIX shell script") },
+});
+
+const cli = createRoute({
+  method: "get",
+  path: "/cli.mjs",
+  summary: "The command line that fits this control plane, one file for Node 20.12 or newer",
+  tags: ["cli"],
+  security: [],
+  responses: { 200: text("text/javascript", "Its SHA-256 is the `ETag`") },
+});
+
+/** A script that names control has control's own name in it, or none is given. */
+function shellScript(c: Context, script: string | undefined) {
+  if (script === undefined)
+    throw new ProblemError({
+      code: "invalid_request",
+      detail: "ask for it under control's own hostname",
+    });
+  return c.body(script, 200, { "content-type": "text/x-shellscript; charset=utf-8" });
+}
+
+const program = (c: Context, { code, sha256 }: { code: string; sha256: string }) =>
+  c.body(code, 200, { "content-type": "text/javascript; charset=utf-8", etag: `"${sha256}"` });
+
 /**
  * What a host is installed and upgraded from, on the host's own command. Without a token: it is the same code for everybody,
  * and holds no secret. Control pushes nothing: a running agent never asks for these.
  */
 export const installRoutes = () =>
   newRouter()
-    .openapi(script, async (c) => {
-      const found = await installScript(new URL(c.req.url).origin);
-      if (found === undefined)
-        throw new ProblemError({
-          code: "invalid_request",
-          detail: "ask for it under control's own hostname",
-        });
-      return c.body(found, 200, { "content-type": "text/x-shellscript; charset=utf-8" });
-    })
-    .openapi(bundle, async (c) => {
-      const { code, sha256 } = await readBundle();
-      return c.body(code, 200, { "content-type": "text/javascript; charset=utf-8", etag: `"${sha256}"` });
-    });
+    .openapi(script, async (c) => shellScript(c, await installScript(new URL(c.req.url).origin)))
+    .openapi(bundle, async (c) => program(c, await readBundle()))
+    .openapi(cliInstaller, async (c) => shellScript(c, await cliScript(new URL(c.req.url).origin)))
+    .openapi(cli, async (c) => program(c, await readCli()));

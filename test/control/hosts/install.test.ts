@@ -14,7 +14,7 @@ const text = async (path: string) => {
   return response.text();
 };
 
-describe("what hosts are installed from", () => {
+describe("what hosts and CI are installed from", () => {
   it("is a script that carries control's address and the hash of the bundle that control serves", async () => {
     const [script, bundle] = [await text("/install.sh"), await text("/agent/agent.mjs")];
     expect(script).toMatch(/^#!\/bin\/sh\n/);
@@ -22,6 +22,13 @@ describe("what hosts are installed from", () => {
     expect(script).toContain(`AGENT_SHA256='${await sha256(bundle)}'`);
     expect(script).not.toMatch(/@[A-Z_0-9]+@/);
     expect(bundle).toMatch(/^#!\/usr\/bin\/env -S node/);
+  });
+
+  it("is the command line, too, by a script that carries its hash", async () => {
+    const [script, cli] = [await text("/cli.sh"), await text("/cli.mjs")];
+    expect(script).toContain("CONTROL_URL='https://control.test'");
+    expect(script).toContain(`CLI_SHA256='${await sha256(cli)}'`);
+    expect(script).not.toMatch(/@[A-Z_0-9]+@/);
   });
 
   it("is refused under a hostname that a shell would read as more than a name", async () => {

@@ -46,6 +46,7 @@ describe("plain http", () => {
     "/api/v1/apps",
     "/install.sh",
     "/agent/agent.mjs",
+    "/cli.sh",
     "/agent/v1/enroll",
     "/api/openapi.json",
     "/metrics",

@@ -30,6 +30,8 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   "GET /ready": anybody,
   "GET /install.sh": anybody,
   "GET /agent/agent.mjs": anybody,
+  "GET /cli.sh": anybody,
+  "GET /cli.mjs": anybody,
   "GET /api/openapi.json": anybody,
   "GET /api/docs": anybody,
   "POST /agent/v1/enroll": { ...anybody, json: world.enrollBody(`sle_${"x".repeat(43)}`) },

@@ -1,0 +1,1 @@
+declare module "core-js/actual/map/group-by.js";
