@@ -2,7 +2,7 @@
  * What control itself takes of a blue-green release: from its creation until it has all traffic, less the boot of its
  * slowest instance. Pulling is not taken off: of a directory it is a few ms of hashing, counted as control's own.
  */
-import type { ReleaseView } from "../src/protocol/api.ts";
+import type { ReleaseView } from "../src/protocol/api/releases.ts";
 import { type BenchResult, median, resultOf } from "./result.ts";
 import { Stand } from "./stand.ts";
 

@@ -11,7 +11,7 @@ import { LocalHost } from "../local/hosts.ts";
 import { freePorts } from "../local/ports.ts";
 import { type Stack, type StackOptions, startStack } from "../local/stack.ts";
 import { Client } from "../src/client/index.ts";
-import type { ReleaseView } from "../src/protocol/api.ts";
+import type { ReleaseView } from "../src/protocol/api/releases.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../examples");
 const HOSTS = ["web-1", "web-2"];

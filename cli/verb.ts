@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { EnvironmentView } from "../src/protocol/api.ts";
+import type { EnvironmentView } from "../src/protocol/api/environments.ts";
 import { durationSchema } from "../src/protocol/manifest-scalars.ts";
 import type { Outcome, Session } from "./session.ts";
 

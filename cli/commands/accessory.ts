@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { AccessoryView } from "../../src/protocol/api.ts";
+import type { AccessoryView } from "../../src/protocol/api/accessories.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { type AccessoryEnd, followAccessory } from "../follow/accessory.ts";
 import { hostText, noteOf, stateText } from "../io/accessory-text.ts";

@@ -1,4 +1,4 @@
-import type { ApplyAnswer } from "../../src/protocol/api.ts";
+import type { ApplyAnswer } from "../../src/protocol/api/apps.ts";
 import { EXIT } from "../exit-codes.ts";
 import { accessoryNotes } from "../io/accessory-text.ts";
 import { clean, plural } from "../io/print.ts";

@@ -1,6 +1,6 @@
 import { Option } from "commander";
 import { isProblem } from "../../src/client/index.ts";
-import type { CreateRelease, ReleaseView } from "../../src/protocol/api.ts";
+import type { CreateRelease, ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT } from "../exit-codes.ts";
 import { waitAndTell } from "../follow/ending.ts";
 import { type Wait, waitOption } from "../follow/wait.ts";

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ApiError } from "../../src/client/index.ts";
-import type { EndingView } from "../../src/protocol/api.ts";
+import type { EndingView } from "../../src/protocol/api/endings.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirmTyping } from "../io/confirm.ts";
 import { clean, quote } from "../io/print.ts";

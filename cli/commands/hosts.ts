@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { collect } from "../../src/client/index.ts";
-import type { HostView } from "../../src/protocol/api.ts";
+import type { HostView } from "../../src/protocol/api/hosts.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirm } from "../io/confirm.ts";
 import { factRows } from "../io/host-facts.ts";

@@ -1,5 +1,5 @@
 import { Argument } from "commander";
-import type { EnvironmentView } from "../../src/protocol/api.ts";
+import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, parseDuration, type Register } from "../verb.ts";

@@ -1,4 +1,4 @@
-import { MOVES, type MovePlanView, type PlanView } from "../../src/protocol/api.ts";
+import { MOVES, type MovePlanView, type PlanView } from "../../src/protocol/api/plans.ts";
 import { EXIT } from "../exit-codes.ts";
 import { accessoryRows } from "../io/accessory-text.ts";
 import { clean, duration, facts, percent, plural } from "../io/print.ts";

@@ -1,5 +1,5 @@
 import { collect } from "../../src/client/index.ts";
-import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT } from "../exit-codes.ts";
 import { ago, percent, table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";

@@ -1,4 +1,5 @@
-import type { EnvironmentView, RollbackAnswer } from "../../src/protocol/api.ts";
+import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
+import type { RollbackAnswer } from "../../src/protocol/api/moves.ts";
 import { EXIT } from "../exit-codes.ts";
 import { waitAndTell } from "../follow/ending.ts";
 import { splitText } from "../follow/release-end.ts";

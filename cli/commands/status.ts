@@ -1,5 +1,5 @@
 import { collect } from "../../src/client/index.ts";
-import type { EnvironmentView } from "../../src/protocol/api.ts";
+import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { StaleSecretView } from "../../src/protocol/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
 import { accessoryRows } from "../io/accessory-text.ts";

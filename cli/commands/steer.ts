@@ -1,4 +1,4 @@
-import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT } from "../exit-codes.ts";
 import { clean, percent } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";

@@ -1,5 +1,6 @@
 import { isProblem } from "../../src/client/index.ts";
-import type { EnvironmentView, Weights } from "../../src/protocol/api.ts";
+import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
+import type { Weights } from "../../src/protocol/api/moves.ts";
 import { EXIT } from "../exit-codes.ts";
 import { splitText } from "../follow/release-end.ts";
 import { clean, percent } from "../io/print.ts";

@@ -1,5 +1,5 @@
 import { connect } from "node:tls";
-import type { DoctorView } from "../../src/protocol/api.ts";
+import type { DoctorView } from "../../src/protocol/api/doctor.ts";
 import type { Session } from "../session.ts";
 import { edgeUrl } from "../verb.ts";
 import type { Check } from "./local.ts";

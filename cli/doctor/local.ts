@@ -1,4 +1,4 @@
-import type { DoctorView } from "../../src/protocol/api.ts";
+import type { DoctorView } from "../../src/protocol/api/doctor.ts";
 import type { Session } from "../session.ts";
 
 export type Check = DoctorView["checks"][number];

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectionError } from "../../src/client/index.ts";
-import type { AccessoryView } from "../../src/protocol/api.ts";
+import type { AccessoryView } from "../../src/protocol/api/accessories.ts";
 import { clean } from "../io/print.ts";
 import { Interrupted } from "../io/problem.ts";
 import type { Session } from "../session.ts";

@@ -1,5 +1,6 @@
 import { ApiError, ConnectionError } from "../../src/client/index.ts";
-import type { EnvironmentView, ReleaseView } from "../../src/protocol/api.ts";
+import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT } from "../exit-codes.ts";
 import { duration } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";

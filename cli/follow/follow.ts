@@ -1,5 +1,6 @@
 import { ConnectionError } from "../../src/client/index.ts";
-import type { EventView, ReleaseView } from "../../src/protocol/api.ts";
+import type { EventView } from "../../src/protocol/api/events.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { Interrupted } from "../io/problem.ts";
 import type { Session } from "../session.ts";
 import { isOver } from "./progress.ts";

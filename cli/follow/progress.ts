@@ -1,4 +1,6 @@
-import type { EventView, InstanceView, ReleaseView } from "../../src/protocol/api.ts";
+import type { EventView } from "../../src/protocol/api/events.ts";
+import type { InstanceView } from "../../src/protocol/api/instances.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { clean, clock, type Paint, percent, stamp } from "../io/print.ts";
 
 /** What is known of a release on its way, and how it reads. Pure: fed with answers, events and the time. */

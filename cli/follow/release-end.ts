@@ -1,4 +1,5 @@
-import type { EnvironmentView, ReleaseView } from "../../src/protocol/api.ts";
+import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { clean, count, duration, facts, type Paint, percent, plural } from "../io/print.ts";
 import { isServing } from "./progress.ts";

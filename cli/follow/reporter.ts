@@ -1,5 +1,5 @@
 import type { FeedItem } from "../../src/client/index.ts";
-import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import type { Output } from "../io/output.ts";
 import { apply, begin, liveView, logLine, type Progress, refresh, stillLine } from "./progress.ts";
 

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from "commander";
-import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 
 /** How far a command follows a release: to its end, to the first word it needs from a person, or to a share of traffic. */
 export type Wait =

@@ -1,4 +1,5 @@
-import type { AccessoryView, ApplyAnswer } from "../../src/protocol/api.ts";
+import type { AccessoryView } from "../../src/protocol/api/accessories.ts";
+import type { ApplyAnswer } from "../../src/protocol/api/apps.ts";
 import { clean, table } from "./print.ts";
 
 /** Accessories as lines of a status or a plan; none: no lines. */

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import type { CreateRelease } from "../../src/protocol/api.ts";
+import type { CreateRelease } from "../../src/protocol/api/releases.ts";
 
 const run = promisify(execFile);
 type GitFacts = NonNullable<CreateRelease["git"]>;

@@ -1,4 +1,4 @@
-import type { HostView } from "../../src/protocol/api.ts";
+import type { HostView } from "../../src/protocol/api/hosts.ts";
 import { clean } from "./print.ts";
 
 type Facts = NonNullable<HostView["facts"]>;

@@ -1,4 +1,4 @@
-import { nameSchema } from "../../src/protocol/api.ts";
+import { nameSchema } from "../../src/protocol/api/scalars.ts";
 import { CliError } from "../io/problem.ts";
 import type { Target } from "./target.ts";
 

@@ -1,51 +1,41 @@
 import { z } from "zod";
+import { type AccessoryView, accessorySchema } from "../protocol/api/accessories.ts";
+import { type ApplyAnswer, type AppView, applyAnswerSchema, appSchema } from "../protocol/api/apps.ts";
+import { type DoctorView, doctorSchema } from "../protocol/api/doctor.ts";
+import { type EndingView, endingSchema } from "../protocol/api/endings.ts";
 import {
-  type AccessoryView,
-  type ApplyAnswer,
-  type AppView,
-  accessorySchema,
-  applyAnswerSchema,
-  appSchema,
-  type CreateRelease,
-  createdTokenSchema,
   type createEnrollmentSchema,
-  type createLockSchema,
-  type createMaintenanceSchema,
-  type createPreviewSchema,
-  type createTokenSchema,
-  type DoctorView,
-  doctorSchema,
-  type EndingView,
   type EnrollmentView,
-  type EnvironmentView,
-  type EventView,
-  endingSchema,
   enrollmentSchema,
-  environmentSchema,
-  eventSchema,
+} from "../protocol/api/enrollments.ts";
+import { type EnvironmentView, environmentSchema } from "../protocol/api/environments.ts";
+import { type EventView, eventSchema } from "../protocol/api/events.ts";
+import { healthAnswerSchema } from "../protocol/api/health.ts";
+import {
   type HostView,
-  healthAnswerSchema,
   hostSchema,
+  type RotatedTunnelView,
+  rotatedTunnelSchema,
+} from "../protocol/api/hosts.ts";
+import type { createLockSchema, createMaintenanceSchema } from "../protocol/api/modes.ts";
+import { type RollbackAnswer, rollbackAnswerSchema, type Weights } from "../protocol/api/moves.ts";
+import {
   type MOVES,
   type MovePlanView,
   movePlanSchema,
   type PlanView,
-  type PreviewView,
-  pageOf,
   planSchema,
-  previewSchema,
-  type ReleaseView,
-  type RollbackAnswer,
-  type RotatedTunnelView,
-  releaseSchema,
-  rollbackAnswerSchema,
-  rotatedTunnelSchema,
+} from "../protocol/api/plans.ts";
+import { type createPreviewSchema, type PreviewView, previewSchema } from "../protocol/api/previews.ts";
+import { type CreateRelease, type ReleaseView, releaseSchema } from "../protocol/api/releases.ts";
+import { pageOf } from "../protocol/api/scalars.ts";
+import {
+  createdTokenSchema,
+  type createTokenSchema,
   type TokenView,
   tokenSchema,
-  type VerdictView,
-  verdictSchema,
-  type Weights,
-} from "../protocol/api.ts";
+} from "../protocol/api/tokens.ts";
+import { type VerdictView, verdictSchema } from "../protocol/api/verdicts.ts";
 import { type HostnameGrantView, hostnameGrantSchema } from "../protocol/hostnames.ts";
 import {
   type RegistryView,

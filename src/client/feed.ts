@@ -1,5 +1,5 @@
 import { createParser, type EventSourceMessage } from "eventsource-parser";
-import { EVENT_TYPES, type EventView, eventSchema } from "../protocol/api.ts";
+import { EVENT_TYPES, type EventView, eventSchema } from "../protocol/api/events.ts";
 import { ConnectionError, ProtocolError } from "./errors.ts";
 import {
   asClientError,

@@ -4,7 +4,7 @@ import { createReporter } from "../../cli/follow/reporter.ts";
 import { Output } from "../../cli/io/output.ts";
 import { plain } from "../../cli/io/print.ts";
 import { ConnectionError } from "../../src/client/index.ts";
-import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { anEvent, anInstance, aRelease, at, GOOD_EVENTS, stateEvent } from "../support/fake-api.ts";
 import { aCanary, PAUSED } from "./scenarios.ts";
 

@@ -1,4 +1,4 @@
-import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import {
   aFailedRelease,
   anEnvironment,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import {
   anEnvironment,
   anEvent,

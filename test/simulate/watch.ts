@@ -1,7 +1,7 @@
 import type { Decision } from "../../src/domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
 import { isActive, isAtRest } from "../../src/domain/rollout/release.ts";
-import type { PlanView } from "../../src/protocol/api.ts";
+import type { PlanView } from "../../src/protocol/api/plans.ts";
 import type { Cause } from "./control.ts";
 import { judgeMove } from "./moves.ts";
 import type { Release } from "./store.ts";

@@ -12,7 +12,7 @@ import { LocalHost, type RuntimeName } from "../../local/hosts.ts";
 import { Load } from "../../local/load.ts";
 import { freePorts } from "../../local/ports.ts";
 import { Client } from "../../src/client/index.ts";
-import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { evidenceDirectory, hasFailed } from "./evidence.ts";
 import { NODE, type Ran, runCli } from "./run-cli.ts";
 

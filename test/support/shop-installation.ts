@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
-import type { ReleaseView } from "../../src/protocol/api.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { Installation } from "./installation.ts";
 import { type Ran, runCli } from "./run-cli.ts";
 import type { Step } from "./shop.ts";

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { openness } from "../../domain/windows.ts";
-import type { ApplyAnswer } from "../../protocol/api.ts";
+import type { ApplyAnswer } from "../../protocol/api/apps.ts";
 import { type Manifest, type ManifestError, parseManifest, toSpec } from "../../protocol/manifest.ts";
 import { newId, randomHex } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";

@@ -1,6 +1,6 @@
 import { PREVIEW_COOKIE } from "../../domain/routing/cookie.ts";
 import { formatPreviewToken, PREVIEW_HEADER, previewPayload } from "../../domain/routing/preview.ts";
-import type { PreviewView } from "../../protocol/api.ts";
+import type { PreviewView } from "../../protocol/api/previews.ts";
 import { fromHex, toBase64Url } from "../bytes.ts";
 import { iso } from "../iso.ts";
 

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../../domain/result.ts";
 import { FULL_WEIGHT } from "../../domain/routing/table.ts";
-import type { Weights } from "../../protocol/api.ts";
+import type { Weights } from "../../protocol/api/moves.ts";
 import type { Refusal } from "../refusal.ts";
 
 export interface KnownRelease {

@@ -1,5 +1,5 @@
 import { OpenAPIHono, z } from "@hono/zod-openapi";
-import { nameSchema } from "../../protocol/api.ts";
+import { nameSchema } from "../../protocol/api/scalars.ts";
 import { fromBase64, toBase64Url } from "../bytes.ts";
 import type { AppEnv } from "./context.ts";
 import { ProblemError } from "./problems.ts";

@@ -1,6 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { AccessoryAction } from "../../domain/accessory.ts";
-import { type AccessoryView, accessorySchema, nameSchema, pageOf } from "../../protocol/api.ts";
+import { type AccessoryView, accessorySchema } from "../../protocol/api/accessories.ts";
+import { nameSchema, pageOf } from "../../protocol/api/scalars.ts";
 import { commandAccessory } from "../apps/accessories.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, inBackground } from "../http/context.ts";

@@ -1,5 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { applyAnswerSchema, appSchema, environmentSchema, pageOf } from "../../protocol/api.ts";
+import { applyAnswerSchema, appSchema } from "../../protocol/api/apps.ts";
+import { environmentSchema } from "../../protocol/api/environments.ts";
+import { pageOf } from "../../protocol/api/scalars.ts";
 import { applyManifest } from "../apps/apply.ts";
 import { reservedNames } from "../apps/grants.ts";
 import { tendHostnames } from "../cloudflare/tend-hostnames.ts";

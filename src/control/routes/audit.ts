@@ -1,5 +1,6 @@
 import { createRoute } from "@hono/zod-openapi";
-import { eventSchema, pageOf } from "../../protocol/api.ts";
+import { eventSchema } from "../../protocol/api/events.ts";
+import { pageOf } from "../../protocol/api/scalars.ts";
 import { authorize } from "../http/auth.ts";
 import { decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
 import { listEvents } from "../store/events.ts";

@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { doctorSchema } from "../../protocol/api.ts";
+import { doctorSchema } from "../../protocol/api/doctor.ts";
 import { examine } from "../doctor/doctor.ts";
 import { examinePaths } from "../doctor/live.ts";
 import { authorize, everything } from "../http/auth.ts";

@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { endingSchema } from "../../protocol/api.ts";
+import { endingSchema } from "../../protocol/api/endings.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";

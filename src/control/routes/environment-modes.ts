@@ -1,7 +1,8 @@
 import { createRoute } from "@hono/zod-openapi";
 import type { z } from "zod";
 import type { TrafficMode } from "../../domain/routing/table.ts";
-import { createLockSchema, createMaintenanceSchema, environmentSchema } from "../../protocol/api.ts";
+import { environmentSchema } from "../../protocol/api/environments.ts";
+import { createLockSchema, createMaintenanceSchema } from "../../protocol/api/modes.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { body, environmentParams, json, newRouter } from "../http/router.ts";

@@ -1,5 +1,5 @@
 import { createRoute } from "@hono/zod-openapi";
-import { healthAnswerSchema } from "../../protocol/api.ts";
+import { healthAnswerSchema } from "../../protocol/api/health.ts";
 import type { AppContext } from "../http/context.ts";
 import { json, newRouter } from "../http/router.ts";
 

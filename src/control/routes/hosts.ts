@@ -1,12 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import {
-  createEnrollmentSchema,
-  enrollmentSchema,
-  hostSchema,
-  nameSchema,
-  pageOf,
-  rotatedTunnelSchema,
-} from "../../protocol/api.ts";
+import { createEnrollmentSchema, enrollmentSchema } from "../../protocol/api/enrollments.ts";
+import { hostSchema, rotatedTunnelSchema } from "../../protocol/api/hosts.ts";
+import { nameSchema, pageOf } from "../../protocol/api/scalars.ts";
 import { readBundle } from "../hosts/bundle.ts";
 import { taken } from "../hosts/enroll.ts";
 import { installLine } from "../hosts/install-line.ts";

@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { createPreviewSchema, previewSchema } from "../../protocol/api.ts";
+import { createPreviewSchema, previewSchema } from "../../protocol/api/previews.ts";
 import { signPreview } from "../environment/preview.ts";
 import { authorize } from "../http/auth.ts";
 import { ProblemError } from "../http/problems.ts";

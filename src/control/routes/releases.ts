@@ -1,6 +1,9 @@
 import { createRoute } from "@hono/zod-openapi";
 import { z } from "zod";
-import { abortSchema, createReleaseSchema, pageOf, planSchema, releaseSchema } from "../../protocol/api.ts";
+import { abortSchema } from "../../protocol/api/moves.ts";
+import { planSchema } from "../../protocol/api/plans.ts";
+import { createReleaseSchema, releaseSchema } from "../../protocol/api/releases.ts";
+import { pageOf } from "../../protocol/api/scalars.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { parseKey } from "../http/idempotency.ts";

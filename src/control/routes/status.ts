@@ -1,4 +1,5 @@
-import type { EnvironmentView, ReleaseView } from "../../protocol/api.ts";
+import type { EnvironmentView } from "../../protocol/api/environments.ts";
+import type { ReleaseView } from "../../protocol/api/releases.ts";
 import { type AppContext, coordinatorOf } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { type EnvironmentStatus, type ReleaseStatus, readEnvironment, readRelease } from "../store/status.ts";

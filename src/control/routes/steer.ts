@@ -1,14 +1,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Steer } from "../../domain/commands/steer.ts";
 import type { Result } from "../../domain/result.ts";
-import {
-  pageOf,
-  pauseSchema,
-  promoteSchema,
-  releaseSchema,
-  resumeSchema,
-  verdictSchema,
-} from "../../protocol/api.ts";
+import { pauseSchema, promoteSchema, resumeSchema } from "../../protocol/api/moves.ts";
+import { releaseSchema } from "../../protocol/api/releases.ts";
+import { pageOf } from "../../protocol/api/scalars.ts";
+import { verdictSchema } from "../../protocol/api/verdicts.ts";
 import type { CoordinatorPort } from "../environment/coordinator-port.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";

@@ -1,5 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { createdTokenSchema, createTokenSchema, pageOf, tokenSchema } from "../../protocol/api.ts";
+import { pageOf } from "../../protocol/api/scalars.ts";
+import { createdTokenSchema, createTokenSchema, tokenSchema } from "../../protocol/api/tokens.ts";
 import { authorize, everything } from "../http/auth.ts";
 import { inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";

@@ -1,13 +1,8 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { planMove } from "../../domain/commands/moves.ts";
-import {
-  environmentSchema,
-  MOVES,
-  movePlanSchema,
-  rollbackAnswerSchema,
-  rollbackSchema,
-  weightsSchema,
-} from "../../protocol/api.ts";
+import { environmentSchema } from "../../protocol/api/environments.ts";
+import { rollbackAnswerSchema, rollbackSchema, weightsSchema } from "../../protocol/api/moves.ts";
+import { MOVES, movePlanSchema } from "../../protocol/api/plans.ts";
 import { toBasisPoints } from "../environment/weights.ts";
 import { authorize } from "../http/auth.ts";
 import { coordinatorOf, orRefuse } from "../http/context.ts";

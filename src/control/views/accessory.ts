@@ -1,7 +1,7 @@
 import { differences, volumesOf } from "../../domain/accessory.ts";
 import { isOnline } from "../../domain/rollout/placement.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
-import type { AccessoryView } from "../../protocol/api.ts";
+import type { AccessoryView } from "../../protocol/api/accessories.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import { iso } from "../iso.ts";
 import type { AccessoryRow } from "../store/accessories.ts";

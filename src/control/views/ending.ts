@@ -1,6 +1,6 @@
 import { volumesOf } from "../../domain/accessory.ts";
 import { volumeName } from "../../domain/spec.ts";
-import type { EndingView } from "../../protocol/api.ts";
+import type { EndingView } from "../../protocol/api/endings.ts";
 import { iso } from "../iso.ts";
 import type { EnvironmentStatus } from "../store/status.ts";
 

@@ -3,7 +3,7 @@ import { planRollback } from "../../domain/commands/rollback.ts";
 import { lockOf } from "../../domain/rollout/lock.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import { type StaleSecret, staleSecrets } from "../../domain/secrets.ts";
-import type { EnvironmentView } from "../../protocol/api.ts";
+import type { EnvironmentView } from "../../protocol/api/environments.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import { iso, isoOrNull } from "../iso.ts";
 import type { EnvironmentStatus, InstanceRow, ReleaseRow } from "../store/status.ts";

@@ -3,7 +3,7 @@ import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { spell } from "../../domain/rollout/steps.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
-import type { PlanView } from "../../protocol/api.ts";
+import type { PlanView } from "../../protocol/api/plans.ts";
 import { leastMs, stepView, stepViews } from "./step-views.ts";
 
 export interface PlannedRelease extends Asked {

@@ -1,6 +1,8 @@
 import { isActive } from "../../domain/rollout/release.ts";
 import { stepLabel, stepsOf } from "../../domain/rollout/steps.ts";
-import { failureSchema, type ReleaseView, type VerdictView } from "../../protocol/api.ts";
+import { failureSchema } from "../../protocol/api/failures.ts";
+import type { ReleaseView } from "../../protocol/api/releases.ts";
+import type { VerdictView } from "../../protocol/api/verdicts.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import type { CoordinatorView } from "../environment/coordinator-port.ts";
 import { iso, isoOrNull } from "../iso.ts";

@@ -1,7 +1,10 @@
 import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
 import { hostFactsSchema } from "../../protocol/agent.ts";
-import type { EventView, HostView, InstanceView, TokenView } from "../../protocol/api.ts";
-import { EVENT_TYPES } from "../../protocol/api.ts";
+import type { EventView } from "../../protocol/api/events.ts";
+import { EVENT_TYPES } from "../../protocol/api/events.ts";
+import type { HostView } from "../../protocol/api/hosts.ts";
+import type { InstanceView } from "../../protocol/api/instances.ts";
+import type { TokenView } from "../../protocol/api/tokens.ts";
 import { iso, isoOrNull } from "../iso.ts";
 import type { EventRow } from "../store/events.ts";
 import type { HostStatus } from "../store/hosts.ts";

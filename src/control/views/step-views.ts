@@ -1,6 +1,6 @@
 import { stepLabel, stepsOf } from "../../domain/rollout/steps.ts";
 import type { EnvironmentSpec, Step } from "../../domain/spec.ts";
-import type { PlanView } from "../../protocol/api.ts";
+import type { PlanView } from "../../protocol/api/plans.ts";
 
 /** A release's steps as the API's resource. */
 

@@ -6,7 +6,7 @@ import { hosts } from "../../../src/control/store/schema/hosts.ts";
 import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import type { EnrollAnswer, Job, JobDone } from "../../../src/protocol/agent.ts";
-import type { AccessoryView } from "../../../src/protocol/api.ts";
+import type { AccessoryView } from "../../../src/protocol/api/accessories.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { K1 } from "../support/vault.ts";
 import * as world from "../support/world.ts";

@@ -6,7 +6,9 @@ import { environments } from "../../../src/control/store/schema/environments.ts"
 import { events } from "../../../src/control/store/schema/events.ts";
 import { hostnames } from "../../../src/control/store/schema/hostnames.ts";
 import { slots } from "../../../src/control/store/schema/slots.ts";
-import { applyAnswerSchema, environmentSchema, movePlanSchema } from "../../../src/protocol/api.ts";
+import { applyAnswerSchema } from "../../../src/protocol/api/apps.ts";
+import { environmentSchema } from "../../../src/protocol/api/environments.ts";
+import { movePlanSchema } from "../../../src/protocol/api/plans.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { applied, db, emptyWorld, enrolled, instance, manifest, release } from "../support/world.ts";

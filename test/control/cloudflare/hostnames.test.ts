@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { tendHostnames } from "../../../src/control/cloudflare/tend-hostnames.ts";
-import { environmentSchema } from "../../../src/protocol/api.ts";
+import { environmentSchema } from "../../../src/protocol/api/environments.ts";
 import type { DnsRecord } from "../../support/cloudflare/world.ts";
 import * as world from "../support/world.ts";
 import { Account } from "./support.ts";

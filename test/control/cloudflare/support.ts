@@ -1,7 +1,7 @@
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, vi } from "vitest";
-import { hostSchema } from "../../../src/protocol/api.ts";
+import { hostSchema } from "../../../src/protocol/api/hosts.ts";
 import type { Backstage } from "../../support/cloudflare/global-setup.ts";
 import type { LoggedCall } from "../../support/cloudflare/server.ts";
 import type { World } from "../../support/cloudflare/world.ts";

@@ -4,7 +4,7 @@ import { tunnels } from "../../../src/control/store/schema/cloudflare.ts";
 import { hostnames } from "../../../src/control/store/schema/hostnames.ts";
 import { hosts } from "../../../src/control/store/schema/hosts.ts";
 import { slots } from "../../../src/control/store/schema/slots.ts";
-import { doctorSchema } from "../../../src/protocol/api.ts";
+import { doctorSchema } from "../../../src/protocol/api/doctor.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";
 

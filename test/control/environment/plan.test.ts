@@ -4,7 +4,8 @@ import { environments } from "../../../src/control/store/schema/environments.ts"
 import { leastMs } from "../../../src/control/views/step-views.ts";
 import { spell, stepLabel } from "../../../src/domain/rollout/steps.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent.ts";
-import { type CreateRelease, type PlanView, planSchema } from "../../../src/protocol/api.ts";
+import { type PlanView, planSchema } from "../../../src/protocol/api/plans.ts";
+import type { CreateRelease } from "../../../src/protocol/api/releases.ts";
 import { Api } from "../support/api.ts";
 import * as world from "../support/world.ts";
 

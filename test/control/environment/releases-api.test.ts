@@ -1,5 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { planSchema, releaseSchema, rollbackAnswerSchema } from "../../../src/protocol/api.ts";
+import { rollbackAnswerSchema } from "../../../src/protocol/api/moves.ts";
+import { planSchema } from "../../../src/protocol/api/plans.ts";
+import { releaseSchema } from "../../../src/protocol/api/releases.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";

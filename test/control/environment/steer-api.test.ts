@@ -5,14 +5,11 @@ import { verdicts } from "../../../src/control/store/schema/releases.ts";
 import { compileRoute } from "../../../src/domain/routing/choose.ts";
 import { parsePreviewToken } from "../../../src/domain/routing/preview.ts";
 import { openPreview } from "../../../src/edge/preview.ts";
-import {
-  environmentSchema,
-  pageOf,
-  previewSchema,
-  type ReleaseView,
-  releaseSchema,
-  verdictSchema,
-} from "../../../src/protocol/api.ts";
+import { environmentSchema } from "../../../src/protocol/api/environments.ts";
+import { previewSchema } from "../../../src/protocol/api/previews.ts";
+import { type ReleaseView, releaseSchema } from "../../../src/protocol/api/releases.ts";
+import { pageOf } from "../../../src/protocol/api/scalars.ts";
+import { verdictSchema } from "../../../src/protocol/api/verdicts.ts";
 import { releaseOf, tableOf } from "../../support/tables.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";

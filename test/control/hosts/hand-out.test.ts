@@ -7,7 +7,7 @@ import { instances } from "../../../src/control/store/schema/instances.ts";
 import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { secrets } from "../../../src/control/store/schema/secrets.ts";
 import { type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent.ts";
-import type { EnvironmentView } from "../../../src/protocol/api.ts";
+import type { EnvironmentView } from "../../../src/protocol/api/environments.ts";
 import { Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import { dump, K1, K2, tracesOf } from "../support/vault.ts";

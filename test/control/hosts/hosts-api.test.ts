@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { enrollmentSchema, hostSchema } from "../../../src/protocol/api.ts";
+import { enrollmentSchema } from "../../../src/protocol/api/enrollments.ts";
+import { hostSchema } from "../../../src/protocol/api/hosts.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";

@@ -2,7 +2,7 @@ import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { createApp } from "../../../src/control/app.ts";
 import { ProblemError, statusOf, toRefusal } from "../../../src/control/http/problems.ts";
-import { healthAnswerSchema } from "../../../src/protocol/api.ts";
+import { healthAnswerSchema } from "../../../src/protocol/api/health.ts";
 import { PROBLEM_CODES, type Problem, problemSchema } from "../../../src/protocol/problem.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";

@@ -4,7 +4,7 @@ import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { events } from "../../../src/control/store/schema/events.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
-import { eventSchema } from "../../../src/protocol/api.ts";
+import { eventSchema } from "../../../src/protocol/api/events.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import * as world from "../support/world.ts";

@@ -1,0 +1,50 @@
+import { z } from "zod";
+import { time } from "./scalars.ts";
+
+export const EVENT_TYPES = [
+  "release.state",
+  "release.progress",
+  "instance.state",
+  "traffic.weights",
+  "traffic.alert",
+  "lock.changed",
+  "traffic.mode",
+  "app.applied",
+  "app.ending",
+  "app.destroyed",
+  "environment.ending",
+  "environment.destroyed",
+  "host.enrolled",
+  "host.removed",
+  "host.tunnel",
+  "host.rotated",
+  "hostname.routed",
+  "hostname.granted",
+  "hostname.revoked",
+  "secret.set",
+  "secret.removed",
+  "registry.set",
+  "registry.removed",
+  "secret.resealed",
+  "accessory.state",
+  "token.created",
+  "token.revoked",
+] as const;
+
+/** One line of the audit log and of the event feed: the same object. SSE: `id` = id, `event` = type, `data` = all of it. */
+export const eventSchema = z
+  .object({
+    id: z.number().int(),
+    at: time,
+    type: z.enum(EVENT_TYPES),
+    actor: z.string(),
+    app: z.string().nullable(),
+    environment: z.string().nullable(),
+    release: z.string().nullable(),
+    /** One plain sentence. */
+    message: z.string(),
+    /** Facts, by type. `release.state`: {state, from, weight}; `instance.state`: {instance, host, slot, state, cause}. */
+    data: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: "Event" });
+export type EventView = z.infer<typeof eventSchema>;

@@ -1,0 +1,49 @@
+import { z } from "zod";
+import { accessorySchema } from "./accessories.ts";
+
+export const planSchema = z
+  .object({
+    instances: z.array(z.object({ host: z.string(), slot: z.number().int() })),
+    steps: z.array(
+      z.object({
+        kind: z.enum(["weight", "pause", "analysis"]),
+        /** Percent, of a weight step. */
+        weight: z.number().optional(),
+        /** How long the step lasts at least; null: until someone promotes. */
+        forMs: z.number().int().nullable(),
+        /** In words, e.g. `10 % for 15 m`. */
+        label: z.string(),
+      }),
+    ),
+    /** The least time until all traffic is on it, image pull and app boot apart; null: waits for a person. */
+    atLeastMs: z.number().int().nullable(),
+    hooks: z.array(
+      z.object({ hook: z.enum(["expand", "contract"]), command: z.array(z.string()), when: z.string() }),
+    ),
+    replaces: z.object({ release: z.string(), version: z.string() }).nullable(),
+    keepMs: z.number().int(),
+    /** In words: what makes a rollback instant, slow or impossible. */
+    rollback: z.string(),
+    /** What would stop it before anything moves. Empty: it can start. */
+    problems: z.array(z.object({ code: z.string(), detail: z.string() })),
+    /** As they are; the release touches none of them. */
+    accessories: z.array(accessorySchema).default([]),
+  })
+  .meta({ id: "Plan" });
+export type PlanView = z.infer<typeof planSchema>;
+export const MOVES = ["promote", "abort", "rollback"] as const;
+
+/** What one move would do now: the very command on a copy of the state. */
+export const movePlanSchema = z
+  .object({
+    move: z.enum(MOVES),
+    possible: z.boolean(),
+    /** Why it would be refused. */
+    refusal: z.object({ code: z.string(), detail: z.string() }).nullable(),
+    /** What would happen, in the words of the feed. */
+    says: z.array(z.string()),
+    /** The split after it, in percent, largest share first. */
+    split: z.array(z.object({ release: z.string(), version: z.string(), weight: z.number() })),
+  })
+  .meta({ id: "MovePlan" });
+export type MovePlanView = z.infer<typeof movePlanSchema>;

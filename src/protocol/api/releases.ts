@@ -1,0 +1,79 @@
+import { z } from "zod";
+import { RELEASE_STATES } from "../../domain/rollout/release.ts";
+import { nextStepSchema } from "../problem.ts";
+import { failureSchema } from "./failures.ts";
+import { instanceSchema } from "./instances.ts";
+import { planSchema } from "./plans.ts";
+import { time } from "./scalars.ts";
+
+export const releaseSchema = z
+  .object({
+    id: z.string(),
+    app: z.string(),
+    environment: z.string(),
+    version: z.string(),
+    image: z.string(),
+    digest: z.string().nullable(),
+    state: z.enum(RELEASE_STATES),
+    strategy: z.string(),
+    /** Why it was made: `deploy` or `rollback`. */
+    kind: z.enum(["deploy", "rollback"]),
+    /** Who asked, e.g. `token:ci`. */
+    by: z.string(),
+    git: z.object({ sha: z.string(), branch: z.string().optional(), url: z.string().optional() }).nullable(),
+    /** Percent of eligible traffic the table gives it now. */
+    weight: z.number(),
+    /** Which step of how many; null before shifting. */
+    step: z
+      .object({ index: z.number().int(), of: z.number().int(), label: z.string(), since: time.nullable() })
+      .nullable(),
+    /** Holds where it is: since when, who, why, and when it goes on by itself (null: until told). */
+    paused: z.object({ at: time, by: z.string(), reason: z.string(), until: time.nullable() }).nullable(),
+    /** The judge's last word on a canary. */
+    verdict: z.object({ verdict: z.string(), reason: z.string(), words: z.string(), at: time }).nullable(),
+    createdAt: time,
+    startedAt: time.nullable(),
+    /** When it first had all traffic. */
+    servingAt: time.nullable(),
+    endedAt: time.nullable(),
+    /** When the running state ends by itself if nothing else happens. */
+    deadlineAt: time.nullable(),
+    /** Until when its instances are kept for an instant rollback. */
+    warmUntil: time.nullable(),
+    /** Milliseconds spent per state. */
+    timings: z.record(z.string(), z.number()),
+    failure: failureSchema.nullable(),
+    /** Visitors' requests since the release began: all of the environment's, and how many of them failed. */
+    traffic: z.object({ requests: z.number().int(), failed: z.number().int() }),
+    instances: z.array(instanceSchema),
+    plan: planSchema,
+    next: z.array(nextStepSchema),
+  })
+  .meta({ id: "Release" });
+export type ReleaseView = z.infer<typeof releaseSchema>;
+
+export const createReleaseSchema = z
+  .strictObject({
+    /** Tag, digest (`repo@sha256:…`), local image id (`sha256:…`) or `file:<directory>`; default: the manifest's image. */
+    image: z.string().min(1).max(500).optional(),
+    /** Human label; default `v<n>`. Unique in the environment. */
+    version: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "1–64 of A-Z a-z 0-9 . _ -")
+      .optional(),
+    git: z
+      .strictObject({
+        sha: z.string().max(64),
+        branch: z.string().max(255).optional(),
+        url: z.string().max(500).optional(),
+      })
+      .optional(),
+    /** When another release is in progress: wait for it, refuse, or replace it. */
+    whenBusy: z.enum(["queue", "reject", "supersede"]).default("queue"),
+    /** Prepare it and keep it at 0 % until it is promoted. */
+    hold: z.boolean().default(false),
+    /** Begin outside the deploy windows; audited. */
+    override: z.boolean().default(false),
+  })
+  .meta({ id: "CreateRelease" });
+export type CreateRelease = z.input<typeof createReleaseSchema>;

@@ -1,0 +1,35 @@
+import { z } from "zod";
+import { nameSchema, time } from "./scalars.ts";
+
+export const ROLES = ["admin", "deployer", "viewer", "agent"] as const;
+
+export const createTokenSchema = z
+  .strictObject({
+    name: nameSchema,
+    role: z.enum(["admin", "deployer", "viewer"]),
+    app: nameSchema.optional(),
+    environment: nameSchema.optional(),
+    /** Days until it expires; default 90, at most 365. */
+    expiresInDays: z.number().int().min(1).max(365).default(90),
+  })
+  .refine((t) => t.environment === undefined || t.app !== undefined, {
+    message: "a token scoped to an environment needs `app`",
+    path: ["app"],
+  })
+  .meta({ id: "CreateToken" });
+
+export const tokenSchema = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    role: z.enum(ROLES),
+    app: z.string().nullable(),
+    environment: z.string().nullable(),
+    createdAt: time,
+    expiresAt: time.nullable(),
+    revokedAt: time.nullable(),
+    lastUsedAt: time.nullable(),
+  })
+  .meta({ id: "Token" });
+export type TokenView = z.infer<typeof tokenSchema>;
+export const createdTokenSchema = tokenSchema.extend({ token: z.string() }).meta({ id: "CreatedToken" });
