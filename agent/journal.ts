@@ -1,12 +1,9 @@
 import { mkdir, readFile, rename } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
-import {
-  INSTANCE_REPORTS,
-  instanceSpecSchema,
-  jobErrorSchema,
-  jobResultSchema,
-} from "../src/protocol/agent.ts";
+import { INSTANCE_REPORTS } from "../src/protocol/agent/health.ts";
+import { instanceSpecSchema } from "../src/protocol/agent/instance.ts";
+import { jobErrorSchema, jobResultSchema } from "../src/protocol/agent/job-results.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
 import { diskFull, saysDiskFull } from "./host/disk.ts";
 import { words } from "./outcome.ts";

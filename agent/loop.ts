@@ -1,4 +1,6 @@
-import { AGENT_PROTOCOL, type HostFactsReport, type Poll, pollAnswerSchema } from "../src/protocol/agent.ts";
+import type { HostFactsReport } from "../src/protocol/agent/host-facts.ts";
+import { type Poll, pollAnswerSchema } from "../src/protocol/agent/poll.ts";
+import { AGENT_PROTOCOL } from "../src/protocol/agent/wire.ts";
 import { type Clock, jittered, outagePause } from "./clock.ts";
 import type { Tunnel } from "./cloudflared/tunnel.ts";
 import type { Answer, Control } from "./control/control.ts";

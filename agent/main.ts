@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { flushCompileCache } from "node:module";
 import path from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { RUNTIMES } from "../src/protocol/agent.ts";
+import { RUNTIMES } from "../src/protocol/agent/wire.ts";
 import { runAgent } from "./agent.ts";
 import { type Credentials, readCredentials } from "./control/credentials.ts";
 import { enroll } from "./control/enroll.ts";

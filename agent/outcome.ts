@@ -1,4 +1,4 @@
-import type { JobError } from "../src/protocol/agent.ts";
+import type { JobError } from "../src/protocol/agent/job-results.ts";
 
 /** What a job or a runtime call came to: a value, or the error control will be told. */
 export type Outcome<T> =

@@ -16,7 +16,7 @@ import type { Runtime } from "../agent/runtime/runtime.ts";
 import { bundleAgent, NODE_FLAGS } from "../local/bundle-agent.ts";
 import { baseImage, findEngine, variantImage } from "../local/images.ts";
 import { freePorts } from "../local/ports.ts";
-import type { InstanceSpec } from "../src/protocol/agent.ts";
+import type { InstanceSpec } from "../src/protocol/agent/instance.ts";
 import { FakeControl } from "../test/support/fake-control.ts";
 import { cpuMs, residentMb } from "./proxies.ts";
 import { type BenchResult, resultOf, rounded } from "./result.ts";

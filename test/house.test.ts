@@ -56,7 +56,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
     // A policy's mistakes are named like a manifest's.
     may: [
       "agent",
-      "src/protocol/agent.ts",
+      "src/protocol/agent",
       "src/protocol/manifest-errors.ts",
       "src/protocol/problem.ts",
       "package.json",
@@ -130,7 +130,6 @@ const MOST_FUNCTION_LINES = 60;
 
 /** From before these limits, and about to be split. Nothing is added here. */
 const STILL_LONG = [
-  "src/protocol/agent.ts",
   "src/client/client.ts",
   "src/control/store/environments.ts",
   "src/control/environment/coordinator.ts",

@@ -1,4 +1,4 @@
-import type { HostFactsReport } from "../../src/protocol/agent.ts";
+import type { HostFactsReport } from "../../src/protocol/agent/host-facts.ts";
 import { backOff, type Clock, jittered } from "../clock.ts";
 import { Hysteresis } from "../instances/health.ts";
 import type { Log } from "../log.ts";

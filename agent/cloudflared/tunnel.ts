@@ -1,4 +1,4 @@
-import { tunnelAnswerSchema } from "../../src/protocol/agent.ts";
+import { tunnelAnswerSchema } from "../../src/protocol/agent/tunnel.ts";
 import { backOff, type Clock, jittered } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Log } from "../log.ts";

@@ -1,7 +1,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
-import { RUNTIMES } from "../../src/protocol/agent.ts";
+import { RUNTIMES } from "../../src/protocol/agent/wire.ts";
 import { writeFileAtomically } from "../atomic-file.ts";
 
 const credentialsSchema = z.object({

@@ -1,4 +1,5 @@
-import { AGENT_PROTOCOL, type Enroll, enrollAnswerSchema } from "../../src/protocol/agent.ts";
+import { type Enroll, enrollAnswerSchema } from "../../src/protocol/agent/enroll.ts";
+import { AGENT_PROTOCOL } from "../../src/protocol/agent/wire.ts";
 import { AGENT_VERSION } from "../version.ts";
 import { createControl } from "./control.ts";
 import { type Credentials, writeCredentials } from "./credentials.ts";

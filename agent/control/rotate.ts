@@ -1,4 +1,4 @@
-import { rotateAnswerSchema } from "../../src/protocol/agent.ts";
+import { rotateAnswerSchema } from "../../src/protocol/agent/enroll.ts";
 import type { Log } from "../log.ts";
 import { words } from "../outcome.ts";
 import type { Control } from "./control.ts";

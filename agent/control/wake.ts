@@ -1,5 +1,5 @@
 import { WebSocket } from "ws";
-import { WAKE } from "../../src/protocol/agent.ts";
+import { WAKE } from "../../src/protocol/agent/wire.ts";
 import { type Clock, outagePause } from "../clock.ts";
 import type { Log } from "../log.ts";
 import { USER_AGENT } from "../version.ts";

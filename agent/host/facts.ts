@@ -1,7 +1,7 @@
 import { readFile, statfs } from "node:fs/promises";
 import os from "node:os";
 import { z } from "zod";
-import type { HostFactsReport } from "../../src/protocol/agent.ts";
+import type { HostFactsReport } from "../../src/protocol/agent/host-facts.ts";
 import type { Clock } from "../clock.ts";
 import { words } from "../outcome.ts";
 import type { Engine } from "../runtime/docker/engine.ts";

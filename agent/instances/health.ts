@@ -1,5 +1,5 @@
 import http from "node:http";
-import type { JobError } from "../../src/protocol/agent.ts";
+import type { JobError } from "../../src/protocol/agent/job-results.ts";
 import { cut } from "../outcome.ts";
 
 const BODY_EXCERPT = 500;

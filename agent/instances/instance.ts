@@ -1,4 +1,5 @@
-import type { InstanceSpec, Probe } from "../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
+import type { Probe } from "../../src/protocol/agent/probe.ts";
 import { backOff, type Clock } from "../clock.ts";
 import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";

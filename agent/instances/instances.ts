@@ -1,4 +1,4 @@
-import type { InstanceSpec } from "../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 import type { InstanceRecord } from "../journal.ts";
 import type { Outcome } from "../outcome.ts";
 import type { Found } from "../runtime/runtime.ts";

@@ -1,4 +1,5 @@
-import { claimAnswerSchema, type InstanceSpec } from "../../src/protocol/agent.ts";
+import { claimAnswerSchema } from "../../src/protocol/agent/claim.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 import type { Answer, Control } from "../control/control.ts";
 import type { Images } from "../host/images.ts";
 import { failed, type Outcome } from "../outcome.ts";

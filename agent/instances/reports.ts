@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { EXITS_KEPT, type HealthReport, type InstanceReport } from "../../src/protocol/agent.ts";
+import { EXITS_KEPT, type HealthReport } from "../../src/protocol/agent/health.ts";
+import type { InstanceReport } from "../../src/protocol/agent/poll.ts";
 import { type Clock, outagePause } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Journal } from "../journal.ts";

@@ -1,4 +1,5 @@
-import type { InstanceSpec, RegistryLogin } from "../../src/protocol/agent.ts";
+import type { RegistryLogin } from "../../src/protocol/agent/image.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 import { type PullContext, pull } from "../host/pull.ts";
 import type { Outcome } from "../outcome.ts";
 import type { Started } from "../runtime/runtime.ts";

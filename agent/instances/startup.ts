@@ -1,4 +1,5 @@
-import type { InstanceSpec, Probe } from "../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
+import type { Probe } from "../../src/protocol/agent/probe.ts";
 import type { Clock } from "../clock.ts";
 import { cut, done, failed, type Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type ImageHealth, type Runtime } from "../runtime/runtime.ts";

@@ -1,4 +1,5 @@
-import type { Job, JobResult } from "../../src/protocol/agent.ts";
+import type { JobResult } from "../../src/protocol/agent/job-results.ts";
+import type { Job } from "../../src/protocol/agent/jobs.ts";
 import { pull } from "../host/pull.ts";
 import { failed, type Outcome } from "../outcome.ts";
 import type { AccessoryOrder } from "../runtime/runtime.ts";

@@ -1,4 +1,5 @@
-import { type Job, type JobResult, jobProgressAnswerSchema } from "../../src/protocol/agent.ts";
+import { type JobResult, jobProgressAnswerSchema } from "../../src/protocol/agent/job-results.ts";
+import type { Job } from "../../src/protocol/agent/jobs.ts";
 import { type Clock, outagePause } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Images } from "../host/images.ts";

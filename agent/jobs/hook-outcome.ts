@@ -1,4 +1,4 @@
-import type { JobResult } from "../../src/protocol/agent.ts";
+import type { JobResult } from "../../src/protocol/agent/job-results.ts";
 import type { RunRecord } from "../journal.ts";
 import { done, failed, type Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type Stopped } from "../runtime/runtime.ts";

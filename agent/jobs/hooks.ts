@@ -1,4 +1,4 @@
-import type { JobResult } from "../../src/protocol/agent.ts";
+import type { JobResult } from "../../src/protocol/agent/job-results.ts";
 import type { Clock } from "../clock.ts";
 import { diskFull } from "../host/disk.ts";
 import type { Journal, RunRecord } from "../journal.ts";

@@ -1,4 +1,5 @@
-import type { InstanceSpec, Job } from "../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
+import type { Job } from "../../src/protocol/agent/jobs.ts";
 import type { Clock } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Instances } from "../instances/instances.ts";

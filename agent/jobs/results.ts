@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { JobDone } from "../../src/protocol/agent.ts";
+import type { JobDone } from "../../src/protocol/agent/job-results.ts";
 import type { Control } from "../control/control.ts";
 import type { FinishedJob, Journal } from "../journal.ts";
 import type { Log } from "../log.ts";

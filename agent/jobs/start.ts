@@ -1,4 +1,5 @@
-import type { InstanceSpec, JobResult } from "../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
+import type { JobResult } from "../../src/protocol/agent/job-results.ts";
 import { type Startable, startWithImage } from "../instances/start-with-image.ts";
 import { done, failed, type Outcome } from "../outcome.ts";
 import { AGENT_STOPS, type JobContext } from "./context.ts";

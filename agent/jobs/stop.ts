@@ -1,4 +1,4 @@
-import type { JobResult } from "../../src/protocol/agent.ts";
+import type { JobResult } from "../../src/protocol/agent/job-results.ts";
 import type { Outcome } from "../outcome.ts";
 import type { JobContext } from "./context.ts";
 

@@ -1,4 +1,4 @@
-import { LOG_CHUNK, type LogLine } from "../../src/protocol/agent.ts";
+import { LOG_CHUNK, type LogLine } from "../../src/protocol/agent/logs.ts";
 
 /** What the next chunk will carry. */
 export interface Parcel {

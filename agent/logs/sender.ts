@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type LogChunk, type LogChunkAnswer, logChunkAnswerSchema } from "../../src/protocol/agent.ts";
+import { type LogChunk, type LogChunkAnswer, logChunkAnswerSchema } from "../../src/protocol/agent/logs.ts";
 import { backOff, type Clock, jittered } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Signal } from "../signal.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { logChunkAnswerSchema } from "../../src/protocol/agent.ts";
+import { logChunkAnswerSchema } from "../../src/protocol/agent/logs.ts";
 import { type LogsDeps, type LogsJob, logs } from "../jobs/logs.ts";
 import type { Log } from "../log.ts";
 import { words } from "../outcome.ts";

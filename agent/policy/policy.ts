@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
-import type { HostFactsReport, Job } from "../../src/protocol/agent.ts";
+import type { HostFactsReport } from "../../src/protocol/agent/host-facts.ts";
+import type { Job } from "../../src/protocol/agent/jobs.ts";
 import { failed, type Outcome, words } from "../outcome.ts";
 import type { Standing } from "../runtime/docker/admission.ts";
 import type { Runtime } from "../runtime/runtime.ts";

@@ -1,4 +1,5 @@
-import type { InstanceSpec, Job } from "../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
+import type { Job } from "../../src/protocol/agent/jobs.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { DEFAULT_CAPABILITIES, NEVER_CAPABILITIES } from "./capabilities.ts";
 import type { PolicyRules } from "./file.ts";

@@ -1,4 +1,4 @@
-import type { Job } from "../../src/protocol/agent.ts";
+import type { Job } from "../../src/protocol/agent/jobs.ts";
 
 interface Owner {
   readonly app: string;

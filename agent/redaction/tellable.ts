@@ -1,4 +1,4 @@
-import type { JobResult } from "../../src/protocol/agent.ts";
+import type { JobResult } from "../../src/protocol/agent/job-results.ts";
 import { done, type Outcome } from "../outcome.ts";
 import type { Secrets } from "./secrets.ts";
 

@@ -1,12 +1,10 @@
 import { constants } from "node:os";
-import type {
-  AccessorySpec,
-  InstanceSpec,
-  Job,
-  JobResult,
-  LogLine,
-  RegistryLogin,
-} from "../../src/protocol/agent.ts";
+import type { AccessorySpec } from "../../src/protocol/agent/accessory.ts";
+import type { RegistryLogin } from "../../src/protocol/agent/image.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
+import type { JobResult } from "../../src/protocol/agent/job-results.ts";
+import type { Job } from "../../src/protocol/agent/jobs.ts";
+import type { LogLine } from "../../src/protocol/agent/logs.ts";
 import type { Space } from "../host/disk.ts";
 import type { Outcome } from "../outcome.ts";
 

@@ -1,6 +1,6 @@
 import http from "node:http";
 import https from "node:https";
-import type { RegistryLogin } from "../../src/protocol/agent.ts";
+import type { RegistryLogin } from "../../src/protocol/agent/image.ts";
 import { loginFor } from "../runtime/docker/registry-auth.ts";
 import type { ImageRef } from "../runtime/image-ref.ts";
 

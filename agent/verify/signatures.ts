@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { ImageRule, RegistryLogin } from "../../src/protocol/agent.ts";
+import type { ImageRule, RegistryLogin } from "../../src/protocol/agent/image.ts";
 import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";
 import { failed, type Outcome, words } from "../outcome.ts";

@@ -7,7 +7,7 @@ import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { AccessoryOrder } from "../../agent/runtime/runtime.ts";
 import { removeImages } from "../../local/images.ts";
-import type { AccessorySpec } from "../../src/protocol/agent.ts";
+import type { AccessorySpec } from "../../src/protocol/agent/accessory.ts";
 import { dockerTest, engine, theEngine } from "../support/docker.ts";
 import { imageWith } from "./images.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";

@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { collectFacts, type FactSources, Facts } from "../../agent/host/facts.ts";
 import { portsProblem } from "../../agent/host/ports.ts";
 import { createEngine } from "../../agent/runtime/docker/engine.ts";
-import type { HostFactsReport } from "../../src/protocol/agent.ts";
-import { hostFactsSchema } from "../../src/protocol/agent.ts";
+import type { HostFactsReport } from "../../src/protocol/agent/host-facts.ts";
+import { hostFactsSchema } from "../../src/protocol/agent/host-facts.ts";
 import { dockerTest, theEngine } from "../support/docker.ts";
 import { agentBench } from "./running-agent.ts";
 

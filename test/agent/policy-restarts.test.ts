@@ -6,7 +6,7 @@ import { Policy } from "../../agent/policy/policy.ts";
 import { accessoryName } from "../../agent/runtime/docker/accessory.ts";
 import { containerName } from "../../agent/runtime/docker/container.ts";
 import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
-import type { InstanceSpec } from "../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 import { dockerTest, engine, freePort, theEngine } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";
 import { nodeImage } from "./images.ts";

@@ -7,7 +7,7 @@ import type { Answer, Control } from "../../agent/control/control.ts";
 import { Reports } from "../../agent/instances/reports.ts";
 import { type Journal, openJournal } from "../../agent/journal.ts";
 import { Secrets } from "../../agent/redaction/secrets.ts";
-import { healthSchema } from "../../src/protocol/agent.ts";
+import { healthSchema } from "../../src/protocol/agent/health.ts";
 import { specOf } from "./specs.ts";
 
 let directory: string;

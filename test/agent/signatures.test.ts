@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type Journal, openJournal } from "../../agent/journal.ts";
 import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { Signatures } from "../../agent/verify/signatures.ts";
-import type { ImageRule } from "../../src/protocol/agent.ts";
+import type { ImageRule } from "../../src/protocol/agent/image.ts";
 import { engine, freePort, hasRegistry, MEMBER, type Registry, startRegistry } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";
 import { nodeImage } from "./images.ts";

@@ -1,5 +1,5 @@
 import type { RunSpec } from "../../agent/runtime/runtime.ts";
-import type { InstanceSpec } from "../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 
 /** A spec with quick probes; `over` says what a test is about. */
 export function specOf(

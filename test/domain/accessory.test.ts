@@ -10,7 +10,7 @@ import {
   patienceMs,
 } from "../../src/domain/accessory.ts";
 import { type AccessorySpec, networkName, volumeName } from "../../src/domain/spec.ts";
-import { accessorySpecSchema } from "../../src/protocol/agent.ts";
+import { accessorySpecSchema } from "../../src/protocol/agent/accessory.ts";
 import { aSpec } from "./rollout/spec.ts";
 import { World } from "./rollout/world.ts";
 

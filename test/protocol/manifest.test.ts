@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { KEPT_BY_DEFAULT } from "../../src/domain/retention.ts";
-import { instanceSpecSchema } from "../../src/protocol/agent.ts";
+import { instanceSpecSchema } from "../../src/protocol/agent/instance.ts";
 import { parseManifest, toSpec } from "../../src/protocol/manifest.ts";
 import { errorsOf, MINIMAL, onlyError, specOf, withEnv, withTop } from "./manifests.ts";
 

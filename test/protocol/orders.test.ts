@@ -1,7 +1,7 @@
 import { describe, expectTypeOf, it } from "vitest";
 import type { z } from "zod";
 import type { JobKind, NewJob } from "../../src/domain/rollout/jobs.ts";
-import type { jobSchema } from "../../src/protocol/agent.ts";
+import type { jobSchema } from "../../src/protocol/agent/jobs.ts";
 
 /** What control adds when an agent leases a job; `secrets` are names, of which the agent gets the values as `env`. */
 type Added = "kind" | "id" | "lease" | "environmentId" | "fence" | "deadlineAt" | "leaseExpiresAt" | "login";

@@ -1,24 +1,15 @@
 import { once } from "node:events";
 import http from "node:http";
 import { type WebSocket, WebSocketServer } from "ws";
-import {
-  type ClaimAnswer,
-  type Enroll,
-  enrollSchema,
-  type HealthReport,
-  healthSchema,
-  type Job,
-  type JobDone,
-  jobDoneSchema,
-  jobProgressSchema,
-  jobSchema,
-  type LogLine,
-  logChunkSchema,
-  type Poll,
-  pollSchema,
-  type TunnelAnswer,
-  WAKE,
-} from "../../src/protocol/agent.ts";
+import type { ClaimAnswer } from "../../src/protocol/agent/claim.ts";
+import { type Enroll, enrollSchema } from "../../src/protocol/agent/enroll.ts";
+import { type HealthReport, healthSchema } from "../../src/protocol/agent/health.ts";
+import { type JobDone, jobDoneSchema, jobProgressSchema } from "../../src/protocol/agent/job-results.ts";
+import { type Job, jobSchema } from "../../src/protocol/agent/jobs.ts";
+import { type LogLine, logChunkSchema } from "../../src/protocol/agent/logs.ts";
+import { type Poll, pollSchema } from "../../src/protocol/agent/poll.ts";
+import type { TunnelAnswer } from "../../src/protocol/agent/tunnel.ts";
+import { WAKE } from "../../src/protocol/agent/wire.ts";
 
 /** What control answers instead of its usual answer. */
 export type Fault =

@@ -1,4 +1,5 @@
-import type { AccessorySpec, JobResult } from "../../../src/protocol/agent.ts";
+import type { AccessorySpec } from "../../../src/protocol/agent/accessory.ts";
+import type { JobResult } from "../../../src/protocol/agent/job-results.ts";
 import { systemClock } from "../../clock.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
 import { type Accessories, type AccessoryOrder, isPlainId } from "../runtime.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type AccessorySpec, accessorySpecSchema } from "../../../src/protocol/agent.ts";
+import { type AccessorySpec, accessorySpecSchema } from "../../../src/protocol/agent/accessory.ts";
 import { systemClock } from "../../clock.ts";
 import { describeExit, signalOf } from "../runtime.ts";
 import { CALL_TIMEOUT_MS, type Calls } from "./calls.ts";

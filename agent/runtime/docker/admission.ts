@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { InstanceSpec } from "../../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
 import { type Engine, EngineError } from "./engine.ts";
 
 /** A container as it was made, possibly by rules of another time. */

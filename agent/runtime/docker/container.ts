@@ -1,4 +1,5 @@
-import { type AccessorySpec, type InstanceSpec, instanceSpecSchema } from "../../../src/protocol/agent.ts";
+import type { AccessorySpec } from "../../../src/protocol/agent/accessory.ts";
+import { type InstanceSpec, instanceSpecSchema } from "../../../src/protocol/agent/instance.ts";
 import { DEFAULT_CAPABILITIES } from "../../policy/capabilities.ts";
 import { identityEnv, type RunSpec, runEnv } from "../runtime.ts";
 

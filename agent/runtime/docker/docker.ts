@@ -1,6 +1,6 @@
 import net from "node:net";
 import { z } from "zod";
-import type { InstanceSpec } from "../../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
 import { type Found, isPlainId, type Runtime, type Started, type Stopped } from "../runtime.ts";
 import { createDockerAccessories } from "./accessories.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { RegistryLogin } from "../../../src/protocol/agent.ts";
+import type { RegistryLogin } from "../../../src/protocol/agent/image.ts";
 import { diskFull, saysDiskFull } from "../../host/disk.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
 import { type ImageRef, parseImageRef } from "../image-ref.ts";

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
 import { z } from "zod";
-import type { RegistryLogin } from "../../../src/protocol/agent.ts";
+import type { RegistryLogin } from "../../../src/protocol/agent/image.ts";
 
 const DOCKER_HUB = "https://index.docker.io/v1/";
 

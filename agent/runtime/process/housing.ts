@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import type { InstanceSpec } from "../../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
 import { failed, type Outcome } from "../../outcome.ts";
 
 type Housing = Pick<InstanceSpec, "volumes" | "container" | "network">;

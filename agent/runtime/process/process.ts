@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import type { InstanceSpec } from "../../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
 import { systemClock } from "../../clock.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
 import {

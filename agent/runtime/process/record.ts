@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { instanceSpecSchema } from "../../../src/protocol/agent.ts";
+import { instanceSpecSchema } from "../../../src/protocol/agent/instance.ts";
 import { writeFileAtomically } from "../../atomic-file.ts";
 
 /** What is kept of one process, so that an agent started later finds it again, and only it. */

@@ -1,4 +1,4 @@
-import type { TunnelAnswer } from "../../protocol/agent.ts";
+import type { TunnelAnswer } from "../../protocol/agent/tunnel.ts";
 import { BoundedMap } from "../bounded-map.ts";
 import type { ControlEnv } from "../env.ts";
 import { openDb } from "../store/db.ts";

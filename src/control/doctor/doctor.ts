@@ -1,5 +1,5 @@
 import { type Check, checkHost, checkHostname, isOlder } from "../../domain/doctor.ts";
-import { hostFactsSchema } from "../../protocol/agent.ts";
+import { hostFactsSchema } from "../../protocol/agent/host-facts.ts";
 import type { ControlEnv } from "../env.ts";
 import { type Db, wordsOf } from "../store/db.ts";
 import { type Findings, readFindings } from "../store/findings.ts";

@@ -1,6 +1,7 @@
 import { err, type Result } from "../../domain/result.ts";
 import { startSpec } from "../../domain/rollout/instances.ts";
-import { type ClaimAnswer, jobSchema } from "../../protocol/agent.ts";
+import type { ClaimAnswer } from "../../protocol/agent/claim.ts";
+import { jobSchema } from "../../protocol/agent/jobs.ts";
 import type { ControlEnv } from "../env.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Db } from "../store/db.ts";

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from "../../domain/result.ts";
 import { slotHostname } from "../../domain/routing/slot.ts";
 import { tunnelName } from "../../domain/tunnel.ts";
-import type { Enroll, EnrollAnswer } from "../../protocol/agent.ts";
+import type { Enroll, EnrollAnswer } from "../../protocol/agent/enroll.ts";
 import { missingSettings } from "../cloudflare/api.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId, newSecret, randomLabel, sha256 } from "../ids.ts";

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../../domain/result.ts";
-import type { Job, JobError } from "../../protocol/agent.ts";
+import type { JobError } from "../../protocol/agent/job-results.ts";
+import type { Job } from "../../protocol/agent/jobs.ts";
 import type { ControlEnv } from "../env.ts";
 import { registryOf } from "../secrets/logins.ts";
 import { type Keyring, open, readKeyring, type SealedPlace } from "../secrets/seal.ts";

@@ -1,4 +1,5 @@
-import { type Job, type JobError, jobSchema } from "../../protocol/agent.ts";
+import type { JobError } from "../../protocol/agent/job-results.ts";
+import { type Job, jobSchema } from "../../protocol/agent/jobs.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
 import type { Db } from "../store/db.ts";

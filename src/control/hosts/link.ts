@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Result } from "../../domain/result.ts";
-import { WAKE } from "../../protocol/agent.ts";
+import { WAKE } from "../../protocol/agent/wire.ts";
 import { rotateTunnel } from "../cloudflare/rotate-tunnel.ts";
 import { tendTunnel } from "../cloudflare/tend-tunnel.ts";
 import type { ControlEnv } from "../env.ts";

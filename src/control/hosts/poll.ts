@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
-import { JOB_KINDS, type PollAnswer, type pollSchema } from "../../protocol/agent.ts";
+import { JOB_KINDS } from "../../protocol/agent/jobs.ts";
+import type { PollAnswer, pollSchema } from "../../protocol/agent/poll.ts";
 import type { ControlEnv } from "../env.ts";
 import type { Db } from "../store/db.ts";
 import type { HeartbeatAnswer } from "../store/hosts.ts";

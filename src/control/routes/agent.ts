@@ -1,19 +1,16 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
+import { claimAnswerSchema } from "../../protocol/agent/claim.ts";
+import { enrollAnswerSchema, enrollSchema, rotateAnswerSchema } from "../../protocol/agent/enroll.ts";
+import { healthSchema } from "../../protocol/agent/health.ts";
 import {
-  AGENT_PROTOCOL,
-  claimAnswerSchema,
-  enrollAnswerSchema,
-  enrollSchema,
-  healthSchema,
   jobDoneSchema,
   jobProgressAnswerSchema,
   jobProgressSchema,
-  pollAnswerSchema,
-  pollSchema,
-  rotateAnswerSchema,
-  tunnelAnswerSchema,
-} from "../../protocol/agent.ts";
+} from "../../protocol/agent/job-results.ts";
+import { pollAnswerSchema, pollSchema } from "../../protocol/agent/poll.ts";
+import { tunnelAnswerSchema } from "../../protocol/agent/tunnel.ts";
+import { AGENT_PROTOCOL } from "../../protocol/agent/wire.ts";
 import { answerTunnel } from "../cloudflare/agent-tunnel.ts";
 import { claimInstance } from "../hosts/claim.ts";
 import { enrollHost } from "../hosts/enroll.ts";

@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { logChunkAnswerSchema, logChunkSchema } from "../../protocol/agent.ts";
+import { logChunkAnswerSchema, logChunkSchema } from "../../protocol/agent/logs.ts";
 import { logsQuerySchema, parseSince } from "../../protocol/logs.ts";
 import { authenticate, authorize, authorizeAgent } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";

@@ -1,4 +1,4 @@
-import type { LogLine } from "../../protocol/agent.ts";
+import type { LogLine } from "../../protocol/agent/logs.ts";
 import { BoundedMap } from "../bounded-map.ts";
 
 export interface MergedLine extends LogLine {

@@ -1,4 +1,4 @@
-import type { LogChunkAnswer, logChunkSchema } from "../../protocol/agent.ts";
+import type { LogChunkAnswer, logChunkSchema } from "../../protocol/agent/logs.ts";
 import type { LogScope } from "../store/log-streams.ts";
 import { MERGE_TIMES, type MergeTimes } from "./log-merge.ts";
 

@@ -1,4 +1,4 @@
-import { logCursorSchema } from "../../protocol/agent.ts";
+import { logCursorSchema } from "../../protocol/agent/logs.ts";
 import { MAX_PLACES } from "../../protocol/logs.ts";
 
 /** How far a reader of logs has come: what it takes to go on elsewhere without a line lost or repeated. */

@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import type { LogChunkAnswer, logChunkSchema } from "../../protocol/agent.ts";
+import type { LogChunkAnswer, logChunkSchema } from "../../protocol/agent/logs.ts";
 import type { ControlEnv } from "../env.ts";
 import type { LogOrder, LogRelayPort } from "./log-order.ts";
 import { LogViewing } from "./log-viewing.ts";

@@ -1,4 +1,4 @@
-import type { LogChunkAnswer, logChunkSchema } from "../../protocol/agent.ts";
+import type { LogChunkAnswer, logChunkSchema } from "../../protocol/agent/logs.ts";
 import {
   type LogEndView,
   type LogGapView,

@@ -1,5 +1,5 @@
 import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
-import { hostFactsSchema } from "../../protocol/agent.ts";
+import { hostFactsSchema } from "../../protocol/agent/host-facts.ts";
 import type { EventView } from "../../protocol/api/events.ts";
 import { EVENT_TYPES } from "../../protocol/api/events.ts";
 import type { HostView } from "../../protocol/api/hosts.ts";

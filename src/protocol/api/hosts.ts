@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { hostFactsSchema } from "../agent.ts";
+import { hostFactsSchema } from "../agent/host-facts.ts";
 import { instanceSchema } from "./instances.ts";
 import { time } from "./scalars.ts";
 

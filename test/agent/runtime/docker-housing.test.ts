@@ -14,7 +14,7 @@ import {
 } from "../../../agent/runtime/docker/container.ts";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import { removeImages } from "../../../local/images.ts";
-import type { InstanceSpec } from "../../../src/protocol/agent.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
 import { dockerTest, engine, freePort, theEngine } from "../../support/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { imageWith, nodeImage } from "../images.ts";

@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import { removeImages, variantImage } from "../../../local/images.ts";
-import type { RegistryLogin } from "../../../src/protocol/agent.ts";
+import type { RegistryLogin } from "../../../src/protocol/agent/image.ts";
 import {
   engine,
   freePort,

@@ -5,7 +5,9 @@ import { collect } from "../../../src/client/client.ts";
 import { Client } from "../../../src/client/index.ts";
 import { createApp } from "../../../src/control/app.ts";
 import { sha256 } from "../../../src/control/ids.ts";
-import { enrollAnswerSchema, type Job, pollAnswerSchema } from "../../../src/protocol/agent.ts";
+import { enrollAnswerSchema } from "../../../src/protocol/agent/enroll.ts";
+import type { Job } from "../../../src/protocol/agent/jobs.ts";
+import { pollAnswerSchema } from "../../../src/protocol/agent/poll.ts";
 import { ADMIN_TOKEN } from "../support/api.ts";
 import * as world from "../support/world.ts";
 

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { leastMs } from "../../../src/control/views/step-views.ts";
 import { spell, stepLabel } from "../../../src/domain/rollout/steps.ts";
-import type { EnrollAnswer } from "../../../src/protocol/agent.ts";
+import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
 import { type PlanView, planSchema } from "../../../src/protocol/api/plans.ts";
 import type { CreateRelease } from "../../../src/protocol/api/releases.ts";
 import { Api } from "../support/api.ts";

@@ -6,7 +6,7 @@ import { environments } from "../../../src/control/store/schema/environments.ts"
 import { instances } from "../../../src/control/store/schema/instances.ts";
 import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { secrets } from "../../../src/control/store/schema/secrets.ts";
-import { type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent.ts";
+import { type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent/poll.ts";
 import type { EnvironmentView } from "../../../src/protocol/api/environments.ts";
 import { Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";

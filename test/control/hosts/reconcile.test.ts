@@ -1,7 +1,8 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
 import { instances } from "../../../src/control/store/schema/instances.ts";
-import { type EnrollAnswer, type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent.ts";
+import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
+import { type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent/poll.ts";
 import { Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import * as world from "../support/world.ts";

@@ -1,7 +1,8 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { tokens } from "../../../src/control/store/schema/tokens.ts";
-import { pollAnswerSchema, rotateAnswerSchema } from "../../../src/protocol/agent.ts";
+import { rotateAnswerSchema } from "../../../src/protocol/agent/enroll.ts";
+import { pollAnswerSchema } from "../../../src/protocol/agent/poll.ts";
 import { hostSchema } from "../../../src/protocol/api/hosts.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";

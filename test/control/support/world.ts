@@ -6,7 +6,7 @@ import { environments } from "../../../src/control/store/schema/environments.ts"
 import { instances } from "../../../src/control/store/schema/instances.ts";
 import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
-import type { EnrollAnswer } from "../../../src/protocol/agent.ts";
+import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
 import type { Api } from "./api.ts";
 
 /** Rows that in production only a coordinator or an agent makes, put there directly. */

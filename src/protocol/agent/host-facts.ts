@@ -1,0 +1,48 @@
+import { z } from "zod";
+import { ms } from "./wire.ts";
+
+/**
+ * What a host says of itself: with the first poll of an agent, and again when it changes. Not strict: a newer agent
+ * may know more, and must not be refused its polls for it.
+ */
+export const hostFactsSchema = z.object({
+  os: z.string().max(200),
+  arch: z.string().max(40),
+  node: z.string().max(40),
+  /** The Docker engine; absent: none is used. `problem`: what is wrong with it, in words. */
+  engine: z
+    .object({
+      version: z.string().max(80).optional(),
+      apiVersion: z.string().max(20).optional(),
+      storageDriver: z.string().max(80).optional(),
+      /** Whether containers live on while the engine is restarted. */
+      liveRestore: z.boolean().optional(),
+      problem: z.string().max(500).optional(),
+    })
+    .optional(),
+  /** Of its slots. `problem`: why others may take them, in words. */
+  ports: z.object({ first: ms, last: ms, problem: z.string().max(500).optional() }).optional(),
+  /** Of the file system with the images, or with the agent's state. */
+  disk: z.object({ path: z.string().max(500), totalBytes: ms, freeBytes: ms }).optional(),
+  /** The policy file's rules, in short; absent: the host has none and takes every job. */
+  policy: z
+    .object({
+      file: z.string().max(500),
+      images: z.array(z.string().max(300)).max(100),
+      volumes: z.array(z.string().max(300)).max(100),
+    })
+    .optional(),
+  /** cloudflared under this agent; absent: this host has no tunnel. */
+  tunnel: z
+    .object({
+      state: z.enum(["starting", "connected", "down"]),
+      version: z.string().max(80).optional(),
+      /** Of the ingress rules that cloudflared runs. */
+      configVersion: z.number().int().optional(),
+      readyConnections: z.number().int().optional(),
+      /** In words, for anything but `connected`. */
+      cause: z.string().max(500).optional(),
+    })
+    .optional(),
+});
+export type HostFactsReport = z.infer<typeof hostFactsSchema>;
