@@ -1,8 +1,5 @@
 import { type Document, isAlias, isMap, isScalar } from "yaml";
 import { z } from "zod";
-import { KEPT_BY_DEFAULT, type Retention } from "../domain/retention.ts";
-import type { EnvironmentSpec, ProbeSpec } from "../domain/spec.ts";
-import { hostnameSchema } from "./hostnames.ts";
 import {
   accessoriesSchema,
   containerSchema,
@@ -10,12 +7,9 @@ import {
   refuseBoth,
   resourcesSchema,
   secretNamesSchema,
-  toAccessory,
-  toContainer,
-  toLogging,
-  toResources,
   volumesSchema,
 } from "./manifest-container.ts";
+import { environmentSchema } from "./manifest-environment.ts";
 import { type ManifestError, readSource, schemaErrors, yamlErrors } from "./manifest-errors.ts";
 import {
   commandSchema,
@@ -28,7 +22,6 @@ import {
   path,
   probeDuration,
 } from "./manifest-scalars.ts";
-import { longestMs, strategySchema, toStrategy, windowsSchema } from "./manifest-strategy.ts";
 
 export type { ManifestError } from "./manifest-errors.ts";
 
@@ -43,62 +36,6 @@ const NOT_LANDED = new Set([
   "verify.cosign.identity",
   "verify.cosign.issuer",
 ]);
-
-const MARKS = "must be rollout, always or never";
-const AFFINITY = "must be cookie, ip, none or header:<name>";
-const probe = {
-  path,
-  interval: probeDuration.optional(),
-  timeout: probeDuration.optional(),
-  failures: z.number().int().min(1).max(100).optional(),
-  successes: z.number().int().min(1).max(100).optional(),
-};
-const DAY_MS = 86_400_000;
-/** Figures look back a month; a job's row is what says why last night's release failed. */
-const keptFor = (days: number) =>
-  durationSchema.refine((ms) => ms >= days * DAY_MS, `must be at least ${days * 24}h`).optional();
-const retentionSchema = z.strictObject({
-  jobs: keptFor(1),
-  verdicts: keptFor(7),
-  events: keptFor(30),
-  releases: keptFor(30),
-});
-const environmentSchema = z.strictObject({
-  hostnames: z
-    .array(hostnameSchema)
-    .min(1)
-    .max(50)
-    .refine((names) => new Set(names).size === names.length, "names a hostname twice"),
-  hosts: z.record(z.string(), z.string()).default({}),
-  replicas: z.number().int().min(1).max(100).default(1),
-  strategy: strategySchema.default({ "blue-green": null }),
-  windows: windowsSchema.default({ allow: [], freeze: [] }),
-  keep: durationSchema.default(600_000),
-  env: envSchema.default({}),
-  secrets: secretNamesSchema,
-  affinity: z
-    .union([z.enum(["cookie", "ip", "none"]), z.string().regex(/^header:[A-Za-z0-9-]+$/, AFFINITY)], {
-      error: AFFINITY,
-    })
-    .default("cookie"),
-  timeouts: z.strictObject({ response: deadline.optional() }).default({}),
-  marks: z.enum(["rollout", "always", "never"], { error: MARKS }).optional(),
-  /** Older than `marks`: true is `always`, false `never`. */
-  showRelease: z.boolean().optional(),
-  retention: retentionSchema.default({}),
-  deadlines: z
-    .strictObject({
-      prepare: deadline.optional(),
-      hook: deadline.optional(),
-      pause: deadline.optional(),
-      verify: deadline.optional(),
-      release: deadline.optional(),
-    })
-    .default({}),
-});
-
-const olderMarks = (showRelease: boolean | undefined) =>
-  showRelease === undefined ? "rollout" : showRelease ? "always" : "never";
 
 /** A hostname leads to one environment. Those of other apps are control's to know. */
 function refuseSharedHostnames(
@@ -135,6 +72,13 @@ function refuseNamedTwice(
   }
 }
 
+const probe = {
+  path,
+  interval: probeDuration.optional(),
+  timeout: probeDuration.optional(),
+  failures: z.number().int().min(1).max(100).optional(),
+  successes: z.number().int().min(1).max(100).optional(),
+};
 const smokeSchema = z.strictObject({
   path,
   status: z.number().int().min(100).max(599).default(200),
@@ -249,102 +193,4 @@ function keepEnvironmentText(document: Document): void {
     for (const { value } of isMap(map) ? map.items : [])
       if (isScalar(value) && value.value !== null && value.source !== undefined) value.value = value.source;
   }
-}
-
-type ProbeInput = { path: string } & Partial<
-  Record<"interval" | "timeout" | "failures" | "successes", number | undefined>
->;
-
-/** The normalised spec of one environment: the manifest with every default filled in. */
-export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec | undefined {
-  const env = Object.hasOwn(manifest.environments, environment)
-    ? manifest.environments[environment]
-    : undefined;
-  if (!env) return undefined;
-  const readiness = toProbe(manifest.health.readiness ?? { path: "/" }, { intervalMs: 5_000, failures: 3 });
-  const startup = manifest.health.startup ?? {};
-  return {
-    app: manifest.app,
-    environment,
-    image: manifest.image,
-    port: manifest.port,
-    ...(manifest.command ? { command: manifest.command } : {}),
-    ...(manifest.verify ? { verify: manifest.verify } : {}),
-    env: { ...manifest.env, ...env.env },
-    health: {
-      startup: {
-        ...toProbe({ ...startup, path: startup.path ?? readiness.path }, { intervalMs: 250, failures: 1 }),
-        deadlineMs: startup.deadline ?? 60_000,
-      },
-      readiness,
-      ...(manifest.health.liveness
-        ? { liveness: toProbe(manifest.health.liveness, { intervalMs: 10_000, failures: 3 }) }
-        : {}),
-    },
-    resources: toResources(manifest.resources),
-    logging: toLogging(manifest.logging),
-    container: toContainer(manifest.container),
-    volumes: manifest.volumes,
-    secrets: [...new Set([...manifest.secrets, ...env.secrets])],
-    accessories: Object.fromEntries(
-      Object.entries(manifest.accessories).map(([name, accessory]) => [name, toAccessory(accessory)]),
-    ),
-    drainMs: manifest.drain,
-    stopGraceMs: manifest.stopGrace,
-    hostnames: env.hostnames,
-    hosts: env.hosts,
-    replicas: env.replicas,
-    strategy: toStrategy(env.strategy),
-    hooks: {
-      ...(manifest.hooks.expand ? { expand: manifest.hooks.expand } : {}),
-      ...(manifest.hooks.contract ? { contract: manifest.hooks.contract } : {}),
-    },
-    smoke: manifest.smoke.map(({ contains, ...check }) => ({
-      ...check,
-      ...(contains === undefined ? {} : { contains }),
-    })),
-    rules: env.windows,
-    keepMs: env.keep,
-    affinity: toAffinity(env.affinity),
-    timeouts: { responseMs: env.timeouts.response ?? 100_000 },
-    marks: env.marks ?? olderMarks(env.showRelease),
-    retention: toRetention(env.retention),
-    deadlines: toDeadlines(env),
-  };
-}
-
-const toDeadlines = ({
-  deadlines,
-  strategy,
-}: z.output<typeof environmentSchema>): EnvironmentSpec["deadlines"] => ({
-  prepareMs: deadlines.prepare ?? 600_000,
-  hookMs: deadlines.hook ?? 900_000,
-  pauseMs: deadlines.pause ?? 86_400_000,
-  verifyMs: deadlines.verify ?? 30_000,
-  releaseMs: deadlines.release ?? longestMs(toStrategy(strategy)),
-});
-
-function toProbe(input: ProbeInput, defaults: { intervalMs: number; failures: number }): ProbeSpec {
-  return {
-    path: input.path,
-    intervalMs: input.interval ?? defaults.intervalMs,
-    timeoutMs: input.timeout ?? 3_000,
-    failures: input.failures ?? defaults.failures,
-    successes: input.successes ?? 1,
-  };
-}
-
-function toRetention({ jobs, verdicts, events, releases }: z.output<typeof retentionSchema>): Retention {
-  return {
-    ...KEPT_BY_DEFAULT,
-    ...(jobs === undefined ? {} : { jobsMs: jobs }),
-    ...(verdicts === undefined ? {} : { verdictsMs: verdicts }),
-    ...(events === undefined ? {} : { eventsMs: events }),
-    ...(releases === undefined ? {} : { releasesMs: releases }),
-  };
-}
-
-function toAffinity(text: string): EnvironmentSpec["affinity"] {
-  if (text === "cookie" || text === "ip" || text === "none") return { kind: text };
-  return { kind: "header", name: text.slice("header:".length).toLowerCase() };
 }

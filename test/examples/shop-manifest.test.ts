@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { parseManifest, toSpec } from "../../src/protocol/manifest.ts";
+import { parseManifest } from "../../src/protocol/manifest.ts";
+import { toSpec } from "../../src/protocol/manifest-spec.ts";
 
 const MANIFEST = path.resolve(import.meta.dirname, "../../examples/shop/sluice.yaml");
 

@@ -1,0 +1,53 @@
+import { z } from "zod";
+import { hostnameSchema } from "./hostnames.ts";
+import { secretNamesSchema } from "./manifest-container.ts";
+import { deadline, durationSchema, envSchema } from "./manifest-scalars.ts";
+import { strategySchema, windowsSchema } from "./manifest-strategy.ts";
+
+/** What a manifest says of one environment (`environments.<name>:`). */
+
+const MARKS = "must be rollout, always or never";
+const AFFINITY = "must be cookie, ip, none or header:<name>";
+const DAY_MS = 86_400_000;
+/** Figures look back a month; a job's row is what says why last night's release failed. */
+const keptFor = (days: number) =>
+  durationSchema.refine((ms) => ms >= days * DAY_MS, `must be at least ${days * 24}h`).optional();
+const retentionSchema = z.strictObject({
+  jobs: keptFor(1),
+  verdicts: keptFor(7),
+  events: keptFor(30),
+  releases: keptFor(30),
+});
+export const environmentSchema = z.strictObject({
+  hostnames: z
+    .array(hostnameSchema)
+    .min(1)
+    .max(50)
+    .refine((names) => new Set(names).size === names.length, "names a hostname twice"),
+  hosts: z.record(z.string(), z.string()).default({}),
+  replicas: z.number().int().min(1).max(100).default(1),
+  strategy: strategySchema.default({ "blue-green": null }),
+  windows: windowsSchema.default({ allow: [], freeze: [] }),
+  keep: durationSchema.default(600_000),
+  env: envSchema.default({}),
+  secrets: secretNamesSchema,
+  affinity: z
+    .union([z.enum(["cookie", "ip", "none"]), z.string().regex(/^header:[A-Za-z0-9-]+$/, AFFINITY)], {
+      error: AFFINITY,
+    })
+    .default("cookie"),
+  timeouts: z.strictObject({ response: deadline.optional() }).default({}),
+  marks: z.enum(["rollout", "always", "never"], { error: MARKS }).optional(),
+  /** Older than `marks`: true is `always`, false `never`. */
+  showRelease: z.boolean().optional(),
+  retention: retentionSchema.default({}),
+  deadlines: z
+    .strictObject({
+      prepare: deadline.optional(),
+      hook: deadline.optional(),
+      pause: deadline.optional(),
+      verify: deadline.optional(),
+      release: deadline.optional(),
+    })
+    .default({}),
+});

@@ -1,0 +1,106 @@
+import type { z } from "zod";
+import { KEPT_BY_DEFAULT, type Retention } from "../domain/retention.ts";
+import type { EnvironmentSpec, ProbeSpec } from "../domain/spec.ts";
+import type { Manifest } from "./manifest.ts";
+import { toAccessory, toContainer, toLogging, toResources } from "./manifest-container.ts";
+import type { environmentSchema } from "./manifest-environment.ts";
+import { longestMs, toStrategy } from "./manifest-strategy.ts";
+
+const olderMarks = (showRelease: boolean | undefined) =>
+  showRelease === undefined ? "rollout" : showRelease ? "always" : "never";
+
+type Environment = z.output<typeof environmentSchema>;
+type ProbeInput = { path: string } & Partial<
+  Record<"interval" | "timeout" | "failures" | "successes", number | undefined>
+>;
+
+/** The normalised spec of one environment: the manifest with every default filled in. */
+export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec | undefined {
+  const env = Object.hasOwn(manifest.environments, environment)
+    ? manifest.environments[environment]
+    : undefined;
+  if (!env) return undefined;
+  const readiness = toProbe(manifest.health.readiness ?? { path: "/" }, { intervalMs: 5_000, failures: 3 });
+  const startup = manifest.health.startup ?? {};
+  return {
+    app: manifest.app,
+    environment,
+    image: manifest.image,
+    port: manifest.port,
+    ...(manifest.command ? { command: manifest.command } : {}),
+    ...(manifest.verify ? { verify: manifest.verify } : {}),
+    env: { ...manifest.env, ...env.env },
+    health: {
+      startup: {
+        ...toProbe({ ...startup, path: startup.path ?? readiness.path }, { intervalMs: 250, failures: 1 }),
+        deadlineMs: startup.deadline ?? 60_000,
+      },
+      readiness,
+      ...(manifest.health.liveness
+        ? { liveness: toProbe(manifest.health.liveness, { intervalMs: 10_000, failures: 3 }) }
+        : {}),
+    },
+    resources: toResources(manifest.resources),
+    logging: toLogging(manifest.logging),
+    container: toContainer(manifest.container),
+    volumes: manifest.volumes,
+    secrets: [...new Set([...manifest.secrets, ...env.secrets])],
+    accessories: Object.fromEntries(
+      Object.entries(manifest.accessories).map(([name, accessory]) => [name, toAccessory(accessory)]),
+    ),
+    drainMs: manifest.drain,
+    stopGraceMs: manifest.stopGrace,
+    hostnames: env.hostnames,
+    hosts: env.hosts,
+    replicas: env.replicas,
+    strategy: toStrategy(env.strategy),
+    hooks: {
+      ...(manifest.hooks.expand ? { expand: manifest.hooks.expand } : {}),
+      ...(manifest.hooks.contract ? { contract: manifest.hooks.contract } : {}),
+    },
+    smoke: manifest.smoke.map(({ contains, ...check }) => ({
+      ...check,
+      ...(contains === undefined ? {} : { contains }),
+    })),
+    rules: env.windows,
+    keepMs: env.keep,
+    affinity: toAffinity(env.affinity),
+    timeouts: { responseMs: env.timeouts.response ?? 100_000 },
+    marks: env.marks ?? olderMarks(env.showRelease),
+    retention: toRetention(env.retention),
+    deadlines: toDeadlines(env),
+  };
+}
+
+const toDeadlines = ({ deadlines, strategy }: Environment): EnvironmentSpec["deadlines"] => ({
+  prepareMs: deadlines.prepare ?? 600_000,
+  hookMs: deadlines.hook ?? 900_000,
+  pauseMs: deadlines.pause ?? 86_400_000,
+  verifyMs: deadlines.verify ?? 30_000,
+  releaseMs: deadlines.release ?? longestMs(toStrategy(strategy)),
+});
+
+function toProbe(input: ProbeInput, defaults: { intervalMs: number; failures: number }): ProbeSpec {
+  return {
+    path: input.path,
+    intervalMs: input.interval ?? defaults.intervalMs,
+    timeoutMs: input.timeout ?? 3_000,
+    failures: input.failures ?? defaults.failures,
+    successes: input.successes ?? 1,
+  };
+}
+
+function toRetention({ jobs, verdicts, events, releases }: Environment["retention"]): Retention {
+  return {
+    ...KEPT_BY_DEFAULT,
+    ...(jobs === undefined ? {} : { jobsMs: jobs }),
+    ...(verdicts === undefined ? {} : { verdictsMs: verdicts }),
+    ...(events === undefined ? {} : { eventsMs: events }),
+    ...(releases === undefined ? {} : { releasesMs: releases }),
+  };
+}
+
+function toAffinity(text: string): EnvironmentSpec["affinity"] {
+  if (text === "cookie" || text === "ip" || text === "none") return { kind: text };
+  return { kind: "header", name: text.slice("header:".length).toLowerCase() };
+}
