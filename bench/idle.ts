@@ -130,7 +130,7 @@ async function openStack(directory: string, undo: Undo) {
 }
 
 async function countHost(stack: Stack, { client, directory, seconds }: Window, undo: Undo) {
-  const { token } = await client.createEnrollment({ name: "counted" });
+  const { token } = await client.hosts.createEnrollment({ name: "counted" });
   const state = join(directory, "counted");
   const at = { url: stack.controlUrl, directory: state, portBase: 20_000, originBase: "http://127.0.0.1" };
   const credentials = await enroll({ ...at, token, runtime: "process" });
@@ -176,7 +176,7 @@ const quiet: Log = { info: () => {}, warn: () => {}, error: () => {} };
 async function measureAgent(stack: Stack, { client, directory, seconds }: Window, undo: Undo) {
   const bundle = join(directory, "agent.mjs");
   await bundleAgent(bundle);
-  const { token } = await client.createEnrollment({ name: "measured" });
+  const { token } = await client.hosts.createEnrollment({ name: "measured" });
   const state = join(directory, "measured");
   await mkdir(join(state, "root"), { recursive: true });
   const flags = ["--url", stack.controlUrl, "--runtime", "process", "--origin-base", "http://127.0.0.1"];

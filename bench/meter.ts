@@ -184,7 +184,7 @@ async function moveMeanwhile(stand: Stand, flooding: Promise<void>) {
     await stand.deploy(`flood-${moves.releases}`);
     moves.releases += 1;
     const began = performance.now();
-    await stand.client.rollback(APP, ENVIRONMENT);
+    await stand.client.environments.rollback(APP, ENVIRONMENT);
     moves.rollbackMs.push(performance.now() - began);
     moves.rollbacks += 1;
     await sleep(1_000);

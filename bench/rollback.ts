@@ -68,7 +68,7 @@ async function rollBack(
   load.phase(`rollback of ${version} by ${by}`);
   const began = Date.now();
   if (by === "api") {
-    const { how } = await stand.client.rollback(APP, ENVIRONMENT);
+    const { how } = await stand.client.environments.rollback(APP, ENVIRONMENT);
     if (how !== "instant") throw new Error(`rolling back ${version} was ${how}, not instant`);
   } else {
     const { code } = await stand.cli(["rollback"]);

@@ -119,19 +119,19 @@ export class Stand {
     Object.assign(manifest.environments.production, { strategy, keep });
     const text = stringify(manifest);
     await writeFile(this.#manifestFile, text);
-    await this.client.apply(APP, text);
+    await this.client.apps.apply(APP, text);
   }
 
   /** Starts a release and answers it when it has all traffic. Throws when it ends otherwise, with its own words. */
   async deploy(version: string): Promise<ReleaseView> {
     const at = { app: APP, environment: ENVIRONMENT, idempotencyKey: `bench-${version}` };
-    let release = await this.client.createRelease(at, { version });
+    let release = await this.client.releases.create(at, { version });
     const until = Date.now() + SERVING_WITHIN_MS;
     while (release.servingAt === null) {
       const over = release.endedAt !== null || Date.now() > until;
       if (over) throw new Error(`${version} is ${release.state}: ${JSON.stringify(release.failure)}`);
       await sleep(LOOK_MS);
-      release = await this.client.release(release.id);
+      release = await this.client.releases.get(release.id);
     }
     return release;
   }

@@ -209,7 +209,7 @@ async function deploy(
   const image = world.runtime === "process" ? "file:hello" : TAG(version);
   const run = await cli(world, ["deploy", "--image", image, "--version", version]);
   await sleep(WATCH_MS, undefined, { signal: interrupted.signal });
-  const { items } = await world.client.releases("hello", "production", { limit: 1 });
+  const { items } = await world.client.releases.list("hello", "production", { limit: 1 });
   const [release] = items;
   const toFullMs = release?.servingAt ? Date.parse(release.servingAt) - Date.parse(release.createdAt) : null;
   return {
@@ -282,7 +282,7 @@ async function killAgent(world: World): Promise<DemoPhase> {
   const [host] = world.hosts;
   if (!host) throw new Error("no host");
   say(`\nkilling the agent of ${host.name} (SIGKILL), its containers go on`);
-  const { environment } = await world.client.environment("hello", "production");
+  const { environment } = await world.client.environments.get("hello", "production");
   const serving = environment.instances.filter(
     ({ host: name, state }) => name === host.name && state === "serving",
   );

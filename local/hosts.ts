@@ -67,7 +67,7 @@ export class LocalHost {
     const { name, client, dir } = this.#options;
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const enrolled = (await readCredentials(dir)) !== undefined;
-    const token = enrolled ? undefined : (await client.createEnrollment(this.#enrollment())).token;
+    const token = enrolled ? undefined : (await client.hosts.createEnrollment(this.#enrollment())).token;
     const since = Date.now();
     this.#child = this.#spawn(token);
     const deadline = since + ONLINE_WITHIN_MS;
@@ -123,7 +123,7 @@ export class LocalHost {
   }
 
   async #isOnline(since: number): Promise<boolean> {
-    const { items } = await this.#options.client.hosts();
+    const { items } = await this.#options.client.hosts.list();
     const host = items.find((candidate) => candidate.name === this.name);
     return host?.lastSeenAt != null && Date.parse(host.lastSeenAt) >= since;
   }

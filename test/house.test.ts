@@ -130,7 +130,6 @@ const MOST_FUNCTION_LINES = 60;
 
 /** From before these limits, and about to be split. Nothing is added here. */
 const STILL_LONG = [
-  "src/client/client.ts",
   "src/control/store/environments.ts",
   "src/control/environment/coordinator.ts",
   "src/control/routes/agent.ts",
@@ -185,7 +184,6 @@ describe("the house", () => {
     expect(isAllowed({ from: "src/control/store/jobs.ts", to: "src/control/ids.ts" })).toBe(false);
     expect(isAllowed({ from: "src/control/app.ts", to: "src/edge/worker.ts" })).toBe(false);
     expect(isAllowed({ from: "agent/loop.ts", to: "src/protocol/api.ts" })).toBe(false);
-    expect(isAllowed({ from: "src/client/client.ts", to: "src/domain/rollout/release.ts" })).toBe(false);
     expect(isAllowed({ from: "cli/main.ts", to: "src/client/index.ts" })).toBe(true);
   });
 

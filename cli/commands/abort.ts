@@ -22,7 +22,7 @@ export const abort: Register = (program, act) => {
 async function run(session: Session, id: string | undefined, options: AbortOptions): Promise<Outcome> {
   const { client } = session;
   const { reason, timeout: timeoutMs } = options;
-  const release = await client.abortRelease(
+  const release = await client.releases.abort(
     await meantRelease(session, "abort", id),
     reason === undefined ? {} : { reason },
   );

@@ -55,7 +55,7 @@ function verb(group: Command, act: Act, action: Action): void {
 
 async function list(session: Session): Promise<Outcome> {
   const { app, environment } = session.target();
-  const { items } = await session.client.accessories(app, environment);
+  const { items } = await session.client.accessories.list(app, environment);
   const rows = items.map((view) => [
     view.name,
     stateText(view),
@@ -83,8 +83,8 @@ async function run(session: Session, { action, name, options }: Run): Promise<Ou
   if (action !== "start") await confirm(session, `${action} ${clean(what)}? (${ASKS[action]})`, options.yes);
   const begun =
     action === "remove"
-      ? await session.client.removeAccessory(at)
-      : await session.client.commandAccessory(at, action);
+      ? await session.client.accessories.remove(at)
+      : await session.client.accessories.command(at, action);
   const end = await followAccessory(session, begun, { ...at, timeoutMs: options.timeout });
   const exit = exitOf(end);
   say(session, { action, what, begun, end });

@@ -17,7 +17,7 @@ export const apply: Register = (program, act) => {
 
 async function run(session: Session, options: { dryRun?: boolean; claim?: boolean }): Promise<Outcome> {
   const { manifest, text, path } = session.manifest();
-  const answer = await session.client.apply(manifest.app, text, {
+  const answer = await session.client.apps.apply(manifest.app, text, {
     dryRun: options.dryRun === true,
     claim: options.claim === true,
   });

@@ -14,7 +14,7 @@ export const audit: Register = (program, act) => {
 };
 
 async function run(session: Session, options: { limit: number }): Promise<Outcome> {
-  const items = await collect((page) => session.client.audit(page), options.limit);
+  const items = await collect((page) => session.client.installation.audit(page), options.limit);
   const rows = items.map((event) => [
     event.at.replace(/\.\d+Z$/, "Z"),
     event.actor,

@@ -84,7 +84,7 @@ async function create(
   body: CreateRelease,
 ): Promise<ReleaseView> {
   try {
-    return await session.client.createRelease(at, body);
+    return await session.client.releases.create(at, body);
   } catch (error) {
     if (!session.signal.aborted) throw error;
     throw new CliError("interrupted", "control had not answered yet: the release may have begun", {
@@ -114,7 +114,7 @@ async function matchManifest(session: Session, target: Target, apply: boolean): 
     return;
   }
   if (apply) {
-    const answer = await session.client.apply(target.app, manifest.text);
+    const answer = await session.client.apps.apply(target.app, manifest.text);
     session.out.say(applyText(answer, manifest.path));
     return;
   }
@@ -135,7 +135,7 @@ async function matchManifest(session: Session, target: Target, apply: boolean): 
 /** A deployer's token may not be allowed to look; the release itself doesn't need it. */
 async function dryRun(session: Session, app: string, text: string) {
   try {
-    return await session.client.apply(app, text, { dryRun: true });
+    return await session.client.apps.apply(app, text, { dryRun: true });
   } catch (error) {
     if (isProblem(error, "forbidden")) return undefined;
     throw error;

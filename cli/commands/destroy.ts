@@ -49,7 +49,7 @@ async function run(session: Session, options: DestroyOptions): Promise<Outcome> 
   const question = `Destroy ${clean(name)}: its containers, secrets, hostnames and tokens?`;
   const flag = `--yes ${quote(name)}`;
   await confirmTyping(session, { question, word: name, yes: options.yes !== undefined, flag });
-  const ending = await unlessGone(session.client.destroy(at));
+  const ending = await unlessGone(session.client.apps.destroy(at));
   if (!ending) return gone(session, name);
   session.out.say(`${clean(name)} is on its way out${waits(ending)}`);
   for (const volume of ending.keeps) session.out.say(`stays: the volume ${clean(volume)}`);
@@ -64,7 +64,7 @@ async function follow(
   let said = waits(ending);
   for (;;) {
     await sleep(LOOK_MS, undefined, { signal: session.signal });
-    const now = await unlessGone(session.client.destroy(at));
+    const now = await unlessGone(session.client.apps.destroy(at));
     if (!now) {
       session.out.say(`${clean(name)} is gone`);
       return { exit: EXIT.ok, json: { ...ending, waitsFor: [], gone: true } };

@@ -33,7 +33,7 @@ export const hostnames: Register = (program, act) => {
 
 async function allow(session: Session, pattern: string, options: { claim?: boolean }): Promise<Outcome> {
   const { app } = session.target();
-  const grant = await session.client.allowHostname({ app, pattern }, { claim: options.claim === true });
+  const grant = await session.client.hostnames.allow({ app, pattern }, { claim: options.claim === true });
   const also = grant.claim ? ", also from the site that it leads to by now" : "";
   session.out.say(`${app} may have ${clean(grant.pattern)}${also}`);
   return { exit: EXIT.ok, json: { hostname: grant } };
@@ -41,7 +41,7 @@ async function allow(session: Session, pattern: string, options: { claim?: boole
 
 async function list(session: Session): Promise<Outcome> {
   const { app } = session.target();
-  const items = await session.client.hostnames(app);
+  const items = await session.client.hostnames.list(app);
   const rows = items.map(({ pattern, claim, covers, by, createdAt }) => [
     pattern,
     claim ? "yes" : "no",
@@ -57,7 +57,7 @@ async function list(session: Session): Promise<Outcome> {
 async function revoke(session: Session, pattern: string, options: { yes?: boolean }): Promise<Outcome> {
   const { app } = session.target();
   await confirm(session, `Take ${clean(pattern)} back from ${app}?`, options.yes);
-  await session.client.revokeHostname({ app, pattern });
+  await session.client.hostnames.revoke({ app, pattern });
   session.out.say(`${app} may not have ${clean(pattern)} any more`);
   return { exit: EXIT.ok, json: { revoked: pattern } };
 }

@@ -63,7 +63,7 @@ const parseLabels = (text: string, before: Record<string, string>) =>
   text.split(",").reduce((labels, one) => parseLabel(one.trim(), labels), before);
 
 async function list(session: Session): Promise<Outcome> {
-  const items = await collect((page) => session.client.hosts(page));
+  const items = await collect((page) => session.client.hosts.list(page));
   const rows = items.map((host) => [
     host.name,
     host.state,
@@ -86,7 +86,7 @@ const labels = (host: HostView) =>
     .join(",");
 
 async function show(session: Session, name: string): Promise<Outcome> {
-  const host = await session.client.host(name);
+  const host = await session.client.hosts.get(name);
   warnOfClock(session, host);
   return { exit: EXIT.ok, json: { host }, text: hostText(host, session.now()) };
 }
@@ -158,7 +158,7 @@ const AGENT_IMAGE = "sluice-agent:latest";
 
 async function enroll(session: Session, name: string, options: EnrollOptions): Promise<Outcome> {
   const { slots, expires: expiresInMinutes, container, originBase } = options;
-  const answer = await session.client.createEnrollment({
+  const answer = await session.client.hosts.createEnrollment({
     name,
     labels: { ...options.labels, ...options.label },
     slots,
@@ -175,7 +175,7 @@ async function enroll(session: Session, name: string, options: EnrollOptions): P
 }
 
 async function rotate(session: Session, name: string): Promise<Outcome> {
-  const host = await session.client.rotateHost(name);
+  const host = await session.client.hosts.rotate(name);
   const when =
     host.state === "online"
       ? "its agent gets it within a minute"
@@ -185,7 +185,7 @@ async function rotate(session: Session, name: string): Promise<Outcome> {
 }
 
 async function rotateTunnel(session: Session, name: string): Promise<Outcome> {
-  const rotated = await session.client.rotateTunnel(name);
+  const rotated = await session.client.hosts.rotateTunnel(name);
   session.out.say(
     `the tunnel of ${clean(rotated.host)} has a new token, which its agent fetches by itself; the old one opens no connection any more`,
   );
@@ -197,10 +197,10 @@ async function remove(
   name: string,
   options: { yes?: boolean; force?: boolean },
 ): Promise<Outcome> {
-  const host = await session.client.host(name);
+  const host = await session.client.hosts.get(name);
   const running = plural(host.instances.length, "instance");
   await confirm(session, `Remove ${clean(host.name)} (${host.state}, ${running})?`, options.yes);
-  await session.client.removeHost(name, { force: options.force === true });
+  await session.client.hosts.remove(name, { force: options.force === true });
   const tunnel = host.tunnel ? "; its tunnel and all that was made with it goes within the next minutes" : "";
   session.out.say(`${clean(host.name)} is removed${tunnel}`);
   return { exit: EXIT.ok, json: { removed: host.name } };

@@ -39,7 +39,10 @@ async function runLock(session: Session, { reason, for: forMs }: LockOptions): P
   if (forMs > WEEK_MS)
     throw new CliError("usage", `--for ${duration(forMs)} is more than 7d: a lock that long is forgotten`);
   const expiresInMinutes = Math.max(1, Math.ceil(forMs / MINUTE_MS));
-  const environment = await session.client.lock(target.app, target.environment, { reason, expiresInMinutes });
+  const environment = await session.client.environments.lock(target.app, target.environment, {
+    reason,
+    expiresInMinutes,
+  });
   const at = `${target.app}/${target.environment}`;
   const held = environment.lock;
   const end = held ? `, ends ${until(held.expiresAt, session.now())}` : "";
@@ -50,8 +53,8 @@ async function runLock(session: Session, { reason, for: forMs }: LockOptions): P
 async function runUnlock(session: Session): Promise<Outcome> {
   const target = session.target();
   const { client } = session;
-  const { environment: before } = await client.environment(target.app, target.environment);
-  await client.unlock(target.app, target.environment);
+  const { environment: before } = await client.environments.get(target.app, target.environment);
+  await client.environments.unlock(target.app, target.environment);
   const held = before.lock?.holder.startsWith("rel_") ? null : before.lock;
   const was = held ? `unlocked (was ${clean(held.holder)}: ${clean(held.reason)})` : "not locked by anyone";
   session.out.say(`${target.app}/${target.environment} is ${was}`);

@@ -58,7 +58,7 @@ async function run(session: Session, app: string | undefined, flags: LogsFlags):
     throw new CliError("usage", "--json is one object at the end, and --follow has none: use --json=stream");
   const target = session.target(app);
   const printer = new Printer(out, flags, session.now);
-  for await (const item of session.client.logs(target.app, target.environment, flags)) {
+  for await (const item of session.client.environments.logs(target.app, target.environment, flags)) {
     printer.item(item);
     // `sluice logs --follow | head` has all it wants.
     if (out.isStdoutClosed) break;

@@ -30,8 +30,8 @@ async function run(session: Session, word: string, options: MaintenanceOptions):
   const { client } = session;
   const after =
     word === "off"
-      ? await client.endMaintenance(app, environment)
-      : await client.beginMaintenance(app, environment, bodyOf(options));
+      ? await client.environments.endMaintenance(app, environment)
+      : await client.environments.beginMaintenance(app, environment, bodyOf(options));
   session.out.say(`${app}/${environment} ${SAID[after.mode]}`);
   return { exit: EXIT.ok, json: { command: "maintenance", exitCode: EXIT.ok, mode: after.mode } };
 }

@@ -35,14 +35,14 @@ async function run(session: Session, asked: string | undefined, options: Release
   }
   const target = session.target();
   const body = await releaseBody(session, options);
-  const answer = await session.client.planRelease(target.app, target.environment, body);
+  const answer = await session.client.releases.plan(target.app, target.environment, body);
   const exit = answer.problems.length > 0 ? EXIT.refused : EXIT.ok;
   return { exit, json: { command: "plan", exitCode: exit, plan: answer }, text: planText(answer, target) };
 }
 
 async function runMove(session: Session, move: MovePlanView["move"]): Promise<Outcome> {
   const target = session.target();
-  const answer = await session.client.planMove(target.app, target.environment, move);
+  const answer = await session.client.environments.planMove(target.app, target.environment, move);
   const exit = answer.possible ? EXIT.ok : EXIT.refused;
   return { exit, json: { command: "plan", exitCode: exit, plan: answer }, text: moveText(answer, target) };
 }

@@ -31,7 +31,7 @@ export const preview: Register = (program, act) => {
 async function run(session: Session, id: string | undefined, options: PreviewOptions): Promise<Outcome> {
   const { expires, hostname } = options;
   const release = await meantRelease(session, "preview", id);
-  const pass = await session.client.createPreview(release, {
+  const pass = await session.client.releases.createPreview(release, {
     expiresInMinutes: Math.max(1, Math.ceil(expires / 60_000)),
     ...(hostname === undefined ? {} : { hostname }),
   });

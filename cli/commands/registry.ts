@@ -41,7 +41,7 @@ async function set(session: Session, name: string, options: { username: string }
     name: `the password of ${clean(options.username)} at ${clean(name)}`,
     example: `printf %s "$TOKEN" | ${session.carry(`sluice registry set ${quote(name)} --username ${quote(options.username)}`)}`,
   });
-  const answer = await session.client.setRegistry(
+  const answer = await session.client.registries.set(
     { app, registry: name },
     { username: options.username, password },
   );
@@ -52,7 +52,7 @@ async function set(session: Session, name: string, options: { username: string }
 
 async function list(session: Session): Promise<Outcome> {
   const { app } = session.target();
-  const items = await session.client.registries(app);
+  const items = await session.client.registries.list(app);
   for (const item of items)
     if (item.unreadable) session.out.say(`✖ ${clean(item.registry)}: ${clean(item.unreadable)}`);
   const rows = items.map((item) => [
@@ -69,7 +69,7 @@ async function list(session: Session): Promise<Outcome> {
 async function remove(session: Session, name: string, options: { yes?: boolean }): Promise<Outcome> {
   const { app } = session.target();
   await confirm(session, `Forget ${app}'s login at ${clean(name)}?`, options.yes);
-  await session.client.removeRegistry({ app, registry: name });
+  await session.client.registries.remove({ app, registry: name });
   session.out.say(`${app} has no login at ${clean(name)} any more`);
   return { exit: EXIT.ok, json: { removed: name } };
 }

@@ -16,7 +16,7 @@ export const releases: Register = (program, act) => {
 
 async function run(session: Session, options: { limit: number }): Promise<Outcome> {
   const { app, environment } = session.target();
-  const items = await collect((page) => session.client.releases(app, environment, page), options.limit);
+  const items = await collect((page) => session.client.releases.list(app, environment, page), options.limit);
   const rows = items.map((release) => row(release, session.now()));
   const heading = ["VERSION", "STATE", "TRAFFIC", "KIND", "BY", "CREATED", "FAILED", "ID", "IMAGE"];
   const text = items.length > 0 ? table([heading, ...rows]) : `no releases yet in ${app}/${environment}`;

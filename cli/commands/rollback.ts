@@ -32,7 +32,7 @@ async function run(session: Session, options: RollbackOptions): Promise<Outcome>
   const target = session.target();
   const startedAt = session.now();
   const { to, from: seen, timeout: timeoutMs } = options;
-  const answer = await session.client.rollback(
+  const answer = await session.client.environments.rollback(
     target.app,
     target.environment,
     // Not what serves as the command runs: it may be what a colleague went back to a moment ago.
@@ -83,7 +83,7 @@ async function untilServing(
   { answer, deadline }: { answer: RollbackAnswer; deadline: number },
 ): Promise<EnvironmentView> {
   for (;;) {
-    const { environment } = await session.client.environment(target.app, target.environment);
+    const { environment } = await session.client.environments.get(target.app, target.environment);
     const serves = environment.split.find((entry) => entry.release === answer.to.release);
     if (serves?.weight === 100) return environment;
     if (session.now() >= deadline)

@@ -69,7 +69,7 @@ async function set(
   const target = session.target();
   const example = `printf %s "$${name}" | ${session.command(`secrets set ${name}`, target)}`;
   const { text, newlineCut } = await readValue(session, { name, example });
-  const answer = await session.client.setSecret({ ...target, name }, text);
+  const answer = await session.client.secrets.set({ ...target, name }, text);
   if (newlineCut) session.out.say("one newline at the end was cut");
   sayWhatNow(session, target, [answer]);
   return { exit: EXIT.ok, json: { secrets: [answer] } };
@@ -103,7 +103,7 @@ async function setAll(session: Session, file: string, name: string | undefined):
   const target = session.target();
   const answers: SetSecretAnswer[] = [];
   for (const [key, value = ""] of values)
-    answers.push(await session.client.setSecret({ ...target, name: key }, value));
+    answers.push(await session.client.secrets.set({ ...target, name: key }, value));
   sayWhatNow(session, target, answers);
   return { exit: EXIT.ok, json: { secrets: answers } };
 }
@@ -147,7 +147,7 @@ function sayWhatNow(session: Session, target: Target, answers: readonly SetSecre
 
 async function list(session: Session): Promise<Outcome> {
   const { app, environment } = session.target();
-  const items = await session.client.secrets(app, environment);
+  const items = await session.client.secrets.list(app, environment);
   const rows = items.map((item) => rowOf(item, session.now()));
   const missing = items.filter((item) => !item.isSet).length;
   if (missing > 0) session.out.say(`${plural(missing, "secret")} to be set before the next release`);
@@ -171,7 +171,7 @@ async function remove(session: Session, name: string, options: { yes?: boolean }
   const { app, environment } = session.target();
   const question = `Remove ${clean(name)} from ${app}/${environment}? Its value can't be read back.`;
   await confirm(session, question, options.yes);
-  await session.client.removeSecret({ app, environment, name });
+  await session.client.secrets.remove({ app, environment, name });
   session.out.say(`${clean(name)} is removed`);
   return { exit: EXIT.ok, json: { removed: name } };
 }

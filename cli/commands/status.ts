@@ -23,14 +23,14 @@ async function run(session: Session, options: { all?: boolean }): Promise<Outcom
   const { globals, client } = session;
   if (options.all || (globals.app === undefined && !session.findManifest())) return all(session);
   const target = session.target();
-  const { environment } = await client.environment(target.app, target.environment);
+  const { environment } = await client.environments.get(target.app, target.environment);
   const next = environment.next.map((step) => ({ ...step, command: session.carry(step.command) }));
   const text = statusText({ ...environment, next }, session.now());
   return { exit: EXIT.ok, json: { environment: { ...environment, next } }, text };
 }
 
 async function all(session: Session): Promise<Outcome> {
-  const apps = await collect((page) => session.client.apps(page));
+  const apps = await collect((page) => session.client.apps.list(page));
   const rows = apps.flatMap((app) =>
     app.environments.map((env) => [
       env.app,

@@ -68,7 +68,7 @@ async function steer(
   { step, full }: SteerOptions,
 ): Promise<Outcome> {
   const { client } = session;
-  const before = await client.release(await meantRelease(session, verb, id));
+  const before = await client.releases.get(await meantRelease(session, verb, id));
   const seen = step === undefined ? before.step?.index : step - 1;
   const body = seen === undefined ? {} : { step: seen };
   const release = await order();
@@ -78,8 +78,10 @@ async function steer(
   return { exit: EXIT.ok, json: { command: verb, exitCode: EXIT.ok, before: placeOf(before), release } };
 
   function order(): Promise<ReleaseView> {
-    if (verb === "promote") return client.promoteRelease(before.id, { ...body, ...(full ? { full } : {}) });
-    return verb === "pause" ? client.pauseRelease(before.id, body) : client.resumeRelease(before.id, body);
+    if (verb === "promote") return client.releases.promote(before.id, { ...body, ...(full ? { full } : {}) });
+    return verb === "pause"
+      ? client.releases.pause(before.id, body)
+      : client.releases.resume(before.id, body);
   }
 }
 

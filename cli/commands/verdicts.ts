@@ -17,7 +17,7 @@ export const verdicts: Register = (program, act) => {
 
 async function run(session: Session, id: string | undefined, options: { limit: number }): Promise<Outcome> {
   const release = await meantRelease(session, "verdicts", id);
-  const items = await collect((page) => session.client.verdicts(release, page), options.limit);
+  const items = await collect((page) => session.client.releases.verdicts(release, page), options.limit);
   const rows = items.map(({ at, verdict, words }) => [at.replace(/\.\d+Z$/, "Z"), verdict, words]);
   const text =
     items.length > 0

@@ -23,7 +23,7 @@ interface WatchOptions {
 }
 
 async function run(session: Session, id: string | undefined, options: WatchOptions): Promise<Outcome> {
-  const release = await session.client.release(await meantRelease(session, "watch", id));
+  const release = await session.client.releases.get(await meantRelease(session, "watch", id));
   if (isOver(release.state)) return tell(session, release, { command: "watch" });
   const { timeout: timeoutMs, wait } = options;
   return waitAndTell(session, release, { command: "watch", timeoutMs, wait });
@@ -44,7 +44,7 @@ export async function meantRelease(
   if (named === undefined) return activeRelease(session, verb);
   if (named.startsWith("rel_")) return named;
   const target = session.target();
-  const list = (page: PageQuery) => session.client.releases(target.app, target.environment, page);
+  const list = (page: PageQuery) => session.client.releases.list(target.app, target.environment, page);
   const releases = await collect(list, LABELS_IN_VIEW);
   const found = releases.find(({ version }) => version === named);
   if (found) return found.id;
@@ -59,7 +59,7 @@ export async function meantRelease(
 /** The release on its way in the target environment; for some verbs, else the one that serves. */
 async function activeRelease(session: Session, verb: string): Promise<string> {
   const target = session.target();
-  const { environment } = await session.client.environment(target.app, target.environment);
+  const { environment } = await session.client.environments.get(target.app, target.environment);
   const found = environment.active ?? (OF_LIVE.has(verb) ? environment.live : null);
   if (found) return found.id;
   throw new CliError("usage", `no release is on its way in ${target.app}/${target.environment}`, {

@@ -26,16 +26,16 @@ async function run(session: Session, given: string[]): Promise<Outcome> {
   const target = session.target();
   const { client } = session;
   const asked = given.map(parsePart);
-  let before = await client.environment(target.app, target.environment);
+  let before = await client.environments.get(target.app, target.environment);
   const seen = splitKey(before.environment);
   for (let attempt = 1; ; attempt++) {
     const weights = wholeSplit(before.environment, asked);
     try {
-      const after = await client.setWeights({ ...target, ifMatch: before.etag }, weights);
+      const after = await client.environments.setWeights({ ...target, ifMatch: before.etag }, weights);
       return told(session, before.environment, after);
     } catch (error) {
       if (!isProblem(error, "precondition_failed") || attempt === ATTEMPTS) throw error;
-      before = await client.environment(target.app, target.environment);
+      before = await client.environments.get(target.app, target.environment);
       // Something moved, a health report perhaps. Only if the split is still what the person saw does the order stand.
       if (splitKey(before.environment) !== seen)
         throw new CliError(

@@ -11,7 +11,7 @@ export async function examineHere(
   options: { live: boolean },
 ): Promise<{ view: DoctorView; checks: Check[] }> {
   const sentAt = session.now();
-  const view = await session.client.doctor(options);
+  const view = await session.client.installation.doctor(options);
   const receivedAt = session.now();
   const skewMs = Math.round((sentAt + receivedAt) / 2 - Date.parse(view.now));
   return {

@@ -37,7 +37,7 @@ export async function followAccessory(
       if (session.now() >= deadline) return { kind: "timeout", view };
       tell(view);
       await sleep(LOOK_MS, undefined, { signal: session.signal });
-      const { items } = await session.client.accessories(following.app, following.environment);
+      const { items } = await session.client.accessories.list(following.app, following.environment);
       const found = items.find(({ name }) => name === following.name);
       view = found ?? { ...view, state: "absent", job: null };
     }

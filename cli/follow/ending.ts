@@ -118,7 +118,7 @@ function replacedVersion(release: ReleaseView, environment: EnvironmentView | un
 /** Undefined is an answer here: the end then claims nothing about the traffic. */
 async function readEnvironment(session: Session, release: ReleaseView): Promise<EnvironmentView | undefined> {
   try {
-    return (await session.client.environment(release.app, release.environment)).environment;
+    return (await session.client.environments.get(release.app, release.environment)).environment;
   } catch (error) {
     if (error instanceof ApiError || error instanceof ConnectionError) {
       session.out.say(`could not read ${release.app}/${release.environment}: ${error.message}`);

@@ -61,12 +61,12 @@ async function untilOver(session: Session, release: ReleaseView, parts: UntilPar
   const { signal, reporter, wait } = parts;
   let beatsAfterEnd = 0;
   let { state } = release;
-  for await (const item of session.client.followRelease(release.id, { signal })) {
+  for await (const item of session.client.releases.follow(release.id, { signal })) {
     reporter.item(item);
     if (item.kind === "lost") continue;
     if (item.kind === "event") session.out.event(item.event);
     if (item.kind === "event" && !isNews(item.event.type, state)) continue;
-    const current = await session.client.release(release.id);
+    const current = await session.client.releases.get(release.id);
     state = current.state;
     const told = item.kind === "event" && isOver(String(item.event.data.state ?? ""));
     const stop = stopOf(current, wait);
@@ -77,7 +77,7 @@ async function untilOver(session: Session, release: ReleaseView, parts: UntilPar
     if (stop && (isToldStop || beatsAfterEnd > 1)) return { kind: stop.kind, release: current };
     if (!isOver(current.state)) reporter.refresh(current);
   }
-  const last = await session.client.release(release.id);
+  const last = await session.client.releases.get(release.id);
   if (isOver(last.state)) return { kind: "over", release: last };
   const message = `the event feed ended while the release is ${last.state}`;
   throw new ConnectionError(message, { url: session.config.url });

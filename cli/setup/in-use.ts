@@ -53,8 +53,8 @@ async function inUse(session: Session, { home, installation, ports }: Guard) {
   });
   try {
     return {
-      hosts: await collect((page) => client.hosts(page)),
-      apps: await collect((page) => client.apps(page)),
+      hosts: await collect((page) => client.hosts.list(page)),
+      apps: await collect((page) => client.apps.list(page)),
     };
   } catch (error) {
     if (!(error instanceof ConnectionError)) throw error;

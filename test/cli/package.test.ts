@@ -73,9 +73,9 @@ describe("the package", () => {
       const program = `import { Client } from "@sluice-edge/sluice/client";
 const client = new Client({ url: "https://control.test", token: "t" });
 export const serving = async (): Promise<number | undefined> =>
-  (await client.environment("shop", "production")).environment.split[0]?.weight;
+  (await client.environments.get("shop", "production")).environment.split[0]?.weight;
 export async function wrong(): Promise<string> {
-  const { environment } = await client.environment("shop", "production");
+  const { environment } = await client.environments.get("shop", "production");
   // @ts-expect-error it is a number
   return environment.split[0]?.weight ?? "";
 }

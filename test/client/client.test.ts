@@ -39,7 +39,7 @@ describe.concurrent("what is sent", () => {
   test("the token, and the key as a structured string", async () => {
     await using api = await fakeApi({ [`POST ${ENV}/releases`]: release });
     const { client } = clientOf(api);
-    await client.createRelease(
+    await client.releases.create(
       { app: "shop", environment: "production", idempotencyKey: "k1" },
       { image: "a:1" },
     );
@@ -53,7 +53,7 @@ describe.concurrent("what is sent", () => {
   test("names that aren't names can't leave their path segment", async () => {
     await using api = await fakeApi({});
     await clientOf(api)
-      .client.host("../tokens")
+      .client.hosts.get("../tokens")
       .catch(() => undefined);
     expect(api.asked[0]?.path).toBe("/api/v1/hosts/..%2Ftokens");
   });
@@ -62,10 +62,10 @@ describe.concurrent("what is sent", () => {
     await using api = await fakeApi({});
     const { client } = clientOf(api);
     const calls = [
-      client.promoteRelease("rel_2"),
-      client.promoteRelease("rel_2", { step: 0, full: true }),
-      client.removeHost("web-1"),
-      client.removeHost("web-1", { force: true }),
+      client.releases.promote("rel_2"),
+      client.releases.promote("rel_2", { step: 0, full: true }),
+      client.hosts.remove("web-1"),
+      client.hosts.remove("web-1", { force: true }),
     ];
     await Promise.allSettled(calls);
     const sent = api.asked.map(({ body, query }) => [body, query.get("force")]);
@@ -83,7 +83,7 @@ describe.concurrent("what is sent", () => {
   test("an address with a trailing slash is the same address", async () => {
     await using api = await fakeApi({ [`GET ${ENV}`]: environment });
     const { client } = clientOf(api, { url: `${api.url}/` });
-    expect((await client.environment("shop", "production")).etag).toBe('"7"');
+    expect((await client.environments.get("shop", "production")).etag).toBe('"7"');
   });
 });
 
@@ -93,14 +93,14 @@ describe.concurrent("what is sent again", () => {
       nth === 1 ? answer.drop() : answer.raw(502, "text/html", "<h1>Bad gateway</h1>");
     await using api = await fakeApi({ [`GET ${ENV}`]: fails(2, environment, gateway) });
     const { client, waits } = clientOf(api);
-    await client.environment("shop", "production");
+    await client.environments.get("shop", "production");
     expect(waits).toEqual([200, 400]);
   });
 
   test("a POST with a key, and always with the same one", async () => {
     await using api = await fakeApi({ [`POST ${ENV}/releases`]: fails(2, release) });
     const at = { app: "shop", environment: "production", idempotencyKey: "k1" };
-    await clientOf(api).client.createRelease(at, {});
+    await clientOf(api).client.releases.create(at, {});
     expect(api.asked.map((call) => call.headers["idempotency-key"])).toEqual(['"k1"', '"k1"', '"k1"']);
   });
 
@@ -109,7 +109,7 @@ describe.concurrent("what is sent again", () => {
       answer.problem({ code: "idempotency_in_flight", status: 409 }, { "retry-after": "1" });
     await using api = await fakeApi({ [`POST ${ENV}/releases`]: fails(1, release, busy) });
     const { client, waits } = clientOf(api);
-    await client.createRelease({ app: "shop", environment: "production", idempotencyKey: "k1" }, {});
+    await client.releases.create({ app: "shop", environment: "production", idempotencyKey: "k1" }, {});
     expect(waits).toEqual([1000]);
   });
 
@@ -122,16 +122,16 @@ describe.concurrent("what is sent again", () => {
     let sent = 0;
     const { client } = clientOf(api, { fetch: broken });
     const calls = [
-      client.rollback("shop", "production"),
-      client.abortRelease("rel_2"),
-      client.setWeights({ app: "shop", environment: "production" }, { rel_1: 100 }),
-      client.removeHost("web-1"),
-      client.promoteRelease("rel_2"),
-      client.pauseRelease("rel_2"),
-      client.resumeRelease("rel_2"),
-      client.lock("shop", "production", { reason: "x" }),
-      client.unlock("shop", "production"),
-      client.beginMaintenance("shop", "production"),
+      client.environments.rollback("shop", "production"),
+      client.releases.abort("rel_2"),
+      client.environments.setWeights({ app: "shop", environment: "production" }, { rel_1: 100 }),
+      client.hosts.remove("web-1"),
+      client.releases.promote("rel_2"),
+      client.releases.pause("rel_2"),
+      client.releases.resume("rel_2"),
+      client.environments.lock("shop", "production", { reason: "x" }),
+      client.environments.unlock("shop", "production"),
+      client.environments.beginMaintenance("shop", "production"),
     ];
     expect((await Promise.allSettled(calls)).map((call) => call.status)).toEqual(calls.map(() => "rejected"));
     expect(sent).toBe(calls.length);
@@ -141,7 +141,7 @@ describe.concurrent("what is sent again", () => {
     const limited: Route = (_asked, answer) =>
       answer.problem({ code: "rate_limited", status: 429 }, { "retry-after": "3600" });
     await using api = await fakeApi({ [`GET ${ENV}`]: limited });
-    await expect(clientOf(api).client.environment("shop", "production")).rejects.toMatchObject({
+    await expect(clientOf(api).client.environments.get("shop", "production")).rejects.toMatchObject({
       problem: { code: "rate_limited" },
       retryAfterMs: 3_600_000,
     });
@@ -150,7 +150,7 @@ describe.concurrent("what is sent again", () => {
 
   test("not what control refused", async () => {
     await using api = await fakeApi({});
-    await expect(clientOf(api).client.release("rel_9")).rejects.toThrow(ApiError);
+    await expect(clientOf(api).client.releases.get("rel_9")).rejects.toThrow(ApiError);
     expect(api.asked).toHaveLength(1);
   });
 });
@@ -162,7 +162,7 @@ describe.concurrent("what comes back", () => {
       answer.problem({ code: "no_slots", status: 409, detail: "web-1 is full", next });
     await using api = await fakeApi({ [`POST ${ENV}/releases`]: full });
     const error = await clientOf(api)
-      .client.planRelease("shop", "production", {})
+      .client.releases.plan("shop", "production", {})
       .catch((thrown) => thrown);
     expect(error).toBeInstanceOf(ApiError);
     expect(error.message).toBe("web-1 is full");
@@ -180,7 +180,7 @@ describe.concurrent("what comes back", () => {
     await using api = await fakeApi({
       [`GET ${ENV}`]: (_a, answer) => answer.raw(409, "application/problem+json", body),
     });
-    await expect(clientOf(api).client.environment("shop", "production")).rejects.toMatchObject({
+    await expect(clientOf(api).client.environments.get("shop", "production")).rejects.toMatchObject({
       message: "frozen until Monday",
       problem: { code: "conflict" },
     });
@@ -192,14 +192,14 @@ describe.concurrent("what comes back", () => {
     ["an answer without what this version needs", 200, "application/json", '{"app":"shop"}'],
   ])("%s is a ProtocolError, not data", async (_what, status, type, body) => {
     await using api = await fakeApi({ [`GET ${ENV}`]: (_a, answer) => answer.raw(status, type, body) });
-    await expect(clientOf(api).client.environment("shop", "production")).rejects.toThrow(ProtocolError);
+    await expect(clientOf(api).client.environments.get("shop", "production")).rejects.toThrow(ProtocolError);
   });
 
   test("a redirect is named, not followed: it would lose the token", async () => {
     const away: Route = (_a, answer) =>
       answer.raw(302, "text/html", "", { location: "https://login.example.com/" });
     await using api = await fakeApi({ [`GET ${ENV}`]: away });
-    await expect(clientOf(api).client.environment("shop", "production")).rejects.toThrow(
+    await expect(clientOf(api).client.environments.get("shop", "production")).rejects.toThrow(
       /redirects to https:\/\/login/,
     );
   });
@@ -207,7 +207,7 @@ describe.concurrent("what comes back", () => {
   test("silence ends after the timeout, and says so", async () => {
     await using api = await fakeApi({ [`GET ${ENV}`]: () => {} });
     const { client } = clientOf(api, { timeoutMs: 50, retries: 1 });
-    const error = await client.environment("shop", "production").catch((thrown) => thrown);
+    const error = await client.environments.get("shop", "production").catch((thrown) => thrown);
     expect(error).toBeInstanceOf(ConnectionError);
     expect(error).toMatchObject({ timedOut: true, url: api.url });
     expect(api.asked).toHaveLength(2);
@@ -220,14 +220,14 @@ describe.concurrent("what comes back", () => {
       setTimeout(() => feed.drop(), 10);
     };
     await using api = await fakeApi({ [`GET ${ENV}`]: fails(1, environment, half) });
-    await clientOf(api).client.environment("shop", "production");
+    await clientOf(api).client.environments.get("shop", "production");
     expect(api.asked).toHaveLength(2);
   });
 
   test("a refused connection names the address and keeps the cause", async () => {
     const url = await closedUrl();
     const client = new Client({ url, token: "x", retries: 0 });
-    const error = await client.release("rel_1").catch((thrown) => thrown);
+    const error = await client.releases.get("rel_1").catch((thrown) => thrown);
     expect(error).toBeInstanceOf(ConnectionError);
     expect(error.message).toBe(`can't reach ${url}: connection refused, nothing listens there`);
     expect(error.cause).toBeInstanceOf(Error);
@@ -237,7 +237,7 @@ describe.concurrent("what comes back", () => {
     await using api = await fakeApi({ [`GET ${ENV}`]: () => {} });
     const abort = new AbortController();
     const { client } = clientOf(api, { signal: abort.signal });
-    const call = client.environment("shop", "production");
+    const call = client.environments.get("shop", "production");
     await api.until(`GET ${ENV}`);
     abort.abort(new Error("enough"));
     await expect(call).rejects.toThrow("enough");

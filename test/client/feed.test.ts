@@ -17,7 +17,7 @@ const inTurn =
 
 function followed(api: FakeApi, options: FollowOptions = {}) {
   const client = new Client({ url: api.url, token: "x", sleep: async () => {} });
-  return client.followRelease("rel_2", options);
+  return client.releases.follow("rel_2", options);
 }
 async function all(items: AsyncIterable<FeedItem>): Promise<FeedItem[]> {
   const seen: FeedItem[] = [];
@@ -109,7 +109,7 @@ describe.concurrent("following a release", () => {
     ];
     const fetch = async () => answers.shift() ?? expect.fail("asked a third time");
     const client = new Client({ url: "http://x", token: "x", fetch, sleep: async () => {} });
-    const items = await all(client.followRelease("rel_2"));
+    const items = await all(client.releases.follow("rel_2"));
     expect(items).toContainEqual({ kind: "event", event });
   });
 
@@ -159,7 +159,7 @@ describe("a connection that says nothing", () => {
     const seen: FeedItem[] = [];
     const abort = new AbortController();
     const reading = (async () => {
-      for await (const item of client.followRelease("rel_2", { signal: abort.signal })) seen.push(item);
+      for await (const item of client.releases.follow("rel_2", { signal: abort.signal })) seen.push(item);
     })();
     const send = (text: string) => connections.at(-1)?.enqueue(new TextEncoder().encode(text));
     const kinds = () => seen.map((item) => item.kind);

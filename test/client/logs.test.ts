@@ -18,7 +18,7 @@ const inTurn =
 async function read(url: string, options: LogsOptions = {}): Promise<LogItem[]> {
   const client = new Client({ url, token: "x", sleep: async () => {} });
   const items: LogItem[] = [];
-  for await (const item of client.logs("shop", "production", options)) items.push(item);
+  for await (const item of client.environments.logs("shop", "production", options)) items.push(item);
   return items;
 }
 const told = (items: readonly LogItem[]) =>

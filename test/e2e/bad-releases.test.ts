@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 
 afterEach(async () => {
-  const { environment } = await sluice.client.environment(APP, "production");
+  const { environment } = await sluice.client.environments.get(APP, "production");
   expect(environment.split).toMatchObject([{ version: "v1", weight: 100, ready: 2 }]);
   const { requests, failed, failures } = visitors.counts("there");
   expect(requests).toBeGreaterThan(0);
@@ -94,6 +94,6 @@ test.each([
   ["name a release that is dead", { "bad-2": 100 }, "release_not_serving"],
   ["name a release that never was", { v99: 100 }, "weights_invalid"],
 ])("weights that %s are refused", async (_, weights, code) => {
-  const set = sluice.client.setWeights({ app: APP, environment: "production" }, weights);
+  const set = sluice.client.environments.setWeights({ app: APP, environment: "production" }, weights);
   await expect(set).rejects.toMatchObject({ problem: { code } });
 });

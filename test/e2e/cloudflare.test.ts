@@ -47,7 +47,7 @@ function calls(): string[] {
 
 /** A host as an agent enrols it that has no address of its own. */
 async function enrollTunneled(): Promise<void> {
-  const { token } = await installation.client.createEnrollment({ name: "tunneled", slots: 2 });
+  const { token } = await installation.client.hosts.createEnrollment({ name: "tunneled", slots: 2 });
   const body = { protocol: 1, agentVersion: "1.0.0", token, runtime: "docker", portBase: 21_000 };
   const response = await fetch(`${installation.controlUrl}/agent/v1/enroll`, {
     method: "POST",
@@ -60,7 +60,7 @@ async function enrollTunneled(): Promise<void> {
 describe("an installation at Cloudflare", () => {
   it("makes a host's tunnel, leads an app's hostname to the edge, deploys without a call, and removes it all", async () => {
     await enrollTunneled();
-    const state = async () => (await installation.client.host("tunneled")).tunnel?.state;
+    const state = async () => (await installation.client.hosts.get("tunneled")).tunnel?.state;
     await expect.poll(state, WITHIN).toBe("ready");
     expect(calls()).toEqual([
       "GET /accounts/ACCOUNT/cfd_tunnel?name=sluice-tunneled-…&is_deleted=false 200",
@@ -78,7 +78,7 @@ describe("an installation at Cloudflare", () => {
     const applied = await installation.sluice("shop", app, ["apply"]);
     expect(applied.code).toBe(0);
     const routes = async () =>
-      (await installation.client.environment("shop", "production")).environment.routes;
+      (await installation.client.environments.get("shop", "production")).environment.routes;
     await expect
       .poll(routes, WITHIN)
       .toEqual([{ hostname: "shop.example.com", state: "ready", cause: null }]);

@@ -40,8 +40,8 @@ test.each(moments)("a release that is %s when control is killed ends as it would
   const label = `v${version}`;
   const starts = join(sluice.home.dir, `starts-${label}`);
   const at = { app: APP, environment: "production", idempotencyKey: `deploy-${label}` };
-  await sluice.client.apply(APP, sluice.manifest(APP, counted(starts)));
-  const { id } = await sluice.client.createRelease(at, { version: label });
+  await sluice.client.apps.apply(APP, sluice.manifest(APP, counted(starts)));
+  const { id } = await sluice.client.releases.create(at, { version: label });
   await sluice.reaches(APP, label, states);
   await sluice.killStack();
   await expect(fetch(sluice.controlUrl)).rejects.toThrow();
@@ -50,12 +50,12 @@ test.each(moments)("a release that is %s when control is killed ends as it would
 
   const release = await sluice.reaches(APP, label, ["live"]);
   expect(release.failure).toBeNull();
-  const { environment } = await sluice.client.environment(APP, "production");
+  const { environment } = await sluice.client.environments.get(APP, "production");
   expect(environment.split).toMatchObject([{ version: label, weight: 100, ready: 2 }]);
   const started = (await readFile(starts, "utf8")).trim().split("\n");
   expect(started.sort()).toEqual([`${id}-1`, `${id}-2`]);
   await expect.poll(() => visitors.lastSeen(label)).toBeDefined();
   expect(visitors.counts("there")).toMatchObject({ failed: 0, failures: [] });
   // The key is known after the death as before: the same release, not a second one.
-  expect((await sluice.client.createRelease(at, { version: label })).id).toBe(id);
+  expect((await sluice.client.releases.create(at, { version: label })).id).toBe(id);
 });

@@ -96,7 +96,7 @@ dockerTest("no command, answer or stream tells one, to whomever", async () => {
     ["status", "--json"],
   ])
     await run({}, args);
-  const { items } = await sluice.client.releases(APP, "production");
+  const { items } = await sluice.client.releases.list(APP, "production");
   const paths = items.flatMap(({ id }) => [`releases/${id}`, `releases/${id}/events`]);
   for (const path of [`apps/${APP}/envs/production`, `apps/${APP}/envs/production/logs?since=1h`, ...paths]) {
     const headers = {

@@ -85,7 +85,7 @@ async function renameColumn(sluice: ShopInstallation, env: ShopEnv, strategies: 
   expect(await column(env, "id", "migrations")).not.toContain("3-contract");
   await crowd.round();
   const isContracted = async () =>
-    expect((await sluice.client.release(v3.id)).timings).toHaveProperty("contract");
+    expect((await sluice.client.releases.get(v3.id)).timings).toHaveProperty("contract");
   await vi.waitFor(isContracted, { timeout: 40_000, interval: 200 });
   await crowd.round();
   await expectRefusedRollback(sluice);
@@ -127,9 +127,9 @@ shopTest(
     const env = await newCountedEnv();
     const sluice = await open({ runtime: "process", env, keep: `${KEEP_MS}ms` });
     const v2 = async () =>
-      (await sluice.client.releases("shop", "production")).items.find((r) => r.version === "v2");
+      (await sluice.client.releases.list("shop", "production")).items.find((r) => r.version === "v2");
     await renameColumn(sluice, env, [CANARY, CANARY, ROLLING]);
-    const { items } = await sluice.client.verdicts((await v2())?.id ?? "");
+    const { items } = await sluice.client.releases.verdicts((await v2())?.id ?? "");
     expect(items[0]).toMatchObject({ verdict: "pass" });
   },
 );

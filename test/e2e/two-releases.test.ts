@@ -42,7 +42,7 @@ const begin = async (version: string) => {
 };
 
 const stateOf = async (version: string) => {
-  const { items } = await sluice.client.releases(APP, "production");
+  const { items } = await sluice.client.releases.list(APP, "production");
   return items.find((release) => release.version === version)?.state;
 };
 
@@ -81,10 +81,10 @@ test("a second deploy that replaces the first ends it before it gets traffic", a
 test("the same Idempotency-Key is the same release, and with another body it is refused", async () => {
   const at = { app: APP, environment: "production", idempotencyKey: "build-4711" };
   const body = { version: "keyed" };
-  const both = await Promise.all([1, 2].map(() => sluice.client.createRelease(at, body)));
-  const again = await sluice.client.createRelease(at, body);
+  const both = await Promise.all([1, 2].map(() => sluice.client.releases.create(at, body)));
+  const again = await sluice.client.releases.create(at, body);
   expect(new Set([...both, again].map(({ id }) => id)).size).toBe(1);
-  await expect(sluice.client.createRelease(at, { version: "other" })).rejects.toMatchObject({
+  await expect(sluice.client.releases.create(at, { version: "other" })).rejects.toMatchObject({
     problem: { code: "idempotency_conflict", status: 422 },
   });
   expect(await stateOf("other")).toBeUndefined();

@@ -64,7 +64,7 @@ const sh = (line: string) =>
   promisify(execFile)("/bin/sh", ["-c", line], { env: environment }).then(
     ({ stdout, stderr }) => stdout + stderr,
   );
-const agentVersion = async () => (await sluice.client.host("web-1")).agentVersion;
+const agentVersion = async () => (await sluice.client.hosts.get("web-1")).agentVersion;
 const containers = async () => {
   const listed = await (await hostRuntime()).list();
   return listed.ok ? listed.value.map(({ runtimeId, running }) => `${runtimeId} ${running}`).sort() : [];
@@ -80,8 +80,8 @@ test.skipIf(!isPossible)(
     const line = made.stdout.trim();
     const [, sha256 = "none"] = /SHA-256 ([0-9a-f]{64})/.exec(made.stderr) ?? [];
     expect(await sh(line)).toContain(`the agent runs (sha256 ${sha256})`);
-    await expect.poll(async () => (await sluice.client.host("web-1")).state, SOON).toBe("online");
-    const { facts, labels, slots } = await sluice.client.host("web-1");
+    await expect.poll(async () => (await sluice.client.hosts.get("web-1")).state, SOON).toBe("online");
+    const { facts, labels, slots } = await sluice.client.hosts.get("web-1");
     expect({ labels, total: slots.total }).toEqual({ labels: { tier: "web" }, total: SLOTS });
     expect(facts?.engine?.version).toMatch(/^\d+\./);
 
@@ -116,9 +116,9 @@ test.skipIf(!isPossible)(
     expect(await containers()).toEqual(before);
     expect((await noted(root)).map(({ event }) => event)).toEqual(["started"]);
     await expect
-      .poll(async () => (await sluice.client.host("web-1")).facts?.tunnel?.state, SOON)
+      .poll(async () => (await sluice.client.hosts.get("web-1")).facts?.tunnel?.state, SOON)
       .toBe("connected");
-    const { instances } = await sluice.client.host("web-1");
+    const { instances } = await sluice.client.hosts.get("web-1");
     expect(instances.map(({ ready }) => ready)).toEqual([true, true]);
   },
   120_000,

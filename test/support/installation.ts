@@ -224,7 +224,7 @@ export class Installation {
   async reaches(app: string, version: string, states: readonly ReleaseView["state"][]): Promise<ReleaseView> {
     const until = Date.now() + STATE_WITHIN_MS;
     for (;;) {
-      const { items } = await this.client.releases(app, "production", { limit: 20 });
+      const { items } = await this.client.releases.list(app, "production", { limit: 20 });
       const release = items.find((candidate) => candidate.version === version);
       if (release && states.includes(release.state)) return release;
       if (Date.now() > until)
@@ -258,7 +258,7 @@ export class Installation {
 
   /** Beside the logs, what control says that happened; the agents and control are still there. */
   async #keepEvidence(): Promise<void> {
-    const lines = await this.client.audit({ limit: 200 }).then(
+    const lines = await this.client.installation.audit({ limit: 200 }).then(
       ({ items }) => items.map((entry) => JSON.stringify(entry)),
       (error) => [`control did not answer: ${error}`],
     );

@@ -77,13 +77,13 @@ export class ShopInstallation {
 
   /** What runs with traffic: weights by version. */
   async split(): Promise<Record<string, number>> {
-    const { environment } = await this.client.environment("shop", "production");
+    const { environment } = await this.client.environments.get("shop", "production");
     return Object.fromEntries(environment.split.map(({ version, weight }) => [version, weight]));
   }
 
   /** The hooks that control ordered, such as `v2 expand`, oldest first. */
   async hooks(): Promise<string[]> {
-    const { items } = await this.client.audit({ limit: HOOKS_READ });
+    const { items } = await this.client.installation.audit({ limit: HOOKS_READ });
     const ordered = items.filter(({ type, data }) => type === "release.progress" && data.hook !== undefined);
     return ordered.map(({ message, data }) => `${message.split(":")[0]} ${data.hook}`).reverse();
   }

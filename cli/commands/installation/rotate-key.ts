@@ -8,10 +8,10 @@ const MAX_CALLS = 1_000;
 
 /** Seals everything anew while control has a key before; without one it says how to begin. */
 export async function rotateKey(session: Session): Promise<Outcome> {
-  let answer = await session.client.resealSecrets();
+  let answer = await session.client.secrets.reseal();
   let resealed = answer.resealed;
   for (let call = 1; answer.left > 0 && answer.resealed > 0 && call < MAX_CALLS; call += 1) {
-    answer = await session.client.resealSecrets();
+    answer = await session.client.secrets.reseal();
     resealed += answer.resealed;
   }
   for (const item of answer.unreadable) {

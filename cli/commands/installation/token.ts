@@ -43,7 +43,7 @@ async function create(
   options: { role: Role; days: number },
 ): Promise<Outcome> {
   const { app, env } = session.globals;
-  const created = await session.client.createToken({
+  const created = await session.client.tokens.create({
     name,
     role: options.role,
     ...(app === undefined ? {} : { app }),
@@ -60,7 +60,7 @@ async function create(
 }
 
 async function list(session: Session): Promise<Outcome> {
-  const items = await collect((page) => session.client.tokens(page));
+  const items = await collect((page) => session.client.tokens.list(page));
   const now = session.now();
   const rows = items.map((item) => [
     item.id,
@@ -84,7 +84,7 @@ function expiry(expiresAt: string | null, now: number): string {
 
 async function revoke(session: Session, id: string, options: { yes?: boolean }): Promise<Outcome> {
   await confirm(session, `Revoke ${clean(id)}? Whoever uses it is shut out at once.`, options.yes);
-  await session.client.revokeToken(id);
+  await session.client.tokens.revoke(id);
   session.out.say(`${clean(id)} is revoked`);
   return { exit: EXIT.ok, json: { revoked: id } };
 }

@@ -36,7 +36,7 @@ async function enrollAgent(name: string) {
       headers: { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) },
       body: JSON.stringify(body),
     });
-  const made = await client.createEnrollment({ name });
+  const made = await client.hosts.createEnrollment({ name });
   const enrolled = await post("/agent/v1/enroll", null, world.enrollBody(made.token));
   const { token } = enrollAnswerSchema.parse(await enrolled.json());
   const poll = async () => {
@@ -50,40 +50,42 @@ async function enrollAgent(name: string) {
 
 describe("the client and the app agree", () => {
   it("on every resource of an app's way from manifest to release", async () => {
-    expect(await client.apply("shop", world.manifest(), { dryRun: true })).toMatchObject({ dryRun: true });
-    expect(await client.apply("shop", world.manifest())).toMatchObject({ created: true });
+    expect(await client.apps.apply("shop", world.manifest(), { dryRun: true })).toMatchObject({
+      dryRun: true,
+    });
+    expect(await client.apps.apply("shop", world.manifest())).toMatchObject({ created: true });
     const agent = await enrollAgent("web-1");
     await agent.poll();
-    expect((await client.planRelease("shop", "production", {})).instances).toEqual([
+    expect((await client.releases.plan("shop", "production", {})).instances).toEqual([
       { host: "web-1", slot: 0 },
     ]);
 
     const at = { app: "shop", environment: "production", idempotencyKey: "ci-1" };
-    const release = await client.createRelease(at, { version: "v7" });
+    const release = await client.releases.create(at, { version: "v7" });
     expect(release).toMatchObject({ version: "v7", app: "shop", by: "admin" });
-    expect((await client.createRelease(at, { version: "v7" })).id).toBe(release.id);
-    expect((await client.release(release.id)).id).toBe(release.id);
-    expect((await client.releases("shop", "production")).items).toHaveLength(1);
-    const { environment, etag } = await client.environment("shop", "production");
+    expect((await client.releases.create(at, { version: "v7" })).id).toBe(release.id);
+    expect((await client.releases.get(release.id)).id).toBe(release.id);
+    expect((await client.releases.list("shop", "production")).items).toHaveLength(1);
+    const { environment, etag } = await client.environments.get("shop", "production");
     expect(etag).toMatch(/^"env_\w+-\d+"$/);
     expect(environment.active?.id ?? environment.queued[0]?.release).toBe(release.id);
-    expect((await client.app("shop")).environments).toHaveLength(1);
-    expect(await collect((page) => client.apps(page))).toHaveLength(1);
+    expect((await client.apps.get("shop")).environments).toHaveLength(1);
+    expect(await collect((page) => client.apps.list(page))).toHaveLength(1);
 
-    const aborted = await client.abortRelease(release.id, { reason: "enough seen" });
+    const aborted = await client.releases.abort(release.id, { reason: "enough seen" });
     expect(aborted.state).toBe("aborted");
     const messages: string[] = [];
-    for await (const item of client.followRelease(release.id))
+    for await (const item of client.releases.follow(release.id))
       if (item.kind === "event") messages.push(item.event.message);
     expect(messages.at(-1)).toContain("enough seen");
   });
 
   it("on the jobs that a real release hands to an agent", async () => {
-    await client.apply("shop", world.manifest());
+    await client.apps.apply("shop", world.manifest());
     const agent = await enrollAgent("web-1");
     await agent.poll();
     const at = { app: "shop", environment: "production", idempotencyKey: "ci-2" };
-    await client.createRelease(at, {});
+    await client.releases.create(at, {});
     const [pull] = await agent.poll();
     expect(pull).toMatchObject({ kind: "pull", image: "ghcr.io/acme/shop" });
     if (!pull) return;
@@ -94,46 +96,51 @@ describe("the client and the app agree", () => {
   });
 
   it("on a lock, maintenance and a plan that they stand in the way of", async () => {
-    await client.apply("shop", world.manifest());
+    await client.apps.apply("shop", world.manifest());
     const agent = await enrollAgent("web-1");
     await agent.poll();
-    const locked = await client.lock("shop", "production", { reason: "audit week", expiresInMinutes: 5 });
+    const locked = await client.environments.lock("shop", "production", {
+      reason: "audit week",
+      expiresInMinutes: 5,
+    });
     expect(locked.lock).toMatchObject({ holder: "admin", reason: "audit week" });
-    const { problems } = await client.planRelease("shop", "production", {});
+    const { problems } = await client.releases.plan("shop", "production", {});
     expect(problems).toMatchObject([{ code: "locked", detail: expect.stringContaining("audit week") }]);
     const at = { app: "shop", environment: "production", idempotencyKey: "ci-3" };
-    expect((await client.createRelease(at, {})).state).toBe("queued");
+    expect((await client.releases.create(at, {})).state).toBe("queued");
     await expect(
-      client.createRelease({ ...at, idempotencyKey: "ci-4" }, { whenBusy: "reject" }),
+      client.releases.create({ ...at, idempotencyKey: "ci-4" }, { whenBusy: "reject" }),
     ).rejects.toMatchObject({ problem: { code: "locked" } });
-    expect((await client.unlock("shop", "production")).lock?.holder).not.toBe("admin");
-    const shut = await client.beginMaintenance("shop", "production", { message: "back at nine" });
+    expect((await client.environments.unlock("shop", "production")).lock?.holder).not.toBe("admin");
+    const shut = await client.environments.beginMaintenance("shop", "production", {
+      message: "back at nine",
+    });
     expect(shut.mode).toBe("maintenance");
-    expect((await client.endMaintenance("shop", "production")).mode).toBe("open");
-    const said = (await client.audit()).items.map(({ type }) => type);
+    expect((await client.environments.endMaintenance("shop", "production")).mode).toBe("open");
+    const said = (await client.installation.audit()).items.map(({ type }) => type);
     expect(said).toEqual(expect.arrayContaining(["lock.changed", "traffic.mode"]));
   });
 
   it("on orders to a release: those that come at the wrong time are refused, and say why", async () => {
-    await client.apply("shop", world.manifest("shop", "    strategy: canary\n"));
+    await client.apps.apply("shop", world.manifest("shop", "    strategy: canary\n"));
     const agent = await enrollAgent("web-1");
     await agent.poll();
     const at = { app: "shop", environment: "production", idempotencyKey: "ci-5" };
-    const { id } = await client.createRelease(at, { hold: true });
+    const { id } = await client.releases.create(at, { hold: true });
     for (const order of [
-      client.promoteRelease(id, { full: true }),
-      client.pauseRelease(id, { step: 0 }),
-      client.resumeRelease(id),
+      client.releases.promote(id, { full: true }),
+      client.releases.pause(id, { step: 0 }),
+      client.releases.resume(id),
     ])
       await expect(order).rejects.toMatchObject({ problem: { code: "stale_step", status: 409 } });
-    await expect(client.createPreview(id)).rejects.toMatchObject({
+    await expect(client.releases.createPreview(id)).rejects.toMatchObject({
       problem: { code: "release_not_serving" },
     });
-    expect((await client.verdicts(id)).items).toEqual([]);
+    expect((await client.releases.verdicts(id)).items).toEqual([]);
   });
 
   it("on an accessory's way from start to removal", async () => {
-    await client.apply("shop", `${world.manifest()}accessories:\n  db: { image: "postgres:17" }\n`);
+    await client.apps.apply("shop", `${world.manifest()}accessories:\n  db: { image: "postgres:17" }\n`);
     const agent = await enrollAgent("web-1");
     await agent.poll();
     const at = { app: "shop", environment: "production", name: "db" };
@@ -141,38 +148,41 @@ describe("the client and the app agree", () => {
       const { state } = await begun;
       const [job] = await agent.poll();
       if (job) await agent.done(job, result);
-      return [state, (await client.accessories("shop", "production")).items[0]?.state];
+      return [state, (await client.accessories.list("shop", "production")).items[0]?.state];
     };
     const image = "postgres@sha256:abc";
-    expect(await order(client.commandAccessory(at, "start"), { image })).toEqual(["starting", "running"]);
-    expect(await order(client.commandAccessory(at, "upgrade"), { image })).toEqual(["starting", "running"]);
-    expect(await order(client.commandAccessory(at, "stop"), {})).toEqual(["stopping", "stopped"]);
-    expect(await order(client.removeAccessory(at), {})).toEqual(["stopping", "absent"]);
+    expect(await order(client.accessories.command(at, "start"), { image })).toEqual(["starting", "running"]);
+    expect(await order(client.accessories.command(at, "upgrade"), { image })).toEqual([
+      "starting",
+      "running",
+    ]);
+    expect(await order(client.accessories.command(at, "stop"), {})).toEqual(["stopping", "stopped"]);
+    expect(await order(client.accessories.remove(at), {})).toEqual(["stopping", "absent"]);
   });
 
   it("on hosts, tokens, the audit log and health", async () => {
     await enrollAgent("web-1");
-    expect(await client.host("web-1")).toMatchObject({ name: "web-1", slots: { total: 8 } });
-    expect((await client.hosts()).items).toHaveLength(1);
-    const token = await client.createToken({ name: "ci", role: "deployer", app: "shop" });
-    expect((await client.tokens()).items.map(({ id }) => id)).toContain(token.id);
-    await client.revokeToken(token.id);
-    await client.removeHost("web-1", { force: true });
-    expect((await client.audit()).items[0]?.type).toBe("host.removed");
-    expect((await client.health()).status).toBe("healthy");
+    expect(await client.hosts.get("web-1")).toMatchObject({ name: "web-1", slots: { total: 8 } });
+    expect((await client.hosts.list()).items).toHaveLength(1);
+    const token = await client.tokens.create({ name: "ci", role: "deployer", app: "shop" });
+    expect((await client.tokens.list()).items.map(({ id }) => id)).toContain(token.id);
+    await client.tokens.revoke(token.id);
+    await client.hosts.remove("web-1", { force: true });
+    expect((await client.installation.audit()).items[0]?.type).toBe("host.removed");
+    expect((await client.installation.health()).status).toBe("healthy");
   });
 
   it("on refusals: each comes as the problem it is", async () => {
-    await expect(client.app("none")).rejects.toMatchObject({ problem: { code: "not_found" } });
-    await expect(client.apply("shop", "nope: 1")).rejects.toMatchObject({
+    await expect(client.apps.get("none")).rejects.toMatchObject({ problem: { code: "not_found" } });
+    await expect(client.apps.apply("shop", "nope: 1")).rejects.toMatchObject({
       problem: { code: "manifest_invalid" },
     });
-    await client.apply("shop", world.manifest());
+    await client.apps.apply("shop", world.manifest());
     const at = { app: "shop", environment: "production" };
-    await expect(client.setWeights(at, { v1: 100 })).rejects.toMatchObject({
+    await expect(client.environments.setWeights(at, { v1: 100 })).rejects.toMatchObject({
       problem: { code: "weights_invalid" },
     });
-    await expect(client.rollback("shop", "production")).rejects.toMatchObject({
+    await expect(client.environments.rollback("shop", "production")).rejects.toMatchObject({
       problem: { code: "nothing_to_roll_back" },
     });
   });

@@ -1,0 +1,29 @@
+import type { z } from "zod";
+import { type DoctorView, doctorSchema } from "../../protocol/api/doctor.ts";
+import { type EventView, eventSchema } from "../../protocol/api/events.ts";
+import { healthAnswerSchema } from "../../protocol/api/health.ts";
+import { API, type Page, type PageQuery, type Wire } from "../wire.ts";
+
+type HealthAnswer = z.infer<typeof healthAnswerSchema>;
+
+export class InstallationCalls {
+  readonly #wire: Wire;
+
+  constructor(wire: Wire) {
+    this.#wire = wire;
+  }
+
+  /** Every check of the installation that control can make; with `live` the real paths, too. */
+  doctor(options: { live?: boolean } = {}): Promise<DoctorView> {
+    const query = { live: options.live ? 1 : undefined };
+    return this.#wire.parsed(doctorSchema, { method: "GET", path: `${API}/doctor`, query });
+  }
+
+  audit(page: PageQuery = {}): Promise<Page<EventView>> {
+    return this.#wire.page(eventSchema, `${API}/audit`, page);
+  }
+
+  health(): Promise<HealthAnswer> {
+    return this.#wire.get(healthAnswerSchema, "/health");
+  }
+}

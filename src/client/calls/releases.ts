@@ -1,0 +1,81 @@
+import type { z } from "zod";
+import { type PlanView, planSchema } from "../../protocol/api/plans.ts";
+import { type createPreviewSchema, type PreviewView, previewSchema } from "../../protocol/api/previews.ts";
+import { type CreateRelease, type ReleaseView, releaseSchema } from "../../protocol/api/releases.ts";
+import { type VerdictView, verdictSchema } from "../../protocol/api/verdicts.ts";
+import { type FeedItem, type FollowOptions, followFeed } from "../feed.ts";
+import { API, environmentPath, type Page, type PageQuery, seg, type Wire } from "../wire.ts";
+
+type CreatePreview = z.input<typeof createPreviewSchema>;
+
+export class ReleaseCalls {
+  readonly #wire: Wire;
+
+  constructor(wire: Wire) {
+    this.#wire = wire;
+  }
+
+  /** Starts a release. The same key and body again answer the same release, so this one is retried. */
+  create(
+    at: { app: string; environment: string; idempotencyKey: string },
+    body: CreateRelease,
+  ): Promise<ReleaseView> {
+    const path = `${environmentPath(at.app, at.environment)}/releases`;
+    const { idempotencyKey } = at;
+    return this.#wire.parsed(releaseSchema, { method: "POST", path, json: body, idempotencyKey });
+  }
+
+  /** What a release would do; changes nothing. */
+  plan(app: string, environment: string, body: CreateRelease): Promise<PlanView> {
+    const path = `${environmentPath(app, environment)}/releases`;
+    return this.#wire.parsed(planSchema, { method: "POST", path, query: { dryRun: 1 }, json: body });
+  }
+
+  /** Newest first. */
+  list(app: string, environment: string, page: PageQuery = {}): Promise<Page<ReleaseView>> {
+    return this.#wire.page(releaseSchema, `${environmentPath(app, environment)}/releases`, page);
+  }
+
+  get(id: string): Promise<ReleaseView> {
+    return this.#wire.get(releaseSchema, `${API}/releases/${seg(id)}`);
+  }
+
+  /** A release's events until it is over, across lost connections. */
+  follow(id: string, options: FollowOptions = {}): AsyncGenerator<FeedItem, void, void> {
+    return followFeed(this.#wire.options, `${API}/releases/${seg(id)}/events`, options);
+  }
+
+  abort(id: string, body: { reason?: string } = {}): Promise<ReleaseView> {
+    return this.#move(id, "abort", body);
+  }
+
+  /** Ends the current step, or with `full` all of them. `step` (0-based): the one that was seen; another is refused. */
+  promote(id: string, body: { step?: number; full?: boolean } = {}): Promise<ReleaseView> {
+    return this.#move(id, "promote", body);
+  }
+
+  /** Holds a release where it is. */
+  pause(id: string, body: { step?: number } = {}): Promise<ReleaseView> {
+    return this.#move(id, "pause", body);
+  }
+
+  resume(id: string, body: { step?: number } = {}): Promise<ReleaseView> {
+    return this.#move(id, "resume", body);
+  }
+
+  /** A canary's judgements with their numbers, newest first. */
+  verdicts(release: string, page: PageQuery = {}): Promise<Page<VerdictView>> {
+    return this.#wire.page(verdictSchema, `${API}/releases/${seg(release)}/verdicts`, page);
+  }
+
+  /** A signed pass to a release, whatever its weight. */
+  createPreview(release: string, body: CreatePreview = {}): Promise<PreviewView> {
+    const path = `${API}/releases/${seg(release)}/preview`;
+    return this.#wire.parsed(previewSchema, { method: "POST", path, json: body });
+  }
+
+  #move(id: string, verb: string, body: object): Promise<ReleaseView> {
+    const path = `${API}/releases/${seg(id)}/${verb}`;
+    return this.#wire.parsed(releaseSchema, { method: "POST", path, json: body });
+  }
+}
