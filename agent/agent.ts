@@ -45,6 +45,8 @@ export interface AgentOptions {
   policy: Policy;
   /** What nothing may tell; it is filled as jobs come. */
   secrets: Secrets;
+  /** Directory of the host's trusted root, and of bundles that are in no registry. */
+  sigstore?: string | undefined;
   clock?: Clock;
   /** False: never opens the wake-up socket. */
   wakeSocket?: boolean;
@@ -110,7 +112,7 @@ async function assemble(options: AgentOptions, signal: AbortSignal) {
   const hooks = new Hooks({ runtime, journal, clock, log, secrets });
   const dispatch = new Dispatch({
     ...{ runtime, instances, hooks, images, policy, secrets },
-    signatures: new Signatures({ journal, log }),
+    signatures: new Signatures({ journal, log, sigstore: options.sigstore, now: () => clock.now() }),
     ...{ journal, control, clock, log },
   });
   const streams = new LogStreams({ runtime, instances, journal, control, clock, log, secrets });

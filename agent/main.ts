@@ -34,12 +34,16 @@ interface RunFlags {
   processRoot?: string;
   localImages?: boolean;
   policy?: string;
+  sigstore: string;
   cloudflared?: string;
   cloudflaredImage?: string;
 }
 
 /** Looked for when no other is named; a host without one runs any image, and mounts none of its directories. */
 const POLICY_FILE = "/etc/sluice/policy.yaml";
+
+/** Of the trusted root by which signatures without a key are judged, and of bundles that are in no registry. */
+const SIGSTORE = "/etc/sluice/sigstore";
 
 /** What nothing may tell. */
 const secrets = new Secrets();
@@ -61,6 +65,7 @@ withEnrollment(withState(program.command("run")))
   .option("--cloudflared-image <image>", "what runs it where there is no such program")
   .option("--local-images", "accept images that only this engine has, pinned by image id")
   .option("--policy <file>", `what this host lets control do (default: ${POLICY_FILE}, if it is there)`)
+  .option("--sigstore <dir>", "the trusted root for signatures without a key, and bundles", SIGSTORE)
   .action((flags: StateOptions & EnrollFlags & RunFlags) => guarded(flags, (log) => run(flags, log)));
 
 await program.parseAsync();
@@ -155,7 +160,8 @@ async function runLocked(flags: StateOptions & EnrollFlags & RunFlags, log: Log)
   flushCompileCache();
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-  const host = { credentials, directory: flags.state, runtime, engine, cloudflared, log, policy, secrets };
+  const { state: directory, sigstore } = flags;
+  const host = { credentials, directory, runtime, engine, cloudflared, log, policy, secrets, sigstore };
   await runAgent(host, stop.signal);
 }
 

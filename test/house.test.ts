@@ -61,7 +61,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "src/protocol/problem.ts",
       "package.json",
     ],
-    packages: [/^node:/, "commander", "ws", "yaml", "zod"],
+    packages: [/^node:/, "commander", "ws", "yaml", "zod", /^@sigstore\//],
   },
 ];
 

@@ -1,4 +1,4 @@
-import { lstat, readdir, readFile, realpath, stat } from "node:fs/promises";
+import { lstat, readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
 import type { ManifestError } from "../../src/protocol/manifest-errors.ts";
@@ -6,6 +6,7 @@ import { words } from "../outcome.ts";
 import { DEFAULT_CAPABILITIES, NEVER_CAPABILITIES } from "./capabilities.ts";
 import { nestedPatterns, realPattern } from "./host-paths.ts";
 import { patternProblem } from "./images.ts";
+import { trustProblem } from "./trusted-file.ts";
 
 /** Where a host's policy is looked for. `isRequired`: it was named, so that one that is missing is one that is broken. */
 export interface PolicySource {
@@ -124,19 +125,4 @@ async function rulesOf(rules: PolicyRules): Promise<PolicyFile> {
     return { kind: "broken", problem };
   }
   return { kind: "rules", rules: { ...rules, volumes: { ...rules.volumes, directories } } };
-}
-
-/** A policy that others than root and the agent's user can change is no policy. */
-async function trustProblem(file: string): Promise<string | undefined> {
-  const real = await realpath(file);
-  for (const place of new Set([real, path.dirname(real), path.dirname(path.resolve(file))])) {
-    const { uid, mode } = await stat(place);
-    if (uid !== 0 && uid !== process.getuid?.())
-      return `${place} belongs to user ${uid}: give it to root (chown root ${place})`;
-    // In a directory with the sticky bit, nobody can replace another's file.
-    const isSticky = place !== real && (mode & 0o1000) !== 0;
-    if ((mode & 0o022) !== 0 && !isSticky)
-      return `${place} can be written by its group or by everybody (mode ${(mode & 0o777).toString(8)}): chmod go-w ${place}`;
-  }
-  return undefined;
 }

@@ -1,25 +1,9 @@
-import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
+import { createHash, type KeyObject, verify } from "node:crypto";
 import { z } from "zod";
+import { type Attached, jsonOf, type SignatureLayer } from "./attached.ts";
 
-/** Reads a path of the image's repository; `undefined`: it isn't there. */
-type Read = (path: string, accept: string) => Promise<Buffer | undefined>;
-
-const SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE = "dev.cosignproject.cosign/signature";
-const MANIFESTS =
-  "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
-const manifestSchema = z.object({
-  layers: z
-    .array(
-      z.object({
-        mediaType: z.string(),
-        digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
-        annotations: z.record(z.string(), z.string()).default({}),
-      }),
-    )
-    .max(100),
-});
 const payloadSchema = z.object({
   critical: z.object({
     type: z.literal("cosign container image signature"),
@@ -27,50 +11,81 @@ const payloadSchema = z.object({
   }),
 });
 
-/**
- * Whether `cosign sign --key` signed this digest (cosign's SIGNATURE_SPEC): a manifest under the tag `sha256-<hex>.sig` with a layer for each
- * signature, whose payload names the digest. Answers why not; `undefined` when one of them holds.
- */
-export async function unsignedBy(pem: string, digest: string, read: Read): Promise<string | undefined> {
-  const key = createPublicKey(pem);
-  const found = await read(`manifests/${digest.replace(":", "-")}.sig`, MANIFESTS);
-  if (!found) return "it has no signature";
-  const { layers } = manifestSchema.parse(JSON.parse(found.toString("utf8")));
-  let why = "it has no signature";
-  for (const layer of layers.filter(({ mediaType }) => mediaType === SIMPLE_SIGNING)) {
-    const payload = await read(`blobs/${layer.digest}`, "*/*");
-    const problem = payload
-      ? problemOf(payload, layer, { key, digest })
-      : "its signature's payload is missing";
-    if (problem === undefined) return undefined;
-    why = problem;
-  }
-  return why;
-}
-
-type Layer = z.infer<typeof manifestSchema>["layers"][number];
-
-function problemOf(
-  payload: Buffer,
-  { digest: own, annotations }: Layer,
-  { key, digest }: { key: KeyObject; digest: string },
+/** Why a layer is not this key's signature of this digest (cosign's SIGNATURE_SPEC); `undefined` when it is. */
+export function keyProblem(
+  { payload, annotations }: SignatureLayer,
+  key: KeyObject,
+  digest: string,
 ): string | undefined {
-  if (`sha256:${createHash("sha256").update(payload).digest("hex")}` !== own)
-    return "its signature's payload is not what the registry calls it";
   // Ed25519 hashes by itself.
   const hash = key.asymmetricKeyType === "ed25519" ? null : "sha256";
   if (!verify(hash, payload, key, Buffer.from(annotations[SIGNATURE] ?? "", "base64")))
     return "its signature is by another key";
-  const parsed = payloadSchema.safeParse(parseJson(payload));
+  return payloadProblem(payload, digest);
+}
+
+/** Why what is signed is not this image. */
+export function payloadProblem(payload: Buffer, digest: string): string | undefined {
+  const parsed = payloadSchema.safeParse(jsonOf(payload));
   if (!parsed.success) return "its signature signs no image";
   const signed = parsed.data.critical.image["docker-manifest-digest"];
   return signed === digest ? undefined : `its signature is of another image (${signed})`;
 }
 
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString("utf8"));
-  } catch {
-    return undefined; // the schema says that it is none
-  }
+const rekorSchema = z.object({
+  SignedEntryTimestamp: z.string(),
+  Payload: z.object({
+    body: z.string(),
+    integratedTime: z.number().int(),
+    logIndex: z.number().int(),
+    logID: z.string(),
+  }),
+});
+const entrySchema = z.object({ kind: z.string(), apiVersion: z.string() });
+const timestampSchema = z.object({ SignedRFC3161Timestamp: z.string() });
+
+/** A keyless signature of cosign 2 as the bundle that cosign 3 writes of the same facts; `undefined` when it has no certificate. */
+export function asBundle({ payload, annotations }: SignatureLayer): Attached | undefined {
+  const certificate = derOf(annotations["dev.sigstore.cosign/certificate"]);
+  if (!certificate) return undefined;
+  const rekor = rekorSchema.safeParse(parsed(annotations["dev.sigstore.cosign/bundle"])).data;
+  const stamped = timestampSchema.safeParse(parsed(annotations["dev.sigstore.cosign/rfc3161timestamp"])).data;
+  const bundle = {
+    mediaType: "application/vnd.dev.sigstore.bundle+json;version=0.1",
+    verificationMaterial: {
+      x509CertificateChain: { certificates: [{ rawBytes: certificate }] },
+      tlogEntries: rekor ? [entryOf(rekor)] : [],
+      timestampVerificationData: {
+        rfc3161Timestamps: stamped ? [{ signedTimestamp: stamped.SignedRFC3161Timestamp }] : [],
+      },
+    },
+    messageSignature: {
+      messageDigest: {
+        algorithm: "SHA2_256",
+        digest: createHash("sha256").update(payload).digest("base64"),
+      },
+      signature: annotations[SIGNATURE] ?? "",
+    },
+  };
+  return { bundle, payload };
 }
+
+function entryOf({ SignedEntryTimestamp, Payload }: z.infer<typeof rekorSchema>) {
+  const entry = entrySchema.safeParse(jsonOf(Buffer.from(Payload.body, "base64"))).data;
+  return {
+    logIndex: String(Payload.logIndex),
+    logId: { keyId: Buffer.from(Payload.logID, "hex").toString("base64") },
+    kindVersion: { kind: entry?.kind ?? "", version: entry?.apiVersion ?? "" },
+    integratedTime: String(Payload.integratedTime),
+    inclusionPromise: { signedEntryTimestamp: SignedEntryTimestamp },
+    canonicalizedBody: Payload.body,
+  };
+}
+
+const parsed = (text: string | undefined) => (text === undefined ? undefined : jsonOf(Buffer.from(text)));
+
+/** The first certificate of a PEM, as base64. */
+const derOf = (pem: string | undefined) =>
+  /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/
+    .exec(pem ?? "")?.[1]
+    ?.replaceAll(/\s/g, "");

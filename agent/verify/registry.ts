@@ -3,6 +3,7 @@ import https from "node:https";
 import type { RegistryLogin } from "../../src/protocol/agent/image.ts";
 import { loginFor } from "../runtime/docker/registry-auth.ts";
 import type { ImageRef } from "../runtime/image-ref.ts";
+import type { Read } from "./attached.ts";
 
 type RegistryRef = Extract<ImageRef, { kind: "registry" }>;
 
@@ -21,17 +22,18 @@ interface Answer {
  * Reads small things of one repository over the registry's API (OCI distribution-spec 1.1). The engine offers no such call.
  * `undefined`: the registry has no such thing. Throws with words when it can't be asked.
  */
-export function repositoryReader(ref: RegistryRef, given: RegistryLogin | undefined) {
+export function repositoryReader(ref: RegistryRef, given: RegistryLogin | undefined): Read {
   const { base, name } = addressOf(ref);
   let authorization: string | undefined;
-  return async (path: string, accept: string): Promise<Buffer | undefined> => {
+  return async (path, accept) => {
     const url = new URL(`/v2/${name}/${path}`, base);
     let answer = await get(url, { accept, ...(authorization && { authorization }) });
     if (answer.status === 401 && !authorization) {
       authorization = await authorize(answer.headers["www-authenticate"] ?? "", ref.registry, given);
       answer = await get(url, { accept, ...(authorization && { authorization }) });
     }
-    if (answer.status === 404) return undefined;
+    // 405: of a registry from before there were referrers.
+    if (answer.status === 404 || answer.status === 405) return undefined;
     if (answer.status !== 200) throw new Error(`${url} answered ${answer.status}`);
     return answer.body;
   };

@@ -65,11 +65,11 @@ export interface MountSpec {
 }
 
 /** As the wire has it (protocol/agent.ts). */
-export interface ImageRule {
-  readonly mode: "enforce" | "warn";
-  /** A public key, as PEM. */
-  readonly cosign: { readonly key: string };
-}
+export type ImageRule =
+  | { readonly mode: RuleMode; readonly cosign: { readonly key: string } }
+  | { readonly mode: RuleMode; readonly cosign: { readonly issuer: string; readonly identity: string } }
+  | { readonly mode: RuleMode; readonly attestation: { readonly github: string } };
+type RuleMode = "enforce" | "warn";
 
 /** How a container is walled in; see `containerSpecSchema` in protocol/agent.ts. */
 export interface ContainerSpec {

@@ -22,6 +22,7 @@ import {
   path,
   probeDuration,
 } from "./manifest-scalars.ts";
+import { verifySchema } from "./manifest-verify.ts";
 
 export type { ManifestError } from "./manifest-errors.ts";
 
@@ -29,13 +30,7 @@ export type { ManifestError } from "./manifest-errors.ts";
  * `sluice.yaml`. A key whose feature is not in this version is refused by name, never ignored: a manifest that looks
  * applied but isn't is how a team finds out on a Friday that its smoke checks never ran.
  */
-const NOT_LANDED = new Set([
-  "environments.*.requires",
-  "environments.*.notify",
-  "verify.attestation",
-  "verify.cosign.identity",
-  "verify.cosign.issuer",
-]);
+const NOT_LANDED = new Set(["environments.*.requires", "environments.*.notify"]);
 
 /** A hostname leads to one environment. Those of other apps are control's to know. */
 function refuseSharedHostnames(
@@ -83,20 +78,6 @@ const smokeSchema = z.strictObject({
   path,
   status: z.number().int().min(100).max(599).default(200),
   contains: z.string().min(1).optional(),
-});
-
-/** Keyless signatures and attestations need Sigstore's trust root on each host, and are refused by name until they have it. */
-const verifySchema = z.strictObject({
-  mode: z.enum(["enforce", "warn"]).default("enforce"),
-  cosign: z.strictObject({
-    key: z
-      .string()
-      .max(4_000)
-      .regex(
-        /^\s*-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----\s*$/,
-        "must be a public key as PEM, as `cosign public-key` prints it",
-      ),
-  }),
 });
 
 const manifestSchema = z

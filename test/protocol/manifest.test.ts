@@ -555,12 +555,29 @@ describe("verify", () => {
 
   test("that can't be kept is refused, never passed over", () => {
     expect(onlyError(rule("  cosign: { key: cosign.pub }")).detail).toContain("must be a public key as PEM");
-    expect(errorsOf(rule("  mode: warn")).map(({ pointer }) => pointer)).toEqual(["verify.cosign"]);
-    expect(errorsOf(rule("  attestation: acme/shop"))).toContainEqual(
-      expect.objectContaining({ code: "not_landed", pointer: "verify.attestation" }),
+    const saysOne = "`verify` takes one of `cosign` and `attestation`";
+    expect(onlyError(rule("  mode: warn")).detail).toBe(saysOne);
+    const both = "  attestation: acme/shop\n  cosign: { issuer: 'https://a', identity: b }";
+    expect(onlyError(rule(both)).detail).toBe(saysOne);
+    const eitherOr = "`verify.cosign` takes either `key`, or both `issuer` and `identity`";
+    expect(onlyError(rule("  cosign: {}")).detail).toBe(eitherOr);
+    expect(onlyError(rule("  cosign: { identity: a }")).detail).toBe(eitherOr);
+    expect(onlyError(rule("  cosign: { issuer: 'http://a', identity: b }")).pointer).toBe(
+      "verify.cosign.issuer",
     );
-    expect(errorsOf(rule("  cosign: { identity: a, issuer: b }")).map(({ code }) => code)).toContain(
-      "not_landed",
-    );
+    expect(onlyError(rule("  cosign: { issuer: 'https://a', identity: '**' }")).detail).toContain("anybody");
+    for (const repository of ["acme", "acme/*", "https://github.com/acme/shop", "-a/b", "acme/shop/x"])
+      expect(onlyError(rule(`  attestation: ${repository}`)).detail).toContain(
+        "must be a repository on GitHub",
+      );
+  });
+
+  test("names who may sign without a key of one's own, or the repository whose workflow attests", () => {
+    const cosign = { issuer: "https://accounts.google.com", identity: "ci@acme.example" };
+    expect(specOf(rule(`  cosign: ${JSON.stringify(cosign)}`)).verify).toEqual({ mode: "enforce", cosign });
+    for (const repository of ["acme/shop", "github acme/shop", "github:acme/shop"])
+      expect(specOf(rule(`  attestation: ${repository}`)).verify).toEqual({
+        ...{ mode: "enforce", attestation: { github: "acme/shop" } },
+      });
   });
 });
