@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { EnvironmentView } from "../src/protocol/api/environments.ts";
-import { durationSchema } from "../src/protocol/manifest-scalars.ts";
+import { durationSchema } from "../src/protocol/manifest/scalars.ts";
 import type { Outcome, Session } from "./session.ts";
 
 /** Turns a command's function into commander's action, with the session made from the global flags. */

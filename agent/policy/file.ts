@@ -1,7 +1,7 @@
 import { lstat, readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
-import type { ManifestError } from "../../src/protocol/manifest-errors.ts";
+import type { ManifestError } from "../../src/protocol/manifest/errors.ts";
 import { words } from "../outcome.ts";
 import { DEFAULT_CAPABILITIES, NEVER_CAPABILITIES } from "./capabilities.ts";
 import { nestedPatterns, realPattern } from "./host-paths.ts";
@@ -83,7 +83,7 @@ export async function readPolicy({ file, isRequired }: PolicySource): Promise<Po
 
 /** Only hosts that have a policy pay for the parser. */
 async function parsePolicy(text: string): Promise<PolicyFile> {
-  const { readSource, schemaErrors, yamlErrors } = await import("../../src/protocol/manifest-errors.ts");
+  const { readSource, schemaErrors, yamlErrors } = await import("../../src/protocol/manifest/errors.ts");
   const source = readSource(text);
   const objections = yamlErrors(source);
   if (objections.length > 0) return broken(objections);

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from "commander";
 import type { LogItem } from "../../src/client/index.ts";
-import { type LogEndView, type LogLineView, parseSince } from "../../src/protocol/logs.ts";
+import { type LogEndView, type LogLineView, parseSince } from "../../src/protocol/api/logs.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { Output } from "../io/output.ts";
 import { clean, type Style } from "../io/print.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseEnv } from "node:util";
 import type { Command } from "commander";
-import { type SecretView, type SetSecretAnswer, secretNameSchema } from "../../src/protocol/secrets.ts";
+import { type SecretView, type SetSecretAnswer, secretNameSchema } from "../../src/protocol/api/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirm } from "../io/confirm.ts";
 import { ago, clean, plural, table } from "../io/print.ts";

@@ -1,6 +1,6 @@
 import { collect } from "../../src/client/index.ts";
 import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
-import type { StaleSecretView } from "../../src/protocol/secrets.ts";
+import type { StaleSecretView } from "../../src/protocol/api/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
 import { accessoryRows } from "../io/accessory-text.ts";
 import { ago, clean, facts, percent, plural, table, until } from "../io/print.ts";

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { relative, resolve } from "node:path";
-import { type Manifest, type ManifestError, parseManifest } from "../../src/protocol/manifest.ts";
+import { type Manifest, type ManifestError, parseManifest } from "../../src/protocol/manifest/manifest.ts";
 import { findUp } from "../config.ts";
 import { CliError } from "./problem.ts";
 

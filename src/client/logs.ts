@@ -9,7 +9,7 @@ import {
   logGapSchema,
   logHostSchema,
   logLinesSchema,
-} from "../protocol/logs.ts";
+} from "../protocol/api/logs.ts";
 import { ApiError, ConnectionError, ProtocolError } from "./errors.ts";
 import { BACKOFF_MS, connect, messages } from "./feed.ts";
 import { type ClientOptions, parseJson, sleep } from "./transport.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { SetSecretAnswer } from "../../src/protocol/secrets.ts";
+import type { SetSecretAnswer } from "../../src/protocol/api/secrets.ts";
 import { at, fakeApi, MANIFEST, type Route } from "../support/fake-api.ts";
 import { type RunOptions, runCli } from "../support/run-cli.ts";
 import { ENV } from "./scenarios.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LogLineView } from "../../src/protocol/logs.ts";
+import type { LogLineView } from "../../src/protocol/api/logs.ts";
 import { nodeImage } from "../agent/images.ts";
 import { engine } from "../support/docker.ts";
 import { type AppOptions, Installation } from "../support/installation.ts";

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { parseManifest } from "../../src/protocol/manifest.ts";
-import { toSpec } from "../../src/protocol/manifest-spec.ts";
+import { parseManifest } from "../../src/protocol/manifest/manifest.ts";
+import { toSpec } from "../../src/protocol/manifest/spec.ts";
 
 const MANIFEST = path.resolve(import.meta.dirname, "../../examples/shop/sluice.yaml");
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseManifest } from "../../src/protocol/manifest.ts";
+import { parseManifest } from "../../src/protocol/manifest/manifest.ts";
 import { errorsOf, MINIMAL, onlyError, withTop } from "./manifests.ts";
 
 const KIB = 1024;

@@ -2,8 +2,8 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { KEPT_BY_DEFAULT } from "../../src/domain/retention.ts";
 import { instanceSpecSchema } from "../../src/protocol/agent/instance.ts";
-import { parseManifest } from "../../src/protocol/manifest.ts";
-import { toSpec } from "../../src/protocol/manifest-spec.ts";
+import { parseManifest } from "../../src/protocol/manifest/manifest.ts";
+import { toSpec } from "../../src/protocol/manifest/spec.ts";
 import { errorsOf, MINIMAL, onlyError, specOf, withEnv, withTop } from "./manifests.ts";
 
 describe("a good manifest", () => {

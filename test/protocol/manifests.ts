@@ -1,6 +1,6 @@
 import { expect } from "vitest";
-import { type ManifestError, parseManifest } from "../../src/protocol/manifest.ts";
-import { toSpec } from "../../src/protocol/manifest-spec.ts";
+import { type ManifestError, parseManifest } from "../../src/protocol/manifest/manifest.ts";
+import { toSpec } from "../../src/protocol/manifest/spec.ts";
 
 export const MINIMAL = `app: shop
 image: ghcr.io/acme/shop

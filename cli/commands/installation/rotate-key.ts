@@ -1,4 +1,4 @@
-import type { ResealAnswer } from "../../../src/protocol/secrets.ts";
+import type { ResealAnswer } from "../../../src/protocol/api/secrets.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { clean, plural } from "../../io/print.ts";
 import type { Outcome, Session } from "../../session.ts";

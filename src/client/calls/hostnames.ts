@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type HostnameGrantView, hostnameGrantSchema } from "../../protocol/hostnames.ts";
+import { type HostnameGrantView, hostnameGrantSchema } from "../../protocol/api/hostnames.ts";
 import { API, seg, type Wire } from "../wire.ts";
 
 export class HostnameCalls {

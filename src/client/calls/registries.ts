@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type RegistryView, registrySchema } from "../../protocol/secrets.ts";
+import { type RegistryView, registrySchema } from "../../protocol/api/secrets.ts";
 import { API, seg, type Wire } from "../wire.ts";
 
 export class RegistryCalls {

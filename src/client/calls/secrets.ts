@@ -6,7 +6,7 @@ import {
   type SetSecretAnswer,
   secretSchema,
   setSecretAnswerSchema,
-} from "../../protocol/secrets.ts";
+} from "../../protocol/api/secrets.ts";
 import { API, environmentPath, seg, type Wire } from "../wire.ts";
 
 export class SecretCalls {

@@ -2,8 +2,8 @@ import { err, ok, type Result } from "../../domain/result.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { openness } from "../../domain/windows.ts";
 import type { ApplyAnswer } from "../../protocol/api/apps.ts";
-import { type Manifest, type ManifestError, parseManifest } from "../../protocol/manifest.ts";
-import { toSpec } from "../../protocol/manifest-spec.ts";
+import { type Manifest, type ManifestError, parseManifest } from "../../protocol/manifest/manifest.ts";
+import { toSpec } from "../../protocol/manifest/spec.ts";
 import { newId, randomHex } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
 import {

@@ -1,4 +1,4 @@
-import type { Manifest } from "../../protocol/manifest.ts";
+import type { Manifest } from "../../protocol/manifest/manifest.ts";
 
 export interface Change {
   readonly path: string;

@@ -5,7 +5,7 @@ import {
   type HostnameGrantView,
   hostnameGrantSchema,
   hostnamePatternSchema,
-} from "../../protocol/hostnames.ts";
+} from "../../protocol/api/hostnames.ts";
 import { reservedNames } from "../apps/grants.ts";
 import { tendHostnames } from "../cloudflare/tend-hostnames.ts";
 import { authorize, everything } from "../http/auth.ts";

@@ -1,6 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { logChunkAnswerSchema, logChunkSchema } from "../../protocol/agent/logs.ts";
-import { logsQuerySchema, parseSince } from "../../protocol/logs.ts";
+import { logsQuerySchema, parseSince } from "../../protocol/api/logs.ts";
 import { authenticate, authorize, authorizeAgent } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";

@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { registrySchema, setRegistrySchema } from "../../protocol/secrets.ts";
+import { registrySchema, setRegistrySchema } from "../../protocol/api/secrets.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";

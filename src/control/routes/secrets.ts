@@ -5,7 +5,7 @@ import {
   secretSchema,
   setSecretAnswerSchema,
   setSecretSchema,
-} from "../../protocol/secrets.ts";
+} from "../../protocol/api/secrets.ts";
 import { authorize, everything } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";

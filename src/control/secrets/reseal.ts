@@ -1,4 +1,4 @@
-import type { ResealAnswer } from "../../protocol/secrets.ts";
+import type { ResealAnswer } from "../../protocol/api/secrets.ts";
 import { type Db, runBatch, type Statement } from "../store/db.ts";
 import { resealRegistry } from "../store/registries.ts";
 import { countSealed, listSealedUnder, resealSecret } from "../store/secrets.ts";

@@ -1,5 +1,5 @@
 import type { EnvironmentSpec } from "../../domain/spec.ts";
-import type { RegistryView, SecretView } from "../../protocol/secrets.ts";
+import type { RegistryView, SecretView } from "../../protocol/api/secrets.ts";
 import type { ControlEnv } from "../env.ts";
 import { ProblemError } from "../http/problems.ts";
 import { iso, isoOrNull } from "../iso.ts";

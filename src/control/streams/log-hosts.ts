@@ -1,6 +1,6 @@
 import { accessoryId } from "../../domain/accessory.ts";
 import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
-import type { LogHostView } from "../../protocol/logs.ts";
+import type { LogHostView } from "../../protocol/api/logs.ts";
 import type { ControlEnv } from "../env.ts";
 import { iso } from "../iso.ts";
 import type { Db } from "../store/db.ts";

@@ -1,5 +1,5 @@
 import { logCursorSchema } from "../../protocol/agent/logs.ts";
-import { MAX_PLACES } from "../../protocol/logs.ts";
+import { MAX_PLACES } from "../../protocol/api/logs.ts";
 
 /** How far a reader of logs has come: what it takes to go on elsewhere without a line lost or repeated. */
 export interface Place {

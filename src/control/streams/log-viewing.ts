@@ -5,7 +5,7 @@ import {
   type LogHostView,
   type LogLineView,
   MAX_PLACES,
-} from "../../protocol/logs.ts";
+} from "../../protocol/api/logs.ts";
 import { BoundedMap } from "../bounded-map.ts";
 import type { ControlEnv } from "../env.ts";
 import { iso } from "../iso.ts";

@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { nextStepSchema } from "../problem.ts";
-import { staleSecretSchema } from "../secrets.ts";
 import { accessorySchema } from "./accessories.ts";
 import { instanceSchema } from "./instances.ts";
 import { releaseSchema } from "./releases.ts";
 import { time } from "./scalars.ts";
+import { staleSecretSchema } from "./secrets.ts";
 
 const splitEntrySchema = z.object({
   release: z.string(),

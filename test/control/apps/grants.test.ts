@@ -2,7 +2,7 @@ import { applyD1Migrations, reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ApplyAnswer } from "../../../src/protocol/api/apps.ts";
-import type { HostnameGrantView } from "../../../src/protocol/hostnames.ts";
+import type { HostnameGrantView } from "../../../src/protocol/api/hostnames.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { registries, secrets } from "../../../src/control/store/schema/secrets.ts";
 import { sweep } from "../../../src/control/sweep.ts";
-import type { ResealAnswer, SecretView } from "../../../src/protocol/secrets.ts";
+import type { ResealAnswer, SecretView } from "../../../src/protocol/api/secrets.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import { K1, K2 } from "../support/vault.ts";

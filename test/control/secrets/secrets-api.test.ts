@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema/environments.ts";
+import type { SecretView, SetSecretAnswer } from "../../../src/protocol/api/secrets.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
-import type { SecretView, SetSecretAnswer } from "../../../src/protocol/secrets.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { dump, K1, K2, tracesOf } from "../support/vault.ts";
 import * as world from "../support/world.ts";

@@ -8,9 +8,9 @@ import {
   resourcesSchema,
   secretNamesSchema,
   volumesSchema,
-} from "./manifest-container.ts";
-import { environmentSchema } from "./manifest-environment.ts";
-import { type ManifestError, readSource, schemaErrors, yamlErrors } from "./manifest-errors.ts";
+} from "./container.ts";
+import { environmentSchema } from "./environment.ts";
+import { type ManifestError, readSource, schemaErrors, yamlErrors } from "./errors.ts";
 import {
   commandSchema,
   deadline,
@@ -21,10 +21,10 @@ import {
   NAME_RULE,
   path,
   probeDuration,
-} from "./manifest-scalars.ts";
-import { verifySchema } from "./manifest-verify.ts";
+} from "./scalars.ts";
+import { verifySchema } from "./verify.ts";
 
-export type { ManifestError } from "./manifest-errors.ts";
+export type { ManifestError } from "./errors.ts";
 
 /**
  * `sluice.yaml`. A key whose feature is not in this version is refused by name, never ignored: a manifest that looks

@@ -1,10 +1,10 @@
 import type { z } from "zod";
-import { KEPT_BY_DEFAULT, type Retention } from "../domain/retention.ts";
-import type { EnvironmentSpec, ProbeSpec } from "../domain/spec.ts";
+import { KEPT_BY_DEFAULT, type Retention } from "../../domain/retention.ts";
+import type { EnvironmentSpec, ProbeSpec } from "../../domain/spec.ts";
+import { toAccessory, toContainer, toLogging, toResources } from "./container.ts";
+import type { environmentSchema } from "./environment.ts";
 import type { Manifest } from "./manifest.ts";
-import { toAccessory, toContainer, toLogging, toResources } from "./manifest-container.ts";
-import type { environmentSchema } from "./manifest-environment.ts";
-import { longestMs, toStrategy } from "./manifest-strategy.ts";
+import { longestMs, toStrategy } from "./strategy.ts";
 
 const olderMarks = (showRelease: boolean | undefined) =>
   showRelease === undefined ? "rollout" : showRelease ? "always" : "never";

@@ -1,15 +1,7 @@
 import { z } from "zod";
-import type { AccessorySpec, ContainerSpec, EnvironmentSpec, MountSpec } from "../domain/spec.ts";
-import {
-  bytesSchema,
-  commandSchema,
-  durationSchema,
-  envSchema,
-  IMAGE,
-  NAME,
-  NAME_RULE,
-} from "./manifest-scalars.ts";
-import { secretNameSchema } from "./secrets.ts";
+import type { AccessorySpec, ContainerSpec, EnvironmentSpec, MountSpec } from "../../domain/spec.ts";
+import { secretNameSchema } from "../api/secrets.ts";
+import { bytesSchema, commandSchema, durationSchema, envSchema, IMAGE, NAME, NAME_RULE } from "./scalars.ts";
 
 /** How containers are housed: resources, logs, volumes, walls; of the app and of its accessories alike. */
 

@@ -1,8 +1,8 @@
 import { z } from "zod";
-import type { MatchRule } from "../domain/routing/table.ts";
-import type { AnalysisSpec, Step, StrategySpec } from "../domain/spec.ts";
-import { parseFreeze, parseWindow } from "../domain/windows.ts";
-import { durationSchema, path, rateSchema, weightSchema } from "./manifest-scalars.ts";
+import type { MatchRule } from "../../domain/routing/table.ts";
+import type { AnalysisSpec, Step, StrategySpec } from "../../domain/spec.ts";
+import { parseFreeze, parseWindow } from "../../domain/windows.ts";
+import { durationSchema, path, rateSchema, weightSchema } from "./scalars.ts";
 
 /** How an environment releases (`strategy:`), and when it may (`windows:`). */
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { ImageRule } from "../domain/spec.ts";
+import type { ImageRule } from "../../domain/spec.ts";
 
 const PEM = /^\s*-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----\s*$/;
 /** As GitHub names them; `github` before it is how people say it. */

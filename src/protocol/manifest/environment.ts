@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { hostnameSchema } from "./hostnames.ts";
-import { secretNamesSchema } from "./manifest-container.ts";
-import { deadline, durationSchema, envSchema } from "./manifest-scalars.ts";
-import { strategySchema, windowsSchema } from "./manifest-strategy.ts";
+import { hostnameSchema } from "../api/hostnames.ts";
+import { secretNamesSchema } from "./container.ts";
+import { deadline, durationSchema, envSchema } from "./scalars.ts";
+import { strategySchema, windowsSchema } from "./strategy.ts";
 
 /** What a manifest says of one environment (`environments.<name>:`). */
 
