@@ -5,7 +5,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { RUNTIMES } from "../src/protocol/agent/wire.ts";
 import { runAgent } from "./agent.ts";
 import { type Credentials, readCredentials } from "./control/credentials.ts";
-import { enroll } from "./control/enroll.ts";
+import { enroll, refuseUnsafe } from "./control/enroll.ts";
 import { portsProblem } from "./host/ports.ts";
 import { lockDirectory } from "./lock.ts";
 import { createLog, type Log } from "./log.ts";
@@ -147,6 +147,7 @@ async function runLocked(flags: StateOptions & EnrollFlags & RunFlags, log: Log)
   const file = { file: flags.policy ?? POLICY_FILE, isRequired: flags.policy !== undefined };
   await refuseBroken(file);
   const credentials = (await readCredentials(flags.state)) ?? (await enrollHost(flags, log));
+  refuseUnsafe(credentials.url);
   const engine = credentials.runtime === "docker" ? createEngine() : undefined;
   const policy = new Policy({
     file,

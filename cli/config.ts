@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync, readFileSync } from "node:fs";
 import { basename, dirname, join, parse } from "node:path";
 import { z } from "zod";
+import { addressProblem } from "../src/protocol/address.ts";
 import { CliError } from "./io/problem.ts";
 
 const configSchema = z.object({
@@ -28,7 +29,14 @@ interface Sources {
  * `~/.config/sluice/cli.json`. Throws CliError `no_config`. A file's token is only ever sent to that file's address, and a
  * token that was given only to an address that was given: a file that came with a checkout gets neither.
  */
-export function loadConfig({ flags, env, cwd }: Sources): Config {
+export function loadConfig(sources: Sources): Config {
+  const config = findConfig(sources);
+  const problem = addressProblem(config.url);
+  if (problem) throw new CliError("no_config", problem);
+  return config;
+}
+
+function findConfig({ flags, env, cwd }: Sources): Config {
   const url = flags.url ?? env.SLUICE_URL;
   const token = flags.token ?? env.SLUICE_TOKEN;
   if (url && token) return { url: checkUrl(url), token, ...edgeOf(url, configFile(env, cwd)) };

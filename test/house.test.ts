@@ -57,6 +57,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
     may: [
       "agent",
       "src/protocol/agent",
+      "src/protocol/address.ts",
       "src/protocol/manifest/errors.ts",
       "src/protocol/problem.ts",
       "package.json",

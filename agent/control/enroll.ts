@@ -1,3 +1,4 @@
+import { addressProblem } from "../../src/protocol/address.ts";
 import { type Enroll, enrollAnswerSchema } from "../../src/protocol/agent/enroll.ts";
 import { AGENT_PROTOCOL } from "../../src/protocol/agent/wire.ts";
 import { AGENT_VERSION } from "../version.ts";
@@ -15,6 +16,7 @@ export interface EnrollOptions extends Pick<Enroll, "token" | "runtime" | "portB
 /** Trades a one-time token for this host's credentials and keeps them. Throws with control's words when it refuses. */
 export async function enroll(options: EnrollOptions): Promise<Credentials> {
   const { url, directory, token, runtime, portBase, originBase } = options;
+  refuseUnsafe(url);
   const control = createControl({ url, timeoutMs: TIMEOUT_MS });
   const body: Enroll = {
     protocol: AGENT_PROTOCOL,
@@ -39,4 +41,10 @@ export async function enroll(options: EnrollOptions): Promise<Credentials> {
   };
   await writeCredentials(directory, credentials);
   return credentials;
+}
+
+/** Throws before anything secret is sent where others can read it. */
+export function refuseUnsafe(url: string): void {
+  const problem = addressProblem(url);
+  if (problem) throw new Error(`this agent sends nothing to its control plane: ${problem}`);
 }

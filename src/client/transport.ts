@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { addressProblem } from "../protocol/address.ts";
 import { type Problem, type ProblemCode, problemSchema } from "../protocol/problem.ts";
 import { ApiError, ConnectionError, ProtocolError } from "./errors.ts";
 
@@ -108,6 +109,8 @@ async function attemptOnce(options: ClientOptions, call: Call): Promise<Answer> 
 
 /** The bare fetch with this API's headers; the body is left to the caller. */
 export function request(options: ClientOptions, call: Call, signal: AbortSignal): Promise<Response> {
+  const problem = addressProblem(options.url);
+  if (problem) return Promise.reject(new ProtocolError(problem));
   const doFetch: Fetch = options.fetch ?? ((url, init) => fetch(url, init));
   const headers: Record<string, string> = {
     accept: "application/json, application/problem+json",

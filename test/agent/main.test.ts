@@ -85,6 +85,21 @@ describe("agent enroll", () => {
     expect(child.said.join()).not.toContain("slu_");
   });
 
+  test("sends no token over plain http, enrolled or not", async () => {
+    // Linux takes this for the machine itself: whatever were sent would arrive.
+    const url = control.url.replace("127.0.0.1", "0.0.0.0");
+    const first = agent("enroll", "--state", state, "--url", url);
+    expect((await once(first, "exit"))[0]).toBe(1);
+    expect(first.said.join("")).toContain(`${url} is plain http`);
+    const credentials = { url, token: "slu_x", host: { id: "h", name: "h" }, runtime: "process" };
+    await mkdir(state, { recursive: true });
+    await writeFile(path.join(state, "credentials.json"), JSON.stringify(credentials));
+    const second = agent(...runArgs("process"));
+    expect((await once(second, "exit"))[0]).toBe(1);
+    expect(second.said.join("")).toContain("is plain http");
+    expect(control.asked).toEqual([]);
+  });
+
   test("says what control said when the token is refused", async () => {
     control.failAlways("enroll", {
       status: 403,

@@ -93,6 +93,16 @@ describe("a token is never sent where it doesn't belong", () => {
     expect(api.asked).toEqual([]);
   });
 
+  test("nobody gets one over plain http, wherever the address was written", async () => {
+    const env = { HOME: join(root, "home"), SLUICE_URL: "http://far.example.com", SLUICE_TOKEN: "slu_env" };
+    expect(() => load({ env })).toThrow("http://far.example.com is plain http");
+    const cwd = await mkdtemp(join(root, "plain-"));
+    await mkdir(join(cwd, ".sluice"));
+    const plain = { ...local, url: "http://far.example.com" };
+    await writeFile(join(cwd, ".sluice", "cli.json"), JSON.stringify(plain), { mode: 0o600 });
+    expect(() => load({ cwd })).toThrow("http://far.example.com is plain http");
+  });
+
   test("the same address by flag does", () => {
     const flags = { url: "http://127.0.0.1:8787/" };
     expect(load({ flags, cwd: join(root, "project") })).toMatchObject({ token: "slu_local" });

@@ -80,6 +80,14 @@ describe.concurrent("what is sent", () => {
     );
   });
 
+  test("nothing over plain http, but to this machine itself", async () => {
+    await using api = await fakeApi({ [`GET ${ENV}`]: environment });
+    // Linux takes this for the machine itself: whatever were sent would arrive.
+    const { client } = clientOf(api, { url: api.url.replace("127.0.0.1", "0.0.0.0") });
+    await expect(client.environments.get("shop", "production")).rejects.toThrow("is plain http");
+    expect(api.asked).toEqual([]);
+  });
+
   test("an address with a trailing slash is the same address", async () => {
     await using api = await fakeApi({ [`GET ${ENV}`]: environment });
     const { client } = clientOf(api, { url: `${api.url}/` });

@@ -108,7 +108,7 @@ describe.concurrent("following a release", () => {
       new Response(null, { status: 204 }),
     ];
     const fetch = async () => answers.shift() ?? expect.fail("asked a third time");
-    const client = new Client({ url: "http://x", token: "x", fetch, sleep: async () => {} });
+    const client = new Client({ url: "https://x", token: "x", fetch, sleep: async () => {} });
     const items = await all(client.releases.follow("rel_2"));
     expect(items).toContainEqual({ kind: "event", event });
   });
@@ -155,7 +155,7 @@ describe("a connection that says nothing", () => {
       });
       return new Response(body, { headers: { "content-type": "text/event-stream" } });
     };
-    const client = new Client({ url: "http://x", token: "x", fetch, sleep: async () => {} });
+    const client = new Client({ url: "https://x", token: "x", fetch, sleep: async () => {} });
     const seen: FeedItem[] = [];
     const abort = new AbortController();
     const reading = (async () => {
