@@ -5,115 +5,56 @@ import * as commands from "../../domain/commands/releases.ts";
 import * as rollbacks from "../../domain/commands/rollback.ts";
 import * as steer from "../../domain/commands/steer.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
-import { advance } from "../../domain/rollout/advance.ts";
-import { type Decision, hasChanges } from "../../domain/rollout/decision.ts";
-import { Draft } from "../../domain/rollout/draft.ts";
+import type { Decision } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
-import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import { WINDOW_MS } from "../../domain/routing/meter.ts";
-import type { RoutingTable, TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
+import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
-import { logFailure, logWarning } from "../log.ts";
-import { readCounts } from "../meter/parts.ts";
-import { Traffic } from "../meter/traffic.ts";
 import type { Refusal } from "../refusal.ts";
-import { type Db, openDb } from "../store/db.ts";
-import { commit } from "../store/decisions.ts";
-import { type LoadedEnvironment, type LoadOptions, loadEnvironment } from "../store/environments.ts";
-import { freeRestedSlots } from "../store/slots.ts";
-import { findHostname, findRequested } from "../store/status.ts";
-import { recordVerdicts } from "../store/verdicts.ts";
-import { armBy, earliest, Turn } from "../turn.ts";
-import { Absence, heardAsOf } from "./absence.ts";
-import { Asking } from "./asking.ts";
+import { findRequested } from "../store/status.ts";
 import type {
   CoordinatorPort,
   CoordinatorView,
   CreateReleaseInput,
   RollbackOutcome,
 } from "./coordinator-port.ts";
-import { endEnvironment, isEnding } from "./ending.ts";
-import { Fence } from "./fence.ts";
-import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
-import { Publisher } from "./publisher.ts";
-import { wakeHosts } from "./wake.ts";
+import { isEnding } from "./ending.ts";
+import { type FaultPoint, gone, Loop, labelTaken } from "./loop.ts";
 
-/** The longest time between two ticks while a release is on its way. */
-const TICK_MS = 20_000;
-/** Armed before each write: if everything after it dies, the alarm finishes the work. */
-const SAFETY_MS = 2_000;
-/** A tick that fails again and again is tried at least this often. */
-const MAX_RETRY_MS = 60_000;
-/** What an end waits for (an accessory's host, mostly) is looked at again after this. */
-const ENDING_LOOK_MS = 5_000;
-const MAX_PASSES = 100;
 /** Of what the edge counted, the last hour is shown. */
 const SHOWN_MS = 3_600_000;
-const MAX_STALE = 5;
-
-/** Where a test may end the process: between any two steps of a write. */
-export type FaultPoint = "armed" | "committed" | "published" | "woken";
 
 /**
  * One per environment, named by its id: the only place that applies decisions. It holds the alarm and the
  * published table; D1 holds everything else, and every tick begins by reading it.
- *
- * Order of each write: arm the alarm → one guarded batch → publish the table → wake the hosts. Dying between any two of
- * these loses nothing: the alarm's tick compares what is owed with what was done, and does the rest.
+ * What people ask for comes in here; how it is decided and written is in `loop.ts`.
  */
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
-  #db: Db;
-  readonly #judge: Judge;
-  readonly #publisher: Publisher;
-  readonly #asking: Asking;
-  readonly #absence: Absence;
-  readonly #fence: Fence;
-  /** A command never sees half of a tick. */
-  readonly #turn = new Turn();
-  /** When what a tick could not hand over (KV copy, wake-ups) is tried again. */
-  #retryAt: number | null = null;
-  #failures = 0;
+  readonly #loop: Loop;
   /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
   fault: (point: FaultPoint) => void | Promise<void> = () => {};
   useDatabase = (d1: D1Database): void => {
-    this.#db = openDb(d1);
+    this.#loop.useDatabase(d1);
   };
 
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
-    this.#db = openDb(env.DB);
-    this.#judge = new Judge(state.storage, (range) => this.#traffic(range));
-    const published = () => this.fault("published");
-    this.#publisher = new Publisher({
-      storage: state.storage,
+    this.#loop = new Loop({
+      state,
       env: () => this.env,
-      isOthers: async (hostname) => {
-        const owner = await findHostname(this.#db, hostname);
-        return owner !== undefined && owner !== this.#id();
-      },
-      published,
-    });
-    this.#absence = new Absence(state.storage);
-    this.#fence = new Fence(state.storage);
-    this.#asking = new Asking({
-      path: env,
-      now: () => this.clock(),
-      write: (change) => this.#write(change),
-      background: (work) => {
-        const logged = work.catch((error) => logFailure("ask.failed", error, { environment: this.#id() }));
-        state.waitUntil(logged);
-      },
+      clock: () => this.clock(),
+      fault: (point) => this.fault(point),
     });
   }
 
   async createRelease(
     input: CreateReleaseInput,
   ): Promise<Result<{ release: string; created: boolean }, Refusal>> {
-    return this.#turn.take(async () => {
+    return this.#loop.turn.take(async () => {
       const { requestKey } = input;
-      const known = requestKey && (await findRequested(this.#db, this.#id(), requestKey));
+      const known = requestKey && (await findRequested(this.#loop.db, this.#loop.id, requestKey));
       if (known) return ok({ release: known, created: false });
       const id = newId("rel", this.clock());
       const make = (facts: EnvironmentFacts, now: number, takenLabels: number) => {
@@ -122,9 +63,9 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
         const nextVersion = facts.nextVersion + takenLabels;
         return commands.createRelease({ ...facts, nextVersion }, { ...input, id }, now);
       };
-      const made = await this.#decide(unlessEnding(make));
+      const made = await this.#loop.decide(unlessEnding(make));
       if (!made.ok) return made;
-      this.#advanceSoon();
+      this.#loop.advanceSoon();
       return ok({ release: id, created: true });
     });
   }
@@ -136,15 +77,15 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   async rollback(
     input: rollbacks.RollbackRequest & { actor: string },
   ): Promise<Result<RollbackOutcome, Refusal>> {
-    return this.#turn.take(async () => {
-      const loaded = await this.#load({ named: input.to });
+    return this.#loop.turn.take(async () => {
+      const loaded = await this.#loop.load({ named: input.to });
       if (!loaded) return err(gone());
       if (loaded.facts.ending) return err(isEnding(loaded.facts));
       const plan = rollbacks.planRollback(loaded.facts, input, this.clock());
       if (!plan.ok) return plan;
       const { from, to, prove, ongoing } = plan.value;
       if (ongoing) return ok({ how: "restart", from: from.id, to: to.id, release: ongoing.id });
-      const answers = await this.#asking.ask(to, prove);
+      const answers = await this.#loop.asking.ask(to, prove);
       const silent = answers.filter(({ cause }) => cause !== null).map(({ instance }) => instance);
       const instant = rollbacks.isProven(plan.value, silent);
       const id = newId("rel", this.clock());
@@ -153,9 +94,9 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
         instant
           ? rollbacks.rollbackInstantly(facts, plan.value, { actor: input.actor, reason, silent }, now)
           : rollbacks.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now);
-      const done = await this.#decide(unlessEnding(decide), { named: input.to });
+      const done = await this.#loop.decide(unlessEnding(decide), { named: input.to });
       if (!done.ok) return done;
-      await this.#advanceNow();
+      await this.#loop.advanceNow();
       const how = instant ? "instant" : "restart";
       return ok({ how, from: from.id, to: to.id, release: instant ? from.id : id });
     });
@@ -194,15 +135,15 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async poke(): Promise<void> {
-    await this.#turn.take(() => this.#advanceNow());
+    await this.#loop.turn.take(() => this.#loop.advanceNow());
   }
 
   async table(hostname: string, known: number | null): Promise<TableAnswer> {
-    let table = await this.#publisher.table();
+    let table = await this.#loop.publisher.table();
     if (!table?.hostnames.includes(hostname)) {
-      table = await this.#turn.take(async () => {
-        const loaded = await this.#load();
-        return loaded && this.#publish(loaded);
+      table = await this.#loop.turn.take(async () => {
+        const loaded = await this.#loop.load();
+        return loaded && this.#loop.publish(loaded);
       });
     }
     if (!table?.hostnames.includes(hostname)) return { kind: "unknown" };
@@ -210,10 +151,10 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async inspect(): Promise<CoordinatorView> {
-    const table = await this.#publisher.table();
-    const verdict = await this.#judge.last();
+    const table = await this.#loop.publisher.table();
+    const verdict = await this.#loop.judge.last();
     const now = this.clock();
-    const traffic = await this.#traffic({ from: now - SHOWN_MS, to: now + WINDOW_MS });
+    const traffic = await this.#loop.traffic({ from: now - SHOWN_MS, to: now + WINDOW_MS });
     return {
       table: { version: table?.version ?? 0, publishedAt: table?.publishedAt ?? null },
       verdict: verdict && {
@@ -228,12 +169,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     };
   }
 
-  async #traffic(range: Parameters<typeof readCounts>[2]): Promise<Traffic> {
-    return new Traffic(await readCounts(this.env.METER, this.#id(), range));
-  }
-
   override async alarm(): Promise<void> {
-    await this.#turn.take(() => this.#advanceNow());
+    await this.#loop.turn.take(() => this.#loop.advanceNow());
   }
 
   /** Decides, writes and carries it out before it answers. */
@@ -241,179 +178,16 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     make: (facts: EnvironmentFacts, now: number) => Result<{ decision: Decision }, Refusal>,
     { whileEnding = false } = {},
   ): Promise<Result<null, Refusal>> {
-    return this.#turn.take(async () => {
-      const done = await this.#decide(whileEnding ? make : unlessEnding(make));
+    return this.#loop.turn.take(async () => {
+      const done = await this.#loop.decide(whileEnding ? make : unlessEnding(make));
       if (!done.ok) return done;
-      await this.#advanceNow();
+      await this.#loop.advanceNow();
       return ok(null);
     });
   }
-
-  // --- the loop -----------------------------------------------------------------------------------------------------
-
-  #advanceSoon(): void {
-    this.ctx.waitUntil(this.#turn.take(() => this.#advanceNow()));
-  }
-
-  /** Ticks until nothing is due. What fails is tried again by the alarm: a caller has its answer already. */
-  async #advanceNow(): Promise<void> {
-    try {
-      await armBy(this.ctx.storage, this.clock() + SAFETY_MS);
-      for (let pass = 0; pass < MAX_PASSES; pass++) {
-        const wakeAt = await this.#tick();
-        if (wakeAt === "again") continue;
-        this.#failures = 0;
-        const next = earliest(wakeAt, this.#retryAt);
-        await this.#absence.ticked(this.clock(), next);
-        if (next === null) return await this.ctx.storage.deleteAlarm();
-        return await this.ctx.storage.setAlarm(next);
-      }
-      throw new Error(`environment ${this.#id()} did not come to rest in ${MAX_PASSES} passes`);
-    } catch (error) {
-      logFailure("advance.failed", error, { environment: this.#id() });
-      this.#failures += 1;
-      await armBy(
-        this.ctx.storage,
-        this.clock() + Math.min(SAFETY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS),
-      );
-    }
-  }
-
-  /** Loads, publishes what is owed, does what is due once. Answers when to tick next, or `again` if something changed. */
-  async #tick(): Promise<number | null | "again"> {
-    this.#retryAt = null;
-    const loaded = await this.#load();
-    if (!loaded) return this.#farewell();
-    const now = this.clock();
-    if (await this.#absence.forgive(this.#db, loaded, now)) return "again";
-    if (await this.#fence.isAbove(loaded.facts.fence)) return this.#riseAgain(loaded.facts, now);
-    await this.#publish(loaded);
-    const woken = async () => this.fault("woken");
-    const environmentId = this.#id();
-    const all = await wakeHosts({ env: this.env, db: this.#db, environmentId, now, woken });
-    if (!all) this.#retryAt = earliest(this.#retryAt, now + 10 * SAFETY_MS);
-    const waitsUntil = await this.#absence.waitsUntil(this.#db, loaded, now);
-    if (waitsUntil !== null) return waitsUntil;
-    const analysis = await this.#judge.judge(loaded.facts, now, (release, judgements) =>
-      recordVerdicts(this.#db, release, judgements),
-    );
-    const facts = { ...loaded.facts, analysis };
-    const decision = advance(facts, now);
-    if (hasChanges(decision)) {
-      await this.#commit(facts, decision, now);
-      return "again";
-    }
-    if (facts.ending) return earliest(decision.wakeAt, await this.#end(facts, now));
-    this.#asking.probe(facts, decision.probes);
-    for (const smoke of decision.smokes) this.#asking.smoke(facts, smoke);
-    const busy = loaded.facts.releases.some((release) => isActive(release.state));
-    const judging = facts.releases.some(isJudged);
-    return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
-  }
-
-  /** Decides about the newest facts and writes it, again from new facts where another writer was first. */
-  async #decide<T extends { decision: Decision }>(
-    make: (facts: EnvironmentFacts, now: number, takenLabels: number) => Result<T, Refusal>,
-    load?: LoadOptions,
-  ): Promise<Result<T, Refusal>> {
-    let takenLabels = 0;
-    for (let attempt = 0; attempt < MAX_STALE; attempt++) {
-      const loaded = await this.#load(load);
-      if (!loaded) return err(gone());
-      const now = this.clock();
-      const made = make(loaded.facts, now, takenLabels);
-      if (!made.ok || !hasChanges(made.value.decision)) return made;
-      const written = await this.#commit(loaded.facts, made.value.decision, now);
-      if (written.ok) return made;
-      if (written.error === "label_taken") takenLabels += 1;
-    }
-    if (takenLabels > 0) return err(labelTaken());
-    return err({
-      code: "unavailable",
-      detail: "the environment changed under this request five times: try again",
-    });
-  }
-
-  /** D1 was set back: what it has queued would be refused by agents until a fence above theirs is written. */
-  async #riseAgain(facts: EnvironmentFacts, now: number): Promise<"again"> {
-    logWarning("fence.set_back", { environment: facts.id, fence: facts.fence });
-    await this.#commit(facts, new Draft(facts, now).decision, now);
-    return "again";
-  }
-
-  async #commit(facts: EnvironmentFacts, decision: Decision, now: number) {
-    await armBy(this.ctx.storage, now + SAFETY_MS);
-    await this.fault("armed");
-    const fence = await this.#fence.next(facts.fence, decision.raiseFence);
-    const written = await commit(this.#db, { facts, decision, fence, now });
-    await this.fault("committed");
-    return written;
-  }
-
-  async #publish(loaded: LoadedEnvironment): Promise<RoutingTable> {
-    const now = this.clock();
-    const { table, isCopied } = await this.#publisher.publish(loaded, now);
-    if (!isCopied) await this.#retryLater();
-    // From here on no copy leads an edge to a slot that is not the environment's any more.
-    else if (loaded.restedAt !== null && loaded.restedAt <= now)
-      await freeRestedSlots(this.#db, this.#id(), now);
-    return table;
-  }
-
-  /** One that is destroyed goes when nothing of it runs any more. */
-  async #end(facts: EnvironmentFacts, now: number): Promise<number> {
-    const isOver = await endEnvironment({ env: this.env, db: this.#db, facts, now });
-    return isOver ? now : now + ENDING_LOOK_MS;
-  }
-
-  /** The environment was deleted: its copies go, and then its slots. */
-  async #farewell(): Promise<null> {
-    if (await this.#publisher.withdraw()) await freeRestedSlots(this.#db, this.#id(), this.clock());
-    else await this.#retryLater();
-    return null;
-  }
-
-  async #retryLater(): Promise<void> {
-    const retryAt = this.clock() + 10 * SAFETY_MS;
-    this.#retryAt = earliest(this.#retryAt, retryAt);
-    await armBy(this.ctx.storage, retryAt);
-  }
-
-  /** What was found out beside the turn, written within it. */
-  #write(change: (draft: Draft) => void): Promise<void> {
-    return this.#turn.take(async () => {
-      await this.#decide((facts, now) => {
-        const draft = new Draft(facts, now);
-        change(draft);
-        return ok({ decision: draft.decision });
-      });
-      await this.#advanceNow();
-    });
-  }
-
-  async #load(options?: LoadOptions): Promise<LoadedEnvironment | undefined> {
-    const loaded = await loadEnvironment(this.#db, this.#id(), options);
-    return loaded && heardAsOf(loaded, this.clock());
-  }
-
-  #id(): string {
-    const name = this.ctx.id.name;
-    if (name === undefined) throw new Error("a coordinator is reached by its environment's id");
-    return name;
-  }
 }
-
-const isJudged = (release: ReleaseFacts): boolean =>
-  release.state === "shifting" && release.weightBp > 0 && release.spec.strategy.kind === "canary";
 
 const unlessEnding =
   <T>(make: (facts: EnvironmentFacts, now: number, takenLabels: number) => Result<T, Refusal>) =>
   (facts: EnvironmentFacts, now: number, takenLabels: number): Result<T, Refusal> =>
     facts.ending ? err(isEnding(facts)) : make(facts, now, takenLabels);
-
-const gone = (): Refusal => ({ code: "not_found", detail: "this environment does not exist (any more)" });
-
-const labelTaken = (): Refusal => ({
-  code: "conflict",
-  detail: "a release with this version label exists already: pick another --version",
-});

@@ -1,7 +1,7 @@
 import { abortAllDurableObjects } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { FaultPoint } from "../../../src/control/environment/coordinator.ts";
+import type { FaultPoint } from "../../../src/control/environment/loop.ts";
 import { tableKey } from "../../../src/control/environment/publisher.ts";
 import { outbox } from "../../../src/control/store/schema/outbox.ts";
 import type { RoutingTable } from "../../../src/domain/routing/table.ts";

@@ -2,7 +2,7 @@ import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { FaultPoint } from "../../../src/control/environment/coordinator.ts";
+import type { FaultPoint } from "../../../src/control/environment/loop.ts";
 import { tableKey } from "../../../src/control/environment/publisher.ts";
 import { apps } from "../../../src/control/store/schema/apps.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";

@@ -1,6 +1,7 @@
 import { abortAllDurableObjects, runDurableObjectAlarm } from "cloudflare:test";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Coordinator, FaultPoint } from "../../../src/control/environment/coordinator.ts";
+import type { Coordinator } from "../../../src/control/environment/coordinator.ts";
+import type { FaultPoint } from "../../../src/control/environment/loop.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
 import { aCanary, weightStep } from "../../domain/rollout/spec.ts";
 import { Stage } from "../support/stage.ts";

@@ -8,7 +8,8 @@ import {
 import { env } from "cloudflare:workers";
 import { and, asc, eq, isNull } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
-import type { Coordinator, FaultPoint } from "../../../src/control/environment/coordinator.ts";
+import type { Coordinator } from "../../../src/control/environment/coordinator.ts";
+import type { FaultPoint } from "../../../src/control/environment/loop.ts";
 import { apps } from "../../../src/control/store/schema/apps.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { hosts } from "../../../src/control/store/schema/hosts.ts";

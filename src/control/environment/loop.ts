@@ -1,0 +1,277 @@
+import { err, ok, type Result } from "../../domain/result.ts";
+import { advance } from "../../domain/rollout/advance.ts";
+import { type Decision, hasChanges } from "../../domain/rollout/decision.ts";
+import { Draft } from "../../domain/rollout/draft.ts";
+import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
+import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
+import type { RoutingTable } from "../../domain/routing/table.ts";
+import type { ControlEnv } from "../env.ts";
+import { logFailure, logWarning } from "../log.ts";
+import { readCounts } from "../meter/parts.ts";
+import { Traffic } from "../meter/traffic.ts";
+import type { Refusal } from "../refusal.ts";
+import { type Db, openDb } from "../store/db.ts";
+import { commit } from "../store/decisions.ts";
+import { type LoadedEnvironment, type LoadOptions, loadEnvironment } from "../store/environments.ts";
+import { freeRestedSlots } from "../store/slots.ts";
+import { findHostname } from "../store/status.ts";
+import { recordVerdicts } from "../store/verdicts.ts";
+import { armBy, earliest, Turn } from "../turn.ts";
+import { Absence, heardAsOf } from "./absence.ts";
+import { Asking } from "./asking.ts";
+import { endEnvironment } from "./ending.ts";
+import { Fence } from "./fence.ts";
+import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
+import { Publisher } from "./publisher.ts";
+import { wakeHosts } from "./wake.ts";
+
+/** The longest time between two ticks while a release is on its way. */
+const TICK_MS = 20_000;
+/** Armed before each write: if everything after it dies, the alarm finishes the work. */
+const SAFETY_MS = 2_000;
+/** A tick that fails again and again is tried at least this often. */
+const MAX_RETRY_MS = 60_000;
+/** What an end waits for (an accessory's host, mostly) is looked at again after this. */
+const ENDING_LOOK_MS = 5_000;
+const MAX_PASSES = 100;
+const MAX_STALE = 5;
+
+/** Where a test may end the process: between any two steps of a write. */
+export type FaultPoint = "armed" | "committed" | "published" | "woken";
+
+interface LoopParts {
+  readonly state: DurableObjectState;
+  /** Asked each time: a test breaks one of its bindings. */
+  readonly env: () => ControlEnv;
+  readonly clock: () => number;
+  readonly fault: (point: FaultPoint) => void | Promise<void>;
+}
+
+/**
+ * The turns of one environment, over what D1 says of it: load, decide, write, carry out.
+ *
+ * Order of each write: arm the alarm → one guarded batch → publish the table → wake the hosts. Dying between any two of
+ * these loses nothing: the alarm's tick compares what is owed with what was done, and does the rest.
+ */
+export class Loop {
+  #db: Db;
+  readonly judge: Judge;
+  readonly publisher: Publisher;
+  readonly asking: Asking;
+  readonly #absence: Absence;
+  readonly #fence: Fence;
+  /** A command never sees half of a tick. */
+  readonly turn = new Turn();
+  /** When what a tick could not hand over (KV copy, wake-ups) is tried again. */
+  #retryAt: number | null = null;
+  #failures = 0;
+  readonly #state: DurableObjectState;
+  readonly #storage: DurableObjectStorage;
+  readonly #env: () => ControlEnv;
+  readonly #now: () => number;
+  readonly #fault: (point: FaultPoint) => void | Promise<void>;
+
+  constructor({ state, env, clock, fault }: LoopParts) {
+    this.#state = state;
+    this.#storage = state.storage;
+    this.#env = env;
+    this.#now = clock;
+    this.#fault = fault;
+    this.#db = openDb(env().DB);
+    this.judge = new Judge(state.storage, (range) => this.traffic(range));
+    const published = () => this.#fault("published");
+    this.publisher = new Publisher({
+      storage: state.storage,
+      env,
+      isOthers: async (hostname) => {
+        const owner = await findHostname(this.#db, hostname);
+        return owner !== undefined && owner !== this.id;
+      },
+      published,
+    });
+    this.#absence = new Absence(state.storage);
+    this.#fence = new Fence(state.storage);
+    this.asking = new Asking({
+      path: env(),
+      now: () => this.#now(),
+      write: (change) => this.#write(change),
+      background: (work) => {
+        const logged = work.catch((error) => logFailure("ask.failed", error, { environment: this.id }));
+        state.waitUntil(logged);
+      },
+    });
+  }
+
+  useDatabase(d1: D1Database): void {
+    this.#db = openDb(d1);
+  }
+
+  get db(): Db {
+    return this.#db;
+  }
+
+  get id(): string {
+    const { name } = this.#state.id;
+    if (name === undefined) throw new Error("a coordinator is reached by its environment's id");
+    return name;
+  }
+
+  advanceSoon(): void {
+    this.#state.waitUntil(this.turn.take(() => this.advanceNow()));
+  }
+
+  /** Ticks until nothing is due. What fails is tried again by the alarm: a caller has its answer already. */
+  async advanceNow(): Promise<void> {
+    try {
+      await armBy(this.#storage, this.#now() + SAFETY_MS);
+      for (let pass = 0; pass < MAX_PASSES; pass++) {
+        const wakeAt = await this.#tick();
+        if (wakeAt === "again") continue;
+        this.#failures = 0;
+        const next = earliest(wakeAt, this.#retryAt);
+        await this.#absence.ticked(this.#now(), next);
+        if (next === null) return await this.#storage.deleteAlarm();
+        return await this.#storage.setAlarm(next);
+      }
+      throw new Error(`environment ${this.id} did not come to rest in ${MAX_PASSES} passes`);
+    } catch (error) {
+      logFailure("advance.failed", error, { environment: this.id });
+      this.#failures += 1;
+      await armBy(this.#storage, this.#now() + Math.min(SAFETY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS));
+    }
+  }
+
+  /** Loads, publishes what is owed, does what is due once. Answers when to tick next, or `again` if something changed. */
+  async #tick(): Promise<number | null | "again"> {
+    this.#retryAt = null;
+    const loaded = await this.load();
+    if (!loaded) return this.#farewell();
+    const now = this.#now();
+    if (await this.#absence.forgive(this.#db, loaded, now)) return "again";
+    if (await this.#fence.isAbove(loaded.facts.fence)) return this.#riseAgain(loaded.facts, now);
+    await this.publish(loaded);
+    const woken = async () => this.#fault("woken");
+    const environmentId = this.id;
+    const all = await wakeHosts({ env: this.#env(), db: this.#db, environmentId, now, woken });
+    if (!all) this.#retryAt = earliest(this.#retryAt, now + 10 * SAFETY_MS);
+    const waitsUntil = await this.#absence.waitsUntil(this.#db, loaded, now);
+    if (waitsUntil !== null) return waitsUntil;
+    const analysis = await this.judge.judge(loaded.facts, now, (release, judgements) =>
+      recordVerdicts(this.#db, release, judgements),
+    );
+    const facts = { ...loaded.facts, analysis };
+    const decision = advance(facts, now);
+    if (hasChanges(decision)) {
+      await this.#commit(facts, decision, now);
+      return "again";
+    }
+    if (facts.ending) return earliest(decision.wakeAt, await this.#end(facts, now));
+    this.asking.probe(facts, decision.probes);
+    for (const smoke of decision.smokes) this.asking.smoke(facts, smoke);
+    const busy = loaded.facts.releases.some((release) => isActive(release.state));
+    const judging = facts.releases.some(isJudged);
+    return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
+  }
+
+  /** Decides about the newest facts and writes it, again from new facts where another writer was first. */
+  async decide<T extends { decision: Decision }>(
+    make: (facts: EnvironmentFacts, now: number, takenLabels: number) => Result<T, Refusal>,
+    load?: LoadOptions,
+  ): Promise<Result<T, Refusal>> {
+    let takenLabels = 0;
+    for (let attempt = 0; attempt < MAX_STALE; attempt++) {
+      const loaded = await this.load(load);
+      if (!loaded) return err(gone());
+      const now = this.#now();
+      const made = make(loaded.facts, now, takenLabels);
+      if (!made.ok || !hasChanges(made.value.decision)) return made;
+      const written = await this.#commit(loaded.facts, made.value.decision, now);
+      if (written.ok) return made;
+      if (written.error === "label_taken") takenLabels += 1;
+    }
+    if (takenLabels > 0) return err(labelTaken());
+    return err({
+      code: "unavailable",
+      detail: "the environment changed under this request five times: try again",
+    });
+  }
+
+  /** D1 was set back: what it has queued would be refused by agents until a fence above theirs is written. */
+  async #riseAgain(facts: EnvironmentFacts, now: number): Promise<"again"> {
+    logWarning("fence.set_back", { environment: facts.id, fence: facts.fence });
+    await this.#commit(facts, new Draft(facts, now).decision, now);
+    return "again";
+  }
+
+  async #commit(facts: EnvironmentFacts, decision: Decision, now: number) {
+    await armBy(this.#storage, now + SAFETY_MS);
+    await this.#fault("armed");
+    const fence = await this.#fence.next(facts.fence, decision.raiseFence);
+    const written = await commit(this.#db, { facts, decision, fence, now });
+    await this.#fault("committed");
+    return written;
+  }
+
+  async publish(loaded: LoadedEnvironment): Promise<RoutingTable> {
+    const now = this.#now();
+    const { table, isCopied } = await this.publisher.publish(loaded, now);
+    if (!isCopied) await this.#retryLater();
+    // From here on no copy leads an edge to a slot that is not the environment's any more.
+    else if (loaded.restedAt !== null && loaded.restedAt <= now)
+      await freeRestedSlots(this.#db, this.id, now);
+    return table;
+  }
+
+  /** One that is destroyed goes when nothing of it runs any more. */
+  async #end(facts: EnvironmentFacts, now: number): Promise<number> {
+    const isOver = await endEnvironment({ env: this.#env(), db: this.#db, facts, now });
+    return isOver ? now : now + ENDING_LOOK_MS;
+  }
+
+  /** The environment was deleted: its copies go, and then its slots. */
+  async #farewell(): Promise<null> {
+    if (await this.publisher.withdraw()) await freeRestedSlots(this.#db, this.id, this.#now());
+    else await this.#retryLater();
+    return null;
+  }
+
+  async #retryLater(): Promise<void> {
+    const retryAt = this.#now() + 10 * SAFETY_MS;
+    this.#retryAt = earliest(this.#retryAt, retryAt);
+    await armBy(this.#storage, retryAt);
+  }
+
+  /** What was found out beside the turn, written within it. */
+  #write(change: (draft: Draft) => void): Promise<void> {
+    return this.turn.take(async () => {
+      await this.decide((facts, now) => {
+        const draft = new Draft(facts, now);
+        change(draft);
+        return ok({ decision: draft.decision });
+      });
+      await this.advanceNow();
+    });
+  }
+
+  async load(options?: LoadOptions): Promise<LoadedEnvironment | undefined> {
+    const loaded = await loadEnvironment(this.#db, this.id, options);
+    return loaded && heardAsOf(loaded, this.#now());
+  }
+
+  async traffic(range: Parameters<typeof readCounts>[2]): Promise<Traffic> {
+    return new Traffic(await readCounts(this.#env().METER, this.id, range));
+  }
+}
+
+const isJudged = (release: ReleaseFacts): boolean =>
+  release.state === "shifting" && release.weightBp > 0 && release.spec.strategy.kind === "canary";
+
+export const gone = (): Refusal => ({
+  code: "not_found",
+  detail: "this environment does not exist (any more)",
+});
+
+export const labelTaken = (): Refusal => ({
+  code: "conflict",
+  detail: "a release with this version label exists already: pick another --version",
+});
