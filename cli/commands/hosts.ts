@@ -122,7 +122,7 @@ function hostText(host: HostView, now: number): string {
         "clock",
         clockSkewMs === null ? undefined : `${clockSkewMs >= 0 ? "+" : ""}${clockSkewMs} ms against control`,
       ],
-      ["token", host.rotateAt ? `a new one was asked for ${ago(host.rotateAt, now)}` : undefined],
+      ["token", tokenText(host, now)],
       ...factRows(host.facts),
       ["tunnel", tunnelText(host.tunnel)],
       [
@@ -135,6 +135,15 @@ function hostText(host: HostView, now: number): string {
     ]),
     ...(rows.length > 0 ? [table([["  SLOT", "VERSION", "STATE", "CAUSE", "INSTANCE"], ...rows])] : []),
   ].join("\n");
+}
+
+function tokenText({ rotateAt, sharedAt, staleTokenAt }: HostView, now: number): string | undefined {
+  const said = [
+    sharedAt && `two machines used it, last ${ago(sharedAt, now)}: sluice doctor`,
+    staleTokenAt && `one of before was tried ${ago(staleTokenAt, now)}, and refused`,
+    rotateAt && `a new one was asked for ${ago(rotateAt, now)}`,
+  ].filter((one) => one !== null && one !== "");
+  return said.join("; ") || undefined;
 }
 
 /** Undefined: the edge reaches it by its own address. */

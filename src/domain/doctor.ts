@@ -27,6 +27,9 @@ export interface HostFindings {
   /** Epoch ms. */
   readonly lastSeenAt: number | null;
   readonly clockSkewMs: number | null;
+  /** When two machines were last seen to use its token, and when one that was its before was tried; epoch ms. */
+  readonly sharedAt: number | null;
+  readonly staleTokenAt: number | null;
   readonly freeSlots: number;
   readonly slots: number;
   /** As the host reported it; null: it never did. */
@@ -78,6 +81,7 @@ const GB = 1024 ** 3;
 export function checkHost(host: HostFindings, at: { now: number; newestAgent: string }): Check[] {
   const findings = [
     isHeard(host, at.now),
+    token(host, at.now),
     agentVersion(host, at.newestAgent),
     clock(host),
     engine(host),
@@ -101,6 +105,28 @@ function isHeard({ name, lastSeenAt }: HostFindings, now: number): Finding {
     `its agent was last heard ${seconds} s ago: nothing new is put on it, what runs goes on`,
     start,
   );
+}
+
+/** What was seen a day ago was mended since, or is seen again. */
+const TOKEN_SEEN_MS = 86_400_000;
+
+function token({ name, sharedAt, staleTokenAt }: HostFindings, now: number): Finding {
+  const id = "host.token";
+  const isRecent = (at: number | null): at is number => at !== null && now - at < TOKEN_SEEN_MS;
+  const ago = (at: number) => `${Math.max(0, Math.round((now - at) / 60_000))} min ago`;
+  if (isRecent(sharedAt))
+    return fail(
+      id,
+      `two machines use its token, last seen ${ago(sharedAt)}: only the one that was there first is heard`,
+      `stop the agent on the copy and enrol it by its own name; if there is no copy, the token was taken: sluice hosts remove ${name} --force, enrol it anew, and change the secrets of its apps`,
+    );
+  if (isRecent(staleTokenAt))
+    return warn(
+      id,
+      `a token that was its before was tried ${ago(staleTokenAt)}, and refused`,
+      `is there a copy of ${name}, or a state directory put back? If not, somebody took the old token: change the secrets of the apps that ran there then`,
+    );
+  return ok(id, "one machine uses its token");
 }
 
 function agentVersion({ agentVersion: version, name }: HostFindings, newest: string): Finding {

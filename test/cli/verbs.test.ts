@@ -344,7 +344,10 @@ describe.concurrent("hosts and token", () => {
     };
     const { stdout, stderr } = await run(["hosts", "show", "web-1"], {
       "GET /api/v1/hosts/web-1": (_a, answer) =>
-        answer.json(200, { ...aHost, facts, factsAt: at(0), rotateAt: at(0), clockSkewMs: -7_240 }),
+        answer.json(200, {
+          ...{ ...aHost, facts, factsAt: at(0), rotateAt: at(0), clockSkewMs: -7_240 },
+          ...{ sharedAt: at(0), staleTokenAt: at(0) },
+        }),
     });
     for (const words of [
       "Debian 12 x64, node v24.1.0",
@@ -352,6 +355,8 @@ describe.concurrent("hosts and token", () => {
       "8.0 GB free of 80.0 GB (10 %) at /var/lib/docker",
       "/etc/sluice/policy.yaml: images ghcr.io/acme/*; volumes none",
       "down, cloudflared 2026.8.2, configuration 3: UDP 7844 is blocked",
+      "two machines used it",
+      "one of before was tried",
       "a new one was asked for",
     ])
       expect(stdout).toContain(words);

@@ -17,6 +17,8 @@ const host = (over: Partial<HostFindings> = {}): HostFindings => ({
   runtime: "docker",
   agentVersion: "1.2.0",
   lastSeenAt: NOW - 4_000,
+  sharedAt: null,
+  staleTokenAt: null,
   clockSkewMs: 120,
   slots: 8,
   freeSlots: 6,
@@ -34,9 +36,10 @@ const only = (id: string, over: Partial<HostFindings>) => {
 
 describe("a host", () => {
   test("that is well has nothing but good checks, each with its values", () => {
-    expect(examined().map(({ status }) => status)).toEqual(Array(9).fill("ok"));
+    expect(examined().map(({ status }) => status)).toEqual(Array(10).fill("ok"));
     expect(examined().map(({ detail }) => detail)).toEqual([
       "agent heard 4 s ago",
+      "one machine uses its token",
       "agent 1.2.0",
       "clock +0.1 s against control",
       "Docker 27.1 (API 1.46, overlay2)",
@@ -50,6 +53,8 @@ describe("a host", () => {
 
   test.each<[string, Partial<HostFindings>, "warn" | "fail", string]>([
     ["host.agent", { lastSeenAt: null }, "fail", "never heard"],
+    ["host.token", { sharedAt: NOW - 120_000 }, "fail", "two machines use its token, last seen 2 min ago"],
+    ["host.token", { staleTokenAt: NOW - 60_000 }, "warn", "a token that was its before was tried 1 min ago"],
     ["host.agent", { lastSeenAt: NOW - 90_000 }, "fail", "90 s ago"],
     ["host.version", { agentVersion: "1.1.9" }, "warn", "agent 1.1.9, the newest here is 1.2.0"],
     ["host.clock", { clockSkewMs: -5_000 }, "warn", "clock -5.0 s"],

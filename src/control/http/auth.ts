@@ -6,6 +6,7 @@ import { sha256 } from "../ids.ts";
 import { iso } from "../iso.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
+import { noteStaleToken } from "../store/hosts.ts";
 import { BOOTSTRAP_ID, findToken, type TokenRow, touchToken } from "../store/tokens.ts";
 import { type AppContext, type AppEnv, inBackground, type Principal } from "./context.ts";
 import { ProblemError } from "./problems.ts";
@@ -36,6 +37,8 @@ export async function identify(
   const row = await findToken(at.db, hash);
   if (!row) return err({ code: "unauthenticated", detail: "control does not know this token" });
   if (row.revokedAt !== null) {
+    // Its own agent has a newer one: whoever sends this took it, or was put back from a copy.
+    if (row.role === "agent" && row.hostId !== null) await noteStaleToken(at.db, row.hostId, at.now);
     const detail = `the token \`${row.name}\` was revoked at ${iso(row.revokedAt)}`;
     return err({ code: "token_revoked", detail });
   }

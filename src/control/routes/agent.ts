@@ -21,7 +21,7 @@ import { type AppContext, type AppEnv, coordinatorOf, inBackground, orRefuse } f
 import { ProblemError } from "../http/problems.ts";
 import { body, json, newRouter } from "../http/router.ts";
 import { openDb } from "../store/db.ts";
-import { heartbeat } from "../store/hosts.ts";
+import { heartbeat, noteSecondMachine } from "../store/hosts.ts";
 import { finishJob, LEASE_MS, progressJob, readJob } from "../store/jobs.ts";
 import { writeReports } from "../store/reports.ts";
 
@@ -214,9 +214,24 @@ async function beat(c: AppContext, sent: z.output<typeof pollSchema>, now: numbe
   const found = await identify({ env: c.env, db, now, sent: authorization }, hash);
   if (!found.ok) throw new ProblemError(found.error);
   c.set("principal", found.value.principal);
-  authorizeAgent(c);
+  const { hostId } = authorizeAgent(c);
+  const shared = await noteSecondMachine(db, hostId, boot, now);
+  if (shared !== undefined) throw secondMachine(shared);
   throw new ProblemError({ code: "token_revoked", detail: "this host was removed" });
 }
+
+const secondMachine = (host: string) =>
+  new ProblemError({
+    code: "conflict",
+    detail: `the token of ${host} is in use by another machine, which was there first: this one gets no work and nothing it says is written`,
+    next: [
+      {
+        command: "sluice hosts enroll <another name>",
+        when: "this machine is a copy of that one: empty its state directory first",
+      },
+      { command: `sluice hosts remove ${host} --force`, when: "nobody made a copy: the token was taken" },
+    ],
+  });
 
 function pokeAll(c: AppContext, environments: readonly string[]): void {
   for (const id of environments) inBackground(c, "poke.failed", coordinatorOf(c.env, id).poke());

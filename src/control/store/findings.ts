@@ -30,6 +30,8 @@ export async function readFindings(db: Db): Promise<Findings> {
         lastSeenAt: hosts.lastSeenAt,
         clockSkewMs: hosts.clockSkewMs,
         facts: hosts.facts,
+        sharedAt: hosts.sharedAt,
+        staleTokenAt: hosts.staleTokenAt,
         slots: sql<number>`(SELECT count(*) FROM ${slots} WHERE slots.host_id = hosts.id)`.as("slots"),
         freeSlots:
           sql<number>`(SELECT count(*) FROM ${slots} WHERE slots.host_id = hosts.id AND NOT ${used})`.as(

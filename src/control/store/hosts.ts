@@ -84,22 +84,45 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
   const isDue = sql`(j.state = 'queued' OR j.deadline_at <= ${beat.now} OR j.lease_expires_at <= ${beat.now}
     OR j.lease_boot <> ${beat.boot} OR ${isUnacknowledged(sql`j.id`, beat.jobs)})`;
   const differing = beat.inventory ? countDiffering(sql`hosts.id`, beat.boot, beat.inventory) : sql`0`;
+  // A restart never makes the process before it speak again.
+  const isBack = sql`boot IS NOT ${beat.boot} AND boot_before IS ${beat.boot}`;
   const facts = beat.facts === undefined ? null : JSON.stringify(beat.facts);
   // RETURNING sees only the table that is updated.
   const ofToken = sql`FROM ${tokens} t WHERE t.hash = ${beat.tokenHash}`;
   const rows = await db.all<HeartbeatAnswer>(sql`
     UPDATE hosts SET seen_before_at = last_seen_at, last_seen_at = ${beat.now}, clock_skew_ms = ${beat.clockSkewMs}, boot = ${beat.boot},
+      boot_before = CASE WHEN boot IS NOT ${beat.boot} THEN boot ELSE boot_before END,
+      boot_refused = CASE WHEN ${isBack} THEN boot ELSE boot_refused END,
+      shared_at = CASE WHEN ${isBack} THEN ${beat.now} ELSE shared_at END,
       agent_version = ${beat.agentVersion}, facts = coalesce(${facts}, facts),
       facts_at = CASE WHEN ${facts} IS NULL THEN facts_at ELSE ${beat.now} END
     FROM ${tokens} t
     WHERE t.hash = ${beat.tokenHash} AND t.role = 'agent' AND t.revoked_at IS NULL
       AND (t.expires_at IS NULL OR t.expires_at > ${beat.now}) AND hosts.id = t.host_id AND hosts.removed_at IS NULL
+      AND hosts.boot_refused IS NOT ${beat.boot}
     RETURNING hosts.id AS id, hosts.name AS name, hosts.seen_before_at AS seenBeforeAt, hosts.tunnel_rev AS tunnelRev,
       (SELECT count(*) ${isOpen} AND ${isBusy}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due,
       ${differing} AS differing, (SELECT t.replaces ${ofToken}) AS replaces,
       (hosts.rotate_at IS NOT NULL OR (SELECT t.created_at ${ofToken}) <= ${beat.now - TOKEN_AGE_MS}) AS rotate`);
   return rows[0];
 }
+
+/** Notes that an agent process is still there that is not heard any more. Answers the host's name, if it is one of its. */
+export async function noteSecondMachine(db: Db, id: string, boot: string, now: number) {
+  const [row] = await db
+    .update(hosts)
+    .set({ sharedAt: now })
+    .where(and(eq(hosts.id, id), eq(hosts.bootRefused, boot), isNull(hosts.removedAt)))
+    .returning({ name: hosts.name });
+  return row?.name;
+}
+
+/** Notes that somebody has a token that was the host's before. */
+export const noteStaleToken = (db: Db, id: string, now: number) =>
+  db
+    .update(hosts)
+    .set({ staleTokenAt: now })
+    .where(and(eq(hosts.id, id), isNull(hosts.removedAt))) satisfies Statement;
 
 /** Hosts that were not removed, by name, after the cursor's. */
 export async function listHosts(

@@ -112,6 +112,8 @@ const writeReport = (db: Db, by: ReportedBy, report: InstanceReport, only?: SQL)
         eq(instances.id, report.instance),
         eq(instances.hostId, by.hostId),
         isNews(sql`instances`, { boot: by.boot, ...report }),
+        // Of a second machine with the host's token nothing is written.
+        sql`NOT EXISTS (SELECT 1 FROM hosts h WHERE h.id = ${by.hostId} AND h.boot_refused = ${by.boot})`,
         only,
       ),
     );

@@ -44,6 +44,8 @@ export function hostView({ host, slots, instances, accessories, tunnel }: HostSt
     facts: host.facts === null ? null : (hostFactsSchema.safeParse(host.facts).data ?? null),
     factsAt: isoOrNull(host.factsAt),
     rotateAt: isoOrNull(host.rotateAt),
+    sharedAt: isoOrNull(host.sharedAt),
+    staleTokenAt: isoOrNull(host.staleTokenAt),
     slots: {
       total: slots.total,
       used: slots.used,

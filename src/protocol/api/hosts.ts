@@ -19,6 +19,10 @@ export const hostSchema = z
     factsAt: time.nullable(),
     /** A new token was asked for and is not in use yet. */
     rotateAt: time.nullable(),
+    /** When two machines were last seen to use its token; null: never. */
+    sharedAt: time.nullable().default(null),
+    /** When a token that was its before was last tried; null: never. */
+    staleTokenAt: time.nullable().default(null),
     slots: z.object({
       total: z.number().int(),
       used: z.number().int(),

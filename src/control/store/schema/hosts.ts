@@ -9,6 +9,14 @@ export const hosts = sqliteTable("hosts", {
   agentVersion: text("agent_version").notNull(),
   /** Agent process, as of its last poll. Another one means that it restarted, and its leases are free. */
   boot: text("boot"),
+  /** The agent process before that one. When it is heard again, the other was no restart of it but a second machine. */
+  bootBefore: text("boot_before"),
+  /** The process that came second, which is not heard any more. */
+  bootRefused: text("boot_refused"),
+  /** When two machines were last seen to use its token. */
+  sharedAt: at("shared_at"),
+  /** When a token that was its before was last tried. */
+  staleTokenAt: at("stale_token_at"),
   lastSeenAt: at("last_seen_at"),
   /** The time before that: whether it was away, and whether it has had its say since something ran out. */
   seenBeforeAt: at("seen_before_at"),
