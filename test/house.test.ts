@@ -62,7 +62,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "src/protocol/problem.ts",
       "package.json",
     ],
-    packages: [/^node:/, "commander", "ws", "yaml", "zod", /^@sigstore\//],
+    packages: [/^node:/, "commander", "ws", "yaml", "zod", "tar-stream", /^@sigstore\//],
   },
 ];
 

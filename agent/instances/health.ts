@@ -1,33 +1,57 @@
 import http from "node:http";
 import type { JobError } from "../../src/protocol/agent/job-results.ts";
+import type { Probe } from "../../src/protocol/agent/probe.ts";
 import { cut } from "../outcome.ts";
 
 const BODY_EXCERPT = 500;
 
-/** What one HTTP check found. A failure names its cause exactly: it ends up before the eyes of whoever deployed. */
+/** What one check found. A failure names its cause exactly: it ends up before the eyes of whoever deployed. */
 export type ProbeResult =
-  | { ok: true; status: number }
+  | { ok: true; status?: number }
   | {
       ok: false;
-      code: "health_status" | "health_redirect" | "health_timeout" | "port_closed" | "health_unreachable";
-      /** Continues "GET http://… ": `answered 503 (wanted 2xx)`. */
+      code:
+        | "health_command"
+        | "health_status"
+        | "health_redirect"
+        | "health_timeout"
+        | "port_closed"
+        | "health_unreachable";
+      /** Continues what was asked, `GET http://…`: `answered 503 (wanted 2xx)`. */
       problem: string;
       facts: NonNullable<JobError["probe"]>;
     };
 export type ProbeFailure = Extract<ProbeResult, { ok: false }>;
 
+/** How a GET asks, and what it takes for good. */
+export interface Ask {
+  /** For `Host`, beside which goes what says that visitors come by https; absent: the address itself. */
+  readonly host?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Ranges, both ends included; absent: 200–299. */
+  readonly statuses?: Probe["statuses"];
+}
+
 /**
- * Sends one GET and judges it: 2xx within the time is healthy, anything else is not. A redirect is a failure, because the
+ * Sends one GET and judges it: a good status within the time is healthy, anything else is not. A redirect is a failure, because the
  * page it leads to (a login, another host) says nothing about this instance. Each probe has a connection of its own: a
  * kept one would still answer from a process that no longer accepts.
  */
-export function probe(url: string, timeoutMs: number): Promise<ProbeResult> {
+export function probe(url: string, timeoutMs: number, ask: Ask = {}): Promise<ProbeResult> {
+  const judge = (head: http.IncomingMessage, chunks: Buffer[]) => judgement(url, head, chunks, ask);
   return new Promise((resolve) => {
     let head: http.IncomingMessage | undefined;
     const body: Buffer[] = [];
     const request = http.get(url, {
       agent: false,
-      headers: { connection: "close", "user-agent": "sluice-agent", accept: "*/*" },
+      headers: {
+        "user-agent": "sluice-agent",
+        accept: "*/*",
+        ...(ask.host && { "x-forwarded-proto": "https", "x-forwarded-host": ask.host }),
+        ...ask.headers,
+        ...(ask.host && { host: ask.host }),
+        connection: "close",
+      },
     });
     const settle = (result: ProbeResult) => {
       clearTimeout(timer);
@@ -38,36 +62,45 @@ export function probe(url: string, timeoutMs: number): Promise<ProbeResult> {
       () =>
         settle(
           head
-            ? judge(url, head, body)
+            ? judge(head, body)
             : failure("health_timeout", `gave no answer within ${timeoutMs} ms`, { url }),
         ),
       timeoutMs,
     );
-    request.on("error", (error) => settle(head ? judge(url, head, body) : socketFailure(url, error)));
+    request.on("error", (error) => settle(head ? judge(head, body) : socketFailure(url, error)));
     request.on("response", (response) => {
       head = response;
-      if (isSuccess(response)) return settle({ ok: true, status: response.statusCode ?? 0 });
+      if (isGood(response, ask)) return settle({ ok: true, status: response.statusCode ?? 0 });
       response.on("data", (chunk: Buffer) => {
         body.push(chunk);
-        if (Buffer.concat(body).length >= BODY_EXCERPT) settle(judge(url, response, body));
+        if (Buffer.concat(body).length >= BODY_EXCERPT) settle(judge(response, body));
       });
-      response.on("error", () => settle(judge(url, response, body)));
-      response.on("end", () => settle(judge(url, response, body)));
+      response.on("error", () => settle(judge(response, body)));
+      response.on("end", () => settle(judge(response, body)));
     });
   });
 }
 
-const isSuccess = ({ statusCode = 0 }: http.IncomingMessage) => statusCode >= 200 && statusCode < 300;
+const SUCCESS: NonNullable<Ask["statuses"]> = [[200, 299]];
+const isGood = ({ statusCode = 0 }: http.IncomingMessage, { statuses = SUCCESS }: Ask) =>
+  statuses.some(([from, to]) => statusCode >= from && statusCode <= to);
 
-function judge(url: string, head: http.IncomingMessage, chunks: Buffer[]): ProbeResult {
+const wanted = ({ statuses }: Ask): string =>
+  statuses?.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(", ") ?? "2xx";
+
+function judgement(url: string, head: http.IncomingMessage, chunks: Buffer[], ask: Ask): ProbeResult {
   const status = head.statusCode ?? 0;
   const body = Buffer.concat(chunks).toString("utf8").slice(0, BODY_EXCERPT).trim();
   const facts = { url, status, ...(body && { body }) };
   if (status >= 300 && status < 400 && head.headers.location) {
-    return failure("health_redirect", `answered ${status} to ${head.headers.location} (wanted 2xx)`, facts);
+    return failure(
+      "health_redirect",
+      `answered ${status} to ${head.headers.location} (wanted ${wanted(ask)})`,
+      facts,
+    );
   }
   const excerpt = body ? `: ${cut(body.replace(/\s+/g, " "), 200)}` : "";
-  return failure("health_status", `answered ${status} (wanted 2xx)${excerpt}`, facts);
+  return failure("health_status", `answered ${status} (wanted ${wanted(ask)})${excerpt}`, facts);
 }
 
 function socketFailure(url: string, error: Error): ProbeResult {

@@ -5,9 +5,10 @@ import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";
 import type { Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type Runtime, type Started } from "../runtime/runtime.ts";
-import { Hysteresis, type ProbeResult, probe } from "./health.ts";
+import { look, wordsOf } from "./check.ts";
+import { Hysteresis, type ProbeResult } from "./health.ts";
 import type { Reports } from "./reports.ts";
-import { awaitReady, probeUrl } from "./startup.ts";
+import { awaitReady } from "./startup.ts";
 
 const RESTART_BACK_OFF = { first: 1_000, max: 60_000 };
 /** An instance that ran this long starts its back-off anew. */
@@ -234,11 +235,11 @@ export class Instance {
 
   async #observe(check: Probe, signal: AbortSignal, seen: (result: ProbeResult) => Promise<void>) {
     const { clock } = this.#deps;
-    const url = probeUrl(this.spec, check.path);
+    const one = { spec: this.spec, check, runtime: this.#deps.runtime };
     while (!signal.aborted) {
       await clock.sleep(check.intervalMs, signal);
       if (signal.aborted) return;
-      const result = await probe(url, check.timeoutMs);
+      const result = await look(one, signal);
       if (!result.ok && !signal.aborted) await this.#mend();
       if (!signal.aborted) await seen(result);
     }
@@ -254,7 +255,8 @@ export class Instance {
 
   #cause(check: Probe, result: ProbeResult): string | undefined {
     if (result.ok) return undefined;
-    return `GET ${probeUrl(this.spec, check.path)} ${result.problem}, ${check.failures} times in a row`;
+    const what = wordsOf({ spec: this.spec, check, runtime: this.#deps.runtime });
+    return `${what} ${result.problem}, ${check.failures} times in a row`;
   }
 }
 

@@ -3,7 +3,8 @@ import type { Probe } from "../../src/protocol/agent/probe.ts";
 import type { Clock } from "../clock.ts";
 import { cut, done, failed, type Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type ImageHealth, type Runtime } from "../runtime/runtime.ts";
-import { type ProbeFailure, probe } from "./health.ts";
+import { type Look, look, wordsOf } from "./check.ts";
+import type { ProbeFailure } from "./health.ts";
 
 /** The image's own check is run as often as the startup probe, but a process start costs more than a GET. */
 const IMAGE_CHECK_MS = 1_000;
@@ -65,14 +66,14 @@ async function passChecks(startup: Checks): Promise<Outcome<void>> {
 
 async function passProbe(startup: Checks, check: Probe): Promise<Outcome<void>> {
   const { spec, clock, signal, onProgress } = startup;
-  const url = probeUrl(spec, check.path);
+  const one = { spec, check, runtime: startup.runtime };
   let successes = 0;
   while (!signal.aborted) {
-    const result = await probe(url, check.timeoutMs);
+    const result = await look(one, signal);
     successes = result.ok ? successes + 1 : 0;
     if (successes >= check.successes) return done(undefined);
-    if (!result.ok) onProgress?.(`GET ${url} ${result.problem}`);
-    if (clock.monotonic() >= startup.deadline && !result.ok) return probeFailure(startup, url, result);
+    if (!result.ok) onProgress?.(`${wordsOf(one)} ${result.problem}`);
+    if (clock.monotonic() >= startup.deadline && !result.ok) return probeFailure(startup, one, result);
     await clock.sleep(check.intervalMs, signal);
   }
   return givenUp(spec);
@@ -80,16 +81,17 @@ async function passProbe(startup: Checks, check: Probe): Promise<Outcome<void>> 
 
 const givenUp = (spec: InstanceSpec) => failed("internal", `waiting for ${spec.instance} was given up`);
 
-export const probeUrl = (spec: InstanceSpec, path: string): string =>
-  `http://127.0.0.1:${spec.hostPort}${path}`;
-
-async function probeFailure(startup: Startup, url: string, result: ProbeFailure): Promise<Outcome<never>> {
+async function probeFailure(startup: Startup, one: Look, result: ProbeFailure): Promise<Outcome<never>> {
   const { spec, runtime } = startup;
   const within = `for ${spec.health.startup.deadlineMs / 1000} s`;
+  // Of the app's own port the container is asked: on the host's side the engine's proxy accepts for it.
+  const isOwnPort = one.check.path !== undefined && one.check.port === undefined;
   const closed =
-    result.code === "port_closed" ||
-    (result.code === "health_unreachable" && (await runtime.listens(spec)) === false);
-  if (!closed) return failed(result.code, `GET ${url} ${result.problem} ${within}`, { probe: result.facts });
+    isOwnPort &&
+    (result.code === "port_closed" ||
+      (result.code === "health_unreachable" && (await runtime.listens(spec)) === false));
+  if (!closed)
+    return failed(result.code, `${wordsOf(one)} ${result.problem} ${within}`, { probe: result.facts });
   const port = runtime.name === "docker" ? spec.containerPort : spec.hostPort;
   return failed(
     "port_closed",

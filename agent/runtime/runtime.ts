@@ -83,6 +83,12 @@ export interface ImageHealth {
   output: string;
 }
 
+/** How a command inside an instance ended, and what it printed. */
+export interface Executed {
+  exitCode?: number | undefined;
+  output: string;
+}
+
 /** Whose log: an instance's, or an accessory's. */
 export type LogSource = { instance: string } | { accessory: string };
 
@@ -139,8 +145,12 @@ export interface Runtime {
    * aborts; one that is restarted is read on. Throws when the runtime can't be asked and `follow` is false.
    */
   follow(source: LogSource, reading: Reading, signal: AbortSignal): AsyncIterable<LogItem>;
-  /** Whether anything accepts connections on the app's own port; `undefined` when that can't be told from here. */
-  listens(spec: InstanceSpec): Promise<boolean | undefined>;
+  /** Whether anything accepts connections on a port of the instance (its own by default); `undefined`: can't be told in time. */
+  listens(spec: InstanceSpec, port?: number, withinMs?: number): Promise<boolean | undefined>;
+  /** Where this host reaches the instance's own ports, as a URL's host; `undefined`: nowhere. */
+  addressOf(instance: string): Promise<string | undefined>;
+  /** Runs a command inside the instance. Without an exit code it could not be run, or did not end before the abort. */
+  execute(instance: string, command: readonly string[], signal: AbortSignal): Promise<Executed>;
   /** Runs or reads the image's own health check. */
   imageHealth(instance: string, signal: AbortSignal): Promise<ImageHealth>;
   /**
@@ -184,6 +194,8 @@ export interface Accessories {
   upgrade(order: AccessoryOrder): Promise<Outcome<JobResult>>;
   /** Succeeds when there is nothing to remove. */
   remove(order: AccessoryOrder): Promise<Outcome<JobResult>>;
+  /** Why it can't be used now, in words that go on its name; undefined: it is up, and healthy by its own check. */
+  lackOf(accessory: string, signal: AbortSignal): Promise<string | undefined>;
 }
 
 /** What the agent still means to do something with. */

@@ -40,6 +40,8 @@ export interface EnvironmentSpec {
   readonly container?: ContainerSpec;
   /** Who must have signed the app's image. Absent: nobody. */
   readonly verify?: ImageRule;
+  /** Names of accessories that have to be healthy before an instance starts. Absent as above. */
+  readonly needs?: readonly string[];
   /** By name. */
   readonly accessories?: Readonly<Record<string, AccessorySpec>>;
   /** Absent in specs from before there was any. */
@@ -76,10 +78,34 @@ export interface ContainerSpec {
   readonly capabilities?: readonly string[];
   readonly readOnly: boolean;
   readonly tmpfs: readonly string[];
+  /** -1: without a limit. */
   readonly ulimits: Readonly<Record<string, number>>;
   readonly stopSignal?: string;
   readonly shmBytes?: number;
+  /** False: the image's own first process is PID 1. Absent: a small init is. */
+  readonly init?: boolean;
+  readonly entrypoint?: readonly string[];
+  /** `name`, `uid` or `uid:gid`; absent: the image's own. */
+  readonly user?: string;
+  readonly groups?: readonly string[];
+  /** `name:address` */
+  readonly extraHosts?: readonly string[];
+  /** In the place of the image's own HEALTHCHECK. */
+  readonly healthcheck?: ImageCheck;
+  /** Texts put into the container before it starts, by their absolute paths. */
+  readonly files?: Readonly<Record<string, string>>;
 }
+
+/** As Docker's HEALTHCHECK: a command that says by its exit code whether the container is healthy; or none. */
+export type ImageCheck =
+  | "off"
+  | {
+      readonly command: readonly string[];
+      readonly intervalMs: number;
+      readonly timeoutMs: number;
+      readonly startPeriodMs: number;
+      readonly failures: number;
+    };
 
 /** A long-lived container beside the app. Never touched by a release. */
 export interface AccessorySpec {
@@ -108,8 +134,18 @@ export const volumeName = (spec: Named, source: string): string =>
 /** The private network that an environment's instances share with its accessories. */
 export const networkName = (spec: Named): string => `sluice-${spec.app}_${spec.environment}`;
 
+/** A check of one kind: a GET (`path`), a connection (`tcp`), or a command inside the instance. */
 export interface ProbeSpec {
-  readonly path: string;
+  readonly path?: string;
+  readonly tcp?: true;
+  readonly command?: readonly string[];
+  /** What a GET says in `Host`; absent, in specs from before there was any: the address it goes to. */
+  readonly host?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Good answers, as ranges, both ends included; absent: 200–299. */
+  readonly statuses?: readonly (readonly [number, number])[];
+  /** Of the instance; absent: the one that visitors get. */
+  readonly port?: number;
   readonly intervalMs: number;
   readonly timeoutMs: number;
   readonly failures: number;

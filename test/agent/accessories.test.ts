@@ -31,6 +31,8 @@ const GIVES_UP = [
    setTimeout(() => { console.error("the data is of another version"); process.exit(7); }, 500);`,
 ];
 
+const READS = `const fs = require("node:fs"); console.log(fs.readFileSync("/etc/store/store.conf", "utf8")); setInterval(() => {}, 1000)`;
+
 const images: Record<"one" | "two", string> = { one: "", two: "" };
 const never = new AbortController().signal;
 
@@ -132,6 +134,40 @@ describe("an accessory's container", () => {
 });
 
 describe.concurrent("start", () => {
+  dockerTest(
+    "puts its files in place, and is lacking until it is healthy by its own check",
+    async (context) => {
+      const { specOf, name, accessory } = aStore(context);
+      const check = {
+        command: ["node", "-e", "fs.readFileSync('/tmp/up')"],
+        intervalMs: 1_000,
+        timeoutMs: 1_000,
+        startPeriodMs: 0,
+        failures: 2,
+      };
+      const files = { "/etc/store/store.conf": "greeting = hello\n" };
+      const container = { readOnly: false, tmpfs: [], ulimits: {}, healthcheck: check, files };
+      const command = ["node", "-e", `${READS}; setTimeout(() => fs.writeFileSync("/tmp/up", ""), 1500)`];
+      expect(await accessories().lackOf(accessory, never)).toBe("was not started here");
+      const starting = accessories().start(orderOf(specOf({ container, command })));
+      while (!(await inspect(name))?.State.Running) await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(await accessories().lackOf(accessory, never)).toContain("is not healthy");
+      expect(await starting).toMatchObject({ ok: true });
+      expect(await accessories().lackOf(accessory, never)).toBeUndefined();
+      expect(
+        JSON.stringify(await theEngine().json(z.unknown(), "GET", `/containers/${name}/json`)),
+      ).not.toContain("greeting");
+      const logs = await theEngine().bytes("GET", `/containers/${name}/logs`, { query: { stdout: "1" } });
+      expect(logs.toString()).toContain("greeting = hello");
+      // The same again is the same: its files, too.
+      const again = await accessories().start(orderOf(specOf({ container, command })));
+      expect(again.ok && again.value.differs).toBeUndefined();
+      const other = { ...container, files: { "/etc/store/store.conf": "greeting = bye\n" } };
+      const differs = await accessories().start(orderOf(specOf({ container: other, command })));
+      expect(differs).toMatchObject({ ok: true, value: { differs: expect.stringContaining("container") } });
+    },
+  );
+
   dockerTest(
     "makes it once: the second start is answered by the same container, still running",
     async (context) => {

@@ -66,6 +66,8 @@ function scriptedRuntime(over: Partial<Runtime> & Pick<Runtime, "waitExit">): Ru
     logs: async () => [],
     async *follow() {},
     listens: async () => true,
+    addressOf: async () => "127.0.0.1",
+    execute: async () => ({ output: "" }),
     imageHealth: async () => ({ state: "none", output: "" }),
     explain: async () => undefined,
     runs: {

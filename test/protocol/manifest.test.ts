@@ -17,13 +17,21 @@ describe("a good manifest", () => {
       health: {
         startup: {
           path: "/",
+          host: "shop.example.com",
           intervalMs: 250,
           timeoutMs: 3_000,
           failures: 1,
           successes: 1,
           deadlineMs: 60_000,
         },
-        readiness: { path: "/", intervalMs: 5_000, timeoutMs: 3_000, failures: 3, successes: 1 },
+        readiness: {
+          path: "/",
+          host: "shop.example.com",
+          intervalMs: 5_000,
+          timeoutMs: 3_000,
+          failures: 3,
+          successes: 1,
+        },
       },
       resources: {},
       logging: { maxSizeBytes: 10_485_760, maxFiles: 3 },
@@ -348,7 +356,7 @@ describe("a wrong value is named, with what it must be", () => {
     ],
     [
       "a size that isn't one",
-      withTop("resources: { memory: 1gb }"),
+      withTop("resources: { memory: 1 gig }"),
       "resources.memory",
       "must be a size such as",
     ],
@@ -422,9 +430,9 @@ describe("a wrong value is named, with what it must be", () => {
     ["a variable that is a list", withTop("env: { A: [1] }"), "env.A", "must be text"],
     [
       "a variable no shell takes",
-      withTop("env: { A-B: x }"),
-      "env.A-B",
-      "must be a name of letters, digits and _",
+      withTop('env: { "A B": x }'),
+      "env.A B",
+      "must be a name of letters, digits, _, . and -",
     ],
     [
       "an environment without content",

@@ -19,6 +19,7 @@ import {
 import { type Calls, tail } from "./calls.ts";
 import type { Engine } from "./engine.ts";
 import { knownFailure } from "./failure.ts";
+import { putFiles } from "./files.ts";
 import { createDockerHealth } from "./health.ts";
 import { prepareHousing } from "./housing.ts";
 
@@ -55,6 +56,7 @@ export function createDockerAccessories(parts: { engine: Engine; calls: Calls; h
     stop: guarded((order) => work.stop(order)),
     upgrade: guarded((order) => work.upgrade(order)),
     remove: guarded((order) => work.remove(order)),
+    lackOf: (accessory, signal) => work.lackOf(accessory, signal),
   };
 }
 
@@ -84,6 +86,19 @@ class Work {
     if (isUp(found)) await own.remove(aside.Id);
     else await this.#putBack(spec);
     return undefined;
+  }
+
+  async lackOf(accessory: string, signal: AbortSignal): Promise<string | undefined> {
+    const name = accessoryName(accessory);
+    try {
+      const found = await this.#parts.own.find(name);
+      if (!found) return "was not started here";
+      if (!isUp(found)) return "does not run";
+      const { state, output } = await this.#parts.health(name, signal);
+      return state === "none" || state === "healthy" ? undefined : `is not healthy: ${output.slice(0, 200)}`;
+    } catch (thrown) {
+      return `can't be asked for: ${words(thrown)}`;
+    }
   }
 
   async start(order: AccessoryOrder): Promise<Outcome<JobResult>> {
@@ -209,6 +224,7 @@ class Work {
     if (refused) return refused;
     const name = accessoryName(spec.accessory);
     await calls.create(name, accessoryConfig({ spec, image, host, job, before }));
+    await putFiles(engine, name, spec);
     await calls.start(name);
     return undefined;
   }

@@ -1,9 +1,10 @@
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import { type AccessorySpec, accessorySpecSchema } from "../../../src/protocol/agent/accessory.ts";
 import { systemClock } from "../../clock.ts";
 import { describeExit, signalOf } from "../runtime.ts";
 import { CALL_TIMEOUT_MS, type Calls } from "./calls.ts";
-import { blankLabels, envOf, LABEL, stopSignal, walls } from "./container.ts";
+import { blankLabels, envOf, insteadOfImage, LABEL, walls } from "./container.ts";
 import { type Engine, EngineError } from "./engine.ts";
 import type { createDockerHealth } from "./health.ts";
 
@@ -55,11 +56,10 @@ export function accessoryConfig({ spec, image, host, job, before }: Made) {
       [`${LABEL}.app`]: spec.app,
       [`${LABEL}.environment`]: spec.environment,
       [`${LABEL}.job`]: job,
-      // Without the variables: labels are for everyone to read.
-      [`${LABEL}.spec`]: JSON.stringify({ ...spec, env: {} }),
+      [`${LABEL}.spec`]: JSON.stringify(tellable(spec)),
     },
     StopTimeout: Math.ceil(spec.stopGraceMs / 1000),
-    ...stopSignal(spec),
+    ...insteadOfImage(spec),
     HostConfig: {
       ...walled,
       RestartPolicy: { Name: "unless-stopped" },
@@ -81,6 +81,17 @@ function unnamedVolumes(before: Found | undefined, { volumes, container: { tmpfs
   );
 }
 
+/** Without the variables, and of its files the hashes: labels are for everyone to read. */
+function tellable(spec: AccessorySpec): AccessorySpec {
+  const { files, ...container } = spec.container;
+  if (!files) return { ...spec, env: {} };
+  const hashes = Object.entries(files).map(([path, text]) => [
+    path,
+    createHash("sha256").update(text).digest("hex"),
+  ]);
+  return { ...spec, env: {}, container: { ...container, files: Object.fromEntries(hashes) } };
+}
+
 export const labelOf = (found: Found, label: string): string | undefined =>
   found.Config.Labels?.[`${LABEL}.${label}`];
 
@@ -94,7 +105,7 @@ export function differsFrom(found: Found, asked: AccessorySpec): string[] {
   // One that was never pushed runs by its id alone.
   const isSame = [image, runs].includes(asked.image) || asked.image.endsWith(`@${runs}`);
   const differs = isSame ? [] : [`image ${image}, not ${asked.image}`];
-  for (const [key, value] of Object.entries({ ...asked, env: {} }))
+  for (const [key, value] of Object.entries(tellable(asked)))
     if (key !== "image" && JSON.stringify(Reflect.get(was, key)) !== JSON.stringify(value)) differs.push(key);
   return differs;
 }

@@ -38,7 +38,7 @@ export function containerConfig(spec: InstanceSpec, host: string) {
     Labels: labels(spec, host),
     ExposedPorts: { [port]: {} },
     StopTimeout: Math.ceil(spec.stopGraceMs / 1000),
-    ...stopSignal(spec),
+    ...insteadOfImage(spec),
     HostConfig: {
       PortBindings: { [port]: [{ HostIp: "127.0.0.1", HostPort: String(spec.hostPort) }] },
       ...walls(spec),
@@ -59,8 +59,8 @@ export function runConfig(spec: RunSpec, host: string) {
       [`${LABEL}.hook`]: spec.hook,
       ...releaseLabels(spec),
     },
+    ...insteadOfImage(spec),
     Healthcheck: { Test: ["NONE"] },
-    ...stopSignal(spec),
     HostConfig: walls({ ...spec, logging: RUN_LOGGING }),
   };
 }
@@ -71,12 +71,32 @@ export const envOf = (env: Record<string, string>): string[] =>
 /** What decides where a container lives: the same for instances, hooks and accessories. */
 export type Housing = Pick<AccessorySpec, "volumes" | "container" | "network">;
 
-export const stopSignal = ({ container: { stopSignal } }: Housing) =>
-  stopSignal ? { StopSignal: stopSignal } : {};
+/** What the spec says in the place of the image. */
+export function insteadOfImage({ container }: Housing) {
+  const { stopSignal, entrypoint, user, healthcheck } = container;
+  return {
+    ...(stopSignal && { StopSignal: stopSignal }),
+    ...(entrypoint && { Entrypoint: entrypoint }),
+    ...(user && { User: user }),
+    ...(healthcheck && { Healthcheck: healthcheckOf(healthcheck) }),
+  };
+}
+
+const NANO = 1e6;
+function healthcheckOf(check: NonNullable<Housing["container"]["healthcheck"]>) {
+  if (check === "off") return { Test: ["NONE"] };
+  const { command, intervalMs, timeoutMs, startPeriodMs, failures } = check;
+  return {
+    Test: ["CMD", ...command],
+    Interval: intervalMs * NANO,
+    Timeout: timeoutMs * NANO,
+    StartPeriod: startPeriodMs * NANO,
+    Retries: failures,
+  };
+}
 
 /**
- * The part of `HostConfig` that walls a container in: instances, hooks and accessories alike. The user is the image's own,
- * and nothing here can make a container privileged or give it the host's network, processes or devices.
+ * The part of `HostConfig` that walls a container in: instances, hooks and accessories alike. Nothing here can make a container privileged or give it the host's network, processes or devices.
  */
 export function walls(spec: Housing & Pick<InstanceSpec, "resources" | "logging">) {
   const { container, network, resources, logging } = spec;
@@ -84,7 +104,9 @@ export function walls(spec: Housing & Pick<InstanceSpec, "resources" | "logging"
   return {
     // The agent restarts: it knows the back-off and the instance's state, and reports both.
     RestartPolicy: { Name: "no" },
-    Init: true,
+    Init: container.init ?? true,
+    ...(container.groups && { GroupAdd: container.groups }),
+    ...(container.extraHosts && { ExtraHosts: container.extraHosts }),
     SecurityOpt: ["no-new-privileges"],
     CapDrop: ["ALL"],
     // As the engine writes them itself since API 1.41, so that what was asked for and what is can be compared.

@@ -22,7 +22,7 @@ import { createEngine, type Engine } from "./engine.ts";
 import { checkedEngine } from "./engine-version.ts";
 import { explain } from "./explain.ts";
 import { knownFailure } from "./failure.ts";
-import { createDockerHealth } from "./health.ts";
+import { createDockerHealth, execute } from "./health.ts";
 import { prepareHousing } from "./housing.ts";
 import { engineName, pullImage } from "./image.ts";
 import { createDockerImages } from "./images.ts";
@@ -88,7 +88,11 @@ export function createDockerRuntime({
       const name = "instance" in source ? containerName(source.instance) : accessoryName(source.accessory);
       return followContainer({ engine, calls, name, reading, signal });
     },
-    listens: (spec) => listens(calls, spec),
+    listens: ({ instance, containerPort }, port = containerPort, withinMs) =>
+      listens(calls, { instance, port, withinMs }),
+    addressOf: (instance) => addressOf(calls, instance),
+    execute: (instance, command, signal) =>
+      execute({ engine, container: containerName(instance), command, signal }),
     imageHealth: async (instance, signal) => {
       try {
         return await health(containerName(instance), signal);
@@ -200,15 +204,22 @@ async function listContainers(engine: Engine, host: string): Promise<Found[]> {
   });
 }
 
-/** Asked of the container itself: on the host's side the engine's proxy accepts whether or not the app listens. */
-async function listens(calls: Calls, spec: InstanceSpec): Promise<boolean | undefined> {
-  // Asked to explain a failure: that the engine is away, too, must not replace it.
-  const container = await calls.inspect(containerName(spec.instance)).catch(() => undefined);
+async function addressOf(calls: Calls, instance: string): Promise<string | undefined> {
+  // Asked to explain a failure, too: that the engine is away must not replace it.
+  const container = await calls.inspect(containerName(instance)).catch(() => undefined);
   const networks = Object.values(container?.NetworkSettings.Networks ?? {});
-  const host = networks.find(({ IPAddress }) => IPAddress !== "")?.IPAddress;
-  if (!host) return undefined;
+  return networks.find(({ IPAddress }) => IPAddress !== "")?.IPAddress;
+}
+
+/** Asked of the container itself: on the host's side the engine's proxy accepts whether or not the app listens. */
+async function listens(
+  calls: Calls,
+  { instance, port, withinMs = 1_000 }: { instance: string; port: number; withinMs?: number | undefined },
+): Promise<boolean | undefined> {
+  const host = await addressOf(calls, instance);
+  if (host === undefined) return undefined;
   return new Promise((resolve) => {
-    const socket = net.connect({ host, port: spec.containerPort, timeout: 1_000 });
+    const socket = net.connect({ host, port, timeout: withinMs });
     const answer = (open: boolean | undefined) => {
       socket.destroy();
       resolve(open);

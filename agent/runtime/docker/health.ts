@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { ImageHealth } from "../runtime.ts";
+import { words } from "../../outcome.ts";
+import type { Executed, ImageHealth } from "../runtime.ts";
 import { type Engine, EngineError } from "./engine.ts";
 
 const inspectSchema = z.object({
@@ -44,16 +45,8 @@ async function runCheck({ engine, container, test, timeoutNs, signal }: Check): 
   const command = form === "CMD-SHELL" ? ["/bin/sh", "-c", ...rest] : rest;
   const within = AbortSignal.any([signal, AbortSignal.timeout((timeoutNs ?? 0) / 1e6 || 30_000)]);
   try {
-    const exec = await engine.json(createdSchema, "POST", `/containers/${container}/exec`, {
-      json: { Cmd: command, AttachStdout: true, AttachStderr: true, Tty: true },
-      signal: within,
-    });
-    const path = `/exec/${exec.Id}`;
-    // Attached: the answer ends when the command does.
-    const said = await engine.bytes("POST", `${path}/start`, { json: { Tty: true }, signal: within });
-    const { ExitCode } = await engine.json(execSchema, "GET", `${path}/json`, { signal: within });
-    const output = said.toString("utf8").trim();
-    if (ExitCode === 0) return { state: "healthy", output };
+    const { exitCode, output } = await runInside({ engine, container, command, signal: within });
+    if (exitCode === 0) return { state: "healthy", output };
     return { state: lacksProgram(output) ? "broken" : "failing", output };
   } catch (thrown) {
     if (thrown instanceof EngineError && lacksProgram(thrown.message))
@@ -61,6 +54,34 @@ async function runCheck({ engine, container, test, timeoutNs, signal }: Check): 
     if (within.aborted && !signal.aborted)
       return { state: "failing", output: "it did not end within its timeout" };
     throw thrown;
+  }
+}
+
+interface Inside {
+  engine: Engine;
+  container: string;
+  command: readonly string[];
+  signal: AbortSignal;
+}
+
+async function runInside({ engine, container, command, signal }: Inside): Promise<Executed> {
+  const exec = await engine.json(createdSchema, "POST", `/containers/${container}/exec`, {
+    json: { Cmd: command, AttachStdout: true, AttachStderr: true, Tty: true },
+    signal,
+  });
+  const path = `/exec/${exec.Id}`;
+  // Attached: the answer ends when the command does.
+  const said = await engine.bytes("POST", `${path}/start`, { json: { Tty: true }, signal });
+  const { ExitCode } = await engine.json(execSchema, "GET", `${path}/json`, { signal });
+  return { ...(ExitCode !== null && { exitCode: ExitCode }), output: said.toString("utf8").trim() };
+}
+
+/** The same for an instance's own check: whatever hinders it is its output. */
+export async function execute(inside: Inside): Promise<Executed> {
+  try {
+    return await runInside(inside);
+  } catch (thrown) {
+    return { output: inside.signal.aborted ? "" : words(thrown) };
   }
 }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import net from "node:net";
@@ -7,6 +7,7 @@ import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
 import { systemClock } from "../../clock.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
 import {
+  type Executed,
   type Exit,
   type Found,
   type Injected,
@@ -56,7 +57,9 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
       if (!("instance" in source) || !isPlainId(source.instance)) return nothing();
       return followFile(host.records.log(source.instance), reading, signal);
     },
-    listens: (spec) => accepts(spec.hostPort),
+    listens: ({ hostPort }, port = hostPort) => accepts(port),
+    addressOf: async () => "127.0.0.1",
+    execute: (instance, command, signal) => host.execute(instance, command, signal),
     imageHealth: async () => ({ state: "none", output: "" }),
     explain: async () => undefined,
     // No instance's folder begins with a dot.
@@ -139,6 +142,29 @@ class ProcessHost {
       await this.records.remove(record.spec.instance);
       throw thrown;
     }
+  }
+
+  /** In the app's folder with its variables, as the app itself. */
+  async execute(instance: string, command: readonly string[], signal: AbortSignal): Promise<Executed> {
+    const record = await this.records.read(instance);
+    if (!record) return { output: `${instance} is not known to this host` };
+    const cwd = await resolveDirectory(this.#root, record.spec.image);
+    if (!cwd.ok) return { output: cwd.error.message };
+    const [program = "", ...args] = command;
+    const env = { ...hostEnv(), ...identityEnv(record.spec, record.spec.hostPort) };
+    return new Promise((resolve) =>
+      execFile(
+        program,
+        args,
+        { cwd: cwd.value, env, signal, killSignal: "SIGKILL" },
+        (error, stdout, stderr) => {
+          const output = `${stdout}${stderr}`;
+          if (!error) return resolve({ exitCode: 0, output });
+          if (typeof error.code === "number") return resolve({ exitCode: error.code, output });
+          resolve({ output: signal.aborted ? output : words(error) });
+        },
+      ),
+    );
   }
 
   async restart(instance: string, graceMs: number): Promise<Outcome<Started>> {

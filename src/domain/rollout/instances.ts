@@ -1,3 +1,4 @@
+import { accessoryId } from "../accessory.ts";
 import { type EnvironmentSpec, networkName, volumeName } from "../spec.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
@@ -60,9 +61,16 @@ export function startSpec(
     resources: spec.resources,
     logging: spec.logging,
     stopGraceMs: spec.stopGraceMs,
+    ...needs(spec),
     ...housing(spec),
   };
 }
+
+/** Not said where there are none: older agents don't know the word. */
+const needs = (spec: EnvironmentSpec) =>
+  spec.needs && spec.needs.length > 0
+    ? { needs: spec.needs.map((name) => ({ name, accessory: accessoryId(spec, name) })) }
+    : {};
 
 /** Where an environment's containers live, as the wire has it. */
 export function housing(spec: EnvironmentSpec): Housing {

@@ -68,6 +68,7 @@ export type StartSpec = Housing & {
   readonly resources: EnvironmentSpec["resources"];
   readonly logging: EnvironmentSpec["logging"];
   readonly stopGraceMs: number;
+  readonly needs?: readonly { readonly name: string; readonly accessory: string }[];
 };
 
 /** A hook. */

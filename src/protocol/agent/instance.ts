@@ -37,6 +37,11 @@ export const instanceSpecSchema = z.strictObject({
   logging: z
     .strictObject({ maxSizeBytes: z.number().int().positive(), maxFiles: z.number().int().positive() })
     .default({ maxSizeBytes: 10_000_000, maxFiles: 3 }),
+  /** Accessories that have to be healthy before it starts: as people name them, and as the host does. */
+  needs: z
+    .array(z.strictObject({ name: z.string(), accessory: id.max(128) }))
+    .max(20)
+    .optional(),
   /** After SIGTERM, how long the app may take before SIGKILL. */
   stopGraceMs: ms,
   ...housing,

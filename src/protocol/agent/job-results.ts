@@ -10,6 +10,7 @@ const JOB_ERROR_CODES = [
   "start_failed",
   "exited",
   "port_closed",
+  "health_command",
   "health_status",
   "health_redirect",
   "health_timeout",
@@ -18,6 +19,8 @@ const JOB_ERROR_CODES = [
   "stale_fence",
   "deadline",
   "port_in_use",
+  /** An accessory that the manifest's `needs` names is not healthy. */
+  "needs_unhealthy",
   "hook_failed",
   "hook_interrupted",
   /** The host's own policy file forbids it: control can't change that. */

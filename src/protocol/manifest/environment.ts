@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { hostnameSchema } from "../api/hostnames.ts";
-import { secretNamesSchema } from "./container.ts";
-import { deadline, durationSchema, envSchema } from "./scalars.ts";
+import { resourcesSchema, secretNamesSchema, volumesSchema } from "./container.ts";
+import { commandSchema, deadline, durationSchema, envSchema, NAME, NAME_RULE } from "./scalars.ts";
 import { strategySchema, windowsSchema } from "./strategy.ts";
 
 /** What a manifest says of one environment (`environments.<name>:`). */
@@ -29,6 +29,13 @@ export const environmentSchema = z.strictObject({
   strategy: strategySchema.default({ "blue-green": null }),
   windows: windowsSchema.default({ allow: [], freeze: [] }),
   keep: durationSchema.default(600_000),
+  /** These four in the place of the app's own. */
+  port: z.number().int().min(1).max(65_535).optional(),
+  command: commandSchema.optional(),
+  resources: resourcesSchema.unwrap().optional(),
+  volumes: volumesSchema.unwrap().optional(),
+  /** What differs of the app's accessories here. */
+  accessories: z.record(z.string(), z.strictObject({ host: z.string().regex(NAME, NAME_RULE) })).default({}),
   env: envSchema.default({}),
   secrets: secretNamesSchema,
   affinity: z

@@ -35,7 +35,13 @@ export interface Source {
 export function readSource(text: string): Source {
   const lines = new LineCounter();
   // Not "silent": that would also hide that there is a second document.
-  const options = { lineCounter: lines, prettyErrors: false, logLevel: "error", uniqueKeys: false } as const;
+  const options = {
+    lineCounter: lines,
+    prettyErrors: false,
+    logLevel: "error",
+    uniqueKeys: false,
+    merge: true,
+  } as const;
   return { document: parseDocument(text, options), lines, pairs: new WeakMap() };
 }
 
@@ -70,7 +76,7 @@ function keyErrors(source: Source): ManifestError[] {
       const map = ancestors.at(-1) ?? source.document;
       const keys = known.get(map) ?? new Set();
       known.set(map, keys);
-      const key = String(pair.key.value);
+      const key = String(pair.key.source ?? pair.key.value);
       const place = placeOf(source, pair.key.range?.[0] ?? 0);
       // JavaScript drops this one without a word, so it would look applied.
       if (key === "__proto__")
@@ -83,7 +89,9 @@ function keyErrors(source: Source): ManifestError[] {
 }
 
 function repeatedKey(parts: readonly unknown[], place: Place): ManifestError {
-  const keys = parts.filter(isPair).map((part) => (isScalar(part.key) ? part.key.value : "?"));
+  const keys = parts
+    .filter(isPair)
+    .map((part) => (isScalar(part.key) ? String(part.key.source ?? part.key.value) : "?"));
   const pointer = keys.join(".");
   return {
     code: "repeated_key",

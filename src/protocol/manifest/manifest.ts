@@ -1,4 +1,4 @@
-import { type Document, isAlias, isMap, isScalar } from "yaml";
+import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap } from "yaml";
 import { z } from "zod";
 import {
   accessoriesSchema,
@@ -11,17 +11,8 @@ import {
 } from "./container.ts";
 import { environmentSchema } from "./environment.ts";
 import { type ManifestError, readSource, schemaErrors, yamlErrors } from "./errors.ts";
-import {
-  commandSchema,
-  deadline,
-  durationSchema,
-  envSchema,
-  IMAGE,
-  NAME,
-  NAME_RULE,
-  path,
-  probeDuration,
-} from "./scalars.ts";
+import { healthSchema } from "./health.ts";
+import { commandSchema, durationSchema, envSchema, IMAGE, NAME, NAME_RULE, path } from "./scalars.ts";
 import { verifySchema } from "./verify.ts";
 
 export type { ManifestError } from "./errors.ts";
@@ -67,13 +58,61 @@ function refuseNamedTwice(
   }
 }
 
-const probe = {
-  path,
-  interval: probeDuration.optional(),
-  timeout: probeDuration.optional(),
-  failures: z.number().int().min(1).max(100).optional(),
-  successes: z.number().int().min(1).max(100).optional(),
-};
+/** Said of the name alone, so that what stands under it is looked at as well. */
+function refuseBadNames(environments: Record<string, unknown>, context: z.RefinementCtx): void {
+  for (const name of Object.keys(environments))
+    if (!NAME.test(name))
+      context.addIssue({ code: "custom", path: [name], message: `has a name that ${NAME_RULE}` });
+}
+
+/** Variables that Sluice sets itself: a value that stands here would be overridden without a word. */
+function refuseReserved(
+  manifest: { env: Record<string, string>; environments: Record<string, { env: Record<string, string> }> },
+  context: z.RefinementCtx,
+): void {
+  const scopes = Object.entries(manifest.environments).map(([name, { env }]) => ({
+    env,
+    path: ["environments", name, "env"],
+  }));
+  for (const { env, path } of [{ env: manifest.env, path: ["env"] }, ...scopes])
+    for (const name of Object.keys(env)) {
+      if (name === "PORT")
+        context.addIssue({
+          code: "custom",
+          path: [...path, name],
+          message: "is set from `port`: write it there",
+        });
+      if (name.startsWith("SLUICE_"))
+        context.addIssue({
+          code: "custom",
+          path: [...path, name],
+          message: "is a variable that Sluice sets itself",
+        });
+    }
+}
+
+/** What names an accessory names one that there is. */
+function refuseStrangers(
+  {
+    accessories,
+    needs,
+    environments,
+  }: {
+    accessories: Record<string, unknown>;
+    needs: string[];
+    environments: Record<string, { accessories: Record<string, unknown> }>;
+  },
+  context: z.RefinementCtx,
+): void {
+  const refuse = (path: PropertyKey[], name: string) =>
+    context.addIssue({ code: "custom", path, message: `names \`${name}\`, which is not in \`accessories\`` });
+  const isStranger = (name: string) => !Object.hasOwn(accessories, name);
+  for (const [index, name] of needs.entries()) if (isStranger(name)) refuse(["needs", index], name);
+  for (const [environment, { accessories: own }] of Object.entries(environments))
+    for (const name of Object.keys(own).filter(isStranger))
+      refuse(["environments", environment, "accessories", name], name);
+}
+
 const smokeSchema = z.strictObject({
   path,
   status: z.number().int().min(100).max(599).default(200),
@@ -93,16 +132,8 @@ const manifestSchema = z
         "must be an image such as ghcr.io/acme/shop, or file:<directory> for the process runtime",
       ),
     port: z.number().int().min(1).max(65_535),
-    command: z.array(z.string()).min(1).optional(),
-    health: z
-      .strictObject({
-        startup: z
-          .strictObject({ ...probe, path: path.optional(), deadline: deadline.optional() })
-          .optional(),
-        readiness: z.strictObject(probe).optional(),
-        liveness: z.strictObject(probe).optional(),
-      })
-      .default({}),
+    command: commandSchema.optional(),
+    health: healthSchema,
     resources: resourcesSchema,
     logging: loggingSchema,
     container: containerSchema.default({ readOnly: false, tmpfs: [], ulimits: {} }),
@@ -116,13 +147,18 @@ const manifestSchema = z
     drain: durationSchema.default(30_000),
     stopGrace: durationSchema.default(30_000),
     accessories: accessoriesSchema,
+    /** Accessories that have to be healthy before an instance starts. */
+    needs: z.array(z.string()).max(20).default([]),
     environments: z
-      .record(z.string().regex(NAME, NAME_RULE), environmentSchema)
+      .record(z.string(), environmentSchema)
+      .superRefine(refuseBadNames)
       .refine((environments) => Object.keys(environments).length > 0, "must have at least one environment")
       .refine((environments) => Object.keys(environments).length <= 100, "must have at most 100 environments")
       .superRefine(refuseSharedHostnames),
   })
-  .superRefine(refuseNamedTwice);
+  .superRefine(refuseNamedTwice)
+  .superRefine(refuseReserved)
+  .superRefine(refuseStrangers);
 export type Manifest = z.infer<typeof manifestSchema>;
 
 export type ParsedManifest =
@@ -147,11 +183,17 @@ function parse(text: string): ParsedManifest {
   const objections = yamlErrors(source);
   if (objections.length > 0) return { ok: false, errors: objections };
   keepEnvironmentText(source.document);
-  const parsed = manifestSchema.safeParse(source.document.toJS() ?? {});
+  const parsed = manifestSchema.safeParse(withoutExtensions(source.document.toJS() ?? {}));
   if (parsed.success) return { ok: true, manifest: parsed.data };
   const grammar = { schema: manifestSchema, notLanded: NOT_LANDED, named: "the manifest" };
   return { ok: false, errors: schemaErrors(parsed.error.issues, source, grammar) };
 }
+
+/** `x-…` at the top is for the file's own use: anchors that are merged in below. */
+const withoutExtensions = (value: unknown): unknown =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).filter(([key]) => !key.startsWith("x-")))
+    : value;
 
 /** A hundred times what a large one has; the reading of it is a request's work. */
 const MAX_BYTES = 65_536;
@@ -168,10 +210,18 @@ function lengthError(text: string): ManifestError | undefined {
 function keepEnvironmentText(document: Document): void {
   const environments = document.get("environments");
   const scopes = isMap(environments) ? environments.items.map((item) => item.value) : [];
-  for (const scope of [document.contents, ...scopes]) {
-    const env = isMap(scope) ? scope.get("env", true) : undefined;
-    const map: unknown = isAlias(env) ? env.resolve(document) : env;
-    for (const { value } of isMap(map) ? map.items : [])
-      if (isScalar(value) && value.value !== null && value.source !== undefined) value.value = value.source;
-  }
+  for (const scope of [document.contents, ...scopes].flatMap((node) => mapsOf(document, node)))
+    for (const env of mapsOf(document, scope.get("env", true)))
+      for (const { value } of env.items)
+        if (isScalar(value) && value.value !== null && value.source !== undefined) value.value = value.source;
+}
+
+/** A map and those that are merged into it (`<<`), however deep; each once. */
+function mapsOf(document: Document, node: unknown, seen = new Set<YAMLMap>()): YAMLMap[] {
+  const map = isAlias(node) ? node.resolve(document) : node;
+  if (!isMap(map) || seen.has(map)) return [];
+  seen.add(map);
+  const merged = map.items.filter(({ key }) => isScalar(key) && key.source === "<<");
+  const from = merged.flatMap(({ value }) => (isSeq(value) ? value.items : [value]));
+  return [map, ...from.flatMap((one) => mapsOf(document, one, seen))];
 }

@@ -28,10 +28,12 @@ export const deadline = durationFrom(1_000, "1s");
 const SIZE = "must be a size such as 512m or 1g";
 export const bytesSchema = z
   .string({ error: SIZE })
-  .regex(/^\d+(\.\d+)?[bkmg]$/i, SIZE)
-  .transform((text) =>
-    Math.round(Number(text.slice(0, -1)) * (UNIT_BYTES[text.slice(-1).toLowerCase()] ?? 0)),
-  );
+  // `256mb` and `256MiB` are what people write elsewhere; all of them count by 1024, as Docker does.
+  .regex(/^\d+(\.\d+)?(b|[kmg](i?b)?)$/i, SIZE)
+  .transform((text) => {
+    const [, amount, unit] = /^([\d.]+)(.)/.exec(text) ?? [];
+    return Math.round(Number(amount) * (UNIT_BYTES[unit?.toLowerCase() ?? ""] ?? Number.NaN));
+  });
 
 export const path = z.string().regex(/^\/\S*$/, "must be a path that starts with /");
 
@@ -50,8 +52,14 @@ export const weightSchema = z
   .max(100)
   .refine((percent) => Number.isInteger(Math.round(percent * 1e6) / 1e4), "must have at most two decimals");
 
+const asList = (text: unknown) =>
+  typeof text === "string" && /^[\w@%+:./= -]{1,200}$/.test(text)
+    ? `[${text.trim().split(/ +/).join(", ")}]`
+    : "[sh, -c, …]";
 export const commandSchema = z
-  .array(z.string(), { error: "must be a command as a list, e.g. [npm, run, migrate]" })
+  .array(z.string({ error: "must be text" }), {
+    error: ({ input }) => `must be a command as a list: ${asList(input)}`,
+  })
   .min(1);
 
 export const NAME = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/;
@@ -60,9 +68,10 @@ export const NAME_RULE = "must be 1–40 of a-z, 0-9 and -, beginning and ending
 export const IMAGE =
   /^(?:file:.+|sha256:[0-9a-f]{64}|(?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?)$/;
 
+/** `discovery.type` is a variable of Elasticsearch's; shells can't set such, the engine can. */
 export const envSchema = z
   .record(
-    z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "must be a name of letters, digits and _"),
+    z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, "must be a name of letters, digits, _, . and -"),
     z.string({ error: "must be text" }),
   )
   .refine((env) => Object.keys(env).length <= 500, "must have at most 500 variables");

@@ -1,8 +1,9 @@
 import type { z } from "zod";
 import { KEPT_BY_DEFAULT, type Retention } from "../../domain/retention.ts";
-import type { EnvironmentSpec, ProbeSpec } from "../../domain/spec.ts";
-import { toAccessory, toContainer, toLogging, toResources } from "./container.ts";
+import type { EnvironmentSpec } from "../../domain/spec.ts";
+import { toAccessory, toContainer, toImageCheck, toLogging, toResources } from "./container.ts";
 import type { environmentSchema } from "./environment.ts";
+import { toHealth } from "./health.ts";
 import type { Manifest } from "./manifest.ts";
 import { longestMs, toStrategy } from "./strategy.ts";
 
@@ -10,44 +11,38 @@ const olderMarks = (showRelease: boolean | undefined) =>
   showRelease === undefined ? "rollout" : showRelease ? "always" : "never";
 
 type Environment = z.output<typeof environmentSchema>;
-type ProbeInput = { path: string } & Partial<
-  Record<"interval" | "timeout" | "failures" | "successes", number | undefined>
->;
-
 /** The normalised spec of one environment: the manifest with every default filled in. */
 export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec | undefined {
   const env = Object.hasOwn(manifest.environments, environment)
     ? manifest.environments[environment]
     : undefined;
   if (!env) return undefined;
-  const readiness = toProbe(manifest.health.readiness ?? { path: "/" }, { intervalMs: 5_000, failures: 3 });
-  const startup = manifest.health.startup ?? {};
+  const healthcheck = toImageCheck(manifest.health.image);
+  const command = env.command ?? manifest.command;
   return {
     app: manifest.app,
     environment,
     image: manifest.image,
-    port: manifest.port,
-    ...(manifest.command ? { command: manifest.command } : {}),
+    port: env.port ?? manifest.port,
+    ...(command ? { command } : {}),
     ...(manifest.verify ? { verify: manifest.verify } : {}),
     env: { ...manifest.env, ...env.env },
-    health: {
-      startup: {
-        ...toProbe({ ...startup, path: startup.path ?? readiness.path }, { intervalMs: 250, failures: 1 }),
-        deadlineMs: startup.deadline ?? 60_000,
-      },
-      readiness,
-      ...(manifest.health.liveness
-        ? { liveness: toProbe(manifest.health.liveness, { intervalMs: 10_000, failures: 3 }) }
-        : {}),
-    },
-    resources: toResources(manifest.resources),
+    health: toHealth(manifest.health, env.hostnames[0]),
+    resources: toResources(env.resources ?? manifest.resources),
     logging: toLogging(manifest.logging),
-    container: toContainer(manifest.container),
-    volumes: manifest.volumes,
+    container: {
+      ...toContainer(manifest.container),
+      ...(healthcheck === undefined ? {} : { healthcheck }),
+    },
+    volumes: env.volumes ?? manifest.volumes,
     secrets: [...new Set([...manifest.secrets, ...env.secrets])],
     accessories: Object.fromEntries(
-      Object.entries(manifest.accessories).map(([name, accessory]) => [name, toAccessory(accessory)]),
+      Object.entries(manifest.accessories).map(([name, accessory]) => [
+        name,
+        toAccessory({ ...accessory, ...env.accessories[name] }),
+      ]),
     ),
+    ...(manifest.needs.length > 0 ? { needs: manifest.needs } : {}),
     drainMs: manifest.drain,
     stopGraceMs: manifest.stopGrace,
     hostnames: env.hostnames,
@@ -79,16 +74,6 @@ const toDeadlines = ({ deadlines, strategy }: Environment): EnvironmentSpec["dea
   verifyMs: deadlines.verify ?? 30_000,
   releaseMs: deadlines.release ?? longestMs(toStrategy(strategy)),
 });
-
-function toProbe(input: ProbeInput, defaults: { intervalMs: number; failures: number }): ProbeSpec {
-  return {
-    path: input.path,
-    intervalMs: input.interval ?? defaults.intervalMs,
-    timeoutMs: input.timeout ?? 3_000,
-    failures: input.failures ?? defaults.failures,
-    successes: input.successes ?? 1,
-  };
-}
 
 function toRetention({ jobs, verdicts, events, releases }: Environment["retention"]): Retention {
   return {
