@@ -16,6 +16,7 @@ import { logFailure } from "./log.ts";
 import type { Refusal } from "./refusal.ts";
 import { accessoryRoutes } from "./routes/accessories.ts";
 import { agentRoutes } from "./routes/agent.ts";
+import { agentJobRoutes } from "./routes/agent-jobs.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
@@ -103,6 +104,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     auditRoutes(),
     doctorRoutes(),
     agentRoutes(),
+    agentJobRoutes(),
     logRoutes(readers, options.logs),
   ];
   for (const router of [...environments, ...releases, ...others]) app.route("/", router);

@@ -47,3 +47,8 @@ export function orRefuse<T>(result: Result<T, Refusal>): T {
 export function inBackground(c: AppContext, what: string, work: Promise<unknown>): void {
   c.executionCtx.waitUntil(work.catch((error) => logFailure(what, error, { request: c.var.requestId })));
 }
+
+/** Has these environments look at what was just written of them. */
+export function pokeAll(c: AppContext, environments: readonly string[]): void {
+  for (const id of environments) inBackground(c, "poke.failed", coordinatorOf(c.env, id).poke());
+}

@@ -3,11 +3,6 @@ import type { MiddlewareHandler } from "hono";
 import { claimAnswerSchema } from "../../protocol/agent/claim.ts";
 import { enrollAnswerSchema, enrollSchema, rotateAnswerSchema } from "../../protocol/agent/enroll.ts";
 import { healthSchema } from "../../protocol/agent/health.ts";
-import {
-  jobDoneSchema,
-  jobProgressAnswerSchema,
-  jobProgressSchema,
-} from "../../protocol/agent/job-results.ts";
 import { pollAnswerSchema, pollSchema } from "../../protocol/agent/poll.ts";
 import { tunnelAnswerSchema } from "../../protocol/agent/tunnel.ts";
 import { AGENT_PROTOCOL } from "../../protocol/agent/wire.ts";
@@ -17,12 +12,11 @@ import { enrollHost } from "../hosts/enroll.ts";
 import { answerPoll, inventoryOf } from "../hosts/poll.ts";
 import { issueSuccessor } from "../hosts/rotate.ts";
 import { authenticate, authorizeAgent, identify, tokenHash } from "../http/auth.ts";
-import { type AppContext, type AppEnv, coordinatorOf, inBackground, orRefuse } from "../http/context.ts";
+import { type AppContext, type AppEnv, inBackground, orRefuse, pokeAll } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, json, newRouter } from "../http/router.ts";
 import { openDb } from "../store/db.ts";
 import { heartbeat, noteSecondMachine } from "../store/hosts.ts";
-import { finishJob, LEASE_MS, progressJob, readJob } from "../store/jobs.ts";
 import { writeReports } from "../store/reports.ts";
 
 /** Another version's body would only be called invalid; this says what is really wrong. */
@@ -38,7 +32,7 @@ const sameProtocol: MiddlewareHandler<AppEnv> = async (c, next) => {
 };
 
 const tags = ["agent"];
-const jobParams = z.object({ id: z.string().min(1).max(128) });
+const instanceParams = z.object({ id: z.string().min(1).max(128) });
 
 const enroll = createRoute({
   method: "post",
@@ -61,26 +55,6 @@ const poll = createRoute({
   responses: { 200: json(pollAnswerSchema, "Jobs, leased to this agent, and when to ask again") },
 });
 
-const progress = createRoute({
-  method: "post",
-  path: "/agent/v1/jobs/{id}/progress",
-  summary: "Renew a job's lease and say how it goes",
-  tags,
-  middleware: [authenticate] as const,
-  request: { params: jobParams, body: body(jobProgressSchema) },
-  responses: { 200: json(jobProgressAnswerSchema, "The lease's new end") },
-});
-
-const done = createRoute({
-  method: "post",
-  path: "/agent/v1/jobs/{id}/done",
-  summary: "End a job with its result",
-  tags,
-  middleware: [authenticate] as const,
-  request: { params: jobParams, body: body(jobDoneSchema) },
-  responses: { 200: json(z.object({}), "Written; the same again answers the same") },
-});
-
 const health = createRoute({
   method: "post",
   path: "/agent/v1/health",
@@ -99,7 +73,7 @@ const claim = createRoute({
     "Carries secrets: opened for the host that the instance is on, while it is meant to run there, and kept nowhere.",
   tags,
   middleware: [authenticate] as const,
-  request: { params: jobParams },
+  request: { params: instanceParams },
   responses: { 200: json(claimAnswerSchema, "Its variables, and the login of its registry") },
 });
 
@@ -152,23 +126,6 @@ export const agentRoutes = () =>
       const { answer, touched } = await answerPoll({ db, env: c.env }, host, { sent, now });
       pokeAll(c, touched);
       return c.json(answer, 200);
-    })
-    .openapi(progress, async (c) => {
-      const { hostId, actor } = authorizeAgent(c);
-      const { lease, message } = c.req.valid("json");
-      const now = c.var.now();
-      const held = { job: c.req.valid("param").id, hostId, lease, now };
-      if (!(await progressJob(c.var.db, held, message, actor))) throw leaseLost(held.job);
-      return c.json({ leaseExpiresAt: now + LEASE_MS }, 200);
-    })
-    .openapi(done, async (c) => {
-      const { hostId } = authorizeAgent(c);
-      const { lease, ...outcome } = c.req.valid("json");
-      const held = { job: c.req.valid("param").id, hostId, lease, now: c.var.now() };
-      const environment = await finishJob(c.var.db, held, outcome);
-      if (environment === undefined) await refuseUnlessRepeated(c, held, outcome);
-      else pokeAll(c, [environment]);
-      return c.json({}, 200);
     })
     .openapi(health, async (c) => {
       const { hostId } = authorizeAgent(c);
@@ -231,30 +188,4 @@ const secondMachine = (host: string) =>
       },
       { command: `sluice hosts remove ${host} --force`, when: "nobody made a copy: the token was taken" },
     ],
-  });
-
-function pokeAll(c: AppContext, environments: readonly string[]): void {
-  for (const id of environments) inBackground(c, "poke.failed", coordinatorOf(c.env, id).poke());
-}
-
-/** The answer to a `done` may get lost: the same lease with the same outcome is success, again. */
-async function refuseUnlessRepeated(
-  c: AppContext,
-  held: { job: string; hostId: string; lease: string },
-  outcome: { ok: boolean; result?: unknown; error?: unknown },
-): Promise<void> {
-  const job = await readJob(c.var.db, held.job);
-  const isSame =
-    job?.hostId === held.hostId &&
-    job.lease === held.lease &&
-    job.state === (outcome.ok ? "done" : "failed") &&
-    JSON.stringify(outcome.ok ? job.result : job.error) ===
-      JSON.stringify(outcome.ok ? outcome.result : outcome.error);
-  if (!isSame) throw leaseLost(held.job);
-}
-
-const leaseLost = (job: string) =>
-  new ProblemError({
-    code: "lease_lost",
-    detail: `this lease of job ${job} is not valid any more (it ran out and went to another poll, or the job was ended): drop the result`,
   });

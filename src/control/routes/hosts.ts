@@ -1,6 +1,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { createEnrollmentSchema, enrollmentSchema } from "../../protocol/api/enrollments.ts";
-import { hostSchema, rotatedTunnelSchema } from "../../protocol/api/hosts.ts";
+import {
+  createEnrollmentSchema,
+  type EnrollmentView,
+  enrollmentSchema,
+} from "../../protocol/api/enrollments.ts";
+import { type HostView, hostSchema, rotatedTunnelSchema } from "../../protocol/api/hosts.ts";
 import { nameSchema, pageOf } from "../../protocol/api/scalars.ts";
 import { readBundle } from "../hosts/bundle.ts";
 import { taken } from "../hosts/enroll.ts";
@@ -118,45 +122,12 @@ export const hostRoutes = () =>
       const { actor } = authorize(c, everything("admin"));
       const status = await requireHost(c, c.req.valid("param").host);
       if (c.req.valid("query").force !== "1") refuseBusy(status);
-      const { host } = status;
-      const now = c.var.now();
-      const environments = await findEnvironmentsOn(c.var.db, [host.id]);
-      await runBatch(c.var.db, [
-        removeHost(c.var.db, host, now),
-        ...endOnHost(c.var.db, host, now),
-        releaseTunnel(c.var.db, host.id, now),
-        revokeHostTokens(c.var.db, host.id, now),
-        insertEvent(c.var.db, {
-          at: now,
-          type: "host.removed",
-          actor,
-          message: `host ${host.name} removed`,
-          data: { host: host.name, id: host.id, instances: status.instances.map(({ id }) => id) },
-        }),
-      ]);
-      for (const id of environments) inBackground(c, "host.poke_failed", coordinatorOf(c.env, id).poke());
-      const link = c.env.HOST_LINK.getByName(host.id);
-      inBackground(c, "host.shut", link.shut("this host was removed"));
-      if (status.tunnel) inBackground(c, "tunnel.not_removed", link.tend(host.id));
-      return c.json(hostView({ ...status, host: { ...host, removedAt: now } }, now), 200);
+      return c.json(await forget(c, status, actor), 200);
     })
     .openapi(rotate, async (c) => {
       const { actor } = authorize(c, everything("admin"));
       const status = await requireHost(c, c.req.valid("param").host);
-      const { host } = status;
-      const now = c.var.now();
-      await runBatch(c.var.db, [
-        askRotation(c.var.db, host.id, now),
-        insertEvent(c.var.db, {
-          at: now,
-          type: "host.rotated",
-          actor,
-          message: `a new token was asked for host ${host.name}`,
-          data: { host: host.name, id: host.id },
-        }),
-      ]);
-      inBackground(c, "host.wake", c.env.HOST_LINK.getByName(host.id).wake());
-      return c.json(hostView({ ...status, host: { ...host, rotateAt: host.rotateAt ?? now } }, now), 202);
+      return c.json(await orderToken(c, status, actor), 202);
     })
     .openapi(rotateTunnel, async (c) => {
       const { actor } = authorize(c, everything("admin"));
@@ -166,19 +137,71 @@ export const hostRoutes = () =>
     })
     .openapi(enroll, async (c) => {
       const { actor } = authorize(c, everything("admin"));
-      const { name, labels, slots, expiresInMinutes, container, originBase } = c.req.valid("json");
-      if (await isHostKnown(c.var.db, name)) throw new ProblemError(taken(name));
-      const now = c.var.now();
-      const expiresAt = now + expiresInMinutes * 60_000;
-      const token = newSecret("sle");
-      const row = { hash: await sha256(token), name, labels, slots, createdBy: actor, createdAt: now };
-      await insertEnrollment(c.var.db, { ...row, expiresAt, usedAt: null });
-      const hasTunnel = c.env.CLOUDFLARE_API_TOKEN !== undefined;
-      const { origin } = new URL(c.req.url);
-      const command = installLine({ origin, name, token, container, originBase, hasTunnel });
-      const agent = container === undefined && { agentSha256: (await readBundle()).sha256 };
-      return c.json({ name, token, expiresAt: iso(expiresAt), command, ...agent }, 201);
+      return c.json(await invite(c, c.req.valid("json"), actor), 201);
     });
+
+/** Its token ends now; what was made for it at Cloudflare goes in the background. */
+async function forget(c: AppContext, status: HostStatus, actor: string): Promise<HostView> {
+  const { host } = status;
+  const now = c.var.now();
+  const environments = await findEnvironmentsOn(c.var.db, [host.id]);
+  await runBatch(c.var.db, [
+    removeHost(c.var.db, host, now),
+    ...endOnHost(c.var.db, host, now),
+    releaseTunnel(c.var.db, host.id, now),
+    revokeHostTokens(c.var.db, host.id, now),
+    insertEvent(c.var.db, {
+      at: now,
+      type: "host.removed",
+      actor,
+      message: `host ${host.name} removed`,
+      data: { host: host.name, id: host.id, instances: status.instances.map(({ id }) => id) },
+    }),
+  ]);
+  for (const id of environments) inBackground(c, "host.poke_failed", coordinatorOf(c.env, id).poke());
+  const link = c.env.HOST_LINK.getByName(host.id);
+  inBackground(c, "host.shut", link.shut("this host was removed"));
+  if (status.tunnel) inBackground(c, "tunnel.not_removed", link.tend(host.id));
+  return hostView({ ...status, host: { ...host, removedAt: now } }, now);
+}
+
+/** Its agent is to trade its token for a new one with its next poll. */
+async function orderToken(c: AppContext, status: HostStatus, actor: string): Promise<HostView> {
+  const { host } = status;
+  const now = c.var.now();
+  await runBatch(c.var.db, [
+    askRotation(c.var.db, host.id, now),
+    insertEvent(c.var.db, {
+      at: now,
+      type: "host.rotated",
+      actor,
+      message: `a new token was asked for host ${host.name}`,
+      data: { host: host.name, id: host.id },
+    }),
+  ]);
+  inBackground(c, "host.wake", c.env.HOST_LINK.getByName(host.id).wake());
+  return hostView({ ...status, host: { ...host, rotateAt: host.rotateAt ?? now } }, now);
+}
+
+/** A one-time token, and the command that makes a host of a machine with it. */
+async function invite(
+  c: AppContext,
+  asked: z.output<typeof createEnrollmentSchema>,
+  actor: string,
+): Promise<EnrollmentView> {
+  const { name, labels, slots, expiresInMinutes, container, originBase } = asked;
+  if (await isHostKnown(c.var.db, name)) throw new ProblemError(taken(name));
+  const now = c.var.now();
+  const expiresAt = now + expiresInMinutes * 60_000;
+  const token = newSecret("sle");
+  const row = { hash: await sha256(token), name, labels, slots, createdBy: actor, createdAt: now };
+  await insertEnrollment(c.var.db, { ...row, expiresAt, usedAt: null });
+  const hasTunnel = c.env.CLOUDFLARE_API_TOKEN !== undefined;
+  const { origin } = new URL(c.req.url);
+  const command = installLine({ origin, name, token, container, originBase, hasTunnel });
+  const agent = container === undefined && { agentSha256: (await readBundle()).sha256 };
+  return { name, token, expiresAt: iso(expiresAt), command, ...agent };
+}
 
 async function requireHost(c: AppContext, name: string): Promise<HostStatus> {
   const status = await readHost(c.var.db, name);

@@ -58,33 +58,17 @@ export const tokenRoutes = () =>
     })
     .openapi(create, async (c) => {
       const { actor } = authorize(c, everything("admin"));
-      const { name, role, app = null, environment = null, expiresInDays } = c.req.valid("json");
-      const now = c.var.now();
-      const token = newSecret("slu");
-      const row: TokenRow = {
-        id: newId("tok", now),
-        name,
-        hash: await sha256(token),
-        role,
-        app,
-        environment,
-        hostId: null,
-        createdAt: now,
-        expiresAt: now + expiresInDays * DAY_MS,
-        revokedAt: null,
-        lastUsedAt: null,
-        replaces: null,
-      };
+      const { row, token } = await newToken(c.req.valid("json"), c.var.now());
       const view = tokenView(row);
       await runBatch(c.var.db, [
         insertToken(c.var.db, row),
         insertEvent(c.var.db, {
-          at: now,
+          at: row.createdAt,
           type: "token.created",
           actor,
-          app,
-          environment,
-          message: `token ${name} created with the role ${role}`,
+          app: row.app,
+          environment: row.environment,
+          message: `token ${row.name} created with the role ${row.role}`,
           data: { after: view },
         }),
       ]);
@@ -113,3 +97,26 @@ export const tokenRoutes = () =>
         inBackground(c, "host.shut", c.env.HOST_LINK.getByName(row.hostId).shut("its token was revoked"));
       return c.json(tokenView({ ...row, revokedAt: now }), 200);
     });
+
+async function newToken(
+  asked: z.output<typeof createTokenSchema>,
+  now: number,
+): Promise<{ row: TokenRow; token: string }> {
+  const { name, role, app = null, environment = null, expiresInDays } = asked;
+  const token = newSecret("slu");
+  const row = {
+    id: newId("tok", now),
+    name,
+    hash: await sha256(token),
+    role,
+    app,
+    environment,
+    hostId: null,
+    createdAt: now,
+    expiresAt: now + expiresInDays * DAY_MS,
+    revokedAt: null,
+    lastUsedAt: null,
+    replaces: null,
+  };
+  return { row, token };
+}
