@@ -53,46 +53,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       if (!NOISE.some((text) => message.includes(text))) console.error(message);
     },
     resourcePersistencePath: options.stateDir,
-    workers: [
-      {
-        config: {
-          name: "control",
-          compatibilityDate: date,
-          manifest: options.around === undefined ? module(control) : wrapped(options.around, control),
-          env: {
-            DB: { type: "d1", id: "sluice" },
-            TABLES: { type: "kv", id: "tables" },
-            COORDINATOR: { type: "durable-object", worker: "control", exportName: "Coordinator" },
-            METER: { type: "durable-object", worker: "control", exportName: "Meter" },
-            HOST_LINK: { type: "durable-object", worker: "control", exportName: "HostLink" },
-            LOG_RELAY: { type: "durable-object", worker: "control", exportName: "LogRelay" },
-            ADMIN_TOKEN_SHA256: { type: "text", value: options.adminTokenSha256 },
-            SECRETS_KEY: { type: "text", value: options.secretsKey },
-            VERSION: { type: "text", value: options.version },
-            ...textBindings(options.bindings),
-          },
-          exports: {
-            Coordinator: { type: "durable-object", storage: "sqlite" },
-            Meter: { type: "durable-object", storage: "sqlite" },
-            HostLink: { type: "durable-object", storage: "sqlite" },
-            LogRelay: { type: "durable-object", storage: "sqlite" },
-          },
-        },
-        dev: { unsafeDirectSockets: [{ host: HOST, port: options.controlPort }] },
-      },
-      {
-        config: {
-          name: "edge",
-          compatibilityDate: date,
-          manifest: module(edge),
-          env: {
-            CONTROL: { type: "worker", worker: "control", exportName: "EdgePort" },
-            TABLES: { type: "kv", id: "tables" },
-          },
-        },
-        dev: { stripCfConnectingIp: false, unsafeDirectSockets: [{ host: HOST, port: options.edgePort }] },
-      },
-    ],
+    workers: [controlWorker(options, control, date), edgeWorker(options, edge, date)],
   });
   await miniflare.ready;
   keepSignals(before);
@@ -107,6 +68,49 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     },
   };
 }
+
+const controlWorker = (options: StackOptions, code: string, date: string) => ({
+  config: {
+    name: "control",
+    compatibilityDate: date,
+    manifest: options.around === undefined ? module(code) : wrapped(options.around, code),
+    env: {
+      DB: { type: "d1" as const, id: "sluice" },
+      TABLES: { type: "kv" as const, id: "tables" },
+      ...Object.fromEntries(Object.entries(OBJECTS).map(([name, exportName]) => [name, object(exportName)])),
+      ADMIN_TOKEN_SHA256: text(options.adminTokenSha256),
+      SECRETS_KEY: text(options.secretsKey),
+      VERSION: text(options.version),
+      ...textBindings(options.bindings),
+    },
+    exports: Object.fromEntries(Object.values(OBJECTS).map((name) => [name, STORED])),
+  },
+  dev: { unsafeDirectSockets: [{ host: HOST, port: options.controlPort }] },
+});
+
+const edgeWorker = (options: StackOptions, code: string, date: string) => ({
+  config: {
+    name: "edge",
+    compatibilityDate: date,
+    manifest: module(code),
+    env: {
+      CONTROL: { type: "worker" as const, worker: "control", exportName: "EdgePort" },
+      TABLES: { type: "kv" as const, id: "tables" },
+    },
+  },
+  dev: { stripCfConnectingIp: false, unsafeDirectSockets: [{ host: HOST, port: options.edgePort }] },
+});
+
+/** Control's Durable Objects: binding → class. */
+const OBJECTS = {
+  COORDINATOR: "Coordinator",
+  METER: "Meter",
+  HOST_LINK: "HostLink",
+  LOG_RELAY: "LogRelay",
+} as const;
+const STORED = { type: "durable-object", storage: "sqlite" } as const;
+const object = (exportName: string) => ({ type: "durable-object" as const, worker: "control", exportName });
+const text = (value: string) => ({ type: "text" as const, value });
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 const signalListeners = () => new Map(SIGNALS.map((signal) => [signal, process.listeners(signal)]));
@@ -133,7 +137,7 @@ const wrapped = (around: string, control: string) => {
 const origin = (url: URL): string => url.origin;
 
 const textBindings = (values: Readonly<Record<string, string>> = {}) =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, { type: "text" as const, value }]));
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, text(value)]));
 
 async function runCron(miniflare: Miniflare): Promise<void> {
   try {
