@@ -1,8 +1,8 @@
 import type { Engine } from "../runtime/docker/engine.ts";
 import type { Connectors } from "./connectors.ts";
-import { containerConnectors } from "./container.ts";
+import { ContainerConnectors } from "./container.ts";
 import { hasUnit, ownProcess, ownUnit } from "./launcher.ts";
-import { findCloudflared, processConnectors, tooOld } from "./process.ts";
+import { findCloudflared, ProcessConnectors, tooOld } from "./process.ts";
 
 export interface CloudflaredOptions {
   directory: string;
@@ -29,8 +29,8 @@ export async function chooseConnectors(options: CloudflaredOptions): Promise<Cho
   const program = await findCloudflared(options.program);
   const old = program && (await tooOld(program));
   const launcher = unit ? ownUnit() : ownProcess(program ?? "cloudflared");
-  const asProcess = processConnectors({ launcher, directory });
-  const asContainer = engine && containerConnectors({ engine, host, image });
+  const asProcess = new ProcessConnectors({ launcher, directory });
+  const asContainer = engine && new ContainerConnectors({ engine, host, image });
   for (const kind of [asProcess, asContainer])
     if (kind && (await isRunning(kind))) return { connectors: kind };
   if (program && !old) return { connectors: asProcess };

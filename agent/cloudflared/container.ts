@@ -40,71 +40,80 @@ const rowsSchema = z.array(
 );
 
 /** cloudflared as containers on the host's network. The engine starts them again after a reboot, before any agent is there. */
-export function containerConnectors(options: {
-  engine: Engine;
-  /** Host id: an engine may serve several agents. */
-  host: string;
-  image?: string | undefined;
-}): Connectors {
-  const { engine, host, image = CLOUDFLARED_IMAGE } = options;
-  const calls = containerCalls(engine, async () => {}); // made from nothing of control's
-  const ending = new Set<string>();
+export class ContainerConnectors implements Connectors {
+  readonly kind = "container";
+  readonly #engine: Engine;
+  readonly #host: string;
+  readonly #image: string;
+  readonly #calls: ReturnType<typeof containerCalls>;
+  readonly #ending = new Set<string>();
 
-  async function start(token: string): Promise<Outcome<void>> {
+  /** `host`: its id, since an engine may serve several agents. */
+  constructor(options: { engine: Engine; host: string; image?: string | undefined }) {
+    this.#engine = options.engine;
+    this.#host = options.host;
+    this.#image = options.image ?? CLOUDFLARED_IMAGE;
+    this.#calls = containerCalls(options.engine, async () => {}); // made from nothing of control's
+  }
+
+  async start(token: string): Promise<Outcome<void>> {
     try {
-      await ensureImage(engine, image);
+      await ensureImage(this.#engine, this.#image);
       const port = await freePort();
       const name = `sluice-cloudflared-${randomBytes(4).toString("hex")}`;
-      await calls.create(name, config({ host, image, port, token }));
-      await calls.start(name);
+      await this.#calls.create(name, config({ host: this.#host, image: this.#image, port, token }));
+      await this.#calls.start(name);
       return done(undefined);
     } catch (thrown) {
       return failed("start_failed", `cloudflared can't be started as a container: ${words(thrown)}`);
     }
   }
 
-  async function stop(id: string): Promise<void> {
-    if (ending.has(id)) return;
-    ending.add(id);
+  async list(): Promise<Outcome<Connector[]>> {
     try {
-      await calls.stop(id, RETIRE_WITHIN_MS);
-    } catch {
-      // The engine is away, or it is gone: the next look at the list tells, and asks again.
-    } finally {
-      ending.delete(id);
+      const rows = await this.#engine.json(rowsSchema, "GET", "/containers/json", {
+        query: { all: "1", filters: JSON.stringify({ label: [`${LABEL}=${this.#host}`] }) },
+        signal: AbortSignal.timeout(LIST_WITHIN_MS),
+      });
+      // By its name, too: a label can come with an image.
+      const found = rows.filter(isConnector).map(asConnector);
+      // Told to end by an agent that is gone: the engine may have forgotten.
+      for (const one of found) if (one.retiring && one.running) void this.#stop(one.id);
+      return done(found);
+    } catch (thrown) {
+      return failed("runtime_unavailable", `cloudflared's containers can't be listed: ${words(thrown)}`);
     }
   }
 
-  return {
-    kind: "container",
-    start,
-    async list() {
-      try {
-        const rows = await engine.json(rowsSchema, "GET", "/containers/json", {
-          query: { all: "1", filters: JSON.stringify({ label: [`${LABEL}=${host}`] }) },
-          signal: AbortSignal.timeout(LIST_WITHIN_MS),
-        });
-        // By its name, too: a label can come with an image.
-        const found = rows.filter(isConnector).map(asConnector);
-        // Told to end by an agent that is gone: the engine may have forgotten.
-        for (const one of found) if (one.retiring && one.running) void stop(one.id);
-        return done(found);
-      } catch (thrown) {
-        return failed("runtime_unavailable", `cloudflared's containers can't be listed: ${words(thrown)}`);
-      }
-    },
-    async retire({ id }) {
-      const container = await calls.inspect(id);
-      if (!container) return;
-      const name = `sluice-cloudflared-${id.slice(0, 12)}${RETIRED}`;
-      await engine.bytes("POST", `/containers/${id}/rename`, { query: { name } }).catch((thrown) => {
-        if (!(thrown instanceof EngineError)) throw thrown; // refused: it has that name already
-      });
-      void stop(id);
-    },
-    discard: ({ id }) => calls.remove(id),
-    lines: ({ id }) => tail(engine, id, LINES),
-  };
+  async retire({ id }: Connector): Promise<void> {
+    const container = await this.#calls.inspect(id);
+    if (!container) return;
+    const name = `sluice-cloudflared-${id.slice(0, 12)}${RETIRED}`;
+    await this.#engine.bytes("POST", `/containers/${id}/rename`, { query: { name } }).catch((thrown) => {
+      if (!(thrown instanceof EngineError)) throw thrown; // refused: it has that name already
+    });
+    void this.#stop(id);
+  }
+
+  discard({ id }: Connector): Promise<void> {
+    return this.#calls.remove(id);
+  }
+
+  lines({ id }: Connector): Promise<string[]> {
+    return tail(this.#engine, id, LINES);
+  }
+
+  async #stop(id: string): Promise<void> {
+    if (this.#ending.has(id)) return;
+    this.#ending.add(id);
+    try {
+      await this.#calls.stop(id, RETIRE_WITHIN_MS);
+    } catch {
+      // The engine is away, or it is gone: the next look at the list tells, and asks again.
+    } finally {
+      this.#ending.delete(id);
+    }
+  }
 }
 
 type Row = z.infer<typeof rowsSchema>[number];

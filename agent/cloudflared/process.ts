@@ -64,82 +64,101 @@ export async function tooOld(program: string): Promise<string | undefined> {
 }
 
 /** cloudflared as processes of this host. */
-export function processConnectors(options: { launcher: Launcher; directory: string }): Connectors {
-  const { launcher } = options;
-  const directory = path.join(options.directory, "cloudflared");
-  const file = (id: string, ending: string) => path.join(directory, `${id}.${ending}`);
-  const write = (record: Kept) => writeFileAtomically(file(record.id, "json"), JSON.stringify(record));
-  const read = (id: string) => readRecord(file(id, "json"));
+export class ProcessConnectors implements Connectors {
+  readonly kind = "process";
+  readonly #launcher: Launcher;
+  readonly #directory: string;
 
-  async function start(token: string): Promise<Outcome<void>> {
+  constructor(options: { launcher: Launcher; directory: string }) {
+    this.#launcher = options.launcher;
+    this.#directory = path.join(options.directory, "cloudflared");
+  }
+
+  async start(token: string): Promise<Outcome<void>> {
     try {
-      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
       const id = randomUUID();
       const port = await freePort();
-      const { runsAs } = launcher;
+      const { runsAs } = this.#launcher;
       const record = { id, port, runsAs, tokenHash: hashOf(token), startedAt: Date.now() };
       const unborn = { ...record, pid: 0, birth: "", told: false };
-      await writeFileAtomically(file(id, "token"), token);
+      const [tokenFile, log] = [this.#file(id, "token"), this.#file(id, "log")];
+      await writeFileAtomically(tokenFile, token);
       // Before it runs, so that an agent that dies in between leaves none behind that nobody knows of.
-      await write(unborn);
-      const pid = await launcher.launch({ id, port, token: file(id, "token"), log: file(id, "log") });
-      await write({ ...unborn, pid, birth: (await birthOf(pid)) ?? "ended" });
+      await this.#write(unborn);
+      const pid = await this.#launcher.launch({ id, port, token: tokenFile, log });
+      await this.#write({ ...unborn, pid, birth: (await birthOf(pid)) ?? "ended" });
       return done(undefined);
     } catch (thrown) {
       return failed("start_failed", `cloudflared can't be started: ${words(thrown)}`);
     }
   }
 
-  /** Whoever started it ends it. */
-  const launcherOf = ({ runsAs }: Kept) => (runsAs === launcher.runsAs ? launcher : OTHERS[runsAs]());
+  async list(): Promise<Outcome<Connector[]>> {
+    const names = await readdir(this.#directory).catch(() => []); // none started so far
+    const ids = names.filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -5));
+    const found = await Promise.all(ids.map((id) => this.#look(id)));
+    return done(found.filter((connector) => connector !== undefined));
+  }
+
+  async retire({ id }: Connector): Promise<void> {
+    const record = await this.#read(id);
+    if (!record || record.retireBy !== undefined) return;
+    const retiring = { ...record, retireBy: Date.now() + RETIRE_WITHIN_MS };
+    await this.#write(retiring);
+    if (await isRunning(record)) await this.#tell(retiring);
+  }
+
+  async discard({ id }: Connector): Promise<void> {
+    for (const name of await readdir(this.#directory))
+      if (name.startsWith(`${id}.`)) await rm(path.join(this.#directory, name), { force: true });
+  }
+
+  lines({ id }: Connector): Promise<string[]> {
+    return tailFile(this.#file(id, "log"), LINES);
+  }
 
   /** A record as a connector; what went wrong before or behind it is put right first. */
-  async function look(id: string): Promise<Connector | undefined> {
-    let record = await read(id);
+  async #look(id: string): Promise<Connector | undefined> {
+    let record = await this.#read(id);
     if (!record) return undefined;
     if (record.pid === 0) {
       const pid = await pidListeningAs(record.port);
       record = { ...record, pid: pid ?? -1, birth: (pid && (await birthOf(pid))) || "ended" };
-      await write(record);
+      await this.#write(record);
     }
     const running = await isRunning(record);
-    if (running && record.retireBy !== undefined && !record.told) await tell(record);
+    if (running && record.retireBy !== undefined && !record.told) await this.#tell(record);
     if (running && record.retireBy !== undefined && Date.now() > record.retireBy)
-      await launcherOf(record).kill(id, record.pid);
-    if (running) await rotate(file(id, "log"), LOG_LIMITS);
+      await this.#launcherOf(record).kill(id, record.pid);
+    if (running) await rotate(this.#file(id, "log"), LOG_LIMITS);
     // One of before, with all that this agent may: another is to be started in its place, as for a new token.
     const tokenHash =
-      record.runsAs === launcher.runsAs ? record.tokenHash : `${record.tokenHash} as ${record.runsAs}`;
+      record.runsAs === this.#launcher.runsAs ? record.tokenHash : `${record.tokenHash} as ${record.runsAs}`;
     return { ...record, tokenHash, running, retiring: record.retireBy !== undefined };
   }
 
-  async function tell(record: Kept): Promise<void> {
-    await launcherOf(record).end(record.id, record.pid);
-    await write({ ...record, told: true });
+  async #tell(record: Kept): Promise<void> {
+    await this.#launcherOf(record).end(record.id, record.pid);
+    await this.#write({ ...record, told: true });
   }
 
-  return {
-    kind: "process",
-    start,
-    async list() {
-      const names = await readdir(directory).catch(() => []); // none started so far
-      const ids = names.filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -5));
-      const found = await Promise.all(ids.map(look));
-      return done(found.filter((connector) => connector !== undefined));
-    },
-    async retire({ id }) {
-      const record = await read(id);
-      if (!record || record.retireBy !== undefined) return;
-      const retiring = { ...record, retireBy: Date.now() + RETIRE_WITHIN_MS };
-      await write(retiring);
-      if (await isRunning(record)) await tell(retiring);
-    },
-    async discard({ id }) {
-      for (const name of await readdir(directory))
-        if (name.startsWith(`${id}.`)) await rm(path.join(directory, name), { force: true });
-    },
-    lines: ({ id }) => tailFile(file(id, "log"), LINES),
-  };
+  /** Whoever started it ends it. */
+  #launcherOf({ runsAs }: Kept): Launcher {
+    return runsAs === this.#launcher.runsAs ? this.#launcher : OTHERS[runsAs]();
+  }
+
+  #file(id: string, ending: string): string {
+    return path.join(this.#directory, `${id}.${ending}`);
+  }
+
+  #read(id: string): Promise<Kept | undefined> {
+    return readRecord(this.#file(id, "json"));
+  }
+
+  #write(record: Kept): Promise<void> {
+    return writeFileAtomically(this.#file(record.id, "json"), JSON.stringify(record));
+  }
 }
 
 const OTHERS = { agent: () => ownProcess("cloudflared"), unit: () => ownUnit() };

@@ -6,9 +6,9 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { causeOf } from "../../agent/cloudflared/causes.ts";
 import { chooseConnectors } from "../../agent/cloudflared/choose.ts";
 import type { Connectors } from "../../agent/cloudflared/connectors.ts";
-import { containerConnectors } from "../../agent/cloudflared/container.ts";
+import { ContainerConnectors } from "../../agent/cloudflared/container.ts";
 import { ownProcess, ownUnit } from "../../agent/cloudflared/launcher.ts";
-import { processConnectors } from "../../agent/cloudflared/process.ts";
+import { ProcessConnectors } from "../../agent/cloudflared/process.ts";
 import { Supervisor } from "../../agent/cloudflared/supervisor.ts";
 import { removeImages } from "../../local/images.ts";
 import { dockerTest, engine, theEngine } from "../support/docker.ts";
@@ -56,7 +56,7 @@ const started = async () => (await noted(directory)).filter(({ event }) => event
 
 /** A supervisor on real processes, whose looks and clock are the test's. */
 function supervised() {
-  const connectors = processConnectors({ launcher: ownProcess(program), directory: state });
+  const connectors = new ProcessConnectors({ launcher: ownProcess(program), directory: state });
   const supervisor = new Supervisor({ connectors, clock, log: quiet });
   const look = async (as = wanted("a")) => {
     await supervisor.tick(as);
@@ -169,7 +169,7 @@ describe("as containers", () => {
     }
   });
   function containers(image: string): Connectors {
-    const made = containerConnectors({ engine: theEngine(), host, image });
+    const made = new ContainerConnectors({ engine: theEngine(), host, image });
     kinds.push(made);
     return made;
   }
@@ -309,7 +309,7 @@ describe.runIf(process.getuid?.() === 0)("as a unit", () => {
     const systemctl = path.join(directory, "systemctl");
     await writeFile(systemctl, SYSTEMCTL({ state, program, asked }), { mode: 0o755 });
     await chmod(directory, 0o777);
-    const connectors = processConnectors({ launcher: ownUnit(systemctl), directory: state });
+    const connectors = new ProcessConnectors({ launcher: ownUnit(systemctl), directory: state });
     const supervisor = new Supervisor({ connectors, clock, log: quiet });
     const look = async () => {
       await supervisor.tick(wanted("a"));
