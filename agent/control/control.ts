@@ -1,6 +1,7 @@
 import http from "node:http";
 import https from "node:https";
 import type { z } from "zod";
+import { interceptionOf } from "../../src/protocol/interception.ts";
 import { type Problem, type ProblemCode, problemSchema } from "../../src/protocol/problem.ts";
 import { words } from "../outcome.ts";
 import { USER_AGENT } from "../version.ts";
@@ -34,7 +35,7 @@ export function createControl(options: ControlOptions): Control {
     const timeout = AbortSignal.timeout(options.timeoutMs);
     const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
     try {
-      const { status, text } = await post(new URL(path, options.url), JSON.stringify(body), {
+      const received = await post(new URL(path, options.url), JSON.stringify(body), {
         signal,
         headers: {
           "content-type": "application/json",
@@ -42,7 +43,8 @@ export function createControl(options: ControlOptions): Control {
           ...(options.token && { authorization: `Bearer ${options.token()}` }),
         },
       });
-      if (status < 200 || status > 299) return refusal(status, text);
+      const { status, text } = received;
+      if (status < 200 || status > 299) return refusal(received);
       const parsed = schema.safeParse(text === "" ? {} : JSON.parse(text));
       if (parsed.success) return { ok: true, value: parsed.data };
       return unreachable(`${path} answered what this agent can't read: ${parsed.error.message}`);
@@ -60,7 +62,13 @@ interface PostOptions {
   signal: AbortSignal;
 }
 
-function post(url: URL, body: string, options: PostOptions): Promise<{ status: number; text: string }> {
+interface Received {
+  status: number;
+  headers: http.IncomingHttpHeaders;
+  text: string;
+}
+
+function post(url: URL, body: string, options: PostOptions): Promise<Received> {
   const { request } = url.protocol === "https:" ? https : http;
   return new Promise((resolve, reject) => {
     const sent = request(url, { method: "POST", ...options }, (response) => {
@@ -72,7 +80,11 @@ function post(url: URL, body: string, options: PostOptions): Promise<{ status: n
         chunks.push(chunk);
       });
       response.on("end", () =>
-        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") }),
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          text: Buffer.concat(chunks).toString("utf8"),
+        }),
       );
       response.on("error", reject);
     });
@@ -81,8 +93,12 @@ function post(url: URL, body: string, options: PostOptions): Promise<{ status: n
   });
 }
 
-function refusal(status: number, text: string): Answer<never> {
+function refusal({ status, headers, text }: Received): Answer<never> {
   const problem = asProblem(text);
+  const get = (name: string) => headers[name]?.toString() ?? null;
+  const stopped = problem ? null : interceptionOf({ status, headers: { get }, body: text });
+  // Not control's word either, and over as soon as somebody changes a setting.
+  if (stopped) return unreachable(`answered ${status}: ${stopped.words}. Mend: ${stopped.fix}`);
   const detail = problem?.detail ?? `answered ${status}: ${text.slice(0, 200)}`;
   // A gateway's 5xx is not control speaking, and neither is a redirect: the thing to do is the same as for no answer.
   if (status >= 500 || status === 429 || status < 400) return unreachable(detail);

@@ -1,5 +1,6 @@
 import { connect } from "node:tls";
 import type { DoctorView } from "../../src/protocol/api/doctor.ts";
+import { type Interception, interceptionOf } from "../../src/protocol/interception.ts";
 import type { Session } from "../session.ts";
 import { edgeUrl } from "../verb.ts";
 import type { Check } from "./local.ts";
@@ -33,6 +34,7 @@ interface Answer {
   readonly status: number | null;
   readonly error: string;
   readonly headers: Headers;
+  readonly stopped: Interception | null;
 }
 
 async function ask(url: string, signal: AbortSignal): Promise<Answer> {
@@ -41,21 +43,33 @@ async function ask(url: string, signal: AbortSignal): Promise<Answer> {
     // Asks the edge for its marks, which it leaves out at rest.
     const headers = { "x-sluice-trace": "1" };
     const response = await fetch(url, { redirect: "manual", headers, signal: limit });
-    await response.body?.cancel();
-    return { status: response.status, error: "", headers: response.headers };
+    const { status, headers: said } = response;
+    const stopped = interceptionOf({ status, headers: said, body: await beginningOf(response) });
+    return { status, error: "", headers: said, stopped };
   } catch (thrown) {
     const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause : thrown;
     const error = cause instanceof Error ? cause.message : String(cause);
-    return { status: null, error, headers: new Headers() };
+    return { status: null, error, headers: new Headers(), stopped: null };
   }
 }
 
+/** Cloudflare's own pages are told by it. Whatever else comes is the app's, and may have no end. */
+async function beginningOf({ body }: Response): Promise<string> {
+  const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
+  const text = (await reader?.read())?.value ?? "";
+  await reader?.cancel();
+  return text;
+}
+
 /** Nobody but the edge may get through to a slot. */
-function judgeShield(host: string, origin: string, { status, error, headers }: Answer): Check {
+function judgeShield(host: string, origin: string, { status, error, headers, stopped }: Answer): Check {
   const check = { id: "live.shield", subject: host } as const;
   const refused = headers.has(SHIELD_HEADER);
-  const access =
-    headers.get("location")?.includes("cloudflareaccess.com") || status === 401 || status === 403;
+  if (stopped && stopped.by !== "access") {
+    const detail = `GET ${origin} from here answered ${status}: ${stopped.words}; the shield behind it can't be seen from here`;
+    return { ...check, status: "warn", detail, fix: stopped.fix };
+  }
+  const access = stopped !== null || status === 401 || status === 403;
   if (refused || access) {
     const by = refused ? "Sluice's shield" : "Cloudflare Access";
     return { ...check, status: "ok", detail: `its slots are closed to the internet by ${by}`, fix: null };
@@ -70,11 +84,15 @@ function judgeShield(host: string, origin: string, { status, error, headers }: A
 }
 
 /** Every answer that came through the edge carries the request id it gave, also its own error pages. */
-function judgePublic(hostname: string, { status, error, headers }: Answer): Check {
+function judgePublic(hostname: string, { status, error, headers, stopped }: Answer): Check {
   const check = { id: "live.public", subject: hostname } as const;
   if (status === null) {
     const fix = "is there a proxied DNS record for it? sluice apply makes one where there is none";
     return { ...check, status: "fail", detail: `no answer from here: ${error}`, fix };
+  }
+  if (stopped) {
+    const detail = `answers ${status} to a program: ${stopped.words}; browsers may pass, an app's API and webhooks do not`;
+    return { ...check, status: "warn", detail, fix: stopped.fix };
   }
   const release = headers.get("x-sluice-release");
   if (release !== null)

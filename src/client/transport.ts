@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { addressProblem } from "../protocol/address.ts";
+import { interceptionOf } from "../protocol/interception.ts";
 import { type Problem, type ProblemCode, problemSchema } from "../protocol/problem.ts";
 import { ApiError, ConnectionError, ProtocolError } from "./errors.ts";
 
@@ -176,6 +177,8 @@ export function refuseErrors(url: string, answer: Answer): void {
   const problem = parseProblem(status, text);
   if (problem) throw new ApiError(problem, retryAfterMs);
   const where = new URL(url).origin;
+  const stopped = interceptionOf({ status, headers, body: text });
+  if (stopped) throw new ProtocolError(`${where} answered ${status}: ${stopped.words}. Mend: ${stopped.fix}`);
   if (TRANSIENT.has(status)) {
     const message = `${where} answered ${status}: something before Sluice answered in its place`;
     throw new ConnectionError(message, { url: where, retryAfterMs });

@@ -10,7 +10,8 @@ export interface SlotAnswer {
   readonly error: string | null;
   /** The beginning of the body. */
   readonly body: string;
-  readonly location: string | null;
+  /** Cloudflare's security that answered in the slot's place, and what to set; null: none did. */
+  readonly stopped: { readonly by: string; readonly words: string; readonly fix: string } | null;
   /** Sluice's own shield answered: what was shown to it did not open it. */
   readonly isShielded: boolean;
   readonly durationMs: number;
@@ -21,7 +22,7 @@ export interface SlotAnswer {
  * rule. What else may come, and what it means, is in docs/cloudflare.md with its sources.
  */
 export function judgePath(answer: SlotAnswer): Check {
-  const { host, origin, status, error, body, location, isShielded, durationMs } = answer;
+  const { host, origin, status, error, body, stopped, isShielded, durationMs } = answer;
   const check = { id: "live.path", subject: host } as const;
   const said = `GET ${origin} from control`;
   const fail = (detail: string, fix: string): Check => ({ ...check, status: "fail", detail, fix });
@@ -43,7 +44,9 @@ export function judgePath(answer: SlotAnswer): Check {
       `sluice hosts show ${host}`,
     );
   }
-  if (location?.includes("cloudflareaccess.com") || status === 401 || status === 403) {
+  if (stopped && stopped.by !== "access")
+    return fail(`${said} answered ${status}: ${stopped.words}`, stopped.fix);
+  if (stopped || status === 401 || status === 403) {
     const detail = `${said} answered ${status}: Cloudflare Access refuses control's service token`;
     return fail(detail, "sluice setup --access puts the token on both Workers");
   }

@@ -36,7 +36,7 @@ async function doctor(slot: Route, edge: Route) {
   const files = { ".sluice/cli.json": JSON.stringify(config) };
   const { stdout, code } = await callCli(["doctor", "--live", "--json"], { files });
   const { checks } = JSON.parse(stdout) as {
-    checks: { id: string; subject: string; status: string; detail: string }[];
+    checks: { id: string; subject: string; status: string; detail: string; fix: string | null }[];
   };
   return { code, find: (id: string) => checks.find((check) => check.id === id) };
 }
@@ -74,6 +74,19 @@ describe.concurrent("doctor --live", () => {
     });
     const silent = await doctor(closed, (_asked, answer) => answer.drop());
     expect(silent.find("live.public")).toMatchObject({ status: "fail" });
+  });
+});
+
+const challenged: Route = (_asked, answer) =>
+  answer.raw(403, "text/html", "<html>", { "cf-mitigated": "challenge" });
+
+test("a zone that challenges programs is named, with what to set", async () => {
+  const { find } = await doctor(challenged, challenged);
+  expect(find("live.shield")).toMatchObject({ status: "warn", detail: expect.stringContaining("challenge") });
+  expect(find("live.public")).toMatchObject({
+    status: "warn",
+    detail: expect.stringContaining("Bot Fight Mode"),
+    fix: expect.stringContaining("docs/cloudflare.md"),
   });
 });
 

@@ -203,6 +203,15 @@ describe.concurrent("what comes back", () => {
     await expect(clientOf(api).client.environments.get("shop", "production")).rejects.toThrow(ProtocolError);
   });
 
+  test("a challenge of Cloudflare's before control is named, with what to set", async () => {
+    const challenge: Route = (_a, answer) =>
+      answer.raw(403, "text/html", "<html>", { "cf-mitigated": "challenge" });
+    await using api = await fakeApi({ [`GET ${ENV}`]: challenge });
+    await expect(clientOf(api).client.environments.get("shop", "production")).rejects.toThrow(
+      /answered 403: stopped by a challenge .*Mend: .*Bot Fight Mode/,
+    );
+  });
+
   test("a redirect is named, not followed: it would lose the token", async () => {
     const away: Route = (_a, answer) =>
       answer.raw(302, "text/html", "", { location: "https://login.example.com/" });

@@ -1,6 +1,7 @@
 import type { Check } from "../../domain/doctor.ts";
 import { judgePath, type SlotAnswer } from "../../domain/doctor-live.ts";
 import { SHIELD_HEADER } from "../../domain/routing/slot.ts";
+import { interceptionOf } from "../../protocol/interception.ts";
 import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { type Path, reach } from "../environment/reach.ts";
 import type { Db } from "../store/db.ts";
@@ -24,14 +25,14 @@ export async function examinePaths(db: Db, by: Path): Promise<LivePaths> {
 
 async function ask({ host, origin }: { host: string; origin: string }, by: Path): Promise<SlotAnswer> {
   const start = Date.now();
-  const answered = { host, origin, status: null, error: null, body: "", location: null, isShielded: false };
+  const answered = { host, origin, status: null, error: null, body: "", stopped: null, isShielded: false };
   try {
     const response = await reach(origin, by, AbortSignal.timeout(DEADLINE_MS));
     const body = textOf(await readBody(response.body, BODY_MOST));
     const { status, headers } = response;
     const isShielded = headers.has(SHIELD_HEADER);
-    const location = headers.get("location");
-    return { ...answered, status, body, location, isShielded, durationMs: Date.now() - start };
+    const stopped = interceptionOf({ status, headers, body });
+    return { ...answered, status, body, stopped, isShielded, durationMs: Date.now() - start };
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error);
     return { ...answered, error: words, durationMs: Date.now() - start };

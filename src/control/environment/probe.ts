@@ -1,6 +1,6 @@
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
-import { type Path, reach } from "./reach.ts";
+import { answeredText, type Path, reach } from "./reach.ts";
 
 /** What an instance answered over its real path: the tunnel and the network that visitors' requests will take. */
 export interface ProbeOutcome {
@@ -19,12 +19,17 @@ export async function probeInstance(
   const url = instance.origin + path;
   try {
     const response = await reach(url, by, AbortSignal.timeout(timeoutMs));
-    await response.body?.cancel();
-    return { instance: instance.id, cause: response.ok ? null : `GET ${url} answered ${response.status}` };
+    return { instance: instance.id, cause: await causeOf(response, url) };
   } catch (error) {
     return {
       instance: instance.id,
       cause: `GET ${url}: ${error instanceof Error ? error.message : String(error)}`,
     };
   }
+}
+
+async function causeOf(response: Response, url: string): Promise<string | null> {
+  if (!response.ok) return `GET ${url} ${await answeredText(response)}`;
+  await response.body?.cancel();
+  return null;
 }

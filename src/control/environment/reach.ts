@@ -6,6 +6,8 @@ import {
   SLOT_PROOF_LIFE_S,
   slotProofPayload,
 } from "../../domain/routing/slot.ts";
+import { interceptionOf } from "../../protocol/interception.ts";
+import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { toHex } from "../bytes.ts";
 import type { ControlEnv } from "../env.ts";
 
@@ -30,6 +32,17 @@ export async function reach(url: string, by: Path, signal: AbortSignal): Promise
   await answer.body?.cancel();
   headers[SLOT_PROOF_HEADER] = await proofOf(hostname, by.SHIELD_KEY);
   return ask();
+}
+
+/** Of a refusal, as much as tells Cloudflare's own pages from an app's. */
+const PAGE_MOST = { bytes: 10_000, ms: 1_000 };
+
+/** `answered 403`, and who it was if it was not the app. Reads the body. */
+export async function answeredText(response: Response): Promise<string> {
+  const { status, headers } = response;
+  const body = await readBody(response.body, PAGE_MOST).then(textOf, () => "");
+  const stopped = interceptionOf({ status, headers, body });
+  return `answered ${status}${stopped ? `: ${stopped.words}. ${stopped.fix}` : ""}`;
 }
 
 async function proofOf(hostname: string, secret: string): Promise<string> {

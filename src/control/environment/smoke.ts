@@ -1,6 +1,7 @@
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "../../domain/rollout/release.ts";
 import type { SmokeCheck } from "../../domain/spec.ts";
+import { interceptionOf } from "../../protocol/interception.ts";
 import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { AT_ONCE, atMost } from "../at-most.ts";
 import { type Path, reach } from "./reach.ts";
@@ -45,9 +46,12 @@ async function runCheck(
   try {
     const response = await reach(url, by, AbortSignal.timeout(TIMEOUT_MS));
     const body = textOf(await readBody(response.body, BODY_MOST));
-    if (response.status !== check.status) return fails(`answered ${response.status}`);
+    const { status, headers } = response;
+    const stopped = interceptionOf({ status, headers, body });
+    if (stopped?.by === "challenge" || status !== check.status)
+      return fails(`answered ${status}${stopped ? `: ${stopped.words}. ${stopped.fix}` : ""}`);
     if (check.contains !== undefined && !body.includes(check.contains)) {
-      return fails(`answered ${response.status} with ${JSON.stringify(body.slice(0, EXCERPT))}`);
+      return fails(`answered ${status} with ${JSON.stringify(body.slice(0, EXCERPT))}`);
     }
     return null;
   } catch (error) {

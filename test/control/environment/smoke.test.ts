@@ -49,6 +49,11 @@ describe("a smoke check over the real path", () => {
     ["another status", () => new Response("", { status: 500 }), "answered 500"],
     ["another body", () => new Response("Oops"), 'answered 200 with "Oops"'],
     ["a redirect", () => new Response("", { status: 302, headers: { location: "/login" } }), "answered 302"],
+    [
+      "a challenge of Cloudflare's",
+      () => new Response("<html>", { status: 403, headers: { "cf-mitigated": "challenge" } }),
+      "Bot Fight Mode",
+    ],
     ["no connection", () => Promise.reject(new Error("connection refused")), "connection refused"],
   ])("that meets %s fails the release, saying what it wanted", async (_, answer, said) => {
     await deploy();
