@@ -12,10 +12,11 @@ import { checkNames, controlUrl, controlWorker, type Installation, type Rotation
 import { isDone, planSetup, type Step, stepLine } from "./plan.ts";
 import { checkPermissions, checkToken } from "./probes.ts";
 import { rotate } from "./rotate.ts";
-import { findTarget } from "./target.ts";
+import { findTarget, type Target } from "./target.ts";
 import { carryOut, type Made, type Workbench } from "./work.ts";
 import type { Wrangler, wranglerIn } from "./wrangler.ts";
 import { migrationNames, workerConfig } from "./wrangler-config.ts";
+import { readZoneSecurity, securityLines } from "./zone-security.ts";
 
 export interface SetupOptions {
   readonly name: string;
@@ -100,6 +101,7 @@ async function findOut(session: Session, options: SetupOptions, home: Home): Pro
       name: `${name}-control`,
     });
   introduce(session, installation, count);
+  await warnOfSecurity(session, sdk, target);
   return { sdk, installation, token };
 }
 
@@ -110,6 +112,13 @@ function introduce(session: Session, { account, zone, slotZone }: Installation, 
   out.say(
     `token    may read all ${permissions} kinds of things it needs; that it may also edit shows at the first write`,
   );
+}
+
+/** Said before anything is made: an agent that is challenged looks like one that is down. */
+async function warnOfSecurity({ out }: Session, sdk: Sdk, { zone, slotZone }: Target): Promise<void> {
+  const zones = zone.id === slotZone.id ? [zone] : [zone, slotZone];
+  for (const found of await Promise.all(zones.map((one) => readZoneSecurity(sdk, one))))
+    for (const line of securityLines(found)) out.say(`${out.paint("yellow", "!")} ${clean(line)}`);
 }
 
 const wranglerOf = (

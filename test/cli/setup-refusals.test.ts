@@ -155,6 +155,22 @@ test.each(REFUSED)("refuses %s", async (_what, options, { env, ...asked }, code,
   expect(changes(cloudflare.log)).toEqual([]);
 });
 
+test.each([
+  [{ botFightMode: true, level: "medium" }, /Bot Fight Mode is on/],
+  [{ botFightMode: false, level: "under_attack" }, /Under Attack” is on/],
+])("warns of a zone that challenges agents: %o", async (security, said) => {
+  const cloudflare = await account({ zones: [{ name: "example.com", security }] });
+  expect((await newDesk({ cloudflare }).setup({ dryRun: true })).said).toMatch(said);
+});
+
+test("says of a zone's security that its token may not read it, and goes on", async () => {
+  const cloudflare = await account({ tokens: { [API_TOKEN]: ALL } });
+  const { exit, said } = await newDesk({ cloudflare }).setup({ dryRun: true });
+  expect(exit).toBe(0);
+  expect(said).toMatch(/can't be read with this token \(Zone › Zone Settings › Read/);
+  expect((await newDesk({ cloudflare: await account() }).setup({ dryRun: true })).said).not.toMatch(/^!/m);
+});
+
 test("notices a zone's id given as the account's", async () => {
   const cloudflare = await account();
   const { said } = await newDesk({ cloudflare }).setup({ account: cloudflare.state.zones[0]?.id ?? "" });

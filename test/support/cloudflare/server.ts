@@ -14,12 +14,24 @@ import { workerDomains } from "./worker-domains.ts";
 import { workerRoutes } from "./worker-routes.ts";
 import { workerScripts } from "./worker-scripts.ts";
 import { createWorld, type World, type Zone } from "./world.ts";
+import { zoneSettings } from "./zone-settings.ts";
 
 /**
  * A stand-in of Cloudflare's API over HTTP: it keeps state, refuses what the API refuses, and fails when asked to. It is
  * stricter than the API where that lets a wrong call fail in a test: a key or a query that no type of the SDK knows is refused.
  */
-const RESOURCES = [accounts, dnsRecords, tunnels, workerRoutes, access, workerScripts, workerDomains, d1, kv];
+const RESOURCES = [
+  accounts,
+  zoneSettings,
+  dnsRecords,
+  tunnels,
+  workerRoutes,
+  access,
+  workerScripts,
+  workerDomains,
+  d1,
+  kv,
+];
 
 type ZoneOptions = Partial<Omit<Zone, "id">> & Pick<Zone, "name">;
 
@@ -80,6 +92,8 @@ export async function startCloudflare(options: CloudflareOptions = {}): Promise<
   };
 }
 
+const CALM = { botFightMode: false, level: "medium" };
+
 function open(options: CloudflareOptions): Inside {
   const world = createWorld();
   for (const [token, permissions] of Object.entries(options.tokens ?? { [API_TOKEN]: "all" as const }))
@@ -89,7 +103,13 @@ function open(options: CloudflareOptions): Inside {
     );
   for (const zone of options.zones ?? ["example.com"]) {
     const given = typeof zone === "string" ? { name: zone } : zone;
-    const usual = { maxRecords: 200, maxRoutes: 1_000, status: "active" as const, account: world.account };
+    const usual = {
+      maxRecords: 200,
+      maxRoutes: 1_000,
+      status: "active" as const,
+      account: world.account,
+      security: CALM,
+    };
     world.zones.push({ id: world.hexId(), ...usual, ...given });
   }
   for (const script of options.scripts ?? ["sluice-control", "sluice-edge"]) world.scripts.add(script);

@@ -13,6 +13,7 @@ export interface Zone {
   readonly status: "active" | "pending";
   /** The account it belongs to. */
   readonly account: Account;
+  readonly security: { readonly botFightMode: boolean; readonly level: string };
 }
 
 export interface Account {
