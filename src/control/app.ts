@@ -2,6 +2,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { methodNotAllowed } from "hono/method-not-allowed";
+import { manifestJsonSchema } from "../protocol/manifest/json-schema.ts";
 import { authenticate } from "./http/auth.ts";
 import type { AppContext, AppEnv } from "./http/context.ts";
 import { docsPage } from "./http/docs-page.ts";
@@ -77,6 +78,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   let description: OpenApiDocument | undefined;
   const described = () => (description ??= openApiDocument(app));
   app.get("/api/openapi.json", (c) => c.json(described()));
+  app.get("/api/manifest.schema.json", (c) => c.json(manifestJsonSchema()));
   app.get("/api/docs", (c) => c.html(docsPage(described())));
   const strangers = new Strangers();
   app.use("/api/v1/*", rateLimit(perMinute.people, strangers), authenticate, idempotent);

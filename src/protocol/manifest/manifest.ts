@@ -119,7 +119,7 @@ const smokeSchema = z.strictObject({
   contains: z.string().min(1).optional(),
 });
 
-const manifestSchema = z
+export const manifestSchema = z
   .strictObject({
     $schema: z.string().optional(),
     app: z.string().regex(NAME, NAME_RULE),

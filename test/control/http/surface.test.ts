@@ -139,7 +139,7 @@ describe("the OpenAPI document", () => {
       .flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`))
       .sort();
     const routed = createApp()
-      .routes.filter(({ method, path }) => method !== "ALL" && !/^\/api\/(docs|openapi)/.test(path))
+      .routes.filter(({ method, path }) => method !== "ALL" && !/^\/api\/(docs|openapi|manifest)/.test(path))
       .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, "{$1}")}`);
     expect(described).toEqual([...new Set(routed)].sort());
     expect(described).toContain("PUT /api/v1/apps/{app}/envs/{env}/weights");

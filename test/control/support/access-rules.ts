@@ -34,6 +34,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   "GET /cli.mjs": anybody,
   "GET /api/openapi.json": anybody,
   "GET /api/docs": anybody,
+  "GET /api/manifest.schema.json": anybody,
   "POST /agent/v1/enroll": { ...anybody, json: world.enrollBody(`sle_${"x".repeat(43)}`) },
 
   "POST /agent/v1/poll": agents(world.pollBody()),
