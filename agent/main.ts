@@ -62,7 +62,11 @@ withEnrollment(withState(program.command("run")))
   .description("Run the agent; enrols first when a token is given and the state directory has no credentials")
   .option("--process-root <dir>", "only directories under it can be run (process runtime)")
   .option("--cloudflared <path>", "the program that runs this host's tunnel (default: the first on PATH)")
-  .option("--cloudflared-image <image>", "what runs it where there is no such program")
+  .addOption(
+    new Option("--cloudflared-image <image>", "what runs it where there is no such program").env(
+      "SLUICE_CLOUDFLARED_IMAGE",
+    ),
+  )
   .option("--local-images", "accept images that only this engine has, pinned by image id")
   .option("--policy <file>", `what this host lets control do (default: ${POLICY_FILE}, if it is there)`)
   .option("--sigstore <dir>", "the trusted root for signatures without a key, and bundles", SIGSTORE)

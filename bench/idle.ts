@@ -21,6 +21,7 @@ import { bundleAgent, NODE_FLAGS } from "../local/bundle-agent.ts";
 import { openHome } from "../local/home.ts";
 import { type Stack, startStack } from "../local/stack.ts";
 import { Client } from "../src/client/index.ts";
+import { DATABASE } from "./counting.ts";
 import { cpuMs, residentMb } from "./proxies.ts";
 import { type BenchResult, resultOf, rounded } from "./result.ts";
 
@@ -35,29 +36,7 @@ import control from "./control.mjs";
 export * from "./control.mjs";
 const none = () => ({ requests: 0, queries: 0, objects: 0 });
 const counted = { agents: none(), sweep: none() };
-const raw = new WeakMap();
-const through = (target, on) => new Proxy(target, {
-  get: (_, key) => {
-    const value = Reflect.get(target, key);
-    return typeof value === "function" ? (...args) => on(key, args, (given) => Reflect.apply(value, target, given)) : value;
-  },
-});
-const statement = (target, counts) => {
-  const made = through(target, (key, args, call) => {
-    if (key === "bind") return statement(call(args), counts);
-    counts.queries += 1;
-    return call(args);
-  });
-  raw.set(made, target);
-  return made;
-};
-const database = (db, counts) => through(db, (key, args, call) => {
-  if (key === "prepare") return statement(call(args), counts);
-  if (key !== "batch") return call(args);
-  counts.queries += args[0].length;
-  return call([args[0].map((one) => raw.get(one) ?? one)]);
-});
-const objects = (namespace, counts) => through(namespace, (key, args, call) =>
+${DATABASE}const objects = (namespace, counts) => through(namespace, (key, args, call) =>
   through(call(args), (_, given, ask) => { counts.objects += 1; return ask(given); }));
 const around = (env, counts) => ({
   ...env,

@@ -12,7 +12,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 /** Files beside this one that are no benchmark: what the benchmarks share. */
-const SHARED = new Set(["main", "result", "proxies", "stand", "visitors", "heaps"]);
+const SHARED = new Set(["main", "result", "proxies", "stand", "visitors", "heaps", "counting"]);
 const available = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith(".ts"))
   .map((file) => file.slice(0, -3))

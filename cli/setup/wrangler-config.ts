@@ -73,9 +73,11 @@ function controlParts(
   ids: Ids,
 ) {
   const [database] = base.d1_databases as Table[]; // Our own file: it has one.
+  const limits = base.ratelimits as (Table & { readonly name: string })[]; // It has these, too.
   const folders = { database_id: ids.database, migrations_dir: MIGRATIONS };
   return {
     name: controlWorker(name),
+    ratelimits: limits.map((limit) => ({ ...limit, namespace_id: counterId(name, limit.name) })),
     d1_databases: [{ ...database, database_name: databaseName(name), ...folders }],
     routes: [{ pattern: controlHostname, zone_id: zone.id, custom_domain: true }],
     vars: {
@@ -87,6 +89,10 @@ function controlParts(
     },
   };
 }
+
+/** Counters are an account's and known by a number: two installations in one account must not count into the same. */
+const counterId = (installation: string, limit: string): string =>
+  String(1 + (createHash("sha256").update(`${installation}/${limit}`).digest().readUInt32BE() >>> 1));
 
 const edgeParts = ({ name, slotZone }: Installation) => ({
   name: edgeWorker(name),

@@ -1,6 +1,5 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { manifestJsonSchema } from "../protocol/manifest/json-schema.ts";
 import { authenticate } from "./http/auth.ts";
@@ -8,10 +7,11 @@ import type { AppContext, AppEnv } from "./http/context.ts";
 import { docsPage } from "./http/docs-page.ts";
 import { idempotent } from "./http/idempotency.ts";
 import { type OpenApiDocument, openApiDocument } from "./http/openapi.ts";
-import { ProblemError, statusOf, toRefusal, toResponse } from "./http/problems.ts";
+import { statusOf, toRefusal, toResponse } from "./http/problems.ts";
 import { rateLimit, Strangers } from "./http/rate-limit.ts";
 import { newRouter } from "./http/router.ts";
 import { httpsOnly } from "./http/secure.ts";
+import { wholeBody } from "./http/whole-body.ts";
 import { newId } from "./ids.ts";
 import { logFailure } from "./log.ts";
 import type { Refusal } from "./refusal.ts";
@@ -40,7 +40,8 @@ import type { FeedTimes } from "./streams/feed.ts";
 import type { LogTimes } from "./streams/log-order.ts";
 import { Readers } from "./streams/readers.ts";
 
-const MAX_BODY_BYTES = 1024 * 1024;
+/** A megabyte over a bad line. */
+const BODY_WITHIN_MS = 20_000;
 /** Eight streams of a host, each with a chunk in 100 ms. */
 const LOG_CHUNKS_PER_MINUTE = 4_800;
 const REQUESTS_PER_MINUTE = { people: 600, agents: 1_200 };
@@ -52,6 +53,8 @@ export interface AppOptions {
   readonly logs?: LogTimes;
   /** For a reader that takes nothing. */
   readonly readerPatienceMs?: number;
+  /** For a body that does not come. */
+  readonly senderPatienceMs?: number;
   readonly perMinute?: { readonly people: number; readonly agents: number };
 }
 
@@ -68,7 +71,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     return secured(toResponse(refusal, c.var.requestId));
   });
   app.notFound((c) => secured(toResponse(nowhere(c.req.path), c.var.requestId)));
-  app.use(opening(now), bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }));
+  app.use(opening(now), wholeBody(options.senderPatienceMs ?? BODY_WITHIN_MS));
   const onMethodNotAllowed = (c: AppContext, allowed: string[]) =>
     toResponse(wrongMethod(c.req.method, c.req.path, allowed.toSorted()), c.var.requestId);
   app.use(methodNotAllowed<AppEnv>({ app, onMethodNotAllowed }));
@@ -141,11 +144,6 @@ function secured(response: Response): Response {
     if (!response.headers.has(name)) response.headers.set(name, value);
   if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store");
   return response;
-}
-
-function tooLarge(): never {
-  const detail = `the body is larger than ${MAX_BODY_BYTES} bytes, which nothing here needs: send less`;
-  throw new ProblemError({ code: "body_too_large", detail });
 }
 
 const nowhere = (path: string): Refusal => ({

@@ -76,6 +76,42 @@ describe("plain http", () => {
   });
 });
 
+describe("a sender that never comes to its end", () => {
+  /** A few bytes now and then, for as long as anybody takes them. */
+  const dripping = () => {
+    let isTaken = true;
+    let timer: ReturnType<typeof setInterval>;
+    const body = new ReadableStream<Uint8Array>({
+      start(to) {
+        timer = setInterval(() => to.enqueue(new TextEncoder().encode(" ")), 5);
+      },
+      cancel() {
+        isTaken = false;
+        clearInterval(timer);
+      },
+    });
+    return { body, isTaken: () => isTaken };
+  };
+
+  it.each([
+    ["PUT", "/api/v1/apps/shop"],
+    ["PUT", "/api/v1/apps/shop/envs/production/secrets/A"],
+    ["POST", "/api/v1/apps/shop/envs/production/releases"],
+    ["POST", "/agent/v1/enroll"],
+    ["POST", "/agent/v1/poll"],
+    ["POST", "/agent/v1/logs/x"],
+    ["DELETE", "/api/v1/hosts/web-1"],
+    ["POST", "/nowhere"],
+  ])("is let go of: %s %s", async (method, path) => {
+    const patient = new Api({ senderPatienceMs: 60 });
+    const drip = dripping();
+    const request = new Request(patient.request(method, path), { body: drip.body });
+    const response = await patient.send(request);
+    expect(await problemOf(response)).toBe("400 invalid_request");
+    expect(drip.isTaken()).toBe(false);
+  });
+});
+
 describe("a malformed token", () => {
   it.each(["Bearer", "Bearer nonsense", "Basic c2x1", "slu_abc", `Bearer "slu_${"x".repeat(43)}"`])(
     "%s is told that it is none, and not that one is missing",
