@@ -68,6 +68,7 @@ export class Stand {
     const dir = await mkdtemp(join(tmpdir(), "sluice-bench-"));
     undo.push(() => rm(dir, { recursive: true, force: true }));
     const home = await openHome(join(dir, ".sluice"));
+    const base = await freePorts(HOSTS.length * SLOTS);
     const stack = await startStack({
       stateDir: home.stateDir,
       edgePort: 0,
@@ -75,12 +76,12 @@ export class Stand {
       adminTokenSha256: home.tokenSha256,
       secretsKey: home.secretsKey,
       version: "bench",
+      slotPorts: { first: base, count: HOSTS.length * SLOTS },
       ...options,
     });
     undo.push(() => stack.dispose());
     await home.announce(stack.controlUrl, stack.edgeUrl);
     const stand = new Stand(home, stack, undo);
-    const base = await freePorts(HOSTS.length * SLOTS);
     for (const [index, name] of HOSTS.entries()) {
       const host = stand.#host(name, { controlUrl: stack.controlUrl, portBase: base + index * SLOTS });
       undo.push(async () => {

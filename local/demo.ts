@@ -114,6 +114,7 @@ async function prepare(): Promise<World> {
   say(`runtime: ${runtime} (${why})`);
   if (runtime === "docker") await buildImages();
   const home = await openHome(join(dir, ".sluice"));
+  const base = await freePorts(2 * PORTS_PER_HOST);
   const stack = await startStack({
     stateDir: home.stateDir,
     edgePort: 0,
@@ -121,12 +122,12 @@ async function prepare(): Promise<World> {
     adminTokenSha256: home.tokenSha256,
     secretsKey: home.secretsKey,
     version: "demo",
+    slotPorts: { first: base, count: 2 * PORTS_PER_HOST },
   });
   undo.push(() => stack.dispose());
   await home.announce(stack.controlUrl, stack.edgeUrl);
   say(`control: ${stack.controlUrl}   edge: ${stack.edgeUrl} (Host: ${HOSTNAME})`);
   const client = new Client({ url: stack.controlUrl, token: home.token, signal: interrupted.signal });
-  const base = await freePorts(2 * PORTS_PER_HOST);
   const hosts = await Promise.all([startHost("web-1", base), startHost("web-2", base + PORTS_PER_HOST)]);
   say(`hosts: ${hosts.map((host) => host.name).join(", ")} enrolled\n`);
   const load = new Load({ edgeUrl: stack.edgeUrl, hostname: HOSTNAME, rate: Number(flags.rate) });

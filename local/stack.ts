@@ -1,5 +1,6 @@
 import { Log, LogLevel, Miniflare } from "miniflare";
 import { bundleWorker, compatibilityDate } from "./bundle.ts";
+import { slotDoors } from "./doors.ts";
 import { migrate } from "./migrate.ts";
 
 /**
@@ -16,6 +17,8 @@ export interface StackOptions {
   /** `<key id>:<32 bytes, base64>`. */
   readonly secretsKey: string;
   readonly version: string;
+  /** Ports of this machine's slots: by these ways in apps get their public name as `Host`. */
+  readonly slotPorts?: { readonly first: number; readonly count: number };
   /** More bindings of control: those of a Cloudflare account, for tests. */
   readonly bindings?: Readonly<Record<string, string>>;
   /** A module around control's Worker, which is `./control.mjs` to it: what a benchmark counts with. */
@@ -82,6 +85,7 @@ const controlWorker = (options: StackOptions, code: string, date: string) => ({
       SECRETS_KEY: text(options.secretsKey),
       VERSION: text(options.version),
       ...textBindings(options.bindings),
+      ...slotDoors(originsOf(options.slotPorts)),
     },
     exports: Object.fromEntries(Object.values(OBJECTS).map((name) => [name, STORED])),
   },
@@ -96,6 +100,7 @@ const edgeWorker = (options: StackOptions, code: string, date: string) => ({
     env: {
       CONTROL: { type: "worker" as const, worker: "control", exportName: "EdgePort" },
       TABLES: { type: "kv" as const, id: "tables" },
+      ...slotDoors(originsOf(options.slotPorts)),
     },
   },
   dev: { stripCfConnectingIp: false, unsafeDirectSockets: [{ host: HOST, port: options.edgePort }] },
@@ -138,6 +143,9 @@ const origin = (url: URL): string => url.origin;
 
 const textBindings = (values: Readonly<Record<string, string>> = {}) =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, text(value)]));
+
+const originsOf = ({ first, count } = { first: 0, count: 0 }): string[] =>
+  Array.from({ length: count }, (_, n) => `http://${HOST}:${first + n}`);
 
 async function runCron(miniflare: Miniflare): Promise<void> {
   try {

@@ -52,6 +52,7 @@ async function stop(code: number): Promise<never> {
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void stop(0));
 
+const SLOTS = { first: 21_000, count: 16 };
 const home = await openHome(values.dir);
 const stack = await startStack({
   stateDir: home.stateDir,
@@ -60,6 +61,7 @@ const stack = await startStack({
   adminTokenSha256: home.tokenSha256,
   secretsKey: home.secretsKey,
   version: "local",
+  slotPorts: SLOTS,
 });
 undo.push(() => stack.dispose());
 await home.announce(stack.controlUrl, stack.edgeUrl);
@@ -71,8 +73,8 @@ const host = new LocalHost({
   controlUrl: stack.controlUrl,
   dir: home.agentDir("local"),
   runtime,
-  portBase: 21_000,
-  slots: 16,
+  portBase: SLOTS.first,
+  slots: SLOTS.count,
   processRoot: values["process-root"],
   onExit: (code) => {
     if (!stopping) console.error(`the agent ended with code ${code}: restart with \`npm start\``);

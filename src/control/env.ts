@@ -47,6 +47,8 @@ export interface ControlEnv {
   /** Access service token, when slots are behind Access: control asks instances the way the edge does. */
   readonly ACCESS_CLIENT_ID?: string;
   readonly ACCESS_CLIENT_SECRET?: string;
+  /** Local stack only: the way into each slot of this machine, by its origin, as the edge has it. */
+  readonly [slot: `http://${string}`]: Fetcher | undefined;
   /** Shown by /health. */
   readonly VERSION?: string;
 }

@@ -1,5 +1,14 @@
 /** Which hostnames an app may take: those that an administrator granted it, and some never. */
 
+/**
+ * What an environment's app gets as its own name in `Host`: the first hostname that is one name, without its path; where
+ * there are only wildcards, the name that the first lies below. Tunnels hold one for each slot, so it can't be the visitor's.
+ */
+export function publicHost(hostnames: readonly string[]): string {
+  const names = hostnames.map((hostname) => hostname.split("/", 1)[0] ?? hostname);
+  return names.find((name) => !name.startsWith("*.")) ?? names[0]?.slice(2) ?? "";
+}
+
 /** An app's leave to take the hostnames that a pattern covers. */
 export interface Grant {
   /** `shop.example.com`, or `*.shop.example.com` for everything below that name. */

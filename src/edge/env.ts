@@ -6,6 +6,11 @@ export interface Env {
   readonly CONTROL: EdgePortRpc;
   /** Copies of published tables, for isolates that start while control is gone. */
   readonly TABLES: KVNamespace;
+  /**
+   * Local stack only: the way into each slot of this machine, by its origin. `fetch` alone would send the origin's address as
+   * `Host`; behind tunnels cloudflared sends the public one instead.
+   */
+  readonly [slot: `http://${string}`]: Fetcher | undefined;
   readonly ANALYTICS?: AnalyticsEngineDataset;
   /** Cloudflare Access service token that opens the tunnel hostnames, when they are behind Access. */
   readonly ACCESS_CLIENT_ID?: string;

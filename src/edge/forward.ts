@@ -4,6 +4,7 @@ import { type Attempt, type AttemptVerdict, judge } from "../domain/routing/atte
 import type { RouteInstance } from "../domain/routing/choose.ts";
 import { readBody, textOf } from "../streams/bounded-body.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
+import { appOrigin } from "./own-address.ts";
 import { meetsShield, withAccess, withProof } from "./shield.ts";
 import { startUpload, type Upload } from "./upload.ts";
 import type { Visit } from "./visit.ts";
@@ -81,13 +82,15 @@ function fetchFrom(
   body: Outgoing["body"],
   upload: Upload | null,
 ): Promise<Response> {
-  const url = instance.origin + visit.url.target;
   const { method } = visit;
   const redirect = "manual";
-  if (upload !== null) return fetch(url, { method, headers, body: upload.body, redirect, cf: UNCACHED });
+  const door = visit.env[instance.origin as `http://${string}`];
+  const url = (door === undefined ? instance.origin : appOrigin(visit)) + visit.url.target;
+  const send = (to: string | Request, init: RequestInit) => (door ?? globalThis).fetch(to, init);
+  if (upload !== null) return send(url, { method, headers, body: upload.body, redirect, cf: UNCACHED });
   // The request itself as source carries a body for GET too, which `body` may not.
-  if (body === "stream") return fetch(new Request(url, visit.request), { headers, redirect, cf: UNCACHED });
-  return fetch(url, { method, headers, body, redirect, cf: UNCACHED });
+  if (body === "stream") return send(new Request(url, visit.request), { headers, redirect, cf: UNCACHED });
+  return send(url, { method, headers, body, redirect, cf: UNCACHED });
 }
 
 /**

@@ -25,11 +25,16 @@ export function hasOwnAddress(headers: Headers, status: number, visit: Visit): b
   return cookies !== null && namesSlot(cookies, visit.route);
 }
 
+/** Where an app finds itself by the `Host` it gets: under its public name, with the port that the visitor used, if any. */
+export const appOrigin = ({ route, url, hostname }: Visit): string =>
+  `http://${route.table.publicHost ?? hostname}${portOf(url.authority, hostname)}`;
+
 /** The hostname as the edge reads it, with the port that the visitor used, if any. */
-export function publicHost({ hostname, url }: Pick<Visit, "hostname" | "url">): string {
-  if (url.authority === hostname) return hostname;
-  return hostname + (/:[0-9]+$/.exec(url.authority)?.[0] ?? "");
-}
+export const publicHost = ({ hostname, url }: Pick<Visit, "hostname" | "url">): string =>
+  hostname + portOf(url.authority, hostname);
+
+const portOf = (authority: string, hostname: string): string =>
+  authority === hostname ? "" : (/:[0-9]+$/.exec(authority)?.[0] ?? "");
 
 function mends(headers: Headers, status: number, visit: Visit): [string, string][] {
   const found: [string, string][] = [];

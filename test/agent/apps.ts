@@ -12,6 +12,10 @@ export const apps = {
   /** All to stderr: an engine reads stdout and stderr apart, and keeps no order between them. */
   exits:
     'for (let n = 1; n <= 60; n++) console.error("line " + n); console.error("no database"); process.exitCode = 3;',
+  /** Lets nobody in who does not ask for its public name; and to be ready, by https. */
+  strict: serve(
+    'const { host, "x-forwarded-proto": scheme } = request.headers; response.statusCode = host.split(":")[0] !== process.env.SLUICE_HOSTNAME || (request.url === "/ready" && scheme !== "https") ? 400 : 200; response.end(host);',
+  ),
   silent: "setInterval(() => {}, 1000);",
   status: serve('response.statusCode = 503; response.end("no database");'),
   redirect: serve('response.writeHead(302, { location: "https://login.example.com/" }); response.end();'),

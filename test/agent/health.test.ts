@@ -97,6 +97,20 @@ describe("a probe", () => {
     expect(!result.ok && result.problem).toContain("Parse Error");
   });
 
+  test("asks as a visitor would, by the app's public name and https", async () => {
+    let seen: http.IncomingHttpHeaders = {};
+    const url = await answering((request, response) => {
+      seen = request.headers;
+      response.end();
+    });
+    await probe(url, 1_000, { host: "shop.example.com" });
+    expect(seen).toMatchObject({
+      host: "shop.example.com",
+      "x-forwarded-host": "shop.example.com",
+      "x-forwarded-proto": "https",
+    });
+  });
+
   test("uses a connection of its own each time", async () => {
     const ports = new Set<number | undefined>();
     const url = await answering((request, response) => {

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import type { Load } from "../../local/load.ts";
 import { type apps, nodeCommand } from "../agent/apps.ts";
+import { ask } from "../support/http-client.ts";
 import { type AppOptions, Installation } from "../support/installation.ts";
 
 /** Releases that go wrong, while visitors use the one before: none of them may notice. */
@@ -96,4 +97,11 @@ test.each([
 ])("weights that %s are refused", async (_, weights, code) => {
   const set = sluice.client.environments.setWeights({ app: APP, environment: "production" }, weights);
   await expect(set).rejects.toMatchObject({ problem: { code } });
+});
+
+test("an app that minds its name and its scheme goes live, and visitors reach it by its name", async () => {
+  await sluice.deploy("strict", { command: nodeCommand("strict"), replicas: 1 }, "v1");
+  const port = Number(new URL(sluice.edgeUrl).port);
+  const host = `strict.localhost:${port}`;
+  expect(await ask({ port, host })).toMatchObject({ status: 200, text: host });
 });

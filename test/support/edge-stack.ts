@@ -4,6 +4,7 @@
  */
 import { build } from "esbuild";
 import { Miniflare, type Request, type Response } from "miniflare";
+import { slotDoors } from "../../local/doors.ts";
 import type { MeterBatch } from "../../src/domain/routing/meter.ts";
 import type { TableAnswer } from "../../src/domain/routing/table.ts";
 import { COMPATIBILITY_DATE } from "./compatibility-date.ts";
@@ -82,6 +83,8 @@ export async function startEdgeStack(
     /** The edges' clocks can be moved: a request with this header sets one forward by so many ms. */
     readonly clockHeader?: string;
     readonly vars?: Readonly<Record<string, string>>;
+    /** Slots' origins that are reached as the local stack does: so that the app gets its public name. */
+    readonly doors?: readonly string[];
     /** Everything that an edge fetches ends here instead of on the network. */
     readonly outbound?: (request: Request) => Response | Promise<Response>;
   } = {},
@@ -119,6 +122,7 @@ export async function startEdgeStack(
               ANALYTICS: { type: "worker" as const, worker: "control", exportName: "Dataset" },
             }),
             ...Object.fromEntries(vars),
+            ...slotDoors(options.doors),
           },
         },
         dev: {

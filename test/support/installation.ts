@@ -61,6 +61,8 @@ export class Installation {
   #home: Home | undefined;
   readonly #options: Required<Options>;
   #stack: ChildProcess | undefined;
+  /** Ports of all hosts' slots begin here. */
+  #portBase: number | undefined;
   #loads: Load[] = [];
   readonly #killLeftovers = () => this.#signal("SIGKILL");
 
@@ -111,7 +113,10 @@ export class Installation {
   async startStack(): Promise<void> {
     const ports = [this.edgeUrl, this.controlUrl].map((url) => (url ? new URL(url).port : "0"));
     const bindings = JSON.stringify(this.#options.bindings);
-    const child = spawn(NODE, [STACK, this.#homeDir, ...ports, bindings], {
+    const { hosts, slots } = this.#options;
+    this.#portBase ??= await freePorts(hosts * slots);
+    const slotPorts = JSON.stringify({ slotPorts: { first: this.#portBase, count: hosts * slots } });
+    const child = spawn(NODE, [STACK, this.#homeDir, ...ports, bindings, slotPorts], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NODE_NO_WARNINGS: "1" },
       // A group of its own, so that one signal reaches workerd too.
@@ -147,7 +152,7 @@ export class Installation {
 
   async #startHosts(): Promise<void> {
     const { hosts, slots, runtime, processRoot } = this.#options;
-    const base = await freePorts(hosts * slots);
+    const base = this.#portBase ?? 0;
     for (let index = 0; index < hosts; index++) {
       const name = `web-${index + 1}`;
       this.hosts.push(

@@ -1,8 +1,8 @@
-/** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port> [bindings]`. */
+/** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port> [bindings] [slot ports]`. */
 import { openHome } from "../../local/home.ts";
 import { startStack } from "../../local/stack.ts";
 
-const [dir = "", edgePort, controlPort, bindings = "{}"] = process.argv.slice(2);
+const [dir = "", edgePort, controlPort, bindings = "{}", slotPorts = "{}"] = process.argv.slice(2);
 const home = await openHome(dir);
 const stack = await startStack({
   stateDir: home.stateDir,
@@ -12,6 +12,7 @@ const stack = await startStack({
   secretsKey: home.secretsKey,
   version: "test",
   bindings: JSON.parse(bindings),
+  ...JSON.parse(slotPorts),
 });
 await home.announce(stack.controlUrl, stack.edgeUrl);
 process.once("SIGTERM", async () => {

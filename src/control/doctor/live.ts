@@ -27,7 +27,9 @@ async function ask({ host, origin }: { host: string; origin: string }, by: Path)
   const start = Date.now();
   const answered = { host, origin, status: null, error: null, body: "", stopped: null, isShielded: false };
   try {
-    const response = await reach(origin, by, AbortSignal.timeout(DEADLINE_MS));
+    // Nobody's slot: it is asked under its own name.
+    const question = { origin, path: "/", publicHost: new URL(origin).hostname };
+    const response = await reach(question, by, AbortSignal.timeout(DEADLINE_MS));
     const body = textOf(await readBody(response.body, BODY_MOST));
     const { status, headers } = response;
     const isShielded = headers.has(SHIELD_HEADER);

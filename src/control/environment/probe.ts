@@ -1,25 +1,34 @@
+import { publicHost } from "../../domain/hostnames.ts";
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
+import type { ProbeSpec } from "../../domain/spec.ts";
 import { answeredText, type Path, reach } from "./reach.ts";
 
 /** What an instance answered over its real path: the tunnel and the network that visitors' requests will take. */
 export interface ProbeOutcome {
   readonly instance: string;
-  /** Null: it answered 2xx. Else in words. */
+  /** Null: it answered as wanted. Else in words. */
   readonly cause: string | null;
 }
 
-/** Asks an instance at its origin for its readiness path. Never throws: whatever goes wrong is the cause. */
+/**
+ * Asks an instance at its origin for its readiness path. Never throws: whatever goes wrong is the cause. Where readiness is no
+ * GET of the port that visitors get, any answer but a gateway's shows that the way is open.
+ */
 export async function probeInstance(
   instance: InstanceFacts,
   release: ReleaseFacts,
   by: Path = {},
 ): Promise<ProbeOutcome> {
-  const { path, timeoutMs } = release.spec.health.readiness;
-  const url = instance.origin + path;
+  const { spec } = release;
+  const { path, headers, port, statuses = SUCCESS, timeoutMs } = spec.health.readiness;
+  const isGet = path !== undefined && (port === undefined || port === spec.port);
+  const asked = isGet ? { path, headers } : { path: "/" };
+  const url = instance.origin + asked.path;
   try {
-    const response = await reach(url, by, AbortSignal.timeout(timeoutMs));
-    return { instance: instance.id, cause: await causeOf(response, url) };
+    const question = { ...asked, origin: instance.origin, publicHost: publicHost(spec.hostnames) };
+    const response = await reach(question, by, AbortSignal.timeout(timeoutMs));
+    return { instance: instance.id, cause: await causeOf(response, url, isGet ? statuses : NO_GATEWAY) };
   } catch (error) {
     return {
       instance: instance.id,
@@ -28,8 +37,13 @@ export async function probeInstance(
   }
 }
 
-async function causeOf(response: Response, url: string): Promise<string | null> {
-  if (!response.ok) return `GET ${url} ${await answeredText(response)}`;
+type Statuses = NonNullable<ProbeSpec["statuses"]>;
+const SUCCESS: Statuses = [[200, 299]];
+const NO_GATEWAY: Statuses = [[100, 501]];
+
+async function causeOf(response: Response, url: string, wanted: Statuses): Promise<string | null> {
+  if (!wanted.some(([from, to]) => response.status >= from && response.status <= to))
+    return `GET ${url} ${await answeredText(response)}`;
   await response.body?.cancel();
   return null;
 }

@@ -12,21 +12,45 @@ import { toHex } from "../bytes.ts";
 import type { ControlEnv } from "../env.ts";
 
 /** What opens the way to a slot behind a tunnel. Nothing of it is needed for hosts with an address of their own. */
-export type Path = Pick<ControlEnv, "SLOT_ZONE" | "SHIELD_KEY" | "ACCESS_CLIENT_ID" | "ACCESS_CLIENT_SECRET">;
+export type Path = Pick<
+  ControlEnv,
+  "SLOT_ZONE" | "SHIELD_KEY" | "ACCESS_CLIENT_ID" | "ACCESS_CLIENT_SECRET"
+> & {
+  readonly [slot: `http://${string}`]: Fetcher | undefined;
+};
+/** What is asked of an instance: under its app's public name, as a visitor would. */
+export interface Question {
+  readonly origin: string;
+  readonly path: string;
+  readonly publicHost: string;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
 
 /**
  * Asks an instance at its origin, on the way that visitors' requests take. Whether a request of control's meets the shield
  * depends on the zone it comes from, so the proof is shown only to a shield that asked for it: it never reaches the app.
  */
-export async function reach(url: string, by: Path, signal: AbortSignal): Promise<Response> {
-  const { hostname } = new URL(url);
-  const headers: Record<string, string> = { "user-agent": "sluice", "x-sluice-probe": "1" };
+export async function reach(
+  { origin, path, publicHost, headers: asked }: Question,
+  by: Path,
+  signal: AbortSignal,
+): Promise<Response> {
+  const { hostname } = new URL(origin);
+  const headers: Record<string, string> = {
+    "user-agent": "sluice",
+    ...asked,
+    "x-sluice-probe": "1",
+    "x-forwarded-host": publicHost,
+    "x-forwarded-proto": "https",
+  };
   const isSlot = by.SLOT_ZONE !== undefined && isSlotHostname(hostname, by.SLOT_ZONE);
   if (isSlot && by.ACCESS_CLIENT_ID && by.ACCESS_CLIENT_SECRET) {
     headers["cf-access-client-id"] = by.ACCESS_CLIENT_ID;
     headers["cf-access-client-secret"] = by.ACCESS_CLIENT_SECRET;
   }
-  const ask = () => fetch(url, { redirect: "manual", headers, signal });
+  const door = by[origin as `http://${string}`];
+  const url = (door === undefined ? origin : `http://${publicHost}`) + path;
+  const ask = () => (door ?? globalThis).fetch(url, { redirect: "manual", headers, signal });
   const answer = await ask();
   if (!isSlot || !by.SHIELD_KEY || !answer.headers.has(SHIELD_HEADER)) return answer;
   await answer.body?.cancel();

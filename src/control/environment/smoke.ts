@@ -1,3 +1,4 @@
+import { publicHost } from "../../domain/hostnames.ts";
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "../../domain/rollout/release.ts";
 import type { SmokeCheck } from "../../domain/spec.ts";
@@ -21,7 +22,9 @@ export async function runSmoke(
   let failed = false;
   const each = await atMost(AT_ONCE, checks, async ({ instance, check }) => {
     // One failure is enough to know: what hasn't begun need not.
-    const failure = failed ? null : await runCheck(instance, check, by);
+    const failure = failed
+      ? null
+      : await runCheck(instance, check, { by, host: publicHost(release.spec.hostnames) });
     failed ||= failure !== null;
     return failure;
   });
@@ -31,7 +34,7 @@ export async function runSmoke(
 async function runCheck(
   instance: InstanceFacts,
   check: SmokeCheck,
-  by: Path,
+  { by, host }: { readonly by: Path; readonly host: string },
 ): Promise<ReleaseFailure | null> {
   const url = instance.origin + check.path;
   const wanted = `${check.status}${check.contains === undefined ? "" : ` and a body with ${JSON.stringify(check.contains)}`}`;
@@ -44,7 +47,8 @@ async function runCheck(
     logs: [],
   });
   try {
-    const response = await reach(url, by, AbortSignal.timeout(TIMEOUT_MS));
+    const question = { origin: instance.origin, path: check.path, publicHost: host };
+    const response = await reach(question, by, AbortSignal.timeout(TIMEOUT_MS));
     const body = textOf(await readBody(response.body, BODY_MOST));
     const { status, headers } = response;
     const stopped = interceptionOf({ status, headers, body });

@@ -1,3 +1,4 @@
+import { publicHost } from "../hostnames.ts";
 import { originSuffixes } from "../routing/slot.ts";
 import {
   FULL_WEIGHT,
@@ -56,6 +57,8 @@ export function compileTable(
     publishedAt: stamp.now,
     // One that is being destroyed leads nobody anywhere.
     hostnames: facts.ending ? [] : facts.spec.hostnames,
+    publicHost: publicHost(facts.spec.hostnames),
+    appPort: facts.spec.port,
     salt: environment.salt,
     affinity: facts.spec.affinity,
     releases,

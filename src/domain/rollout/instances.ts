@@ -1,4 +1,5 @@
 import { accessoryId } from "../accessory.ts";
+import { publicHost } from "../hostnames.ts";
 import { type EnvironmentSpec, networkName, volumeName } from "../spec.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
@@ -56,7 +57,7 @@ export function startSpec(
     image: release.pinnedImage ?? release.image,
     containerPort: spec.port,
     ...(spec.command ? { command: spec.command } : {}),
-    env: spec.env,
+    env: appEnv(spec),
     health: spec.health,
     resources: spec.resources,
     logging: spec.logging,
@@ -71,6 +72,12 @@ const needs = (spec: EnvironmentSpec) =>
   spec.needs && spec.needs.length > 0
     ? { needs: spec.needs.map((name) => ({ name, accessory: accessoryId(spec, name) })) }
     : {};
+
+/** The app's variables, and the name that visitors know it by. Hooks get the same. */
+export const appEnv = (spec: EnvironmentSpec): Record<string, string> => ({
+  ...spec.env,
+  SLUICE_HOSTNAME: publicHost(spec.hostnames),
+});
 
 /** Where an environment's containers live, as the wire has it. */
 export function housing(spec: EnvironmentSpec): Housing {

@@ -120,6 +120,8 @@ const TABLE = shape({
   version: count,
   publishedAt: count,
   hostnames: list(text),
+  publicHost: optional(text),
+  appPort: optional(count),
   salt: text,
   affinity: tagged({
     cookie: shape({}),

@@ -63,6 +63,10 @@ export interface RoutingTable {
   readonly publishedAt: number;
   /** Lower case, no port, no trailing dot. */
   readonly hostnames: readonly string[];
+  /** What the app gets as its own name in `Host`. Absent, as `appPort`, in tables from before it got one. */
+  readonly publicHost?: string;
+  /** The port the app listens on inside its container, which it may take for its public one. */
+  readonly appPort?: number;
   /** The rollout's id: changes with each rollout, so that the unlucky first 1 % differ each time. */
   readonly salt: string;
   readonly affinity: Affinity;

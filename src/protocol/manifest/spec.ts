@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { publicHost } from "../../domain/hostnames.ts";
 import { KEPT_BY_DEFAULT, type Retention } from "../../domain/retention.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { toAccessory, toContainer, toImageCheck, toLogging, toResources } from "./container.ts";
@@ -27,7 +28,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     ...(command ? { command } : {}),
     ...(manifest.verify ? { verify: manifest.verify } : {}),
     env: { ...manifest.env, ...env.env },
-    health: toHealth(manifest.health, env.hostnames[0]),
+    health: toHealth(manifest.health, publicHost(env.hostnames)),
     resources: toResources(env.resources ?? manifest.resources),
     logging: toLogging(manifest.logging),
     container: {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { reach } from "../../../src/control/environment/reach.ts";
 
-const SLOT = "https://sl-0123456789abcdef.example.com/ready";
+const SLOT = "https://sl-0123456789abcdef.example.com";
 const BY = {
   SLOT_ZONE: "example.com",
   SHIELD_KEY: "key",
@@ -22,7 +22,8 @@ function network(...answers: Response[]): Headers[] {
 afterEach(() => vi.unstubAllGlobals());
 
 const shield = () => new Response("Not found", { status: 404, headers: { "x-sluice-shield": "1" } });
-const ask = (url: string, by: Parameters<typeof reach>[1] = BY) => reach(url, by, AbortSignal.timeout(1_000));
+const ask = (origin: string, by: Parameters<typeof reach>[1] = BY) =>
+  reach({ origin, path: "/ready", publicHost: "shop.example.com" }, by, AbortSignal.timeout(1_000));
 
 describe("control's own way to a slot", () => {
   it("shows the proof to a shield that is in the way, as the edge makes it", async () => {
@@ -55,11 +56,18 @@ describe("control's own way to a slot", () => {
     expect((await ask(SLOT)).status).toBe(404);
   });
 
+  it("asks as a visitor would, by the app's public name and https", async () => {
+    const sent = network(new Response());
+    await ask(SLOT);
+    expect(sent[0]?.get("x-forwarded-host")).toBe("shop.example.com");
+    expect(sent[0]?.get("x-forwarded-proto")).toBe("https");
+  });
+
   it("carries the service token to slots, and to no other address", async () => {
     const sent = network(new Response(), new Response(), new Response());
     await ask(SLOT);
-    await ask("http://10.0.0.5:8001/ready");
-    await ask("https://evil.test/ready");
+    await ask("http://10.0.0.5:8001");
+    await ask("https://evil.test");
     expect(sent.map((headers) => headers.get("cf-access-client-secret"))).toEqual(["secret", null, null]);
   });
 });
