@@ -72,7 +72,9 @@ export class Session {
   get client(): Client {
     const { url, token } = this.config;
     const userAgent = `sluice-cli/${this.version}`;
-    this.#client ??= new Client({ url, token, userAgent, signal: this.signal });
+    const onSlow = (at: string, slowMs: number) =>
+      this.out.say(`no answer from ${at} for ${slowMs / 1_000} s: waiting on, half a minute in all`);
+    this.#client ??= new Client({ url, token, userAgent, signal: this.signal, onSlow });
     return this.#client;
   }
 

@@ -23,7 +23,7 @@ interface FollowParts {
 }
 
 /**
- * Shows a release's events until it is over, got as far as was asked, waits for a person, `timeoutMs` passed, Ctrl-C, or contact is lost for two minutes. Never
+ * Shows a release's events until it is over, got as far as was asked, waits for a person, `timeoutMs` passed, Ctrl-C, or contact is lost for a minute. Never
  * changes the release: control owns it.
  */
 export async function follow(session: Session, release: ReleaseView, parts: FollowParts): Promise<FollowEnd> {

@@ -9,6 +9,7 @@ import {
   refuseErrors,
   request,
   sleep,
+  tellingWhenSlow,
   urlOf,
 } from "./transport.ts";
 
@@ -48,7 +49,7 @@ export async function* followFeed(
   let lastContact = now();
   for (let failures = 0; ; ) {
     try {
-      const body = await connect(options, path, { last, signal });
+      const body = await tellingWhenSlow(options, () => connect(options, path, { last, signal }));
       if (!body) return;
       lastContact = now();
       yield { kind: "heartbeat" };
@@ -63,7 +64,7 @@ export async function* followFeed(
       await (options.sleep ?? sleep)(BACKOFF_MS[Math.min(failures++, 4)] ?? 0, signal);
     } catch (error) {
       const transient = error instanceof ConnectionError;
-      if (!transient || now() - lastContact > (follow.giveUpMs ?? 120_000)) throw error;
+      if (!transient || now() - lastContact > (follow.giveUpMs ?? 60_000)) throw error;
       const retryInMs = BACKOFF_MS[Math.min(failures++, BACKOFF_MS.length - 1)] ?? 5_000;
       yield { kind: "lost", error, retryInMs };
       await (options.sleep ?? sleep)(retryInMs, signal);
@@ -120,7 +121,7 @@ export async function* messages(
   options: ClientOptions,
   follow: Pick<FollowOptions, "signal" | "silenceMs">,
 ): AsyncGenerator<EventSourceMessage, void, void> {
-  const silenceMs = follow.silenceMs ?? 25_000;
+  const silenceMs = follow.silenceMs ?? 15_000;
   const reader = body.getReader();
   const decoder = new TextDecoder();
   const ready: EventSourceMessage[] = [];

@@ -60,7 +60,7 @@ export async function* followLogs(
   let last: string | undefined;
   let lastContact = now();
   let hadContact = false;
-  let giveUpMs = wanted.giveUpMs ?? 120_000;
+  let giveUpMs = wanted.giveUpMs ?? 60_000;
   for (let failures = 0; ; ) {
     try {
       const body = await connect(options, path, { query, last, signal });

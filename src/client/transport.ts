@@ -18,6 +18,11 @@ export interface ClientOptions {
   readonly userAgent?: string;
   /** Ends every call of this client when aborted; they throw its reason. */
   readonly signal?: AbortSignal;
+  /** For a call with all its attempts. Default 30 s. */
+  readonly totalMs?: number;
+  /** Told once for each call that is still without an answer after `slowMs` (default 5 s), for whoever waits. */
+  readonly onSlow?: (url: string, slowMs: number) => void;
+  readonly slowMs?: number;
   readonly sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
@@ -40,6 +45,9 @@ export interface Answer {
 }
 
 const BACKOFF_MS = 200;
+const ATTEMPT_MS = 15_000;
+const TOTAL_MS = 30_000;
+const SLOW_MS = 5_000;
 const RETRY_AFTER_MAX_MS = 10_000;
 /** What a gateway in front of control answers while control is away or busy. */
 const TRANSIENT = new Set([502, 503, 504]);
@@ -64,16 +72,35 @@ export const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
  * ConnectionError, ProtocolError, or the signal's reason.
  */
 export async function send(options: ClientOptions, call: Call): Promise<Answer> {
+  return tellingWhenSlow(options, () => attemptAll(options, call));
+}
+
+async function attemptAll(options: ClientOptions, call: Call): Promise<Answer> {
   const attempts = isRepeatable(call) ? 1 + (options.retries ?? 3) : 1;
   const signal = call.signal ?? options.signal;
+  const endsAt = performance.now() + (options.totalMs ?? TOTAL_MS);
   for (let attempt = 1; ; attempt++) {
+    const leftMs = endsAt - performance.now();
+    const timeoutMs = Math.ceil(Math.min(options.timeoutMs ?? ATTEMPT_MS, leftMs));
     try {
-      return await attemptOnce(options, { ...call, signal });
+      return await attemptOnce({ ...options, timeoutMs }, { ...call, signal });
     } catch (error) {
       const waitMs = retryDelay(error, attempt);
-      if (attempt >= attempts || waitMs === undefined) throw error;
+      const isLate = waitMs !== undefined && performance.now() + waitMs >= endsAt;
+      if (attempt >= attempts || waitMs === undefined || isLate) throw error;
       await (options.sleep ?? sleep)(waitMs, signal);
     }
+  }
+}
+
+/** Silence is said while it lasts, not when it is over. */
+export async function tellingWhenSlow<T>(options: ClientOptions, work: () => Promise<T>): Promise<T> {
+  const { onSlow, slowMs = SLOW_MS } = options;
+  const timer = onSlow && setTimeout(() => onSlow(options.url, slowMs), slowMs);
+  try {
+    return await work();
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -95,7 +122,7 @@ function boundedWait(retryAfterMs: number | undefined, backoffMs: number): numbe
 }
 
 async function attemptOnce(options: ClientOptions, call: Call): Promise<Answer> {
-  const timeout = AbortSignal.timeout(options.timeoutMs ?? 15_000);
+  const timeout = AbortSignal.timeout(options.timeoutMs ?? ATTEMPT_MS);
   const signal = call.signal ? AbortSignal.any([call.signal, timeout]) : timeout;
   try {
     const response = await request(options, call, signal);
@@ -147,7 +174,7 @@ export function asClientError(
   if (call.signal?.aborted) return call.signal.reason;
   const url = options.url;
   if (timedOut) {
-    const seconds = (options.timeoutMs ?? 15_000) / 1000;
+    const seconds = (options.timeoutMs ?? ATTEMPT_MS) / 1000;
     const message = `${url} did not answer ${call.method} ${call.path} within ${seconds} s`;
     return new ConnectionError(message, { url, cause: error, timedOut: true });
   }

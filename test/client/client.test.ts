@@ -221,6 +221,22 @@ describe.concurrent("what comes back", () => {
     );
   });
 
+  test("silence is said while it lasts, and ends after one time for all attempts", async () => {
+    await using api = await fakeApi({ [`GET ${ENV}`]: () => {} });
+    const said: [string, number][] = [];
+    const { client } = clientOf(api, {
+      timeoutMs: 200,
+      totalMs: 300,
+      slowMs: 50,
+      onSlow: (url, ms) => said.push([url, ms]),
+    });
+    const start = performance.now();
+    await expect(client.environments.get("shop", "production")).rejects.toThrow(/did not answer/);
+    expect(performance.now() - start).toBeLessThan(3_000);
+    expect(said).toEqual([[api.url, 50]]);
+    expect(api.asked.length).toBeLessThan(3);
+  });
+
   test("silence ends after the timeout, and says so", async () => {
     await using api = await fakeApi({ [`GET ${ENV}`]: () => {} });
     const { client } = clientOf(api, { timeoutMs: 50, retries: 1 });
