@@ -32,6 +32,7 @@ export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<
       (run) =>
       async (...args) => {
         session = sessionOf(program.opts<Globals>());
+        out.checkFile();
         const outcome = await run(session, ...args);
         out.finish(outcome);
         exit = outcome.exit;
@@ -108,8 +109,9 @@ export async function runProcess(): Promise<void> {
   // `sluice releases | head` closes our stdout early, and means it.
   let isClosed = false;
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
     isClosed = true;
+    // A full disk ends no release: it is said, and the exit code tells how that went.
+    if (error.code !== "EPIPE") process.stderr.write(`stdout can't be written: ${error.message}\n`);
   });
   const { stdout, stderr, env } = process;
   process.exitCode = await main({

@@ -1,5 +1,6 @@
 import { appendFileSync } from "node:fs";
 import { coloured, type Paint, plain, tame } from "./print.ts";
+import { CliError } from "./problem.ts";
 
 export type JsonMode = "off" | "object" | "stream";
 
@@ -30,6 +31,7 @@ export class Output {
   readonly stdoutPaint: Paint;
   readonly #terminal: Terminal;
   #live: { clear(): void; draw(): void } | undefined;
+  #cannotAppend = false;
 
   constructor(terminal: Terminal, mode: JsonMode) {
     const { env, stderr } = terminal;
@@ -95,9 +97,28 @@ export class Output {
     if (!result.secret) this.#append(line);
   }
 
+  /** Before anything is sent: whoever wants the result in a file must not find out after a release that it can't be. */
+  checkFile(): void {
+    const file = this.#terminal.env.SLUICE_OUTPUT_FILE;
+    if (!file) return;
+    try {
+      appendFileSync(file, "");
+    } catch (error) {
+      this.#cannotAppend = true;
+      throw new CliError("usage", `SLUICE_OUTPUT_FILE can't be written: ${(error as Error).message}`);
+    }
+  }
+
+  /** What was done is done, whether it can be written down or not: said once, and the exit code stays. */
   #append(line: string): void {
     const file = this.#terminal.env.SLUICE_OUTPUT_FILE;
-    if (file) appendFileSync(file, `${line}\n`);
+    if (!file || this.#cannotAppend) return;
+    try {
+      appendFileSync(file, `${line}\n`);
+    } catch (error) {
+      this.#cannotAppend = true;
+      this.say(`SLUICE_OUTPUT_FILE is not complete: ${(error as Error).message}`);
+    }
   }
 }
 

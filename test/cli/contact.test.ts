@@ -67,6 +67,21 @@ describe.concurrent("a deploy whose contact breaks", () => {
     expect(JSON.parse(stdout).next[0].command).toBe("sluice watch -a shop -e production");
   });
 
+  test.each([
+    ["can't be written", "/nowhere/at/all", 1],
+    ["is full", "/dev/full", 0],
+  ])(
+    "a SLUICE_OUTPUT_FILE that %s is said, and never taken for the release's end",
+    async (_how, file, code) => {
+      await using api = await fakeApi(goodDeploy());
+      const ran = await runCli(["deploy"], { url: api.url, files, env: { SLUICE_OUTPUT_FILE: file } });
+      expect(ran.code, ran.stderr).toBe(code);
+      expect(ran.stderr.match(/SLUICE_OUTPUT_FILE/g)).toHaveLength(1);
+      expect(ran.stderr).not.toContain("a bug in sluice");
+      if (code === 1) expect(api.asked).toEqual([]);
+    },
+  );
+
   test("--timeout ends the waiting, not the release", async () => {
     await using api = await fakeApi(goodDeploy({ [EVENTS]: (_asked, answer) => void answer.feed() }));
     const ran = await runCli(["deploy", "--timeout", "200ms"], { url: api.url, files });
