@@ -3,7 +3,7 @@ import type { RollbackAnswer } from "../../src/protocol/api/moves.ts";
 import { EXIT } from "../exit-codes.ts";
 import { waitAndTell } from "../follow/ending.ts";
 import { splitText } from "../follow/release-end.ts";
-import { clean, duration } from "../io/print.ts";
+import { clean, duration, quote } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session, Target } from "../session.ts";
 import { examples, publicUrl, type Register, timeoutOption } from "../verb.ts";
@@ -60,6 +60,8 @@ async function run(session: Session, options: RollbackOptions): Promise<Outcome>
   );
   out.say(`  traffic  ${splitText(environment)}`);
   const { how, from, to: onto } = answer;
+  const undo = `${session.command("rollback", target)} --to ${quote(from.version)}`;
+  out.say(`  undo     ${undo}`);
   return {
     exit: EXIT.ok,
     json: {
@@ -71,6 +73,7 @@ async function run(session: Session, options: RollbackOptions): Promise<Outcome>
       to: onto,
       url,
       traffic: environment.split,
+      undo,
     },
     text: out.stdoutIsTty ? undefined : url,
   };

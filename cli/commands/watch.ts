@@ -1,4 +1,5 @@
 import { collect, type PageQuery } from "../../src/client/index.ts";
+import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import { tell, waitAndTell } from "../follow/ending.ts";
 import { isOver } from "../follow/progress.ts";
 import { type Wait, waitOption } from "../follow/wait.ts";
@@ -29,8 +30,9 @@ async function run(session: Session, id: string | undefined, options: WatchOptio
   return waitAndTell(session, release, { command: "watch", timeoutMs, wait });
 }
 
-/** Verbs that mean the serving release where none is on its way. */
+/** Verbs that mean the serving release where none is on its way; those of the second set don't ask what only waits. */
 const OF_LIVE: ReadonlySet<string> = new Set(["watch", "preview", "verdicts"]);
+const OF_BEGUN: ReadonlySet<string> = new Set(["preview", "verdicts"]);
 
 /** As many releases back as a version label is looked for. */
 const LABELS_IN_VIEW = 500;
@@ -56,14 +58,32 @@ export async function meantRelease(
   });
 }
 
-/** The release on its way in the target environment; for some verbs, else the one that serves. */
+/** The release on its way in the target environment, else the only one that waits; for some verbs, else the one that serves. */
 async function activeRelease(session: Session, verb: string): Promise<string> {
   const target = session.target();
   const { environment } = await session.client.environments.get(target.app, target.environment);
-  const found = environment.active ?? (OF_LIVE.has(verb) ? environment.live : null);
-  if (found) return found.id;
-  throw new CliError("usage", `no release is on its way in ${target.app}/${target.environment}`, {
-    title: `nothing to ${verb}`,
+  const [queued, ...others] = OF_BEGUN.has(verb) ? [] : environment.queued;
+  const at = `${target.app}/${target.environment}`;
+  if (!environment.active && queued && others.length > 0) throw severalQueued(session, verb, at, environment);
+  const live = OF_LIVE.has(verb) ? environment.live?.id : undefined;
+  const found = environment.active?.id ?? queued?.release ?? live;
+  if (found) return found;
+  throw new CliError("state_changed", `no release is on its way in ${at}`, {
+    title: NOTHING[verb] ?? `nothing to ${verb}`,
     next: [{ command: session.command("releases", target), when: "to see the ones before" }],
+  });
+}
+
+const NOTHING: Readonly<Record<string, string>> = { verdicts: "nothing was judged" };
+
+/** Several wait and none has begun: which one is meant is not this command's to guess. */
+function severalQueued(session: Session, verb: string, at: string, { queued }: EnvironmentView): CliError {
+  const versions = queued.map(({ version }) => version).join(", ");
+  return new CliError("state_changed", `${versions} wait in ${at}, and none has begun: name one`, {
+    title: "several releases wait",
+    next: queued.map(({ release, version }) => ({
+      command: session.command(`${verb} ${release}`),
+      when: `you mean ${version}`,
+    })),
   });
 }

@@ -16,6 +16,9 @@ export function endOf(release: ReleaseView, environment: EnvironmentView | undef
   const outcome = release.state === "superseded" ? "superseded" : outcomeOf(release.state);
   if (outcome === "superseded" && release.servingAt !== null) return { exit: EXIT.ok, outcome };
   if (outcome === "superseded" && release.startedAt === null) return { exit: EXIT.refused, outcome };
+  // Like one that was refused when it was asked for: no free slot, no host, a lost secret.
+  if (outcome === "failed" && release.startedAt === null && isRestored(release, environment))
+    return { exit: EXIT.refused, outcome };
   return { exit: isRestored(release, environment) ? EXIT.restored : EXIT.notRestored, outcome };
 }
 
@@ -89,7 +92,7 @@ export function stopBlock(
   const { step, paused, verdict } = release;
   const head =
     kind === "reached"
-      ? paint("green", `✔ ${has} and goes on`)
+      ? paint("green", `✔ ${has} and ${paused ? "is paused" : "goes on"}`)
       : paint("yellow", `● ${has} and waits for you`);
   return [
     head,

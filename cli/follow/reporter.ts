@@ -88,7 +88,7 @@ function logSurface(out: Output, still: () => string, beatMs: number): Surface {
 function liveSurface(out: Output, view: () => string[]): Surface {
   let drawn = 0;
   const clear = () => {
-    if (drawn > 0) out.draw(`\u001b[${drawn}A\u001b[0J`);
+    if (drawn > 0) out.draw(`\r\u001b[${drawn}A\u001b[0J`);
     drawn = 0;
   };
   const draw = () => {

@@ -3,9 +3,11 @@ import { describe, expect, test } from "vitest";
 import { wholeSplit } from "../../cli/commands/weight.ts";
 import { EXIT } from "../../cli/exit-codes.ts";
 import { EXPLANATIONS } from "../../cli/explanations.ts";
-import { endOf, isRestored } from "../../cli/follow/release-end.ts";
+import { endOf, isRestored, stopBlock } from "../../cli/follow/release-end.ts";
+import { plain } from "../../cli/io/print.ts";
 import { CLI_CODES } from "../../cli/io/problem.ts";
 import { RELEASE_STATES } from "../../src/domain/rollout/release.ts";
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { PROBLEM_CODES } from "../../src/protocol/problem.ts";
 import { aFailedRelease, anEnvironment, anInstance, aRelease } from "../support/fake-api.ts";
 
@@ -31,6 +33,21 @@ describe("the end", () => {
   test("a first release that fails has taken nothing from anybody", () => {
     expect(isRestored(aFailedRelease(), anEnvironment([]))).toBe(true);
     expect(isRestored(aFailedRelease(), anEnvironment([], { live: aRelease({ id: "rel_1" }) }))).toBe(false);
+  });
+
+  test("is 2 for one that never began, as for one that was refused when it was asked for", () => {
+    const failure = { code: "no_slots" as const, message: "web-1 has 0 of 2 free slots", logs: [] };
+    const release = aFailedRelease({ startedAt: null, failure });
+    expect(endOf(release, anEnvironment([["v1", 100]])).exit).toBe(EXIT.refused);
+    expect(endOf(release, undefined).exit).toBe(EXIT.notRestored);
+  });
+
+  test("says of a release that got as far as was asked whether it is paused", () => {
+    const paused = { at: aRelease().createdAt, by: "ann", reason: "lunch", until: null };
+    const parts = { environment: undefined, url: undefined, undo: "", was: "v1", next: [], paint: plain };
+    const head = (release: ReleaseView) => stopBlock({ ...parts, release }, "reached").split("\n")[0];
+    expect(head(aRelease({ state: "shifting" }))).toMatch(/goes on$/);
+    expect(head(aRelease({ state: "shifting", paused }))).toMatch(/is paused$/);
   });
 
   test("only serving, or having served, is a success", () => {

@@ -173,7 +173,7 @@ describe.concurrent("promote, pause, resume", () => {
     });
     expect(ran.code, ran.stderr).toBe(0);
     const none = await run(["promote"], { [`GET ${ENV}`]: says(anEnvironment()) });
-    expect(none.code).toBe(1);
+    expect(none.code).toBe(2);
     expect(none.stderr).toContain("nothing to promote");
   });
 

@@ -123,6 +123,7 @@ describe.concurrent("rollback", () => {
     expect(code, stderr).toBe(0);
     expect(stderr).toContain("v2 → v1 (instant)");
     expect(stderr).toContain("✔ v1 serves 100% of shop/production");
+    expect(stderr).toContain("undo     sluice rollback -a shop -e production --to v2");
     expect(stdout).toBe("https://shop.example.com\n");
   });
 
@@ -275,9 +276,34 @@ describe.concurrent("abort and watch", () => {
     const { code, stderr, asked } = await run(["abort"], {
       [`GET ${ENV}`]: (_a, answer) => answer.json(200, anEnvironment()),
     });
-    expect(code).toBe(1);
+    expect(code).toBe(2);
     expect(stderr).toContain("no release is on its way in shop/production");
     expect(asked).toHaveLength(1);
+  });
+
+  test("without an id mean the one release that waits, not the one that serves", async () => {
+    const queued = [{ release: "rel_3", version: "v3" }];
+    const { code, stderr, asked } = await run(["watch", "--timeout", "100ms"], {
+      [`GET ${ENV}`]: (_a, answer) => answer.json(200, anEnvironment([["v1", 100]], { queued })),
+      "GET /api/v1/releases/rel_3": (_a, answer) =>
+        answer.json(200, aRelease({ id: "rel_3", version: "v3", state: "queued" })),
+      "GET /api/v1/releases/rel_3/events": (_a, answer) => void answer.feed(),
+    });
+    expect(code, stderr).toBe(6);
+    expect(asked.map(({ path }) => path)).toContain("/api/v1/releases/rel_3/events");
+  });
+
+  test("without an id name the releases that wait, where there are several", async () => {
+    const queued = [
+      { release: "rel_3", version: "v3" },
+      { release: "rel_4", version: "v4" },
+    ];
+    const { code, stderr } = await run(["watch"], {
+      [`GET ${ENV}`]: (_a, answer) => answer.json(200, anEnvironment([["v1", 100]], { queued })),
+    });
+    expect(code).toBe(2);
+    expect(stderr).toContain("v3, v4 wait in shop/production");
+    expect(stderr).toContain("sluice watch rel_4");
   });
 
   test("watch of a release that is over tells its end at once", async () => {

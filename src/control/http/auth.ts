@@ -1,5 +1,6 @@
 import type { MiddlewareHandler } from "hono";
 import { err, ok, type Result } from "../../domain/result.ts";
+import type { NextStep } from "../../protocol/problem.ts";
 import type { ControlEnv } from "../env.ts";
 import { takeOver } from "../hosts/rotate.ts";
 import { sha256 } from "../ids.ts";
@@ -40,13 +41,20 @@ export async function identify(
     // Its own agent has a newer one: whoever sends this took it, or was put back from a copy.
     if (row.role === "agent" && row.hostId !== null) await noteStaleToken(at.db, row.hostId, at.now);
     const detail = `the token \`${row.name}\` was revoked at ${iso(row.revokedAt)}`;
-    return err({ code: "token_revoked", detail });
+    return err({ code: "token_revoked", detail, next: anotherFor(row) });
   }
   if (row.expiresAt !== null && row.expiresAt <= at.now) {
     const detail = `the token \`${row.name}\` expired at ${iso(row.expiresAt)}`;
-    return err({ code: "token_expired", detail });
+    return err({ code: "token_expired", detail, next: anotherFor(row) });
   }
   return ok({ principal: toPrincipal(row), row });
+}
+
+/** One like it. A host gets its own by being enrolled, and its agent says so. */
+function anotherFor({ role, app, environment }: TokenRow): NextStep[] {
+  const when = "an administrator makes a new one";
+  if (role === "agent") return [];
+  return [{ command: tokenCommand({ role, app, environment }), when }];
 }
 
 const NO_TOKEN = "this needs a token: send `Authorization: Bearer slu_…`";
@@ -120,7 +128,7 @@ export function authorize(c: AppContext, need: Need): Principal {
   if (reaches(principal, need)) return principal;
   const has = `${principal.actor} has the role ${principal.role} for ${scope(principal)}`;
   const detail = `${has}: this needs ${need.role} for ${scope(need)}`;
-  const command = `sluice token create --role ${need.role}${need.app === null ? "" : ` --app ${need.app}`}`;
+  const command = tokenCommand(need);
   throw new ProblemError({
     code: "forbidden",
     detail,
@@ -135,6 +143,12 @@ export function authorizeAgent(c: AppContext): { hostId: string; actor: string }
   const detail = `${actor} has the role ${role}: this needs the token that a host got when it was enrolled`;
   throw new ProblemError({ code: "forbidden", detail });
 }
+
+/** As an administrator would type it; the name is theirs to change. */
+const tokenCommand = ({ role, app, environment }: Need): string => {
+  const of = [app === null ? "" : ` --app ${app}`, environment === null ? "" : ` --env ${environment}`];
+  return `sluice token create ci --role ${role}${of.join("")}`;
+};
 
 const scope = (of: { app: string | null; environment: string | null }) =>
   of.app === null ? "everything" : of.environment === null ? of.app : `${of.app}/${of.environment}`;

@@ -84,8 +84,6 @@ export function toResponse(refusal: Refusal, requestId: string): Response {
 /** What to do where the one who refuses has nothing better to say. */
 const NEXT: Partial<Record<ProblemCode, readonly NextStep[]>> = {
   unauthenticated: [{ command: "export SLUICE_TOKEN=slu_…", when: "you have a token" }],
-  token_expired: [{ command: "sluice token create", when: "an administrator makes a new one" }],
-  token_revoked: [{ command: "sluice token create", when: "an administrator makes a new one" }],
   no_hosts: [{ command: "sluice hosts", when: "to see which hosts are online and their labels" }],
   no_slots: [{ command: "sluice hosts", when: "to see how many slots each host has free" }],
   window_closed: [{ command: "sluice deploy --override", when: "it can't wait; the override is audited" }],

@@ -183,7 +183,7 @@ const secondMachine = (host: string) =>
     detail: `the token of ${host} is in use by another machine, which was there first: this one gets no work and nothing it says is written`,
     next: [
       {
-        command: "sluice hosts enroll <another name>",
+        command: "sluice hosts enroll <another-name>",
         when: "this machine is a copy of that one: empty its state directory first",
       },
       { command: `sluice hosts remove ${host} --force`, when: "nobody made a copy: the token was taken" },
