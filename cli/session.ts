@@ -81,7 +81,7 @@ export class Session {
   /** The manifest in reach, or undefined. Throws if it is there and wrong. */
   findManifest(): ManifestFile | undefined {
     const file = findManifest(this.globals.file, this.cwd);
-    return file === undefined ? undefined : readManifest(file, this.cwd);
+    return file === undefined ? undefined : readManifest(file, this.cwd, this.env);
   }
 
   manifest(): ManifestFile {

@@ -1,6 +1,7 @@
 import type { ApplyAnswer } from "../../src/protocol/api/apps.ts";
 import { EXIT } from "../exit-codes.ts";
 import { accessoryNotes } from "../io/accessory-text.ts";
+import { wholeText } from "../io/manifest-file.ts";
 import { clean, plural } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, type Register } from "../verb.ts";
@@ -16,8 +17,9 @@ export const apply: Register = (program, act) => {
 };
 
 async function run(session: Session, options: { dryRun?: boolean; claim?: boolean }): Promise<Outcome> {
-  const { manifest, text, path } = session.manifest();
-  const answer = await session.client.apps.apply(manifest.app, text, {
+  const file = session.manifest();
+  const { manifest, path } = file;
+  const answer = await session.client.apps.apply(manifest.app, wholeText(file), {
     dryRun: options.dryRun === true,
     claim: options.claim === true,
   });

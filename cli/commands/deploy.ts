@@ -1,12 +1,18 @@
 import { Option } from "commander";
 import { isProblem } from "../../src/client/index.ts";
-import type { CreateRelease, ReleaseView } from "../../src/protocol/api/releases.ts";
+import {
+  type CreateRelease,
+  imageSchema,
+  type ReleaseView,
+  versionSchema,
+} from "../../src/protocol/api/releases.ts";
 import { EXIT } from "../exit-codes.ts";
 import { waitAndTell } from "../follow/ending.ts";
 import { type Wait, waitOption } from "../follow/wait.ts";
 import { gitFacts } from "../io/git.ts";
 import { idempotencyKey } from "../io/idempotency.ts";
-import { plural } from "../io/print.ts";
+import { wholeText } from "../io/manifest-file.ts";
+import { clean, plural } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session, Target } from "../session.ts";
 import { examples, type Register, timeoutOption } from "../verb.ts";
@@ -95,15 +101,40 @@ async function create(
 
 /** What a release is asked to be: the flags, and what git knows. */
 export async function releaseBody(session: Session, options: ReleaseOptions): Promise<CreateRelease> {
+  refuse("--image", options.image, imageSchema);
+  refuse("--version", options.version, versionSchema);
   const git = await gitFacts(session.cwd, session.env);
+  const image = options.image ?? imageFromOutside(session);
   return {
-    ...(options.image === undefined ? {} : { image: options.image }),
+    ...(image === undefined ? {} : { image }),
     ...(options.version === undefined ? {} : { version: options.version }),
     ...(git ? { git } : {}),
     whenBusy: options.whenBusy,
     ...(options.hold ? { hold: true } : {}),
     ...(options.override ? { override: true } : {}),
   };
+}
+
+/** Said of the flag, before a label or a lock is used up. */
+function refuse(
+  flag: string,
+  value: string | undefined,
+  schema: typeof imageSchema | typeof versionSchema,
+): void {
+  const parsed = schema.safeParse(value ?? "");
+  if (value === undefined || parsed.success) return;
+  throw new CliError(
+    "usage",
+    `${flag} ${clean(value)}: it ${parsed.error.issues[0]?.message ?? "is not valid"}`,
+  );
+}
+
+/** What is applied has the image of another day: the file's own is filled in anew. */
+function imageFromOutside(session: Session): string | undefined {
+  const { manifest } = session.target();
+  if (!manifest?.takesImage) return undefined;
+  wholeText(manifest);
+  return manifest.manifest.image;
 }
 
 /** A deploy uses what is applied. When the file on disk says something else, that is said, or applied if asked for. */
@@ -114,11 +145,11 @@ async function matchManifest(session: Session, target: Target, apply: boolean): 
     return;
   }
   if (apply) {
-    const answer = await session.client.apps.apply(target.app, manifest.text);
+    const answer = await session.client.apps.apply(target.app, wholeText(manifest));
     session.out.say(applyText(answer, manifest.path));
     return;
   }
-  const answer = await dryRun(session, target.app, manifest.text);
+  const answer = await dryRun(session, target.app, wholeText(manifest));
   const again = session.carry("sluice deploy --apply");
   if (answer?.created)
     throw new CliError("not_found", `the control plane doesn't know ${target.app} yet`, {

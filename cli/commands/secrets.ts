@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { type SecretView, type SetSecretAnswer, secretNameSchema } from "../../src/protocol/api/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirm } from "../io/confirm.ts";
+import { unclearLines } from "../io/dotenv.ts";
 import { ago, clean, plural, table } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import { readStdin, readValue } from "../io/read-value.ts";
@@ -91,7 +92,17 @@ const noArgument = (name: string) => {
 async function setAll(session: Session, file: string, name: string | undefined): Promise<Outcome> {
   if (name !== undefined)
     throw new CliError("usage", `--from sets all that ${clean(file)} has: leave \`${clean(name)}\` out`);
-  const values = Object.entries(parseEnv(await readDotenv(session, file)));
+  const text = await readDotenv(session, file);
+  const unclear = unclearLines(text);
+  if (unclear.length > 0)
+    throw new CliError(
+      "usage",
+      `${clean(file)} can be read in two ways, so nothing was set:\n${unclear.join("\n")}`,
+      {
+        title: "not clear",
+      },
+    );
+  const values = Object.entries(parseEnv(text));
   if (values.length === 0) throw new CliError("value_required", `${clean(file)} has no NAME=value line`);
   refuseNames(
     values.map(([key]) => key),

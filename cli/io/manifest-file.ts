@@ -1,14 +1,20 @@
-import { readFileSync } from "node:fs";
-import { relative, resolve } from "node:path";
+import { readFileSync, realpathSync } from "node:fs";
+import { dirname, relative, resolve, sep } from "node:path";
 import { type Manifest, type ManifestError, parseManifest } from "../../src/protocol/manifest/manifest.ts";
 import { findUp } from "../config.ts";
+import { fillManifest, type Lack } from "./fill-manifest.ts";
 import { CliError } from "./problem.ts";
 
 export interface ManifestFile {
   /** As a person in the working directory would write it. */
   readonly path: string;
+  /** What control is to get: with what the file takes from outside. */
   readonly text: string;
   readonly manifest: Manifest;
+  /** What that lacks; a command that sends it refuses, one that only looks at names doesn't care. */
+  readonly lacking: readonly Lack[];
+  /** Its image is filled in from outside: each deploy may have another. */
+  readonly takesImage: boolean;
 }
 
 /** The named file, else `sluice.yaml` here or above; undefined if none was named and none is there. */
@@ -16,14 +22,47 @@ export function findManifest(file: string | undefined, cwd: string): string | un
   return file === undefined ? findUp("sluice.yaml", cwd) : resolve(cwd, file);
 }
 
+type Env = Readonly<Record<string, string | undefined>>;
+
 /** Reads and checks a manifest before anything is sent. Throws CliError `no_manifest`, `manifest_invalid`, `not_landed`. */
-export function readManifest(file: string, cwd: string): ManifestFile {
+export function readManifest(file: string, cwd: string, env: Env): ManifestFile {
   const near = relative(cwd, file);
   const path = near.startsWith("../../") ? file : near;
-  const text = readText(file, path);
+  const { text, lacking, filled } = fillManifest(readText(file, path), {
+    env,
+    read: (name) => readBeside(file, name),
+  });
   const parsed = parseManifest(text);
-  if (parsed.ok) return { path, text, manifest: parsed.manifest };
+  if (parsed.ok)
+    return { path, text, manifest: parsed.manifest, lacking, takesImage: filled.includes("image") };
   throw manifestProblem(path, parsed.errors);
+}
+
+/** The text to be sent. Throws CliError `manifest_invalid` when something of it is not there. */
+export function wholeText({ path, text, lacking }: ManifestFile): string {
+  if (lacking.length === 0) return text;
+  throw manifestProblem(
+    path,
+    lacking.map(({ detail, ...place }) => ({
+      ...place,
+      code: "invalid",
+      detail: `\`${place.pointer}\` ${detail}`,
+    })),
+  );
+}
+
+/** Only what lies under the manifest's own folder: a checkout is not to send what else is on this machine. */
+function readBeside(file: string, name: string): { text: string } | { problem: string } {
+  try {
+    const folder = realpathSync(dirname(file));
+    const found = realpathSync(resolve(folder, name));
+    if (!found.startsWith(folder + sep))
+      return { problem: `is to be read from ${name}, which lies outside ${folder}` };
+    return { text: readFileSync(found, "utf8") };
+  } catch (error) {
+    const reason = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    return { problem: `is to be read from ${name}, which can't be: ${reason}` };
+  }
 }
 
 function readText(file: string, path: string): string {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { RELEASE_STATES } from "../../domain/rollout/release.ts";
+import { IMAGE } from "../manifest/scalars.ts";
 import { nextStepSchema } from "../problem.ts";
 import { failureSchema } from "./failures.ts";
 import { instanceSchema } from "./instances.ts";
@@ -52,15 +53,47 @@ export const releaseSchema = z
   .meta({ id: "Release" });
 export type ReleaseView = z.infer<typeof releaseSchema>;
 
+/** What a person names for a release to run; a mistake is told before a host finds it. */
+export const imageSchema = z
+  .string()
+  .min(1, "is empty")
+  .max(500)
+  .superRefine((image, context) => {
+    const refuse = (message: string) => context.addIssue({ code: "custom", message });
+    if (image !== image.trim()) return refuse(`has white space around it: write \`${image.trim()}\``);
+    if (IMAGE.test(image)) return;
+    const lower = lowerRepository(image);
+    if (IMAGE.test(lower))
+      return refuse(`has capitals in its repository, which no registry takes: write \`${lower}\``);
+    refuse("must be an image such as ghcr.io/acme/shop:1.4.2, a digest (repo@sha256:…), or file:<directory>");
+  });
+
+/** Of a reference all but the tag. */
+const lowerRepository = (image: string) =>
+  image.replace(
+    /^(.*?)((?::[^/:@]*)?(?:@.*)?)$/,
+    (_, name: string, rest: string) => name.toLowerCase() + rest,
+  );
+
+export const versionSchema = z.string().superRefine((version, context) => {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(version)) return;
+  const near = version
+    .replace(/[^A-Za-z0-9._-]+/g, "-")
+    .replace(/^[^A-Za-z0-9]+|-+$/g, "")
+    .slice(0, 64);
+  const hint = near ? `: write \`${near}\`` : "";
+  context.addIssue({
+    code: "custom",
+    message: `must be 1–64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit${hint}`,
+  });
+});
+
 export const createReleaseSchema = z
   .strictObject({
     /** Tag, digest (`repo@sha256:…`), local image id (`sha256:…`) or `file:<directory>`; default: the manifest's image. */
-    image: z.string().min(1).max(500).optional(),
+    image: imageSchema.optional(),
     /** Human label; default `v<n>`. Unique in the environment. */
-    version: z
-      .string()
-      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "1–64 of A-Z a-z 0-9 . _ -")
-      .optional(),
+    version: versionSchema.optional(),
     git: z
       .strictObject({
         sha: z.string().max(64),

@@ -133,7 +133,21 @@ const FILES = "must be a text for each absolute path, such as `/etc/app.conf: |`
 const filesSchema = z
   .record(
     absolute.refine((path) => !path.split("/").includes("..") && !path.endsWith("/"), ABSOLUTE),
-    z.string({ error: FILES }).max(32_768, "must be at most 32768 characters"),
+    z
+      .union(
+        [z.string().max(32_768, "must be at most 32768 characters"), z.strictObject({ from: z.string() })],
+        {
+          error: FILES,
+        },
+      )
+      .transform((given, context) => {
+        if (typeof given === "string") return given;
+        context.addIssue({
+          code: "custom",
+          message: "is read `from` a file by the command line: control takes texts",
+        });
+        return z.NEVER;
+      }),
     { error: FILES },
   )
   .refine((files) => Object.keys(files).length <= 20, "must be at most 20 files")

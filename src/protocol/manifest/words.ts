@@ -266,9 +266,13 @@ const ACCESSORY: Table = {
   stopGrace: { what: "As the app's.", default: "30s", example: "2m" },
   health: { what: "In the place of the image's HEALTHCHECK; `off`: none.", default: "the image's own" },
   files: {
-    what: "Texts that are put into the container before it starts, by their paths: configuration that lives in the repository.",
+    what: "Texts that are put into the container before it starts, by their paths; `{ from: <file> }` is read by the command line, below the manifest's folder.",
     default: "{}",
     example: '{ /etc/app.conf: "key = value" }',
+  },
+  "files.*.from": {
+    what: "A file below the manifest's folder, read by the command line.",
+    example: "./config/app.conf",
   },
   host: {
     what: "The host it lives on. Needed where the labels fit several: a private network doesn't span machines.",
