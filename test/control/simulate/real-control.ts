@@ -21,7 +21,7 @@ import { ENVIRONMENT, Stage } from "../support/stage.ts";
 
 /** A tick comes so long after a poke, as in the double. */
 const POKED_MS = 10;
-const MOST_ROUNDS = 20;
+const MOST_ROUNDS = 100;
 const TAKES = ["pull", "start", "stop", "run"] as const;
 
 /** The real coordinator over D1, in virtual time: a tick happens when the world's clock says so, and is over before time goes on. */
@@ -39,8 +39,8 @@ export class RealControl implements ControlPort {
   readonly #inventories = new Map<string, number>();
   #toAdd: { name: string; slots: number }[] = [];
   #isPoked = false;
+  readonly #beside: Promise<unknown>[] = [];
   #alarm = 0;
-  #asked = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -77,26 +77,28 @@ export class RealControl implements ControlPort {
   /** Before anything is asked of it: it has the world's time, and the hosts that were added. */
   async settle(): Promise<void> {
     await this.#addHosts();
-    await runInDurableObject(this.coordinator, (coordinator) => {
+    await runInDurableObject(this.coordinator, (coordinator, state) => {
       coordinator.clock = () => this.now;
+      // What it asks beside its turn: no time passes before it has been answered and written.
+      state.waitUntil = (work) => void this.#beside.push(work);
     });
   }
 
   /** Ticks, with all that it asks beside its turn, until nothing is due. */
   async advance(): Promise<void> {
     await this.settle();
-    for (let round = 0, asked = -1; round < MOST_ROUNDS && asked !== this.#asked; round++) {
-      asked = this.#asked;
-      await this.coordinator.poke();
-      // What it asks is answered at once, and written in a turn of its own.
-      await scheduler.wait(1);
-    }
+    await this.coordinator.poke();
+    await runInDurableObject(this.coordinator, async () => {
+      for (let rounds = 0; this.#beside.length > 0; rounds++) {
+        if (rounds === MOST_ROUNDS) throw new Error("the coordinator does not come to rest");
+        await Promise.all(this.#beside.splice(0));
+      }
+    });
     await this.#look();
   }
 
   /** What the coordinator's probes and smoke checks are answered. */
   async answer(url: string): Promise<Response> {
-    this.#asked += 1;
     const { origin, pathname } = new URL(url);
     const row = this.store.instances.find((one) => one.origin === origin && one.stoppedAt === null);
     if (!row || !this.#world.isReachable(row.id)) return new Response("", { status: 530 });
