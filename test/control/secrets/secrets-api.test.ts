@@ -1,3 +1,4 @@
+import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import type { SecretView, SetSecretAnswer } from "../../../src/protocol/api/secrets.ts";
@@ -132,7 +133,10 @@ describe("secrets", () => {
   });
 
   it("are no more than an environment can list", async () => {
-    for (let i = 0; i < 200; i += 1) expect((await set(`S_${i}`, "x")).status).toBe(200);
+    for (const name of ["S_0", "S_199"]) expect((await set(name, "x")).status).toBe(200);
+    await env.DB.exec(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 198) INSERT INTO secrets SELECT environment_id, 'S_' || i, sealed, key_id, version, updated_at, updated_by FROM secrets, n WHERE name = 'S_0'",
+    );
     expect(await problemOf(await set("ONE_MORE", "x"))).toBe("409 conflict");
     expect((await set("S_7", "y")).status).toBe(200);
   });

@@ -1,10 +1,4 @@
-import {
-  applyD1Migrations,
-  evictDurableObject,
-  reset,
-  runDurableObjectAlarm,
-  runInDurableObject,
-} from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { and, asc, eq, isNull } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
@@ -22,6 +16,7 @@ import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
 import { aSpec, DIGEST } from "../../domain/rollout/spec.ts";
 import { meterOf } from "./meter.ts";
+import { emptyWorld } from "./world.ts";
 export const ENVIRONMENT = "env_1";
 export const HOSTNAME = "shop.example.com";
 const REQUEST = {
@@ -46,12 +41,7 @@ export class Stage {
   /** A fresh one. The instances answer wherever they are asked, unless `silent` names their release. */
   static async open(spec: Partial<EnvironmentSpec> = {}): Promise<Stage> {
     const stage = new Stage();
-    // A reset passes over a database that something of the test before still holds.
-    for (let attempt = 0; attempt < 20; attempt++) {
-      await reset();
-      await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
-      if ((await stage.db.select().from(apps)).length === 0) break;
-    }
+    await emptyWorld();
     await stage.#fill(aSpec(spec));
     return stage;
   }
@@ -68,24 +58,24 @@ export class Stage {
       nextVersion: 1,
     };
     const rest = { salt: "s", previewKey: "00", mode: { kind: "open" }, createdAt: now } as const;
-    await this.db
-      .insert(apps)
-      .values({ id: "app_1", name: "shop", manifest: "", createdAt: now, updatedAt: now });
-    await this.db.insert(environments).values({ ...row, ...rest });
-    for (const name of ["anna", "bert"]) {
-      const about = {
-        labels: {},
-        runtime: "docker",
-        agentVersion: "1",
-        lastSeenAt: now + 86_400_000,
-      } as const;
-      await this.db.insert(hosts).values({ id: `host_${name}`, name, ...about, createdAt: now });
-      const slot = (n: number) => ({
-        ...{ id: `host_${name}/${n}`, hostId: `host_${name}`, n, hostPort: 20_000 + n },
-        origin: `http://${name}-${n}.test`,
-      });
-      await this.db.insert(slots).values([0, 1, 2, 3, 4, 5].map(slot));
-    }
+    const app = { id: "app_1", name: "shop", manifest: "", createdAt: now, updatedAt: now };
+    await this.db.batch([
+      this.db.insert(apps).values(app),
+      this.db.insert(environments).values({ ...row, ...rest }),
+      ...["anna", "bert"].flatMap((name) => this.#host(name, now)),
+    ]);
+  }
+
+  #host(name: string, now: number) {
+    const about = { labels: {}, runtime: "docker", agentVersion: "1", lastSeenAt: now + 86_400_000 } as const;
+    const slot = (n: number) => ({
+      ...{ id: `host_${name}/${n}`, hostId: `host_${name}`, n, hostPort: 20_000 + n },
+      origin: `http://${name}-${n}.test`,
+    });
+    return [
+      this.db.insert(hosts).values({ id: `host_${name}`, name, ...about, createdAt: now }),
+      this.db.insert(slots).values([0, 1, 2, 3, 4, 5].map(slot)),
+    ];
   }
 
   /** Time that passes is time in which control was gone. */

@@ -1,4 +1,4 @@
-import { applyD1Migrations, reset } from "cloudflare:test";
+import { reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { drizzle } from "drizzle-orm/d1";
 import { newId } from "../../../src/control/ids.ts";
@@ -9,11 +9,28 @@ import { releases } from "../../../src/control/store/schema/releases.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
 import type { Api } from "./api.ts";
 
-/** Rows that in production only a coordinator or an agent makes, put there directly. */
+/** An empty database with all of its tables, made in one round trip: statement by statement they take twice as long. */
 export async function emptyWorld(): Promise<void> {
-  await reset();
-  await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
+  // A reset passes over a database that something of the test before still holds.
+  for (let attempt = 0; attempt < 20; attempt++) {
+    await reset();
+    if (await makeTables()) return;
+  }
+  throw new Error("something still holds the database of the test before");
 }
+
+async function makeTables(): Promise<boolean> {
+  const queries = env.TEST_MIGRATIONS.flatMap((migration) => migration.queries);
+  try {
+    await env.DB.batch(queries.map((query) => env.DB.prepare(query)));
+    return true;
+  } catch (error) {
+    if (String(error).includes("already exists")) return false;
+    throw error;
+  }
+}
+
+// Rows that in production only a coordinator or an agent makes, put there directly.
 
 export const db = drizzle(env.DB);
 
