@@ -31,7 +31,9 @@ const outcomeSchema = z.union([
 
 /** A hook that was begun here. Kept after it is over: it is never begun again. */
 const runRecordSchema = z.object({
+  /** Empty: no hook, but `process`, or a person's command. */
   hook: z.string(),
+  process: z.string().optional(),
   app: z.string(),
   /** Empty in journals from before. */
   environment: z.string().default(""),
@@ -43,6 +45,8 @@ const runRecordSchema = z.object({
   /** By this host's clock. */
   deadlineAt: z.number(),
   outcome: outcomeSchema.optional(),
+  /** Control asked for its end: when. */
+  stopAskedAt: z.number().optional(),
   /** The runtime no longer has it. */
   removed: z.boolean().default(false),
 });

@@ -9,7 +9,8 @@ import { describe, expect, it } from "vitest";
  */
 const ROOT = resolve(import.meta.dirname, "..");
 const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] = [
-  { folder: "src/domain", may: ["src/domain"], packages: [] },
+  // croner only reckons: it is given no function to call.
+  { folder: "src/domain", may: ["src/domain"], packages: ["croner"] },
   // Small things for streams that others send, the same on both Workers.
   { folder: "src/streams", may: ["src/streams"], packages: [] },
   { folder: "src/protocol", may: ["src/protocol", "src/domain"], packages: ["zod", "yaml"] },

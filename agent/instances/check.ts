@@ -19,7 +19,7 @@ export function wordsOf({ spec, check, runtime }: Look): string {
 }
 
 /** The port as the app knows it. */
-const portOf = ({ spec, check, runtime }: Look): number =>
+const portOf = ({ spec, check, runtime }: Look): number | undefined =>
   check.port ?? (runtime.name === "docker" ? spec.containerPort : spec.hostPort);
 
 /** As messages have it: a port of the instance's own is told by that port, wherever it is reached. */

@@ -210,6 +210,8 @@ export class Instance {
 
   async #watchReadiness(healthy: boolean, signal: AbortSignal): Promise<End> {
     const { readiness } = this.spec.health;
+    // A worker without a check is ready for as long as it runs.
+    if (this.spec.worker?.steadyMs !== undefined) return new Promise(() => {});
     const verdict = new Hysteresis(readiness, healthy);
     await this.#observe(readiness, signal, async (result) => {
       if (!verdict.observe(result.ok)) return;

@@ -28,7 +28,12 @@ export async function awaitReady(startup: Startup): Promise<Outcome<{ readyAfter
   const began = clock.monotonic() - startup.ageMs;
   try {
     const exit = runtime.waitExit(spec.instance, signal);
-    const checks = passChecks({ ...startup, signal, deadline: began + spec.health.startup.deadlineMs });
+    const checks = passChecks({
+      ...startup,
+      signal,
+      began,
+      deadline: began + spec.health.startup.deadlineMs,
+    });
     const first = await Promise.race([exit.then(asExit), checks]);
     if ("exit" in first) return first.exit ? await exitFailure(startup, first.exit) : givenUp(spec);
     if (first.ok) return done({ readyAfterMs: Math.round(clock.monotonic() - began) });
@@ -52,16 +57,19 @@ async function exitFailure({ spec, runtime }: Pick<Startup, "spec" | "runtime">,
 }
 
 /** `deadline`: by the monotonic clock. */
-type Checks = Startup & { deadline: number };
+type Checks = Startup & { began: number; deadline: number };
 
 async function passChecks(startup: Checks): Promise<Outcome<void>> {
-  const { startup: first, readiness } = startup.spec.health;
+  const { health, worker } = startup.spec;
+  const { startup: first, readiness } = health;
+  if (worker?.steadyMs !== undefined) return stayUp(startup, worker.steadyMs);
   const intervalMs = Math.min(first.intervalMs, readiness.intervalMs);
   const started = await passProbe(startup, first);
   if (!started.ok) return started;
   const ready = await passProbe(startup, { ...readiness, intervalMs });
   if (!ready.ok) return ready;
-  return passImageHealth(startup);
+  // The image's own asks the web, which a worker is not.
+  return worker ? ready : passImageHealth(startup);
 }
 
 async function passProbe(startup: Checks, check: Probe): Promise<Outcome<void>> {
@@ -77,6 +85,12 @@ async function passProbe(startup: Checks, check: Probe): Promise<Outcome<void>> 
     await clock.sleep(check.intervalMs, signal);
   }
   return givenUp(spec);
+}
+
+/** A worker without a check is ready when it has stayed up for a while: its exit is watched beside. */
+async function stayUp({ spec, clock, signal, began }: Checks, steadyMs: number): Promise<Outcome<void>> {
+  await clock.sleep(Math.max(0, began + steadyMs - clock.monotonic()), signal);
+  return signal.aborted ? givenUp(spec) : done(undefined);
 }
 
 const givenUp = (spec: InstanceSpec) => failed("internal", `waiting for ${spec.instance} was given up`);

@@ -24,7 +24,7 @@ import { stop } from "./stop.ts";
 
 /** More at once would only make each of them slower. What may take minutes must not keep a start from its turn. */
 const LANE_JOBS = 8;
-const LANES: readonly Job["kind"][][] = [["pull", "run", "accessory"], ["start"]];
+const LANES: readonly Job["kind"][][] = [["pull", "run", "accessory"], ["command"], ["start"]];
 const LEASE_RENEWALS = 3;
 const MIN_RENEWAL_MS = 500;
 /** A hook's lines are read while it runs: each renewal carries the last. */
@@ -176,11 +176,11 @@ export class Dispatch {
     const { journal, hooks, log } = this.#deps;
     if (running.leaseLost) {
       log.warn("lease lost: result dropped", idsOf(job));
-      if (job.kind === "run") await hooks.release(job.run, { acknowledged: false });
+      if (isRun(job)) await hooks.release(job.run, { acknowledged: false });
       return;
     }
     await journal.update(({ finished }) => {
-      finished[job.id] = { lease: running.lease, outcome, ...(job.kind === "run" && { run: job.run }) };
+      finished[job.id] = { lease: running.lease, outcome, ...(isRun(job) && { run: job.run }) };
     });
   }
 
@@ -205,7 +205,7 @@ export class Dispatch {
       if (refused) return refused;
       if (job.kind === "pull") return await this.#pull(job, context);
       if (job.kind === "start") return await start(job, context);
-      if (job.kind === "run") return await run(job, context);
+      if (isRun(job)) return await run(job, context);
       if (job.kind === "stop") return await stop(job, context);
       if (job.kind === "accessory") return await accessory(job, context);
       return failed("internal", `this agent does no ${job.kind} jobs: upgrade it`);
@@ -235,8 +235,13 @@ export class Dispatch {
       return signatures.refuse({ image, rule, login: job.login, progress });
     }
     // Begun already: what is left is to tell how it ends.
-    if (job.kind !== "run" || journal.state.runs[job.run]) return undefined;
-    return signatures.refuse({ image: job.image, rule: job.verify, login: undefined, progress });
+    if (!isRun(job) || journal.state.runs[job.run]) return undefined;
+    return signatures.refuse({
+      image: job.image,
+      rule: job.verify,
+      login: "login" in job ? job.login : undefined,
+      progress,
+    });
   }
 
   /** A coordinator that was paused and woke up must not act: its number is lower than what was seen since. */
@@ -259,7 +264,7 @@ export class Dispatch {
   async #checkPolicy(job: Job): Promise<Outcome<never> | undefined> {
     const { policy, journal } = this.#deps;
     // Begun already, by rules that were kept then: what is left is to tell how it ends.
-    if (job.kind === "run" && journal.state.runs[job.run]) return undefined;
+    if (isRun(job) && journal.state.runs[job.run]) return undefined;
     const instances = new Set([...Object.keys(journal.state.instances), ...this.#starting]);
     if (job.kind === "start") this.#starting.add(job.spec.instance);
     return policy.check(job, instances);
@@ -271,7 +276,7 @@ export class Dispatch {
     let renewedAt = clock.monotonic();
     let said = running.message;
     while (!lease.signal.aborted) {
-      const lookMs = job.kind === "run" ? Math.min(LINE_MS, everyMs) : everyMs;
+      const lookMs = isRun(job) ? Math.min(LINE_MS, everyMs) : everyMs;
       await clock.sleep(lookMs, lease.signal);
       if (lease.signal.aborted) return;
       const canWait = clock.monotonic() + lookMs - renewedAt <= everyMs;
@@ -311,5 +316,9 @@ export class Dispatch {
 function idsOf(job: Job): { job: string; release?: string; instance?: string } {
   if (job.kind === "start") return { job: job.id, release: job.spec.release, instance: job.spec.instance };
   if (job.kind === "stop") return { job: job.id, instance: job.instance };
-  return { job: job.id, ...(job.kind === "run" && { release: job.release }) };
+  return { job: job.id, ...(isRun(job) && { release: job.release }) };
 }
+
+/** What is run to its end, once. */
+const isRun = (job: Job): job is Extract<Job, { kind: "run" | "command" }> =>
+  job.kind === "run" || job.kind === "command";

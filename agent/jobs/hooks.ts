@@ -1,3 +1,4 @@
+import type { RegistryLogin } from "../../src/protocol/agent/image.ts";
 import type { JobResult } from "../../src/protocol/agent/job-results.ts";
 import type { Clock } from "../clock.ts";
 import { diskFull } from "../host/disk.ts";
@@ -7,7 +8,7 @@ import { failed, type Outcome, words } from "../outcome.ts";
 import { scopeOf } from "../redaction/scope.ts";
 import type { Secrets } from "../redaction/secrets.ts";
 import { tellable } from "../redaction/tellable.ts";
-import type { Exit, RunSpec, Runtime } from "../runtime/runtime.ts";
+import { type Exit, type RunSpec, type Runtime, runTitle } from "../runtime/runtime.ts";
 import { endOf, hungOf } from "./hook-outcome.ts";
 
 const LOOK_MS = 1_000;
@@ -48,8 +49,8 @@ export class Hooks {
   }
 
   /** Begins a hook, or joins it where it is. `deadlineAt`: epoch ms by this host's clock. */
-  begin(spec: RunSpec, deadlineAt: number): HookRun {
-    return this.#joinOrBegin(spec.run, (hook) => this.#outcome(spec, deadlineAt, hook));
+  begin(spec: RunSpec, deadlineAt: number, login?: RegistryLogin): HookRun {
+    return this.#joinOrBegin(spec.run, (hook) => this.#outcome(spec, { deadlineAt, login }, hook));
   }
 
   /** Takes up what an earlier agent left: a hook that hangs must end even if nobody asks for it again. */
@@ -64,10 +65,22 @@ export class Hooks {
 
   #takeUp(run: string, record: RunRecord): void {
     const { log } = this.#deps;
-    log.info(`${record.hook} hook is followed on`, { run, app: record.app, version: record.version });
+    log.info(`${runTitle(record)} is followed on`, { run, app: record.app, version: record.version });
     const { outcome } = this.#joinOrBegin(run, (hook) => this.#follow(run, record, hook));
     // Nobody may ever ask for it: a bug here must not end the agent.
     outcome.catch((thrown) => log.error("following a hook broke", { run, error: words(thrown) }));
+  }
+
+  /** Ends one that was begun here before its time is over. False: there is none, or it has ended. */
+  async stop(run: string, graceMs: number): Promise<boolean> {
+    const { runtime, journal, clock } = this.#deps;
+    const record = journal.state.runs[run];
+    if (!record || record.outcome) return false;
+    await journal.update(() => {
+      record.stopAskedAt = clock.now();
+    });
+    // Whoever follows it hears of its end, and tells it.
+    return (await runtime.runs.stop(run, graceMs)).ok;
   }
 
   /** Lets go of all: the commands go on, and the next agent follows them. */
@@ -103,7 +116,11 @@ export class Hooks {
     return hook;
   }
 
-  async #outcome(spec: RunSpec, deadlineAt: number, hook: HookRun): Promise<Outcome<JobResult> | undefined> {
+  async #outcome(
+    spec: RunSpec,
+    { deadlineAt, login }: { deadlineAt: number; login: RegistryLogin | undefined },
+    hook: HookRun,
+  ): Promise<Outcome<JobResult> | undefined> {
     const { runtime, journal, clock, log } = this.#deps;
     const known = journal.state.runs[spec.run];
     if (known) return known.outcome ?? this.#follow(spec.run, known, hook);
@@ -114,13 +131,17 @@ export class Hooks {
       // Here already, as a rule; a contract hook runs days after its release, and images are pruned.
       const inTime = AbortSignal.timeout(Math.max(0, deadlineAt - clock.now()));
       const signal = AbortSignal.any([this.#over.signal, inTime]);
-      const pulled = await runtime.pull({ image: spec.image }, (message) => say(hook, message), signal);
+      const pulled = await runtime.pull(
+        { image: spec.image, login },
+        (message) => say(hook, message),
+        signal,
+      );
       if (!pulled.ok) return pulled;
     }
     if (this.#over.signal.aborted) return undefined;
     const record = await this.#write(spec, deadlineAt);
     if (!record) {
-      const message = `the ${spec.hook} hook of ${spec.app} ${spec.version} was not begun: the agent can't write its journal, and would not know after a crash that it had`;
+      const message = `${runTitle(spec)} of ${spec.app} ${spec.version} was not begun: the agent can't write its journal, and would not know after a crash that it had`;
       return journal.isDiskFull ? diskFull(message, journal.directory) : failed("internal", message);
     }
     if (found.value !== "none") return this.#follow(spec.run, record, hook);
@@ -130,10 +151,11 @@ export class Hooks {
   /** The record, once it is on disk. */
   async #write(spec: RunSpec, deadlineAt: number): Promise<RunRecord | undefined> {
     const { journal, clock } = this.#deps;
-    const { hook, app, environment, version, command, image, container } = spec;
+    const { hook, process, app, environment, version, command, image, container } = spec;
     const begunAt = clock.now();
     const record: RunRecord = {
       hook,
+      ...(process && { process }),
       app,
       environment,
       version,
@@ -154,8 +176,8 @@ export class Hooks {
 
   async #begin(spec: RunSpec, record: RunRecord, hook: HookRun): Promise<Outcome<JobResult> | undefined> {
     const { runtime, log } = this.#deps;
-    log.info(`${spec.hook} hook begins`, { run: spec.run, app: spec.app, version: spec.version });
-    say(hook, `${spec.hook} hook runs`);
+    log.info(`${runTitle(spec)} begins`, { run: spec.run, app: spec.app, version: spec.version });
+    say(hook, `${runTitle(spec).replace(/^the /, "")} runs`);
     const started = await runtime.runs.start(spec);
     // Not to be had for an answer, the runtime may have begun it all the same: only looking tells.
     if (started.ok || started.error.code === "runtime_unavailable")
@@ -164,7 +186,10 @@ export class Hooks {
     if (code !== "start_failed") return this.#keep(record, started);
     return this.#keep(
       record,
-      failed("hook_failed", `the ${spec.hook} hook could not be started: ${message}`),
+      failed(
+        spec.hook ? "hook_failed" : "command_failed",
+        `${runTitle(spec)} could not be started: ${message}`,
+      ),
     );
   }
 
@@ -181,7 +206,7 @@ export class Hooks {
     try {
       if (exit) return await this.#keep(record, await this.#endOf(run, record, exit));
       if (this.#over.signal.aborted) return undefined;
-      say(hook, `${record.hook} hook hangs and is being ended`);
+      say(hook, `${runTitle(record).replace(/^the /, "")} hangs and is being ended`);
       const stopped = await runtime.runs.stop(run, HUNG_GRACE_MS);
       const afterMs = clock.now() - record.begunAt;
       return await this.#keep(

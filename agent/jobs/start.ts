@@ -24,7 +24,8 @@ async function startOnce(
     return done({ readyAfterMs: known.readyAfterMs, ...(known.runtimeId && { runtimeId: known.runtimeId }) });
   }
   await instances.begin(spec);
-  progress(`starting ${spec.app} ${spec.version} on port ${spec.hostPort}`);
+  const where = spec.worker ? `as ${spec.worker.process}` : `on port ${spec.hostPort}`;
+  progress(`starting ${spec.app} ${spec.version} ${where}`);
   const anyEnd = AbortSignal.any([context.signal, cancelled]);
   const found = await startWithImage(job, { ...context, signal: anyEnd });
   const started = !found.ok && cancelled.aborted ? calledOff(spec) : found;

@@ -1,5 +1,5 @@
 import type { JobResult } from "../../src/protocol/agent/job-results.ts";
-import type { Outcome } from "../outcome.ts";
+import { done, type Outcome } from "../outcome.ts";
 import type { JobContext } from "./context.ts";
 
 /**
@@ -8,8 +8,9 @@ import type { JobContext } from "./context.ts";
  */
 export async function stop(
   { instance, graceMs }: { instance: string; graceMs: number },
-  { runtime, instances, images, progress }: JobContext,
+  { runtime, instances, hooks, images, progress }: JobContext,
 ): Promise<Outcome<JobResult>> {
+  if (await hooks.stop(instance, graceMs)) return done({});
   await instances.cancelStart(instance);
   await instances.release(instance);
   progress(`stopping ${instance}, grace ${graceMs / 1000} s`);

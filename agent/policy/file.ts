@@ -64,6 +64,8 @@ const rulesSchema = z.strictObject({
   capabilities: z.array(capabilitySchema).default(DEFAULT_CAPABILITIES),
   networks: z.boolean().default(true),
   hooks: z.boolean().default(true),
+  /** What people run by hand (`sluice run`). */
+  commands: z.boolean().default(true),
   accessories: z.boolean().default(true),
 });
 export type PolicyRules = z.infer<typeof rulesSchema>;

@@ -13,7 +13,7 @@ type Container = Pick<InstanceSpec, "volumes" | "container" | "network" | "resou
 export interface Ask {
   /** In words. */
   what: string;
-  kind: "pull" | "start" | "run" | "accessory";
+  kind: "pull" | "start" | "run" | "command" | "accessory";
   image: string;
   /** Absent: nothing is run yet. */
   container?: Container;
@@ -32,6 +32,12 @@ export function askOf(job: Job): Ask | undefined {
   if (job.kind === "run") {
     const what = `the ${job.hook} hook of ${job.app} ${job.version}`;
     return { what, kind: job.kind, image: job.image, container: job };
+  }
+  // A scheduled process is the app's own, as its workers are: what a person may run here is another matter.
+  if (job.kind === "command") {
+    const kind = job.process === "" ? job.kind : "start";
+    const what = job.process === "" ? `a command in ${job.app}` : `${job.process} of ${job.app}`;
+    return { what: `${what} ${job.version}`, kind, image: job.image, container: job };
   }
   if (job.kind === "accessory" && (job.action === "start" || job.action === "upgrade")) {
     const { spec } = job;
@@ -87,6 +93,7 @@ export async function refusedBy(rules: PolicyRules, ask: Ask, host: Host): Promi
   if (host.runtime === "docker" && !rules.images.some((pattern) => matchesImage(pattern, ask.image)))
     return `image ${ask.image} is none of those it allows (${rules.images.join(", ") || "none"})`;
   if (ask.kind === "run" && !rules.hooks) return "it allows no hooks (hooks: false)";
+  if (ask.kind === "command" && !rules.commands) return "it allows no commands (commands: false)";
   if (ask.kind === "accessory" && !rules.accessories) return "it allows no accessories (accessories: false)";
   const { instances } = rules.limits;
   if (ask.instance !== undefined && instances !== undefined && host.others >= instances)

@@ -55,11 +55,15 @@ export interface Injected {
   env: Record<string, string>;
 }
 
-/** A command to be run to its end, once: what a `run` job says of it. */
-export type RunSpec = Omit<
-  Extract<Job, { kind: "run" }>,
-  "kind" | "id" | "lease" | "environmentId" | "deadlineAt" | "leaseExpiresAt"
->;
+type OfJob = "kind" | "id" | "lease" | "environmentId" | "deadlineAt" | "leaseExpiresAt" | "login" | "hook";
+
+/** A command to be run to its end, once: what a `run` or a `command` job says of it. */
+export type RunSpec = Omit<Extract<Job, { kind: "run" }>, OfJob> & {
+  /** Empty: it is no hook. */
+  hook: string;
+  /** Of a command: the process it is of; empty: a person's. */
+  process?: string;
+};
 
 export interface Started {
   runtimeId: string;
@@ -89,8 +93,8 @@ export interface Executed {
   output: string;
 }
 
-/** Whose log: an instance's, or an accessory's. */
-export type LogSource = { instance: string } | { accessory: string };
+/** Whose log: an instance's, an accessory's, or a run's. */
+export type LogSource = { instance: string } | { accessory: string } | { run: string };
 
 /** Which lines of a log. */
 export interface Reading {
@@ -240,21 +244,27 @@ export interface ImageStore {
 export const isPlainId = (id: string): boolean => /^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(id);
 
 /** What the app is told about itself, beside its own variables. */
-export const identityEnv = (spec: InstanceSpec, port: number): Record<string, string> => ({
+export const identityEnv = (spec: InstanceSpec, port: number | undefined): Record<string, string> => ({
   ...spec.env,
-  PORT: String(port),
+  ...(port !== undefined && { PORT: String(port) }),
   SLUICE_RELEASE: spec.release,
   SLUICE_VERSION: spec.version,
   SLUICE_INSTANCE: spec.instance,
+  SLUICE_PROCESS: spec.worker?.process ?? "web",
 });
 
-/** What a hook's command is told about itself: no port, since nobody may send it requests. */
+/** What a hook's or a process's command is told about itself: no port, since nobody may send it requests. */
 export const runEnv = (spec: RunSpec): Record<string, string> => ({
   ...spec.env,
   SLUICE_RELEASE: spec.release,
   SLUICE_VERSION: spec.version,
-  SLUICE_HOOK: spec.hook,
+  ...(spec.hook && { SLUICE_HOOK: spec.hook }),
+  ...(spec.process && { SLUICE_PROCESS: spec.process }),
 });
+
+/** `the expand hook`, `nightly`, `the command`: what a run is, for people. */
+export const runTitle = ({ hook, process }: { hook: string; process?: string | undefined }): string =>
+  hook ? `the ${hook} hook` : process || "the command";
 
 /** `exited with code 1`, in the words of whoever reads it at night. */
 export function describeExit(exit: Exit): string {

@@ -12,11 +12,7 @@ export interface EnvironmentSpec {
     readonly readiness: ProbeSpec;
     readonly liveness?: ProbeSpec;
   };
-  readonly resources: {
-    readonly cpus?: number;
-    readonly memoryBytes?: number;
-    readonly memoryReservationBytes?: number;
-  };
+  readonly resources: import("./processes/process.ts").Resources;
   readonly logging: { readonly maxSizeBytes: number; readonly maxFiles: number };
   readonly drainMs: number;
   readonly stopGraceMs: number;
@@ -42,6 +38,8 @@ export interface EnvironmentSpec {
   readonly verify?: ImageRule;
   /** Names of accessories that have to be healthy before an instance starts. Absent as above. */
   readonly needs?: readonly string[];
+  /** Workers and scheduled processes by name. Absent: none. */
+  readonly processes?: Readonly<Record<string, import("./processes/process.ts").ProcessSpec>>;
   /** By name. */
   readonly accessories?: Readonly<Record<string, AccessorySpec>>;
   /** Absent in specs from before there was any. */

@@ -43,6 +43,7 @@ describe("a good manifest", () => {
       stopGraceMs: 30_000,
       hostnames: ["shop.example.com"],
       hosts: {},
+      processes: {},
       replicas: 1,
       strategy: { kind: "blue-green" },
       hooks: {},

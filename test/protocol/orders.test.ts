@@ -21,14 +21,16 @@ describe("what the domain orders", () => {
     expectTypeOf<Ordered<"pull">>().toExtend<Wire<"pull">>();
     expectTypeOf<Ordered<"stop">>().toExtend<Wire<"stop">>();
     expectTypeOf<Ordered<"run">>().toExtend<Wire<"run">>();
+    expectTypeOf<Ordered<"command">>().toExtend<Wire<"command">>();
     expectTypeOf<Ordered<"start">["spec"]>().toExtend<WireStart>();
-    expectTypeOf<JobKind>().toEqualTypeOf<"pull" | "start" | "stop" | "run">();
+    expectTypeOf<JobKind>().toEqualTypeOf<"pull" | "start" | "stop" | "run" | "command">();
   });
 
   it("has no key that the wire's strict schemas refuse", () => {
     expectTypeOf<Unknown<Ordered<"pull">, Wire<"pull">>>().toBeNever();
     expectTypeOf<Unknown<Ordered<"stop">, Wire<"stop">>>().toBeNever();
     expectTypeOf<Unknown<Ordered<"run">, Wire<"run">>>().toBeNever();
+    expectTypeOf<Unknown<Ordered<"command">, Wire<"command">>>().toBeNever();
     expectTypeOf<Unknown<Ordered<"start">["spec"], WireStart>>().toBeNever();
   });
 });

@@ -1,3 +1,4 @@
+import type { RunFacts } from "../../src/domain/processes/run.ts";
 import {
   type Decision,
   hasChanges,
@@ -12,6 +13,7 @@ import type {
   InstanceFacts,
   InstanceState,
   JobFacts,
+  WorkerFacts,
 } from "../../src/domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../src/domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
@@ -42,6 +44,9 @@ export class Store {
   analysis: EnvironmentFacts["analysis"] = null;
   releases: Release[] = [];
   instances: Instance[] = [];
+  runs: RunFacts[] = [];
+  schedules: EnvironmentFacts["schedules"] = null;
+  workers: (Mutable<WorkerFacts> & { stoppedAt: number | null })[] = [];
   jobs: Job[] = [];
   hosts: (Mutable<HostFacts> & { alive: boolean })[] = [];
   /** Accessories that were started, and where. */
@@ -64,13 +69,15 @@ export class Store {
   /** Rows are copied, so that a decision keeps what it was made from whatever is written after it. */
   facts(): EnvironmentFacts {
     const live = this.instances.filter((instance) => instance.stoppedAt === null);
-    const ids = new Set(live.map(({ id }) => id));
+    const workers = this.workers.filter((worker) => worker.stoppedAt === null);
+    const ids = new Set([...live, ...workers].map(({ id }) => id));
     const taken = new Set(live.map(({ slotId }) => slotId));
     const ofLive = new Set(live.map(({ releaseId }) => releaseId));
     const open = new Set(this.releases.filter(({ endedAt }) => endedAt === null).map(({ id }) => id));
     const inView = (job: Job): boolean =>
       job.finishedAt === null ||
       open.has(job.releaseId) ||
+      this.runs.some(({ jobId, endedAt }) => jobId === job.id && endedAt === null) ||
       ids.has(job.instanceId ?? "") ||
       (job.kind === "run" && ofLive.has(job.releaseId));
     return {
@@ -86,6 +93,9 @@ export class Store {
       stableReleaseId: this.stable,
       releases: this.releases.toReversed().map(copy),
       instances: live.map((instance) => ({ ...instance, ...this.#hostOf(instance) })),
+      runs: this.runs.filter(({ endedAt }) => endedAt === null).map(copy),
+      schedules: this.schedules ?? null,
+      workers: workers.map((worker) => ({ ...worker, ...this.#hostOf(worker) })),
       jobs: this.jobs.filter(inView).map(copy),
       hosts: this.hosts.map((host) => ({
         ...host,
@@ -96,7 +106,7 @@ export class Store {
   }
 
   /** A host that was taken out of the list was removed. */
-  #hostOf({ hostId }: Instance): Pick<InstanceFacts, "hostSeenAt" | "hostRemoved"> {
+  #hostOf({ hostId }: { readonly hostId: string }): Pick<InstanceFacts, "hostSeenAt" | "hostRemoved"> {
     const host = this.hosts.find(({ id }) => id === hostId);
     return { hostSeenAt: host?.lastSeenAt ?? null, hostRemoved: host === undefined };
   }
@@ -110,16 +120,18 @@ export class Store {
     if (environment.held !== undefined) this.held = environment.held;
     if (environment.stableReleaseId !== undefined) this.stable = environment.stableReleaseId;
     this.salt = environment.salt ?? this.salt;
+    this.schedules = environment.schedules ?? this.schedules;
     this.nextVersion = environment.nextVersion ?? this.nextVersion;
     for (const release of decision.newReleases) this.releases.push(newRelease(release, this.now));
     for (const [id, change] of decision.releases) Object.assign(this.releaseById(id), change);
     for (const id of decision.reserveSlots) Object.assign(this.slot(id), { environmentId: ENVIRONMENT_ID });
     for (const made of decision.newInstances) this.#addInstance(made);
     for (const [id, change] of decision.instances) {
-      const row = this.instances.find((instance) => instance.id === id);
+      const row = [...this.instances, ...this.workers].find((one) => one.id === id);
       if (!row) throw new Error(`no instance ${id}`);
       Object.assign(row, change, change.state ? { stateSince: this.now } : {});
     }
+    for (const made of decision.newWorkers) this.#addWorker(made);
     this.#writeJobs(decision);
     this.events.push(...decision.events);
   }
@@ -146,7 +158,31 @@ export class Store {
     });
   }
 
+  #addWorker(made: Decision["newWorkers"][number]): void {
+    const hostName = this.hosts.find(({ id }) => id === made.hostId)?.name ?? "?";
+    this.workers.push({
+      ...made,
+      hostName,
+      stateSince: this.now,
+      reportState: null,
+      reportCause: null,
+      reportAt: null,
+      hostSeenAt: this.now,
+      hostRemoved: false,
+      exits: [],
+      stoppedAt: null,
+    });
+  }
+
   #writeJobs(decision: Decision): void {
+    for (const run of decision.newRuns) {
+      if (this.runs.some(({ id }) => id === run.id)) throw new Error(`${run.id} is run twice`);
+      this.runs.push(run);
+    }
+    this.runs = this.runs.map((run) => ({ ...run, ...decision.runs.get(run.id) }));
+    for (const job of this.jobs)
+      if (decision.withdrawJobs.includes(job.id) && job.state === "queued")
+        Object.assign(job, { state: "cancelled", finishedAt: this.now });
     for (const job of this.jobs)
       if (decision.cancelJobs.includes(job.id))
         Object.assign(job, { state: "cancelled", finishedAt: this.now });
@@ -184,6 +220,14 @@ const newRelease = (release: Decision["newReleases"][number], now: number): Rele
   ...release,
   ...{ state: "queued", weightBp: 0, stepIndex: null, pinnedImage: null, digest: null, failure: null },
   ...{ createdAt: now, stateSince: now, startedAt: null, servingAt: null, endedAt: null, warmUntil: null },
-  ...{ stepSince: null, paused: null, instancesMade: 0, smoke: null, contractedAt: null, startFailures: [] },
+  ...{
+    workerTroubles: null,
+    stepSince: null,
+    paused: null,
+    instancesMade: 0,
+    smoke: null,
+    contractedAt: null,
+    startFailures: [],
+  },
   timings: {},
 });

@@ -30,19 +30,25 @@ const RUN_LOGGING = { maxSizeBytes: 10_000_000, maxFiles: 3 };
 
 /** The body of `POST /containers/create` for an instance. Pure, so that it can be compared word by word. */
 export function containerConfig(spec: InstanceSpec, host: string) {
-  const port = `${spec.containerPort}/tcp`;
   return {
     Image: spec.image,
     ...(spec.command && { Cmd: spec.command }),
     Env: envOf(identityEnv(spec, spec.containerPort)),
     Labels: labels(spec, host),
-    ExposedPorts: { [port]: {} },
     StopTimeout: Math.ceil(spec.stopGraceMs / 1000),
     ...insteadOfImage(spec),
-    HostConfig: {
-      PortBindings: { [port]: [{ HostIp: "127.0.0.1", HostPort: String(spec.hostPort) }] },
-      ...walls(spec),
-    },
+    ...portOf(spec).exposed,
+    HostConfig: { ...portOf(spec).bound, ...walls(spec) },
+  };
+}
+
+/** A worker has no port, and the image's HEALTHCHECK asks the web that it is not. */
+function portOf({ containerPort, hostPort, worker }: InstanceSpec) {
+  if (worker) return { exposed: { Healthcheck: { Test: ["NONE"] } }, bound: {} };
+  const port = `${containerPort}/tcp`;
+  return {
+    exposed: { ExposedPorts: { [port]: {} } },
+    bound: { PortBindings: { [port]: [{ HostIp: "127.0.0.1", HostPort: String(hostPort) }] } },
   };
 }
 

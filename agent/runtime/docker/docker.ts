@@ -2,7 +2,14 @@ import net from "node:net";
 import { z } from "zod";
 import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
-import { type Found, isPlainId, type Runtime, type Started, type Stopped } from "../runtime.ts";
+import {
+  type Found,
+  isPlainId,
+  type LogSource,
+  type Runtime,
+  type Started,
+  type Stopped,
+} from "../runtime.ts";
 import { createDockerAccessories } from "./accessories.ts";
 import { accessoryName } from "./accessory.ts";
 import { type Admits, admit, noDirectories } from "./admission.ts";
@@ -17,7 +24,7 @@ import {
   throughRestart,
   waitExit,
 } from "./calls.ts";
-import { containerConfig, containerName, LABEL, specOfLabels } from "./container.ts";
+import { containerConfig, containerName, LABEL, runName, specOfLabels } from "./container.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { checkedEngine } from "./engine-version.ts";
 import { explain } from "./explain.ts";
@@ -85,7 +92,7 @@ export function createDockerRuntime({
     waitExit: (instance, signal) => waitExit(engine, callsOf(instance), containerName(instance), signal),
     logs: (instance, lines) => tail(engine, containerName(instance), lines),
     follow: (source, reading, signal) => {
-      const name = "instance" in source ? containerName(source.instance) : accessoryName(source.accessory);
+      const name = nameOf(source);
       return followContainer({ engine, calls, name, reading, signal });
     },
     listens: ({ instance, containerPort }, port = containerPort, withinMs) =>
@@ -107,6 +114,11 @@ export function createDockerRuntime({
     accessories: createDockerAccessories({ engine, calls, host }),
     images: createDockerImages(engine),
   };
+}
+
+function nameOf(source: LogSource): string {
+  if ("instance" in source) return containerName(source.instance);
+  return "run" in source ? runName(source.run) : accessoryName(source.accessory);
 }
 
 async function flat<T>(outcome: Promise<Outcome<Outcome<T>>>): Promise<Outcome<T>> {
@@ -214,10 +226,14 @@ async function addressOf(calls: Calls, instance: string): Promise<string | undef
 /** Asked of the container itself: on the host's side the engine's proxy accepts whether or not the app listens. */
 async function listens(
   calls: Calls,
-  { instance, port, withinMs = 1_000 }: { instance: string; port: number; withinMs?: number | undefined },
+  {
+    instance,
+    port,
+    withinMs = 1_000,
+  }: { instance: string; port: number | undefined; withinMs?: number | undefined },
 ): Promise<boolean | undefined> {
   const host = await addressOf(calls, instance);
-  if (host === undefined) return undefined;
+  if (host === undefined || port === undefined) return undefined;
   return new Promise((resolve) => {
     const socket = net.connect({ host, port, timeout: withinMs });
     const answer = (open: boolean | undefined) => {

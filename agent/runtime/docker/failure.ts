@@ -19,7 +19,7 @@ export const rootOf = (engine: Engine): Promise<string> => askRoot(engine).catch
 /** The engine's trouble in making or starting a container, where it is one of those that a person can mend. */
 export async function knownFailure(
   engine: Engine,
-  { image, hostPort }: { image: string; hostPort?: number },
+  { image, hostPort }: { image: string; hostPort?: number | undefined },
   thrown: unknown,
 ): Promise<Outcome<never> | undefined> {
   const said = words(thrown);

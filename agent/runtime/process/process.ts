@@ -43,6 +43,8 @@ export interface ProcessOptions {
  */
 export function createProcessRuntime({ root, directory }: ProcessOptions): Runtime {
   const host = new ProcessHost(root, directory);
+  // No instance's folder begins with a dot.
+  const runs = path.join(directory, ".runs");
   return {
     name: "process",
     pull: ({ image }) => pullDirectory(root, image),
@@ -54,16 +56,17 @@ export function createProcessRuntime({ root, directory }: ProcessOptions): Runti
     waitExit: (instance, signal) => host.waitExit(instance, signal),
     logs: (instance, lines) => tailFile(host.records.log(instance), lines),
     follow: (source, reading, signal) => {
+      if ("run" in source && isPlainId(source.run))
+        return followFile(path.join(runs, source.run, "out.log"), reading, signal);
       if (!("instance" in source) || !isPlainId(source.instance)) return nothing();
       return followFile(host.records.log(source.instance), reading, signal);
     },
-    listens: ({ hostPort }, port = hostPort) => accepts(port),
+    listens: async ({ hostPort }, port = hostPort) => (port === undefined ? undefined : accepts(port)),
     addressOf: async () => "127.0.0.1",
     execute: (instance, command, signal) => host.execute(instance, command, signal),
     imageHealth: async () => ({ state: "none", output: "" }),
     explain: async () => undefined,
-    // No instance's folder begins with a dot.
-    runs: createProcessRuns({ root, directory: path.join(directory, ".runs") }),
+    runs: createProcessRuns({ root, directory: runs }),
   };
 }
 
@@ -93,7 +96,7 @@ class ProcessHost {
     const command = spec.command ? done(spec.command) : await commandOf(cwd.value);
     if (!command.ok) return command;
     // Asked before, because afterwards the app's EADDRINUSE is only a line in its log.
-    if (await accepts(spec.hostPort)) {
+    if (spec.hostPort !== undefined && (await accepts(spec.hostPort))) {
       return failed(
         "port_in_use",
         `port ${spec.hostPort} on this host is taken by another process: stop it, or move the agent's --port-base`,

@@ -298,6 +298,7 @@ function newEnvironment(appId: string, spec: EnvironmentSpec, now: number): Envi
     rev: 1,
     fence: 0,
     stableReleaseId: null,
+    schedules: null,
     salt: id,
     previewKey: randomHex(32),
     mode: { kind: "open" },

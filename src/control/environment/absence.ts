@@ -54,10 +54,10 @@ export class Absence {
   }
 }
 
-const concerned = ({ instances, jobs, releases }: EnvironmentFacts): string[] => {
+const concerned = ({ instances, workers = [], jobs, releases }: EnvironmentFacts): string[] => {
   if (!releases.some(({ state }) => isOpen(state))) return [];
   const open = jobs.filter(({ finishedAt, kind }) => finishedAt === null && kind !== "stop");
-  return [...new Set([...instances, ...open].map(({ hostId }) => hostId))];
+  return [...new Set([...instances, ...workers, ...open].map(({ hostId }) => hostId))];
 };
 
 /** The environment as it is to be judged: no host was silent for longer than control has been there to hear it. */
@@ -70,6 +70,7 @@ export function heardAsOf(loaded: LoadedEnvironment, now: number): LoadedEnviron
     facts: {
       ...facts,
       instances: facts.instances.map((one) => ({ ...one, hostSeenAt: graced(one.hostSeenAt) })),
+      workers: (facts.workers ?? []).map((one) => ({ ...one, hostSeenAt: graced(one.hostSeenAt) })),
     },
   };
 }

@@ -30,7 +30,8 @@ export async function endEnvironment({ env, db, facts, now }: Ending): Promise<b
         .wake()
         .catch(() => false);
   }
-  if (accessories.length > 0 || facts.instances.length > 0) return false;
+  const running = [...facts.instances, ...(facts.workers ?? []), ...(facts.runs ?? [])];
+  if (accessories.length > 0 || running.length > 0) return false;
   try {
     await runBatch(db, endStatements(db, { facts, actor, now }));
   } catch (error) {

@@ -1,3 +1,5 @@
+import { workerOf } from "../../domain/processes/process.ts";
+import { workerSpec } from "../../domain/processes/worker-start.ts";
 import { err, type Result } from "../../domain/result.ts";
 import { startSpec } from "../../domain/rollout/instances.ts";
 import type { ClaimAnswer } from "../../protocol/agent/claim.ts";
@@ -30,7 +32,7 @@ export async function claimInstance(
     fence,
     deadlineAt: of.now,
     leaseExpiresAt: of.now,
-    spec: { ...startSpec(release, instance), fence },
+    spec: { ...specOf(release, instance), fence },
   });
   const secrets = release.spec.secrets ?? [];
   const [handed] = await handOut(at.db, at.env, [{ job, instanceId: instance.id, secrets, anew: true }]);
@@ -42,4 +44,13 @@ export async function claimInstance(
     ok: true,
     value: { environmentId, env: spec.env, secretNames: [...secrets], ...(login && { login }) },
   };
+}
+
+type Claimed = NonNullable<Awaited<ReturnType<typeof readClaimed>>>;
+
+function specOf(release: Claimed["release"], { id, process, slot, hostPort }: Claimed["instance"]) {
+  const worker = process === null ? undefined : workerOf(release.spec, process);
+  if (process !== null && worker) return workerSpec(release, { id, process, worker });
+  if (slot === null || hostPort === null) throw new Error(`instance ${id} has neither a slot nor a process`);
+  return startSpec(release, { id, slot, hostPort });
 }

@@ -62,6 +62,7 @@ function wantsOf({ job, secrets: names }: ClaimedJob): Wants {
   if (job.kind === "pull") return { names: [], registry: registryOf(job.image) };
   if (job.kind === "start") return { names, registry: registryOf(job.spec.image) };
   if (job.kind === "run") return { names, registry: undefined };
+  if (job.kind === "command") return { names, registry: registryOf(job.image) };
   // Stopping and removing needs neither: it must not fail for a secret that nobody has any more.
   const makes = job.kind === "accessory" && (job.action === "start" || job.action === "upgrade");
   return makes ? { names, registry: registryOf(job.spec.image) } : NOTHING;
@@ -125,6 +126,7 @@ function complete(
   const credentials = login ? { login } : {};
   if (job.kind === "pull") return { ...job, ...credentials };
   if (job.kind === "run") return { ...job, env: { ...job.env, ...values } };
+  if (job.kind === "command") return { ...job, ...credentials, env: { ...job.env, ...values } };
   if (job.kind === "start")
     return { ...job, ...credentials, spec: { ...job.spec, env: { ...job.spec.env, ...values } } };
   if (job.kind === "accessory")

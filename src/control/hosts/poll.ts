@@ -58,5 +58,6 @@ async function putRight(db: Db, hostId: string, { sent, now }: { sent: Poll; now
 
 function takenBy({ takes, wantsJobs }: Poll): (typeof JOB_KINDS)[number][] {
   if (takes) return [...takes, "logs"];
-  return wantsJobs ? [...JOB_KINDS] : ["logs"];
+  // One that does not say is of before there were commands.
+  return wantsJobs ? JOB_KINDS.filter((kind) => kind !== "command") : ["logs"];
 }

@@ -11,6 +11,7 @@ import { instances } from "./schema/instances.ts";
 import { jobs } from "./schema/jobs.ts";
 import { outbox } from "./schema/outbox.ts";
 import { releases } from "./schema/releases.ts";
+import { runs } from "./schema/runs.ts";
 import { slots } from "./schema/slots.ts";
 import { restSlotsOf } from "./slots.ts";
 
@@ -80,6 +81,10 @@ function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
     } as const;
     batch.push(db.insert(instances).values(row));
   }
+  for (const worker of decision.newWorkers) {
+    const row = { ...worker, environmentId: facts.id, stateSince: now, reportSeq: -1, createdAt: now };
+    batch.push(db.insert(instances).values(row));
+  }
   for (const [id, change] of decision.instances) {
     batch.push(db.update(instances).set(instanceChange(change, now)).where(eq(instances.id, id)));
   }
@@ -89,6 +94,13 @@ function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
     stoppedAt === undefined ? [] : [id],
   );
   if (left.length > 0) batch.push(restSlotsOf(db, left, now));
+  for (const run of decision.newRuns) batch.push(db.insert(runs).values({ ...run, environmentId: facts.id }));
+  for (const [id, change] of decision.runs) batch.push(db.update(runs).set(change).where(eq(runs.id, id)));
+  if (decision.withdrawJobs.length > 0) {
+    const ids = JSON.stringify(decision.withdrawJobs);
+    const untaken = sql`${jobs.id} IN (SELECT value FROM json_each(${ids})) AND ${jobs.state} = 'queued'`;
+    batch.push(db.update(jobs).set({ state: "cancelled", finishedAt: now }).where(untaken));
+  }
   if (decision.cancelJobs.length > 0) {
     const cancelled = { state: "cancelled", finishedAt: now } as const;
     // As one value, however many they are: D1 binds a hundred at most.

@@ -1,6 +1,7 @@
 import { and, eq, getTableColumns, isNull, type SQL, sql } from "drizzle-orm";
+import type { RunFacts } from "../../domain/processes/run.ts";
 import type { Routable } from "../../domain/rollout/compile-table.ts";
-import type { EnvironmentFacts, InstanceFacts, JobFacts } from "../../domain/rollout/facts.ts";
+import type { EnvironmentFacts, InstanceFacts, JobFacts, WorkerFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
@@ -12,6 +13,7 @@ import { hosts } from "./schema/hosts.ts";
 import { instances } from "./schema/instances.ts";
 import { jobs } from "./schema/jobs.ts";
 import { releases } from "./schema/releases.ts";
+import { runs } from "./schema/runs.ts";
 import { slots } from "./schema/slots.ts";
 import type { ControlClock } from "./upkeep/clock.ts";
 
@@ -43,7 +45,7 @@ export async function loadEnvironment(
   id: string,
   { withHosts, named = null }: LoadOptions = {},
 ): Promise<LoadedEnvironment | undefined> {
-  const [environmentRows, releaseRows, instanceRows, jobRows, clockRows, rests] = await db.batch([
+  const [environmentRows, releaseRows, instanceRows, jobRows, clockRows, rests, runRows] = await db.batch([
     selectEnvironment(db, id),
     db
       .select()
@@ -59,11 +61,20 @@ export async function loadEnvironment(
       .orderBy(jobs.createdAt),
     db.select().from(controlClock),
     selectRest(db, id),
+    db
+      .select()
+      .from(runs)
+      .where(and(eq(runs.environmentId, id), isNull(runs.endedAt)))
+      .orderBy(runs.createdAt, runs.id),
   ]);
   const [environment] = environmentRows;
   if (!environment || environment.deletedAt !== null) return undefined;
   const waiting = releaseRows.filter(looksForSlots);
-  const specs = [environment.spec, ...waiting.map((release) => release.spec)];
+  // Workers are placed whenever one is missing.
+  const stable = releaseRows.find((release) => release.id === environment.stableReleaseId);
+  const hasRuns = runRows.length > 0;
+  const hasProcesses = [stable, ...waiting].some((one) => Object.keys(one?.spec.processes ?? {}).length > 0);
+  const specs = [environment.spec, ...[...waiting, ...(stable ? [stable] : [])].map(({ spec }) => spec)];
   const facts: EnvironmentFacts = {
     id,
     app: environment.app,
@@ -77,13 +88,14 @@ export async function loadEnvironment(
     ending: environment.ending,
     analysis: null,
     releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
-    instances: instanceRows.map(({ hostRemovedAt, hostDraining, ...row }) => ({
-      ...row,
-      hostRemoved: hostRemovedAt !== null,
-      hostDraining: hostDraining !== null,
-    })) satisfies InstanceFacts[],
+    instances: instanceRows.flatMap(toInstance),
+    workers: instanceRows.flatMap(toWorker),
+    runs: runRows satisfies RunFacts[],
+    schedules: environment.schedules,
     jobs: jobRows.flatMap(toJob),
-    ...(waiting.length > 0 || withHosts ? await loadHosts(db, id, specs) : { hosts: [], accessories: [] }),
+    ...(waiting.length > 0 || withHosts || hasProcesses || hasRuns
+      ? await loadHosts(db, id, specs)
+      : { hosts: [], accessories: [] }),
   };
   const { salt, previewKey, mode } = environment;
   return { facts, salt, previewKey, mode, clock: clockRows[0], restedAt: rests[0]?.restedAt ?? null };
@@ -104,15 +116,30 @@ const selectLiveInstances = (db: Db, id: string) =>
       hostSeenAt: sql<number | null>`${hosts.lastSeenAt}`.as("host_seen_at"),
       hostRemovedAt: sql<number | null>`${hosts.removedAt}`.as("host_removed_at"),
       hostDraining: sql<string | null>`${hosts.draining}`.as("host_draining"),
-      slot: sql<number>`${slots.n}`.as("slot_n"),
+      slot: sql<number | null>`${slots.n}`.as("slot_n"),
       hostPort: slots.hostPort,
       origin: slots.origin,
     })
     .from(instances)
-    .innerJoin(slots, eq(slots.id, instances.slotId))
+    .leftJoin(slots, eq(slots.id, instances.slotId))
     .innerJoin(hosts, eq(hosts.id, instances.hostId))
     .where(and(eq(instances.environmentId, id), isNull(instances.stoppedAt)))
     .orderBy(instances.id);
+
+type LiveRow = Awaited<ReturnType<typeof selectLiveInstances>>[number];
+
+function toInstance({ hostRemovedAt, hostDraining, process, ...row }: LiveRow): InstanceFacts[] {
+  const { slotId, slot, hostPort, origin } = row;
+  if (slotId === null || slot === null || hostPort === null || origin === null) return [];
+  const host = { hostRemoved: hostRemovedAt !== null, hostDraining: hostDraining !== null };
+  return [{ ...row, ...host, slotId, slot, hostPort, origin }];
+}
+
+function toWorker({ hostRemovedAt, hostDraining, process, ...row }: LiveRow): WorkerFacts[] {
+  if (process === null) return [];
+  const host = { hostRemoved: hostRemovedAt !== null, hostDraining: hostDraining !== null };
+  return [{ ...row, ...host, process }];
+}
 
 const selectRest = (db: Db, id: string) =>
   db
@@ -150,6 +177,7 @@ const jobsInView = (id: string): SQL => sql`
   UNION SELECT id FROM jobs WHERE release_id IN (${openReleases(id)})
   UNION SELECT id FROM jobs WHERE instance_id IN
     (SELECT id FROM instances WHERE environment_id = ${id} AND stopped_at IS NULL)
+  UNION SELECT id FROM jobs WHERE id IN (SELECT job_id FROM runs WHERE environment_id = ${id} AND ended_at IS NULL)
   UNION SELECT id FROM jobs WHERE release_id IN (${liveReleases(id)}) AND kind = 'run'`;
 
 /** Jobs of releases only: accessories and log streams are no business of the coordinator. */

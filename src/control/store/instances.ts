@@ -12,12 +12,17 @@ export const readClaimed = (db: Db, of: { hostId: string; instance: string }) =>
       release: getTableColumns(releases),
       environmentId: instances.environmentId,
       fence: environments.fence,
-      instance: { id: instances.id, slot: slots.n, hostPort: slots.hostPort },
+      instance: {
+        id: instances.id,
+        process: instances.process,
+        slot: slots.n,
+        hostPort: slots.hostPort,
+      },
     })
     .from(instances)
     .innerJoin(releases, eq(releases.id, instances.releaseId))
     .innerJoin(environments, eq(environments.id, instances.environmentId))
-    .innerJoin(slots, eq(slots.id, instances.slotId))
+    .leftJoin(slots, eq(slots.id, instances.slotId))
     .where(
       and(
         eq(instances.id, of.instance),

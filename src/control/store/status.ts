@@ -53,7 +53,7 @@ export const selectInstances = (db: Db) =>
       hostName: hosts.name,
       hostSeenAt: hosts.lastSeenAt,
       hostRemoved: sql<boolean>`${hosts.removedAt} IS NOT NULL`.mapWith(Boolean),
-      slotId: instances.slotId,
+      slotId: sql<string>`${instances.slotId}`.as("slot_id"),
       slot: slots.n,
       hostPort: slots.hostPort,
       origin: slots.origin,

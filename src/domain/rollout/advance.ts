@@ -1,3 +1,5 @@
+import { tendRuns } from "../processes/runs.ts";
+import { tendWorkers } from "../processes/workers.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
 import type { Decision } from "./decision.ts";
 import { Draft } from "./draft.ts";
@@ -43,6 +45,8 @@ export function advance(facts: EnvironmentFacts, now: number): Decision {
     const release = draft.release(id);
     if (release) progress(draft, release);
   }
+  tendWorkers(draft);
+  tendRuns(draft);
   renewPartial(draft);
   return draft.decision;
 }

@@ -22,8 +22,10 @@ export const isUp = ({ state }: Pick<InstanceFacts, "state">): boolean =>
   state === "ready" || state === "serving" || state === "draining" || state === "warm";
 
 /** Its host's agent has not been silent for too long, and the host is still one of ours. */
-export const isHeard = ({ hostSeenAt, hostRemoved }: InstanceFacts, now: number): boolean =>
-  !hostRemoved && (hostSeenAt === null || now - hostSeenAt < HOST_OFFLINE_MS);
+export const isHeard = (
+  { hostSeenAt, hostRemoved }: Pick<InstanceFacts, "hostSeenAt" | "hostRemoved">,
+  now: number,
+): boolean => !hostRemoved && (hostSeenAt === null || now - hostSeenAt < HOST_OFFLINE_MS);
 
 /** Ready by its agent's word, where that word still counts. */
 const isReady = (instance: InstanceFacts, now: number): boolean =>
@@ -37,7 +39,7 @@ export const answers = (instance: InstanceFacts, now: number): boolean =>
 const hasAnswered = ({ state, verifiedAt }: InstanceFacts): boolean =>
   state !== "ready" || verifiedAt !== null;
 
-const isCrashing = ({ exits }: InstanceFacts, now: number): boolean =>
+export const isCrashing = ({ exits }: Pick<InstanceFacts, "exits">, now: number): boolean =>
   exits.filter((at) => at > now - EXITS_MS).length >= 2;
 
 export const answering = (instances: readonly InstanceFacts[], now: number): InstanceFacts[] =>

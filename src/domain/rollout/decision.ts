@@ -1,3 +1,4 @@
+import type { RunChange, RunFacts, ScheduleMarks } from "../processes/run.ts";
 import type { TrafficMode } from "../routing/table.ts";
 import type { Held, InstanceFacts, InstanceState } from "./facts.ts";
 import type { NewJob } from "./jobs.ts";
@@ -11,9 +12,16 @@ export interface Decision {
   readonly environment: EnvironmentChange;
   readonly releases: ReadonlyMap<string, ReleaseChange>;
   readonly newReleases: readonly NewRelease[];
+  /** Of instances and of workers, by id. */
   readonly instances: ReadonlyMap<string, InstanceChange>;
   readonly newInstances: readonly NewInstance[];
+  readonly newWorkers: readonly NewWorker[];
   readonly jobs: readonly NewJob[];
+  /** Those that are not over yet, or were skipped. */
+  readonly newRuns: readonly RunFacts[];
+  readonly runs: ReadonlyMap<string, RunChange>;
+  /** Jobs to be cancelled unless a host has taken them: what became of them is seen by the next decision. */
+  readonly withdrawJobs: readonly string[];
   /** Jobs that nobody needs any more. */
   readonly cancelJobs: readonly string[];
   readonly reserveSlots: readonly string[];
@@ -34,6 +42,7 @@ export interface EnvironmentChange {
   readonly nextVersion?: number;
   readonly held?: Held | null;
   readonly mode?: TrafficMode;
+  readonly schedules?: ScheduleMarks;
   readonly ending?: { readonly at: number; readonly by: string };
 }
 
@@ -55,6 +64,15 @@ export interface NewInstance {
   readonly hostId: string;
   readonly slotId: string;
   readonly state: "pending" | "starting";
+}
+
+/** A worker: it has a process's name, and no slot. */
+export interface NewWorker {
+  readonly id: string;
+  readonly releaseId: string;
+  readonly hostId: string;
+  readonly process: string;
+  readonly state: "starting";
 }
 
 export interface NewRelease {
@@ -83,6 +101,8 @@ export interface NewEvent {
     | "traffic.weights"
     | "traffic.alert"
     | "traffic.mode"
+    | "worker.alert"
+    | "run.state"
     | "lock.changed"
     | "environment.ending";
   readonly actor: string;
@@ -103,6 +123,10 @@ export function hasChanges(decision: Decision): boolean {
     decision.instances.size > 0 ||
     decision.newReleases.length > 0 ||
     decision.newInstances.length > 0 ||
+    decision.newWorkers.length > 0 ||
+    decision.newRuns.length > 0 ||
+    decision.runs.size > 0 ||
+    decision.withdrawJobs.length > 0 ||
     decision.jobs.length > 0 ||
     decision.cancelJobs.length > 0 ||
     decision.events.length > 0 ||

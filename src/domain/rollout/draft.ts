@@ -1,3 +1,4 @@
+import type { RunChange, RunFacts } from "../processes/run.ts";
 import type {
   Decision,
   EnvironmentChange,
@@ -5,11 +6,12 @@ import type {
   NewEvent,
   NewInstance,
   NewRelease,
+  NewWorker,
   ReleaseChange,
   SmokeOrder,
 } from "./decision.ts";
 import { hasChanges } from "./decision.ts";
-import type { EnvironmentFacts, InstanceFacts, JobFacts, SlotFacts } from "./facts.ts";
+import type { EnvironmentFacts, InstanceFacts, JobFacts, SlotFacts, WorkerFacts } from "./facts.ts";
 import type { JobKind, NewJob } from "./jobs.ts";
 import type { Placement } from "./placement.ts";
 import { canMove, type ReleaseFacts, type ReleaseFailure, type ReleaseState } from "./release.ts";
@@ -24,7 +26,11 @@ export class Draft {
   readonly #newReleases: NewRelease[] = [];
   readonly #instances = new Map<string, InstanceChange>();
   readonly #newInstances: NewInstance[] = [];
+  readonly #newWorkers: NewWorker[] = [];
   readonly #jobs: NewJob[] = [];
+  readonly #newRuns: RunFacts[] = [];
+  readonly #runs = new Map<string, RunChange>();
+  readonly #withdrawJobs: string[] = [];
   readonly #cancelJobs: string[] = [];
   readonly #reserveSlots: string[] = [];
   readonly #events: NewEvent[] = [];
@@ -46,7 +52,11 @@ export class Draft {
       newReleases: this.#newReleases,
       instances: this.#instances,
       newInstances: this.#newInstances,
+      newWorkers: this.#newWorkers,
       jobs: this.#jobs,
+      newRuns: this.#newRuns,
+      runs: this.#runs,
+      withdrawJobs: this.#withdrawJobs,
       cancelJobs: this.#cancelJobs,
       reserveSlots: this.#reserveSlots,
       events: this.#events,
@@ -87,6 +97,26 @@ export class Draft {
 
   instancesOf(releaseId: string): InstanceFacts[] {
     return this.instances().filter((instance) => instance.releaseId === releaseId);
+  }
+
+  /** Those not stopped. Those that this draft makes are not among them: they are seen by the next one. */
+  workers(): WorkerFacts[] {
+    const all = (this.facts.workers ?? []).map((worker) => {
+      const change = this.#instances.get(worker.id);
+      return change?.state ? { ...worker, state: change.state, stateSince: this.now } : worker;
+    });
+    return all.filter(({ state }) => state !== "stopped");
+  }
+
+  /** Workers that this draft makes. */
+  get newWorkers(): readonly NewWorker[] {
+    return this.#newWorkers;
+  }
+
+  /** Those that have not ended, as this draft leaves them; the new ones among them. */
+  runs(): RunFacts[] {
+    const known = [...(this.facts.runs ?? []), ...this.#newRuns];
+    return known.map((run) => ({ ...run, ...this.#runs.get(run.id) }));
   }
 
   /** Their slots as this draft leaves them. */
@@ -139,13 +169,34 @@ export class Draft {
 
   /** A new instance in a slot, which becomes the environment's. Answers its id. */
   addInstance(release: ReleaseFacts, { hostId, slotId }: Placement, state: NewInstance["state"]): string {
-    // Never a number that was used before: a host's agent takes an id it knows for the instance it knew.
-    const made = (this.release(release.id) ?? release).instancesMade + 1;
-    this.changeRelease(release.id, { instancesMade: made });
-    const id = `${release.id}-${made}`;
+    const id = this.#nextInstance(release);
     this.#newInstances.push({ id, releaseId: release.id, hostId, slotId, state });
     this.#reserveSlots.push(slotId);
     return id;
+  }
+
+  addWorker(release: ReleaseFacts, { hostId, process }: { hostId: string; process: string }): string {
+    const id = this.#nextInstance(release);
+    this.#newWorkers.push({ id, releaseId: release.id, hostId, process, state: "starting" });
+    return id;
+  }
+
+  /** Never a number that was used before: a host's agent takes an id it knows for the instance it knew. */
+  #nextInstance(release: ReleaseFacts): string {
+    const made = (this.release(release.id) ?? release).instancesMade + 1;
+    this.changeRelease(release.id, { instancesMade: made });
+    return `${release.id}-${made}`;
+  }
+
+  changeWorker(worker: WorkerFacts, change: InstanceChange, message?: string): void {
+    this.#instances.set(worker.id, { ...this.#instances.get(worker.id), ...change });
+    if (!message) return;
+    this.event("instance.state", worker.releaseId, message, {
+      instance: worker.id,
+      host: worker.hostName,
+      process: worker.process,
+      state: change.state ?? worker.state,
+    });
   }
 
   changeInstance(instance: InstanceFacts, change: InstanceChange, message?: string): void {
@@ -157,6 +208,19 @@ export class Draft {
       slot: instance.slot,
       state: change.state ?? instance.state,
     });
+  }
+
+  addRun(run: RunFacts): void {
+    this.#newRuns.push(run);
+  }
+
+  changeRun({ id }: RunFacts, change: RunChange): void {
+    this.#runs.set(id, { ...this.#runs.get(id), ...change });
+  }
+
+  /** Takes a job back unless its host has it by then. */
+  withdraw({ id }: JobFacts): void {
+    this.#withdrawJobs.push(id);
   }
 
   order(job: NewJob): void {

@@ -1,4 +1,5 @@
 import type { Judgement } from "../canary/judge.ts";
+import type { RunFacts, ScheduleMarks } from "../processes/run.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import type { ReleaseFacts } from "./release.ts";
 
@@ -20,6 +21,12 @@ export interface EnvironmentFacts {
   readonly releases: readonly ReleaseFacts[];
   /** Those not stopped. */
   readonly instances: readonly InstanceFacts[];
+  /** Processes beside the web that run, or may. Absent: none. */
+  readonly workers?: readonly WorkerFacts[];
+  /** Those that have not ended. Absent: none. */
+  readonly runs?: readonly RunFacts[];
+  /** When its scheduled processes come next. */
+  readonly schedules?: ScheduleMarks | null;
   /** Unfinished ones, and all of releases that are on their way. */
   readonly jobs: readonly JobFacts[];
   /** What the judge says of the canary that is on its way. */
@@ -92,6 +99,24 @@ export interface InstanceFacts {
   readonly exits: readonly number[];
 }
 
+/** A container of a worker: like an instance it is started, reported on and stopped, but nobody is sent to it. */
+export type WorkerFacts = Pick<
+  InstanceFacts,
+  | "id"
+  | "releaseId"
+  | "hostId"
+  | "hostName"
+  | "state"
+  | "stateSince"
+  | "reportState"
+  | "reportCause"
+  | "reportAt"
+  | "hostSeenAt"
+  | "hostRemoved"
+  | "hostDraining"
+  | "exits"
+> & { readonly process: string };
+
 export interface Outage {
   readonly from: number;
   /** Null: it lasts. */
@@ -100,7 +125,7 @@ export interface Outage {
 
 export interface JobFacts {
   readonly id: string;
-  readonly kind: "pull" | "start" | "stop" | "run";
+  readonly kind: "pull" | "start" | "stop" | "run" | "command";
   readonly hostId: string;
   readonly releaseId: string;
   readonly instanceId: string | null;
@@ -115,6 +140,10 @@ export interface JobFacts {
 /** Of what an agent answers, as much as decides anything: an image's name is never taken from it. */
 export interface JobResultFacts {
   readonly digest?: string;
+  /** Of a stop: it had to be killed after its grace. */
+  readonly killed?: boolean;
+  /** Of a command: its last lines. */
+  readonly logs?: readonly string[];
 }
 export interface JobErrorFacts {
   readonly code: string;

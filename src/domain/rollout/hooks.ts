@@ -1,5 +1,5 @@
 import type { Draft } from "./draft.ts";
-import { appEnv, housing, JOB_SLACK_MS } from "./instances.ts";
+import { housing, JOB_SLACK_MS, releaseEnv } from "./instances.ts";
 import type { ReleaseFacts } from "./release.ts";
 
 interface HookOrder {
@@ -45,7 +45,7 @@ export function orderHook(draft: Draft, release: ReleaseFacts, order: HookOrder)
       environment: spec.environment,
       image: order.image,
       command: order.command,
-      env: appEnv(spec),
+      env: releaseEnv(release),
       resources: spec.resources,
       ...housing(spec),
       secrets: spec.secrets ?? [],

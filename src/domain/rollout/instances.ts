@@ -42,7 +42,7 @@ export function orderStart(draft: Draft, release: ReleaseFacts, place: Place): v
 
 /** What a host is to run: decided by the release, so the same whenever it is asked for. */
 export function startSpec(
-  release: Pick<ReleaseFacts, "id" | "version" | "spec" | "image" | "pinnedImage">,
+  release: Pick<ReleaseFacts, "id" | "version" | "spec" | "image" | "pinnedImage" | "git">,
   place: Omit<Place, "hostId">,
 ): StartSpec {
   const { spec } = release;
@@ -57,7 +57,7 @@ export function startSpec(
     image: release.pinnedImage ?? release.image,
     containerPort: spec.port,
     ...(spec.command ? { command: spec.command } : {}),
-    env: appEnv(spec),
+    env: releaseEnv(release),
     health: spec.health,
     resources: spec.resources,
     logging: spec.logging,
@@ -68,15 +68,16 @@ export function startSpec(
 }
 
 /** Not said where there are none: older agents don't know the word. */
-const needs = (spec: EnvironmentSpec) =>
+export const needs = (spec: EnvironmentSpec) =>
   spec.needs && spec.needs.length > 0
     ? { needs: spec.needs.map((name) => ({ name, accessory: accessoryId(spec, name) })) }
     : {};
 
-/** The app's variables, and the name that visitors know it by. Hooks get the same. */
-export const appEnv = (spec: EnvironmentSpec): Record<string, string> => ({
+/** The app's variables, the name that visitors know it by, and what it was built from. All that runs of a release gets them. */
+export const releaseEnv = ({ spec, git }: Pick<ReleaseFacts, "spec" | "git">): Record<string, string> => ({
   ...spec.env,
   SLUICE_HOSTNAME: publicHost(spec.hostnames),
+  ...(git && { SLUICE_GIT_SHA: git.sha }),
 });
 
 /** Where an environment's containers live, as the wire has it. */

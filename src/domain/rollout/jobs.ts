@@ -4,7 +4,7 @@ import type { ContainerSpec, EnvironmentSpec, ImageRule, MountSpec } from "../sp
  * Work for one host, as a decision orders it. The payload is the kind's own part of the wire's job (protocol/agent.ts):
  * control adds the lease, the fence and what it opens for the agent. test/protocol/orders.test.ts holds the two together.
  */
-export type NewJob = PullJob | StartJob | StopJob | RunJob;
+export type NewJob = PullJob | StartJob | StopJob | RunJob | CommandJob;
 export type JobKind = NewJob["kind"];
 
 interface Order {
@@ -25,7 +25,7 @@ export interface StartJob extends Order {
   readonly kind: "start";
   readonly instanceId: string;
   readonly payload: {
-    readonly spec: StartSpec;
+    readonly spec: StartSpec | WorkerStartSpec;
     /** Names only: control opens the values for the agent that claims the job. */
     readonly secrets: readonly string[];
   };
@@ -43,6 +43,12 @@ export interface RunJob extends Order {
   readonly payload: RunPayload;
 }
 
+export interface CommandJob extends Order {
+  readonly kind: "command";
+  readonly instanceId: null;
+  readonly payload: CommandPayload;
+}
+
 /** Where an environment's containers live. A type, as the payloads: they are stored as records. */
 export type Housing = {
   readonly volumes: readonly MountSpec[];
@@ -51,17 +57,13 @@ export type Housing = {
   readonly verify?: ImageRule;
 };
 
-/** The wire's InstanceSpec, but for the fence, which is the lease's. */
-export type StartSpec = Housing & {
+type Startable = Housing & {
   readonly instance: string;
   readonly release: string;
   readonly version: string;
   readonly app: string;
   readonly environment: string;
-  readonly slot: number;
-  readonly hostPort: number;
   readonly image: string;
-  readonly containerPort: number;
   readonly command?: readonly string[];
   readonly env: EnvironmentSpec["env"];
   readonly health: EnvironmentSpec["health"];
@@ -71,10 +73,29 @@ export type StartSpec = Housing & {
   readonly needs?: readonly { readonly name: string; readonly accessory: string }[];
 };
 
+/** The wire's InstanceSpec, but for the fence, which is the lease's. */
+export type StartSpec = Startable & {
+  readonly slot: number;
+  readonly hostPort: number;
+  readonly containerPort: number;
+};
+
+/** The same of a worker, which has neither slot nor port. */
+export type WorkerStartSpec = Startable & {
+  readonly worker: {
+    readonly process: string;
+    readonly steadyMs?: number;
+  };
+};
+
 /** A hook. */
-export type RunPayload = Housing & {
+export type RunPayload = CommandBase & { readonly hook: "expand" | "contract" };
+
+/** A scheduled process, or what a person asked for: then `process` is empty. */
+export type CommandPayload = CommandBase & { readonly process: string };
+
+type CommandBase = Housing & {
   readonly run: string;
-  readonly hook: "expand" | "contract";
   readonly release: string;
   readonly version: string;
   readonly app: string;

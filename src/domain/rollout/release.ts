@@ -108,6 +108,18 @@ export interface StartFailure {
   readonly at: number;
 }
 
+/** What is wrong with a release's worker, by the process's name. */
+export interface WorkerTrouble {
+  readonly code: string;
+  readonly message: string;
+  readonly logs: readonly string[];
+  readonly at: number;
+  /** Starts that failed in a row. */
+  readonly count: number;
+  /** Of the worker, and not of the hosts. */
+  readonly isOwn: boolean;
+}
+
 /** A release as the domain sees it. Times are epoch ms. */
 export interface ReleaseFacts {
   readonly id: string;
@@ -130,6 +142,10 @@ export interface ReleaseFacts {
   readonly override: boolean;
   /** Instances ever made of it: numbers the next one. */
   readonly instancesMade: number;
+  /** By process; null or absent: none. */
+  readonly workerTroubles?: Readonly<Record<string, WorkerTrouble>> | null;
+  /** Where it was built from. */
+  readonly git?: { readonly sha: string } | null;
   /** Starts that failed on the way back, oldest first: where, and when. */
   readonly startFailures: readonly StartFailure[];
   readonly smoke: SmokeOutcomes | null;

@@ -1,5 +1,5 @@
 import type { Draft } from "./draft.ts";
-import type { InstanceFacts } from "./facts.ts";
+import type { InstanceFacts, JobFacts, WorkerFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
 
 /** draining → warm → stopping → stopped: how an instance leaves, without dropping what it has begun. */
@@ -37,9 +37,15 @@ function keptFor(release: ReleaseFacts): number {
 /** Asks the host to stop the container; the slot stays taken until the host says that it is gone. */
 export function stop(draft: Draft, instance: InstanceFacts): void {
   const release = draft.release(instance.releaseId);
-  const attempt = stopsOf(draft, instance).length + 1;
   const graceMs = release?.spec.stopGraceMs ?? 0;
   draft.changeInstance(instance, { state: "stopping" }, `${release?.version} on ${instance.hostName} stops`);
+  orderStop(draft, instance, graceMs);
+}
+
+type Container = Pick<InstanceFacts, "id" | "hostId" | "releaseId">;
+
+export function orderStop(draft: Draft, instance: Container, graceMs: number): void {
+  const attempt = stopsOf(draft, instance).length + 1;
   draft.order({
     id: `stop-${instance.id}-${attempt}`,
     kind: "stop",
@@ -52,17 +58,28 @@ export function stop(draft: Draft, instance: InstanceFacts): void {
   });
 }
 
-function confirmStop(draft: Draft, instance: InstanceFacts): void {
-  const stops = stopsOf(draft, instance);
-  if (stops.some((job) => job.state === "done")) {
-    return draft.changeInstance(instance, { state: "stopped", stoppedAt: draft.now });
-  }
+/** Stopped when its host says so; a stop that failed is ordered again. */
+export function confirmStop(draft: Draft, container: InstanceFacts | WorkerFacts): void {
+  const stops = stopsOf(draft, container);
+  const over = { state: "stopped", stoppedAt: draft.now } as const;
+  const isStopped = stops.some((job) => job.state === "done");
+  if (isStopped && "process" in container)
+    return draft.changeWorker(container, over, killedWords(draft, container, stops));
+  if (isStopped && !("process" in container)) return draft.changeInstance(container, over);
   const last = stops.at(-1);
   if (stops.some((job) => job.state === "queued" || job.state === "leased")) return;
-  const retryAt = (last?.finishedAt ?? instance.stateSince) + STOP_RETRY_MS * Math.min(stops.length, 20);
-  if (retryAt <= draft.now) return stop(draft, instance);
+  const retryAt = (last?.finishedAt ?? container.stateSince) + STOP_RETRY_MS * Math.min(stops.length, 20);
+  if (retryAt <= draft.now)
+    return orderStop(draft, container, draft.release(container.releaseId)?.spec.stopGraceMs ?? 0);
   draft.wakeAt(retryAt);
 }
 
-const stopsOf = (draft: Draft, { id }: InstanceFacts) =>
+/** Work it had begun may be lost: that is said. */
+function killedWords(draft: Draft, worker: WorkerFacts, stops: readonly JobFacts[]): string | undefined {
+  if (!stops.some(({ result }) => result?.killed)) return undefined;
+  const version = draft.release(worker.releaseId)?.version;
+  return `${worker.process} of ${version} on ${worker.hostName} did not end within its \`stopGrace\` and was killed`;
+}
+
+const stopsOf = (draft: Draft, { id }: Pick<InstanceFacts, "id">) =>
   draft.facts.jobs.filter((job) => job.kind === "stop" && job.instanceId === id);

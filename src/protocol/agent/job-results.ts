@@ -23,6 +23,8 @@ const JOB_ERROR_CODES = [
   "needs_unhealthy",
   "hook_failed",
   "hook_interrupted",
+  "command_failed",
+  "command_interrupted",
   /** The host's own policy file forbids it: control can't change that. */
   "policy_refused",
   /** The manifest wants a signature that the image doesn't have, or that can't be looked at. */

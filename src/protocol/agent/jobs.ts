@@ -43,16 +43,9 @@ const stopJobSchema = z.strictObject({
   graceMs: ms,
 });
 
-/**
- * Run a command to its end, once, in a release's image: a migration hook. Never twice: an agent that finds that it began
- * one and can't tell how it ended answers `hook_interrupted`, and a person looks.
- */
-const runJobSchema = z.strictObject({
-  ...jobBase,
-  kind: z.literal("run"),
+const command = {
   /** Names the run on the host, as an instance id names an instance. */
   run: id,
-  hook: z.enum(["expand", "contract"]),
   release: id,
   version: z.string(),
   app: z.string(),
@@ -63,6 +56,30 @@ const runJobSchema = z.strictObject({
   resources: instanceSpecSchema.shape.resources,
   ...housing,
   verify,
+};
+
+/**
+ * Run a command to its end, once, in a release's image: a migration hook. Never twice: an agent that finds that it began
+ * one and can't tell how it ended answers `hook_interrupted`, and a person looks.
+ */
+const runJobSchema = z.strictObject({
+  ...jobBase,
+  kind: z.literal("run"),
+  hook: z.enum(["expand", "contract"]),
+  ...command,
+});
+
+/**
+ * The same for a scheduled process, and for what a person asked for. A `stop` that names its `run` ends it. A kind of its own:
+ * an agent that does not take it is not given it.
+ */
+const commandJobSchema = z.strictObject({
+  ...jobBase,
+  kind: z.literal("command"),
+  /** Empty: a person's. */
+  process: z.string(),
+  ...command,
+  login: registryLoginSchema.optional(),
 });
 
 /**
@@ -97,13 +114,14 @@ const logsJobSchema = z.strictObject({
   follow: z.boolean(),
 });
 
-export const JOB_KINDS = ["pull", "start", "stop", "run", "accessory", "logs"] as const;
+export const JOB_KINDS = ["pull", "start", "stop", "run", "command", "accessory", "logs"] as const;
 
 export const jobSchema = z.discriminatedUnion("kind", [
   pullJobSchema,
   startJobSchema,
   stopJobSchema,
   runJobSchema,
+  commandJobSchema,
   accessoryJobSchema,
   logsJobSchema,
 ]);

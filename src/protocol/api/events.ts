@@ -7,6 +7,8 @@ export const EVENT_TYPES = [
   "instance.state",
   "traffic.weights",
   "traffic.alert",
+  "worker.alert",
+  "run.state",
   "lock.changed",
   "traffic.mode",
   "app.applied",

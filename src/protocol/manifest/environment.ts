@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { hostnameSchema } from "../api/hostnames.ts";
 import { resourcesSchema, secretNamesSchema, volumesSchema } from "./container.ts";
+import { processChangesSchema } from "./processes.ts";
 import { commandSchema, deadline, durationSchema, envSchema, NAME, NAME_RULE } from "./scalars.ts";
 import { strategySchema, windowsSchema } from "./strategy.ts";
 
@@ -36,6 +37,7 @@ export const environmentSchema = z.strictObject({
   volumes: volumesSchema.unwrap().optional(),
   /** What differs of the app's accessories here. */
   accessories: z.record(z.string(), z.strictObject({ host: z.string().regex(NAME, NAME_RULE) })).default({}),
+  processes: processChangesSchema,
   env: envSchema.default({}),
   secrets: secretNamesSchema,
   affinity: z

@@ -12,6 +12,7 @@ import {
 import { environmentSchema } from "./environment.ts";
 import { type ManifestError, readSource, schemaErrors, yamlErrors } from "./errors.ts";
 import { healthSchema } from "./health.ts";
+import { processesSchema, refuseUnknownProcesses } from "./processes.ts";
 import { commandSchema, durationSchema, envSchema, IMAGE, NAME, NAME_RULE, path } from "./scalars.ts";
 import { verifySchema } from "./verify.ts";
 
@@ -147,6 +148,7 @@ export const manifestSchema = z
     drain: durationSchema.default(30_000),
     stopGrace: durationSchema.default(30_000),
     accessories: accessoriesSchema,
+    processes: processesSchema,
     /** Accessories that have to be healthy before an instance starts. */
     needs: z.array(z.string()).max(20).default([]),
     environments: z
@@ -158,7 +160,8 @@ export const manifestSchema = z
   })
   .superRefine(refuseNamedTwice)
   .superRefine(refuseReserved)
-  .superRefine(refuseStrangers);
+  .superRefine(refuseStrangers)
+  .superRefine(refuseUnknownProcesses);
 export type Manifest = z.infer<typeof manifestSchema>;
 
 export type ParsedManifest =

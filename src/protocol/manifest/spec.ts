@@ -6,6 +6,7 @@ import { toAccessory, toContainer, toImageCheck, toLogging, toResources } from "
 import type { environmentSchema } from "./environment.ts";
 import { toHealth } from "./health.ts";
 import type { Manifest } from "./manifest.ts";
+import { toProcesses } from "./processes.ts";
 import { longestMs, toStrategy } from "./strategy.ts";
 
 const olderMarks = (showRelease: boolean | undefined) =>
@@ -44,6 +45,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
       ]),
     ),
     ...(manifest.needs.length > 0 ? { needs: manifest.needs } : {}),
+    processes: toProcesses(manifest.processes, env.processes, manifest.stopGrace),
     drainMs: manifest.drain,
     stopGraceMs: manifest.stopGrace,
     hostnames: env.hostnames,

@@ -50,7 +50,14 @@ describe("docker runtime, on its own", () => {
     });
     expect(containerConfig(spec, "host-1")).toMatchObject({
       Image: "repo@sha256:abc",
-      Env: ["KEY=value", "PORT=3000", "SLUICE_RELEASE=rel-1", "SLUICE_VERSION=v1", "SLUICE_INSTANCE=ins-1"],
+      Env: [
+        "KEY=value",
+        "PORT=3000",
+        "SLUICE_RELEASE=rel-1",
+        "SLUICE_VERSION=v1",
+        "SLUICE_INSTANCE=ins-1",
+        "SLUICE_PROCESS=web",
+      ],
       Labels: {
         "sluice.host": "host-1",
         "sluice.instance": "ins-1",

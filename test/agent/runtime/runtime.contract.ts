@@ -66,6 +66,18 @@ export function runtimeContract(name: string, it: It, setup: ContractSetup): voi
       expect(JSON.parse(await answerOf(spec)).secret).toBeNull();
     });
 
+    it("runs a worker without a port, asks its check, and says when it ignores SIGTERM", async () => {
+      const trap = `process.on("SIGTERM", () => {}); require("fs").writeFileSync("/tmp/" + process.env.SLUICE_INSTANCE, "PORT" in process.env ? "port" : process.env.SLUICE_PROCESS); setInterval(() => {}, 1000)`;
+      const { slot, hostPort, containerPort, ...base } = await newSpec("good");
+      const spec = { ...base, command: ["node", "-e", trap], worker: { process: "mailer", steadyMs: 100 } };
+      await begin(spec);
+      const saw = `process.exit(require("fs").readFileSync("/tmp/" + process.env.SLUICE_INSTANCE, "utf8") === "mailer" ? 0 : 3)`;
+      const check = async () =>
+        runtime.execute(spec.instance, ["node", "-e", saw], AbortSignal.timeout(5_000));
+      while ((await check()).exitCode !== 0) await sleep(50);
+      expect(await runtime.stop(spec.instance, 500)).toMatchObject({ ok: true, value: { killed: true } });
+    });
+
     it("answers the running instance when the same one is started again", async () => {
       const spec = await newSpec("mortal");
       const first = await begin(spec);

@@ -115,6 +115,7 @@ export class RealControl implements ControlPort {
       this.#db
         .select({
           ...getTableColumns(instances),
+          slotId: sql<string>`${instances.slotId}`.as("instance_slot"),
           hostName: sql<string>`${hosts.name}`.as("host_name"),
           hostSeenAt: sql<number | null>`${hosts.lastSeenAt}`.as("host_seen_at"),
           slot: sql<number>`${slots.n}`.as("slot_n"),
@@ -192,7 +193,8 @@ export class RealControl implements ControlPort {
 
   #toLeased(job: typeof jobs.$inferSelect, slotId: string | null): LeasedJob[] {
     const { id, kind, releaseId, instanceId, lease, hostId } = job;
-    if (kind === "accessory" || kind === "logs" || releaseId === null || lease === null) return [];
+    if (kind === "accessory" || kind === "logs" || kind === "command" || releaseId === null || lease === null)
+      return [];
     this.#leases.set(lease, hostId);
     return [{ id, kind, releaseId, instanceId, slotId, lease }];
   }

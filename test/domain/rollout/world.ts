@@ -243,7 +243,7 @@ export class World extends Store {
     const found = { image: `evil.example/miner@${digest}`, digest };
     job.result = answer.error ? null : found;
     job.finishedAt = this.now;
-    const row = this.instances.find(({ id }) => id === job.instanceId);
+    const row = [...this.instances, ...this.workers].find(({ id }) => id === job.instanceId);
     if (row && !answer.error) row.reportState = job.kind === "start" ? "ready" : "exited";
   }
 
@@ -306,6 +306,15 @@ export class World extends Store {
   }
   statesOf(version: string): InstanceState[] {
     return this.instancesOf(version).map((instance) => instance.state);
+  }
+  /** `v1 worker starting on anna` of each worker that is not stopped. */
+  running(): string[] {
+    return this.workers
+      .filter(({ stoppedAt }) => stoppedAt === null)
+      .map(
+        (one) => `${this.releaseById(one.releaseId).version} ${one.process} ${one.state} on ${one.hostName}`,
+      )
+      .sort();
   }
   /** By version label, only those that have any. */
   weights(): Record<string, number> {

@@ -1,4 +1,5 @@
 import { integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import type { ScheduleMarks } from "../../../domain/processes/run.ts";
 import type { Held } from "../../../domain/rollout/facts.ts";
 import type { TrafficMode } from "../../../domain/routing/table.ts";
 import type { EnvironmentSpec } from "../../../domain/spec.ts";
@@ -30,6 +31,8 @@ export const environments = sqliteTable(
     ending: json<Ending>("ending"),
     /** Number of the next release's default label. */
     nextVersion: integer("next_version").notNull(),
+    /** When each scheduled process comes next. */
+    schedules: json<ScheduleMarks>("schedules"),
     createdAt: at("created_at").notNull(),
     deletedAt: at("deleted_at"),
   },

@@ -13,7 +13,10 @@ export const instances = sqliteTable(
       .notNull()
       .references(() => releases.id),
     hostId: text("host_id").notNull(),
-    slotId: text("slot_id").notNull(),
+    /** Null: a worker. */
+    slotId: text("slot_id"),
+    /** Name of the worker; null: the web. */
+    process: text("process"),
     state: text("state").$type<InstanceState>().notNull(),
     stateSince: at("state_since").notNull(),
     /** When the drain is over and it may become warm or be stopped. */

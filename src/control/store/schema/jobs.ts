@@ -7,7 +7,7 @@ export const jobs = sqliteTable(
   {
     /** Made from what it is for (`start-<instance>`): the same decision taken twice inserts one job. */
     id: text("id").primaryKey(),
-    kind: text("kind", { enum: ["pull", "start", "stop", "run", "accessory", "logs"] }).notNull(),
+    kind: text("kind", { enum: ["pull", "start", "stop", "run", "command", "accessory", "logs"] }).notNull(),
     hostId: text("host_id").notNull(),
     environmentId: text("environment_id").notNull(),
     /** Null: of no release (`accessory`, `logs`). */

@@ -6,6 +6,7 @@ import type {
   ReleaseState,
   SmokeOutcomes,
   StartFailure,
+  WorkerTrouble,
 } from "../../../domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../../domain/spec.ts";
 import { at, json } from "./columns.ts";
@@ -40,6 +41,7 @@ export const releases = sqliteTable(
     override: integer("override", { mode: "boolean" }).notNull().default(false),
     instancesMade: integer("instances_made").notNull().default(0),
     startFailures: json<readonly StartFailure[]>("start_failures").notNull().default([]),
+    workerTroubles: json<Readonly<Record<string, WorkerTrouble>>>("worker_troubles"),
     smoke: json<SmokeOutcomes>("smoke"),
     contractedAt: at("contracted_at"),
     /** `Idempotency-Key` of the request that made it. */

@@ -37,6 +37,8 @@ export async function findDueEnvironments(db: Db, now: number, silentBefore = 0)
         WHERE h.draining IS NOT NULL OR h.removed_at IS NOT NULL
           OR h.last_seen_at BETWEEN ${silentBefore - LOOK_BACK_MS} AND ${silentBefore}
       UNION SELECT id FROM environments WHERE ending IS NOT NULL AND deleted_at IS NULL
+      UNION SELECT id FROM environments WHERE deleted_at IS NULL AND EXISTS
+        (SELECT 1 FROM json_each(schedules) s WHERE s.value ->> 'dueAt' <= ${now})
       UNION SELECT environment_id FROM slots WHERE rest_until <= ${now} AND environment_id IS NOT NULL)
     LIMIT ${MAX_ENVIRONMENTS}`);
   return rows.map(({ id }) => id);

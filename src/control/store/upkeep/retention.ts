@@ -6,6 +6,7 @@ import { events } from "../schema/events.ts";
 import { instances } from "../schema/instances.ts";
 import { jobs } from "../schema/jobs.ts";
 import { releases, verdicts } from "../schema/releases.ts";
+import { runs } from "../schema/runs.ts";
 
 /** Rows of each kind that go at once, and environments that are looked at in one sweep. */
 const PIECE = 500;
@@ -48,6 +49,8 @@ async function pruneEnvironment(db: Db, id: string, kept: Retention, now: number
   await db.batch([
     db.delete(jobs).where(sql`id IN (SELECT id FROM jobs WHERE environment_id = ${id}
       AND finished_at < ${now - kept.jobsMs} AND (release_id IS NULL OR release_id NOT IN (${inUse})) LIMIT ${PIECE})`),
+    db.delete(runs).where(sql`id IN (SELECT id FROM runs WHERE environment_id = ${id}
+      AND ended_at < ${now - kept.jobsMs} ORDER BY created_at LIMIT ${PIECE})`),
     db
       .delete(verdicts)
       .where(sql`rowid IN (SELECT v.rowid FROM releases r JOIN verdicts v ON v.release_id = r.id

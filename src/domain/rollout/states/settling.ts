@@ -1,3 +1,4 @@
+import { areWorkersUp, workerFailure } from "../../processes/workers.ts";
 import { FULL_WEIGHT, STALENESS_BOUND_MS } from "../../routing/table.ts";
 import type { Draft } from "../draft.ts";
 import type { ReleaseFacts } from "../release.ts";
@@ -8,7 +9,10 @@ import { rollbackTarget } from "../target.ts";
 import { lossOf, watch } from "../watch.ts";
 import type { StateRule } from "./state-rule.ts";
 
-/** settling → live: it has all traffic, and what it took over from drains and stays warm. It has no deadline: drains end. */
+/**
+ * settling → live: it has all traffic, what it took over from drains and stays warm, and its workers take the place of the
+ * older ones: if they can't, it goes back while that costs nothing. It has no deadline: drains end, and so do starts.
+ */
 export const settling: StateRule = { work: settle };
 
 /** The release has all traffic: the others drain, and the next release may begin. */
@@ -32,9 +36,13 @@ function settle(draft: Draft, release: ReleaseFacts): void {
   watch(draft, release);
   const target = rollbackTarget({ releases: draft.releases() }, release);
   if (target) watch(draft, target);
-  const failure = lossOf(draft, release) ?? smokeOutcome(draft, release, "after");
-  if (failure === "asking") return;
+  const outcome = lossOf(draft, release) ?? smokeOutcome(draft, release, "after");
+  if (outcome === "asking") return;
+  // What a person went back to is kept, whatever becomes of its workers.
+  const failure = outcome ?? (release.kind === "deploy" ? workerFailure(draft, release) : undefined);
   if (failure && takeBack(draft, release, failure)) return;
+  // Each start has a deadline of its own.
+  if (!failure && !areWorkersUp(draft, release)) return;
   const due = draft.facts.instances
     .filter((instance) => instance.releaseId !== release.id && instance.state === "draining")
     .map((instance) => instance.drainUntil ?? 0);

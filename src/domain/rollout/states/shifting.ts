@@ -1,4 +1,5 @@
 import { describe, endStep } from "../../canary/judge.ts";
+import { workerFailure } from "../../processes/workers.ts";
 import { WINDOW_MS } from "../../routing/meter.ts";
 import { FULL_WEIGHT } from "../../routing/table.ts";
 import type { AnalysisSpec, Step } from "../../spec.ts";
@@ -76,7 +77,7 @@ function lossOnItsWay(draft: Draft, release: ReleaseFacts): ReleaseFailure | und
   if (release.paused && release.weightBp === 0) return undefined;
   watch(draft, release);
   const broken = release.spec.strategy.kind === "rolling" ? brokenStart(draft, release) : undefined;
-  return broken ?? lossOf(draft, release);
+  return broken ?? lossOf(draft, release) ?? workerFailure(draft, release);
 }
 
 /** Stable is lost, the release can carry (or alone answers at all), and nothing that is warm could take stable's place. */

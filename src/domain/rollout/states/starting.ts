@@ -1,3 +1,4 @@
+import { areWorkersUp, missingWorkers, workerFailure } from "../../processes/workers.ts";
 import { failureOf, late, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { fail } from "../ending.ts";
@@ -7,14 +8,21 @@ import type { StateRule } from "./state-rule.ts";
 /** starting → verifying: each of its instances is ready by its agent's word. */
 export const starting: StateRule = {
   work: start,
-  overdue: (draft, release) => fail(draft, release, late(draft, release, openWork(draft, release))),
+  overdue: (draft, release) => {
+    const waitsFor = openWork(draft, release, missingWorkers(draft, release) || undefined);
+    fail(draft, release, late(draft, release, waitsFor));
+  },
 };
 
 function start(draft: Draft, release: ReleaseFacts): void {
-  const jobs = draft.jobsOf(release, "start");
+  const own = new Set(draft.instancesOf(release.id).map(({ id }) => id));
+  const jobs = draft.jobsOf(release, "start").filter(({ instanceId }) => own.has(instanceId ?? ""));
   const failed = jobs.find((job) => job.state === "failed");
   if (failed) return fail(draft, release, failureOf(draft, failed));
+  const failure = workerFailure(draft, release);
+  if (failure) return fail(draft, release, failure);
   if (jobs.length < draft.instancesOf(release.id).length || jobs.some((job) => job.state !== "done")) return;
+  if (!areWorkersUp(draft, release, "start")) return;
   draft.moveRelease(release, "verifying", `${release.version}: all ready, asking each over its real path`, {
     deadlineAt: draft.now + release.spec.deadlines.verifyMs,
   });

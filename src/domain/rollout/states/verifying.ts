@@ -1,3 +1,4 @@
+import { workerFailure } from "../../processes/workers.ts";
 import { late, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { fail } from "../ending.ts";
@@ -14,6 +15,8 @@ export const verifying: StateRule = {
 };
 
 function verify(draft: Draft, release: ReleaseFacts): void {
+  const failure = workerFailure(draft, release);
+  if (failure) return fail(draft, release, failure);
   if (askUnverified(draft, draft.instancesOf(release.id))) return;
   const smoke = smokeOutcome(draft, release, "before");
   if (smoke === "asking") return;
