@@ -116,15 +116,68 @@ dockerTest("no command, answer or stream tells one, to whomever", async () => {
   expect(found(text)).toEqual([]);
 });
 
+/** Every route that reads, as the API describes itself, for everything that there is to put into its path. */
+async function everyPath(): Promise<string[]> {
+  const described = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) });
+  const { paths } = described.parse(await (await fetch(`${sluice.controlUrl}/api/openapi.json`)).json());
+  const { items } = await sluice.client.releases.list(APP, "production");
+  const hosts = await sluice.client.hosts.list();
+  const known: Record<string, string[]> = {
+    ...{
+      app: [APP],
+      env: ["production"],
+      host: hosts.items.map(({ name }) => name),
+      name: Object.keys(SECRETS),
+    },
+    id: items.map(({ id }) => id),
+  };
+  return Object.entries(paths)
+    .filter(([path, methods]) => "get" in methods && !path.startsWith("/agent/"))
+    .flatMap(([path]) => {
+      const filled = (rest: string): string[] => {
+        const [whole, name = ""] = /\{(\w+)\}/.exec(rest) ?? [];
+        if (whole === undefined) return [rest];
+        return (known[name] ?? ["x"]).flatMap((value) => filled(rest.replace(whole, value)));
+      };
+      return filled(path);
+    });
+}
+
+async function read(path: string, token: string): Promise<{ status: number; text: string }> {
+  const headers = { authorization: `Bearer ${token}`, accept: "text/event-stream, application/json" };
+  const answer = await fetch(`${sluice.controlUrl}${path}`, { headers, signal: AbortSignal.timeout(2_000) });
+  let text = JSON.stringify([...answer.headers]);
+  try {
+    for await (const chunk of answer.body ?? []) text += Buffer.from(chunk).toString("utf8");
+  } catch {
+    // A stream that stays open: what it said so far is looked at.
+  }
+  return { status: answer.status, text };
+}
+
+dockerTest("no route that reads tells one, to an administrator or a viewer", async () => {
+  const viewer = await sluice.client.tokens.create({ name: "looks", role: "viewer" });
+  const paths = await everyPath();
+  expect(paths.length).toBeGreaterThan(20);
+  const reads = paths.flatMap((path) =>
+    [sluice.home.token, viewer.token].map(async (token) => ({ path, ...(await read(path, token)) })),
+  );
+  const answers = await Promise.all(reads);
+  expect(answers.filter(({ status }) => status >= 500)).toEqual([]);
+  expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThan(paths.length);
+  expect(answers.filter(({ text }) => found(text).length > 0).map(({ path }) => path)).toEqual([]);
+});
+
 dockerTest("no table, journal or other file of control and its agent has one", async () => {
   const { dir } = sluice.home;
-  const entries = (await readdir(dir, { recursive: true, withFileTypes: true })).filter((one) =>
-    one.isFile(),
-  );
+  const inside = (place: string) => readdir(place, { recursive: true, withFileTypes: true });
+  // What control, edge and agent wrote to their own output is there, too.
+  const entries = (await Promise.all([dir, sluice.logs].map(inside))).flat().filter((one) => one.isFile());
   const files = entries.map(({ parentPath, name }) => join(parentPath, name));
   const texts = await Promise.all(files.map((file) => readFile(file, "latin1")));
   expect(texts.some((text) => text.includes("API_KEY"))).toBe(true);
-  expect(files.some((file) => file.endsWith("journal.json"))).toBe(true);
+  for (const name of ["journal.json", ".log", ".sqlite"])
+    expect(files.filter((file) => file.endsWith(name))).not.toEqual([]);
   expect(files.filter((_, n) => found(texts[n] ?? "").length > 0)).toEqual([]);
 });
 

@@ -81,6 +81,11 @@ export class Installation {
     process.once("exit", this.#killLeftovers);
   }
 
+  /** Directory of what control, edge and agents write to their own output. */
+  get logs(): string {
+    return this.#logs;
+  }
+
   static async start(options: Options = {}): Promise<Installation> {
     const dir = await mkdtemp(join(tmpdir(), "sluice-e2e-"));
     const made = new Installation({ dir, logs: await evidenceDirectory() }, options);
