@@ -1,4 +1,4 @@
-import { collect } from "../../src/client/index.ts";
+import { ApiError, ConnectionError, collect, ProtocolError } from "../../src/client/index.ts";
 import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { StaleSecretView } from "../../src/protocol/api/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -23,10 +23,36 @@ async function run(session: Session, options: { all?: boolean }): Promise<Outcom
   const { globals, client } = session;
   if (options.all || (globals.app === undefined && !session.findManifest())) return all(session);
   const target = session.target();
-  const { environment } = await client.environments.get(target.app, target.environment);
+  const [{ environment }, warnings] = await Promise.all([
+    client.environments.get(target.app, target.environment),
+    allowanceWarnings(session),
+  ]);
+  for (const warning of warnings) session.out.say(warning);
   const next = environment.next.map((step) => ({ ...step, command: session.carry(step.command) }));
   const text = statusText({ ...environment, next }, session.now());
   return { exit: EXIT.ok, json: { environment: { ...environment, next } }, text };
+}
+
+/** Nobody waits longer for what was not asked for. */
+const ALLOWANCES_MS = 2_000;
+
+/** What ends before the day does is worth a word wherever somebody looks; that it can't be known is not. */
+async function allowanceWarnings({ client, out, signal }: Session): Promise<string[]> {
+  const limit = AbortSignal.timeout(ALLOWANCES_MS);
+  try {
+    const asked = { only: "allowances", signal: AbortSignal.any([signal, limit]) } as const;
+    const { checks } = await client.installation.doctor(asked);
+    const warned = checks.filter(({ status, subject }) => status === "warn" && subject === "free plan");
+    return warned.map(({ detail, fix }) => {
+      const mend = fix === null ? "" : `\n  mend: ${clean(fix)}`;
+      return `${out.paint("yellow", "!")} ${clean(detail)}${mend}`;
+    });
+  } catch (error) {
+    // A token for one app may not see the account's day, and an older control doesn't know it.
+    const isExpected = [ApiError, ConnectionError, ProtocolError].some((kind) => error instanceof kind);
+    if (isExpected || limit.aborted) return [];
+    throw error;
+  }
 }
 
 async function all(session: Session): Promise<Outcome> {

@@ -87,6 +87,27 @@ describe.concurrent("status", () => {
     expect(stdout).toMatch(/rollback +instant to v1/);
   });
 
+  test("warns on stderr of a day's allowance that is about to end, and keeps still where it may not know", async () => {
+    const warning = {
+      id: "plan.requests",
+      subject: "free plan",
+      status: "warn",
+      detail: "about 91,000",
+      fix: "Paid",
+    };
+    const doctor = (checks: unknown[]): Parameters<typeof run>[1] => ({
+      [`GET ${ENV}`]: (_asked, answer) => answer.json(200, anEnvironment()),
+      "GET /api/v1/doctor": (_asked, answer) =>
+        answer.json(200, { now: at(0), version: "dev", actor: "a", role: "admin", checks }),
+    });
+    const warned = await run(["status"], doctor([warning]));
+    expect(warned.stderr).toContain("! about 91,000\n  mend: Paid");
+    const refused = await run(["status"], {
+      [`GET ${ENV}`]: (_a, answer) => answer.json(200, anEnvironment()),
+    });
+    expect([refused.code, refused.stderr]).toEqual([0, ""]);
+  });
+
   test("--all is one line per environment", async () => {
     const app = { app: "shop", createdAt: at(0), environments: [anEnvironment()] };
     const { stdout } = await run(["status", "--all"], { "GET /api/v1/apps": page(app) });

@@ -13,10 +13,11 @@ export class InstallationCalls {
     this.#wire = wire;
   }
 
-  /** Every check of the installation that control can make; with `live` the real paths, too. */
-  doctor(options: { live?: boolean } = {}): Promise<DoctorView> {
-    const query = { live: options.live ? 1 : undefined };
-    return this.#wire.parsed(doctorSchema, { method: "GET", path: `${API}/doctor`, query });
+  /** Every check of the installation that control can make; with `live` the real paths, too; with `only` a part of them. */
+  doctor(options: { live?: boolean; only?: "allowances"; signal?: AbortSignal } = {}): Promise<DoctorView> {
+    const query = { live: options.live ? 1 : undefined, only: options.only };
+    const { signal } = options;
+    return this.#wire.parsed(doctorSchema, { method: "GET", path: `${API}/doctor`, query, signal });
   }
 
   audit(page: PageQuery = {}): Promise<Page<EventView>> {

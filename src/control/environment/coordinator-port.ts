@@ -32,6 +32,8 @@ export interface CoordinatorPort {
   table(hostname: string, known: number | null): Promise<TableAnswer>;
   /** What only the coordinator knows, for status answers. */
   inspect(): Promise<CoordinatorView>;
+  /** Copies of its table written to KV since the UTC day began. */
+  copiesToday(): Promise<number>;
 }
 
 /** Without its id, which the coordinator gives. `requestKey` is scoped to the principal already. */

@@ -169,6 +169,10 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     };
   }
 
+  copiesToday(): Promise<number> {
+    return this.#loop.publisher.copiesToday(this.clock());
+  }
+
   override async alarm(): Promise<void> {
     await this.#loop.turn.take(() => this.#loop.advanceNow());
   }

@@ -9,6 +9,13 @@ export const tableKey = (hostname: string): string => `table:${hostname}`;
 /** A partial weight is renewed when less than this is left of its lease. */
 const RENEW_BEFORE_MS = 40_000;
 
+/** `day`: UTC days since 1970. */
+interface CopyDay {
+  readonly day: number;
+  readonly writes: number;
+}
+const dayOf = (at: number): number => Math.floor(at / 86_400_000);
+
 interface Parts {
   readonly storage: DurableObjectStorage;
   readonly env: () => Pick<ControlEnv, "TABLES" | "SLOT_ZONE">;
@@ -57,6 +64,16 @@ export class Publisher {
     return true;
   }
 
+  /** Copies written to KV since the UTC day of `now` (epoch ms) began. */
+  async copiesToday(now: number): Promise<number> {
+    return (await this.#copiesOf(dayOf(now))).writes;
+  }
+
+  async #copiesOf(day: number): Promise<CopyDay> {
+    const kept = await this.#parts.storage.get<CopyDay>("copyDay");
+    return kept?.day === day ? kept : { day, writes: 0 };
+  }
+
   /** Writes the copies, and deletes those of hostnames that lead nowhere any more. */
   async #copy(table: RoutingTable): Promise<boolean> {
     const { storage, env, isOthers } = this.#parts;
@@ -71,7 +88,9 @@ export class Publisher {
       for (const hostname of left)
         if (!(await isOthers(hostname))) await env().TABLES.delete(tableKey(hostname));
       await storage.put("copies", [...table.hostnames]);
-      await storage.put("copied", table.version);
+      const counted = await this.#copiesOf(dayOf(table.publishedAt));
+      const copyDay: CopyDay = { ...counted, writes: counted.writes + table.hostnames.length };
+      await storage.put({ copied: table.version, copyDay });
       return true;
     } catch (error) {
       logWarning("table.copy_failed", { environment: table.environment, error: String(error) });

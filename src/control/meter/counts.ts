@@ -9,7 +9,8 @@ const SEEN_MS = 300_000;
 const WRITE_EVERY_MS = 60_000;
 /** An object that hears nothing for some 10 s may leave memory: what comes rarely is stored at once. */
 const QUIET_MS = 5_000;
-const PRUNE_EVERY_MS = 60_000;
+const PRUNE_EVERY_MS = 600_000;
+const DAY_MS = 86_400_000;
 
 type Row = {
   window: number;
@@ -41,6 +42,8 @@ export class Counts {
   #heardAt = 0;
   #storedAt = 0;
   #prunedAt = 0;
+  /** Rows written since the day's row was. */
+  #written = 0;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
@@ -51,6 +54,9 @@ export class Counts {
       PRIMARY KEY (window, release)) WITHOUT ROWID`);
     // Ids of batches that were stored together, in one row. `at`, epoch ms, only rises.
     sql.exec("CREATE TABLE IF NOT EXISTS batches (at INTEGER PRIMARY KEY, ids TEXT NOT NULL)");
+    // What a day (UTC, epoch ms of its start) had, of windows that are dropped already.
+    sql.exec(`CREATE TABLE IF NOT EXISTS days (
+      day INTEGER PRIMARY KEY, requests INTEGER NOT NULL, written INTEGER NOT NULL)`);
     for (const { at, ids } of sql.exec<{ at: number; ids: string }>(
       "SELECT at, ids FROM batches ORDER BY at",
     ))
@@ -115,7 +121,7 @@ export class Counts {
       if (counted) this.#write(counted);
     }
     if (this.#unstoredIds.length > 0)
-      this.#sql.exec(
+      this.#put(
         "INSERT OR REPLACE INTO batches VALUES (?, ?)",
         this.#nextAt(now),
         this.#unstoredIds.join(" "),
@@ -126,12 +132,47 @@ export class Counts {
     for (const [key, { window }] of this.#held) if (window < now - WRITE_EVERY_MS) this.#held.delete(key);
     if (now - this.#prunedAt < PRUNE_EVERY_MS) return;
     this.#prunedAt = now;
-    this.#sql.exec("DELETE FROM counts WHERE window < ?", now - KEEP_MS);
-    this.#sql.exec("DELETE FROM batches WHERE at < ?", now - SEEN_MS);
+    this.#addUp(now);
+    this.#put("DELETE FROM counts WHERE window < ?", now - KEEP_MS);
+    this.#put("DELETE FROM batches WHERE at < ?", now - SEEN_MS);
     for (const [id, at] of this.#seen) {
       if (at >= now - SEEN_MS) break;
       this.#seen.delete(id);
     }
+  }
+
+  /** Visitors' requests and rows written since the UTC day of `now` began; an eviction forgets ten minutes' rows at most. */
+  day(now: number): { requests: number; written: number } {
+    const from = now - (now % DAY_MS);
+    const [kept] = this.#sql.exec<{ requests: number; written: number }>(
+      "SELECT requests, written FROM days WHERE day = ?",
+      from,
+    );
+    const own = this.read(from, now + WINDOW_MS).reduce((sum, one) => sum + one.requests, 0);
+    return { requests: (kept?.requests ?? 0) + own, written: (kept?.written ?? 0) + this.#written };
+  }
+
+  /** Before windows are dropped, today's go into the day's row. Other days are over, and nobody asks. */
+  #addUp(now: number): void {
+    const day = now - (now % DAY_MS);
+    const [dropped] = this.#sql.exec<{ requests: number }>(
+      "SELECT coalesce(sum(requests), 0) AS requests FROM counts WHERE window >= ? AND window < ?",
+      day,
+      now - KEEP_MS,
+    );
+    this.#put(
+      `INSERT INTO days VALUES (?, ?, ?) ON CONFLICT (day) DO UPDATE
+        SET requests = requests + excluded.requests, written = written + excluded.written`,
+      day,
+      dropped?.requests ?? 0,
+      this.#written,
+    );
+    this.#written = 0;
+    this.#sql.exec("DELETE FROM days WHERE day < ?", day);
+  }
+
+  #put(query: string, ...bindings: SqlStorageValue[]): void {
+    this.#written += this.#sql.exec(query, ...bindings).rowsWritten;
   }
 
   #nextAt(now: number): number {
@@ -140,7 +181,7 @@ export class Counts {
   }
 
   #write({ window, release, requests, failed, judged }: Counted): void {
-    this.#sql.exec(
+    this.#put(
       "INSERT OR REPLACE INTO counts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
       window,
       release,

@@ -36,6 +36,10 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
     this.#counts.store(this.clock());
   }
 
+  async day(now: number): Promise<{ requests: number; written: number }> {
+    return this.#counts.day(now);
+  }
+
   async read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]> {
     return this.#counts.read(from, to, releases);
   }

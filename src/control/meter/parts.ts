@@ -5,6 +5,12 @@ import { addCounted, type Counted, nothingCounted } from "./counted.ts";
 export interface MeterPart {
   absorb(batch: MeterBatch): Promise<void>;
   read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]>;
+  /** Visitors' requests, and rows that it wrote, since the UTC day of `now` (epoch ms) began. */
+  day(now: number): Promise<DayCounts>;
+}
+export interface DayCounts {
+  readonly requests: number;
+  readonly written: number;
 }
 export interface MeterParts {
   getByName(name: string): MeterPart;
@@ -23,6 +29,16 @@ export function partOf(environment: string, colo: string): string {
   return `${environment}/${hash % PARTS}`;
 }
 
+const partsOf = (environment: string): string[] =>
+  Array.from({ length: PARTS }, (_, n) => `${environment}/${n}`);
+
+/** What all parts counted since the UTC day of `now` (epoch ms) began. */
+export async function readDay(meter: MeterParts, environment: string, now: number): Promise<DayCounts> {
+  const parts = await Promise.all(partsOf(environment).map((name) => meter.getByName(name).day(now)));
+  const sum = (of: (part: DayCounts) => number) => parts.reduce((total, part) => total + of(part), 0);
+  return { requests: sum(({ requests }) => requests), written: sum(({ written }) => written) };
+}
+
 /** What all parts counted, from `from` up to `to` (epoch ms), merged per window and release, oldest first. */
 export async function readCounts(
   meter: MeterParts,
@@ -33,8 +49,9 @@ export async function readCounts(
     releases,
   }: { readonly from: number; readonly to: number; readonly releases?: readonly string[] },
 ): Promise<Counted[]> {
-  const names = Array.from({ length: PARTS }, (_, n) => `${environment}/${n}`);
-  const parts = await Promise.all(names.map((name) => meter.getByName(name).read(from, to, releases)));
+  const parts = await Promise.all(
+    partsOf(environment).map((name) => meter.getByName(name).read(from, to, releases)),
+  );
   const sums = new Map<string, Counted>();
   for (const part of parts.flat()) {
     const key = `${part.window} ${part.release}`;

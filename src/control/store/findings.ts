@@ -1,4 +1,4 @@
-import { and, asc, eq, isNull, sql } from "drizzle-orm";
+import { and, asc, count, eq, gte, isNull, sql } from "drizzle-orm";
 import type { HostFindings, HostnameFindings } from "../../domain/doctor.ts";
 import type { Db } from "./db.ts";
 import { apps } from "./schema/apps.ts";
@@ -7,6 +7,7 @@ import { environments } from "./schema/environments.ts";
 import { hostnames } from "./schema/hostnames.ts";
 import { hosts } from "./schema/hosts.ts";
 import { instances } from "./schema/instances.ts";
+import { releases } from "./schema/releases.ts";
 import { slots } from "./schema/slots.ts";
 
 /** What a look over the whole installation finds in D1. */
@@ -69,6 +70,23 @@ export async function readFindings(db: Db): Promise<Findings> {
         [spec, ...Object.values(spec.accessories ?? {})].some(({ secrets = [] }) => secrets.length > 0),
       )
       .map(({ spec }) => `${spec.app}/${spec.environment}`),
+  };
+}
+
+/** How large the installation is, and how many releases were asked for since `from` (epoch ms). */
+export async function readExtent(
+  db: Db,
+  from: number,
+): Promise<{ hosts: number; releases: number; environments: string[] }> {
+  const [hostRows, releaseRows, environmentRows] = await db.batch([
+    db.select({ count: count() }).from(hosts).where(isNull(hosts.removedAt)),
+    db.select({ count: count() }).from(releases).where(gte(releases.createdAt, from)),
+    db.select({ id: environments.id }).from(environments).where(isNull(environments.deletedAt)),
+  ]);
+  return {
+    hosts: hostRows[0]?.count ?? 0,
+    releases: releaseRows[0]?.count ?? 0,
+    environments: environmentRows.map(({ id }) => id),
   };
 }
 

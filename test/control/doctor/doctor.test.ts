@@ -1,11 +1,13 @@
 import { eq, sql } from "drizzle-orm";
 import { beforeEach, expect, it } from "vitest";
 import { tunnels } from "../../../src/control/store/schema/cloudflare.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
 import { hostnames } from "../../../src/control/store/schema/hostnames.ts";
 import { hosts } from "../../../src/control/store/schema/hosts.ts";
 import { slots } from "../../../src/control/store/schema/slots.ts";
 import { doctorSchema } from "../../../src/protocol/api/doctor.ts";
 import { Api, problemOf } from "../support/api.ts";
+import { batchOf, counts, meterOf } from "../support/meter.ts";
 import * as world from "../support/world.ts";
 
 let api: Api;
@@ -62,6 +64,33 @@ it("judges each host by what it said of itself and by its tunnel, and each hostn
     status: "fail",
     detail: expect.stringContaining("CLOUDFLARE_API_TOKEN missing"),
   });
+});
+
+it("tells what of the Free plan's day is used, by Sluice's own counts, and nothing else when only that is asked", async () => {
+  await world.enrolled(api);
+  await world.applied(api);
+  const [environment] = await world.db.select({ id: environments.id }).from(environments);
+  const id = environment?.id ?? "";
+  const window = Date.now() - (Date.now() % 10_000);
+  await meterOf(id, "AMS").absorb({ ...batchOf([counts("rel_1", window, 90_000)]), environment: id });
+  const settings = {
+    SLOT_ZONE: "example.com",
+    SLOT_ZONE_ID: "z",
+    CLOUDFLARE_ACCOUNT_ID: "a",
+    CLOUDFLARE_API_TOKEN: "t",
+    EDGE_WORKER: "e",
+  };
+  const configured = new Api({}, settings);
+  configured.time = Date.now();
+  const view = doctorSchema.parse(await (await configured.get("/api/v1/doctor?only=allowances")).json());
+  expect(view.checks.map(({ id }) => id)).toEqual([
+    "plan.requests",
+    "plan.object_rows",
+    "plan.database_rows",
+    "plan.table_copies",
+  ]);
+  expect(view.checks[0]).toMatchObject({ subject: "free plan", status: "warn" });
+  expect(view.checks[0]?.detail).toMatch(/^about 9\d,\d{3} of 100,000 .*error 1027/);
 });
 
 it("goes on with the rest when one part does not answer", async () => {

@@ -112,6 +112,22 @@ describe("what was counted", () => {
     expect(await requests()).toBe(60);
   });
 
+  it("stays known as the day's total after its windows are dropped, with the rows it took", async () => {
+    const noon = NOON - (NOON % 86_400_000) + 43_200_000;
+    const day = await runInDurableObject(stub(), (_, { storage }) => {
+      const kept = new Counts(storage.sql);
+      for (let s = 0; s < 7_200; s += 10)
+        kept.absorb(
+          { ...batchOf([counts("rel_1", noon + s * 1_000, 5)], `d-${s}`), judged: false },
+          noon + s * 1_000,
+        );
+      return [kept.day(noon + 7_200_000), new Counts(storage.sql).day(noon + 90_000_000)];
+    });
+    expect(day[0]?.requests).toBe(720 * 5);
+    expect(day[0]?.written).toBeGreaterThan(720);
+    expect(day[1]).toEqual({ requests: 0, written: 0 });
+  });
+
   it("is forgotten after an hour, and refused from clocks that are far off", async () => {
     await absorb({ ...batchOf([counts("rel_1", windowAt(0), 10)]), judged: true }, 0);
     await absorb({ ...batchOf([counts("rel_1", windowAt(0), 10)]), judged: true }, 3_700_000);

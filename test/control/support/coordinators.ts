@@ -89,6 +89,7 @@ export class FakeCoordinators {
         note("table", { hostname, known });
         return { kind: "unknown" };
       },
+      copiesToday: async () => 0,
       inspect: async () => this.view,
     };
   }
