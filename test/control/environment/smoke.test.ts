@@ -68,6 +68,27 @@ describe("a smoke check over the real path", () => {
     expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
   });
 
+  it("that answers without end is read a little, and let go of", async () => {
+    await deploy();
+    let megabytes = 0;
+    let isTaken = true;
+    const endless = () =>
+      new ReadableStream<Uint8Array>({
+        pull(to) {
+          megabytes += 1;
+          to.enqueue(new Uint8Array(1 << 20).fill(46));
+        },
+        cancel() {
+          isTaken = false;
+        },
+      });
+    origin.mockImplementation((url) => new Response(isSmoke(url) ? endless() : "ok"));
+    await stage.until("v2", "failed");
+    expect(await failure()).toMatchObject({ code: "smoke_failed" });
+    expect(isTaken).toBe(false);
+    expect(megabytes).toBeLessThan(20);
+  });
+
   it("that fails after the switch rolls back by itself", async () => {
     await deploy();
     // Both instances once before the switch; what comes after that is after it.
