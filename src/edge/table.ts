@@ -1,11 +1,12 @@
 /**
- * The routing tables this isolate holds. A table in memory is used as it is for a second, refreshed behind a request for
- * another, and waited for after that: with the colo cache's share, a change is in force within STALENESS_BOUND_MS.
+ * The routing tables this isolate holds. A table in memory is used as it is for a second, then refreshed behind requests for as
+ * long as it says itself (at rest a minute, two seconds while something moves), and waited for after that: with the colo
+ * cache's share, a change is in force within STALENESS_BOUND_MS wherever there is traffic.
  * Whatever fails, the last good table serves on; only control's own word takes a hostname away. Control's word may also be that
  * the copy in KV is gone: whoever has heard nothing else for long looks there, since slots may have changed hands.
  */
 import { compileRoute, type Route } from "../domain/routing/choose.ts";
-import { type RoutingTable, supersedes, type TableAnswer } from "../domain/routing/table.ts";
+import { MOVING_STALE_MS, type RoutingTable, supersedes, type TableAnswer } from "../domain/routing/table.ts";
 import { parseTable } from "../domain/routing/table-shape.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
@@ -14,10 +15,13 @@ import { readColoCache, readKv, UNREADABLE, writeColoCache } from "./table-copie
 import { Waiting } from "./waiting.ts";
 
 const FRESH_MS = 1_000;
-const WAIT_FROM_MS = 2_000;
+/** A table that nobody vouched for in this long may name slots that are stopped: a newer one is worth waiting for. */
+const OLD_MS = 10_000;
 /** After a failed refresh nobody waits for the next ones, until this long without traffic. */
 const FAILING_MS = 10_000;
 const REFRESH_DEADLINE_MS = 1_000;
+/** What control says later than anybody waits for it is news all the same. */
+const ASK_DEADLINE_MS = 10_000;
 const COLD_DEADLINE_MS = 3_000;
 /**
  * How long a table serves on without control before its copy is asked. A slot rests for longer than this after its last
@@ -42,7 +46,7 @@ interface Held {
   wholeAt: number;
   /** Epoch ms until which it serves without control. */
   trustedUntil: number;
-  /** Epoch ms of the last failed refresh since the last good one, or 0. */
+  /** When the last refresh that failed, or was too slow, was asked for, epoch ms; 0: the last one was good. */
   failedAt: number;
 }
 
@@ -64,16 +68,12 @@ export class Tables {
     const held = this.#held.get(hostname);
     if (held === undefined) return this.#findCold(hostname, env, ctx);
     const isFailing = now - held.failedAt <= FAILING_MS && now < held.trustedUntil;
-    if (now - held.checkedAt <= WAIT_FROM_MS || isFailing) {
+    if (now - held.checkedAt <= (held.route.table.staleMs ?? MOVING_STALE_MS) || isFailing) {
       if (now - Math.max(held.checkedAt, held.failedAt) > FRESH_MS) this.#refresh(hostname, env, ctx);
       return held.route;
     }
-    await this.#waitForRefresh(
-      hostname,
-      env,
-      ctx,
-      now < held.trustedUntil ? REFRESH_DEADLINE_MS : COLD_DEADLINE_MS,
-    );
+    const isOld = now - held.checkedAt > OLD_MS;
+    await this.#waitForRefresh(hostname, env, ctx, isOld ? COLD_DEADLINE_MS : REFRESH_DEADLINE_MS);
     return this.#current(hostname);
   }
 
@@ -103,8 +103,12 @@ export class Tables {
   #refresh(hostname: string, env: Env, ctx: ExecutionContext): void {
     const now = Date.now();
     if ((this.#refreshing.get(hostname) ?? 0) > now) return;
-    this.#refreshing.set(hostname, now + COLD_DEADLINE_MS);
-    ctx.waitUntil(this.#ask(hostname, env, ctx).finally(() => this.#refreshing.delete(hostname)));
+    const until = now + COLD_DEADLINE_MS;
+    this.#refreshing.set(hostname, until);
+    const over = () => {
+      if (this.#refreshing.get(hostname) === until) this.#refreshing.delete(hostname);
+    };
+    ctx.waitUntil(this.#ask(hostname, env, ctx, over).finally(over));
   }
 
   /**
@@ -123,35 +127,54 @@ export class Tables {
     }
   }
 
-  async #ask(hostname: string, env: Env, ctx: ExecutionContext): Promise<void> {
+  /** `over`: whoever waits for it need not any more. What control says after that is heard all the same. */
+  async #ask(hostname: string, env: Env, ctx: ExecutionContext, over: () => void): Promise<void> {
     const held = this.#held.get(hostname);
     const cached = await readColoCache(hostname, Date.now() - FRESH_MS);
     if (cached !== null && this.#accept(hostname, cached.table, cached.at)) return;
     const known =
       held !== undefined && Date.now() - held.wholeAt < WHOLE_EVERY_MS ? held.route.table.version : null;
     const asked = Date.now();
-    const answer = await askControl(env, hostname, known);
-    if (answer?.kind === "unknown") return this.#forget(hostname);
-    if (answer?.kind === "unchanged" && held !== undefined) {
-      held.checkedAt = asked;
-      held.trustedUntil = asked + TRUST_MS;
-      held.failedAt = 0;
-      ctx.waitUntil(writeColoCache(hostname, held.route.table, asked));
-      return;
-    }
-    if (answer?.kind === "table" && this.#accept(hostname, answer.table, asked)) {
-      ctx.waitUntil(writeColoCache(hostname, answer.table, asked));
-      return;
-    }
-    if (held !== undefined) this.#noteFailure(hostname, held);
+    const asking = askControl(env, hostname, known);
+    const isOld = held !== undefined && asked - held.checkedAt > OLD_MS && asked < held.trustedUntil;
+    const soon = await within(asking, isOld ? COLD_DEADLINE_MS : REFRESH_DEADLINE_MS);
+    if (soon !== TIMED_OUT && this.#hear(hostname, soon, asked, ctx)) return;
+    if (held !== undefined) this.#noteFailure(hostname, held, asked);
     if (held === undefined || Date.now() >= held.trustedUntil) await this.#askCopy(hostname, env);
+    over();
+    if (soon !== TIMED_OUT) return;
+    this.#hear(hostname, await asking, asked, ctx);
+    // Control is slow, and may be again: nobody waits for it for a while.
+    const late = this.#held.get(hostname);
+    if (late !== undefined) late.failedAt = asked;
   }
 
-  #noteFailure(hostname: string, held: Held): void {
+  /** Does what control said. False: it said nothing that is of use. */
+  #hear(hostname: string, answer: TableAnswer | null, asked: number, ctx: ExecutionContext): boolean {
+    const held = this.#held.get(hostname);
+    if (answer?.kind === "unknown") {
+      if (held === undefined || held.checkedAt <= asked) this.#forget(hostname);
+      return true;
+    }
+    if (answer?.kind === "table") {
+      if (!this.#accept(hostname, answer.table, asked)) return false;
+      ctx.waitUntil(writeColoCache(hostname, answer.table, asked));
+      return true;
+    }
+    if (answer === null || held?.route.table.version !== answer.version) return false;
+    held.checkedAt = Math.max(held.checkedAt, asked);
+    held.trustedUntil = Math.max(held.trustedUntil, asked + TRUST_MS);
+    held.failedAt = 0;
+    ctx.waitUntil(writeColoCache(hostname, held.route.table, asked));
+    return true;
+  }
+
+  /** `asked`: from then on the next one is due, whether an answer comes late or never. */
+  #noteFailure(hostname: string, held: Held, asked: number): void {
     const { environment, version } = held.route.table;
     const detail = `no newer one was to be had: serving version ${version}`;
     if (held.failedAt === 0) logWarning("table.stale", { hostname, environment, detail });
-    held.failedAt = Date.now();
+    held.failedAt = asked;
   }
 
   /** Without control: takes the copy, or takes its absence for control's word that the hostname is nobody's any more. */
@@ -226,10 +249,10 @@ export class Tables {
   }
 }
 
-/** Control's answer, or null when it failed or took too long. */
+/** Control's answer, or null when it failed or does not come any more. */
 async function askControl(env: Env, hostname: string, known: number | null): Promise<TableAnswer | null> {
   try {
-    const answer = await within(env.CONTROL.table(hostname, known), REFRESH_DEADLINE_MS);
+    const answer = await within(env.CONTROL.table(hostname, known), ASK_DEADLINE_MS);
     return answer === TIMED_OUT ? null : answer;
   } catch {
     // Control is down, being deployed or broken: the table held goes on serving, and the caller says so in the log.

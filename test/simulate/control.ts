@@ -1,9 +1,10 @@
 import { advance } from "../../src/domain/rollout/advance.ts";
-import { compileTable, sameRouting } from "../../src/domain/rollout/compile-table.ts";
 import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../../src/domain/rollout/facts.ts";
 import { probed } from "../../src/domain/rollout/probed.ts";
 import { isActive } from "../../src/domain/rollout/release.ts";
+import { compileTable, sameRouting } from "../../src/domain/rollout/table/compile-table.ts";
+import { type LastRest, lastRest } from "../../src/domain/rollout/table/rest.ts";
 import type { RoutingTable, TableAnswer } from "../../src/domain/routing/table.ts";
 import { DIGEST } from "../domain/rollout/spec.ts";
 import type { Inventory, Report } from "./host.ts";
@@ -40,6 +41,7 @@ export class Control implements ControlPort {
   readonly judge: JudgeDesk;
   isUp = true;
   table: RoutingTable | undefined;
+  #lastRest: LastRest | null = null;
   readonly #world: World;
   readonly #leases = new Map<string, Lease>();
   readonly #asking = new Set<string>();
@@ -117,7 +119,7 @@ export class Control implements ControlPort {
     this.#wakeups.clear();
     const { now } = this;
     const analysis = await this.judge.judge(loaded, now);
-    const facts = { ...loaded, analysis };
+    const facts = { ...loaded, analysis, lastRest: this.#lastRest };
     const decision = advance(facts, now);
     if (hasChanges(decision)) {
       this.commit(facts, decision, { who: "control", what: "tick" });
@@ -151,6 +153,7 @@ export class Control implements ControlPort {
     const table = compileTable(loaded, { version: (old?.version ?? 0) + 1, now: this.now });
     const renew = old?.partialUntil != null && old.partialUntil - this.now < RENEW_BEFORE_MS;
     if (old !== undefined && sameRouting(old, table) && !renew) return;
+    this.#lastRest = lastRest(old, this.#lastRest, this.now);
     this.table = table;
   }
 

@@ -159,7 +159,7 @@ export class Loop {
     const analysis = await this.judge.judge(loaded.facts, now, (release, judgements) =>
       recordVerdicts(this.#db, release, judgements),
     );
-    const facts = { ...loaded.facts, analysis };
+    const facts = { ...loaded.facts, analysis, lastRest: await this.publisher.lastRest() };
     const decision = advance(facts, now);
     if (hasChanges(decision)) {
       await this.#commit(facts, decision, now);

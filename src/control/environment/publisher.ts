@@ -1,4 +1,5 @@
-import { compileTable, type Routable, sameRouting } from "../../domain/rollout/compile-table.ts";
+import { compileTable, type Routable, sameRouting } from "../../domain/rollout/table/compile-table.ts";
+import { type LastRest, lastRest } from "../../domain/rollout/table/rest.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { logWarning } from "../log.ts";
@@ -37,6 +38,11 @@ export class Publisher {
     return this.#parts.storage.get<RoutingTable>("table");
   }
 
+  /** The tables at rest that quiet edges may still hold. */
+  async lastRest(): Promise<LastRest | null> {
+    return (await this.#parts.storage.get<LastRest | null>("lastRest")) ?? null;
+  }
+
   /**
    * Makes the published table what the facts ask for; its version only rises. `isCopied` false: KV could not be written,
    * which delays nothing, since the copies are the fallback of cold edges: say it again a little later.
@@ -48,7 +54,7 @@ export class Publisher {
     const renew = old?.partialUntil != null && old.partialUntil - now < RENEW_BEFORE_MS;
     const current = old !== undefined && sameRouting(old, table) && !renew ? old : table;
     if (current !== old) {
-      await storage.put("table", current);
+      await storage.put({ table: current, lastRest: lastRest(old, await this.lastRest(), now) });
       await published();
     }
     const isCopied = (await storage.get<number>("copied")) === current.version || (await this.#copy(current));

@@ -1,8 +1,8 @@
 import { and, eq, getTableColumns, isNull, type SQL, sql } from "drizzle-orm";
 import type { RunFacts } from "../../domain/processes/run.ts";
-import type { Routable } from "../../domain/rollout/compile-table.ts";
 import type { EnvironmentFacts, InstanceFacts, JobFacts, WorkerFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
+import type { Routable } from "../../domain/rollout/table/compile-table.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
 import { accessories } from "./schema/accessories.ts";

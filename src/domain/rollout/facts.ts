@@ -2,6 +2,7 @@ import type { Judgement } from "../canary/judge.ts";
 import type { RunFacts, ScheduleMarks } from "../processes/run.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import type { ReleaseFacts } from "./release.ts";
+import type { LastRest } from "./table/rest.ts";
 
 /** All that a decision about one environment is made from, read from D1 in one go. Times are epoch ms. */
 export interface EnvironmentFacts {
@@ -33,6 +34,8 @@ export interface EnvironmentFacts {
   readonly analysis: { readonly release: string; readonly decision: Judgement } | null;
   /** Hosts that carry the labels the environment asks for, with their slots. */
   readonly hosts: readonly HostFacts[];
+  /** Null: no table at rest may be in use any more than the one that is published. */
+  readonly lastRest?: LastRest | null;
   /** Where its accessories live, of those that were ever started. Read when something is to be placed. */
   readonly accessories: readonly AccessoryHome[];
 }

@@ -1,6 +1,7 @@
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts, JobFacts, WorkerFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
+import { askedUntil } from "./table/rest.ts";
 
 /** draining → warm → stopping → stopped: how an instance leaves, without dropping what it has begun. */
 
@@ -15,7 +16,7 @@ export function retire(draft: Draft, instance: InstanceFacts): void {
   if (instance.state === "ready" && release.state === "rolling_back") return stop(draft, instance);
   if (instance.state !== "draining" && instance.state !== "warm") return;
   const keptUntil = keptFor(release);
-  const until = Math.max(keptUntil, instance.drainUntil ?? 0);
+  const until = Math.max(keptUntil, instance.drainUntil ?? 0, askedUntil(draft.facts, release, instance));
   if (until <= draft.now) return stop(draft, instance);
   if (instance.state === "draining" && (instance.drainUntil ?? 0) <= draft.now) {
     draft.changeInstance(

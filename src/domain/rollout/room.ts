@@ -3,6 +3,7 @@ import type { EnvironmentFacts, HostFacts, InstanceFacts } from "./facts.ts";
 import { isOnline } from "./placement.ts";
 import type { ReleaseFacts } from "./release.ts";
 import { stop } from "./retire.ts";
+import { askedUntil } from "./table/rest.ts";
 
 /** Warm instances are there for an instant rollback, and give way to what needs their slots now: the oldest first. */
 
@@ -31,8 +32,15 @@ export function makeRoom(draft: Draft, wanted: number): boolean {
   const view = { releases: draft.releases(), instances: now, hosts: draft.facts.hosts };
   const freeing = now.filter(({ state }) => state === "stopping").length;
   const spare = reclaimable(view, draft.now);
-  for (const instance of spare.slice(0, Math.max(0, wanted - freeing))) stop(draft, instance);
+  for (const instance of spare.slice(0, Math.max(0, wanted - freeing))) letGo(draft, instance);
   return freeing + spare.length >= wanted;
+}
+
+function letGo(draft: Draft, instance: InstanceFacts): void {
+  const release = draft.release(instance.releaseId);
+  const until = release ? askedUntil(draft.facts, release, instance) : 0;
+  if (until > draft.now) draft.wakeAt(until);
+  else stop(draft, instance);
 }
 
 /** The hosts as they would be once every warm instance had made room. */

@@ -133,6 +133,7 @@ const TABLE = shape({
   stable: orNull(id),
   partialUntil: orNull(count),
   match: orNull(list(MATCH)),
+  staleMs: optional(count),
   judged: optional(flag),
   mirror: orNull(shape({ release: id, shareBp: share })),
   mode: tagged({

@@ -6,8 +6,13 @@
 export const TABLE_SCHEMA = 1;
 /** Weights are basis points: 10,000 is all traffic. */
 export const FULL_WEIGHT = 10_000;
-/** A published change is in force in every edge isolate this long after: what a drain waits before it stops anything. */
+/**
+ * While something moves, a published change is in force in every edge isolate this long after; at rest, in each that has
+ * traffic: what a drain waits before it stops anything.
+ */
 export const STALENESS_BOUND_MS = 3_000;
+/** How long a table serves without control's word while something moves. Tables of an older control mean it, too. */
+export const MOVING_STALE_MS = 2_000;
 
 export type Affinity =
   | { readonly kind: "cookie" }
@@ -80,6 +85,8 @@ export interface RoutingTable {
   /** Dead-man rule, epoch ms: past it, every release but stable counts as weight 0. Null when nothing is partial. */
   readonly partialUntil: number | null;
   readonly match: readonly MatchRule[] | null;
+  /** For so long after control's last word no request waits for a newer one. Absent: MOVING_STALE_MS. */
+  readonly staleMs?: number;
   /** A release is being judged: counts come each second, not every ten. Absent, from an older control: it is. */
   readonly judged?: boolean;
   /** A sampled share of GET/HEAD copied to `release`, answers dropped. */

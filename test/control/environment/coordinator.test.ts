@@ -244,3 +244,51 @@ describe("what the edge counted", () => {
     expect(view.windows).toEqual([{ window, requests: 20, failed: 4 }]);
   });
 });
+
+describe("how stale an edge's table may be", () => {
+  const MINUTE = 60_000;
+  /** v1 and v2 were live, and v2 is at rest. */
+  async function atRest(): Promise<void> {
+    stage = await Stage.open({ drainMs: 1_000, keepMs: 10 * MINUTE });
+    stage.at = Date.now();
+    await stage.deploy();
+    await stage.deploy();
+    stage.at += 10_000;
+    await stage.until("v2", "live");
+  }
+  const staleMs = async () => (await stage.table()).staleMs;
+  const stops = async () => (await stage.jobs()).filter(({ kind }) => kind === "stop").length;
+  const later = async (ms: number) => {
+    stage.at = (stage.at ?? 0) + ms;
+    await stage.inside(() => {});
+    await stage.coordinator.poke();
+  };
+
+  it("is a minute at rest, and two seconds from the moment that a release is asked for", async () => {
+    await atRest();
+    expect(await staleMs()).toBe(MINUTE);
+    await stage.create();
+    await stage.coordinator.poke();
+    expect(await staleMs()).toBe(2_000);
+  });
+
+  it("keeps what a rollback from rest leaves, until no quiet edge may ask it any more", async () => {
+    await atRest();
+    await stage.coordinator.rollback({ to: null, actor: "ann" });
+    expect(await staleMs()).toBe(2_000);
+    await later(MINUTE);
+    expect([await stops(), (await stage.release("v2")).state]).toEqual([0, "rolling_back"]);
+    await later(5_000);
+    expect(await stops()).toBe(2);
+    await stage.until("v2", "rolled_back");
+    expect(await staleMs()).toBe(MINUTE);
+  });
+
+  it("delays no stop of what never served at rest", async () => {
+    await atRest();
+    await stage.deploy();
+    await stage.coordinator.rollback({ to: null, actor: "ann" });
+    await later(5_000);
+    expect(await stops()).toBe(2);
+  });
+});

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { compileTable } from "../../../src/domain/rollout/compile-table.ts";
+import { compileTable } from "../../../src/domain/rollout/table/compile-table.ts";
 import type { AnalysisSpec, Step } from "../../../src/domain/spec.ts";
 import { aCanary, aSpec, weightStep } from "./spec.ts";
 import { World } from "./world.ts";

@@ -5,7 +5,6 @@ import * as rollbacks from "../../../src/domain/commands/rollback.ts";
 import * as steer from "../../../src/domain/commands/steer.ts";
 import type { Result } from "../../../src/domain/result.ts";
 import { advance } from "../../../src/domain/rollout/advance.ts";
-import { compileTable } from "../../../src/domain/rollout/compile-table.ts";
 import { type Decision, hasChanges } from "../../../src/domain/rollout/decision.ts";
 import type {
   EnvironmentFacts,
@@ -20,6 +19,7 @@ import {
   type ReleaseFailure,
   type ReleaseState,
 } from "../../../src/domain/rollout/release.ts";
+import { compileTable } from "../../../src/domain/rollout/table/compile-table.ts";
 import { type Instance, type Job, type Mutable, Store } from "../../simulate/store.ts";
 import { JUDGEMENTS, type JudgementName } from "../canary/judgements.ts";
 import { DIGEST } from "./spec.ts";

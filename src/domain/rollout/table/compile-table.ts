@@ -1,5 +1,5 @@
-import { publicHost } from "../hostnames.ts";
-import { originSuffixes } from "../routing/slot.ts";
+import { publicHost } from "../../hostnames.ts";
+import { originSuffixes } from "../../routing/slot.ts";
 import {
   FULL_WEIGHT,
   type Marks,
@@ -8,13 +8,14 @@ import {
   type TableInstance,
   type TableRelease,
   type TrafficMode,
-} from "../routing/table.ts";
-import type { EnvironmentSpec } from "../spec.ts";
-import { PARTIAL_LEASE_MS } from "./advance.ts";
-import { isHeard } from "./carry.ts";
-import type { EnvironmentFacts, InstanceFacts } from "./facts.ts";
-import { isActive, type ReleaseFacts } from "./release.ts";
-import { stepsOf } from "./steps.ts";
+} from "../../routing/table.ts";
+import type { EnvironmentSpec } from "../../spec.ts";
+import { PARTIAL_LEASE_MS } from "../advance.ts";
+import { isHeard } from "../carry.ts";
+import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
+import { isActive, type ReleaseFacts } from "../release.ts";
+import { stepsOf } from "../steps.ts";
+import { staleMsOf } from "./rest.ts";
 
 /** What a table is made from: the facts that decisions are made from, and what only visitors meet. */
 export interface Routable {
@@ -64,6 +65,7 @@ export function compileTable(
     releases,
     stable,
     partialUntil: partial && stable !== null ? stamp.now + PARTIAL_LEASE_MS : null,
+    staleMs: staleMsOf(facts),
     judged: partial || facts.releases.some(isWatched),
     ...stepRules(facts.releases.find(({ state }) => state === "shifting")),
     mode: environment.mode,

@@ -1,0 +1,59 @@
+import { FULL_WEIGHT, MOVING_STALE_MS, STALENESS_BOUND_MS } from "../../routing/table.ts";
+import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
+import { isAtRest as isReleaseAtRest, type ReleaseFacts } from "../release.ts";
+
+/**
+ * How stale an edge's table may be. At rest nobody moves traffic, and no visitor waits for a newer table: one that has been quiet
+ * serves on by what it has. So what such a table sends visitors to is not stopped before its time is over. Within `keep`
+ * that costs nothing, since what had the traffic is kept warm for so long anyway.
+ */
+
+const MOST_MS = 60_000;
+/** What a rolling release lets go is not kept warm: each of its batches would wait. */
+const ROLLING_MOST_MS = 10_000;
+
+/** The last tables that were published at rest. Times are epoch ms. */
+export interface LastRest {
+  /** When the first of them was published, and when another took the last one's place: who served only outside is in none. */
+  readonly beganAt: number;
+  readonly endedAt: number;
+  /** When the last edge has let go of them. */
+  readonly outAt: number;
+}
+
+/** What a table says that is made from these facts. */
+export const staleMsOf = (facts: EnvironmentFacts): number =>
+  isMoving(facts) ? MOVING_STALE_MS : restMs(facts);
+
+function restMs({ spec }: EnvironmentFacts): number {
+  const most = spec.strategy.kind === "rolling" ? ROLLING_MOST_MS : MOST_MS;
+  return Math.max(MOVING_STALE_MS, Math.min(spec.keepMs, most));
+}
+
+/** Something is on its way, or traffic is split: it may move at any moment. */
+const isMoving = ({ releases, instances }: EnvironmentFacts): boolean =>
+  releases.some(({ state }) => state === "settling" || !isReleaseAtRest(state)) ||
+  releases.some(({ weightBp }) => weightBp > 0 && weightBp < FULL_WEIGHT) ||
+  instances.some(({ state }) => !["serving", "warm", "stopping"].includes(state));
+
+/** What becomes of it when a table takes another one's place at `now`. */
+export function lastRest(
+  replaced: { readonly staleMs?: number; readonly publishedAt: number } | undefined,
+  before: LastRest | null,
+  now: number,
+): LastRest | null {
+  const staleMs = replaced?.staleMs ?? MOVING_STALE_MS;
+  if (!replaced || staleMs <= MOVING_STALE_MS) return before;
+  const outAt = now + staleMs + STALENESS_BOUND_MS;
+  if (!before || before.outAt <= now) return { beganAt: replaced.publishedAt, endedAt: now, outAt };
+  return { beganAt: before.beganAt, endedAt: now, outAt: Math.max(outAt, before.outAt) };
+}
+
+/** Until when an edge may send somebody to an instance that had traffic at rest, and who was sent is under way. */
+export function askedUntil(facts: EnvironmentFacts, release: ReleaseFacts, instance: InstanceFacts): number {
+  const { lastRest: rest, ending } = facts;
+  if (ending || !rest || release.servingAt === null || release.servingAt >= rest.endedAt) return 0;
+  // There is no rest while one drains.
+  if (instance.drainUntil !== null && instance.drainUntil <= rest.beganAt) return 0;
+  return rest.outAt + release.spec.drainMs;
+}
