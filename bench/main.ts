@@ -8,11 +8,16 @@ import { type BenchResult, isMet } from "./result.ts";
 
 const { values, positionals } = parseArgs({
   // A benchmark that knows a short form looks for --quick itself.
-  options: { json: { type: "boolean", default: false }, quick: { type: "boolean", default: false } },
+  options: {
+    json: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
+    // Of those that know it: so many ms to D1.
+    "d1-latency": { type: "string" },
+  },
   allowPositionals: true,
 });
 /** Files beside this one that are no benchmark: what the benchmarks share. */
-const SHARED = new Set(["main", "result", "proxies", "stand", "visitors", "heaps", "counting"]);
+const SHARED = new Set(["main", "result", "proxies", "stand", "visitors", "heaps", "far-database", "counting"]);
 const available = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith(".ts"))
   .map((file) => file.slice(0, -3))

@@ -1,0 +1,48 @@
+/**
+ * A module around control whose database is so far away: each trip to D1 takes as long, and is counted. A batch is one trip. Its
+ * address `/bench/trips` answers how many there were, of all and of the coordinators.
+ */
+export const aroundFarDatabase = (ms: number): string => `
+import control, * as all from "./control.mjs";
+export * from "./control.mjs";
+const trips = { all: 0, coordinator: 0 };
+const trip = async (who, work) => {
+  trips.all += 1;
+  if (who === "coordinator") trips.coordinator += 1;
+  if (${ms} > 0) await new Promise((resolve) => setTimeout(resolve, ${ms}));
+  return work();
+};
+const RAW = Symbol();
+const far = (db, who) => new Proxy(db, {
+  get(target, key) {
+    if (key === "prepare") return (text) => statement(target.prepare(text), who);
+    if (key === "batch") return (many) => trip(who, () => target.batch(many.map((one) => one[RAW])));
+    const value = Reflect.get(target, key);
+    return typeof value === "function" ? value.bind(target) : value;
+  },
+});
+const statement = (raw, who) => new Proxy(raw, {
+  get(target, key) {
+    if (key === RAW) return target;
+    if (key === "bind") return (...values) => statement(target.bind(...values), who);
+    const value = Reflect.get(target, key);
+    return typeof value === "function" ? (...args) => trip(who, () => value.apply(target, args)) : value;
+  },
+});
+const away = (env, who) => ({ ...env, DB: far(env.DB, who) });
+export class Coordinator extends all.Coordinator {
+  constructor(state, env) { super(state, away(env, "coordinator")); }
+}
+export class HostLink extends all.HostLink {
+  constructor(state, env) { super(state, away(env, "link")); }
+}
+export class EdgePort extends all.EdgePort {
+  constructor(ctx, env) { super(ctx, away(env, "edge")); }
+}
+export default {
+  ...control,
+  fetch: (request, env, ctx) =>
+    new URL(request.url).pathname === "/bench/trips" ? Response.json(trips) : control.fetch(request, away(env, "api"), ctx),
+  scheduled: (event, env, ctx) => control.scheduled(event, away(env, "sweep"), ctx),
+};
+`;
