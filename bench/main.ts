@@ -17,7 +17,16 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 /** Files beside this one that are no benchmark: what the benchmarks share. */
-const SHARED = new Set(["main", "result", "proxies", "stand", "visitors", "heaps", "far-database", "counting"]);
+const SHARED = new Set([
+  "main",
+  "result",
+  "proxies",
+  "stand",
+  "visitors",
+  "heaps",
+  "far-database",
+  "counting",
+]);
 const available = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith(".ts"))
   .map((file) => file.slice(0, -3))

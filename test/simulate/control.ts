@@ -1,10 +1,10 @@
 import { advance } from "../../src/domain/rollout/advance.ts";
 import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
-import type { EnvironmentFacts, InstanceFacts } from "../../src/domain/rollout/facts.ts";
+import type { EnvironmentFacts, InstanceFacts, LastRest } from "../../src/domain/rollout/facts.ts";
 import { probed } from "../../src/domain/rollout/probed.ts";
 import { isActive } from "../../src/domain/rollout/release.ts";
 import { compileTable, sameRouting } from "../../src/domain/rollout/table/compile-table.ts";
-import { type LastRest, lastRest } from "../../src/domain/rollout/table/rest.ts";
+import { lastRest } from "../../src/domain/rollout/table/rest.ts";
 import type { RoutingTable, TableAnswer } from "../../src/domain/routing/table.ts";
 import { DIGEST } from "../domain/rollout/spec.ts";
 import type { Inventory, Report } from "./host.ts";

@@ -1,5 +1,6 @@
+import type { LastRest } from "../../domain/rollout/facts.ts";
 import { compileTable, type Routable, sameRouting } from "../../domain/rollout/table/compile-table.ts";
-import { type LastRest, lastRest } from "../../domain/rollout/table/rest.ts";
+import { lastRest } from "../../domain/rollout/table/rest.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { logWarning } from "../log.ts";

@@ -2,7 +2,6 @@ import type { Judgement } from "../canary/judge.ts";
 import type { RunFacts, ScheduleMarks } from "../processes/run.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import type { ReleaseFacts } from "./release.ts";
-import type { LastRest } from "./table/rest.ts";
 
 /** All that a decision about one environment is made from, read from D1 in one go. Times are epoch ms. */
 export interface EnvironmentFacts {
@@ -38,6 +37,15 @@ export interface EnvironmentFacts {
   readonly lastRest?: LastRest | null;
   /** Where its accessories live, of those that were ever started. Read when something is to be placed. */
   readonly accessories: readonly AccessoryHome[];
+}
+
+/** The last tables that were published at rest. Times are epoch ms. */
+export interface LastRest {
+  /** When the first of them was published, and when another took the last one's place: who served only outside is in none. */
+  readonly beganAt: number;
+  readonly endedAt: number;
+  /** When the last edge has let go of them. */
+  readonly outAt: number;
 }
 
 export interface AccessoryHome {

@@ -1,5 +1,5 @@
 import { FULL_WEIGHT, MOVING_STALE_MS, STALENESS_BOUND_MS } from "../../routing/table.ts";
-import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
+import type { EnvironmentFacts, InstanceFacts, LastRest } from "../facts.ts";
 import { isAtRest as isReleaseAtRest, type ReleaseFacts } from "../release.ts";
 
 /**
@@ -11,15 +11,6 @@ import { isAtRest as isReleaseAtRest, type ReleaseFacts } from "../release.ts";
 const MOST_MS = 60_000;
 /** What a rolling release lets go is not kept warm: each of its batches would wait. */
 const ROLLING_MOST_MS = 10_000;
-
-/** The last tables that were published at rest. Times are epoch ms. */
-export interface LastRest {
-  /** When the first of them was published, and when another took the last one's place: who served only outside is in none. */
-  readonly beganAt: number;
-  readonly endedAt: number;
-  /** When the last edge has let go of them. */
-  readonly outAt: number;
-}
 
 /** What a table says that is made from these facts. */
 export const staleMsOf = (facts: EnvironmentFacts): number =>
