@@ -18,6 +18,8 @@ import { logs } from "./commands/logs.ts";
 import { maintenance } from "./commands/maintenance.ts";
 import { plan } from "./commands/plan.ts";
 import { preview } from "./commands/preview.ts";
+import { importFile } from "./commands/project/import.ts";
+import { init } from "./commands/project/init.ts";
 import { registry } from "./commands/registry.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
@@ -31,6 +33,8 @@ import { EXIT, EXIT_MEANINGS } from "./exit-codes.ts";
 import { type Act, examples, type Register } from "./verb.ts";
 
 const VERBS: readonly Register[] = [
+  init,
+  importFile,
   apply,
   plan,
   deploy,

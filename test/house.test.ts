@@ -49,6 +49,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       /^cloudflare/,
       "smol-toml",
       "string-width",
+      "string-argv",
       "dist/cli/sluice.mjs",
     ],
   },

@@ -27,6 +27,12 @@ export async function confirmTyping(
   throw declined();
 }
 
+/** What was typed; without a terminal the flag is asked for. */
+export async function askOr(session: Session, question: string, flag: string): Promise<string> {
+  requireSomebody(session, question, flag);
+  return ask(session, question);
+}
+
 const declined = () => new CliError("declined", "not confirmed: nothing was changed", { title: "declined" });
 
 function requireSomebody(session: Session, question: string, flag = "--yes"): void {
