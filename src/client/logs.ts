@@ -11,8 +11,8 @@ import {
   logLinesSchema,
 } from "../protocol/api/logs.ts";
 import { ApiError, ConnectionError, ProtocolError } from "./errors.ts";
-import { BACKOFF_MS, connect, messages } from "./feed.ts";
-import { type ClientOptions, parseJson, sleep } from "./transport.ts";
+import { followStream } from "./stream.ts";
+import { type ClientOptions, parseJson } from "./transport.ts";
 
 /** What reading logs yields: lines, what is to be known of them, and what happens to the connection that carries them. */
 export type LogItem =
@@ -54,37 +54,22 @@ export async function* followLogs(
   path: string,
   wanted: LogsOptions,
 ): AsyncGenerator<LogItem, void, void> {
-  const now = wanted.now ?? Date.now;
-  const signal = wanted.signal ?? options.signal;
-  const query = queryOf(wanted);
   let last: string | undefined;
-  let lastContact = now();
-  let hadContact = false;
-  let giveUpMs = wanted.giveUpMs ?? 60_000;
-  for (let failures = 0; ; ) {
-    try {
-      const body = await connect(options, path, { query, last, signal });
-      if (!body) return;
-      hadContact = true;
-      if (failures > 0) yield { kind: "back" };
-      if (wanted.follow) giveUpMs = Number.POSITIVE_INFINITY;
-      for await (const message of messages(body, options, { ...wanted, ...(signal ? { signal } : {}) })) {
-        lastContact = now();
-        failures = 0;
-        if (message.id !== undefined) last = message.id;
-        yield* itemsOf(message);
-        if (message.event === "end") return;
-      }
-      // Its time was over, or control was deployed anew: it goes on elsewhere.
-      await (options.sleep ?? sleep)(BACKOFF_MS[0] ?? 0, signal);
-    } catch (error) {
-      const canPass = error instanceof ConnectionError || (hadContact && isTrouble(error));
-      if (!canPass || now() - lastContact > giveUpMs) throw error;
-      const retryInMs = BACKOFF_MS[Math.min(failures++, BACKOFF_MS.length - 1)] ?? 5_000;
-      yield { kind: "lost", error, retryInMs };
-      await (options.sleep ?? sleep)(retryInMs, signal);
-    }
-  }
+  yield* followStream<LogItem, ConnectionError | ApiError>(options, path, {
+    ...wanted,
+    query: queryOf(wanted),
+    last: () => last,
+    onConnect: (wasLost) => (wasLost ? [{ kind: "back" }] : []),
+    take(message) {
+      if (message.id !== undefined) last = message.id;
+      return itemsOf(message);
+    },
+    isOver: ({ event }) => event === "end",
+    canPass: (error, hadContact): error is ConnectionError | ApiError =>
+      error instanceof ConnectionError || (hadContact && isTrouble(error)),
+    giveUpMs: (hadContact) =>
+      hadContact && wanted.follow ? Number.POSITIVE_INFINITY : (wanted.giveUpMs ?? 60_000),
+  });
 }
 
 /** Control is there, but can't just now. */
