@@ -54,6 +54,8 @@ export default defineConfig({
           include: ["test/control/**/*.test.ts"],
           exclude: ["test/control/cloudflare/**"],
           setupFiles: ["test/control/setup.ts"],
+          // One workerd for all files of a worker: half of what they cost was its start and their modules, again and again.
+          isolate: false,
           ...patience,
           deps,
         },
@@ -72,6 +74,7 @@ export default defineConfig({
           include: ["test/control/cloudflare/**/*.test.ts"],
           globalSetup: ["test/support/cloudflare/global-setup.ts"],
           setupFiles: ["test/control/setup.ts"],
+          isolate: false,
           ...patience,
           // They share one stand-in of Cloudflare, whose address control is bound to.
           fileParallelism: false,

@@ -1,4 +1,4 @@
-import { applyD1Migrations } from "cloudflare:test";
-import { env } from "cloudflare:workers";
+import { emptyWorld } from "./support/world.ts";
 
-await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
+// Files share a workerd: each begins with nothing of the one before.
+await emptyWorld();
