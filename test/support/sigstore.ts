@@ -232,7 +232,8 @@ async function logged(keys: Keys, at: Date, entry: object) {
 }
 
 async function stampOf(keys: Keys, { signature, seenAt }: Seen) {
-  const clock = await initializeTSA(keys, seenAt);
+  // Whole seconds: this stand-in writes fractions that end in a zero as no clock does.
+  const clock = await initializeTSA(keys, new Date(Math.floor(seenAt.getTime() / 1_000) * 1_000));
   const stamp = await clock.timestamp({
     artifactHash: sha256(signature),
     hashAlgorithmOID: SHA256_OID,
