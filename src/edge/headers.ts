@@ -3,6 +3,7 @@
  * from outside, and answers that name a slot name the public hostname instead.
  */
 import { PREVIEW, withoutPreview } from "../domain/routing/cookie.ts";
+import { normalHostname } from "../domain/routing/hostname.ts";
 import { hasOwnAddress, publicHost, publishAddresses } from "./own-address.ts";
 import type { Survey, Visit } from "./visit.ts";
 
@@ -57,6 +58,7 @@ const blank = (): Draft => ({
   address: null,
   preview: null,
   contentLength: null,
+  destination: null,
   isUpgrade: false,
   isTraced: false,
   dropped: NOTHING,
@@ -85,6 +87,7 @@ function note(value: string, name: string): void {
   else if (name === "cf-connecting-ip") draft.address = value;
   else if (name === "content-length") draft.contentLength = Number(value);
   else if (name === "upgrade") draft.isUpgrade = true;
+  else if (name === "destination") draft.destination = value;
   else if (name === "x-request-id") draft.requestId = value;
   else if (isDropped(name, first)) {
     if (name === "x-sluice-preview") draft.preview = value;
@@ -116,6 +119,7 @@ export function originHeaders(visit: Visit): Headers {
     headers.set("x-forwarded-for", survey.address);
     headers.set("x-real-ip", survey.address);
   }
+  if (survey.destination !== null) headers.set("destination", ownDestination(survey.destination, visit));
   if (survey.cookies?.includes(PREVIEW)) {
     const rest = withoutPreview(survey.cookies);
     if (rest === null) headers.delete("Cookie");
@@ -124,15 +128,28 @@ export function originHeaders(visit: Visit): Headers {
   return headers;
 }
 
+/** A place at this very app goes as a path, which RFC 4918 allows: under no scheme, host and port that it might take for another's. */
+function ownDestination(destination: string, visit: Visit): string {
+  const match = /^https?:\/\/([^/?#]+)(\/.*)?$/i.exec(destination);
+  if (match === null) return destination;
+  const hostname = normalHostname(match[1] ?? "");
+  return hostname === visit.hostname || visit.route.table.hostnames.includes(hostname)
+    ? (match[2] ?? "/")
+    : destination;
+}
+
 /** Makes an answer's headers the public hostname's. */
 export function publishHeaders(headers: Headers, status: number, visit: Visit): void {
   dropNamedByConnection(headers, headers.get("connection"));
+  headers.delete("proxy-connection");
   publishAddresses(headers, status, visit);
 }
 
 /** Whether an answer's headers can go out as they came. */
 export const isPublic = (headers: Headers, status: number, visit: Visit): boolean =>
-  isOrdinaryConnection(headers.get("connection")) && !hasOwnAddress(headers, status, visit);
+  isOrdinaryConnection(headers.get("connection")) &&
+  headers.get("proxy-connection") === null &&
+  !hasOwnAddress(headers, status, visit);
 
 function newRequestId(): string {
   requestIdPrefix ??= crypto.randomUUID().slice(0, 18);

@@ -41,8 +41,10 @@ function mends(headers: Headers, status: number, visit: Visit): [string, string]
   const look = (name: string, pattern: RegExp) => {
     const value = headers.get(name);
     if (value === null) return;
-    const mended = value.replace(pattern, (whole, scheme: string | undefined, host: string, port = "") =>
-      isOwn(visit.route, host.toLowerCase(), port) ? publicOrigin(scheme, visit) : whole,
+    const mended = value.replace(
+      pattern,
+      (whole, scheme: string | undefined, host: string, port = "") =>
+        mendedOrigin({ scheme, host: host.toLowerCase(), port }, visit) ?? whole,
     );
     if (mended !== value) found.push([name, mended]);
   };
@@ -52,8 +54,31 @@ function mends(headers: Headers, status: number, visit: Visit): [string, string]
   return found;
 }
 
-const publicOrigin = (scheme: string | undefined, visit: Visit): string =>
-  `${scheme === undefined ? "" : visit.url.secure ? "https:" : "http:"}//${publicHost(visit)}`;
+interface Origin {
+  /** With its colon, if it says one. */
+  readonly scheme: string | undefined;
+  readonly host: string;
+  /** With its colon, or empty. */
+  readonly port: string;
+}
+
+/** What a visitor has to be told instead; undefined: it is right. */
+function mendedOrigin(origin: Origin, visit: Visit): string | undefined {
+  const { scheme, host, port } = origin;
+  const own = isOwn(visit.route, host, port) ? visit.hostname : isInner(origin, visit) ? host : undefined;
+  if (own === undefined) return undefined;
+  const visited = visit.url.secure ? "https:" : "http:";
+  return `${scheme === undefined ? "" : visited}//${own}${portOf(visit.url.authority, visit.hostname)}`;
+}
+
+/** Whether it is the app's public name, but with the scheme or the port of the connection that the app has. */
+function isInner({ scheme, host, port }: Origin, { route: { table }, url, hostname }: Visit): boolean {
+  if (host !== hostname && host !== table.publicHost && !table.hostnames.includes(host)) return false;
+  const visitors = portOf(url.authority, hostname);
+  if (port === visitors) return url.secure && scheme?.toLowerCase() === "http:";
+  if (port === `:${table.appPort}`) return true;
+  return scheme?.toLowerCase() !== "https:" && (port === "" || port === ":80");
+}
 
 /**
  * Whether an address is an instance's of this environment: a slot's at any port, which the app may take for its own, even one

@@ -1,4 +1,5 @@
 /** Who a visit goes to: which release by table and visitor, which instance, or why nobody. */
+import { numberOf } from "../domain/routing/buckets.ts";
 import {
   chooseFallback,
   chooseInstance,
@@ -13,7 +14,7 @@ import { waitForOpen } from "./mode.ts";
 import { openPreview, type PreviewTarget } from "./preview.ts";
 import type { Tables } from "./table.ts";
 import type { Visit, Visitor } from "./visit.ts";
-import { identify } from "./visitor.ts";
+import { identify, isSticky } from "./visitor.ts";
 
 export interface Passage {
   readonly visit: Visit;
@@ -28,7 +29,7 @@ export interface Passage {
 }
 
 /** Nobody in the rollout's eyes: what previews see says nothing about it. */
-const PREVIEWER: Visitor = { bucket: 0, eligible: false, newId: null };
+const PREVIEWER: Visitor = { bucket: 0, eligible: false, newId: null, keeper: null };
 
 /** Rotates over a release's instances. */
 let turn = 0;
@@ -55,7 +56,7 @@ function forVisitor(visit: Visit, tables: Tables): Passage | Response | Promise<
   const chosen = chooseRelease(visit.route, visitor, visit.arrivedAt);
   if (chosen === null) return refuse(visit, noRelease(visit.route));
   turn += 1;
-  const instance = chooseInstance(chosen, errandOf(visit, visit.arrivedAt));
+  const instance = chooseInstance(chosen, errandOf(visit, visitor, visit.arrivedAt));
   if (instance === null) return withoutChoice(visit, visitor, tables);
   return { visit, visitor, instance, isDealt: true, isPinned: false };
 }
@@ -71,7 +72,7 @@ async function withoutChoice(stale: Visit, visitor: Visitor, tables: Tables): Pr
   const visit = typeof found === "string" ? stale : { ...stale, route: found };
   const now = Date.now();
   const chosen = chooseRelease(visit.route, visitor, now);
-  const errand = errandOf(visit, now);
+  const errand = errandOf(visit, visitor, now);
   const own = chosen && chooseInstance(chosen, errand);
   if (own !== null) return { visit, visitor, instance: own, isDealt: true, isPinned: false };
   const instance = chosen && chooseFallback(visit.route, chosen, errand);
@@ -82,27 +83,34 @@ async function withoutChoice(stale: Visit, visitor: Visitor, tables: Tables): Pr
 /** A preview goes where its token says or nowhere, at any weight and in any mode. */
 async function preview(visit: Visit, token: string): Promise<Passage | Response> {
   const opened = await openPreview(visit.route, visit.hostname, token);
-  return opened.ok ? toPreview(visit, opened.value) : refuse(visit, previewRefused(opened.error));
+  return opened.ok ? toPreview(visit, opened.value, token) : refuse(visit, previewRefused(opened.error));
 }
 
 /** A cookie comes along unasked, perhaps from long ago: one that opens nothing locks nobody out, and the answer says so. */
 async function previewByCookie(visit: Visit, token: string, tables: Tables): Promise<Passage | Response> {
   const opened = await openPreview(visit.route, visit.hostname, token);
-  if (opened.ok) return toPreview(visit, opened.value);
+  if (opened.ok) return toPreview(visit, opened.value, token);
   const passage = await withoutPreview(visit, tables);
   return passage instanceof Response ? passage : { ...passage, ignoredPreview: opened.error };
 }
 
-function toPreview(visit: Visit, target: PreviewTarget): Passage | Response {
+/** Who looks at a preview keeps to an instance by the token. */
+function toPreview(visit: Visit, target: PreviewTarget, token: string): Passage | Response {
   const { release } = target;
   turn += 1;
-  const instance =
-    target.instance ?? chooseInstance(release, errandOf(visit, visit.arrivedAt)) ?? release.instances[0];
+  const visitor = { ...PREVIEWER, keeper: isSticky(visit.route) ? numberOf(token) : null };
+  const errand = errandOf(visit, visitor, visit.arrivedAt);
+  const instance = target.instance ?? chooseInstance(release, errand) ?? release.instances[0];
   if (instance === undefined) return refuse(visit, noInstance(visit.route));
-  return { visit, visitor: PREVIEWER, instance, isDealt: false, isPinned: true };
+  return { visit, visitor, instance, isDealt: false, isPinned: true };
 }
 
-const errandOf = ({ isHarmless }: Visit, now: number): Errand => ({ turn, isResendable: isHarmless, now });
+const errandOf = ({ isHarmless }: Visit, { keeper }: Visitor, now: number): Errand => ({
+  turn,
+  isResendable: isHarmless,
+  now,
+  keeper,
+});
 
 const refuse = (visit: Visit, cause: Parameters<typeof errorAnswer>[2]): Response =>
   errorAnswer(visit.request, visit.survey.requestId, cause);

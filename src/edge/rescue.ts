@@ -89,13 +89,14 @@ async function nextByNow(
 
 /** Somebody to send it to again, who is paid for; null: nobody is left, or the budget is spent. */
 function findRescue(
-  { visit, isPinned }: Passage,
+  { visit, visitor, isPinned }: Passage,
   found: Lookup,
   tried: readonly RouteInstance[],
 ): RouteInstance | null {
   // A hostname that went to another environment takes no requests of this one along.
   const isOwn = typeof found !== "string" && found.table.environment === visit.route.table.environment;
-  const errand = { turn: tried.length, isResendable: visit.isHarmless, now: Date.now() };
+  const { keeper } = visitor;
+  const errand = { turn: tried.length, isResendable: visit.isHarmless, now: Date.now(), keeper };
   const next = chooseRescue(isOwn ? found : visit.route, { tried, isPinned }, errand);
   return next !== null && pay(budgetOf(visit)) ? next : null;
 }

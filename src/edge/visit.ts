@@ -12,6 +12,8 @@ export interface Survey {
   readonly preview: string | null;
   /** Bytes, if declared. */
   readonly contentLength: number | null;
+  /** Where a WebDAV request copies or moves to (RFC 4918 §10.3). */
+  readonly destination: string | null;
   readonly isUpgrade: boolean;
   /** It asks for marks on its answer. */
   readonly isTraced: boolean;
@@ -41,4 +43,6 @@ export interface Visitor {
   readonly eligible: boolean;
   /** A visitor id that the answer must set as a cookie. */
   readonly newId: string | null;
+  /** Of a visitor who keeps to one instance: the number it is chosen by. */
+  readonly keeper: number | null;
 }

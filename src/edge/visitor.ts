@@ -1,4 +1,4 @@
-import { bucketOf } from "../domain/routing/buckets.ts";
+import { bucketOf, numberOf } from "../domain/routing/buckets.ts";
 import { isEligible, type RequestFacts, type Route } from "../domain/routing/choose.ts";
 import { cookieValue, visitorId } from "../domain/routing/cookie.ts";
 import type { Visit, Visitor } from "./visit.ts";
@@ -8,15 +8,35 @@ export function identify(visit: Visit): Visitor {
   const { route } = visit;
   const eligible = route.table.match === null || isEligible(route.table.match, factsOf(visit));
   const key = affinityKey(route, visit);
-  if (key !== null) return { bucket: bucketOf(route.seed, key), eligible, newId: null };
-  if (route.table.affinity.kind !== "cookie" || !route.isSplit || !eligible) {
+  if (key !== null) return known(route, key, eligible);
+  const { affinity } = route.table;
+  const isKept = affinity.kind === "cookie" && affinity.to === "instance";
+  if (affinity.kind !== "cookie" || !(isKept || (route.isSplit && eligible))) {
     const address = visit.survey.address;
-    const isRandom = route.table.affinity.kind !== "cookie" || address === null;
+    const isRandom = affinity.kind !== "cookie" || address === null;
     const anonymous = isRandom ? String(Math.random()) : address;
-    return { bucket: bucketOf(route.seed, anonymous), eligible, newId: null };
+    return { bucket: bucketOf(route.seed, anonymous), eligible, newId: null, keeper: null };
   }
   const newId = crypto.randomUUID();
-  return { bucket: bucketOf(route.seed, newId), eligible, newId };
+  // What belongs to a page that they have open already is stable's: nobody has dealt them anything yet.
+  if (route.isSplit && isPartOfPage(visit.request.headers)) return known(route, newId, false);
+  return { ...known(route, newId, eligible), newId };
+}
+
+const known = (route: Route, key: string, eligible: boolean): Visitor => ({
+  bucket: bucketOf(route.seed, key),
+  eligible,
+  newId: null,
+  keeper: isSticky(route) ? numberOf(key) : null,
+});
+
+export const isSticky = ({ table: { affinity } }: Route): boolean =>
+  affinity.kind !== "none" && affinity.to === "instance";
+
+/** A browser says of everything but a navigation that it is for a page which is there. Who says nothing is no browser's page. */
+function isPartOfPage(headers: Headers): boolean {
+  const mode = headers.get("sec-fetch-mode");
+  return mode !== null && mode !== "navigate";
 }
 
 function affinityKey(route: Route, visit: Visit): string | null {

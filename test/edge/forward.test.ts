@@ -124,7 +124,7 @@ beforeAll(async () => {
         "split.test": { ...rest, ...canary, environment: "env_4", hostnames: ["split.test"] },
       };
       const originSuffixes = [".tunnels.test", "127.0.0.1"];
-      const overrides = { originSuffixes, ...others[hostname] };
+      const overrides = { originSuffixes, publicHost: "shop.test", appPort: 3_000, ...others[hostname] };
       return { kind: "table", table: tableOf([origin.url], overrides) };
     },
     meter: () => {},
@@ -290,6 +290,19 @@ describe("a request on its way to the app", () => {
     expect((await ask({ port, path: "/tagged", headers })).text).toBe("whole");
   });
 
+  it.each([
+    ["http://shop.test/dav/b%20c?x", "/dav/b%20c?x"],
+    ["https://SHOP.test:8787/b", "/b"],
+    ["https://elsewhere.test/b", "https://elsewhere.test/b"],
+    ["/b", "/b"],
+  ])(
+    "that copies to %s says so without a scheme or host that the app might not take for its own",
+    async (given, sent) => {
+      await ask({ port, headers: { Destination: given } });
+      expect(wire("destination")).toEqual([sent]);
+    },
+  );
+
   it("keeps the visitor's own Cache-Control", async () => {
     await ask({ port, headers: { "Cache-Control": "max-age=0", Pragma: "x" } });
     expect([...wire("Cache-Control"), ...wire("Pragma")]).toEqual(["max-age=0", "x"]);
@@ -388,6 +401,27 @@ describe("an answer on its way to the visitor", () => {
     for (const host of ["shop.test", "plain.test"]) {
       const { headers } = await ask({ port, host, path });
       expect(headers[name.toLowerCase()]).toBe(put(public_).replace("shop.test", host));
+    }
+  });
+
+  // An app that gets its public name, and adds to it the scheme or the port of the connection it has.
+  it.each([
+    ["shop.test", "http://shop.test:3000/dir/", "http://shop.test/dir/"],
+    ["shop.test", "//shop.test:3000/dir/", "//shop.test/dir/"],
+    ["shop.test:8787", "http://shop.test:3000/dir/", "http://shop.test:8787/dir/"],
+    ["shop.test:8787", "http://shop.test/dir/", "http://shop.test:8787/dir/"],
+    ["shop.test:8787", "https://shop.test/secure", "https://shop.test/secure"],
+    ["shop.test", "http://shop.test:9000/other", "http://shop.test:9000/other"],
+    ["shop.test", "http://shop.test.evil.test/", "http://shop.test.evil.test/"],
+  ])("leads a visitor of %s who is sent to %s to the public scheme and port", async (host, given, wanted) => {
+    const path = `/say?name=Location&value=${encodeURIComponent(given)}`;
+    expect((await ask({ port, host, path })).headers.location).toBe(wanted);
+  });
+
+  it("loses `Proxy-Connection`, which no proxy passes on", async () => {
+    for (const host of ["shop.test", "rest.test"]) {
+      const { headers } = await ask({ port, host, path: "/say?name=Proxy-Connection&value=keep-alive" });
+      expect(headers["proxy-connection"]).toBeUndefined();
     }
   });
 

@@ -114,6 +114,25 @@ describe("a visitor", () => {
     expect(visitorOf(await ask({ port, host, path: "/private" }))).toBeDefined();
   });
 
+  it("is dealt a release when they navigate: what a page asks for that they have open already is stable's", async () => {
+    const host = serve(9_000);
+    for (const mode of ["cors", "no-cors", "same-origin", "websocket"]) {
+      for (let i = 0; i < 4; i += 1) {
+        const part = await ask({ port, host, headers: { "Sec-Fetch-Mode": mode } });
+        expect([nameOf(part), visitorOf(part)]).toEqual(["stable", undefined]);
+      }
+    }
+    const names = new Set<string>();
+    for (let i = 0; i < 40; i += 1) {
+      const page = await ask({ port, host, headers: { "Sec-Fetch-Mode": "navigate" } });
+      expect(visitorOf(page)).toBeDefined();
+      names.add(nameOf(page));
+      const headers = { cookie: pairOf(visitorOf(page)), "sec-fetch-mode": "cors" };
+      expect(nameOf(await ask({ port, host, headers }))).toBe(nameOf(page));
+    }
+    expect([...names]).toContain("canary");
+  });
+
   it("gets a new cookie for one that is forged", async () => {
     const host = serve(5_000);
     const answer = await ask({ port, host, headers: { Cookie: `sluice_visitor=${"x".repeat(5_000)}` } });

@@ -14,11 +14,14 @@ export function seedOf(salt: string): number {
 
 /** The visitor's bucket, 0–9,999: 32-bit FNV-1a, then murmur3's finaliser, without which near-equal keys crowd. */
 export function bucketOf(seed: number, key: string): number {
-  let hash = absorb(seed, key);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return ((hash ^ (hash >>> 16)) >>> 0) % FULL_WEIGHT;
+  return finalise(absorb(seed, key)) % FULL_WEIGHT;
 }
+
+/** A visitor's number, of 32 bits: the same in every rollout, so that a new one moves nobody within a release. */
+export const numberOf = (key: string): number => finalise(absorb(FNV_OFFSET, key));
+
+/** What an instance bids for a visitor, by both their numbers: rendezvous hashing, the highest bid gets them. */
+export const bidFor = (visitor: number, instance: number): number => finalise(visitor ^ instance);
 
 /** Where each share ends: share i owns the buckets from `ends[i - 1]` (or 0) up to, not with, `ends[i]`. */
 export function dealBuckets(weightsBp: readonly number[]): number[] {
@@ -35,6 +38,13 @@ export function shareOf(ends: readonly number[], bucket: number): number {
     if (bucket < (ends[i] ?? 0)) return i;
   }
   return -1;
+}
+
+function finalise(start: number): number {
+  let hash = start;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
 }
 
 function absorb(start: number, text: string): number {

@@ -3,7 +3,7 @@
  * bucket and the time: the same visitor gets the same release until the table changes.
  */
 
-import { dealBuckets, seedOf, shareOf } from "./buckets.ts";
+import { bidFor, dealBuckets, numberOf, seedOf, shareOf } from "./buckets.ts";
 import { HEALTHY, type InstanceHealth, mayTake } from "./ejection.ts";
 import type { Marks, MatchRule, RoutingTable } from "./table.ts";
 
@@ -14,6 +14,8 @@ export interface RouteInstance {
   /** Host and port of the origin: what the app takes for its own name. */
   readonly host: string;
   readonly ready: boolean;
+  /** What it bids by for visitors who keep to one instance. */
+  readonly number: number;
   readonly release: RouteRelease;
   health: InstanceHealth;
 }
@@ -71,7 +73,8 @@ export function compileRoute(table: RoutingTable, previous: Route | null): Route
         refusedOrigins.push(origin);
         continue;
       }
-      const instance = { id, origin, host, ready: given.ready, release, health: known.get(id) ?? HEALTHY };
+      const health = known.get(id) ?? HEALTHY;
+      const instance = { id, origin, host, ready: given.ready, number: numberOf(id), release, health };
       instances.push(instance);
       if (given.ready) ready.push(instance);
     }
@@ -116,15 +119,22 @@ export interface Errand {
   readonly isResendable: boolean;
   /** Epoch ms. */
   readonly now: number;
+  /** The number of a visitor who keeps to one instance. Absent or null: instances take turns. */
+  readonly keeper?: number | null;
 }
 
-/** An instance to send to, in turn, of those that are ready, not left out for failing, and not `tried`; null when none is. */
+/**
+ * An instance to send to, in turn or the visitor's own, of those that are ready, not left out for failing, and not `tried`;
+ * null when none is.
+ */
 export function chooseInstance(
   release: RouteRelease,
   errand: Errand,
   tried: readonly RouteInstance[] = NONE,
 ): RouteInstance | null {
   const { ready } = release;
+  const { keeper = null } = errand;
+  if (keeper !== null) return highestBid(ready, keeper, (instance) => isUsable(instance, errand, tried));
   const next = ready[errand.turn % ready.length];
   if (next !== undefined && isUsable(next, errand, tried)) return next;
   const usable = ready.filter((instance) => isUsable(instance, errand, tried));
@@ -144,8 +154,9 @@ export function chooseFallback(route: Route, chosen: RouteRelease, errand: Erran
   }
   for (const release of order) {
     const pool = release.ready.length > 0 ? release.ready : release.instances;
-    const instance = pool[errand.turn % pool.length];
-    if (instance !== undefined) return instance;
+    const { keeper = null } = errand;
+    const instance = keeper === null ? pool[errand.turn % pool.length] : highestBid(pool, keeper, () => true);
+    if (instance) return instance;
   }
   return null;
 }
@@ -169,6 +180,23 @@ export function chooseRescue(
     if (instance !== null) return instance;
   }
   return null;
+}
+
+/** The instance that is the visitor's own: one that goes or comes moves only the visitors that it had or gets. */
+function highestBid(
+  instances: readonly RouteInstance[],
+  keeper: number,
+  isOpen: (instance: RouteInstance) => boolean,
+): RouteInstance | null {
+  let best: RouteInstance | null = null;
+  let highest = -1;
+  for (const instance of instances) {
+    const bid = bidFor(keeper, instance.number);
+    if (bid <= highest || !isOpen(instance)) continue;
+    best = instance;
+    highest = bid;
+  }
+  return best;
 }
 
 function isUsable(instance: RouteInstance, errand: Errand, tried: readonly RouteInstance[]): boolean {

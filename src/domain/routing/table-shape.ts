@@ -102,6 +102,7 @@ const oneOf =
   (value) =>
     words.includes(value as string) ? null : `${show(value)} is none of ${words.join(", ")}`;
 
+const keptTo = optional(oneOf("instance"));
 const pair = shape({ name: text, value: text });
 const INSTANCE = shape({ id, origin: originUrl, ready: flag });
 const RELEASE = shape({ id, version: text, weightBp: share, instances: list(INSTANCE) });
@@ -124,9 +125,9 @@ const TABLE = shape({
   appPort: optional(count),
   salt: text,
   affinity: tagged({
-    cookie: shape({}),
-    header: shape({ name: text }),
-    ip: shape({}),
+    cookie: shape({ to: keptTo }),
+    header: shape({ name: text, to: keptTo }),
+    ip: shape({ to: keptTo }),
     none: shape({}),
   }),
   releases: list(RELEASE),

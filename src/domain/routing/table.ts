@@ -14,10 +14,11 @@ export const STALENESS_BOUND_MS = 3_000;
 /** How long a table serves without control's word while something moves. Tables of an older control mean it, too. */
 export const MOVING_STALE_MS = 2_000;
 
+/** What a visitor is known by, and what they keep to. `to` absent: the release. */
 export type Affinity =
-  | { readonly kind: "cookie" }
-  | { readonly kind: "header"; readonly name: string }
-  | { readonly kind: "ip" }
+  | { readonly kind: "cookie"; readonly to?: "instance" }
+  | { readonly kind: "header"; readonly name: string; readonly to?: "instance" }
+  | { readonly kind: "ip"; readonly to?: "instance" }
   | { readonly kind: "none" };
 
 export interface TableInstance {

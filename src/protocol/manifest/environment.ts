@@ -8,7 +8,8 @@ import { strategySchema, windowsSchema } from "./strategy.ts";
 /** What a manifest says of one environment (`environments.<name>:`). */
 
 const MARKS = "must be rollout, always or never";
-const AFFINITY = "must be cookie, ip, none or header:<name>";
+const AFFINITY =
+  "must be cookie, ip, none or header:<name>, or { by: cookie, to: instance } to keep each visitor to one instance";
 const DAY_MS = 86_400_000;
 /** Figures look back a month; a job's row is what says why last night's release failed. */
 const keptFor = (days: number) =>
@@ -19,6 +20,15 @@ const retentionSchema = z.strictObject({
   events: keptFor(30),
   releases: keptFor(30),
 });
+const known = [z.enum(["cookie", "ip"]), z.string().regex(/^header:[A-Za-z0-9-]+$/, AFFINITY)] as const;
+const affinitySchema = z.union(
+  [
+    ...known,
+    z.literal("none"),
+    z.strictObject({ by: z.union(known), to: z.enum(["release", "instance"]).default("release") }),
+  ],
+  { error: AFFINITY },
+);
 export const environmentSchema = z.strictObject({
   hostnames: z
     .array(hostnameSchema)
@@ -40,11 +50,7 @@ export const environmentSchema = z.strictObject({
   processes: processChangesSchema,
   env: envSchema.default({}),
   secrets: secretNamesSchema,
-  affinity: z
-    .union([z.enum(["cookie", "ip", "none"]), z.string().regex(/^header:[A-Za-z0-9-]+$/, AFFINITY)], {
-      error: AFFINITY,
-    })
-    .default("cookie"),
+  affinity: affinitySchema.default("cookie"),
   timeouts: z.strictObject({ response: deadline.optional() }).default({}),
   marks: z.enum(["rollout", "always", "never"], { error: MARKS }).optional(),
   /** Older than `marks`: true is `always`, false `never`. */

@@ -88,7 +88,10 @@ function toRetention({ jobs, verdicts, events, releases }: Environment["retentio
   };
 }
 
-function toAffinity(text: string): EnvironmentSpec["affinity"] {
-  if (text === "cookie" || text === "ip" || text === "none") return { kind: text };
-  return { kind: "header", name: text.slice("header:".length).toLowerCase() };
+function toAffinity(given: Environment["affinity"]): EnvironmentSpec["affinity"] {
+  if (given === "none") return { kind: given };
+  const { by, to } = typeof given === "string" ? { by: given, to: "release" } : given;
+  const kept = to === "instance" ? ({ to } as const) : {};
+  if (by === "cookie" || by === "ip") return { kind: by, ...kept };
+  return { kind: "header", name: by.slice("header:".length).toLowerCase(), ...kept };
 }

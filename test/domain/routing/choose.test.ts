@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { numberOf } from "../../../src/domain/routing/buckets.ts";
 import {
   chooseFallback,
   chooseInstance,
@@ -258,5 +259,36 @@ describe("rescuing a failed attempt", () => {
   it("never tries an instance twice", () => {
     const route = compileRoute(tableOf([A, B]), null);
     expect(rescue(route, ["r1-0", "r1-1"])).toBeNull();
+  });
+});
+
+describe("an instance that is a visitor's own", () => {
+  const origins = Array.from({ length: 5 }, (_, n) => `http://127.0.0.1:${1_000 + n}`);
+  const own = (keeper: number, given: readonly (string | { origin: string; ready: boolean })[] = origins) => {
+    const [release] = compileRoute(
+      tableOf([], { releases: [releaseOf("r1", 10_000, given)] }),
+      null,
+    ).releases;
+    return release && chooseInstance(release, { ...errand(keeper), keeper })?.id;
+  };
+  const keepers = Array.from({ length: 2_000 }, (_, n) => numberOf(`visitor-${n}`));
+
+  it("is the same in every table, and each has about its share", () => {
+    const counts = new Map<string | undefined, number>();
+    for (const keeper of keepers) {
+      expect(own(keeper)).toBe(own(keeper));
+      counts.set(own(keeper), (counts.get(own(keeper)) ?? 0) + 1);
+    }
+    for (const count of counts.values()) expect(count).toBeGreaterThan(320);
+    expect(counts.size).toBe(5);
+  });
+
+  it("changes only for those whose own is lost", () => {
+    const left = origins.map((origin, n) => (n === 2 ? unready(origin) : origin));
+    for (const keeper of keepers) {
+      const before = own(keeper);
+      if (before === "r1-2") expect(own(keeper, left)).not.toBe("r1-2");
+      else expect(own(keeper, left)).toBe(before);
+    }
   });
 });
