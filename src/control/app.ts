@@ -21,6 +21,7 @@ import { agentJobRoutes } from "./routes/agent-jobs.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
+import { doctorQuestionRoutes } from "./routes/doctor-questions.ts";
 import { endingRoutes } from "./routes/endings.ts";
 import { guardRoutes } from "./routes/environment-modes.ts";
 import { feedRoutes } from "./routes/feed.ts";
@@ -108,6 +109,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     tokenRoutes(),
     auditRoutes(),
     doctorRoutes(),
+    doctorQuestionRoutes(),
     agentRoutes(),
     agentJobRoutes(),
     logRoutes(readers, options.logs),

@@ -1,3 +1,4 @@
+import { askZone } from "../../doctor/ask-zone.ts";
 import { examineLive } from "../../doctor/live.ts";
 import { type Check, examineHere } from "../../doctor/local.ts";
 import { EXIT } from "../../exit-codes.ts";
@@ -12,24 +13,49 @@ export const doctor: Register = (program, act) => {
     .option("--all", "also what is fine and what does not apply")
     .option(
       "--live",
-      "also asks hostnames, tunnels and certificates over the internet (needs an admin's token)",
+      "also asks hostnames, tunnels and certificates over the internet (needs an admin's token); with CLOUDFLARE_API_TOKEN what only a zone can answer, with things that it makes and removes",
     )
+    .option("--name <installation>", "with --live: whose record on this machine to go by", "sluice")
     .addHelpText("before", examples("sluice doctor", "sluice doctor --live", "sluice doctor --all --json"))
     .action(act(run));
 };
 
-async function run(session: Session, options: { all?: boolean; live?: boolean }): Promise<Outcome> {
+interface DoctorOptions {
+  readonly all?: boolean;
+  readonly live?: boolean;
+  readonly name: string;
+}
+
+async function run(session: Session, options: DoctorOptions): Promise<Outcome> {
   const isLive = options.live === true;
   const { view, checks: own } = await examineHere(session, { live: isLive });
-  const checks = [...own, ...view.checks, ...(isLive ? await examineLive(session, view) : [])];
+  const paths = isLive ? await examineLive(session, view) : [];
+  const asked = isLive
+    ? await askZone(session, {
+        name: options.name,
+        control: view.version,
+        found: [...own, ...view.checks, ...paths],
+      })
+    : null;
+  const checks = [...own, ...view.checks, ...paths, ...(asked?.checks ?? [])];
   const failed = checks.filter(({ status }) => status === "fail").length;
   const { version, role } = view;
   return {
     exit: failed > 0 ? EXIT.usage : EXIT.ok,
-    json: { ok: failed === 0, version, role, checks },
-    text: report(session, checks, options.all === true),
+    json: {
+      ok: failed === 0,
+      version,
+      role,
+      checks,
+      ...(asked ? { answers: asked.answers, report: asked.report } : {}),
+    },
+    text: [report(session, checks, options.all === true), ...(asked ? ["", PASTE, asked.report] : [])].join(
+      "\n",
+    ),
   };
 }
+
+const PASTE = "to paste into an issue (docs/first-live-run.md says what each answer means):\n";
 
 const MARKS = { ok: ["green", "✓"], warn: ["yellow", "!"], fail: ["red", "✗"], skip: ["dim", "-"] } as const;
 

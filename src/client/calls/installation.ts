@@ -1,5 +1,11 @@
 import type { z } from "zod";
-import { type DoctorView, doctorSchema } from "../../protocol/api/doctor.ts";
+import {
+  type DoctorView,
+  doctorSchema,
+  type InsideAnswer,
+  type InsideQuestion,
+  insideAnswerSchema,
+} from "../../protocol/api/doctor.ts";
 import { type EventView, eventSchema } from "../../protocol/api/events.ts";
 import { healthAnswerSchema } from "../../protocol/api/health.ts";
 import { API, type Page, type PageQuery, type Wire } from "../wire.ts";
@@ -18,6 +24,15 @@ export class InstallationCalls {
     const query = { live: options.live ? 1 : undefined, only: options.only };
     const { signal } = options;
     return this.#wire.parsed(doctorSchema, { method: "GET", path: `${API}/doctor`, query, signal });
+  }
+
+  /** What only control can find out, from inside Cloudflare. */
+  askInside(question: InsideQuestion): Promise<InsideAnswer> {
+    return this.#wire.parsed(insideAnswerSchema, {
+      method: "POST",
+      path: `${API}/doctor/questions`,
+      json: question,
+    });
   }
 
   audit(page: PageQuery = {}): Promise<Page<EventView>> {

@@ -1,4 +1,5 @@
 import type { Result } from "../../domain/result.ts";
+import type { Seen } from "../doctor/look.ts";
 import type { Refusal } from "../refusal.ts";
 
 /** What a host's link does for the rest of control. Its `fetch` is the agent's wake-up socket. */
@@ -11,4 +12,7 @@ export interface HostLinkPort {
   tend(hostId: string): Promise<void>;
   /** Changes the tunnel's secret, and has the agent fetch the new token. */
   rotateTunnel(hostId: string, actor: string): Promise<Result<{ rev: number }, Refusal>>;
+  /** Of an object that is no host's: asks a URL as any object does, or as its alarm. Keeps nothing. */
+  look(url: string): Promise<Seen>;
+  lookInAlarm(url: string): Promise<Seen>;
 }

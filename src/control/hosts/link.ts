@@ -3,6 +3,7 @@ import type { Result } from "../../domain/result.ts";
 import { WAKE } from "../../protocol/agent/wire.ts";
 import { rotateTunnel } from "../cloudflare/rotate-tunnel.ts";
 import { tendTunnel } from "../cloudflare/tend-tunnel.ts";
+import { look, type Seen } from "../doctor/look.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
 import type { Refusal } from "../refusal.ts";
@@ -14,6 +15,8 @@ const REPLACED = 4000;
 const REMOVED = 4001;
 /** After a run that could not even write down how it went. */
 const RESCUE_MS = 10_000;
+const ALARM_WITHIN_MS = 20_000;
+const ALARM_LOOK_MS = 100;
 
 /**
  * One per host, named by its id: holds the agent's socket and says "poll now" on it. It hibernates between messages, and
@@ -56,14 +59,17 @@ export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort 
   }
 
   override async alarm(): Promise<void> {
-    const hostId = await this.ctx.storage.get<string>("host");
+    const { storage } = this.ctx;
+    const question = await storage.get<string>("question");
+    if (question !== undefined) await storage.put("seen", await look(question));
+    const hostId = await storage.get<string>("host");
     if (hostId === undefined) return;
     try {
       const next = await this.#turn.take(() => tendTunnel(this.env, hostId, Date.now()));
-      if (next !== null) await armBy(this.ctx.storage, next);
+      if (next !== null) await armBy(storage, next);
     } catch (error) {
       logFailure("tunnel.alarm_failed", error, { host: hostId });
-      await armBy(this.ctx.storage, Date.now() + RESCUE_MS);
+      await armBy(storage, Date.now() + RESCUE_MS);
     }
   }
 
@@ -71,6 +77,26 @@ export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort 
     const rotated = await this.#turn.take(() => rotateTunnel(this.env, { hostId, actor, now: Date.now() }));
     if (rotated.ok) await this.wake();
     return rotated;
+  }
+
+  look(url: string): Promise<Seen> {
+    return look(url);
+  }
+
+  async lookInAlarm(url: string): Promise<Seen> {
+    const { storage } = this.ctx;
+    await storage.put("question", url);
+    await armBy(storage, Date.now());
+    for (let waitedMs = 0; waitedMs < ALARM_WITHIN_MS; waitedMs += ALARM_LOOK_MS) {
+      const seen = await storage.get<Seen>("seen");
+      if (seen) {
+        await storage.deleteAll();
+        return seen;
+      }
+      await scheduler.wait(ALARM_LOOK_MS);
+    }
+    await storage.deleteAll();
+    return { status: null, error: "its alarm did not ring", code: null, isShielded: false, stoppedBy: null };
   }
 
   override webSocketMessage(): void {

@@ -1,11 +1,11 @@
 import { eq, sql } from "drizzle-orm";
-import { beforeEach, expect, it } from "vitest";
+import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { tunnels } from "../../../src/control/store/schema/cloudflare.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { hostnames } from "../../../src/control/store/schema/hostnames.ts";
 import { hosts } from "../../../src/control/store/schema/hosts.ts";
 import { slots } from "../../../src/control/store/schema/slots.ts";
-import { doctorSchema } from "../../../src/protocol/api/doctor.ts";
+import { doctorSchema, insideAnswerSchema } from "../../../src/protocol/api/doctor.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";
 import * as world from "../support/world.ts";
@@ -144,4 +144,26 @@ it("with live=1 asks an empty slot of each host with a tunnel, and only an admin
   const { token } = await made.json<{ token: string }>();
   expect((await api.get("/api/v1/doctor", { token })).status).toBe(200);
   expect(await problemOf(await api.get("/api/v1/doctor?live=1", { token }))).toBe("403 forbidden");
+});
+
+it("asks from inside, for `doctor --live`, slots' hostnames alone: as its request, an object's, and an alarm's", async () => {
+  vi.stubGlobal(
+    "fetch",
+    async () => new Response("error code: 1033", { status: 530, headers: { server: "cloudflare" } }),
+  );
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const configured = new Api({}, { SLOT_ZONE: "example.com" });
+  const ask = async (body: object) => configured.post("/api/v1/doctor/questions", body);
+  const hostname = "sl-doctor0123456789.example.com";
+  for (const from of ["request", "object", "alarm", "alarm"])
+    expect(insideAnswerSchema.parse(await (await ask({ kind: "look", hostname, from })).json())).toEqual({
+      kind: "look",
+      seen: { status: 530, error: null, code: "1033", isShielded: false, stoppedBy: null },
+    });
+  expect(insideAnswerSchema.parse(await (await ask({ kind: "batch" })).json())).toEqual({
+    kind: "batch",
+    refused: null,
+  });
+  const elsewhere = await ask({ kind: "look", hostname: "metadata.example.com", from: "request" });
+  expect(await problemOf(elsewhere)).toBe("400 invalid_request");
 });

@@ -98,5 +98,6 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   "GET /api/v1/audit": reads("own"),
   "GET /api/v1/doctor": reads("everything"),
   "GET /api/v1/doctor?live=1": administers(),
+  "POST /api/v1/doctor/questions": administers({ kind: "batch" }),
   "POST /api/v1/secrets/reseal": administers(),
 };

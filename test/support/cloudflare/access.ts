@@ -49,6 +49,16 @@ const BASE = "/accounts/:account/access";
 
 export const access = (world: World): Endpoint[] => [
   {
+    method: "GET",
+    path: `${BASE}/organizations`,
+    permission: "Account › Access: Organizations, Identity Providers, and Groups › Read",
+    handle: (call) => {
+      ofAccount(world, call);
+      if (!world.unknowns.zeroTrust) throw new Refusal(404, 9_999, "access.api.error.not_enabled");
+      return { name: "Acme", auth_domain: "acme.cloudflareaccess.com" };
+    },
+  },
+  {
     method: "POST",
     path: `${BASE}/service_tokens`,
     permission: TOKENS,
@@ -143,6 +153,8 @@ function removal<T extends { id: string }>(
 
 /** The only answer that ever shows the secret. */
 function createToken(world: World, { name }: z.infer<typeof newToken>) {
+  if (!world.unknowns.zeroTrust && !world.unknowns.tokensWithout)
+    throw new Refusal(400, 9_999, "access.api.error.not_enabled");
   if (world.serviceTokens.length >= MOST_TOKENS)
     throw new Refusal(400, 12_130, `access.api.error.service_token_limit: ${MOST_TOKENS} service tokens`);
   const token = {

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { access } from "./access.ts";
 import { accounts } from "./accounts.ts";
+import { analytics } from "./analytics.ts";
 import { type Endpoint, envelope, type Form, type Permission, page, Refusal, refused } from "./api.ts";
 import { d1 } from "./d1.ts";
 import { dnsRecords } from "./dns-records.ts";
@@ -22,6 +23,7 @@ import { zoneSettings } from "./zone-settings.ts";
  */
 const RESOURCES = [
   accounts,
+  analytics,
   zoneSettings,
   dnsRecords,
   tunnels,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { bodyOf, type Call, type Endpoint, Refusal } from "./api.ts";
-import type { Tunnel } from "./world.ts";
+import type { Tunnel, World } from "./world.ts";
 
 /** The ingress rules of a remotely managed tunnel: one PUT replaces all of them, and nothing warns of what it overwrote. */
 
@@ -60,14 +60,15 @@ function isService(service: string): boolean {
 
 const PATH = "/accounts/:account/cfd_tunnel/:tunnel/configurations";
 
-export const tunnelConfiguration = (tunnelOf: (call: Call) => Tunnel): Endpoint[] => [
+export const tunnelConfiguration = ({ unknowns }: World, tunnelOf: (call: Call) => Tunnel): Endpoint[] => [
   {
     method: "GET",
     path: PATH,
     permission: "Account › Cloudflare Tunnel › Read",
     handle: (call) => {
       const tunnel = managed(tunnelOf(call));
-      if (tunnel.config.version === 0) throw new Refusal(404, 1056, "Tunnel configuration not found");
+      if (tunnel.config.version === 0 && unknowns.configuration === "404")
+        throw new Refusal(404, 1056, "Tunnel configuration not found");
       return configView(tunnel);
     },
   },
@@ -78,6 +79,9 @@ export const tunnelConfiguration = (tunnelOf: (call: Call) => Tunnel): Endpoint[
     body: update,
     handle: (call) => {
       const tunnel = managed(tunnelOf(call));
+      const last = bodyOf(call, update).config?.ingress.at(-1);
+      if (!unknowns.bareCatchAll && last?.hostname === undefined)
+        throw new Refusal(400, 1056, "the last rule needs a hostname, an empty one");
       tunnel.config = { version: tunnel.config.version + 1, config: bodyOf(call, update).config ?? null };
       return configView(tunnel);
     },

@@ -99,7 +99,7 @@ export const tunnels = (world: World): Endpoint[] => [
       return {};
     },
   },
-  ...tunnelConfiguration((call) => tunnelOf(ofAccount(world, call), call)),
+  ...tunnelConfiguration(world, (call) => tunnelOf(ofAccount(world, call), call)),
 ];
 
 /** What cloudflared is started with: account, tunnel and secret. */

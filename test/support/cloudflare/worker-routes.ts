@@ -16,13 +16,16 @@ export const workerRoutes = (world: World): Endpoint[] => [
     path: BASE,
     permission: READ,
     // All of them in one answer, however many.
-    handle: (call) => world.routes.filter(({ zone }) => zone === zoneOf(world, call).id).map(routeView),
+    handle: (call) =>
+      world.routes
+        .filter(({ zone }) => zone === zoneOf(world, call).id)
+        .map((route) => routeView(world, route)),
   },
   {
     method: "GET",
     path: `${BASE}/:route`,
     permission: READ,
-    handle: (call) => routeView(routeOf(world, call)),
+    handle: (call) => routeView(world, routeOf(world, call)),
   },
   {
     method: "POST",
@@ -32,11 +35,14 @@ export const workerRoutes = (world: World): Endpoint[] => [
     handle: (call) => {
       const zone = zoneOf(world, call);
       const { pattern, script } = checked(world, zone, bodyOf(call, newRoute));
+      const host = pattern.replace(/\/.*/, "");
+      if (!world.unknowns.routeFirst && !world.records.some(({ name }) => name === host))
+        throw new Refusal(400, 10_023, "There is no DNS record for this route");
       if (world.routes.filter((route) => route.zone === zone.id).length >= zone.maxRoutes)
         throw new Refusal(400, 10_034, `You have exceeded the limit of ${zone.maxRoutes} routes`);
       const route = { id: world.hexId(), zone: zone.id, pattern, script: script ?? null };
       world.routes.push(route);
-      return routeView(route);
+      return routeView(world, route);
     },
   },
   {
@@ -47,7 +53,7 @@ export const workerRoutes = (world: World): Endpoint[] => [
     handle: (call) => {
       const route = routeOf(world, call);
       const { pattern, script } = checked(world, zoneOf(world, call), bodyOf(call, newRoute), route);
-      return routeView(Object.assign(route, { pattern, script: script ?? null }));
+      return routeView(world, Object.assign(route, { pattern, script: script ?? null }));
     },
   },
   {
@@ -95,4 +101,9 @@ function routeOf(world: World, call: Call): WorkerRoute {
   return route;
 }
 
-const routeView = ({ id, pattern, script }: WorkerRoute) => ({ id, pattern, ...(script ? { script } : {}) });
+const routeView = ({ unknowns }: World, { id, pattern, script }: WorkerRoute) => ({
+  id,
+  pattern,
+  ...(script ? { script } : {}),
+  ...(unknowns.failOpen === null ? {} : { request_limit_fail_open: unknowns.failOpen }),
+});

@@ -114,7 +114,25 @@ export interface KvNamespace {
   readonly title: string;
 }
 
+/** What no documentation says: tests have the stand-in answer either way. */
+export interface Unknowns {
+  /** Of a tunnel that was never configured. */
+  configuration: "404" | "empty";
+  /** Whether a catch-all rule may leave its hostname out. */
+  bareCatchAll: boolean;
+  /** Whether a route may be made before its DNS record. */
+  routeFirst: boolean;
+  /** How routes made by the API fail past Free's requests; null: answers don't say. */
+  failOpen: boolean | null;
+  /** Whether the account has a Zero Trust organisation, and whether service tokens can be made without one. */
+  zeroTrust: boolean;
+  tokensWithout: boolean;
+  /** Control's CPU, p99, µs; null: the token may not read it. */
+  cpuP99: number | null;
+}
+
 export interface World {
+  readonly unknowns: Unknowns;
   readonly account: Account;
   /** Others that the tokens may see. */
   readonly otherAccounts: Account[];
@@ -148,6 +166,15 @@ export function createWorld(): World {
   let made = 0;
   const hexId = () => createHash("md5").update(`id ${++made}`).digest("hex");
   return {
+    unknowns: {
+      configuration: "404",
+      bareCatchAll: true,
+      routeFirst: true,
+      failOpen: false,
+      zeroTrust: true,
+      tokensWithout: true,
+      cpuP99: 4_200,
+    },
     account: { id: ACCOUNT, name: "Acme" },
     otherAccounts: [],
     tokens: new Map(),
