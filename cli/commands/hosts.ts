@@ -6,7 +6,8 @@ import { confirm } from "../io/confirm.ts";
 import { factRows } from "../io/host-facts.ts";
 import { ago, clean, facts, plural, table, until } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, parseCount, type Register } from "../verb.ts";
+import { examples, parseCount, parseDuration, type Register } from "../verb.ts";
+import { drain } from "./hosts-drain.ts";
 
 export const hosts: Register = (program, act) => {
   const group = program
@@ -18,6 +19,7 @@ export const hosts: Register = (program, act) => {
         "sluice hosts",
         "sluice hosts enroll web-1 --labels tier=web,zone=a --slots 8",
         "sluice hosts rotate-tunnel web-1",
+        "sluice hosts drain web-1",
         "sluice hosts remove web-1",
       ),
     );
@@ -45,6 +47,15 @@ export const hosts: Register = (program, act) => {
     .description("give a host's tunnel a new token; what is connected stays connected")
     .action(act(rotateTunnel));
   group
+    .command("drain")
+    .argument("<host>")
+    .description("move what serves there to other hosts, without a dropped request; nothing new is put on it")
+    .option("--undo", "let it carry again")
+    .option("--force", "even if something could go on nowhere else: that stays until it can")
+    .option("--no-wait", "return when it has begun; it goes on by itself")
+    .option("--timeout <duration>", "stop waiting after this long (it goes on)", parseDuration, 3_600_000)
+    .action(act(drain));
+  group
     .command("remove")
     .argument("<host>")
     .description("forget a host; its instances are no longer reached")
@@ -66,7 +77,7 @@ async function list(session: Session): Promise<Outcome> {
   const items = await collect((page) => session.client.hosts.list(page));
   const rows = items.map((host) => [
     host.name,
-    host.state,
+    host.drain ? `${host.state}, drains` : host.state,
     host.runtime,
     `${host.slots.used}/${host.slots.total}`,
     String(host.slots.free),
@@ -131,6 +142,11 @@ function hostText(host: HostView, now: number): string {
           .map((one) => clean(`${one.name} of ${one.app}/${one.environment} (${one.state})`))
           .join(", ") || undefined,
       ],
+      ["drains", drainText(host, now)],
+      ...host.aside.map((slot): [string, string] => [
+        "set aside",
+        `slot ${slot.slot}: ${clean(slot.cause)}; tried again ${until(slot.until, now)}`,
+      ]),
       ["slots", `${slots.used} used, ${slots.reserved} reserved, ${slots.free} free of ${slots.total}`],
     ]),
     ...(rows.length > 0 ? [table([["  SLOT", "VERSION", "STATE", "CAUSE", "INSTANCE"], ...rows])] : []),
@@ -144,6 +160,13 @@ function tokenText({ rotateAt, sharedAt, staleTokenAt }: HostView, now: number):
     rotateAt && `a new one was asked for ${ago(rotateAt, now)}`,
   ].filter((one) => one !== null && one !== "");
   return said.join("; ") || undefined;
+}
+
+/** Undefined: it is not to be emptied. */
+function drainText({ drain: asked, instances }: HostView, now: number): string | undefined {
+  if (!asked) return undefined;
+  const how = instances.length > 0 ? `${plural(instances.length, "instance")} left` : "it is empty";
+  return `since ${ago(asked.at, now)}, asked by ${clean(asked.by)}; ${how}`;
 }
 
 /** Undefined: the edge reaches it by its own address. */

@@ -26,6 +26,7 @@ import { endingRoutes } from "./routes/endings.ts";
 import { guardRoutes } from "./routes/environment-modes.ts";
 import { feedRoutes } from "./routes/feed.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { drainRoutes } from "./routes/host-drain.ts";
 import { hostnameRoutes } from "./routes/hostnames.ts";
 import { hostRoutes } from "./routes/hosts.ts";
 import { installRoutes } from "./routes/install.ts";
@@ -106,6 +107,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   ];
   const others = [
     hostRoutes(),
+    drainRoutes(),
     tokenRoutes(),
     auditRoutes(),
     doctorRoutes(),

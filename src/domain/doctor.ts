@@ -32,6 +32,8 @@ export interface HostFindings {
   readonly staleTokenAt: number | null;
   readonly freeSlots: number;
   readonly slots: number;
+  /** Set aside, because somebody else on the host has their port. */
+  readonly aside: readonly { readonly slot: number; readonly cause: string }[];
   /** As the host reported it; null: it never did. */
   readonly facts: HostReport | null;
   /** What control knows of its tunnel; null: it is reached by plain URLs. */
@@ -182,8 +184,14 @@ function disk({ facts, name }: HostFindings): Finding {
   return share < 0.1 || freeBytes < 3 * GB ? warn(id, detail, fix) : ok(id, detail);
 }
 
-function slots({ freeSlots, slots: total }: HostFindings): Finding {
+function slots({ freeSlots, slots: total, aside }: HostFindings): Finding {
   const detail = `${freeSlots} of ${total} slots free`;
+  if (aside.length > 0) {
+    const each = aside.map(({ slot, cause }) => `slot ${slot} is set aside: ${cause}`);
+    const fix =
+      "find out what listens there (`ss -ltnp` on the host) and move it: slots have their ports alone";
+    return warn("host.slots", [detail, ...each].join("; "), fix);
+  }
   if (freeSlots > 0) return ok("host.slots", detail);
   return warn("host.slots", detail, "enrol a host with more --slots, or lower replicas or keep");
 }

@@ -22,6 +22,7 @@ const host = (over: Partial<HostFindings> = {}): HostFindings => ({
   clockSkewMs: 120,
   slots: 8,
   freeSlots: 6,
+  aside: [],
   facts: goodFacts,
   tunnel: { state: "ready", cause: null, configVersion: 3 },
   ...over,
@@ -72,6 +73,12 @@ describe("a host", () => {
       "all containers stop with it",
     ],
     ["host.slots", { freeSlots: 0 }, "warn", "0 of 8"],
+    [
+      "host.slots",
+      { aside: [{ slot: 3, cause: "port 20003 is taken by something else" }] },
+      "warn",
+      "slot 3 is set aside",
+    ],
     [
       "host.ports",
       {

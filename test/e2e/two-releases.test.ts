@@ -105,3 +105,19 @@ test("an agent that is killed while it starts an instance takes it up again, and
   await sluice.reaches(APP, "adopted", ["settling", "live"]);
   expect(await mine()).toEqual(before);
 });
+
+test("a host is emptied and taken out, and nobody who visits notices", async () => {
+  await open();
+  const on = async (host: string) => (await sluice.client.hosts.get(host)).instances;
+  expect(await on("web-1")).not.toEqual([]);
+  const ran = await sluice.sluice(APP, gated(), ["hosts", "drain", "web-1"]);
+  expect(ran).toMatchObject({ code: 0 });
+  expect(ran.stderr).toContain("web-1 is empty");
+  expect(await on("web-1")).toEqual([]);
+  const serving = (await on("web-2")).filter(({ state }) => state === "serving");
+  expect(serving).toHaveLength(2);
+  const refused = await sluice.sluice(APP, gated(), ["hosts", "drain", "web-2"]);
+  expect(refused).toMatchObject({ code: 2 });
+  expect(refused.stderr).toContain("would have nowhere to go");
+  expect(await sluice.sluice(APP, gated(), ["hosts", "remove", "web-1", "--yes"])).toMatchObject({ code: 0 });
+});

@@ -106,9 +106,14 @@ export class Store {
   }
 
   /** A host that was taken out of the list was removed. */
-  #hostOf({ hostId }: { readonly hostId: string }): Pick<InstanceFacts, "hostSeenAt" | "hostRemoved"> {
+  #hostOf({
+    hostId,
+  }: {
+    readonly hostId: string;
+  }): Pick<InstanceFacts, "hostSeenAt" | "hostRemoved" | "hostDraining"> {
     const host = this.hosts.find(({ id }) => id === hostId);
-    return { hostSeenAt: host?.lastSeenAt ?? null, hostRemoved: host === undefined };
+    const hostDraining = host?.draining ?? false;
+    return { hostSeenAt: host?.lastSeenAt ?? null, hostRemoved: host === undefined, hostDraining };
   }
 
   /** Writes a decision, all of it. */
@@ -125,6 +130,8 @@ export class Store {
     for (const release of decision.newReleases) this.releases.push(newRelease(release, this.now));
     for (const [id, change] of decision.releases) Object.assign(this.releaseById(id), change);
     for (const id of decision.reserveSlots) Object.assign(this.slot(id), { environmentId: ENVIRONMENT_ID });
+    for (const { slotId, until } of decision.asideSlots ?? [])
+      Object.assign(this.slot(slotId), { asideUntil: until });
     for (const made of decision.newInstances) this.#addInstance(made);
     for (const [id, change] of decision.instances) {
       const row = [...this.instances, ...this.workers].find((one) => one.id === id);

@@ -35,6 +35,17 @@ export class HostCalls {
     await this.#wire.send({ method: "DELETE", path: `${API}/hosts/${seg(name)}`, query });
   }
 
+  /** Empties a host; said again it answers how far it is. With `force` also where something has nowhere to go. */
+  drain(name: string, options: { force?: boolean } = {}): Promise<HostView> {
+    const query = { force: options.force ? 1 : undefined };
+    return this.#wire.parsed(hostSchema, { method: "PUT", path: `${API}/hosts/${seg(name)}/drain`, query });
+  }
+
+  /** Lets a host carry again. */
+  undrain(name: string): Promise<HostView> {
+    return this.#wire.parsed(hostSchema, { method: "DELETE", path: `${API}/hosts/${seg(name)}/drain` });
+  }
+
   /** Gives the host's agent a new token; the old one ends when the new one is first used. */
   rotate(name: string): Promise<HostView> {
     return this.#wire.parsed(hostSchema, { method: "POST", path: `${API}/hosts/${seg(name)}/rotate` });

@@ -9,7 +9,7 @@ const DEADLINE_MS = 5_000;
 /** Looks at everything, stops at nothing: control's own parts, each host, each public hostname. */
 export async function examine(at: { env: ControlEnv; db: Db; now: number }): Promise<Check[]> {
   const { env, db, now } = at;
-  const database = await found("control.database", "D1", () => readFindings(db));
+  const database = await found("control.database", "D1", () => readFindings(db, now));
   const own = [database.check, await tables(env)];
   if (!database.value) return own;
   const { hosts, hostnames, needSecrets } = database.value;

@@ -254,7 +254,7 @@ export class Loop {
   }
 
   async load(options?: LoadOptions): Promise<LoadedEnvironment | undefined> {
-    const loaded = await loadEnvironment(this.#db, this.id, options);
+    const loaded = await loadEnvironment(this.#db, this.id, { now: this.#now(), ...options });
     return loaded && heardAsOf(loaded, this.#now());
   }
 

@@ -203,7 +203,7 @@ async function invite(
   return { name, token, expiresAt: iso(expiresAt), command, ...agent };
 }
 
-async function requireHost(c: AppContext, name: string): Promise<HostStatus> {
+export async function requireHost(c: AppContext, name: string): Promise<HostStatus> {
   const status = await readHost(c.var.db, name);
   if (status) return status;
   const next = [{ command: "sluice hosts", when: "to see all hosts" }];
@@ -216,8 +216,9 @@ function refuseBusy({ host, instances, accessories }: HostStatus): void {
     ...instances.map(({ version, slot }) => `${version} in slot ${slot}`),
     ...accessories.map((one) => `accessory ${one.name} of ${one.app}/${one.environment}, with its volumes`),
   ];
-  const detail = `${host.name} still has ${instances.length} instances and ${accessories.length} accessories (${what.join(", ")}): move them away first, or use force`;
+  const detail = `${host.name} still has ${instances.length} instances and ${accessories.length} accessories, which would be lost (${what.join(", ")}): drain it first, or use force`;
   const next = [
+    { command: `sluice hosts drain ${host.name}`, when: "to move what serves there to other hosts first" },
     { command: `sluice hosts remove ${host.name} --force`, when: "the machine is gone for good" },
   ];
   throw new ProblemError({ code: "host_busy", detail, next });

@@ -71,6 +71,8 @@ function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
   for (const [id, change] of decision.releases)
     batch.push(db.update(releases).set(change).where(eq(releases.id, id)));
   for (const id of decision.reserveSlots) batch.push(reserveSlot(db, id, facts.id));
+  for (const { slotId, cause, until } of decision.asideSlots ?? [])
+    batch.push(db.update(slots).set({ asideCause: cause, asideUntil: until }).where(eq(slots.id, slotId)));
   for (const instance of decision.newInstances) {
     const row = {
       ...instance,

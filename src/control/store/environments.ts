@@ -1,6 +1,13 @@
 import { and, eq, getTableColumns, isNull, type SQL, sql } from "drizzle-orm";
 import type { RunFacts } from "../../domain/processes/run.ts";
-import type { EnvironmentFacts, InstanceFacts, JobFacts, WorkerFacts } from "../../domain/rollout/facts.ts";
+import {
+  type EnvironmentFacts,
+  HOST_OFFLINE_MS,
+  type InstanceFacts,
+  type JobFacts,
+  type WorkerFacts,
+} from "../../domain/rollout/facts.ts";
+import { hasLabels } from "../../domain/rollout/placement.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { Routable } from "../../domain/rollout/table/compile-table.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
@@ -33,6 +40,8 @@ export interface LoadOptions {
   readonly withHosts?: boolean;
   /** A release that somebody names, by id or label: in view however old it is. */
   readonly named?: string | null | undefined;
+  /** Then hosts are read, too, where an instance is to be replaced. Epoch ms. */
+  readonly now?: number;
 }
 
 /**
@@ -43,9 +52,55 @@ export interface LoadOptions {
 export async function loadEnvironment(
   db: Db,
   id: string,
-  { withHosts, named = null }: LoadOptions = {},
+  { withHosts, named = null, now = 0 }: LoadOptions = {},
 ): Promise<LoadedEnvironment | undefined> {
-  const [environmentRows, releaseRows, instanceRows, jobRows, clockRows, rests, runRows] = await db.batch([
+  const [environmentRows, releaseRows, instanceRows, jobRows, clockRows, rests, runRows] = await readRows(
+    db,
+    id,
+    named,
+  );
+  const [environment] = environmentRows;
+  if (!environment || environment.deletedAt !== null) return undefined;
+  const waiting = releaseRows.filter(looksForSlots);
+  // Workers are placed whenever one is missing.
+  const stable = releaseRows.find((release) => release.id === environment.stableReleaseId);
+  const hasRuns = runRows.length > 0;
+  const hasProcesses = [stable, ...waiting].some((one) => Object.keys(one?.spec.processes ?? {}).length > 0);
+  const weighted = releaseRows.filter(({ weightBp }) => weightBp > 0);
+  const specs = [environment.spec, ...[...waiting, ...weighted].map((release) => release.spec)];
+  const facts: EnvironmentFacts = {
+    id,
+    app: environment.app,
+    name: environment.name,
+    spec: environment.spec,
+    rev: environment.rev,
+    fence: environment.fence,
+    stableReleaseId: environment.stableReleaseId,
+    nextVersion: environment.nextVersion,
+    held: environment.held,
+    ending: environment.ending,
+    analysis: null,
+    releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
+    instances: instanceRows.flatMap(toInstance),
+    workers: instanceRows.flatMap(toWorker),
+    runs: runRows satisfies RunFacts[],
+    schedules: environment.schedules,
+    jobs: jobRows.flatMap(toJob),
+    ...(waiting.length > 0 ||
+    withHosts ||
+    hasProcesses ||
+    hasRuns ||
+    jobRows.some(isPortTaken) ||
+    (now > 0 && isShort(releaseRows, instanceRows, now))
+      ? await loadHosts(db, id, specs)
+      : { hosts: [], accessories: [] }),
+  };
+  const { salt, previewKey, mode } = environment;
+  return { facts, salt, previewKey, mode, clock: clockRows[0], restedAt: rests[0]?.restedAt ?? null };
+}
+
+const readRows = (db: Db, id: string, named: string | null) =>
+  db.batch([
     selectEnvironment(db, id),
     db
       .select()
@@ -67,38 +122,30 @@ export async function loadEnvironment(
       .where(and(eq(runs.environmentId, id), isNull(runs.endedAt)))
       .orderBy(runs.createdAt, runs.id),
   ]);
-  const [environment] = environmentRows;
-  if (!environment || environment.deletedAt !== null) return undefined;
-  const waiting = releaseRows.filter(looksForSlots);
-  // Workers are placed whenever one is missing.
-  const stable = releaseRows.find((release) => release.id === environment.stableReleaseId);
-  const hasRuns = runRows.length > 0;
-  const hasProcesses = [stable, ...waiting].some((one) => Object.keys(one?.spec.processes ?? {}).length > 0);
-  const specs = [environment.spec, ...[...waiting, ...(stable ? [stable] : [])].map(({ spec }) => spec)];
-  const facts: EnvironmentFacts = {
-    id,
-    app: environment.app,
-    name: environment.name,
-    spec: environment.spec,
-    rev: environment.rev,
-    fence: environment.fence,
-    stableReleaseId: environment.stableReleaseId,
-    nextVersion: environment.nextVersion,
-    held: environment.held,
-    ending: environment.ending,
-    analysis: null,
-    releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
-    instances: instanceRows.flatMap(toInstance),
-    workers: instanceRows.flatMap(toWorker),
-    runs: runRows satisfies RunFacts[],
-    schedules: environment.schedules,
-    jobs: jobRows.flatMap(toJob),
-    ...(waiting.length > 0 || withHosts || hasProcesses || hasRuns
-      ? await loadHosts(db, id, specs)
-      : { hosts: [], accessories: [] }),
-  };
-  const { salt, previewKey, mode } = environment;
-  return { facts, salt, previewKey, mode, clock: clockRows[0], restedAt: rests[0]?.restedAt ?? null };
+
+/** Another slot is to be found. */
+const isPortTaken = ({ kind, state, error }: typeof jobs.$inferSelect): boolean =>
+  kind === "start" && state === "failed" && error?.code === "port_in_use";
+
+/** Whether a release that serves has fewer instances to count on than it wants, so that others are looked for. */
+function isShort(
+  releaseRows: readonly ReleaseFacts[],
+  rows: readonly (Pick<InstanceFacts, "releaseId" | "state" | "reportState" | "hostSeenAt"> & {
+    hostDraining: string | null;
+  })[],
+  now: number,
+): boolean {
+  const counts = ({ reportState, hostSeenAt, hostDraining, state }: (typeof rows)[number]) =>
+    ["serving", "ready", "starting"].includes(state) &&
+    reportState !== "gone" &&
+    hostDraining === null &&
+    (hostSeenAt ?? 0) > now - HOST_OFFLINE_MS;
+  return releaseRows.some(
+    ({ id, state, weightBp, spec }) =>
+      state === "live" &&
+      weightBp > 0 &&
+      rows.filter((row) => row.releaseId === id && counts(row)).length < spec.replicas,
+  );
 }
 
 const selectEnvironment = (db: Db, id: string) =>
@@ -214,13 +261,12 @@ async function loadHosts(
       .where(eq(accessories.environmentId, environmentId)),
   ]);
   const found = hostRows
-    .filter((host) =>
-      specs.some((spec) => Object.entries(spec.hosts).every(([key, value]) => host.labels[key] === value)),
-    )
+    .filter((host) => specs.some((spec) => hasLabels(host.labels, spec)))
     .map((host) => ({
       id: host.id,
       name: host.name,
       lastSeenAt: host.lastSeenAt,
+      labels: host.labels,
       draining: host.draining !== null,
       slots: slotRows
         .filter((slot) => slot.hostId === host.id)

@@ -20,7 +20,7 @@ export interface Findings {
 }
 
 /** All living hosts, public hostnames and environments, in one round trip. */
-export async function readFindings(db: Db): Promise<Findings> {
+export async function readFindings(db: Db, now: number): Promise<Findings> {
   const used = sql`EXISTS (SELECT 1 FROM ${instances} i WHERE i.slot_id = slots.id AND i.stopped_at IS NULL)`;
   const [hostRows, hostnameRows, environmentRows] = await db.batch([
     db
@@ -38,6 +38,9 @@ export async function readFindings(db: Db): Promise<Findings> {
           sql<number>`(SELECT count(*) FROM ${slots} WHERE slots.host_id = hosts.id AND NOT ${used})`.as(
             "free_slots",
           ),
+        aside:
+          sql<string>`(SELECT json_group_array(json_object('slot', n, 'cause', aside_cause)) FROM ${slots}
+            WHERE slots.host_id = hosts.id AND slots.aside_until > ${now})`.as("aside"),
         tunnelState: sql<(typeof tunnels.$inferSelect)["state"] | null>`${tunnels.state}`.as("tunnel_state"),
         tunnelCause: sql<string | null>`${tunnels.cause}`.as("tunnel_cause"),
         configVersion: tunnels.configVersion,
@@ -60,8 +63,9 @@ export async function readFindings(db: Db): Promise<Findings> {
     db.select({ spec: environments.spec }).from(environments).where(isNull(environments.deletedAt)),
   ]);
   return {
-    hosts: hostRows.map(({ tunnelState, tunnelCause, configVersion, ...host }) => ({
+    hosts: hostRows.map(({ tunnelState, tunnelCause, configVersion, aside, ...host }) => ({
       ...host,
+      aside: JSON.parse(aside) as HostFindings["aside"],
       tunnel: tunnelState === null ? null : { state: tunnelState, cause: tunnelCause, configVersion },
     })),
     hostnames: hostnameRows,

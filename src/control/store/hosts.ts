@@ -26,10 +26,19 @@ interface SlotCounts {
 export interface HostStatus {
   readonly host: HostRow;
   readonly slots: SlotCounts;
+  /** Set aside, because somebody else had their port. */
+  readonly aside: readonly AsideSlot[];
   readonly instances: readonly InstanceRow[];
   readonly accessories: readonly HostedAccessory[];
   /** Absent: it is reached by its own address. */
   readonly tunnel: TunnelRow | undefined;
+}
+interface AsideSlot {
+  readonly hostId: string;
+  readonly n: number;
+  readonly hostPort: number;
+  readonly cause: string;
+  readonly until: number;
 }
 interface HostedAccessory {
   readonly hostId: string;
@@ -152,7 +161,7 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
   if (rows.length === 0) return [];
   const ids = JSON.stringify(rows.map((row) => row.id));
   const isTheirs = sql`IN (SELECT value FROM json_each(${ids}))`;
-  const [counts, live, beside, tunnelRows] = await Promise.all([
+  const [counts, aside, live, beside, tunnelRows] = await Promise.all([
     db
       .select({
         hostId: slots.hostId,
@@ -164,6 +173,17 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
       .leftJoin(instances, and(eq(instances.slotId, slots.id), isNull(instances.stoppedAt)))
       .where(sql`${slots.hostId} ${isTheirs}`)
       .groupBy(slots.hostId),
+    db
+      .select({
+        hostId: slots.hostId,
+        n: slots.n,
+        hostPort: slots.hostPort,
+        cause: sql<string>`${slots.asideCause}`,
+        until: sql<number>`${slots.asideUntil}`,
+      })
+      .from(slots)
+      .where(sql`${slots.hostId} ${isTheirs} AND ${slots.asideUntil} IS NOT NULL`)
+      .orderBy(asc(slots.n)),
     selectInstances(db).where(sql`${instances.hostId} ${isTheirs} AND ${instances.stoppedAt} IS NULL`),
     db
       .select({
@@ -186,6 +206,7 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
   return rows.map((host) => ({
     host,
     slots: counts.find((c) => c.hostId === host.id) ?? { hostId: host.id, total: 0, used: 0, reserved: 0 },
+    aside: aside.filter((slot) => slot.hostId === host.id),
     instances: live.filter((instance) => instance.hostId === host.id),
     accessories: beside.filter((accessory) => accessory.hostId === host.id),
     tunnel: tunnelRows.find((tunnel) => tunnel.hostId === host.id),
@@ -210,19 +231,17 @@ export const removeHost = (db: Db, host: HostRow, now: number) =>
     .where(and(eq(hosts.id, host.id), isNull(hosts.removedAt))) satisfies Statement;
 
 /**
- * What goes with a host: its instances are gone, what it was to do fails for that cause, and whoever decides about those
- * environments reads anew.
+ * What goes with a host: its instances are gone, what it was to do fails for that cause, and whoever decides about an
+ * environment reads anew.
  */
 export const endOnHost = (db: Db, host: HostRow, now: number): Statement[] => {
   const error = { code: "host_removed", message: `the host ${host.name} was removed`, logs: [] };
   return [
+    // All of them: whoever is about to put something on this host decides anew.
     db
       .update(environments)
       .set({ rev: sql`${environments.rev} + 1` })
-      .where(
-        sql`${environments.id} IN (SELECT environment_id FROM instances WHERE host_id = ${host.id} AND stopped_at IS NULL
-          UNION SELECT environment_id FROM jobs WHERE host_id = ${host.id} AND finished_at IS NULL)`,
-      ),
+      .where(isNull(environments.deletedAt)),
     db
       .update(instances)
       .set({ state: "stopped", stateSince: now, stoppedAt: now })

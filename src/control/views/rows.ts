@@ -30,7 +30,10 @@ export const instanceView = (row: InstanceRow): InstanceView => ({
   since: iso(row.stateSince),
 });
 
-export function hostView({ host, slots, instances, accessories, tunnel }: HostStatus, now: number): HostView {
+export function hostView(
+  { host, slots, aside, instances, accessories, tunnel }: HostStatus,
+  now: number,
+): HostView {
   const isOnline = host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
   return {
     id: host.id,
@@ -52,6 +55,10 @@ export function hostView({ host, slots, instances, accessories, tunnel }: HostSt
       reserved: slots.reserved,
       free: slots.total - slots.used - slots.reserved,
     },
+    drain: host.draining && { at: iso(host.draining.at), by: host.draining.by },
+    aside: aside
+      .filter(({ until }) => until > now)
+      .map(({ n, hostPort, cause, until }) => ({ slot: n, port: hostPort, cause, until: iso(until) })),
     instances: instances.map(instanceView),
     accessories: accessories.map(({ hostId: _, ...accessory }) => accessory),
     tunnel: tunnel

@@ -15,6 +15,7 @@ import { shifting } from "./states/shifting.ts";
 import { markReady, starting } from "./states/starting.ts";
 import type { StateRule } from "./states/state-rule.ts";
 import { verifying } from "./states/verifying.ts";
+import { avoidTakenPorts } from "./upkeep/taken-ports.ts";
 import { noteOutages } from "./watch.ts";
 
 /** How often a partial weight is renewed; the edge drops it after PARTIAL_LEASE_MS without renewal. */
@@ -40,6 +41,7 @@ export function advance(facts: EnvironmentFacts, now: number): Decision {
   const draft = new Draft(facts, now);
   markReady(draft);
   noteOutages(draft);
+  avoidTakenPorts(draft);
   for (const instance of facts.instances) retire(draft, instance);
   for (const { id } of inTurn(facts.releases)) {
     const release = draft.release(id);

@@ -47,6 +47,12 @@ export function failureOf(draft: Draft, job: JobFacts): ReleaseFailure {
   };
 }
 
+/** Hosts that were to run it were removed meanwhile. */
+export function lostOnTheWay({ version, spec }: ReleaseFacts, left: number): ReleaseFailure {
+  const message = `${left} of ${spec.replicas} instances of ${version} are left: a host that was to run it was removed. Deploy again`;
+  return { code: "host_removed", message, logs: [] };
+}
+
 export function hostName(draft: Draft, hostId: string): string {
   const named = draft.facts.instances.find((instance) => instance.hostId === hostId)?.hostName;
   return named ?? draft.facts.hosts.find((host) => host.id === hostId)?.name ?? hostId;

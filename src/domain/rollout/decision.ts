@@ -25,6 +25,8 @@ export interface Decision {
   /** Jobs that nobody needs any more. */
   readonly cancelJobs: readonly string[];
   readonly reserveSlots: readonly string[];
+  /** Slots whose port somebody else has: not tried again before a time. */
+  readonly asideSlots?: readonly AsideSlot[];
   readonly events: readonly NewEvent[];
   /** Instances to be asked over their real path whether they answer. */
   readonly probes: readonly InstanceFacts[];
@@ -111,6 +113,12 @@ export interface NewEvent {
   readonly data: Record<string, unknown>;
 }
 
+export interface AsideSlot {
+  readonly slotId: string;
+  readonly cause: string;
+  readonly until: number;
+}
+
 export interface SmokeOrder {
   readonly release: ReleaseFacts;
   readonly when: "before" | "after";
@@ -130,6 +138,7 @@ export function hasChanges(decision: Decision): boolean {
     decision.jobs.length > 0 ||
     decision.cancelJobs.length > 0 ||
     decision.events.length > 0 ||
+    (decision.asideSlots?.length ?? 0) > 0 ||
     Object.keys(decision.environment).length > 0
   );
 }

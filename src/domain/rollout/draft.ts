@@ -1,5 +1,6 @@
 import type { RunChange, RunFacts } from "../processes/run.ts";
 import type {
+  AsideSlot,
   Decision,
   EnvironmentChange,
   InstanceChange,
@@ -33,6 +34,7 @@ export class Draft {
   readonly #withdrawJobs: string[] = [];
   readonly #cancelJobs: string[] = [];
   readonly #reserveSlots: string[] = [];
+  readonly #asideSlots: AsideSlot[] = [];
   readonly #events: NewEvent[] = [];
   readonly #probes = new Map<string, InstanceFacts>();
   readonly #smokes: SmokeOrder[] = [];
@@ -59,6 +61,7 @@ export class Draft {
       withdrawJobs: this.#withdrawJobs,
       cancelJobs: this.#cancelJobs,
       reserveSlots: this.#reserveSlots,
+      asideSlots: this.#asideSlots,
       events: this.#events,
       probes: [...this.#probes.values()],
       smokes: this.#smokes,
@@ -121,8 +124,8 @@ export class Draft {
 
   /** Their slots as this draft leaves them. */
   hosts(): EnvironmentFacts["hosts"] {
-    if (this.#reserveSlots.length === 0) return this.facts.hosts;
-    const taken = new Set(this.#reserveSlots);
+    if (this.#reserveSlots.length + this.#asideSlots.length === 0) return this.facts.hosts;
+    const taken = new Set([...this.#reserveSlots, ...this.#asideSlots.map(({ slotId }) => slotId)]);
     const asLeft = (slot: SlotFacts) => (taken.has(slot.id) ? { ...slot, occupied: true } : slot);
     return this.facts.hosts.map((host) => ({ ...host, slots: host.slots.map(asLeft) }));
   }
@@ -197,6 +200,15 @@ export class Draft {
       process: worker.process,
       state: change.state ?? worker.state,
     });
+  }
+
+  /** Whether this draft has instances that no fact shows yet. */
+  get startsAnew(): boolean {
+    return this.#newInstances.length > 0;
+  }
+
+  setAside(slot: AsideSlot): void {
+    this.#asideSlots.push(slot);
   }
 
   changeInstance(instance: InstanceFacts, change: InstanceChange, message?: string): void {

@@ -169,6 +169,8 @@ export interface HostFacts {
   readonly id: string;
   readonly name: string;
   readonly lastSeenAt: number | null;
+  /** Releases of other times may have asked for other ones. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** It is to be emptied: nothing new is put on it. */
   readonly draining?: boolean;
   readonly slots: readonly SlotFacts[];

@@ -1,5 +1,6 @@
 import { reachable } from "../accessory.ts";
 import { err, ok, type Result } from "../result.ts";
+import type { EnvironmentSpec } from "../spec.ts";
 import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts } from "./facts.ts";
 
 export interface Placement {
@@ -74,12 +75,16 @@ export function onlineHosts(
   facts: EnvironmentFacts,
   now: number,
 ): Result<readonly HostFacts[], PlacementProblem> {
-  const hosts = reachable(facts);
+  const labelled = facts.hosts.filter(({ labels }) => !labels || hasLabels(labels, facts.spec));
+  const hosts = reachable({ ...facts, hosts: labelled });
   if (!hosts.ok) return hosts;
   const online = hosts.value.filter((host) => isOnline(host, now) && !host.draining);
   if (online.length > 0) return ok(online);
   return err({ code: "no_hosts", detail: whyNoHost({ ...facts, hosts: hosts.value }) });
 }
+
+export const hasLabels = (labels: Readonly<Record<string, string>>, { hosts }: EnvironmentSpec): boolean =>
+  Object.entries(hosts).every(([key, value]) => labels[key] === value);
 
 export const isOnline = (host: { readonly lastSeenAt: number | null }, now: number): boolean =>
   host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
@@ -96,8 +101,13 @@ function whyNoHost({ spec, hosts }: EnvironmentFacts): string {
   const labels = Object.entries(spec.hosts).map(([key, value]) => `${key}=${value}`);
   const wanted = labels.length > 0 ? ` with ${labels.join(", ")}` : "";
   if (hosts.length === 0) return `no host${wanted} is enrolled: add one with \`sluice hosts enroll\``;
-  const names = hosts.map((host) => host.name).join(", ");
-  return `every host${wanted} is offline (${names}): their agents have not been heard from for ${HOST_OFFLINE_MS / 1000} s`;
+  const namesOf = (some: readonly HostFacts[]) => some.map((host) => host.name).join(", ");
+  const emptied = hosts.filter((host) => host.draining);
+  const offline = hosts.filter((host) => !host.draining);
+  const isSilent = `their agents have not been heard from for ${HOST_OFFLINE_MS / 1000} s`;
+  if (emptied.length === 0) return `every host${wanted} is offline (${namesOf(hosts)}): ${isSilent}`;
+  const others = offline.length > 0 ? `, and the others are offline (${namesOf(offline)}): ${isSilent}` : "";
+  return `of the hosts${wanted}, ${namesOf(emptied)} drains${others}: \`sluice hosts drain --undo\` lets it carry again`;
 }
 
 function whyNoSlot({ spec, id }: EnvironmentFacts, placed: number, online: readonly HostFacts[]): string {

@@ -160,4 +160,11 @@ export interface ReleaseFacts {
   readonly warmUntil: number | null;
   readonly timings: Readonly<Record<string, number>>;
   readonly failure: ReleaseFailure | null;
+  /** Replacements of lost instances: how many in a row, and when the last one was ordered. */
+  readonly replacing?: Replacing | null;
+}
+
+export interface Replacing {
+  readonly tries: number;
+  readonly at: number;
 }

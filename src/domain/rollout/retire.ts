@@ -11,9 +11,13 @@ const STOP_RETRY_MS = 30_000;
 export function retire(draft: Draft, instance: InstanceFacts): void {
   const release = draft.release(instance.releaseId);
   if (!release) throw new Error(`instance ${instance.id} is of unknown release ${instance.releaseId}`);
+  if (instance.hostRemoved) return end(draft, instance);
   if (instance.state === "stopping") return confirmStop(draft, instance);
   // Never had traffic, so there is nothing to drain.
   if (instance.state === "ready" && release.state === "rolling_back") return stop(draft, instance);
+  // A replacement of what another release took over from meanwhile.
+  const isNew = instance.state === "ready" || instance.state === "starting";
+  if (isNew && release.state === "superseded" && !isComingBack(draft)) return stop(draft, instance);
   if (instance.state !== "draining" && instance.state !== "warm") return;
   const keptUntil = keptFor(release);
   const until = Math.max(keptUntil, instance.drainUntil ?? 0, askedUntil(draft.facts, release, instance));
@@ -27,6 +31,16 @@ export function retire(draft: Draft, instance: InstanceFacts): void {
   }
   const wakeAt = instance.state === "warm" ? until : (instance.drainUntil ?? until);
   if (Number.isFinite(wakeAt)) draft.wakeAt(wakeAt);
+}
+
+/** A rolling change goes back by starting old ones. */
+const isComingBack = (draft: Draft): boolean =>
+  draft.facts.releases.some(({ state }) => state === "rolling_back");
+
+/** Nobody is left to stop it, or to say that it did. */
+function end(draft: Draft, instance: InstanceFacts): void {
+  draft.cancel(draft.facts.jobs.filter((job) => job.instanceId === instance.id && job.finishedAt === null));
+  draft.changeInstance(instance, { state: "stopped", stoppedAt: draft.now });
 }
 
 /** One whose weight a person set to 0 on its way is kept: the next step may give it traffic again. */

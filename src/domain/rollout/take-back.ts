@@ -11,18 +11,18 @@ import { lossOf, strengthOf, watch } from "./watch.ts";
 
 const WATCH_LIVE_MS = 10_000;
 
-/** True: the release lost what it carried, and gave it away. */
-export function guard(draft: Draft, release: ReleaseFacts): boolean {
+/** `lost`: it can't carry its traffic, and nobody else can. */
+export function guard(draft: Draft, release: ReleaseFacts): "sound" | "lost" | "given away" {
   const target = rollbackTarget({ releases: draft.releases() }, release);
   if (target && draft.instancesOf(target.id).some(isUp)) {
     watch(draft, release, WATCH_LIVE_MS);
     watch(draft, target, WATCH_LIVE_MS);
   }
   const loss = lossOf(draft, release);
-  if (loss && takeBack(draft, release, loss)) return true;
+  if (loss && takeBack(draft, release, loss)) return "given away";
   if (loss) alert(draft, release, loss);
   else if (release.failure?.code === "instances_lost") recover(draft, release);
-  return loss !== undefined;
+  return loss ? "lost" : "sound";
 }
 
 /**

@@ -20,6 +20,8 @@ export const EVENT_TYPES = [
   "host.removed",
   "host.tunnel",
   "host.rotated",
+  "host.draining",
+  "host.undrained",
   "hostname.routed",
   "hostname.granted",
   "hostname.revoked",

@@ -29,6 +29,12 @@ export const hostSchema = z
       reserved: z.number().int(),
       free: z.number().int(),
     }),
+    /** It is to be emptied, by whom and since when; done when `instances` is empty. Null: it is not. */
+    drain: z.object({ at: time, by: z.string() }).nullable().default(null),
+    /** Slots whose port somebody else on the host has, in words, and when they are tried again. */
+    aside: z
+      .array(z.object({ slot: z.number().int(), port: z.number().int(), cause: z.string(), until: time }))
+      .default([]),
     instances: z.array(instanceSchema),
     accessories: z
       .array(z.object({ app: z.string(), environment: z.string(), name: z.string(), state: z.string() }))

@@ -173,6 +173,8 @@ describe("a slot", () => {
     const [one] = await stage.instances();
     if (!one) throw new Error("an instance is there");
     await stage.db.update(instances).set({ state: "stopping" }).where(eq(instances.releaseId, first));
+    // Nothing is to take their place.
+    await stage.db.update(releases).set({ weightBp: 0, state: "superseded", endedAt: 1, warmUntil: 1 });
     await stage.db.insert(jobs).values(
       (await stage.instances()).map(({ id, hostId }) => ({
         ...{

@@ -47,6 +47,19 @@ describe("the sweep of each minute", () => {
     expect(poked.sort()).toEqual(ids.slice(0, 6).sort());
   });
 
+  it("pokes those whose live release is watched, or is to have an instance replaced: an alarm may be lost", async () => {
+    const now = api.time;
+    const serve = (i: number, row = {}) => world.release(at(i), { weightBp: 10_000, ...row });
+    await serve(0);
+    const kept = { state: "superseded", endedAt: 1, warmUntil: now + 600_000, version: "v0" } as const;
+    const warm = await world.release(at(0), kept);
+    await world.instance({ environmentId: at(0), releaseId: warm, host, slot: 0 }, { state: "warm" });
+    await serve(1, { replacing: { tries: 2, at: now } });
+    await serve(2, { failure: { code: "instances_lost", message: "all are lost", logs: [] } });
+    await serve(3);
+    expect(await sweep(api.env, now)).toEqual({ poked: 3, failed: 0 });
+  });
+
   it("goes on to the others when one coordinator fails", async () => {
     await world.release(at(0), { state: "starting" });
     await world.release(at(1), { state: "shifting" });

@@ -1,4 +1,7 @@
+import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
+import { events } from "../../../src/control/store/schema/events.ts";
+import { slots } from "../../../src/control/store/schema/slots.ts";
 import { enrollmentSchema } from "../../../src/protocol/api/enrollments.ts";
 import { hostSchema } from "../../../src/protocol/api/hosts.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
@@ -44,6 +47,57 @@ describe("a host", () => {
     expect(await problemOf(await api.get("/api/v1/hosts/web-1"))).toBe("404 not_found");
     const poll = await api.post("/agent/v1/poll", world.pollBody(), { token: host.token });
     expect(await problemOf(poll)).toBe("401 token_revoked");
+  });
+
+  it("can't be drained where what serves there has nowhere to go, and says what that is", async () => {
+    const host = await world.enrolled(api);
+    const environmentId = await world.applied(api);
+    const releaseId = await world.release(environmentId, { weightBp: 10_000 });
+    await world.instance({ environmentId, releaseId, host, slot: 0 });
+    await api.post("/agent/v1/poll", world.pollBody(), { token: host.token });
+    const refused = await api.put("/api/v1/hosts/web-1/drain", {});
+    expect(refused.status).toBe(409);
+    expect((await refused.json<Problem>()).detail).toContain(
+      "shop/production has 1 of 1 instances of v1 there",
+    );
+    expect((await show()).drain).toBeNull();
+    expect((await api.put("/api/v1/hosts/web-1/drain?force=1", {})).status).toBe(202);
+    expect((await show()).drain).toMatchObject({ by: "admin" });
+  });
+
+  it("is drained once, however often it is said, and carries again when that is taken back; both are told", async () => {
+    const host = await world.enrolled(api);
+    const other = await world.enrolled(api, "web-2");
+    for (const { token } of [host, other]) await api.post("/agent/v1/poll", world.pollBody(), { token });
+    const environmentId = await world.applied(api);
+    const releaseId = await world.release(environmentId, { weightBp: 10_000 });
+    await world.instance({ environmentId, releaseId, host, slot: 0 });
+    const first = hostSchema.parse(await (await api.put("/api/v1/hosts/web-1/drain", {})).json());
+    api.time += 1_000;
+    const second = hostSchema.parse(await (await api.put("/api/v1/hosts/web-1/drain", {})).json());
+    expect(second.drain).toEqual(first.drain);
+    expect(second.instances).toHaveLength(1);
+    expect(api.coordinators.of("poke").map(({ environment }) => environment)).toContain(environmentId);
+    const refused = await api.delete("/api/v1/hosts/web-1");
+    expect((await refused.json<Problem>()).next?.map(({ command }) => command)).toContain(
+      "sluice hosts drain web-1",
+    );
+    const back = hostSchema.parse(await (await api.delete("/api/v1/hosts/web-1/drain")).json());
+    expect(back.drain).toBeNull();
+    const told = (await world.db.select().from(events)).map(({ type }) => type);
+    expect(told.filter((type) => /host\..*drain/.test(type))).toEqual(["host.draining", "host.undrained"]);
+  });
+
+  it("says which of its slots somebody else has, until they are tried again", async () => {
+    const host = await world.enrolled(api);
+    const aside = { asideCause: "port 20001 is taken", asideUntil: api.time + 1_000 };
+    await world.db
+      .update(slots)
+      .set(aside)
+      .where(eq(slots.id, `${host.host.id}/1`));
+    expect((await show()).aside).toMatchObject([{ slot: 1, cause: "port 20001 is taken" }]);
+    api.time += 1_000;
+    expect((await show()).aside).toEqual([]);
   });
 
   it("that was removed gives its name back", async () => {

@@ -91,6 +91,8 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`GET ${HOST}`]: reads("everything"),
   [`POST ${HOST}/rotate`]: administers(),
   [`POST ${HOST}/tunnel/rotate`]: administers(),
+  [`PUT ${HOST}/drain`]: administers(),
+  [`DELETE ${HOST}/drain`]: administers(),
   [`DELETE ${HOST}`]: administers(),
   "GET /api/v1/tokens": administers(),
   "POST /api/v1/tokens": administers({ name: "new", role: "viewer" }),

@@ -289,6 +289,7 @@ describe("a release that is live", () => {
       const world = new World({ anna: 4 });
       world.deploy();
       later(world, 20 * MINUTE);
+      world.settleNow();
       world.addHost("bert", 4);
       for (const host of world.hosts) if (host.name === "anna") host.alive = false;
       later(world, 2 * MINUTE);

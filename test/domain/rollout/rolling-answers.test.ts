@@ -143,7 +143,7 @@ describe("a rolling release counts those that answer", () => {
     ).toBe(true);
   });
 
-  it("and keeps what serves of a first release whose second batch does not start", () => {
+  it("and keeps what serves of a first release whose second batch does not start, until more do", () => {
     const world = new World();
     world.spec = aSpec({ replicas: 3, strategy: strategyOf({}) });
     const late = (job: Job) =>
@@ -154,10 +154,13 @@ describe("a rolling release counts those that answer", () => {
         late(job) === null || job.id.endsWith("-3") ? null : breaks((j) => j.id === "start-rel-1-2")(job),
     };
     world.deploy();
-    for (let n = 0; n < 60; n++) world.run(world.now + SECOND);
-    expect([world.state("v1"), world.weights()]).toEqual(["live", { v1: 10_000 }]);
-    expect(world.statesOf("v1").filter((state) => state === "serving")).toHaveLength(1);
+    const serving = () => world.statesOf("v1").filter((state) => state === "serving");
+    for (let n = 0; n < 60 && world.state("v1") !== "settling"; n++) world.run(world.now + SECOND);
+    expect([world.state("v1"), world.weights()]).toEqual(["settling", { v1: 10_000 }]);
+    expect(serving()).toHaveLength(1);
     expect(world.events.some(({ type }) => type === "traffic.alert")).toBe(true);
+    world.run(world.now + MINUTE);
+    expect([world.state("v1"), serving().length]).toEqual(["live", 3]);
   });
 
   it("and makes the old release live again when its traffic comes back after it had given all away", () => {

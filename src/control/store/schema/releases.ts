@@ -4,6 +4,7 @@ import type {
   Paused,
   ReleaseFailure,
   ReleaseState,
+  Replacing,
   SmokeOutcomes,
   StartFailure,
   WorkerTrouble,
@@ -53,6 +54,7 @@ export const releases = sqliteTable(
     stateSince: at("state_since").notNull(),
     deadlineAt: at("deadline_at"),
     warmUntil: at("warm_until"),
+    replacing: json<Replacing>("replacing"),
     timings: json<Record<string, number>>("timings").notNull(),
   },
   (t) => [

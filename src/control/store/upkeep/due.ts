@@ -28,7 +28,9 @@ export async function findDueEnvironments(db: Db, now: number, silentBefore = 0)
       SELECT environment_id AS id FROM instances WHERE stopped_at IS NULL
         AND (drain_until <= ${now} OR state IN ('pending', 'starting', 'stopping'))
       UNION SELECT i.environment_id FROM instances i JOIN releases r ON r.id = i.release_id
-        WHERE i.stopped_at IS NULL AND (r.warm_until <= ${now} OR r.state = 'rolling_back')
+        WHERE i.stopped_at IS NULL AND (r.warm_until IS NOT NULL OR r.state = 'rolling_back')
+      UNION SELECT environment_id FROM releases WHERE weight_bp > 0 AND state = 'live'
+        AND (replacing IS NOT NULL OR failure ->> '$.code' = 'instances_lost')
       UNION SELECT environment_id FROM outbox WHERE next_attempt_at <= ${now}
       UNION SELECT environment_id FROM jobs WHERE finished_at IS NULL AND release_id IS NOT NULL
         AND (deadline_at <= ${now} OR lease_expires_at <= ${now}))

@@ -6,12 +6,16 @@ import type { JobFacts } from "../facts.ts";
 import { isHookRunning, orderHook } from "../hooks.ts";
 import { isActive, type ReleaseFacts, type ReleaseFailure } from "../release.ts";
 import { guard } from "../take-back.ts";
+import { replace } from "../upkeep/replace.ts";
 import type { StateRule } from "./state-rule.ts";
 
 /** It serves, and is watched. When its rollback window is closed, what only the old release needed may go: once. */
 export const live: StateRule = {
   work: (draft, release) => {
-    if (release.weightBp === 0 || !guard(draft, release)) contract(draft, release);
+    const fate = release.weightBp > 0 ? guard(draft, release) : "sound";
+    if (fate === "given away") return;
+    replace(draft, release);
+    if (fate === "sound") contract(draft, release);
   },
 };
 

@@ -1,5 +1,5 @@
 import { pinnedImage } from "../../image.ts";
-import { failureOf, hostName, late, names, openWork } from "../causes.ts";
+import { failureOf, hostName, late, lostOnTheWay, names, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { fail } from "../ending.ts";
 import { isHookRunning, orderHook } from "../hooks.ts";
@@ -75,6 +75,8 @@ function begin(draft: Draft, release: ReleaseFacts, pinned: Pinned): void {
     return openShift(draft, release, `${release.version}: rolling, a few at a time`);
   }
   const instances = draft.instancesOf(release.id);
+  if (instances.length < release.spec.replicas)
+    return fail(draft, release, lostOnTheWay(release, instances.length));
   const spread = names(instances.map((instance) => instance.hostName));
   const message = `${release.version}: starting ${count(instances.length, "instance")} on ${spread}`;
   const deadlineAt = draft.now + release.spec.health.startup.deadlineMs + JOB_SLACK_MS;

@@ -1,5 +1,5 @@
 import { areWorkersUp, missingWorkers, workerFailure } from "../../processes/workers.ts";
-import { failureOf, late, openWork } from "../causes.ts";
+import { failureOf, late, lostOnTheWay, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { fail } from "../ending.ts";
 import type { ReleaseFacts } from "../release.ts";
@@ -15,13 +15,18 @@ export const starting: StateRule = {
 };
 
 function start(draft: Draft, release: ReleaseFacts): void {
-  const own = new Set(draft.instancesOf(release.id).map(({ id }) => id));
-  const jobs = draft.jobsOf(release, "start").filter(({ instanceId }) => own.has(instanceId ?? ""));
+  const own = draft.instancesOf(release.id);
+  // One whose port was taken is on its way out, and another one in its place.
+  const coming = own.filter(({ state }) => state === "starting" || state === "ready");
+  const jobs = draft.jobsOf(release, "start").filter((job) => coming.some(({ id }) => id === job.instanceId));
   const failed = jobs.find((job) => job.state === "failed");
   if (failed) return fail(draft, release, failureOf(draft, failed));
   const failure = workerFailure(draft, release);
   if (failure) return fail(draft, release, failure);
-  if (jobs.length < draft.instancesOf(release.id).length || jobs.some((job) => job.state !== "done")) return;
+  if (draft.startsAnew) return;
+  if (coming.length < release.spec.replicas)
+    return fail(draft, release, lostOnTheWay(release, coming.length));
+  if (jobs.length < coming.length || jobs.some((job) => job.state !== "done")) return;
   if (!areWorkersUp(draft, release, "start")) return;
   draft.moveRelease(release, "verifying", `${release.version}: all ready, asking each over its real path`, {
     deadlineAt: draft.now + release.spec.deadlines.verifyMs,

@@ -1,5 +1,5 @@
 import { workerFailure } from "../../processes/workers.ts";
-import { late, openWork } from "../causes.ts";
+import { late, lostOnTheWay, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { fail } from "../ending.ts";
 import type { ReleaseFacts } from "../release.ts";
@@ -17,7 +17,9 @@ export const verifying: StateRule = {
 function verify(draft: Draft, release: ReleaseFacts): void {
   const failure = workerFailure(draft, release);
   if (failure) return fail(draft, release, failure);
-  if (askUnverified(draft, draft.instancesOf(release.id))) return;
+  const own = draft.instancesOf(release.id).filter(({ state }) => state === "ready");
+  if (own.length < release.spec.replicas) return fail(draft, release, lostOnTheWay(release, own.length));
+  if (askUnverified(draft, own)) return;
   const smoke = smokeOutcome(draft, release, "before");
   if (smoke === "asking") return;
   if (smoke) return fail(draft, release, smoke);
