@@ -100,7 +100,4 @@ export function compact(draft: Draft): Draft {
   return Object.fromEntries(entries);
 }
 
-export interface Imported {
-  readonly draft: Draft;
-}
 export const PLACEHOLDER_HOSTNAME = "CHANGE-ME.example.com";
