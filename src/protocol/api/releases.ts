@@ -61,12 +61,15 @@ export const imageSchema = z
   .superRefine((image, context) => {
     const refuse = (message: string) => context.addIssue({ code: "custom", message });
     if (image !== image.trim()) return refuse(`has white space around it: write \`${image.trim()}\``);
-    if (IMAGE.test(image)) return;
+    if (IMAGE.test(image) || SHORT.test(image)) return;
     const lower = lowerRepository(image);
     if (IMAGE.test(lower))
       return refuse(`has capitals in its repository, which no registry takes: write \`${lower}\``);
     refuse("must be an image such as ghcr.io/acme/shop:1.4.2, a digest (repo@sha256:…), or file:<directory>");
   });
+
+/** `:v2`, `@sha256:…`: of the manifest's image. */
+const SHORT = /^(?::\w[\w.-]{0,127}|@sha256:[0-9a-f]{64})$/;
 
 /** Of a reference all but the tag. */
 const lowerRepository = (image: string) =>
@@ -90,7 +93,7 @@ export const versionSchema = z.string().superRefine((version, context) => {
 
 export const createReleaseSchema = z
   .strictObject({
-    /** Tag, digest (`repo@sha256:…`), local image id (`sha256:…`) or `file:<directory>`; default: the manifest's image. */
+    /** A reference with tag or digest (`repo@sha256:…`), `:tag` or `@sha256:…` of the manifest's image, local image id (`sha256:…`) or `file:<directory>`; default: the manifest's image. */
     image: imageSchema.optional(),
     /** Human label; default `v<n>`. Unique in the environment. */
     version: versionSchema.optional(),
