@@ -46,7 +46,7 @@ const SECRETS = [
 ];
 
 /** What Cloudflare says may name what was asked. */
-export function scrub(text: string, { zones, ids }: Names): string {
+function scrub(text: string, { zones, ids }: Names): string {
   const named = zones.reduce(
     (left, zone) =>
       left.replace(new RegExp(`(?:[\\w-]+\\.)*${zone.replaceAll(".", "\\.")}`, "gi"), "<hostname>"),

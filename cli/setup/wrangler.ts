@@ -92,10 +92,20 @@ const FORBIDDEN = /^.*\[code: (?:10000|9109|10023)\].*$/m;
 
 const NOISE = /If you think this is a bug|Logs were written to/;
 
-function failed({ what, need }: WranglerCommand, output: string): CliError {
+/** What a code means to who sets up, where wrangler's own words don't say what to do. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  "10072":
+    "The account has as many Cron Triggers as its plan allows (5 on Free, 250 on Paid), and control needs one, each minute: remove one of another Worker's (Workers & Pages, its Settings, Trigger Events), or take the Paid plan.",
+  "10063":
+    "The account has no workers.dev subdomain, which schedules need: open Workers & Pages once in the dashboard.",
+};
+
+/** What wrangler's output says of why it failed, as the command's problem. */
+export function failed({ what, need }: WranglerCommand, output: string): CliError {
   const text = stripVTControlCharacters(output);
   const refused = FORBIDDEN.exec(text)?.[0].trim();
   if (refused !== undefined) return forbidden(what, need, refused);
+  const meaning = MEANINGS[/\[code: (\d+)\]/.exec(text)?.[1] ?? ""];
   const lines = text
     .slice(Math.max(0, text.lastIndexOf("✘ [ERROR]")))
     .split("\n")
@@ -103,7 +113,7 @@ function failed({ what, need }: WranglerCommand, output: string): CliError {
     .filter((line) => line.trim() !== "" && !NOISE.test(line));
   return new CliError(
     "cloudflare_refused",
-    `wrangler could not ${what}; its last lines:\n${lines.slice(-8).join("\n")}\nRun the same command again: it goes on where it stopped.`,
+    `wrangler could not ${what}; its last lines:\n${lines.slice(-8).join("\n")}${meaning ? `\n${meaning}` : ""}\nRun the same command again: it goes on where it stopped.`,
     { title: "wrangler failed" },
   );
 }

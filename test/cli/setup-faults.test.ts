@@ -1,6 +1,11 @@
 import { createHash } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
-import { type Cloudflare, type LoggedCall, startCloudflare } from "../support/cloudflare/server.ts";
+import {
+  API_TOKEN,
+  type Cloudflare,
+  type LoggedCall,
+  startCloudflare,
+} from "../support/cloudflare/server.ts";
 import { changes, newDesk } from "../support/setup-desk.ts";
 
 /** Setup cut short at every change that it makes, and run again. */
@@ -100,4 +105,46 @@ test("waits for the rate limit, and goes on", async () => {
   const cloudflare = await emptyAccount();
   cloudflare.fail({ method: "GET", path: "/d1/database", answer: 429, retryAfterS: 0.05 });
   expect((await newDesk({ cloudflare }).setup()).exit).toBe(0);
+});
+
+const NEEDED = [
+  "Account › Workers Scripts › Edit",
+  "Account › D1 › Edit",
+  "Account › Workers KV Storage › Edit",
+  "Account › Cloudflare Tunnel › Edit",
+  "Zone › Zone › Read",
+  "Zone › DNS › Edit",
+  "Zone › Workers Routes › Edit",
+] as const;
+
+test.each(NEEDED.slice(0, 3))(
+  "a token that may read, not edit, is told %s, and goes on once it has it",
+  async (lacking) => {
+    const cloudflare = await emptyAccount();
+    const readOnly = NEEDED.map((one) =>
+      one === lacking ? (one.replace("Edit", "Read") as typeof one) : one,
+    );
+    cloudflare.state.tokens.set(API_TOKEN, readOnly);
+    const desk = newDesk({ cloudflare });
+    const { code, said } = await desk.setup();
+    expect(code).toBe("cloudflare_refused");
+    expect(said).toContain(`lacks \`${lacking}\``);
+    cloudflare.state.tokens.set(API_TOKEN, [...NEEDED]);
+    expect((await desk.setup()).exit).toBe(0);
+  },
+);
+
+test("at the account's limit of Cron Triggers says whose it may be, and goes on once there is room", async () => {
+  const cloudflare = await emptyAccount();
+  const other = newDesk({ cloudflare });
+  await other.setup({ name: "other", controlHostname: "other.example.com" });
+  const theirs = cloudflare.state.workers.get("other-control");
+  if (theirs) theirs.crons = ["1 * * * *", "2 * * * *", "3 * * * *", "4 * * * *", "5 * * * *"];
+  const desk = newDesk({ cloudflare });
+  const { code, said } = await desk.setup();
+  expect(code).toBe("cloudflare_refused");
+  expect(said).toMatch(/as many Cron Triggers as its plan allows \(5 on Free[\s\S]*goes on where it stopped/);
+  theirs?.crons.pop();
+  expect((await desk.setup()).exit).toBe(0);
+  expect(cloudflare.state.workers.get("sluice-control")?.crons).toEqual(["* * * * *"]);
 });

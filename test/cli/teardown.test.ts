@@ -218,7 +218,17 @@ test("says what it would remove, and removes nothing", async () => {
   expect(changes(cloudflare.log.slice(from))).toEqual([]);
 });
 
-test("ends whole when it is cut short and run again", async () => {
+test("on an account with nothing finds nothing to remove, and changes nothing", async () => {
+  const cloudflare = await account();
+  const done = await newDesk({ cloudflare }).teardown({ ...ALL, zone: "example.com", deleteData: true });
+  expect(done).toMatchObject({ exit: 0, said: expect.stringContaining("nothing is there to remove") });
+  expect(changes(cloudflare.log)).toEqual([]);
+});
+
+test.each([
+  ["is refused", { answer: 403 }],
+  ["is done, and its answer lost", { answer: "drop", afterWork: true }],
+] as const)("ends whole when each removal in turn %s and it is run again", async (_how, fault) => {
   const first = await account();
   const desk = newDesk({ cloudflare: first });
   await desk.setup();
@@ -228,10 +238,12 @@ test("ends whole when it is cut short and run again", async () => {
     const cloudflare = await account();
     const again = newDesk({ cloudflare });
     await again.setup();
-    cloudflare.fail({ method: "DELETE", path: path.replace(/\?.*/, ""), answer: 403 });
+    cloudflare.fail({ method: "DELETE", path: path.replace(/\?.*/, ""), ...fault });
     const cut = await again.teardown({ ...ALL, deleteData: true });
-    expect.soft(cut.code, path).toBe("cloudflare_refused");
-    expect.soft((await again.teardown({ ...ALL, deleteData: true })).exit, path).toBe(0);
+    if (fault.answer === 403) expect.soft(cut.code, path).toBe("cloudflare_refused");
+    // A run that came through has forgotten its domain.
+    const rest = await again.teardown({ ...ALL, zone: "example.com", deleteData: true });
+    expect.soft(rest.exit, path).toBe(0);
     expect.soft(inventory(cloudflare), path).toEqual(inventory(first));
   }
 });

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ofAccount } from "./accounts.ts";
 import { bodyOf, type Endpoint, notFound, Refusal } from "./api.ts";
+import { LIMITS } from "./limits.ts";
 import { type AccessApp, type AccessPolicy, drop, type ServiceToken, type World } from "./world.ts";
 
 /** Access: applications in front of hostnames, reusable policies, and the service tokens that machines pass with. */
@@ -39,8 +40,7 @@ const newApp = z.strictObject({
   session_duration: z.string().optional(),
 });
 
-const MOST_DOMAINS = 5;
-const MOST_TOKENS = 50;
+const { accessDomains: MOST_DOMAINS, serviceTokens: MOST_TOKENS } = LIMITS;
 const EDIT = "Account › Access: Apps and Policies › Edit";
 const READ = "Account › Access: Apps and Policies › Read";
 const TOKENS = "Account › Access: Service Tokens › Edit";

@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { zoneOf } from "./accounts.ts";
 import { bodyOf, type Endpoint, Refusal } from "./api.ts";
+import { LIMITS } from "./limits.ts";
 import { type DnsRecord, drop, type World, type Zone } from "./world.ts";
 
 /** DNS records: what may stand beside what, how many there may be, and a batch that is done whole or not at all. */
 
 const ttl = z.union([z.literal(1), z.number().int().min(60).max(86_400)]);
-const comment = z.string().max(100);
+const comment = z.string().max(LIMITS.commentChars);
 const common = {
   name: z.string().min(1).max(255),
   ttl,
@@ -40,7 +41,7 @@ const batch = z.strictObject({
 });
 
 /** Of one batch on a Free zone. */
-const MOST_CHANGES = 200;
+const MOST_CHANGES = LIMITS.recordChanges;
 const EDIT = "Zone › DNS › Edit";
 const LIST = [
   "name",

@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { CliError } from "../../../cli/io/problem.ts";
-import type { wranglerIn } from "../../../cli/setup/wrangler.ts";
+import { failed, type WranglerCommand, type wranglerIn } from "../../../cli/setup/wrangler.ts";
 
 /**
  * The calls that wrangler makes, without its bundling: milliseconds instead of seconds, for tests that set up again and
@@ -10,8 +9,9 @@ import type { wranglerIn } from "../../../cli/setup/wrangler.ts";
 export const quickWrangler =
   (apiUrl: string): typeof wranglerIn =>
   ({ token, account }) =>
-  async ({ args, what }) => {
-    const api = new Api(`${apiUrl}/accounts/${account}`, token, what);
+  async (command) => {
+    const { args } = command;
+    const api = new Api(`${apiUrl}/accounts/${account}`, token, command);
     const config = JSON.parse(readFileSync(args[args.indexOf("--config") + 1] ?? "", "utf8")) as Config;
     await (args[0] === "deploy" ? deploy(api, config) : migrate(api, config));
   };
@@ -29,15 +29,20 @@ interface Config {
   readonly migrations: readonly { tag: string; new_sqlite_classes: readonly string[] }[];
 }
 
+interface Answered {
+  readonly result: Record<string, unknown>;
+  readonly errors: readonly { readonly code: number; readonly message: string }[];
+}
+
 class Api {
   readonly #url: string;
   readonly #token: string;
-  readonly #what: string;
+  readonly #command: WranglerCommand;
 
-  constructor(url: string, token: string, what: string) {
+  constructor(url: string, token: string, command: WranglerCommand) {
     this.#url = url;
     this.#token = token;
-    this.#what = what;
+    this.#command = command;
   }
 
   /** Undefined for what isn't there. */
@@ -52,9 +57,11 @@ class Api {
       ...(body ? { body: isForm ? body : JSON.stringify(body) } : {}),
     });
     if (answer.status === 404) return undefined;
-    if (!answer.ok)
-      throw new CliError("cloudflare_refused", `wrangler could not ${this.#what}: HTTP ${answer.status}`);
-    return ((await answer.json()) as { result: Record<string, unknown> }).result;
+    const said = (await answer.json()) as Answered;
+    if (answer.ok) return said.result;
+    // As the real one prints it.
+    const lines = said.errors.map(({ code, message }) => `  ${message} [code: ${code}]`);
+    throw failed(this.#command, `✘ [ERROR] A request to the Cloudflare API failed.\n${lines.join("\n")}`);
   }
 }
 

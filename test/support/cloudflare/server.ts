@@ -10,6 +10,7 @@ import { d1 } from "./d1.ts";
 import { dnsRecords } from "./dns-records.ts";
 import { type Fault, Faults, wordsOf } from "./faults.ts";
 import { kv } from "./kv.ts";
+import { LIMITS } from "./limits.ts";
 import { tunnels } from "./tunnels.ts";
 import { workerDomains } from "./worker-domains.ts";
 import { workerRoutes } from "./worker-routes.ts";
@@ -106,8 +107,8 @@ function open(options: CloudflareOptions): Inside {
   for (const zone of options.zones ?? ["example.com"]) {
     const given = typeof zone === "string" ? { name: zone } : zone;
     const usual = {
-      maxRecords: 200,
-      maxRoutes: 1_000,
+      maxRecords: LIMITS.records,
+      maxRoutes: LIMITS.routes,
       status: "active" as const,
       account: world.account,
       security: CALM,

@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { bodyOf, type Call, type Endpoint, Refusal } from "./api.ts";
+import { LIMITS } from "./limits.ts";
 import type { Tunnel, World } from "./world.ts";
 
 /** The ingress rules of a remotely managed tunnel: one PUT replaces all of them, and nothing warns of what it overwrote. */
 
-const seconds = z.number().int().min(0).max(3_600);
+const seconds = z.number().int().min(0).max(LIMITS.originSeconds);
 const originRequest = z.strictObject({
   connectTimeout: seconds.optional(),
   tlsTimeout: seconds.optional(),

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ofAccount } from "./accounts.ts";
 import { bodyOf, type Call, type Endpoint, type Form, Refusal } from "./api.ts";
+import { LIMITS } from "./limits.ts";
 import type { Binding, Worker, World } from "./world.ts";
 
 const READ = "Account › Workers Scripts › Read";
@@ -34,8 +35,6 @@ const secret = z.strictObject({ type: z.literal("secret_text"), name: z.string()
 /** Null removes one. */
 const secrets = z.strictObject({ secrets: z.record(z.string(), secret.nullable()) });
 const accountSubdomain = z.strictObject({ subdomain: z.string().regex(/^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$/) });
-/** https://developers.cloudflare.com/workers/platform/limits/: Cron Triggers per account on the Free plan. */
-const MAX_CRONS = 5;
 const crons = z.array(z.strictObject({ cron: z.string() }));
 const deployment = z.strictObject({
   strategy: z.literal("percentage"),
@@ -263,7 +262,7 @@ function refuseSchedules(world: World, worker: Worker, asked: number): void {
     throw new Refusal(400, 10_063, "You need a workers.dev subdomain in order to proceed.");
   const others = [...world.workers.values()].filter((one) => one !== worker);
   const held = others.reduce((sum, one) => sum + one.crons.length, 0);
-  if (held + asked > MAX_CRONS || (asked === 0 && held >= MAX_CRONS))
+  if (held + asked > LIMITS.cronTriggers || (asked === 0 && held >= LIMITS.cronTriggers))
     throw new Refusal(400, 10_072, "You have exceeded the limit of Cron Triggers of this account");
 }
 
