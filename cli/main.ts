@@ -17,13 +17,13 @@ interface MainParts {
 }
 
 /** Runs one command line and answers its exit code. Everything that can go wrong ends as one block and one code. */
-export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<ExitCode> {
+export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<number> {
   const out = new Output(terminal, jsonMode(argv));
   const { version } = packageFile;
   const sessionOf = (globals: Globals) =>
     new Session({ globals, out, env: terminal.env, cwd, signal, version, now: Date.now });
   let session = sessionOf({});
-  let exit: ExitCode = EXIT.ok;
+  let exit: number = EXIT.ok;
   const program = createProgram({
     version,
     write: (text) => terminal.stdout.write(text),

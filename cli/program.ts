@@ -18,6 +18,9 @@ import { logs } from "./commands/logs.ts";
 import { maintenance } from "./commands/maintenance.ts";
 import { plan } from "./commands/plan.ts";
 import { preview } from "./commands/preview.ts";
+import { run } from "./commands/processes/run.ts";
+import { runs } from "./commands/processes/runs.ts";
+import { restart, scale } from "./commands/processes/scale.ts";
 import { importFile } from "./commands/project/import.ts";
 import { init } from "./commands/project/init.ts";
 import { registry } from "./commands/registry.ts";
@@ -47,6 +50,10 @@ const VERBS: readonly Register[] = [
   abort,
   weight,
   rollback,
+  restart,
+  scale,
+  run,
+  runs,
   preview,
   verdicts,
   releases,

@@ -24,7 +24,8 @@ export interface Target {
 
 /** What a command gives back: its exit code, its JSON, and its text for stdout. Nothing else may reach stdout. */
 export interface Outcome {
-  readonly exit: ExitCode;
+  /** One of the table, or that of a command that was run. */
+  readonly exit: ExitCode | number;
   readonly json: object;
   readonly text?: string | undefined;
   /** It carries a secret, shown this once: kept out of SLUICE_OUTPUT_FILE. */
@@ -76,6 +77,12 @@ export class Session {
       this.out.say(`no answer from ${at} for ${slowMs / 1_000} s: waiting on, half a minute in all`);
     this.#client ??= new Client({ url, token, userAgent, signal: this.signal, onSlow });
     return this.#client;
+  }
+
+  /** One that Ctrl-C does not end. */
+  patientClient(): Client {
+    const { url, token } = this.config;
+    return new Client({ url, token, userAgent: `sluice-cli/${this.version}` });
   }
 
   /** The manifest in reach, or undefined. Throws if it is there and wrong. */
@@ -153,6 +160,10 @@ const TARGET_VERBS = new Set([
   "registry",
   "hostnames",
   "accessory",
+  "runs",
+  "run",
+  "restart",
+  "scale",
 ]);
 const FILE_VERBS = new Set([...TARGET_VERBS, "apply"]);
 

@@ -17,6 +17,8 @@ const HUNG_GRACE_MS = 10_000;
 const HEARD_WITHIN_MS = 15_000;
 /** Ends that are remembered. Each costs the journal about half a kilobyte. */
 const KEPT_RUNS = 200;
+/** What a person's command printed can be read for so long after its end. */
+const KEPT_MS = 120_000;
 /** Lines of a hook that are kept once control has all of them. */
 const KEPT_LINES = 5;
 
@@ -91,7 +93,7 @@ export class Hooks {
 
   /** Clears a hook that is over away from the host. How it ended stays known. */
   async release(run: string, { acknowledged }: { acknowledged: boolean }): Promise<void> {
-    const { runtime, journal, log } = this.#deps;
+    const { runtime, journal, clock, log } = this.#deps;
     const record = journal.state.runs[run];
     if (!record?.outcome) return;
     const isKept = await journal.persist(() => {
@@ -99,6 +101,7 @@ export class Hooks {
     });
     // What the runtime has of it would be the only thing left to tell its end by.
     if (!isKept) return;
+    if (!record.hook && !record.process) await clock.sleep(KEPT_MS, this.#over.signal);
     const removed = await runtime.runs.remove(run);
     if (!removed.ok)
       return log.warn("a hook's remains can't be removed", { run, detail: removed.error.message });

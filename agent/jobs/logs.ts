@@ -109,7 +109,9 @@ class LogReading {
     const ended = Promise.withResolvers<void>();
     signal.addEventListener("abort", () => ended.resolve(), { once: true });
     const unwatch =
-      job.accessory === undefined ? deps.instances.onWatch((spec) => this.#started(spec)) : () => {};
+      job.accessory === undefined && job.run === undefined
+        ? deps.instances.onWatch((spec) => this.#started(spec))
+        : () => {};
     for (const source of this.#past) this.#follow({ ...source, reading: afterPast(source.reading) });
     // Those that started while the past was read.
     for (const source of this.#sources()) this.#follow(source);
@@ -163,7 +165,8 @@ class LogReading {
       ...(job.since !== undefined && { since: job.since + skewMs }),
       ...(job.tail !== undefined && { tail: job.tail }),
     };
-    const { accessory } = job;
+    const { accessory, run } = job;
+    if (run !== undefined) return [{ of: { run }, instance: run, version: "", reading: before }];
     if (accessory !== undefined)
       return [{ of: { accessory }, instance: accessory, version: "", reading: before }];
     return Object.values(deps.journal.state.instances)

@@ -1,7 +1,7 @@
 import { collect, type PageQuery } from "../../src/client/index.ts";
 import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import { tell, waitAndTell } from "../follow/ending.ts";
-import { isOver } from "../follow/progress.ts";
+import { isDone } from "../follow/progress.ts";
 import { type Wait, waitOption } from "../follow/wait.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
@@ -25,7 +25,7 @@ interface WatchOptions {
 
 async function run(session: Session, id: string | undefined, options: WatchOptions): Promise<Outcome> {
   const release = await session.client.releases.get(await meantRelease(session, "watch", id));
-  if (isOver(release.state)) return tell(session, release, { command: "watch" });
+  if (isDone(release)) return tell(session, release, { command: "watch" });
   const { timeout: timeoutMs, wait } = options;
   return waitAndTell(session, release, { command: "watch", timeoutMs, wait });
 }

@@ -3,7 +3,7 @@ import type { EventView } from "../../src/protocol/api/events.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { Interrupted } from "../io/problem.ts";
 import type { Session } from "../session.ts";
-import { isOver } from "./progress.ts";
+import { isDone, isOver } from "./progress.ts";
 import { createReporter } from "./reporter.ts";
 import { stopOf, type Wait } from "./wait.ts";
 
@@ -70,15 +70,15 @@ async function untilOver(session: Session, release: ReleaseView, parts: UntilPar
     state = current.state;
     const told = item.kind === "event" && isOver(String(item.event.data.state ?? ""));
     const stop = stopOf(current, wait);
-    const isAtEnd = isOver(current.state) || stop !== undefined;
+    const isAtEnd = isDone(current) || stop !== undefined;
     if (isAtEnd && item.kind === "heartbeat") beatsAfterEnd += 1;
-    if (isOver(current.state) && (told || beatsAfterEnd > 1)) return { kind: "over", release: current };
+    if (isDone(current) && (told || beatsAfterEnd > 1)) return { kind: "over", release: current };
     const isToldStop = stop && item.kind === "event" && Date.parse(item.event.at) >= stop.at;
     if (stop && (isToldStop || beatsAfterEnd > 1)) return { kind: stop.kind, release: current };
-    if (!isOver(current.state)) reporter.refresh(current);
+    if (!isDone(current)) reporter.refresh(current);
   }
   const last = await session.client.releases.get(release.id);
-  if (isOver(last.state)) return { kind: "over", release: last };
+  if (isDone(last)) return { kind: "over", release: last };
   const message = `the event feed ended while the release is ${last.state}`;
   throw new ConnectionError(message, { url: session.config.url });
 }

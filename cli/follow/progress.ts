@@ -21,6 +21,9 @@ const STAGES = ["queued", "preparing", "starting", "verifying", "shifting", "set
 /** States in which the release has all it was asked for. `settling` only cleans up behind it. */
 const SERVING: ReadonlySet<string> = new Set(["settling", "live"]);
 const OVER: ReadonlySet<string> = new Set([...SERVING, "failed", "aborted", "rolled_back", "superseded"]);
+/** Its workers may yet take it back. */
+export const isDone = ({ state, handsOver }: Pick<ReleaseView, "state" | "handsOver">): boolean =>
+  OVER.has(state) && !handsOver;
 export const isServing = (state: string) => SERVING.has(state);
 export const isOver = (state: string) => OVER.has(state);
 

@@ -4,6 +4,7 @@ import { EnvironmentCalls } from "./calls/environments.ts";
 import { HostnameCalls } from "./calls/hostnames.ts";
 import { HostCalls } from "./calls/hosts.ts";
 import { InstallationCalls } from "./calls/installation.ts";
+import { ProcessCalls } from "./calls/processes.ts";
 import { RegistryCalls } from "./calls/registries.ts";
 import { ReleaseCalls } from "./calls/releases.ts";
 import { SecretCalls } from "./calls/secrets.ts";
@@ -24,6 +25,7 @@ export class Client {
   readonly environments: EnvironmentCalls;
   readonly releases: ReleaseCalls;
   readonly accessories: AccessoryCalls;
+  readonly processes: ProcessCalls;
   readonly secrets: SecretCalls;
   readonly registries: RegistryCalls;
   readonly hostnames: HostnameCalls;
@@ -37,6 +39,7 @@ export class Client {
     this.environments = new EnvironmentCalls(wire);
     this.releases = new ReleaseCalls(wire);
     this.accessories = new AccessoryCalls(wire);
+    this.processes = new ProcessCalls(wire);
     this.secrets = new SecretCalls(wire);
     this.registries = new RegistryCalls(wire);
     this.hostnames = new HostnameCalls(wire);

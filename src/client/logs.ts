@@ -33,6 +33,8 @@ export interface LogsOptions {
   readonly release?: string | undefined;
   readonly host?: string | undefined;
   readonly accessory?: string | undefined;
+  /** Of this run instead, by its id. */
+  readonly run?: string | undefined;
   /** `10m`, or an ISO time. */
   readonly since?: string | undefined;
   /** Of each instance. */
@@ -76,11 +78,12 @@ export async function* followLogs(
 const isTrouble = (error: unknown): error is ApiError =>
   error instanceof ApiError && (error.problem.status >= 500 || error.problem.status === 429);
 
-const queryOf = ({ follow, release, host, accessory, since, tail }: LogsOptions) => ({
+const queryOf = ({ follow, release, host, accessory, run, since, tail }: LogsOptions) => ({
   follow: follow ? 1 : undefined,
   release,
   host,
   accessory,
+  run,
   since,
   tail,
 });

@@ -34,6 +34,7 @@ import { logRoutes } from "./routes/logs.ts";
 import { previewRoutes } from "./routes/preview.ts";
 import { registryRoutes } from "./routes/registries.ts";
 import { releaseRoutes } from "./routes/releases.ts";
+import { runRoutes } from "./routes/runs.ts";
 import { secretRoutes } from "./routes/secrets.ts";
 import { steerRoutes } from "./routes/steer.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
@@ -99,6 +100,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     appRoutes(),
     endingRoutes(),
     accessoryRoutes(),
+    runRoutes(),
     trafficRoutes(),
     guardRoutes(),
     secretRoutes(),

@@ -126,6 +126,7 @@ export class Store {
     if (environment.stableReleaseId !== undefined) this.stable = environment.stableReleaseId;
     this.salt = environment.salt ?? this.salt;
     this.schedules = environment.schedules ?? this.schedules;
+    this.spec = environment.spec ?? this.spec;
     this.nextVersion = environment.nextVersion ?? this.nextVersion;
     for (const release of decision.newReleases) this.releases.push(newRelease(release, this.now));
     for (const [id, change] of decision.releases) Object.assign(this.releaseById(id), change);

@@ -46,6 +46,7 @@ export interface AppOptions {
   readonly deadline?: string;
   readonly hostnames?: readonly string[];
   readonly accessories?: Readonly<Record<string, object>>;
+  readonly processes?: Readonly<Record<string, object>>;
   /** A second environment, like production but for its hostname: `staging-<app>.localhost`. */
   readonly staging?: boolean;
 }
@@ -209,6 +210,7 @@ export class Installation {
       drain: "0s",
       stopGrace: "2s",
       ...(options.accessories && { accessories: options.accessories }),
+      ...(options.processes && { processes: options.processes }),
       environments: {
         production: { ...environment, hostnames: options.hostnames ?? [`${app}.localhost`] },
         ...(options.staging && staging),

@@ -1,3 +1,4 @@
+import { WEB, workersOf } from "../../domain/processes/process.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { openness } from "../../domain/windows.ts";
@@ -184,7 +185,10 @@ interface Wanted {
 function plan({ state, manifest, granted }: Wanted, input: ApplyInput): Change {
   const { app, dryRun, now, text } = input;
   const before = state.app ? parseManifest(state.app.manifest) : undefined;
-  const changes = diff(before?.ok ? before.manifest : undefined, manifest);
+  const changes = [
+    ...diff(before?.ok ? before.manifest : undefined, manifest),
+    ...(before?.ok ? putBack(state, before.manifest, manifest) : []),
+  ];
   const answer = {
     app,
     created: !state.app,
@@ -314,3 +318,23 @@ const deleteEnvironment = (db: Db, row: EnvironmentRow, now: number): Statement[
   replaceSpec(db, row, { spec: row.spec, deletedAt: now }),
   deleteHostnames(db, row.id, []),
 ];
+
+/** What `sluice scale` set since the last apply, and this one sets to what the manifest says. */
+function putBack(state: AppState, before: Manifest, manifest: Manifest): ReturnType<typeof diff> {
+  return living(state).flatMap(({ name, spec }) => {
+    const [was, next] = [toSpec(before, name), toSpec(manifest, name)];
+    if (!was || !next) return [];
+    const [scaled, had, gets] = [countsOf(spec), countsOf(was), countsOf(next)];
+    return Object.keys(scaled).flatMap((process) => {
+      const [now, then, after] = [scaled[process], had[process], gets[process]];
+      if (now === then || now === after || after === undefined) return [];
+      const path = process === WEB ? "replicas" : `processes.${process}.replicas`;
+      return [{ path: `environments.${name}.${path} (scaled)`, before: now, after }];
+    });
+  });
+}
+
+const countsOf = (spec: EnvironmentSpec): Record<string, number> => ({
+  [WEB]: spec.replicas,
+  ...Object.fromEntries(workersOf(spec).map(([name, { replicas }]) => [name, replicas])),
+});

@@ -1,5 +1,7 @@
 import type { CreateRelease } from "../../domain/commands/releases.ts";
 import type { RollbackRequest } from "../../domain/commands/rollback.ts";
+import type { CreateRun } from "../../domain/commands/runs.ts";
+import type { Counts } from "../../domain/commands/scale.ts";
 import type { SetWeights, Steer } from "../../domain/commands/steer.ts";
 import type { Result } from "../../domain/result.ts";
 import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
@@ -25,6 +27,13 @@ export interface CoordinatorPort {
   unlock(input: { actor: string }): Promise<Result<null, Refusal>>;
   /** What the edge does with requests. */
   setMode(input: { mode: TrafficMode; actor: string }): Promise<Result<null, Refusal>>;
+  /** Runs a command once in the live image. Answers its run's id. */
+  createRun(input: Omit<CreateRun, "id">): Promise<Result<{ run: string }, Refusal>>;
+  stopRun(input: { run: string; actor: string }): Promise<Result<null, Refusal>>;
+  /** Starts what is live anew. Answers the release that does it. */
+  restart(input: { actor: string }): Promise<Result<{ release: string }, Refusal>>;
+  /** Sets how many run of each process. Answers the release that does it, if one is needed. */
+  scale(input: { actor: string; counts: Counts }): Promise<Result<{ release: string | null }, Refusal>>;
   /** Ends the environment, and all that is in it. Answers when it has begun; said again it changes nothing. */
   destroy(input: { actor: string }): Promise<Result<null, Refusal>>;
   /** Something changed in D1 that may let a release move: a job ended, an instance's health changed, a spec was applied. */

@@ -3,6 +3,8 @@ import { destroy } from "../../domain/commands/destroy.ts";
 import * as modes from "../../domain/commands/modes.ts";
 import * as commands from "../../domain/commands/releases.ts";
 import * as rollbacks from "../../domain/commands/rollback.ts";
+import * as runs from "../../domain/commands/runs.ts";
+import { type Counts, restart, scale } from "../../domain/commands/scale.ts";
 import * as steer from "../../domain/commands/steer.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { Decision } from "../../domain/rollout/decision.ts";
@@ -132,6 +134,36 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   destroy(input: { actor: string }): Promise<Result<null, Refusal>> {
     return this.#command((facts, now) => destroy(facts, input, now), { whileEnding: true });
+  }
+
+  async createRun(input: Omit<runs.CreateRun, "id">): Promise<Result<{ run: string }, Refusal>> {
+    const run = newId("run", this.clock());
+    const done = await this.#command((facts, now) => runs.createRun(facts, { ...input, id: run }, now));
+    return done.ok ? ok({ run }) : done;
+  }
+
+  stopRun(input: { run: string; actor: string }): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => runs.stopRun(facts, input, now));
+  }
+
+  async restart(input: { actor: string }): Promise<Result<{ release: string }, Refusal>> {
+    const id = newId("rel", this.clock());
+    const done = await this.#command((facts, now) => restart(facts, { ...input, id }, now));
+    return done.ok ? ok({ release: id }) : done;
+  }
+
+  async scale(input: {
+    actor: string;
+    counts: Counts;
+  }): Promise<Result<{ release: string | null }, Refusal>> {
+    const id = newId("rel", this.clock());
+    let version: string | null = null;
+    const done = await this.#command((facts, now) => {
+      const made = scale(facts, { ...input, id }, now);
+      version = made.ok ? made.value.version : null;
+      return made;
+    });
+    return done.ok ? ok({ release: version === null ? null : id }) : done;
   }
 
   async poke(): Promise<void> {

@@ -176,7 +176,7 @@ const isHeeded = (release: ReleaseFacts): boolean => release.paused?.by === "ana
 function underAnalysis(facts: EnvironmentFacts): { release: ReleaseFacts; strategy: Canary } | undefined {
   const release = facts.releases.find(({ state }) => state === "shifting");
   const strategy = release?.spec.strategy;
-  if (!release || release.kind === "rollback" || strategy?.kind !== "canary" || !strategy.analysis.enabled)
+  if (release?.kind !== "deploy" || strategy?.kind !== "canary" || !strategy.analysis.enabled)
     return undefined;
   return { release, strategy };
 }

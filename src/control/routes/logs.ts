@@ -87,6 +87,7 @@ async function orderOf(
     release: await releaseOf(c, environment.id, query.release),
     accessory: accessoryOf(environment.spec.accessories, query.accessory),
     host: await hostOf(c, query.host),
+    run: query.run ?? null,
   };
   return {
     stream: newId("log", now),

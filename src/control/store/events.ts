@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, lt } from "drizzle-orm";
+import { and, desc, eq, gt, lt, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
 import { events } from "./schema/events.ts";
 import { releases } from "./schema/releases.ts";
@@ -17,7 +17,14 @@ export const insertEvent = (
 /** A release's state and its events after an id, as of one moment: at rest with no events means that all were seen. */
 export async function readFeed(db: Db, release: string, after: number) {
   const [states, rows] = await db.batch([
-    db.select({ state: releases.state }).from(releases).where(eq(releases.id, release)),
+    db
+      .select({
+        state: releases.state,
+        hasWorkers: sql<number>`EXISTS (SELECT 1 FROM json_each(${releases.spec}, '$.processes') p
+          WHERE p.value ->> 'kind' = 'worker')`.as("has_workers"),
+      })
+      .from(releases)
+      .where(eq(releases.id, release)),
     db
       .select()
       .from(events)
@@ -25,7 +32,7 @@ export async function readFeed(db: Db, release: string, after: number) {
       .orderBy(events.id)
       .limit(200),
   ]);
-  return { state: states[0]?.state, events: rows };
+  return { state: states[0]?.state, hasWorkers: states[0]?.hasWorkers === 1, events: rows };
 }
 
 export interface AuditQuery {

@@ -5,6 +5,7 @@ import { accessories } from "./schema/accessories.ts";
 import { hosts } from "./schema/hosts.ts";
 import { instances } from "./schema/instances.ts";
 import { jobs } from "./schema/jobs.ts";
+import { runs } from "./schema/runs.ts";
 
 /** A host that may have lines for a stream. */
 export interface LogHost {
@@ -19,6 +20,8 @@ export interface LogScope {
   readonly release: string | null;
   /** Name of an accessory: its lines instead of the instances'. */
   readonly accessory: string | null;
+  /** Id of a run: its lines instead of the instances'. Absent in streams from before. */
+  readonly run?: string | null;
   /** Name of a host. */
   readonly host: string | null;
 }
@@ -39,6 +42,13 @@ export async function findLogHosts(db: Db, scope: LogScope): Promise<LogHost[]> 
           isThere,
         ),
       );
+  }
+  if (scope.run) {
+    return db
+      .select(host)
+      .from(runs)
+      .innerJoin(hosts, eq(hosts.id, runs.hostId))
+      .where(and(eq(runs.environmentId, scope.environmentId), eq(runs.id, scope.run), isThere));
   }
   return db
     .selectDistinct(host)

@@ -49,7 +49,9 @@ export async function openFeed(start: FeedStart): Promise<ReadableStream<Uint8Ar
 
 type Look = Awaited<ReturnType<typeof readFeed>>;
 
-const isOver = ({ state }: Look) => state === undefined || isAtRest(state);
+/** One that settles may yet be taken back by its workers. */
+const isOver = ({ state, hasWorkers }: Look) =>
+  state === undefined || (isAtRest(state) && !(state === "settling" && hasWorkers));
 
 async function write(
   start: FeedStart,

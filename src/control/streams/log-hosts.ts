@@ -134,6 +134,7 @@ function payloadOf({ stream, app, environment, scope, follow, from, since, tail 
     follow,
     ...(scope.release !== null && { release: scope.release }),
     ...(scope.accessory !== null && { accessory: accessoryId({ app, environment }, scope.accessory) }),
+    ...(scope.run && { run: scope.run }),
     ...(since !== null && { since }),
     ...(tail !== null && { tail }),
   };

@@ -1,3 +1,4 @@
+import { workersOf } from "../../domain/processes/process.ts";
 import { isActive } from "../../domain/rollout/release.ts";
 import { stepLabel, stepsOf } from "../../domain/rollout/steps.ts";
 import { failureSchema } from "../../protocol/api/failures.ts";
@@ -52,6 +53,7 @@ export function releaseView(status: ReleaseStatus, context: ReleaseContext): Rel
     deadlineAt: isoOrNull(release.deadlineAt),
     warmUntil: isoOrNull(release.warmUntil),
     timings: release.timings,
+    handsOver: release.state === "settling" && workersOf(release.spec).length > 0,
     failure: failureView(release.failure),
     traffic: trafficSince(context.live, release, context.now),
     instances: views,

@@ -2,12 +2,13 @@
 
 /**
  * `waiting`: for the one before, or for a host; `queued`: a host is to take it; `lost`: its host never said how it ended;
- * `skipped`: another one was still going; `stopped`: a person ended it.
+ * `stopping`: a person wants it to end; `skipped`: another one was still going; `stopped`: a person ended it.
  */
 export const RUN_STATES = [
   "waiting",
   "queued",
   "running",
+  "stopping",
   "done",
   "failed",
   "skipped",

@@ -123,7 +123,7 @@ function follow(draft: Draft, run: RunFacts): void {
   if (job.state === "done") return end(draft, run, "done", null, job);
   if (job.state === "failed") return failed(draft, run, job);
   if (job.state === "cancelled") return again(draft, run);
-  if (job.state === "leased" && run.state !== "running") {
+  if (job.state === "leased" && run.state === "queued") {
     draft.changeRun(run, { state: "running", startedAt: draft.now });
     tell(draft, { ...run, state: "running" }, `${nameOf(run)} runs on ${hostOf(draft, job.hostId)}`);
   }
@@ -141,12 +141,12 @@ function endLate(draft: Draft, run: RunFacts, job: JobFacts): void {
   const isThere = draft.facts.hosts.some((host) => host.id === job.hostId && isOnline(host, draft.now));
   if (job.state === "queued" && (!isThere || run.stopBy !== null)) draft.withdraw(job);
   else if (job.state === "queued") draft.wakeAt(draft.now + LOOK_MS);
-  else if (run.stopBy !== null) stopOnce(draft, run, job);
+  else if (run.stopBy !== null && run.state !== "stopping") askToStop(draft, run, job);
 }
 
-function stopOnce(draft: Draft, run: RunFacts, { hostId, releaseId }: JobFacts): void {
-  const isAsked = draft.facts.jobs.some(({ kind, instanceId }) => kind === "stop" && instanceId === run.id);
-  if (!isAsked) orderStop(draft, { id: run.id, hostId, releaseId }, STOP_GRACE_MS);
+function askToStop(draft: Draft, run: RunFacts, { hostId, releaseId }: JobFacts): void {
+  draft.changeRun(run, { state: "stopping" });
+  orderStop(draft, { id: run.id, hostId, releaseId }, STOP_GRACE_MS);
 }
 
 /** Its host could not take it: nobody began it, so it may go to another. */

@@ -44,11 +44,12 @@ export interface EnvironmentChange {
   readonly nextVersion?: number;
   readonly held?: Held | null;
   readonly mode?: TrafficMode;
+  readonly spec?: ReleaseFacts["spec"];
   readonly schedules?: ScheduleMarks;
   readonly ending?: { readonly at: number; readonly by: string };
 }
 
-export type ReleaseChange = Partial<Omit<ReleaseFacts, "id" | "spec" | "kind" | "version" | "createdAt">>;
+export type ReleaseChange = Partial<Omit<ReleaseFacts, "id" | "kind" | "version" | "createdAt">>;
 
 export interface InstanceChange {
   readonly state?: InstanceState;
@@ -80,7 +81,7 @@ export interface NewWorker {
 export interface NewRelease {
   readonly id: string;
   readonly version: string;
-  readonly kind: "deploy" | "rollback";
+  readonly kind: ReleaseFacts["kind"];
   readonly image: string;
   readonly spec: ReleaseFacts["spec"];
   readonly by: string;
@@ -105,6 +106,7 @@ export interface NewEvent {
     | "traffic.mode"
     | "worker.alert"
     | "run.state"
+    | "scale.changed"
     | "lock.changed"
     | "environment.ending";
   readonly actor: string;

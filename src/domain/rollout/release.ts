@@ -125,7 +125,8 @@ export interface ReleaseFacts {
   readonly id: string;
   readonly version: string;
   readonly state: ReleaseState;
-  readonly kind: "deploy" | "rollback";
+  /** `restart`: of what was live already. Like a rollback it has no hooks, and goes to what has served before. */
+  readonly kind: "deploy" | "rollback" | "restart";
   readonly spec: EnvironmentSpec;
   readonly image: string;
   readonly pinnedImage: string | null;

@@ -105,6 +105,8 @@ const logsJobSchema = z.strictObject({
   release: id.optional(),
   /** Only this accessory (its id); absent: instances. */
   accessory: z.string().max(128).optional(),
+  /** Only this run; absent: instances. */
+  run: id.optional(),
   /** Epoch ms; lines before it are left out. */
   since: z.number().int().optional(),
   /** So many last lines of each instance; absent: all. */

@@ -9,6 +9,7 @@ export const EVENT_TYPES = [
   "traffic.alert",
   "worker.alert",
   "run.state",
+  "scale.changed",
   "lock.changed",
   "traffic.mode",
   "app.applied",

@@ -20,6 +20,7 @@ export const logsQuerySchema = z.object({
   release: z.string().max(128).optional().describe("only instances of this release (id or version)"),
   host: z.string().max(128).optional().describe("only of this host"),
   accessory: z.string().max(128).optional().describe("an accessory's lines instead of the instances'"),
+  run: z.string().max(64).optional().describe("a run's lines instead of the instances'"),
   since: z.string().max(40).optional().describe("only lines since then: `10m`, or an ISO time"),
   tail: z.coerce
     .number()

@@ -18,7 +18,7 @@ export const releaseSchema = z
     state: z.enum(RELEASE_STATES),
     strategy: z.string(),
     /** Why it was made: `deploy` or `rollback`. */
-    kind: z.enum(["deploy", "rollback"]),
+    kind: z.enum(["deploy", "rollback", "restart"]),
     /** Who asked, e.g. `token:ci`. */
     by: z.string(),
     git: z.object({ sha: z.string(), branch: z.string().optional(), url: z.string().optional() }).nullable(),
@@ -43,6 +43,8 @@ export const releaseSchema = z
     warmUntil: time.nullable(),
     /** Milliseconds spent per state. */
     timings: z.record(z.string(), z.number()),
+    /** It has all traffic, and its workers are taking over: if they can't, it goes back yet. */
+    handsOver: z.boolean().default(false),
     failure: failureSchema.nullable(),
     /** Visitors' requests since the release began: all of the environment's, and how many of them failed. */
     traffic: z.object({ requests: z.number().int(), failed: z.number().int() }),

@@ -1,13 +1,7 @@
+import { PROCESS, WORKER_HEALTH, type Words } from "./process-words.ts";
+
 /** What each key of the manifest is for: in the JSON Schema that editors show, and in docs/manifest.md, which is made from it. */
 
-export interface Words {
-  /** One or two sentences. */
-  readonly what: string;
-  /** What holds when it is left out, as it would be written; absent: nothing, or it must be there. */
-  readonly default?: string;
-  /** A value, as YAML on one line. */
-  readonly example?: string;
-}
 type Table = Readonly<Record<string, Words>>;
 
 /** Key paths, `*` for a name of the writer's own. */
@@ -215,6 +209,10 @@ const ENVIRONMENT: Table = {
   resources: { what: "In the place of the app's `resources`." },
   accessories: { what: "What differs of the app's accessories here." },
   "accessories.*.host": { what: "The host it lives on.", example: "db-1" },
+  processes: { what: "What differs of the app's processes here." },
+  "processes.*.replicas": { what: "Of a worker: how many run here.", example: "4" },
+  "processes.*.schedule": { what: "Other times, or `false`: not here.", example: "false" },
+  "processes.*.env": { what: "More variables, over the process's own.", example: "{ DRY_RUN: yes }" },
   env: { what: "More variables, over the app's.", default: "{}", example: "{ LOG_LEVEL: debug }" },
   secrets: { what: "More secrets that it gets as variables.", default: "[]", example: "[STRIPE_KEY]" },
   affinity: {
@@ -377,6 +375,7 @@ export const WORDS: ReadonlyMap<string, Words> = new Map([
       default: "[]",
       example: "[db]",
     },
+    processes: { what: "What runs beside the web, of the same image: workers, and scheduled ones." },
     environments: { what: "Where it runs, by name: `production`, `staging`." },
   }),
   ...under("health.startup", probeWith("250ms", "1")),
@@ -386,6 +385,9 @@ export const WORDS: ReadonlyMap<string, Words> = new Map([
   ...under("resources", RESOURCES),
   ...under("logging", LOGGING),
   ...under("container", CONTAINER),
+  ...under("processes.*", PROCESS),
+  ...under("processes.*.health", WORKER_HEALTH),
+  ...under("processes.*.resources", RESOURCES),
   ...under("accessories.*", ACCESSORY),
   ...under("accessories.*.container", CONTAINER),
   ...under("accessories.*.resources", RESOURCES),

@@ -43,6 +43,22 @@ export class FakeCoordinators {
         if (this.refusal) return err(this.refusal);
         return ok({ release: await this.release(input, environment), created: true });
       },
+      createRun: async (input) => {
+        note("createRun", input);
+        return answer({ run: "run_1" });
+      },
+      stopRun: async (input) => {
+        note("stopRun", input);
+        return answer(null);
+      },
+      restart: async (input) => {
+        note("restart", input);
+        return answer({ release: "rel_1" });
+      },
+      scale: async (input) => {
+        note("scale", input);
+        return answer({ release: null });
+      },
       abort: async (input) => {
         note("abort", input);
         return answer(null);

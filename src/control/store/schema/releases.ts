@@ -28,7 +28,7 @@ export const releases = sqliteTable(
     pinnedImage: text("pinned_image"),
     digest: text("digest"),
     state: text("state").$type<ReleaseState>().notNull(),
-    kind: text("kind", { enum: ["deploy", "rollback"] }).notNull(),
+    kind: text("kind", { enum: ["deploy", "rollback", "restart"] }).notNull(),
     spec: json<EnvironmentSpec>("spec").notNull(),
     /** What `failed`, `aborted`, … came from; and the deadline's state. */
     failure: json<ReleaseFailure>("failure"),

@@ -21,7 +21,7 @@ export const live: StateRule = {
 
 function contract(draft: Draft, release: ReleaseFacts): void {
   const command = release.spec.hooks.contract;
-  if (!command || release.kind === "rollback") return;
+  if (!command || release.kind !== "deploy") return;
   if (release.contractedAt !== null) return report(draft, release, release.contractedAt);
   if (release.weightBp < FULL_WEIGHT) return;
   const opensAt = (release.servingAt ?? draft.now) + release.spec.keepMs;

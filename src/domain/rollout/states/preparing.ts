@@ -46,7 +46,7 @@ function prepare(draft: Draft, release: ReleaseFacts): void {
 /** Runs the expand hook once, in the new image, before anything of the release starts. True: nothing left to do. */
 function expand(draft: Draft, release: ReleaseFacts, where: { host: string; image: string }): boolean {
   const command = release.spec.hooks.expand;
-  if (!command || release.kind === "rollback") return true;
+  if (!command || release.kind !== "deploy") return true;
   const [job] = draft.jobsOf(release, "run");
   if (!job && isHookRunning(draft, release)) {
     waitFor(draft, release);

@@ -66,7 +66,7 @@ function shift(draft: Draft, release: ReleaseFacts): void {
   const step = stepsOf(release.spec)[release.stepIndex ?? 0];
   if (!step) throw new Error(`release ${release.id} has no step ${release.stepIndex}`);
   // A first release has nobody to be compared with; a rollback goes to what has served before.
-  if (release.kind === "rollback" || !stable) return whenAble(draft, release, takeOver);
+  if (release.kind !== "deploy" || !stable) return whenAble(draft, release, takeOver);
   if (release.stepSince === null) return enter(draft, release, step);
   if (release.weightBp !== weightOf(release)) return enterAgain(draft, release);
   remain(draft, release, step);
