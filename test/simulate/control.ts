@@ -1,12 +1,18 @@
 import { advance } from "../../src/domain/rollout/advance.ts";
 import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
-import type { EnvironmentFacts, InstanceFacts, LastRest } from "../../src/domain/rollout/facts.ts";
+import {
+  type EnvironmentFacts,
+  HOST_OFFLINE_MS,
+  type InstanceFacts,
+  type LastRest,
+} from "../../src/domain/rollout/facts.ts";
 import { probed } from "../../src/domain/rollout/probed.ts";
 import { isActive } from "../../src/domain/rollout/release.ts";
 import { compileTable, sameRouting } from "../../src/domain/rollout/table/compile-table.ts";
 import { lastRest } from "../../src/domain/rollout/table/rest.ts";
 import type { RoutingTable, TableAnswer } from "../../src/domain/routing/table.ts";
 import { DIGEST } from "../domain/rollout/spec.ts";
+import { Absence } from "./absence.ts";
 import type { Inventory, Report } from "./host.ts";
 import { JudgeDesk } from "./judge-desk.ts";
 import type { ControlPort, LeasedJob, Outcome } from "./port.ts";
@@ -39,6 +45,7 @@ export interface Cause {
 export class Control implements ControlPort {
   readonly store = new Store();
   readonly judge: JudgeDesk;
+  readonly #absence = new Absence(this.store);
   isUp = true;
   table: RoutingTable | undefined;
   #lastRest: LastRest | null = null;
@@ -103,7 +110,9 @@ export class Control implements ControlPort {
     try {
       for (let pass = 0; pass < MAX_PASSES; pass++) {
         const wakeAt = await this.#tick();
-        if (wakeAt !== "again") return this.#arm(wakeAt);
+        if (wakeAt === "again") continue;
+        this.#absence.ticked(this.now, wakeAt);
+        return this.#arm(wakeAt);
       }
       this.#world.watch.fault("never at rest", `${MAX_PASSES} passes in one tick`);
     } catch (error) {
@@ -113,11 +122,14 @@ export class Control implements ControlPort {
   }
 
   async #tick(): Promise<number | null | "again"> {
+    if (this.#absence.forgive(this.now)) return "again";
     const loaded = this.facts();
     this.#publish(loaded);
     for (const host of this.#wakeups) this.#world.hostById(host)?.wake();
     this.#wakeups.clear();
     const { now } = this;
+    const waitsUntil = this.#absence.waitsUntil(now);
+    if (waitsUntil !== null) return waitsUntil;
     const analysis = await this.judge.judge(loaded, now);
     const facts = { ...loaded, analysis, lastRest: this.#lastRest };
     const decision = advance(facts, now);
@@ -206,13 +218,17 @@ export class Control implements ControlPort {
     const host = this.store.hosts.find(({ id }) => id === hostId);
     if (!this.isUp || !host) return null;
     const { now } = this;
+    const seenBeforeAt = host.lastSeenAt ?? 0;
     host.lastSeenAt = now;
+    if (now - seenBeforeAt >= HOST_OFFLINE_MS) this.poke();
     this.#reconcile(hostId, boot, inventory);
     const open = this.store.jobs.filter((job) => job.hostId === hostId && job.finishedAt === null);
-    const overdue = open.filter(({ deadlineAt }) => deadlineAt <= now);
+    // One that ran out while its agent could not say how it ended is asked for first.
+    const overdue = open.filter(({ deadlineAt }) => deadlineAt <= Math.min(now, seenBeforeAt));
     for (const job of overdue) Object.assign(job, { state: "failed", error: OVERDUE, finishedAt: now });
     if (overdue.length > 0) this.poke();
     return open
+      .filter(({ deadlineAt }) => deadlineAt > now)
       .filter((job) => job.finishedAt === null && this.#isLeasable(job, boot, inventory))
       .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
       .slice(0, LEASES_PER_POLL)
@@ -304,10 +320,20 @@ export class Control implements ControlPort {
     this.store.addHost(name, slots);
   }
 
-  /** As the route does: nothing but that it is gone. */
+  /** As `endOnHost` of store/hosts.ts: what ran there is gone, and what was to be done there has failed. */
   removeHost(id: string): void {
-    this.store.hosts = this.store.hosts.filter((host) => host.id !== id);
-    this.store.rev += 1;
+    const { store, now } = this;
+    const stopped = { state: "stopped", stateSince: now, stoppedAt: now } as const;
+    store.hosts = store.hosts.filter((host) => host.id !== id);
+    for (const one of store.instances)
+      if (one.hostId === id && one.stoppedAt === null) Object.assign(one, stopped);
+    for (const job of store.jobs) {
+      if (job.hostId !== id || job.finishedAt !== null) continue;
+      const state = job.kind === "stop" ? "cancelled" : "failed";
+      Object.assign(job, { state, error: REMOVED, finishedAt: now });
+    }
+    store.rev += 1;
+    this.poke();
   }
 
   // --- what edges call --------------------------------------------------------------------------------------------------
@@ -324,6 +350,7 @@ const isUp = ({ stoppedAt, state }: Instance): boolean => stoppedAt === null && 
 
 const LISTED: readonly string[] = ["ready", "serving", "draining", "warm"];
 
+const REMOVED = { code: "host_removed", message: "the host was removed", logs: [] };
 const OVERDUE = { code: "deadline", message: "the job was not done before its deadline", logs: [] };
 
 const earliest = (a: number | null, b: number | null): number | null =>
