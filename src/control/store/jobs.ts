@@ -7,6 +7,8 @@ import { jobs } from "./schema/jobs.ts";
 export type JobRow = typeof jobs.$inferSelect;
 
 export const LEASE_MS = 30_000;
+/** A hook that its agent has is ended by its agent, which says how: for so long after its deadline nobody else does. */
+const HOOK_SLACK_MS = 30_000;
 /** Most jobs one poll leases. */
 const LEASES_PER_POLL = 10;
 
@@ -41,7 +43,8 @@ export async function leaseJobs(
     db
       .update(jobs)
       .set({ state: "failed", error, finishedAt: now })
-      .where(sql`${jobs.hostId} = ${hostId} AND ${jobs.finishedAt} IS NULL AND ${jobs.deadlineAt} <= ${now}
+      .where(sql`${jobs.hostId} = ${hostId} AND ${jobs.finishedAt} IS NULL
+        AND ${jobs.deadlineAt} + iif(${jobs.kind} = 'run' AND ${jobs.state} = 'leased', ${HOOK_SLACK_MS}, 0) <= ${now}
         AND (${jobs.kind} IN ('logs', 'accessory') OR ${jobs.deadlineAt} <= ${request.seenBeforeAt === undefined ? now : request.seenBeforeAt})`)
       .returning({ environmentId: jobs.environmentId, kind: jobs.kind }),
     db

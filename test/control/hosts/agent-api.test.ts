@@ -221,6 +221,24 @@ describe("polling", () => {
     ]);
   });
 
+  it("leaves a hook that its agent has to its agent for half a minute: it may be ending it just now", async () => {
+    const held = {
+      kind: "run",
+      state: "leased",
+      lease: "lease-1",
+      leaseBoot: "boot-1",
+      leaseExpiresAt: api.time + 90_000,
+    } as const;
+    const id = await world.job(of, { ...held, deadlineAt: api.time + 5_000 });
+    const states: (string | undefined)[] = [];
+    for (const pass of [1_000, 10_000, 1_000, 20_000, 30_000]) {
+      api.time += pass;
+      await poll();
+      states.push((await readJob(id))?.state);
+    }
+    expect(states).toEqual(["leased", "leased", "leased", "leased", "failed"]);
+  });
+
   it("fails a job that is past its deadline once its agent has had its say since, and tells its coordinator", async () => {
     const id = await world.job(of, { deadlineAt: api.time });
     expect((await poll()).jobs).toEqual([]);
