@@ -176,7 +176,7 @@ export function chooseRescue(
   // The last attempt is another release's: one whose instances all fail must not use up both.
   const isLast = failed.tried.length >= 2;
   for (const release of isLast ? [...others, own] : [own, ...others]) {
-    const instance = release && chooseInstance(release, errand, failed.tried);
+    const instance = release && chooseUnfailed(release, errand, failed.tried);
     if (instance !== null) return instance;
   }
   return null;
@@ -197,6 +197,20 @@ function highestBid(
     highest = bid;
   }
   return best;
+}
+
+/** A second attempt is no place to find out whether one that failed of late still does: the fewest failures first. */
+function chooseUnfailed(
+  release: RouteRelease,
+  errand: Errand,
+  tried: readonly RouteInstance[],
+): RouteInstance | null {
+  const usable = release.ready.filter((instance) => isUsable(instance, errand, tried));
+  const fewest = Math.min(...usable.map(({ health }) => health.failures));
+  const best = usable.filter(({ health }) => health.failures === fewest);
+  const { keeper = null } = errand;
+  if (keeper !== null) return highestBid(best, keeper, () => true);
+  return best[errand.turn % best.length] ?? null;
 }
 
 function isUsable(instance: RouteInstance, errand: Errand, tried: readonly RouteInstance[]): boolean {

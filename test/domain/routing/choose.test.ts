@@ -225,6 +225,16 @@ describe("rescuing a failed attempt", () => {
     );
   });
 
+  it("tries first who has not failed of late: one more miss and the visitor has no answer", () => {
+    const releases = [releaseOf("r2", 1_000, [A]), releaseOf("r1", 9_000, [A, B, A])];
+    const route = compileRoute(tableOf([], { releases, stable: "r1" }), null);
+    for (const id of [0, 2]) {
+      const instance = route.stable?.instances[id];
+      if (instance) instance.health = { ...HEALTHY, failures: 1 };
+    }
+    expect(rescue(route, ["r2-0"])).toBe("r1-1");
+  });
+
   it("goes to stable at once when the release has no other instance", () => {
     const releases = [releaseOf("r2", 1_000, [A]), releaseOf("r1", 9_000, [A])];
     expect(rescue(compileRoute(tableOf([], { releases, stable: "r1" }), null), ["r2-0"])).toBe("r1-0");
