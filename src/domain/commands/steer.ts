@@ -141,6 +141,12 @@ export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: numb
       detail: `${named} has no ready instance to take traffic; releases that could: ${others}`,
     });
   }
+  const weak = entries.find(([id, weightBp]) => isTooWeak(facts, { id, weightBp }, now));
+  if (weak) {
+    const release = facts.releases.find(({ id }) => id === weak[0]);
+    const detail = `${release?.version} can't carry ${percent(weak[1])}: ${answeringOf(facts, { id: weak[0] }, now)} of its ${release?.spec.replicas} instances answer, and who has that traffic now can carry it`;
+    return err({ code: "release_not_serving", detail });
+  }
   const rolling = facts.releases.find(
     ({ state, spec }) => ["shifting", "rolling_back"].includes(state) && spec.strategy.kind === "rolling",
   );
@@ -188,10 +194,27 @@ function stableAfter(
   return kept ? facts.stableReleaseId : (heaviest?.[0] ?? null);
 }
 
+/** It would get more from who can carry it, and can't itself. */
+function isTooWeak(
+  facts: EnvironmentFacts,
+  given: { readonly id: string; readonly weightBp: number },
+  now: number,
+): boolean {
+  const carries = (release: ReleaseFacts) =>
+    canCarry(
+      release,
+      facts.instances.filter(({ releaseId }) => releaseId === release.id),
+      now,
+    );
+  const release = facts.releases.find(({ id }) => id === given.id);
+  if (!release || given.weightBp <= release.weightBp || carries(release)) return false;
+  return facts.releases.some((other) => other.id !== release.id && other.weightBp > 0 && carries(other));
+}
+
 const canServe = (facts: EnvironmentFacts, release: ReleaseFacts, now: number): boolean =>
   release.servingAt !== null && answeringOf(facts, release, now) > 0;
 
-const answeringOf = (facts: EnvironmentFacts, { id }: ReleaseFacts, now: number): number =>
+const answeringOf = (facts: EnvironmentFacts, { id }: Pick<ReleaseFacts, "id">, now: number): number =>
   answering(
     facts.instances.filter(({ releaseId }) => releaseId === id),
     now,
