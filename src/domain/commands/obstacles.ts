@@ -1,9 +1,8 @@
 import type { EnvironmentFacts } from "../rollout/facts.ts";
+import { firstPlaces } from "../rollout/first-places.ts";
 import { heldNow } from "../rollout/lock.ts";
-import { onlineHosts, type Placement, type PlacementProblem, place } from "../rollout/placement.ts";
+import type { PlacementProblem } from "../rollout/placement.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
-import { rollLimits } from "../rollout/roll.ts";
-import { roomiest } from "../rollout/room.ts";
 import { closedWords } from "../windows.ts";
 import type { Refusal } from "./refusal.ts";
 
@@ -81,46 +80,4 @@ function takenLabel({ releases }: EnvironmentFacts, { version }: Asked): Obstacl
   if (version === null || !releases.some((release) => release.version === version)) return undefined;
   const detail = `a release named ${version} exists already: pick another --version`;
   return { code: "conflict", detail, effect: "refuses" };
-}
-
-// --- where it would run ---------------------------------------------------------------------------------------------
-
-export interface FirstPlaces {
-  readonly slots: readonly Placement[];
-  readonly problems: readonly PlacementProblem[];
-}
-
-/** The slots that a release made now would begin in. */
-export function firstPlaces(facts: EnvironmentFacts, now: number): FirstPlaces {
-  if (facts.spec.strategy.kind === "rolling") return firstOfRolling(facts, facts.spec.strategy, now);
-  const free = place(facts, now);
-  const placed = free.ok ? free : place({ ...facts, hosts: roomiest(facts, now) }, now);
-  return placed.ok ? { slots: placed.value, problems: [] } : { slots: [], problems: [placed.error] };
-}
-
-/** A rolling release begins with what its surge allows, and finds the other slots as old instances leave. */
-function firstOfRolling(
-  facts: EnvironmentFacts,
-  strategy: Parameters<typeof rollLimits>[0],
-  now: number,
-): FirstPlaces {
-  const { spec, stableReleaseId } = facts;
-  const online = onlineHosts(facts, now);
-  if (!online.ok) return { slots: [], problems: [online.error] };
-  const left = facts.instances.filter(
-    ({ releaseId, state }) => releaseId === stableReleaseId && state === "serving",
-  ).length;
-  const { maxSurge, maxUnavailable } = rollLimits(strategy, spec.replicas);
-  const roomy = { ...facts, hosts: roomiest(facts, now) };
-  const first = Math.min(spec.replicas, spec.replicas + maxSurge - left);
-  const problems: PlacementProblem[] = [];
-  for (let count = first; count > 0; count--) {
-    const placed = place({ ...facts, spec: { ...spec, replicas: count } }, now);
-    if (placed.ok) return { slots: placed.value, problems: [] };
-    // What is warm makes room for it.
-    if (count === 1 && place({ ...roomy, spec: { ...spec, replicas: count } }, now).ok) continue;
-    // Fewer are enough to begin; not even one is not, unless old ones may go first.
-    if (count === 1 && maxUnavailable === 0) problems.push(placed.error);
-  }
-  return { slots: [], problems };
 }

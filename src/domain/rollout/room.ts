@@ -44,10 +44,25 @@ function letGo(draft: Draft, instance: InstanceFacts): void {
 }
 
 /** The hosts as they would be once every warm instance had made room. */
-export function roomiest(facts: Kept, now: number): readonly HostFacts[] {
-  const freed = new Set(reclaimable(facts, now).map(({ slotId }) => slotId));
-  return facts.hosts.map((host) => ({
+export const roomiest = (facts: Kept, now: number): readonly HostFacts[] =>
+  without(facts, reclaimable(facts, now)).hosts;
+
+/** The environment once what is being stopped is gone. */
+export const withoutStopping = (facts: EnvironmentFacts): EnvironmentFacts =>
+  without(
+    facts,
+    facts.instances.filter(({ state }) => state === "stopping"),
+  );
+
+/** The environment once so many warm instances have made room. */
+export const withoutWarm = (facts: EnvironmentFacts, count: number, now: number): EnvironmentFacts =>
+  without(facts, reclaimable(facts, now).slice(0, count));
+
+function without<T extends Kept>(facts: T, gone: readonly InstanceFacts[]): T {
+  const freed = new Set(gone.map(({ slotId }) => slotId));
+  const hosts = facts.hosts.map((host) => ({
     ...host,
     slots: host.slots.map((slot) => (freed.has(slot.id) ? { ...slot, occupied: false } : slot)),
   }));
+  return { ...facts, hosts, instances: facts.instances.filter((one) => !gone.includes(one)) };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { firstPlaces } from "../../../src/domain/rollout/first-places.ts";
 import { aCanary, aSpec } from "./spec.ts";
 import { World } from "./world.ts";
 
@@ -22,6 +23,19 @@ describe("placing instances", () => {
     world.addHost("bert", 8);
     world.deploy();
     expect(where(world, "v2")).toEqual(["bert/0", "anna/2"]);
+  });
+
+  it("is where the plan said, also where what is warm has to make room first", () => {
+    const world = new World({ anna: 4, bert: 3 });
+    world.spec = aSpec({ replicas: 3, keepMs: 60 * 60_000 });
+    for (let n = 0; n < 2; n++) {
+      world.deploy();
+      world.run(world.now + 60_000);
+    }
+    const plan = firstPlaces(world.facts(), world.now);
+    world.deploy();
+    expect(where(world, "v3")).toEqual(plan.slots.map(({ slotId }) => slotId));
+    expect(where(world, "v3")).toHaveLength(3);
   });
 
   it("goes back into slots the environment holds already", () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { firstPlaces } from "../../../src/domain/rollout/first-places.ts";
 import type { Amount } from "../../../src/domain/spec.ts";
 import { aSpec } from "./spec.ts";
 import { type Job, World } from "./world.ts";
@@ -210,11 +211,13 @@ describe("a rolling release that can't go on", () => {
     expect(world.state("v2")).toBe("live");
   });
 
-  it("goes back when no slot is free and none becomes free", () => {
+  it("does not begin where no slot is free and none becomes free, as its plan says: nothing is pulled or migrated", () => {
     const world = rolling({ replicas: 3, hosts: { anna: 3 } });
+    expect(firstPlaces(world.facts(), world.now).problems).toMatchObject([{ code: "no_slots" }]);
     world.deploy();
     world.run();
-    expect(world.state("v2")).toBe("rolled_back");
+    expect(world.state("v2")).toBe("failed");
+    expect(world.jobsOf("pull", "v2")).toEqual([]);
     expect(world.release("v2").failure).toMatchObject({ code: "no_slots" });
     expect(world.statesOf("v1")).toEqual(["serving", "serving", "serving"]);
   });

@@ -1,9 +1,10 @@
-import { ok, type Result } from "../../result.ts";
+import { err, ok, type Result } from "../../result.ts";
 import { closedWords } from "../../windows.ts";
 import { late, names } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { fail } from "../ending.ts";
 import type { EnvironmentFacts } from "../facts.ts";
+import { firstPlaces, missing } from "../first-places.ts";
 import { heldNow, lockOf } from "../lock.ts";
 import { onlineHosts, type Placement, type PlacementProblem, place } from "../placement.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
@@ -46,7 +47,7 @@ const isNext = ({ releases }: EnvironmentFacts, { id }: ReleaseFacts): boolean =
 const isMoving = ({ state, spec }: ReleaseFacts): boolean =>
   isActive(state) || (state === "rolling_back" && spec.strategy.kind === "rolling");
 
-/** A rolling release finds its slots as it goes; the others need all of them before anything moves. */
+/** A rolling release needs room to begin, and finds its slots as it goes; the others need all of them before anything moves. */
 function placements(
   facts: EnvironmentFacts,
   release: ReleaseFacts,
@@ -55,8 +56,8 @@ function placements(
   // By the spec it was made with, not by one applied since.
   const own = { ...facts, spec: release.spec };
   if (release.spec.strategy.kind !== "rolling") return place(own, now);
-  const online = onlineHosts(own, now);
-  return online.ok ? ok([]) : online;
+  const [problem] = firstPlaces(own, now).problems;
+  return problem ? err(problem) : ok([]);
 }
 
 /** Slots are about to be free: a release that finds none waits for them, up to its deadline. */
@@ -67,9 +68,7 @@ const isFreeing = (facts: EnvironmentFacts): boolean =>
 function findRoom(draft: Draft, release: ReleaseFacts): boolean {
   const { facts, now } = draft;
   if (!place({ ...facts, spec: release.spec, hosts: roomiest(facts, now) }, now).ok) return false;
-  let free = release.spec.replicas - 1;
-  while (free > 0 && !place({ ...facts, spec: { ...release.spec, replicas: free } }, now).ok) free -= 1;
-  return makeRoom(draft, release.spec.replicas - free);
+  return makeRoom(draft, missing({ ...facts, spec: release.spec }, now));
 }
 
 function pullHosts(
