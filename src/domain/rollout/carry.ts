@@ -83,19 +83,19 @@ export function downAt(instance: InstanceFacts, now: number): number | null {
 }
 
 /**
- * Fewer than half of its instances are to be counted on. One that shares traffic, or is being replaced instance by
- * instance, is asked for those it has.
+ * Fewer than half of its instances are to be counted on. One that shares traffic, or comes or is replaced instance by
+ * instance (`isPart`), is asked for those it has.
  */
 export function isLost(
   release: ReleaseFacts,
   own: readonly InstanceFacts[],
-  { now, isReplaced = false }: { readonly now: number; readonly isReplaced?: boolean },
+  { now, isPart = false }: { readonly now: number; readonly isPart?: boolean },
 ): boolean {
   const up = own.filter(isUp);
   const sound = up.filter((instance) => !isDown(instance, now));
   const { replicas } = release.spec;
-  if (isReplaced && up.length === 0) return false;
-  const isWhole = release.weightBp === FULL_WEIGHT && !isReplaced;
+  if (isPart && up.length === 0) return false;
+  const isWhole = release.weightBp === FULL_WEIGHT && !isPart;
   const wanted = isWhole ? replicas : Math.min(replicas, up.length);
   const exits = up.flatMap((instance) => instance.exits).filter((at) => at > now - EXITS_MS);
   return sound.length === 0 || sound.length * 2 < wanted || exits.length > Math.max(2, replicas);

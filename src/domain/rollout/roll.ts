@@ -6,6 +6,7 @@ import type { InstanceFacts, InstanceState } from "./facts.ts";
 import { startInstance } from "./instances.ts";
 import { place } from "./placement.ts";
 import type { ReleaseFacts } from "./release.ts";
+import { stop } from "./retire.ts";
 import { makeRoom } from "./room.ts";
 import { drainInstance, shiftWeights } from "./shift.ts";
 
@@ -15,7 +16,8 @@ import { drainInstance, shiftWeights } from "./shift.ts";
  */
 export interface Roll {
   readonly to: ReleaseFacts;
-  readonly from: ReleaseFacts | undefined;
+  /** All others that serve: stable, as a rule, and what shares its traffic. */
+  readonly from: readonly ReleaseFacts[];
   readonly limits: RollLimits;
   /** False: those that are ready wait. */
   readonly admits: boolean;
@@ -52,9 +54,10 @@ export function roll(draft: Draft, { to, from, ...how }: Roll): "going" | "done"
   if (how.admits) admit(draft, to);
   letGo(draft, to, from, how.limits);
   weigh(draft, to, from);
-  const left = from ? servingOf(draft, from).length : 0;
+  const left = servingOfAll(draft, from).length;
   if (soundOf(draft, to).length >= replicas && left === 0) {
     letReplacedGo(draft, to);
+    letComingGo(draft, to);
     return "done";
   }
   if (how.startsAt > draft.now) {
@@ -64,8 +67,8 @@ export function roll(draft: Draft, { to, from, ...how }: Roll): "going" | "done"
   const coming = comingOf(draft, to).length;
   const started = start(draft, to, { left, maxSurge: how.limits.maxSurge, avoid: how.avoid });
   if (started + coming > 0 || isFreeing(draft)) return "going";
-  if (!how.limits.mayEmpty || !from || left === 0) return "stuck";
-  for (const instance of servingOf(draft, from)) drainInstance(draft, from, instance);
+  if (!how.limits.mayEmpty || left === 0) return "stuck";
+  for (const { release, instance } of servingOfAll(draft, from)) drainInstance(draft, release, instance);
   return "going";
 }
 
@@ -91,10 +94,10 @@ export function admit(draft: Draft, to: ReleaseFacts): void {
  * Lets go of as many old ones as leaves `floor` that answer; of all of them once the new ones are complete. One that is
  * down carries nothing, so it goes at once.
  */
-function letGo(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined, limits: RollLimits): void {
-  if (!from) return;
+function letGo(draft: Draft, to: ReleaseFacts, from: readonly ReleaseFacts[], limits: RollLimits): void {
   const { replicas } = to.spec;
-  const serving = servingOf(draft, from);
+  const served = servingOfAll(draft, from);
+  const serving = served.map(({ instance }) => instance);
   const up = soundOf(draft, to).length;
   const floor = replicas - limits.maxUnavailable;
   const sound = serving.filter((instance) => answers(instance, draft.now));
@@ -107,7 +110,8 @@ function letGo(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined, l
     Number(sound.includes(instance)) * 2 - Number(isDown(instance, draft.now));
   const worstFirst = serving.sort((a, b) => worth(a) - worth(b));
   const leaving = new Set([...(up > 0 ? down : []), ...worstFirst.slice(0, surplus)]);
-  for (const instance of leaving) drainInstance(draft, from, instance);
+  for (const { release, instance } of served)
+    if (leaving.has(instance)) drainInstance(draft, release, instance);
 }
 
 /** Those of its own whose places others took while they were down. */
@@ -118,17 +122,32 @@ function letReplacedGo(draft: Draft, to: ReleaseFacts): void {
     drainInstance(draft, to, instance);
 }
 
+/** Those that were to take the places of some that are back. */
+function letComingGo(draft: Draft, to: ReleaseFacts): void {
+  const coming = comingOf(draft, to);
+  const ids = new Set(coming.map(({ id }) => id));
+  draft.cancel(
+    draft.jobsOf(to, "start").filter((job) => job.finishedAt === null && ids.has(job.instanceId ?? "")),
+  );
+  for (const instance of coming) stop(draft, instance);
+}
+
 /** Gives each its share of the instances that can be counted on. */
-export function weigh(draft: Draft, to: ReleaseFacts, from: ReleaseFacts | undefined): void {
-  const counts = (instance: InstanceFacts) => answers(instance, draft.now) || !isDown(instance, draft.now);
-  const countOf = (release: ReleaseFacts) => servingOf(draft, release).filter(counts).length;
-  const up = countOf(to);
-  const total = up + (from ? countOf(from) : 0);
+export function weigh(draft: Draft, to: ReleaseFacts, from: readonly ReleaseFacts[]): void {
+  const isCounted = (instance: InstanceFacts) => answers(instance, draft.now) || !isDown(instance, draft.now);
+  const countOf = (release: ReleaseFacts) => servingOf(draft, release).filter(isCounted).length;
+  const counts = [to, ...from].map((release) => ({ id: release.id, count: countOf(release) }));
+  const total = counts.reduce((sum, { count }) => sum + count, 0);
   // Nobody serves for a moment: weights stay, and the edge waits for the first to come.
   if (total === 0) return;
-  const weightBp = Math.round((FULL_WEIGHT * up) / total);
-  const weights = new Map([[to.id, weightBp]]);
-  if (from) weights.set(from.id, FULL_WEIGHT - weightBp);
+  const weights = new Map<string, number>();
+  let [sum, given] = [0, 0];
+  for (const { id, count } of counts) {
+    sum += count;
+    const upTo = Math.round((FULL_WEIGHT * sum) / total);
+    weights.set(id, upTo - given);
+    given = upTo;
+  }
   shiftWeights(draft, weights, { keepInstances: true });
 }
 
@@ -170,6 +189,13 @@ const isLeaving = (state: InstanceState): boolean =>
 
 const servingOf = (draft: Draft, { id }: ReleaseFacts): InstanceFacts[] =>
   draft.instancesOf(id).filter((instance) => instance.state === "serving");
+
+interface Served {
+  readonly release: ReleaseFacts;
+  readonly instance: InstanceFacts;
+}
+const servingOfAll = (draft: Draft, releases: readonly ReleaseFacts[]): Served[] =>
+  releases.flatMap((release) => servingOf(draft, release).map((instance) => ({ release, instance })));
 
 const soundOf = (draft: Draft, release: ReleaseFacts): InstanceFacts[] =>
   servingOf(draft, release).filter((instance) => answers(instance, draft.now));

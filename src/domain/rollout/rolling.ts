@@ -3,7 +3,7 @@ import type { Draft } from "./draft.ts";
 import { giveBack } from "./ending.ts";
 import type { ReleaseFacts } from "./release.ts";
 import { roll, rollLimits } from "./roll.ts";
-import { servingStable } from "./shift.ts";
+import { servingBeside } from "./shift.ts";
 import { smokeOutcome } from "./smoke.ts";
 import { takeOver } from "./states/settling.ts";
 
@@ -13,7 +13,7 @@ export function rollOn(draft: Draft, release: ReleaseFacts, strategy: Rolling): 
   if (smoke !== "asking" && smoke !== null)
     return void giveBack(draft, release, `${release.version} rolls back: ${smoke.message}`, smoke);
   const limits = rollLimits(strategy, release.spec.replicas);
-  const from = servingStable(draft, release);
+  const from = servingBeside(draft, release);
   const admits = smoke === null;
   const progress = roll(draft, { to: release, from, limits, admits, startsAt: draft.now, avoid: [] });
   if (progress === "done") return takeOver(draft, draft.release(release.id) ?? release);

@@ -91,6 +91,13 @@ function split(draft: Draft): string {
   return parts.join(", ") || "nothing";
 }
 
+/** All that have traffic beside the release, stable first. */
+export function servingBeside(draft: Draft, { id }: ReleaseFacts): ReleaseFacts[] {
+  const others = draft.releases().filter((other) => other.id !== id && other.weightBp > 0);
+  const stable = draft.stable()?.id;
+  return others.sort((a, b) => Number(b.id === stable) - Number(a.id === stable));
+}
+
 /** Stable, where it still has traffic beside the release. */
 export function servingStable(draft: Draft, release: ReleaseFacts): ReleaseFacts | undefined {
   const stable = draft.stable();

@@ -1,7 +1,8 @@
-import { answering, downAt, isDown, isLost, isUp, outagesNow } from "./carry.ts";
+import { answering, canCarry, downAt, isDown, isLost, isUp, outagesNow } from "./carry.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
+import { rollbackTarget } from "./target.ts";
 
 /** How often an instance that does not answer over its real path yet is asked again. */
 const PROBE_INTERVAL_MS = 500;
@@ -32,11 +33,10 @@ export function lossOf(draft: Draft, release: ReleaseFacts): ReleaseFailure | un
   const own = draft.instancesOf(release.id).filter(isUp);
   for (const instance of own) draft.wakeAt(downAt(instance, now));
   // A rolling release that has begun nothing yet has nothing to lose.
-  if (
-    (release.weightBp === 0 && own.length === 0) ||
-    !isLost(release, own, { now, isReplaced: isReplaced(draft, release) })
-  )
-    return undefined;
+  if (release.weightBp === 0 && own.length === 0) return undefined;
+  const isGone = own.length === 0 && hasHeir(draft, release);
+  const isPart = isGrowing(release) || (!isGone && isReplaced(draft, release));
+  if (!isLost(release, own, { now, isPart })) return undefined;
   const down = own.filter((instance) => isDown(instance, now));
   const each = down.map((instance) => `${instance.hostName}: ${causeOf(instance)}`);
   const left = own.length - down.length;
@@ -44,6 +44,16 @@ export function lossOf(draft: Draft, release: ReleaseFacts): ReleaseFailure | un
     left === 0 ? "all its instances are lost" : `${left} of ${release.spec.replicas} instances are left`;
   const causes = each.length > 0 ? ` (${each.join("; ")})` : "";
   return { code: "instances_lost", message: words + causes, logs: [] };
+}
+
+/** It comes instance by instance: those that are not there yet are no loss, though the first have all traffic. */
+const isGrowing = ({ state, spec }: ReleaseFacts): boolean =>
+  state === "shifting" && spec.strategy.kind === "rolling";
+
+/** What is warm could take over at once: nobody has to wait for those that come. */
+function hasHeir(draft: Draft, release: ReleaseFacts): boolean {
+  const warm = rollbackTarget({ releases: draft.releases() }, release);
+  return warm !== undefined && canCarry(warm, draft.instancesOf(warm.id), draft.now);
 }
 
 /** Another one takes its instances' places one by one, so that those that went are no loss. */

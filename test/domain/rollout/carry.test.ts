@@ -308,6 +308,27 @@ describe("a release that is live", () => {
     }
   });
 
+  it("and lost with its hosts while a roll is only starting goes back to what is warm, and waits for nobody", () => {
+    const world = new World({ anna: 1, bert: 1, carl: 1 });
+    world.spec = aSpec({ replicas: 1 });
+    for (let n = 0; n < 2; n++) {
+      world.deploy();
+      later(world, MINUTE);
+    }
+    world.spec = aSpec({
+      replicas: 1,
+      strategy: { kind: "rolling", maxSurge: { count: 1 }, maxUnavailable: { count: 0 } },
+    });
+    world.agents = { ...world.agents, job: ({ kind }) => (kind === "start" ? null : {}) };
+    world.deploy();
+    expect([world.state("v3"), world.weights()]).toEqual(["shifting", { v2: 10_000 }]);
+    const [lost] = world.instancesOf("v2");
+    world.hosts = world.hosts.filter(({ id }) => id !== lost?.hostId);
+    Object.assign(lost ?? {}, { state: "stopped", stoppedAt: world.now });
+    later(world, SECOND);
+    expect(world.weights()).toEqual({ v1: 10_000 });
+  });
+
   it("and lost while a canary is beside it leaves the canary its share, at its step", () => {
     const world = live(1);
     const steps = [weightStep(2_000, 5 * MINUTE), weightStep(10_000)];

@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { compileTable } from "../../../src/domain/rollout/table/compile-table.ts";
+import { firstPlaces } from "../../../src/domain/rollout/first-places.ts";
 import type { Amount } from "../../../src/domain/spec.ts";
 import { aSpec } from "./spec.ts";
 import { type Job, World } from "./world.ts";
@@ -44,6 +46,8 @@ function watched(world: World): World & { seen: Seen[] } {
 }
 const breaks = (matches: (job: Job) => boolean) => (job: Job) =>
   job.kind === "start" && matches(job) ? { error: dead } : {};
+const routable = (world: World) =>
+  ({ facts: world.facts(), salt: "s", previewKey: "00", mode: { kind: "open" } }) as const;
 /** Goes on until so many of the release serve. */
 function untilServing(world: World, version: string, count: number): void {
   for (let pass = 0; pass < 200; pass++) {
@@ -236,9 +240,74 @@ describe("a rolling release counts those that answer", () => {
     expect(world.state("v2")).toBe("live");
     expect(Math.min(...world.seen.map(({ serving }) => serving))).toBe(1);
     const tight = rolling({ ...shape, hosts: { anna: 1 } });
+    expect(firstPlaces(tight.facts(), tight.now).problems).toEqual([]);
     tight.deploy();
+    expect(tight.statesOf("v1")).toEqual(["draining"]);
+    const { releases } = compileTable(routable(tight), { version: 1, now: tight.now });
+    expect(releases.flatMap(({ instances }) => instances)).toMatchObject([{ id: "rel-1-1", ready: true }]);
     tight.run();
     expect([tight.state("v2"), tight.weights()]).toEqual(["live", { v2: 10_000 }]);
+  });
+
+  it("and a first release goes on until it is whole, though its first instance has all traffic meanwhile", () => {
+    const world = new World();
+    world.spec = aSpec({ replicas: 4, strategy: strategyOf({}) });
+    const slow = (job: Job) => job.kind === "start" && job.instanceId !== "rel-1-1";
+    world.agents = { ...world.agents, job: (job) => (slow(job) ? null : {}) };
+    world.deploy();
+    expect([world.state("v1"), world.weights()]).toEqual(["shifting", { v1: 10_000 }]);
+    world.agents = { ...world.agents, job: () => ({}) };
+    world.run();
+    expect([world.state("v1"), world.release("v1").failure]).toEqual(["live", null]);
+    expect(world.statesOf("v1")).toEqual(["serving", "serving", "serving", "serving"]);
+  });
+
+  it("and leaves a third release that shares the traffic its part until its instances are replaced, too", () => {
+    const world = new World({ anna: 8, bert: 8 });
+    world.spec = aSpec({ replicas: 2 });
+    for (let n = 0; n < 2; n++) {
+      world.deploy();
+      world.run(world.now + MINUTE);
+    }
+    world.weigh({ v1: 5_000, v2: 5_000 });
+    world.spec = aSpec({ replicas: 4, strategy: strategyOf({}), keepMs: 0 });
+    const { seen } = watched(world);
+    world.create();
+    untilServing(world, "v3", 1);
+    expect(world.weights()).toEqual({ v1: 5_000, v2: 2_500, v3: 2_500 });
+    world.run();
+    expect(world.weights()).toEqual({ v3: 10_000 });
+    expect(Math.min(...seen.map(({ serving }) => serving))).toBe(4);
+  });
+
+  it("and keeps no instance that was to take the place of one that is back", () => {
+    const world = new World();
+    world.spec = aSpec({ replicas: 2, strategy: strategyOf({}), keepMs: 10 * MINUTE });
+    const silent = new Set<string>();
+    world.agents = {
+      job: ({ id }) => (id === "start-rel-1-3" ? null : {}),
+      probe: ({ id }) => (silent.has(id) ? "answered 530" : null),
+    };
+    for (let n = 0; n < 2; n++) {
+      world.deploy();
+      world.run(world.now + MINUTE);
+    }
+    const [first] = world.instancesOf("v1");
+    const down = { reportState: "exited", reportAt: world.now } as const;
+    for (const one of [first, ...world.instancesOf("v2")]) {
+      Object.assign(one ?? {}, down);
+      silent.add(one?.id ?? "");
+    }
+    world.run(world.now + 20 * SECOND);
+    expect(world.instancesOf("v1").at(-1)).toMatchObject({ id: "rel-1-3", state: "starting" });
+    silent.delete(first?.id ?? "");
+    Object.assign(first ?? {}, { reportState: "ready", reportAt: world.now });
+    world.agents = { ...world.agents, job: () => ({}) };
+    world.run(world.now + 30 * MINUTE);
+    expect([world.state("v2"), world.statesOf("v1")]).toEqual([
+      "rolled_back",
+      ["serving", "serving", "stopped"],
+    ]);
   });
 
   it("and keeps one that comes and goes for as long as it answers: it counts towards the floor", () => {

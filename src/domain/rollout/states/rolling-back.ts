@@ -5,7 +5,7 @@ import type { Draft } from "../draft.ts";
 import type { ReleaseFacts } from "../release.ts";
 import { stop } from "../retire.ts";
 import { admit, comingOf, roll, rollLimits, weigh } from "../roll.ts";
-import { shiftWeights } from "../shift.ts";
+import { servingBeside, shiftWeights } from "../shift.ts";
 import { askNew, startFailure } from "../starts.ts";
 import { strengthOf, watch } from "../watch.ts";
 import type { StateRule } from "./state-rule.ts";
@@ -54,7 +54,7 @@ function rollBack(
   if (!grows) return share(draft, release, stable);
   const progress = roll(draft, {
     to: stable,
-    from: release,
+    from: givers(draft, release, stable),
     limits: rollLimits(strategy, stable.spec.replicas),
     admits: true,
     startsAt: (startFailures.at(-1)?.at ?? 0) + RETRY_MS * startFailures.length,
@@ -65,6 +65,12 @@ function rollBack(
   shiftWeights(draft, new Map([[stable.id, FULL_WEIGHT]]));
   return true;
 }
+
+/** Whose instances go as stable's come: the release's, and those of what shares the traffic. */
+const givers = (draft: Draft, release: ReleaseFacts, stable: ReleaseFacts): ReleaseFacts[] => [
+  release,
+  ...servingBeside(draft, stable).filter(({ id }) => id !== release.id),
+];
 
 function noteFailures(draft: Draft, release: ReleaseFacts, stable: ReleaseFacts): void {
   for (const instance of draft.instancesOf(stable.id)) {
@@ -83,7 +89,7 @@ function noteFailures(draft: Draft, release: ReleaseFacts, stable: ReleaseFacts)
 function share(draft: Draft, release: ReleaseFacts, stable: ReleaseFacts): boolean {
   admit(draft, stable);
   if (comingOf(draft, stable).length > 0) {
-    weigh(draft, stable, release);
+    weigh(draft, stable, givers(draft, release, stable));
     return false;
   }
   const { now } = draft;
@@ -92,7 +98,7 @@ function share(draft: Draft, release: ReleaseFacts, stable: ReleaseFacts): boole
     shiftWeights(draft, new Map([[stable.id, FULL_WEIGHT]]));
     return true;
   }
-  if (theirs) weigh(draft, stable, release);
+  if (theirs) weigh(draft, stable, givers(draft, release, stable));
   else shiftWeights(draft, new Map([[release.id, FULL_WEIGHT]]), { keepInstances: true });
   stay(draft, release, stable);
   return false;

@@ -11,7 +11,7 @@ import {
 } from "../../routing/table.ts";
 import type { EnvironmentSpec } from "../../spec.ts";
 import { PARTIAL_LEASE_MS } from "../advance.ts";
-import { isHeard } from "../carry.ts";
+import { isHeard, isUp } from "../carry.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
 import { stepsOf } from "../steps.ts";
@@ -111,7 +111,10 @@ function toTableRelease(
   instances: readonly InstanceFacts[],
   now: number,
 ): TableRelease {
-  const own = instances.filter((instance) => instance.releaseId === release.id && serves(release, instance));
+  const all = instances.filter((instance) => instance.releaseId === release.id);
+  const serving = all.filter((instance) => serves(release, instance));
+  // It has traffic and nobody to serve it: one on its way out is better than none.
+  const own = serving.length > 0 ? serving : all.filter((one) => isUp(one) && one.verifiedAt !== null);
   return {
     id: release.id,
     version: release.version,
@@ -129,9 +132,7 @@ const toTableInstance = (instance: InstanceFacts, now: number): TableInstance =>
 
 /** Once a release has traffic only its serving instances count: one that drains gets nothing new. */
 const serves = (release: ReleaseFacts, instance: InstanceFacts): boolean =>
-  release.weightBp > 0
-    ? instance.state === "serving"
-    : ["ready", "serving", "draining", "warm"].includes(instance.state);
+  release.weightBp > 0 ? instance.state === "serving" : isUp(instance);
 
 /** True when two tables route alike: nothing to publish. */
 export function sameRouting(a: RoutingTable | undefined, b: RoutingTable): boolean {
