@@ -18,18 +18,19 @@ export class Actors {
     this.#world.watch.acts += 1;
     const who = act.do in PEOPLE ? "people" : "fate";
     this.#world.say(who, () => describe(act));
-    if (isPersons(act)) await this.#person(act);
-    else await this.#fate(act);
-    if ("twice" in act && act.twice) this.#world.clock.after(this.#gap(act), () => this.#again(act));
+    if (!isPersons(act)) return this.#fate(act);
+    const wasDone = await this.#person(act);
+    if ("twice" in act && act.twice) this.#world.clock.after(this.#gap(act), () => this.#again(act, wasDone));
   }
 
   #gap = (act: Act): number => 100 + (act.at % 700);
 
-  async #again(act: PersonsAct): Promise<void> {
+  /** One whose first was refused does it once, and not again. */
+  async #again(act: PersonsAct, wasDone: boolean): Promise<void> {
     this.#world.say("people", () => `${act.do}, a second time`);
     const before = this.#serving();
     const isDone = await this.#person(act);
-    this.#world.watch.repeated(act.do, isDone && before !== this.#serving());
+    this.#world.watch.repeated(act.do, wasDone && isDone && before !== this.#serving());
   }
 
   // --- people -----------------------------------------------------------------------------------------------------------
@@ -149,8 +150,9 @@ export class Actors {
     if (act.do === "host ends") host.end(act.forMs);
     if (act.do === "cut") host.cut(act.from, act.forMs);
     if (act.do !== "remove host") return;
-    host.isRemoved = true;
+    host.remove();
     await control.removeHost(host.id);
+    this.#world.watch.movedAt = clock.now;
   }
 
   #chosen({ which, of }: Of<"end" | "freeze" | "remove container">): Container[] {

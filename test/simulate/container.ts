@@ -33,6 +33,7 @@ export class Container {
   /** Rises with each boot and end: what was planned before does not happen any more. */
   #life = 0;
   #restarts = 0;
+  #wasReady = false;
   #exits: number[] = [];
   readonly #waiting: ((cause: string | null) => void)[] = [];
 
@@ -74,6 +75,7 @@ export class Container {
 
   #getReady(life: number): void {
     this.#become("ready");
+    this.#wasReady = true;
     this.#world.watch.becameReady(this.id);
     this.#tell("ready", null);
     for (const told of this.#waiting.splice(0)) told(null);
@@ -123,9 +125,10 @@ export class Container {
     this.#waiting.length = 0;
   }
 
-  /** Its agent is new: tells how it is, and begins it where it does not run. */
+  /** Its agent is new: tells how it is. One that ended meanwhile is treated as one that ends now. */
   adopt(): void {
-    if (this.state === "down") this.boot();
+    if (this.state === "down" && this.#wasReady) this.end("ended while its agent was away");
+    else if (this.state === "down") this.boot();
     else if (this.state === "ready") this.#tell(this.isFrozen ? "unready" : "ready", null);
   }
 

@@ -24,6 +24,7 @@ const TICK_MS = 20_000;
 const JUDGE_TICK_MS = 2_000;
 const LEASE_MS = 30_000;
 const LEASES_PER_POLL = 10;
+const HOOK_SLACK_MS = 30_000;
 const SAFETY_MS = 2_000;
 const SWEEP_MS = 60_000;
 const MAX_PASSES = 100;
@@ -224,7 +225,7 @@ export class Control implements ControlPort {
     this.#reconcile(hostId, boot, inventory);
     const open = this.store.jobs.filter((job) => job.hostId === hostId && job.finishedAt === null);
     // One that ran out while its agent could not say how it ended is asked for first.
-    const overdue = open.filter(({ deadlineAt }) => deadlineAt <= Math.min(now, seenBeforeAt));
+    const overdue = open.filter((job) => endsAt(job) <= Math.min(now, seenBeforeAt));
     for (const job of overdue) Object.assign(job, { state: "failed", error: OVERDUE, finishedAt: now });
     if (overdue.length > 0) this.poke();
     return open
@@ -247,9 +248,9 @@ export class Control implements ControlPort {
     // Renewals are left out: a lease lasts as long as its job may.
     const expiresAt = this.now + (job.kind === "start" || job.kind === "run" ? 4 * LEASE_MS : LEASE_MS);
     this.#leases.set(job.id, { lease, boot, expiresAt });
-    const { id, kind, releaseId, instanceId } = job;
+    const { id, kind, releaseId, instanceId, deadlineAt } = job;
     const slotId = this.store.instances.find((one) => one.id === instanceId)?.slotId ?? null;
-    return { id, kind, releaseId, instanceId, slotId, lease };
+    return { id, kind, releaseId, instanceId, slotId, lease, deadlineAt };
   }
 
   done(jobId: string, lease: string, outcome: Outcome): "done" | "lease lost" | "unreachable" {
@@ -349,6 +350,10 @@ export class Control implements ControlPort {
 const isUp = ({ stoppedAt, state }: Instance): boolean => stoppedAt === null && state !== "stopping";
 
 const LISTED: readonly string[] = ["ready", "serving", "draining", "warm"];
+
+/** As in store/jobs.ts: an agent that has a hook says how it ended. */
+const endsAt = ({ kind, state, deadlineAt }: Job): number =>
+  kind === "run" && state === "leased" ? deadlineAt + HOOK_SLACK_MS : deadlineAt;
 
 const REMOVED = { code: "host_removed", message: "the host was removed", logs: [] };
 const OVERDUE = { code: "deadline", message: "the job was not done before its deadline", logs: [] };

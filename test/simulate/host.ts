@@ -6,6 +6,9 @@ import type { World } from "./world.ts";
 
 const IDLE_MS = 30_000;
 const RETRY_MS = 2_000;
+/** As in hooks.ts of the agent. */
+const HEARD_WITHIN_MS = 15_000;
+const HUNG_GRACE_MS = 10_000;
 
 /** A machine with its agent: polls, does jobs, each once however often it is handed over, and reports what runs. */
 export class Host {
@@ -51,6 +54,12 @@ export class Host {
   }
 
   // --- what happens to it -----------------------------------------------------------------------------------------------
+
+  /** Whoever removes it says that the machine is gone, with all that runs on it. */
+  remove(): void {
+    this.isRemoved = true;
+    for (const [id, outcome] of this.#hooks) if (outcome === null) this.#world.watch.hookEnds(id);
+  }
 
   endAgent(forMs: number): void {
     this.#endProcess();
@@ -261,11 +270,18 @@ export class Host {
     const known = this.#hooks.get(job.id);
     if (known) return finish(known);
     const app = this.#world.appOf(job.releaseId);
-    const outcome = app.hookFails ? failure("hook_failed", "the hook exited with 1") : DONE;
+    const timeMs = job.deadlineAt - this.#world.control.now;
+    const isHung = app.hookMs > timeMs - Math.min(HEARD_WITHIN_MS, timeMs / 10);
+    const outcome = isHung
+      ? failure("deadline", "the hook hung and was ended")
+      : app.hookFails
+        ? failure("hook_failed", "the hook exited with 1")
+        : DONE;
     if (known === undefined) {
       this.#hooks.set(job.id, null);
       this.#world.watch.hookBegins(job.id);
-      this.#world.clock.after(app.hookMs, () => {
+      // One that hangs takes its grace to end.
+      this.#world.clock.after(isHung ? Math.max(0, timeMs) + HUNG_GRACE_MS : app.hookMs, () => {
         this.#hooks.set(job.id, outcome);
         this.#world.watch.hookEnds(job.id);
       });

@@ -71,7 +71,9 @@ function wrongRoll(
   const { stable, releases } = world.control.store;
   const old = releases.find(({ id }) => id === stable)?.spec.replicas ?? 0;
   const replicas = Math.min(rolling.spec.replicas, old || rolling.spec.replicas);
-  const floor = replicas - rollLimits(strategy, rolling.spec.replicas).maxUnavailable;
+  const { maxUnavailable, mayEmpty } = rollLimits(strategy, rolling.spec.replicas);
+  // Whoever allows all to be missing has no other slot to begin in.
+  const floor = mayEmpty ? 0 : replicas - maxUnavailable;
   if (is.count >= Math.min(was.count, floor)) return null;
   return { kind: "rolled below its floor", text: `${text}, floor ${floor}` };
 }

@@ -13,6 +13,8 @@ export interface LeasedJob {
   readonly instanceId: string | null;
   readonly slotId: string | null;
   readonly lease: string;
+  /** Epoch ms, by control's clock. */
+  readonly deadlineAt: number;
 }
 
 /** Control as the rest of the world meets it: the double in memory, or the real one. */

@@ -12,7 +12,11 @@ const TOLD_MS = 12_000;
 const SILENT_MS = 180_000;
 /** What control may take to act on it, beyond: a loss is believed after 15 s, a tick comes each 20 s. */
 const ACTS_MS = 45_000;
+/** As in absence.ts of control. */
+const HEARING_MS = 40_000;
 const MINUTE = 60_000;
+/** As in rescue.ts of the edge. */
+const MOST_RETRIES = 2;
 const LOST: readonly number[] = [502, 503, 504, 524, 530];
 
 /** A visitor who got no answer from an app: was there somebody who would have given one? */
@@ -38,6 +42,7 @@ export function judgeVisit(world: World, visit: Visit): void {
   // A release that has no weight any more is one that this edge may not know of yet.
   else if (
     own &&
+    !isUsedUp(world, visit) &&
     (isFresh || weighed.includes(own)) &&
     siblings.length === 0 &&
     others.length > 0 &&
@@ -45,10 +50,12 @@ export function judgeVisit(world: World, visit: Visit): void {
     areDead(world, serving, own)
   )
     world.watch.fault("lost beside another release", `${said}; ${names(others)} would answer`);
+  // Control that was away hears every agent first.
+  const isLed = isFresh && world.clock.now - world.edgeSince > HEARING_MS + ACTS_MS;
   const warm = able.filter((one) => !weighed.includes(one.releaseId) && hasServed(world, one));
-  if (isFresh && isMostlyLost(world) && warm.some((one) => canCarry(world, one.releaseId, warm)))
+  if (isLed && isMostlyLost(world) && warm.some((one) => canCarry(world, one.releaseId, warm)))
     world.watch.fault("lost beside a warm release", `most visits of a minute; ${names(warm)} would answer`);
-  if (isFresh && others.length === 0 && warm.length > 0 && isLongOut(world, serving))
+  if (isLed && others.length === 0 && warm.length > 0 && isLongOut(world, serving))
     world.watch.fault("lost beside a warm release", `${said}; ${names(warm)} would answer`);
 }
 
@@ -81,6 +88,10 @@ function patience(world: World, container: Container): number {
   if (container.answers && host?.canTalk) return Number.POSITIVE_INFINITY;
   return host?.canTalk && world.clock.now - host.cutSince > TOLD_MS ? TOLD_MS : SILENT_MS;
 }
+
+/** All tries went, the last of them to another release: to one of whose end nobody could know yet. */
+const isUsedUp = (world: World, { attempts }: Visit): boolean =>
+  attempts.length > MOST_RETRIES && !isKnownDead(world, attempts.at(-1)?.container);
 
 /** None of the release's serving instances answers, for longer than an edge takes to see it by itself. */
 function areDead(world: World, serving: readonly Instance[], release: string): boolean {

@@ -145,18 +145,26 @@ export class Watch {
       this.fault("another plan", `it said no problem, but ${release.version} ${release.state}: ${failure}`);
     if (problem || release.state === "failed" || release.spec.strategy.kind === "rolling") return;
     // Where its slots are being freed, it takes them in a while.
-    this.#plan = { id, plan, acts: this.acts };
+    const waited = before.instances.some(({ state }) => state === "stopping");
+    this.#plan = { id, plan, acts: this.acts, waited };
     this.#checkPlan(null);
   }
-  #plan: { readonly id: string; readonly plan: PlanView; readonly acts: number } | null = null;
+  #plan: {
+    readonly id: string;
+    readonly plan: PlanView;
+    readonly acts: number;
+    readonly waited: boolean;
+  } | null = null;
 
   #checkPlan(decision: Decision | null): void {
     if (!this.#plan || (decision !== null && decision.newInstances.length === 0)) return;
-    const { id, plan, acts } = this.#plan;
+    const { id, plan, acts, waited } = this.#plan;
     const made = this.#world.control.store.instances.filter(({ releaseId }) => releaseId === id);
     if (acts === this.acts && made.length === 0) return;
     this.#plan = null;
     if (acts !== this.acts) return;
+    // Which of those that are being stopped is gone first, nobody knows beforehand.
+    if (waited) return;
     const are = made.map(({ hostName, slot }) => `${hostName}/${slot}`).join(" ");
     const said = plan.instances.map(({ host, slot }) => `${host}/${slot}`).join(" ");
     if (are !== said) this.fault("another plan", `it said ${said}, it became ${are}`);

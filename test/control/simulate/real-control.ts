@@ -192,11 +192,11 @@ export class RealControl implements ControlPort {
   }
 
   #toLeased(job: typeof jobs.$inferSelect, slotId: string | null): LeasedJob[] {
-    const { id, kind, releaseId, instanceId, lease, hostId } = job;
+    const { id, kind, releaseId, instanceId, lease, hostId, deadlineAt } = job;
     if (kind === "accessory" || kind === "logs" || kind === "command" || releaseId === null || lease === null)
       return [];
     this.#leases.set(lease, hostId);
-    return [{ id, kind, releaseId, instanceId, slotId, lease }];
+    return [{ id, kind, releaseId, instanceId, slotId, lease, deadlineAt }];
   }
 
   async done(job: string, lease: string, outcome: Outcome): Promise<"done" | "lease lost"> {
