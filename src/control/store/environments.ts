@@ -7,7 +7,7 @@ import {
   type JobFacts,
   type WorkerFacts,
 } from "../../domain/rollout/facts.ts";
-import { hasLabels } from "../../domain/rollout/placement.ts";
+import { hasLabels } from "../../domain/rollout/placing/placement.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { Routable } from "../../domain/rollout/table/compile-table.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";

@@ -1,5 +1,5 @@
 import { differences, volumesOf } from "../../domain/accessory.ts";
-import { isOnline } from "../../domain/rollout/placement.ts";
+import { isOnline } from "../../domain/rollout/placing/placement.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
 import type { AccessoryView } from "../../protocol/api/accessories.ts";
 import type { NextStep } from "../../protocol/problem.ts";

@@ -1,6 +1,6 @@
 import { type Asked, obstacles } from "../../domain/commands/obstacles.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
-import { firstPlaces } from "../../domain/rollout/first-places.ts";
+import { firstPlaces } from "../../domain/rollout/placing/first-places.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { spell } from "../../domain/rollout/steps.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";

@@ -1,7 +1,7 @@
 import type { EnvironmentFacts } from "../rollout/facts.ts";
-import { firstPlaces } from "../rollout/first-places.ts";
 import { heldNow } from "../rollout/lock.ts";
-import type { PlacementProblem } from "../rollout/placement.ts";
+import { firstPlaces } from "../rollout/placing/first-places.ts";
+import type { PlacementProblem } from "../rollout/placing/placement.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { closedWords } from "../windows.ts";
 import type { Refusal } from "./refusal.ts";

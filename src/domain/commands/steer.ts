@@ -116,15 +116,8 @@ export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: numb
   }
   const draft = new Draft(facts, now, input.actor);
   const entries = Object.entries(input.weights);
-  const total = entries.reduce((sum, [, weightBp]) => sum + weightBp, 0);
-  const odd = entries.find(([, weightBp]) => !Number.isInteger(weightBp) || weightBp < 0);
-  if (odd) {
-    const detail = `the weight ${odd[1] / 100} % of ${odd[0]} is not one of 0 %, 0.01 %, … 100 %`;
-    return err({ code: "weights_invalid", detail });
-  }
-  if (total !== FULL_WEIGHT) {
-    return err({ code: "weights_invalid", detail: `the weights sum to ${total / 100} %, not to 100 %` });
-  }
+  const invalid = invalidIn(entries);
+  if (invalid) return err(invalid);
   const steered = facts.releases.find(
     (release) => release.state === "shifting" && release.spec.strategy.kind !== "rolling",
   );
@@ -141,12 +134,8 @@ export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: numb
       detail: `${named} has no ready instance to take traffic; releases that could: ${others}`,
     });
   }
-  const weak = entries.find(([id, weightBp]) => isTooWeak(facts, { id, weightBp }, now));
-  if (weak) {
-    const release = facts.releases.find(({ id }) => id === weak[0]);
-    const detail = `${release?.version} can't carry ${percent(weak[1])}: ${answeringOf(facts, { id: weak[0] }, now)} of its ${release?.spec.replicas} instances answer, and who has that traffic now can carry it`;
-    return err({ code: "release_not_serving", detail });
-  }
+  const weak = tooWeak(facts, entries, now);
+  if (weak) return err(weak);
   const rolling = facts.releases.find(
     ({ state, spec }) => ["shifting", "rolling_back"].includes(state) && spec.strategy.kind === "rolling",
   );
@@ -194,6 +183,26 @@ function stableAfter(
   return kept ? facts.stableReleaseId : (heaviest?.[0] ?? null);
 }
 
+type Entries = readonly (readonly [string, number])[];
+
+function invalidIn(entries: Entries): Refusal | undefined {
+  const code = "weights_invalid";
+  const odd = entries.find(([, weightBp]) => !Number.isInteger(weightBp) || weightBp < 0);
+  if (odd)
+    return { code, detail: `the weight ${odd[1] / 100} % of ${odd[0]} is not one of 0 %, 0.01 %, … 100 %` };
+  const total = entries.reduce((sum, [, weightBp]) => sum + weightBp, 0);
+  if (total === FULL_WEIGHT) return undefined;
+  return { code, detail: `the weights sum to ${total / 100} %, not to 100 %` };
+}
+
+function tooWeak(facts: EnvironmentFacts, entries: Entries, now: number): Refusal | undefined {
+  const weak = entries.find(([id, weightBp]) => isTooWeak(facts, { id, weightBp }, now));
+  const release = facts.releases.find(({ id }) => id === weak?.[0]);
+  if (!weak || !release) return undefined;
+  const detail = `${release.version} can't carry ${percent(weak[1])}: ${answeringOf(facts, release, now)} of its ${release.spec.replicas} instances answer, and who has that traffic now can carry it`;
+  return { code: "release_not_serving", detail };
+}
+
 /** It would get more from who can carry it, and can't itself. */
 function isTooWeak(
   facts: EnvironmentFacts,
@@ -214,7 +223,7 @@ function isTooWeak(
 const canServe = (facts: EnvironmentFacts, release: ReleaseFacts, now: number): boolean =>
   release.servingAt !== null && answeringOf(facts, release, now) > 0;
 
-const answeringOf = (facts: EnvironmentFacts, { id }: Pick<ReleaseFacts, "id">, now: number): number =>
+const answeringOf = (facts: EnvironmentFacts, { id }: ReleaseFacts, now: number): number =>
   answering(
     facts.instances.filter(({ releaseId }) => releaseId === id),
     now,

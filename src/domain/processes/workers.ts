@@ -3,7 +3,7 @@ import { failureOf, names } from "../rollout/causes.ts";
 import type { Draft } from "../rollout/draft.ts";
 import type { WorkerFacts } from "../rollout/facts.ts";
 import { JOB_SLACK_MS } from "../rollout/instances.ts";
-import { onlineHosts } from "../rollout/placement.ts";
+import { onlineHosts } from "../rollout/placing/placement.ts";
 import { isActive, type ReleaseFacts, type ReleaseFailure, type WorkerTrouble } from "../rollout/release.ts";
 import { confirmStop, orderStop } from "../rollout/retire.ts";
 import { type WorkerSpec, workerOf, workersOf } from "./process.ts";

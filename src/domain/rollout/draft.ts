@@ -14,7 +14,7 @@ import type {
 import { hasChanges } from "./decision.ts";
 import type { EnvironmentFacts, InstanceFacts, JobFacts, SlotFacts, WorkerFacts } from "./facts.ts";
 import type { JobKind, NewJob } from "./jobs.ts";
-import type { Placement } from "./placement.ts";
+import type { Placement } from "./placing/placement.ts";
 import { canMove, type ReleaseFacts, type ReleaseFailure, type ReleaseState } from "./release.ts";
 
 /** Collects one decision about one environment at one moment, and shows the facts as it has changed them so far. */

@@ -4,7 +4,7 @@ import { type EnvironmentSpec, networkName, volumeName } from "../spec.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { Housing, StartSpec } from "./jobs.ts";
-import type { Placement } from "./placement.ts";
+import type { Placement } from "./placing/placement.ts";
 import type { ReleaseFacts } from "./release.ts";
 
 /** Beyond the startup deadline: for the job to reach the host and the answer to come back. */

@@ -4,10 +4,10 @@ import { answers, isDown } from "./carry.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts, InstanceState } from "./facts.ts";
 import { startInstance } from "./instances.ts";
-import { place } from "./placement.ts";
+import { place } from "./placing/placement.ts";
+import { makeRoom } from "./placing/room.ts";
 import type { ReleaseFacts } from "./release.ts";
 import { stop } from "./retire.ts";
-import { makeRoom } from "./room.ts";
 import { drainInstance, shiftWeights } from "./shift.ts";
 
 /**

@@ -143,6 +143,21 @@ describe("a weight by hand during a rollout", () => {
     expect(world.statesOf("v2")).toEqual(["stopped", "stopped"]);
   });
 
+  it("is refused to who can't carry it while who has the traffic can", () => {
+    const world = new World({ anna: 9, bert: 9 });
+    world.spec = aSpec({ replicas: 4 });
+    for (let n = 0; n < 2; n++) {
+      world.deploy();
+      later(world, MINUTE);
+    }
+    for (const one of world.instancesOf("v1").slice(1))
+      Object.assign(one, { reportState: "exited", reportAt: world.now });
+    const refused = world.weigh({ v1: 10_000 });
+    expect(refused).toMatchObject({ ok: false, error: { code: "release_not_serving" } });
+    expect(JSON.stringify(refused)).toContain("v1 can't carry 100 %: 1 of its 4 instances answer");
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+
   it("of 100 % is the end of it", () => {
     const world = canary();
     world.weigh({ v2: 10_000 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { firstPlaces } from "../../../src/domain/rollout/placing/first-places.ts";
 import { compileTable } from "../../../src/domain/rollout/table/compile-table.ts";
-import { firstPlaces } from "../../../src/domain/rollout/first-places.ts";
 import type { Amount } from "../../../src/domain/spec.ts";
 import { aSpec } from "./spec.ts";
 import { type Job, World } from "./world.ts";

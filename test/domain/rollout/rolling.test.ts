@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { firstPlaces } from "../../../src/domain/rollout/first-places.ts";
+import { firstPlaces } from "../../../src/domain/rollout/placing/first-places.ts";
 import type { Amount } from "../../../src/domain/spec.ts";
 import { aSpec } from "./spec.ts";
 import { type Job, World } from "./world.ts";

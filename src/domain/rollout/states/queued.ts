@@ -4,11 +4,11 @@ import { late, names } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { fail } from "../ending.ts";
 import type { EnvironmentFacts } from "../facts.ts";
-import { firstPlaces, missing } from "../first-places.ts";
 import { heldNow, lockOf } from "../lock.ts";
-import { onlineHosts, type Placement, type PlacementProblem, place } from "../placement.ts";
+import { firstPlaces, missing } from "../placing/first-places.ts";
+import { onlineHosts, type Placement, type PlacementProblem, place } from "../placing/placement.ts";
+import { makeRoom, roomiest } from "../placing/room.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
-import { makeRoom, roomiest } from "../room.ts";
 import type { StateRule } from "./state-rule.ts";
 
 /** queued → preparing: its turn has come, and there is room. Its deadline is the release's. */

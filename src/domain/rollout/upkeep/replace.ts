@@ -3,7 +3,7 @@ import { answers, isHeard } from "../carry.ts";
 import type { Draft } from "../draft.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
 import { startInstance } from "../instances.ts";
-import { place } from "../placement.ts";
+import { place } from "../placing/placement.ts";
 import { isActive, type ReleaseFacts, type Replacing } from "../release.ts";
 import { stop } from "../retire.ts";
 import { drainInstance } from "../shift.ts";

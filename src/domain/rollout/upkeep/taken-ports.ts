@@ -1,6 +1,6 @@
 import type { Draft } from "../draft.ts";
 import { startInstance } from "../instances.ts";
-import { place } from "../placement.ts";
+import { place } from "../placing/placement.ts";
 import { stop } from "../retire.ts";
 
 /** Somebody else's process may go: its port is tried again after this. */

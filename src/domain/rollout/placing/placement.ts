@@ -1,7 +1,7 @@
-import { reachable } from "../accessory.ts";
-import { err, ok, type Result } from "../result.ts";
-import type { EnvironmentSpec } from "../spec.ts";
-import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts } from "./facts.ts";
+import { reachable } from "../../accessory.ts";
+import { err, ok, type Result } from "../../result.ts";
+import type { EnvironmentSpec } from "../../spec.ts";
+import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts } from "../facts.ts";
 
 export interface Placement {
   readonly hostId: string;

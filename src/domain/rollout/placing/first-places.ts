@@ -1,7 +1,7 @@
-import type { Rolling } from "../spec.ts";
-import type { EnvironmentFacts } from "./facts.ts";
+import type { Rolling } from "../../spec.ts";
+import type { EnvironmentFacts } from "../facts.ts";
+import { rollLimits } from "../roll.ts";
 import { onlineHosts, type Placement, type PlacementProblem, place } from "./placement.ts";
-import { rollLimits } from "./roll.ts";
 import { roomiest, withoutStopping, withoutWarm } from "./room.ts";
 
 export interface FirstPlaces {
