@@ -124,8 +124,8 @@ export const EXPLANATIONS = {
     "Upgrade the older one. Running instances are not touched.",
   ],
   host_busy: [
-    "The host still runs instances that serve.",
-    "Release without it first (change its labels or the manifest), or wait until its instances are gone.",
+    "What runs on the host would be lost with it, or has nowhere else to go.",
+    "`sluice hosts drain <host>` moves it to other hosts first; enrol one, or free slots, where there is no room. `--force` where the machine is gone.",
   ],
   secrets_missing: [
     "The manifest names secrets that have no value in this environment, so the app would start without them.",

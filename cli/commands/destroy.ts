@@ -6,13 +6,14 @@ import { confirmTyping } from "../io/confirm.ts";
 import { clean, quote } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, type Register } from "../verb.ts";
+import { examples, parseDuration, type Register } from "../verb.ts";
 
 interface DestroyOptions {
   readonly all?: boolean;
   /** The name of what is to go. */
   readonly yes?: string;
   readonly wait: boolean;
+  readonly timeout: number;
 }
 
 const LOOK_MS = 2_000;
@@ -29,6 +30,7 @@ export const destroy: Register = (program, act) => {
       "don't ask; the name as it would be typed, e.g. shop/staging, or shop with --all",
     )
     .option("--no-wait", "return when it has begun; it ends by itself")
+    .option("--timeout <duration>", "stop waiting after this long (it goes on)", parseDuration, 1_800_000)
     .addHelpText(
       "before",
       examples(
@@ -53,16 +55,28 @@ async function run(session: Session, options: DestroyOptions): Promise<Outcome> 
   if (!ending) return gone(session, name);
   session.out.say(`${clean(name)} is on its way out${waits(ending)}`);
   for (const volume of ending.keeps) session.out.say(`stays: the volume ${clean(volume)}`);
-  return options.wait ? follow(session, { at, name, ending }) : { exit: EXIT.ok, json: ending };
+  if (!options.wait) return { exit: EXIT.ok, json: ending };
+  return follow(session, { at, name, ending, until: session.now() + options.timeout });
 }
 
-/** Until it is gone. Ctrl-C leaves it to itself: nothing is undone. */
-async function follow(
-  session: Session,
-  { at, name, ending }: { at: { app: string; environment?: string }; name: string; ending: EndingView },
-): Promise<Outcome> {
+interface Followed {
+  readonly at: { app: string; environment?: string };
+  readonly name: string;
+  readonly ending: EndingView;
+  /** Epoch ms. */
+  readonly until: number;
+}
+
+/** Until it is gone, or for so long. Ctrl-C leaves it to itself: nothing is undone. */
+async function follow(session: Session, { at, name, ending, until }: Followed): Promise<Outcome> {
   let said = waits(ending);
   for (;;) {
+    if (session.now() >= until) {
+      session.out.say(
+        `${clean(name)} is not gone yet${said}; it goes on by itself, and this command said again tells how far`,
+      );
+      return { exit: EXIT.noAnswer, json: { ...ending, gone: false } };
+    }
     await sleep(LOOK_MS, undefined, { signal: session.signal });
     const now = await unlessGone(session.client.apps.destroy(at));
     if (!now) {

@@ -34,6 +34,14 @@ describe("sluice destroy", () => {
     expect(ran.asked).toEqual([]);
   });
 
+  test("leaves what takes longer than its timeout to itself, saying what it waits for", async () => {
+    const ran = await run(["--yes", "shop/production", "--timeout", "1ms"], {
+      [`DELETE ${ENV}`]: (_asked, answer) => answer.json(202, ending(["2 instances on web-1"])),
+    });
+    expect(ran.code, ran.stderr).toBe(6);
+    expect(ran.stderr).toContain("not gone yet; it waits for 2 instances on web-1");
+  });
+
   test("says what it waits for and what stays, until it is gone", async () => {
     const ran = await run(["--yes", "shop/production"], {
       [`DELETE ${ENV}`]: (_asked, answer, nth) =>
