@@ -9,6 +9,7 @@ import { environments } from "./schema/environments.ts";
 import { hosts } from "./schema/hosts.ts";
 import { instances } from "./schema/instances.ts";
 import { jobs } from "./schema/jobs.ts";
+import { outbox } from "./schema/outbox.ts";
 import { slots } from "./schema/slots.ts";
 import { tokens } from "./schema/tokens.ts";
 import { restSlotsOn } from "./slots.ts";
@@ -237,6 +238,11 @@ export const removeHost = (db: Db, host: HostRow, now: number) =>
 export const endOnHost = (db: Db, host: HostRow, now: number): Statement[] => {
   const error = { code: "host_removed", message: `the host ${host.name} was removed`, logs: [] };
   return [
+    // Should whoever removes it end before they are told, the sweep finds what is owed.
+    db.insert(outbox).select(
+      sql`SELECT DISTINCT NULL, environment_id, 'wake', json_object('host', host_id), 0, ${now}, ${now} FROM instances
+        WHERE host_id = ${host.id} AND stopped_at IS NULL`,
+    ),
     // All of them: whoever is about to put something on this host decides anew.
     db
       .update(environments)

@@ -1,7 +1,11 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
+import { environments } from "../../../src/control/store/schema/environments.ts";
 import { events } from "../../../src/control/store/schema/events.ts";
+import { instances } from "../../../src/control/store/schema/instances.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { slots } from "../../../src/control/store/schema/slots.ts";
+import { sweep } from "../../../src/control/sweep.ts";
 import { enrollmentSchema } from "../../../src/protocol/api/enrollments.ts";
 import { hostSchema } from "../../../src/protocol/api/hosts.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
@@ -98,6 +102,29 @@ describe("a host", () => {
     expect((await show()).aside).toMatchObject([{ slot: 1, cause: "port 20001 is taken" }]);
     api.time += 1_000;
     expect((await show()).aside).toEqual([]);
+  });
+
+  it("that was removed ends with all it had in one write, and though control dies after it, whoever decides is told", async () => {
+    const host = await world.enrolled(api);
+    const environmentId = await world.applied(api);
+    const releaseId = await world.release(environmentId, { weightBp: 10_000 });
+    const id = await world.instance({ environmentId, releaseId, host, slot: 0 });
+    await world.job({ environmentId, releaseId, host }, { id: "start-1", kind: "start", instanceId: id });
+    await world.job({ environmentId, releaseId, host }, { id: "stop-1", kind: "stop", instanceId: id });
+    const { rev } = (await world.db.select().from(environments))[0] ?? { rev: -1 };
+    await api.delete("/api/v1/hosts/web-1?force=1");
+    expect(await world.db.select().from(instances)).toMatchObject([
+      { state: "stopped", stoppedAt: api.time },
+    ]);
+    expect(await world.db.select().from(jobs).orderBy(jobs.id)).toMatchObject([
+      { id: "start-1", state: "failed", error: { code: "host_removed" } },
+      { id: "stop-1", state: "cancelled" },
+    ]);
+    // Nobody who read before it puts anything there.
+    expect((await world.db.select().from(environments))[0]?.rev).toBe(rev + 1);
+    api.coordinators.asked.length = 0;
+    await sweep(api.env, api.time);
+    expect(api.coordinators.of("poke").map(({ environment }) => environment)).toEqual([environmentId]);
   });
 
   it("that was removed gives its name back", async () => {
