@@ -36,6 +36,7 @@ import { registryRoutes } from "./routes/registries.ts";
 import { releaseRoutes } from "./routes/releases.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { secretRoutes } from "./routes/secrets.ts";
+import { sessionRoutes } from "./routes/sessions.ts";
 import { steerRoutes } from "./routes/steer.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { trafficRoutes } from "./routes/traffic.ts";
@@ -87,7 +88,9 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.get("/api/manifest.schema.json", (c) => c.json(manifestJsonSchema()));
   app.get("/api/docs", (c) => c.html(docsPage(described())));
   const strangers = new Strangers();
-  app.use("/api/v1/*", rateLimit(perMinute.people, strangers), authenticate, idempotent);
+  const people = rateLimit(perMinute.people, strangers);
+  app.use("/api/v1/*", people, authenticate, idempotent);
+  app.on("POST", ["/login", "/logout"], people);
   const agents = rateLimit(perMinute.agents, strangers);
   const logChunks = rateLimit(LOG_CHUNKS_PER_MINUTE, strangers);
   // Lines in plenty must not keep a host from its polls: they have a bucket of their own.
@@ -111,6 +114,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     hostRoutes(),
     drainRoutes(),
     tokenRoutes(),
+    sessionRoutes(),
     auditRoutes(),
     doctorRoutes(),
     doctorQuestionRoutes(),

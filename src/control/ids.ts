@@ -14,8 +14,9 @@ export function newId(prefix: IdPrefix, now: number): string {
   return `${prefix}_${time}${random}`;
 }
 
-/** A secret with 256 bits in it: `slu_…` is an API token, `sle_…` a host's one-time enrolment token. */
-export const newSecret = (prefix: "slu" | "sle"): string => `${prefix}_${toBase64Url(randomBytes(32))}`;
+/** A secret with 256 bits in it: `slu_…` is an API token, `sle_…` a host's one-time enrolment token, `sls_…` a browser's session. */
+export const newSecret = (prefix: "slu" | "sle" | "sls"): string =>
+  `${prefix}_${toBase64Url(randomBytes(32))}`;
 
 /** 80 random bits as the label of a slot's hostname. */
 export const randomLabel = (): string =>

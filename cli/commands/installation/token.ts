@@ -6,7 +6,7 @@ import { ago, clean, table, until } from "../../io/print.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { examples, parseCount, type Register } from "../../verb.ts";
 
-type Role = "admin" | "deployer" | "viewer";
+type Role = "admin" | "deployer" | "approver" | "viewer";
 
 export const token: Register = (program, act) => {
   const group = program
@@ -24,7 +24,9 @@ export const token: Register = (program, act) => {
     .command("create")
     .argument("<name>")
     .description("make a token; stdout is the token alone, shown only this once")
-    .addOption(new Option("--role <role>").choices(["admin", "deployer", "viewer"]).makeOptionMandatory())
+    .addOption(
+      new Option("--role <role>").choices(["admin", "deployer", "approver", "viewer"]).makeOptionMandatory(),
+    )
     .option("--days <n>", "days until it expires", parseCount(365), 90)
     .action(act(create));
   group.command("list", { isDefault: true }).description("all tokens, never their secrets").action(act(list));

@@ -11,9 +11,10 @@ import { noteStaleToken } from "../store/hosts.ts";
 import { BOOTSTRAP_ID, findToken, type TokenRow, touchToken } from "../store/tokens.ts";
 import { type AppContext, type AppEnv, inBackground, type Principal } from "./context.ts";
 import { ProblemError } from "./problems.ts";
+import { sessionOf, tokenOfSession } from "./session.ts";
 
 const TOKEN = /^Bearer +(sl[ue]_[A-Za-z0-9_-]{16,100})$/i;
-const RANK = { agent: 0, viewer: 1, deployer: 2, admin: 3 } as const satisfies Record<
+const RANK = { agent: 0, viewer: 1, approver: 2, deployer: 3, admin: 4 } as const satisfies Record<
   Principal["role"],
   number
 >;
@@ -85,12 +86,21 @@ function isBootstrapAdmin(env: ControlEnv, hash: string): boolean {
   return wanted.byteLength === given.byteLength && crypto.subtle.timingSafeEqual(wanted, given);
 }
 
+/** Who sent a request: by its Authorization header, else by its browser's session. */
+export async function whoAsks(c: AppContext, db: Db): ReturnType<typeof identify> {
+  const sent = c.req.header("authorization");
+  const at = { env: c.env, db, now: c.var.now(), sent };
+  const session = sent === undefined ? sessionOf(c) : undefined;
+  if (session === undefined) return identify(at, await tokenHash(sent));
+  const hash = await tokenOfSession(c, db, session);
+  return hash.ok ? identify(at, hash.value) : hash;
+}
+
 /** Puts the principal and the database into the context, or refuses. */
 export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
   const db = openDb(c.env.DB);
   const now = c.var.now();
-  const sent = c.req.header("authorization");
-  const found = await identify({ env: c.env, db, now, sent }, await tokenHash(sent));
+  const found = await whoAsks(c, db);
   if (!found.ok) throw new ProblemError(found.error);
   c.set("db", db);
   c.set("principal", found.value.principal);
@@ -108,7 +118,7 @@ export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
 };
 
 export interface Need {
-  readonly role: "viewer" | "deployer" | "admin";
+  readonly role: Exclude<Principal["role"], "agent">;
   /** Null: everything, as hosts and tokens are. */
   readonly app: string | null;
   /** Null: the whole app. */

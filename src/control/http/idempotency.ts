@@ -5,6 +5,7 @@ import type { Db } from "../store/db.ts";
 import { claimKey, finishKey, forgetKey, readKey, releaseKey, retakeKey } from "../store/idempotency.ts";
 import type { AppEnv } from "./context.ts";
 import { ProblemError } from "./problems.ts";
+import { credentialOf } from "./session.ts";
 
 /** A request that has not finished after this long died with its isolate. */
 const RETAKE_AFTER_MS = 60_000;
@@ -16,8 +17,8 @@ const REPLAYED = ["content-type", "location", "etag"];
  * `Idempotency-Key` on POSTs: the first request with a key does the thing, all later ones get its answer. The key is
  * scoped to principal and route. Only success is kept: a refusal changed nothing, so trying again is a new try.
  *
- * Answers may hold a secret that is shown once (a new token): they lie sealed under the caller's own bearer token, which
- * control does not have.
+ * Answers may hold a secret that is shown once (a new token): they lie sealed under the caller's own bearer token or session,
+ * which control does not have.
  */
 export const idempotent: MiddlewareHandler<AppEnv> = async (c, next) => {
   const header = c.req.header("idempotency-key");
@@ -27,7 +28,7 @@ export const idempotent: MiddlewareHandler<AppEnv> = async (c, next) => {
   const route = `${c.req.method} ${url.pathname}${url.search}`;
   const key = await sha256(JSON.stringify([c.var.principal.id, route, parseKey(header)]));
   const bodyHash = await sha256(await c.req.text());
-  const bearer = (c.req.header("authorization") ?? "").replace(/^bearer +/i, "");
+  const bearer = (credentialOf(c) ?? "").replace(/^bearer +/i, "");
 
   const answer = await answerOfFirst(db, { key, bodyHash, now: c.var.now() }, bearer);
   if (answer) {

@@ -6,6 +6,7 @@ import { logFailure } from "../log.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { networkOf } from "./network.ts";
 import { ProblemError } from "./problems.ts";
+import { credentialOf } from "./session.ts";
 
 /** Buckets an isolate remembers; the one not used for longest goes first. */
 const MAX_BUCKETS = 10_000;
@@ -95,8 +96,8 @@ export function rateLimit(perMinute: number, strangers: Strangers): MiddlewareHa
   const limit = new RateLimit(perMinute);
   return async (c, next) => {
     const now = c.var.now();
-    const authorization = c.req.header("authorization");
-    const token = await sha256(authorization ?? "");
+    const credential = credentialOf(c);
+    const token = await sha256(credential ?? "");
     const address = `ip:${networkOf(c.req.header("cf-connecting-ip") ?? "local")}`;
     const isKnown = limit.knows(token);
     const caller = isKnown ? token : address;
@@ -116,7 +117,7 @@ export function rateLimit(perMinute: number, strangers: Strangers): MiddlewareHa
     if (isRefused(c)) return strangers.note(c.env, address, now);
     // A thousand agents behind one address that come back at once are no strangers.
     limit.giveBack(address);
-    if (authorization !== undefined) limit.take(token, now);
+    if (credential !== undefined) limit.take(token, now);
   };
 }
 

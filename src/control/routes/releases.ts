@@ -132,7 +132,7 @@ export const releaseRoutes = () =>
     .openapi(abort, async (c) => {
       const { id } = c.req.valid("param");
       const { app, environment } = await requireRelease(c, id);
-      const principal = authorize(c, { role: "deployer", app, environment: environment.name });
+      const principal = authorize(c, { role: "approver", app, environment: environment.name });
       const reason = c.req.valid("json").reason ?? null;
       orRefuse(
         await coordinatorOf(c.env, environment.id).abort({ release: id, actor: principal.actor, reason }),

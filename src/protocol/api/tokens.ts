@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { nameSchema, time } from "./scalars.ts";
 
-export const ROLES = ["admin", "deployer", "viewer", "agent"] as const;
+export const ROLES = ["admin", "deployer", "approver", "viewer", "agent"] as const;
 
 export const createTokenSchema = z
   .strictObject({
     name: nameSchema,
-    role: z.enum(["admin", "deployer", "viewer"]),
+    role: z.enum(["admin", "deployer", "approver", "viewer"]),
     app: nameSchema.optional(),
     environment: nameSchema.optional(),
     /** Days until it expires; default 90, at most 365. */

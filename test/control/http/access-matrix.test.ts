@@ -11,7 +11,7 @@ import * as world from "../support/world.ts";
  */
 interface Principal {
   readonly name: string;
-  readonly role: "nobody" | "agent" | "viewer" | "deployer" | "admin";
+  readonly role: "nobody" | "agent" | "viewer" | "approver" | "deployer" | "admin";
   readonly app?: string;
   readonly environment?: string;
 }
@@ -25,13 +25,13 @@ const REACHES = [
 const PRINCIPALS: readonly Principal[] = [
   { name: "nobody", role: "nobody" },
   { name: "unknown", role: "nobody" },
-  ...(["viewer", "deployer", "admin"] as const).flatMap((role) =>
+  ...(["viewer", "approver", "deployer", "admin"] as const).flatMap((role) =>
     REACHES.map((reach) => ({ name: `${role} ${Object.values(reach).join("/") || "*"}`, role, ...reach })),
   ),
   { name: "agent of the host", role: "agent" },
   { name: "agent of another", role: "agent" },
 ];
-const RANK = { nobody: 0, agent: 0, viewer: 1, deployer: 2, admin: 3 } as const;
+const RANK = { nobody: 0, agent: 0, viewer: 1, approver: 2, deployer: 3, admin: 4 } as const;
 
 function mayPass({ role, app, environment }: Principal, { who, of }: Rule): boolean {
   if (who === "anybody") return true;

@@ -2,7 +2,7 @@ import * as world from "./world.ts";
 
 /** Who may call each route, and a body that only its door can refuse. A route without a rule fails the matrix. */
 export interface Rule {
-  readonly who: "anybody" | "agent" | "viewer" | "deployer" | "admin";
+  readonly who: "anybody" | "agent" | "viewer" | "approver" | "deployer" | "admin";
   /**
    * What a person's token must reach. `shown`: any of the app, of which it sees its own part. `own`: whatever it reaches;
    * it sees that and no more.
@@ -13,6 +13,7 @@ export interface Rule {
 }
 
 const reads = (of: Rule["of"]): Rule => ({ who: "viewer", of });
+const approves = (of: Rule["of"], json?: unknown): Rule => ({ who: "approver", of, json });
 const deploys = (of: Rule["of"], json?: unknown): Rule => ({ who: "deployer", of, json });
 const administers = (json?: unknown): Rule => ({ who: "admin", of: "everything", json });
 const agents = (json?: unknown): Rule => ({ who: "agent", json });
@@ -35,6 +36,8 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   "GET /api/openapi.json": anybody,
   "GET /api/docs": anybody,
   "GET /api/manifest.schema.json": anybody,
+  "POST /login": { ...anybody, json: { token: `slu_${"x".repeat(43)}` } },
+  "POST /logout": anybody,
   "POST /agent/v1/enroll": { ...anybody, json: world.enrollBody(`sle_${"x".repeat(43)}`) },
 
   "POST /agent/v1/poll": agents(world.pollBody()),
@@ -86,10 +89,10 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`GET ${RELEASE}`]: reads("environment"),
   [`GET ${RELEASE}/events`]: reads("environment"),
   [`GET ${RELEASE}/verdicts`]: reads("environment"),
-  [`POST ${RELEASE}/abort`]: deploys("environment", {}),
-  [`POST ${RELEASE}/promote`]: deploys("environment", {}),
-  [`POST ${RELEASE}/pause`]: deploys("environment", {}),
-  [`POST ${RELEASE}/resume`]: deploys("environment", {}),
+  [`POST ${RELEASE}/abort`]: approves("environment", {}),
+  [`POST ${RELEASE}/promote`]: approves("environment", {}),
+  [`POST ${RELEASE}/pause`]: approves("environment", {}),
+  [`POST ${RELEASE}/resume`]: approves("environment", {}),
   [`POST ${RELEASE}/preview`]: deploys("environment", {}),
 
   "GET /api/v1/hosts": reads("everything"),
@@ -100,6 +103,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`PUT ${HOST}/drain`]: administers(),
   [`DELETE ${HOST}/drain`]: administers(),
   [`DELETE ${HOST}`]: administers(),
+  "GET /api/v1/whoami": reads("own"),
   "GET /api/v1/tokens": administers(),
   "POST /api/v1/tokens": administers({ name: "new", role: "viewer" }),
   "DELETE /api/v1/tokens/{id}": administers(),

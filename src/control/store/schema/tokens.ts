@@ -8,7 +8,7 @@ export const tokens = sqliteTable(
     name: text("name").notNull(),
     /** SHA-256 of the token, hex. */
     hash: text("hash").notNull().unique(),
-    role: text("role", { enum: ["admin", "deployer", "viewer", "agent"] }).notNull(),
+    role: text("role", { enum: ["admin", "deployer", "approver", "viewer", "agent"] }).notNull(),
     app: text("app"),
     environment: text("environment"),
     hostId: text("host_id"),
