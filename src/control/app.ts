@@ -97,6 +97,12 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.use("/agent/v1/*", (c, next) =>
     (c.req.path.startsWith("/agent/v1/logs/") ? logChunks : agents)(c, next),
   );
+  for (const router of resources(options)) app.route("/", router);
+  return app;
+}
+
+/** A router per resource, behind the doors. */
+function resources(options: AppOptions) {
   const readers = new Readers(options.readerPatienceMs);
   const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(readers, options.feed)];
   const environments = [
@@ -122,8 +128,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     agentJobRoutes(),
     logRoutes(readers, options.logs),
   ];
-  for (const router of [...environments, ...releases, ...others]) app.route("/", router);
-  return app;
+  return [...environments, ...releases, ...others];
 }
 
 /** Gives the request its id and clock, and its answer the headers that every answer has. */
