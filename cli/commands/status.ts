@@ -123,9 +123,20 @@ function statusText(environment: EnvironmentView, now: number): string {
     ...astray,
     ...notReady,
     ...accessoryRows(environment.accessories),
+    ...environment.processes.map((process) => processText(process, now)),
     ...details,
     ...(next.length > 0 ? ["  next:", ...next] : []),
   ].join("\n");
+}
+
+function processText(process: EnvironmentView["processes"][number], now: number): string {
+  const { name, replicas, ready, schedule, nextAt, cause } = process;
+  const how =
+    schedule === null
+      ? `${ready} of ${replicas} healthy`
+      : `${schedule}, ${nextAt === null ? "never again" : `next ${until(nextAt, now)}`}`;
+  const mark = cause === null && (ready ?? 0) >= (replicas ?? 0) ? " " : "✖";
+  return `  ${mark} ${clean(name)}  ${clean(how)}${cause === null ? "" : `: ${clean(cause)}`}`;
 }
 
 /** The split, and below it the releases that have instances and no traffic: kept warm, or on their way. */

@@ -26,9 +26,12 @@ export interface EnvironmentStatus {
   readonly releases: readonly ReleaseRow[];
   /** Those not stopped. */
   readonly instances: readonly InstanceRow[];
+  /** Containers of workers that are not stopped. */
+  readonly workers: readonly WorkerRow[];
   readonly secrets: readonly SecretFacts[];
   readonly accessories: readonly AccessoryRow[];
 }
+type WorkerRow = Awaited<ReturnType<typeof selectWorkers>>[number];
 interface HostnameRoute {
   readonly hostname: string;
   readonly state: "pending" | "ready" | "foreign";
@@ -78,6 +81,20 @@ export const selectInstances = (db: Db) =>
     .orderBy(asc(hosts.name), asc(slots.n))
     .$dynamic();
 
+const selectWorkers = (db: Db, environments: SQL) =>
+  db
+    .select({
+      environmentId: instances.environmentId,
+      releaseId: instances.releaseId,
+      process: instances.process,
+      state: instances.state,
+      reportState: instances.reportState,
+    })
+    .from(instances)
+    .where(
+      sql`${instances.environmentId} IN ${environments} AND ${instances.stoppedAt} IS NULL AND ${instances.process} IS NOT NULL`,
+    );
+
 /** Apps by name, after the cursor's. */
 export const listApps = (
   db: Db,
@@ -109,7 +126,7 @@ export async function readEnvironments(
   const named = of.environment ? sql`AND name = ${of.environment}` : sql``;
   const ids = sql`(SELECT id FROM environments WHERE deleted_at IS NULL ${named}
     AND app_id IN (SELECT value FROM json_each(${JSON.stringify(of.apps)})))`;
-  const [rows, names, releaseRows, instanceRows, accessoryRows] = await Promise.all([
+  const [rows, names, releaseRows, instanceRows, accessoryRows, workerRows] = await Promise.all([
     db
       .select({ app: apps.name, environment: environments })
       .from(environments)
@@ -128,6 +145,7 @@ export async function readEnvironments(
       .orderBy(desc(releases.createdAt), desc(releases.id)),
     selectInstances(db).where(sql`${instances.environmentId} IN ${ids} AND ${instances.stoppedAt} IS NULL`),
     readAccessories(db, ids),
+    selectWorkers(db, ids),
   ]);
   const found = rows.map(({ environment }) => environment.id);
   const secretRows = await listSecrets(db, found);
@@ -140,6 +158,7 @@ export async function readEnvironments(
     ),
     releases: releaseRows.filter((row) => row.environmentId === environment.id),
     instances: instanceRows.filter((row) => row.environmentId === environment.id),
+    workers: workerRows.filter((row) => row.environmentId === environment.id),
     secrets: secretRows.filter((row) => row.environmentId === environment.id),
     accessories: accessoryRows.filter((row) => row.environmentId === environment.id),
   }));

@@ -8,6 +8,7 @@ import type { NextStep } from "../../protocol/problem.ts";
 import { iso, isoOrNull } from "../iso.ts";
 import type { EnvironmentStatus, InstanceRow, ReleaseRow } from "../store/status.ts";
 import { accessoryViews } from "./accessory.ts";
+import { processViews } from "./processes.ts";
 import { pausedNext, type ReleaseContext, releaseView } from "./release.ts";
 import { instanceView, isReady } from "./rows.ts";
 
@@ -43,6 +44,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
     live: view(releases.find(({ id }) => id === environment.stableReleaseId)),
     instances: instances.map(instanceView),
     accessories: accessoryViews(environment.spec, status.accessories, context.now),
+    processes: processViews(status),
     lock: lock && { ...lock, since: iso(lock.since), expiresAt: iso(lock.expiresAt) },
     table: { version: live.table.version, publishedAt: isoOrNull(live.table.publishedAt) },
     mode: environment.mode.kind,

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { nextStepSchema } from "../problem.ts";
 import { accessorySchema } from "./accessories.ts";
 import { instanceSchema } from "./instances.ts";
+import { processSchema } from "./processes.ts";
 import { releaseSchema } from "./releases.ts";
 import { time } from "./scalars.ts";
 import { staleSecretSchema } from "./secrets.ts";
@@ -48,6 +49,7 @@ export const environmentSchema = z
     live: releaseSchema.nullable(),
     instances: z.array(instanceSchema),
     accessories: z.array(accessorySchema).default([]),
+    processes: z.array(processSchema).default([]),
     lock: lockSchema.nullable(),
     table: z.object({ version: z.number().int(), publishedAt: time.nullable() }),
     /** What the edge does with requests: `open`, `paused` or `maintenance`. */
