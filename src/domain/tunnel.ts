@@ -6,13 +6,15 @@ export interface WantedSlot {
   readonly n: number;
   readonly hostPort: number;
   readonly hostname: string;
+  /** What its app gets as `Host`; absent or null: nobody has had it yet, and it is the hostname. */
+  readonly publicHost?: string | null;
 }
 
 /** As the API has it. The last one has no hostname: it catches all. */
 export interface IngressRule {
   readonly hostname?: string;
   readonly service: string;
-  readonly originRequest?: { readonly connectTimeout: number };
+  readonly originRequest?: { readonly connectTimeout: number; readonly httpHostHeader?: string };
 }
 
 /** Seconds. A container that doesn't take the connection by then is not there: the edge sends the visitor elsewhere. */
@@ -23,10 +25,13 @@ export const tunnelName = (host: { id: string; name: string }): string =>
   `sluice-${host.name}-${host.id.slice(-8)}`;
 
 export const ingressOf = (slots: readonly WantedSlot[]): IngressRule[] => [
-  ...slots.map(({ hostname, hostPort }) => ({
+  ...slots.map(({ hostname, hostPort, publicHost }) => ({
     hostname,
     service: `http://127.0.0.1:${hostPort}`,
-    originRequest: { connectTimeout: CONNECT_TIMEOUT_S },
+    originRequest: {
+      connectTimeout: CONNECT_TIMEOUT_S,
+      ...(publicHost ? { httpHostHeader: publicHost } : {}),
+    },
   })),
   { service: "http_status:404" },
 ];
@@ -39,6 +44,7 @@ export function sameIngress(found: readonly IngressRule[] | null, wanted: readon
         hostname || null,
         service,
         originRequest?.connectTimeout ?? null,
+        originRequest?.httpHostHeader || null,
       ]),
     );
   return found !== null && essence(found) === essence(wanted);

@@ -1,3 +1,4 @@
+import { publicHost } from "../../domain/hostnames.ts";
 import { WEB, workersOf } from "../../domain/processes/process.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
@@ -23,6 +24,7 @@ import {
 import { type Db, runBatch, type Statement, unlessOvertaken } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import { type GrantRow, lookAgainAt, putGrant } from "../store/grants.ts";
+import { renameSlots } from "../store/slots.ts";
 import { accessoryViews } from "../views/accessory.ts";
 import { grantsFor, type Leave } from "./grants.ts";
 import { diff } from "./manifest-diff.ts";
@@ -288,6 +290,7 @@ function upsert(at: {
   const write = (db: Db) => [
     replaceSpec(db, row, { spec, deletedAt: null }),
     deleteHostnames(db, row.id, spec.hostnames),
+    renameSlots(db, row.id, publicHost(spec.hostnames)),
   ];
   return { id: row.id, added, write };
 }

@@ -50,7 +50,7 @@ async function ensureTunnel({ cf, db, host, now }: HostRun): Promise<string> {
   return id;
 }
 
-async function ensureIngress({ cf, host }: HostRun, tunnelId: string): Promise<number> {
+export async function ensureIngress({ cf, host }: HostRun, tunnelId: string): Promise<number> {
   const wanted = ingressOf(host.slots);
   const found = await readIngress(cf, tunnelId);
   return sameIngress(found.rules, wanted) ? found.version : writeIngress(cf, tunnelId, wanted);

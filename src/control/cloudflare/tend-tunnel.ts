@@ -4,7 +4,9 @@ import { logFailure } from "../log.ts";
 import { type Db, openDb } from "../store/db.ts";
 import {
   readTunnelWork,
+  rulesWritten,
   type TunnelHost,
+  type TunnelRow,
   type TunnelWork,
   tunnelDelayed,
   tunnelReady,
@@ -12,7 +14,7 @@ import {
 } from "../store/tunnels.ts";
 import { missingSettings } from "./api.ts";
 import { openCloudflare } from "./cloudflare.ts";
-import { type HostRun, makeHost } from "./make-host.ts";
+import { ensureIngress, type HostRun, makeHost } from "./make-host.ts";
 import { Refused } from "./refused.ts";
 import { removeHost } from "./remove-host.ts";
 
@@ -27,17 +29,33 @@ const NOT_SET_UP_MS = 300_000;
 export async function tendTunnel(env: ControlEnv, hostId: string, now: number): Promise<number | null> {
   const db = openDb(env.DB);
   const work = await readTunnelWork(db, hostId);
-  if (!work || work.tunnel.state === "ready" || work.tunnel.state === "removed") return null;
+  if (!work || work.tunnel.state === "removed") return null;
+  const { state, nextAttemptAt } = work.tunnel;
+  if (state === "ready" && !work.owesRules) return null;
+  // It is asked for whenever somebody waits for it: that makes Cloudflare no better.
+  if (state === "ready" && nextAttemptAt !== null && nextAttemptAt > now) return nextAttemptAt;
   try {
     const cf = openCloudflare(env);
     if (!cf) throw new Refused("refused", notSetUp(env), { retryAfterMs: NOT_SET_UP_MS });
-    await (work.tunnel.state === "removing" ? remove : make)({ cf, db, host: work.host, now });
+    await WORK[state]({ cf, db, host: work.host, now }, work.tunnel);
   } catch (error) {
     return postpone(db, work, error, now);
   }
-  // It may have been removed while it was made.
+  // It may have been removed, or a slot renamed, meanwhile.
   const after = await readTunnelWork(db, hostId);
-  return after?.tunnel.state === "removing" ? now : null;
+  return after?.tunnel.state === "removing" || (after?.tunnel.state === "ready" && after.owesRules)
+    ? now
+    : null;
+}
+
+type Work = (run: HostRun, tunnel: TunnelRow) => Promise<void>;
+
+/** A slot has another app, or its app another name: only its rule changes, and traffic of all others goes on. */
+async function rename(run: HostRun, { tunnelId }: TunnelRow): Promise<void> {
+  const { db, host, now } = run;
+  if (tunnelId === null) throw new Error(`the tunnel of ${host.name} is ready and has no id`);
+  const configVersion = await ensureIngress(run, tunnelId);
+  await rulesWritten(db, host.id, { configVersion, slots: host.slots, now });
 }
 
 async function make(run: HostRun): Promise<void> {
@@ -46,6 +64,7 @@ async function make(run: HostRun): Promise<void> {
   const message = `the tunnel of ${host.name} is ready, with ${host.slots.length} slots`;
   await tunnelReady(db, host.id, {
     ...made,
+    slots: host.slots,
     now,
     event: event(host, now, message, { state: "ready", ...made }),
   });
@@ -68,6 +87,12 @@ async function postpone(db: Db, work: TunnelWork, error: unknown, now: number): 
   await tunnelDelayed(db, tunnel, { cause, attempts, nextAttemptAt, now, event: said });
   return nextAttemptAt;
 }
+
+const WORK: Record<"pending" | "ready" | "removing", Work> = {
+  pending: make,
+  ready: rename,
+  removing: remove,
+};
 
 const event = (host: TunnelHost, now: number, message: string, data: object) => ({
   at: now,

@@ -3,6 +3,7 @@ import { advance } from "../../domain/rollout/advance.ts";
 import { type Decision, hasChanges } from "../../domain/rollout/decision.ts";
 import { Draft } from "../../domain/rollout/draft.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
+import { isRuleOwed } from "../../domain/rollout/host-rule.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
@@ -166,11 +167,18 @@ export class Loop {
       return "again";
     }
     if (facts.ending) return earliest(decision.wakeAt, await this.#end(facts, now));
+    await this.#tendRules(facts);
     this.asking.probe(facts, decision.probes);
     for (const smoke of decision.smokes) this.asking.smoke(facts, smoke);
     const busy = loaded.facts.releases.some((release) => isActive(release.state));
     const judging = facts.releases.some(isJudged);
     return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
+  }
+
+  /** Their tunnels are to be told whose slots these are. Asked for until it is done, as nobody is verified before. */
+  async #tendRules({ instances }: EnvironmentFacts): Promise<void> {
+    const hosts = new Set(instances.filter(isRuleOwed).map(({ hostId }) => hostId));
+    await Promise.allSettled([...hosts].map((host) => this.#env().HOST_LINK.getByName(host).tend(host)));
   }
 
   /** Decides about the newest facts and writes it, again from new facts where another writer was first. */

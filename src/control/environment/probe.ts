@@ -1,5 +1,6 @@
 import { publicHost } from "../../domain/hostnames.ts";
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
+import { whyNotNamed } from "../../domain/rollout/host-rule.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { ProbeSpec } from "../../domain/spec.ts";
 import { answeredText, type Path, reach } from "./reach.ts";
@@ -21,6 +22,8 @@ export async function probeInstance(
   by: Path = {},
 ): Promise<ProbeOutcome> {
   const { spec } = release;
+  const cause = instance.verifiedAt === null ? whyNotNamed(instance) : null;
+  if (cause !== null) return { instance: instance.id, cause };
   const { path, headers, port, statuses = SUCCESS, timeoutMs } = spec.health.readiness;
   const isGet = path !== undefined && (port === undefined || port === spec.port);
   const asked = isGet ? { path, headers } : { path: "/" };

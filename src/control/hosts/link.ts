@@ -67,6 +67,8 @@ export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort 
     try {
       const next = await this.#turn.take(() => tendTunnel(this.env, hostId, Date.now()));
       if (next !== null) await armBy(storage, next);
+      // Whatever was changed, its agent hears of it by a number that rose.
+      else await this.wake();
     } catch (error) {
       logFailure("tunnel.alarm_failed", error, { host: hostId });
       await armBy(storage, Date.now() + RESCUE_MS);

@@ -1,5 +1,6 @@
 import { eq, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
+import { publicHost } from "../../domain/hostnames.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { Decision, InstanceChange, NewRelease } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
@@ -13,7 +14,7 @@ import { outbox } from "./schema/outbox.ts";
 import { releases } from "./schema/releases.ts";
 import { runs } from "./schema/runs.ts";
 import { slots } from "./schema/slots.ts";
-import { restSlotsOf } from "./slots.ts";
+import { renamed, restSlotsOf } from "./slots.ts";
 
 /** Why a batch wrote nothing: another writer was first (`stale`: read again), or a label is taken (`label_taken`). */
 export type CommitMiss = "stale" | "label_taken";
@@ -70,7 +71,7 @@ function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
     batch.push(db.insert(releases).values(newRelease(facts, release, now)));
   for (const [id, change] of decision.releases)
     batch.push(db.update(releases).set(change).where(eq(releases.id, id)));
-  for (const id of decision.reserveSlots) batch.push(reserveSlot(db, id, facts.id));
+  for (const id of decision.reserveSlots) batch.push(reserveSlot(db, id, facts));
   for (const { slotId, cause, until } of decision.asideSlots ?? [])
     batch.push(db.update(slots).set({ asideCause: cause, asideUntil: until }).where(eq(slots.id, slotId)));
   for (const instance of decision.newInstances) {
@@ -150,12 +151,16 @@ function jobStatements(db: Db, { facts, decision, fence, now }: Commit): BatchIt
 const instanceChange = (change: InstanceChange, now: number) =>
   change.state ? { ...change, stateSince: now } : change;
 
-/** Fails the batch when another environment took the slot since it was read. */
-function reserveSlot(db: Db, slotId: string, environmentId: string) {
+/**
+ * Fails the batch when another environment took the slot since it was read. Its tunnel has to be told of another name only when
+ * that is another than its last.
+ */
+function reserveSlot(db: Db, slotId: string, { id: environmentId, spec }: EnvironmentFacts) {
   const mine = sql`${slots.environmentId} IS NULL OR ${slots.environmentId} = ${environmentId}`;
+  const n = sql`CASE WHEN ${mine} THEN ${slots.n} ELSE NULL END`;
   return db
     .update(slots)
-    .set({ n: sql`CASE WHEN ${mine} THEN ${slots.n} ELSE NULL END`, environmentId, restUntil: null })
+    .set({ n, environmentId, restUntil: null, ...renamed(publicHost(spec.hostnames)) })
     .where(eq(slots.id, slotId));
 }
 

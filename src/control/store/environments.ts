@@ -14,6 +14,7 @@ import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
 import { accessories } from "./schema/accessories.ts";
 import { apps } from "./schema/apps.ts";
+import { tunnels } from "./schema/cloudflare.ts";
 import { controlClock } from "./schema/control-clock.ts";
 import { environments } from "./schema/environments.ts";
 import { hosts } from "./schema/hosts.ts";
@@ -166,20 +167,29 @@ const selectLiveInstances = (db: Db, id: string) =>
       slot: sql<number | null>`${slots.n}`.as("slot_n"),
       hostPort: slots.hostPort,
       origin: slots.origin,
+      tunnelOf: sql<string | null>`${tunnels.hostId}`.as("tunnel_of"),
+      ruleHost: sql<string | null>`${slots.publicHost}`.as("rule_host"),
+      ruleVersion: slots.ruleVersion,
+      ruleRunning: sql<number | null>`json_extract(${hosts.facts}, '$.tunnel.configVersion')`.as(
+        "rule_running",
+      ),
     })
     .from(instances)
     .leftJoin(slots, eq(slots.id, instances.slotId))
     .innerJoin(hosts, eq(hosts.id, instances.hostId))
+    .leftJoin(tunnels, eq(tunnels.hostId, instances.hostId))
     .where(and(eq(instances.environmentId, id), isNull(instances.stoppedAt)))
     .orderBy(instances.id);
 
 type LiveRow = Awaited<ReturnType<typeof selectLiveInstances>>[number];
 
-function toInstance({ hostRemovedAt, hostDraining, process, ...row }: LiveRow): InstanceFacts[] {
+function toInstance({ hostRemovedAt, hostDraining, process, tunnelOf, ...row }: LiveRow): InstanceFacts[] {
   const { slotId, slot, hostPort, origin } = row;
   if (slotId === null || slot === null || hostPort === null || origin === null) return [];
   const host = { hostRemoved: hostRemovedAt !== null, hostDraining: hostDraining !== null };
-  return [{ ...row, ...host, slotId, slot, hostPort, origin }];
+  const { ruleHost: publicHost, ruleVersion: version, ruleRunning: running } = row;
+  const rule = tunnelOf === null ? null : { publicHost, version, running };
+  return [{ ...row, ...host, rule, slotId, slot, hostPort, origin }];
 }
 
 function toWorker({ hostRemovedAt, hostDraining, process, ...row }: LiveRow): WorkerFacts[] {

@@ -34,3 +34,20 @@ export const freeRestedSlots = (db: Db, environmentId: string, now: number) =>
       sql`${slots.environmentId} = ${environmentId} AND ${slots.restUntil} <= ${now} AND NOT EXISTS (
         SELECT 1 FROM instances i WHERE i.slot_id = ${slots.id} AND i.stopped_at IS NULL)`,
     ) satisfies Statement;
+
+/** What changes of a slot whose app is to be known by this name: nothing, where it is already. */
+export const renamed = (publicHost: string) => ({
+  publicHost,
+  ruleVersion: sql<
+    number | null
+  >`CASE WHEN ${slots.publicHost} IS ${publicHost} THEN ${slots.ruleVersion} END`,
+});
+
+/** The first hostname of an environment is another now: its slots follow. */
+export const renameSlots = (db: Db, environmentId: string, publicHost: string) =>
+  db
+    .update(slots)
+    .set(renamed(publicHost))
+    .where(
+      sql`${slots.environmentId} = ${environmentId} AND ${slots.publicHost} IS NOT NULL`,
+    ) satisfies Statement;

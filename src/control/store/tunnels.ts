@@ -18,6 +18,8 @@ export interface TunnelHost {
 
 export interface TunnelWork {
   readonly tunnel: TunnelRow;
+  /** A slot's app is not known by its name yet. */
+  readonly owesRules: boolean;
   readonly host: TunnelHost;
 }
 
@@ -69,20 +71,31 @@ export async function readTunnelWork(db: Db, hostId: string): Promise<TunnelWork
       .innerJoin(hosts, eq(hosts.id, tunnels.hostId))
       .where(eq(tunnels.hostId, hostId)),
     db
-      .select({ n: slots.n, hostPort: slots.hostPort, origin: slots.origin })
+      .select({
+        n: slots.n,
+        hostPort: slots.hostPort,
+        origin: slots.origin,
+        publicHost: slots.publicHost,
+        ruleVersion: slots.ruleVersion,
+      })
       .from(slots)
       .where(eq(slots.hostId, hostId))
       .orderBy(slots.n),
   ]);
   const row = rows[0];
   if (!row) return undefined;
-  const wanted = slotRows.map(({ n, hostPort, origin }) => ({
+  const wanted = slotRows.map(({ n, hostPort, origin, publicHost }) => ({
     n,
     hostPort,
+    publicHost,
     hostname: new URL(origin).hostname,
   }));
+  const owesRules = slotRows.some(
+    ({ publicHost, ruleVersion }) => publicHost !== null && ruleVersion === null,
+  );
   return {
     tunnel: row.tunnel,
+    owesRules,
     host: { id: hostId, name: row.name.split("~")[0] ?? row.name, slots: wanted },
   };
 }
@@ -93,7 +106,7 @@ type Event = Pick<NewEvent, "at" | "type" | "actor" | "message" | "data">;
 export async function tunnelReady(
   db: Db,
   hostId: string,
-  made: { tunnelId: string; configVersion: number; now: number; event: Event },
+  made: WrittenRules & { tunnelId: string; now: number; event: Event },
 ): Promise<void> {
   const { tunnelId, configVersion, now: updatedAt, event } = made;
   await runBatch(db, [
@@ -109,9 +122,45 @@ export async function tunnelReady(
         updatedAt,
       })
       .where(and(eq(tunnels.hostId, hostId), eq(tunnels.state, "pending"))),
+    rulesInForce(db, hostId, made),
     riseRev(db, hostId),
     insertEvent(db, event),
   ]);
+}
+
+interface WrittenRules {
+  readonly configVersion: number;
+  /** As they were written. */
+  readonly slots: readonly WantedSlot[];
+}
+
+/** The rules of slots that were renamed are written: the agent is to see that cloudflared gets them. */
+export async function rulesWritten(
+  db: Db,
+  hostId: string,
+  written: WrittenRules & { now: number },
+): Promise<void> {
+  const { configVersion, now: updatedAt } = written;
+  await runBatch(db, [
+    db
+      .update(tunnels)
+      .set({ configVersion, cause: null, attempts: 0, nextAttemptAt: null, updatedAt })
+      .where(and(eq(tunnels.hostId, hostId), eq(tunnels.state, "ready"))),
+    rulesInForce(db, hostId, written),
+    riseRev(db, hostId),
+  ]);
+}
+
+/** Of slots that were renamed meanwhile nothing is said. */
+function rulesInForce(db: Db, hostId: string, { configVersion, slots: as }: WrittenRules) {
+  const names = JSON.stringify(Object.fromEntries(as.map(({ n, publicHost = null }) => [n, publicHost])));
+  return db
+    .update(slots)
+    .set({ ruleVersion: configVersion })
+    .where(
+      sql`${slots.hostId} = ${hostId} AND ${slots.ruleVersion} IS NULL AND ${slots.publicHost} IS NOT NULL
+        AND ${slots.publicHost} = json_extract(${names}, '$."' || ${slots.n} || '"')`,
+    ) satisfies Statement;
 }
 
 export async function tunnelRemoved(db: Db, hostId: string, now: number, event: Event): Promise<void> {
@@ -161,7 +210,12 @@ export async function findDueTunnels(db: Db, before: number): Promise<string[]> 
   const rows = await db
     .select({ hostId: tunnels.hostId })
     .from(tunnels)
-    .where(and(inArray(tunnels.state, ["pending", "removing"]), sql`${tunnels.nextAttemptAt} <= ${before}`))
+    .where(
+      and(
+        inArray(tunnels.state, ["pending", "ready", "removing"]),
+        sql`${tunnels.nextAttemptAt} <= ${before}`,
+      ),
+    )
     .limit(100);
   return rows.map(({ hostId }) => hostId);
 }

@@ -102,6 +102,8 @@ export interface InstanceFacts {
   readonly outages: readonly Outage[];
   /** When its host was last heard from; null: never. */
   readonly hostSeenAt: number | null;
+  /** What the tunnel of its slot is to give its app as `Host`. Absent or null: there is no tunnel. */
+  readonly rule?: HostRule | null;
   /** The host was taken out: nothing runs on it any more. */
   readonly hostRemoved: boolean;
   /** The host is to be emptied: what runs there moves. */
@@ -127,6 +129,14 @@ export type WorkerFacts = Pick<
   | "hostDraining"
   | "exits"
 > & { readonly process: string };
+
+export interface HostRule {
+  readonly publicHost: string | null;
+  /** Of the ingress rules that say so; null: not written yet. */
+  readonly version: number | null;
+  /** Of the rules that cloudflared runs there, as its agent says; null: it doesn't. */
+  readonly running: number | null;
+}
 
 export interface Outage {
   readonly from: number;
@@ -182,6 +192,8 @@ export interface SlotFacts {
   readonly origin: string;
   /** Environment it is reserved for. */
   readonly environmentId: string | null;
+  /** Whose public name its tunnel gives as `Host`. */
+  readonly publicHost?: string | null;
   /** A container is, or may still be, in it. */
   readonly occupied: boolean;
   /** Somebody else has its port: not tried before this. */

@@ -17,6 +17,10 @@ export const slots = sqliteTable(
     origin: text("origin").notNull(),
     /** Who uses it, or did until it has rested: a stale edge can only ever reach the same app here. */
     environmentId: text("environment_id"),
+    /** Behind a tunnel, what its ingress rule gives the app as `Host`: the public name of whoever had it last. */
+    publicHost: text("public_host"),
+    /** The version of the ingress rules that do so; null: they are not written yet. */
+    ruleVersion: integer("rule_version"),
     /** When its rest is over, and it may go back to the pool. */
     restUntil: at("rest_until"),
     /** Somebody else has its port: who and how, in words; and until when it is not tried. */

@@ -1,4 +1,5 @@
 import { reachable } from "../../accessory.ts";
+import { publicHost } from "../../hostnames.ts";
 import { err, ok, type Result } from "../../result.ts";
 import type { EnvironmentSpec } from "../../spec.ts";
 import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts } from "../facts.ts";
@@ -29,6 +30,7 @@ export function place(
   const { spec } = facts;
   const online = onlineHosts(facts, now);
   if (!online.ok) return online;
+  const name = publicHost(spec.hostnames);
   const pools = online.value.map((host) => ({
     host,
     placed: 0,
@@ -36,7 +38,7 @@ export function place(
     load: loadOf(facts, host),
     free: host.slots
       .filter((slot) => isFree(slot, facts.id, now))
-      .sort((a, b) => Number(b.environmentId !== null) - Number(a.environmentId !== null) || a.n - b.n),
+      .sort((a, b) => effortOf(a, name) - effortOf(b, name) || a.n - b.n),
   }));
   const placements: Placement[] = [];
   while (placements.length < spec.replicas) {
@@ -93,6 +95,13 @@ export const isOnline = (host: { readonly lastSeenAt: number | null }, now: numb
 function isFree(slot: SlotFacts, environmentId: string, now: number): boolean {
   if (slot.occupied || (slot.asideUntil ?? 0) > now) return false;
   return slot.environmentId === null || slot.environmentId === environmentId;
+}
+
+/** What taking it costs: the environment's own; one whose tunnel has its name already; one that nobody has had; another's before. */
+function effortOf({ environmentId, publicHost: named = null }: SlotFacts, name: string): number {
+  if (environmentId !== null) return 0;
+  if (named === name) return 1;
+  return named === null ? 2 : 3;
 }
 
 const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);

@@ -1,0 +1,2 @@
+ALTER TABLE `slots` ADD `public_host` text;--> statement-breakpoint
+ALTER TABLE `slots` ADD `rule_version` integer;
