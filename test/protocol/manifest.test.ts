@@ -137,6 +137,15 @@ environments:
     expect(specOf(withEnv("env: { B: 0x10 }")).env).toEqual({ B: "0x10" });
   });
 
+  test.each([
+    ["{ by: cookie, to: instance }", { kind: "cookie", to: "instance" }],
+    ["{ by: header:X-User, to: instance }", { kind: "header", name: "x-user", to: "instance" }],
+    ["{ by: ip }", { kind: "ip" }],
+  ])("affinity may be %s", (text, affinity) => {
+    const parsed = parseManifest(withEnv(`affinity: ${text}`));
+    expect(parsed.ok && toSpec(parsed.manifest, "production")?.affinity).toEqual(affinity);
+  });
+
   test("may be JSON, have a byte order mark, or Windows line ends", () => {
     const json = JSON.stringify({
       app: "a",

@@ -216,10 +216,12 @@ const ENVIRONMENT: Table = {
   env: { what: "More variables, over the app's.", default: "{}", example: "{ LOG_LEVEL: debug }" },
   secrets: { what: "More secrets that it gets as variables.", default: "[]", example: "[STRIPE_KEY]" },
   affinity: {
-    what: "What keeps a visitor with one release while traffic is split: `cookie`, `ip`, `none`, or `header:<name>`.",
+    what: "What keeps a visitor with one release while traffic is split: `cookie`, `ip`, `none`, or `header:<name>`; or, as a map, also with one instance.",
     default: "cookie",
-    example: "header:X-Tenant",
+    example: "{ by: cookie, to: instance }",
   },
+  "affinity.by": { what: "`cookie`, `ip`, or `header:<name>`.", example: "ip" },
+  "affinity.to": { what: "The `release`, or one `instance` of it.", default: "release", example: "instance" },
   timeouts: { what: "How long the edge waits." },
   "timeouts.response": { what: "For the head of an answer.", default: "100s", example: "30s" },
   marks: {
