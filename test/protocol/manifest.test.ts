@@ -398,8 +398,21 @@ describe("a wrong value is named, with what it must be", () => {
       "a wildcard hostname",
       MINIMAL.replace("shop.example.com", "'*.example.com'"),
       "environments.production.hostnames.0",
-      "must be a hostname",
+      "is a wildcard",
     ],
+    ...(
+      [
+        ["shop.example.com/api", "has a path"],
+        ["my_app.example.com", "has an underscore"],
+        ["münchen.example", "with xn--"],
+        ["xn--0.example", "begins a label with xn--"],
+      ] as const
+    ).map(([name, words]): [string, string, string, string] => [
+      `the hostname ${name}`,
+      MINIMAL.replace("shop.example.com", name),
+      "environments.production.hostnames.0",
+      words,
+    ]),
     [
       "no hostname",
       MINIMAL.replace("[shop.example.com]", "[]"),
