@@ -15,7 +15,6 @@ const MISTAKES: readonly (readonly [RegExp, string])[] = [
     /[^\0-\x7f]/,
     "has letters beyond a-z: write it as DNS does, with xn-- (`münchen.example` is `xn--mnchen-3ya.example`)",
   ],
-  [/(^|\.)xn--/, "begins a label with xn-- that spells no name: check how your registrar writes it"],
 ];
 const ruleFor = (text: unknown): string =>
   MISTAKES.find(([pattern]) => pattern.test(String(text)))?.[1] ?? RULE;
