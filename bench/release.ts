@@ -28,7 +28,7 @@ interface Measured {
 export async function run(): Promise<BenchResult> {
   const stand = await Stand.open({ around: aroundFarDatabase(D1_MS) });
   try {
-    await stand.apply({ strategy: "blue-green", drain: "0s", keep: "1s" });
+    await stand.apply({ strategy: "blue-green", drain: "30s", keep: "10m" });
     // The first one replaces nothing, and finds nothing warm in workerd and the agents.
     await stand.deploy("v0");
     const measured: Measured[] = [];

@@ -34,6 +34,7 @@ const SHOWN_MS = 3_600_000;
  */
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
   readonly #loop: Loop;
+  #poked: Promise<void> | undefined;
   /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
   fault: (point: FaultPoint) => void | Promise<void> = () => {};
@@ -56,8 +57,6 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   ): Promise<Result<{ release: string; created: boolean }, Refusal>> {
     return this.#loop.turn.take(async () => {
       const { requestKey } = input;
-      const known = requestKey && (await findRequested(this.#loop.db, this.#loop.id, requestKey));
-      if (known) return ok({ release: known, created: false });
       const id = newId("rel", this.clock());
       const make = (facts: EnvironmentFacts, now: number, takenLabels: number) => {
         if (takenLabels > 0 && input.version !== null) return err(labelTaken());
@@ -66,7 +65,11 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
         return commands.createRelease({ ...facts, nextVersion }, { ...input, id }, now);
       };
       const made = await this.#loop.decide(unlessEnding(make));
-      if (!made.ok) return made;
+      if (!made.ok) {
+        // Asked for again it is refused, if only because it is there.
+        const known = requestKey && (await findRequested(this.#loop.db, this.#loop.id, requestKey));
+        return known ? ok({ release: known, created: false }) : made;
+      }
       this.#loop.advanceSoon();
       return ok({ release: id, created: true });
     });
@@ -98,7 +101,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
           : rollbacks.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now);
       const done = await this.#loop.decide(unlessEnding(decide), { named: input.to });
       if (!done.ok) return done;
-      await this.#loop.advanceNow();
+      await this.#loop.advanceNow({ goesOn: true });
       const how = instant ? "instant" : "restart";
       return ok({ how, from: from.id, to: to.id, release: instant ? from.id : id });
     });
@@ -166,8 +169,13 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return done.ok ? ok({ release: version === null ? null : id }) : done;
   }
 
-  async poke(): Promise<void> {
-    await this.#loop.turn.take(() => this.#loop.advanceNow());
+  /** Many come at once, of agents that tell of what a wake-up led to: those that wait for their turn are one. */
+  poke(): Promise<void> {
+    this.#poked ??= this.#loop.turn.take(() => {
+      this.#poked = undefined;
+      return this.#loop.advanceNow();
+    });
+    return this.#poked;
   }
 
   async table(hostname: string, known: number | null): Promise<TableAnswer> {
@@ -217,7 +225,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return this.#loop.turn.take(async () => {
       const done = await this.#loop.decide(whileEnding ? make : unlessEnding(make));
       if (!done.ok) return done;
-      await this.#loop.advanceNow();
+      await this.#loop.advanceNow({ goesOn: true });
       return ok(null);
     });
   }

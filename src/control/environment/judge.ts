@@ -19,6 +19,8 @@ import type { Traffic } from "../meter/traffic.ts";
 
 /** An edge isolate flushes once a second, and the meter takes its time: a window is whole this long after its end. */
 const SETTLE_MS = 3_000;
+/** After an outage many windows wait: so many are folded in and recorded at once, the others with the next ticks. */
+const MOST_AT_ONCE = 10;
 const HISTORY_MS = 1_800_000;
 const REFERENCE_MS = 600_000;
 /** Between two windows the newest counts are looked at this often, against the error ceiling alone. */
@@ -91,13 +93,15 @@ export class Judge {
     const fresh: RecordedJudgement[] = [];
     let state = restore(kept.state);
     let { next } = kept;
-    for (; next + WINDOW_MS + SETTLE_MS <= now && !isFinal(fresh.at(-1)); next += WINDOW_MS) {
+    const isWhole = () => next + WINDOW_MS + SETTLE_MS <= now;
+    for (; isWhole() && fresh.length < MOST_AT_ONCE && !isFinal(fresh.at(-1)); next += WINDOW_MS) {
       state = update(horizon(state), traffic.window(next, release.id, stable));
       fresh.push(this.#say(decide(state), { window: next, now, strategy }));
     }
-    const peeked = isFinal(fresh.at(-1))
-      ? null
-      : tick(state, open(traffic, { from: next, now, canary: release.id, stable }));
+    const peeked =
+      isFinal(fresh.at(-1)) || isWhole()
+        ? null
+        : tick(state, open(traffic, { from: next, now, canary: release.id, stable }));
     if (peeked) fresh.push(this.#say(peeked, { window: next, now, strategy }));
     const last = fresh.at(-1) ?? kept.last;
     if (fresh.length > 0) {

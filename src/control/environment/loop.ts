@@ -11,9 +11,10 @@ import { logFailure, logWarning } from "../log.ts";
 import { readCounts } from "../meter/parts.ts";
 import { Traffic } from "../meter/traffic.ts";
 import type { Refusal } from "../refusal.ts";
-import { type Db, openDb } from "../store/db.ts";
+import { type Db, openDb, runBatch, type Statement } from "../store/db.ts";
 import { commit } from "../store/decisions.ts";
-import { type LoadedEnvironment, type LoadOptions, loadEnvironment } from "../store/environments.ts";
+import { type LoadedEnvironment, type LoadOptions, reading } from "../store/environments.ts";
+import { settle } from "../store/outbox.ts";
 import { freeRestedSlots } from "../store/slots.ts";
 import { findHostname } from "../store/status.ts";
 import { recordVerdicts } from "../store/verdicts.ts";
@@ -34,7 +35,9 @@ const SAFETY_MS = 2_000;
 const MAX_RETRY_MS = 60_000;
 /** What an end waits for (an accessory's host, mostly) is looked at again after this. */
 const ENDING_LOOK_MS = 5_000;
-const MAX_PASSES = 100;
+/** Each is a trip to D1, of which an invocation may make fifty on the Free plan: the alarm goes on with what is left. */
+const PASSES_A_TURN = 25;
+const MAX_TURNS = 4;
 const MAX_STALE = 5;
 
 /** Where a test may end the process: between any two steps of a write. */
@@ -66,6 +69,14 @@ export class Loop {
   /** When what a tick could not hand over (KV copy, wake-ups) is tried again. */
   #retryAt: number | null = null;
   #failures = 0;
+  /** Turns that ended before everything was done, in a row. */
+  #turns = 0;
+  /** What the last write left, read in the same trip. */
+  #written: LoadedEnvironment | undefined;
+  /** Something was to be placed the last time: hosts are read in the same trip. */
+  #places = false;
+  /** Wake-ups that were handed over, or not: noted with the next trip. */
+  #woken: Statement[] = [];
   readonly #state: DurableObjectState;
   readonly #storage: DurableObjectStorage;
   readonly #env: () => ControlEnv;
@@ -121,20 +132,28 @@ export class Loop {
     this.#state.waitUntil(this.turn.take(() => this.advanceNow()));
   }
 
-  /** Ticks until nothing is due. What fails is tried again by the alarm: a caller has its answer already. */
-  async advanceNow(): Promise<void> {
+  /**
+   * Ticks until nothing is due. What fails is tried again by the alarm: a caller has its answer already. `goesOn`: from what
+   * this turn has just written.
+   */
+  async advanceNow({ goesOn = false } = {}): Promise<void> {
+    if (!goesOn) this.#written = undefined;
     try {
       await armBy(this.#storage, this.#now() + SAFETY_MS);
-      for (let pass = 0; pass < MAX_PASSES; pass++) {
+      for (let pass = 0; pass < PASSES_A_TURN; pass++) {
         const wakeAt = await this.#tick();
         if (wakeAt === "again") continue;
         this.#failures = 0;
-        const next = earliest(wakeAt, this.#retryAt);
+        this.#turns = 0;
+        // News of those who were woken take along that they were; if none come, a tick does.
+        const noteAt = this.#woken.length > 0 ? this.#now() + SAFETY_MS : null;
+        const next = earliest(noteAt, earliest(wakeAt, this.#retryAt));
         await this.#absence.ticked(this.#now(), next);
         if (next === null) return await this.#storage.deleteAlarm();
         return await this.#storage.setAlarm(next);
       }
-      throw new Error(`environment ${this.id} did not come to rest in ${MAX_PASSES} passes`);
+      if (++this.#turns < MAX_TURNS) return await this.#storage.setAlarm(this.#now());
+      throw new Error(`environment ${this.id} did not come to rest in ${MAX_TURNS * PASSES_A_TURN} passes`);
     } catch (error) {
       logFailure("advance.failed", error, { environment: this.id });
       this.#failures += 1;
@@ -145,16 +164,17 @@ export class Loop {
   /** Loads, publishes what is owed, does what is due once. Answers when to tick next, or `again` if something changed. */
   async #tick(): Promise<number | null | "again"> {
     this.#retryAt = null;
-    const loaded = await this.load();
+    const loaded = this.#written ?? (await this.load());
+    this.#written = undefined;
     if (!loaded) return this.#farewell();
     const now = this.#now();
     if (await this.#absence.forgive(this.#db, loaded, now)) return "again";
     if (await this.#fence.isAbove(loaded.facts.fence)) return this.#riseAgain(loaded.facts, now);
     await this.publish(loaded);
     const woken = async () => this.#fault("woken");
-    const environmentId = this.id;
-    const all = await wakeHosts({ env: this.#env(), db: this.#db, environmentId, now, woken });
-    if (!all) this.#retryAt = earliest(this.#retryAt, now + 10 * SAFETY_MS);
+    const handed = await wakeHosts({ env: this.#env(), owed: loaded.owed, woken });
+    this.#woken.push(...settle(this.#db, { ...handed, now }));
+    if (handed.late.length > 0) this.#retryAt = earliest(this.#retryAt, now + 10 * SAFETY_MS);
     const waitsUntil = await this.#absence.waitsUntil(this.#db, loaded, now);
     if (waitsUntil !== null) return waitsUntil;
     const analysis = await this.judge.judge(loaded.facts, now, (release, judgements) =>
@@ -195,6 +215,7 @@ export class Loop {
       if (!made.ok || !hasChanges(made.value.decision)) return made;
       const written = await this.#commit(loaded.facts, made.value.decision, now);
       if (written.ok) return made;
+      if (written.error === "requested") break;
       if (written.error === "label_taken") takenLabels += 1;
     }
     if (takenLabels > 0) return err(labelTaken());
@@ -215,7 +236,16 @@ export class Loop {
     await armBy(this.#storage, now + SAFETY_MS);
     await this.#fault("armed");
     const fence = await this.#fence.next(facts.fence, decision.raiseFence);
-    const written = await commit(this.#db, { facts, decision, fence, now });
+    const isPlacing = decision.newReleases.length > 0 || facts.hosts.length > 0;
+    const { statements, read } = reading(this.#db, this.id, { now, isPlacing });
+    const woken = [...this.#woken];
+    const written = await commit(this.#db, { facts, decision, fence, now }, [...woken, ...statements]);
+    if (written.ok) {
+      this.#woken.splice(0, woken.length);
+      const left = await read(written.value.slice(woken.length));
+      this.#places = (left?.facts.hosts.length ?? 0) > 0;
+      this.#written = left && heardAsOf(left, now);
+    }
     await this.#fault("committed");
     return written;
   }
@@ -257,13 +287,19 @@ export class Loop {
         change(draft);
         return ok({ decision: draft.decision });
       });
-      await this.advanceNow();
+      await this.advanceNow({ goesOn: true });
     });
   }
 
   async load(options?: LoadOptions): Promise<LoadedEnvironment | undefined> {
-    const loaded = await loadEnvironment(this.#db, this.id, { now: this.#now(), ...options });
-    return loaded && heardAsOf(loaded, this.#now());
+    const now = this.#now();
+    const { statements, read } = reading(this.#db, this.id, { now, isPlacing: this.#places, ...options });
+    const woken = [...this.#woken];
+    const rows = await runBatch(this.#db, [...woken, ...statements]);
+    this.#woken.splice(0, woken.length);
+    const loaded = await read(rows.slice(woken.length));
+    this.#places = (loaded?.facts.hosts.length ?? 0) > 0;
+    return loaded && heardAsOf(loaded, now);
   }
 
   async traffic(range: Parameters<typeof readCounts>[2]): Promise<Traffic> {

@@ -5,7 +5,7 @@ import { err, ok, type Result } from "../../domain/result.ts";
 import type { Decision, InstanceChange, NewRelease } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { deleteHostnames } from "./apps.ts";
-import type { Db } from "./db.ts";
+import { type Db, runBatch, type Statement } from "./db.ts";
 import { environments } from "./schema/environments.ts";
 import { events } from "./schema/events.ts";
 import { instances } from "./schema/instances.ts";
@@ -16,8 +16,11 @@ import { runs } from "./schema/runs.ts";
 import { slots } from "./schema/slots.ts";
 import { renamed, restSlotsOf } from "./slots.ts";
 
-/** Why a batch wrote nothing: another writer was first (`stale`: read again), or a label is taken (`label_taken`). */
-export type CommitMiss = "stale" | "label_taken";
+/**
+ * Why a batch wrote nothing: another writer was first (`stale`: read again), a label is taken (`label_taken`), or the same
+ * request made its release before (`requested`).
+ */
+export type CommitMiss = "stale" | "label_taken" | "requested";
 
 export interface Commit {
   readonly facts: EnvironmentFacts;
@@ -29,12 +32,17 @@ export interface Commit {
 
 /**
  * Writes a decision in one batch: all of it or nothing. The first statement is the guard: where `rev` or `fence` moved on,
- * it sets the NOT NULL column `rev` to NULL, D1 refuses it, and with it the whole batch.
+ * it sets the NOT NULL column `rev` to NULL, D1 refuses it, and with it the whole batch. `also`: what goes the same way, after
+ * it; answers their rows.
  */
-export async function commit(db: Db, input: Commit): Promise<Result<null, CommitMiss>> {
+export async function commit(
+  db: Db,
+  input: Commit,
+  also: readonly Statement[] = [],
+): Promise<Result<readonly unknown[], CommitMiss>> {
   try {
-    await db.batch([guard(db, input), ...statements(db, input)]);
-    return ok(null);
+    const rows = await runBatch(db, [guard(db, input), ...statements(db, input), ...also]);
+    return ok(rows.slice(rows.length - also.length));
   } catch (error) {
     const miss = missOf(error);
     if (miss) return err(miss);
@@ -47,6 +55,8 @@ function missOf(error: unknown): CommitMiss | undefined {
   const text = error instanceof Error ? `${error.message} ${String(error.cause)}` : String(error);
   if (/NOT NULL constraint failed: (environments\.rev|slots\.n)/.test(text)) return "stale";
   if (/UNIQUE constraint failed: instances\.slot_id/.test(text)) return "stale";
+  if (/UNIQUE constraint failed: releases\.environment_id, releases\.request_key/.test(text))
+    return "requested";
   if (/UNIQUE constraint failed: releases\.environment_id, releases\.version/.test(text))
     return "label_taken";
   return undefined;

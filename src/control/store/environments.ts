@@ -1,4 +1,5 @@
 import { and, eq, getTableColumns, isNull, type SQL, sql } from "drizzle-orm";
+import type { BatchResponse } from "drizzle-orm/batch";
 import type { RunFacts } from "../../domain/processes/run.ts";
 import {
   type EnvironmentFacts,
@@ -11,7 +12,8 @@ import { hasLabels } from "../../domain/rollout/placing/placement.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { Routable } from "../../domain/rollout/table/compile-table.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
-import type { Db } from "./db.ts";
+import { type Db, runBatch } from "./db.ts";
+import { due, type Owed } from "./outbox.ts";
 import { accessories } from "./schema/accessories.ts";
 import { apps } from "./schema/apps.ts";
 import { tunnels } from "./schema/cloudflare.ts";
@@ -34,74 +36,53 @@ export interface LoadedEnvironment extends Routable {
   readonly clock: ControlClock | undefined;
   /** When the first of its resting slots may go back to the pool. */
   readonly restedAt: number | null;
+  /** What committed decisions owe the world, of what is due. */
+  readonly owed: readonly Owed[];
 }
 
 export interface LoadOptions {
   /** Hosts too, though nothing waits to be placed. */
   readonly withHosts?: boolean;
+  /** Something is to be placed, most likely: hosts come in the same trip, and are dropped where nothing is. */
+  readonly isPlacing?: boolean;
   /** A release that somebody names, by id or label: in view however old it is. */
   readonly named?: string | null | undefined;
-  /** Then hosts are read, too, where an instance is to be replaced. Epoch ms. */
+  /** Then what is owed by now is read, too, and hosts where an instance is to be replaced. Epoch ms. */
   readonly now?: number;
 }
 
-/**
- * Reads an environment whole, in one round trip (two when a release waits to be placed). Undefined: no such environment.
- * Each tick does: every part of it has an index, so that what is over costs nothing, however much of it there is.
- * In a batch D1 answers rows as objects by column name, so a join must give each column a name of its own.
- */
+/** Reads an environment whole. Undefined: no such environment. */
 export async function loadEnvironment(
   db: Db,
   id: string,
-  { withHosts, named = null, now = 0 }: LoadOptions = {},
+  options: LoadOptions = {},
 ): Promise<LoadedEnvironment | undefined> {
-  const [environmentRows, releaseRows, instanceRows, jobRows, clockRows, rests, runRows] = await readRows(
-    db,
-    id,
-    named,
-  );
-  const [environment] = environmentRows;
-  if (!environment || environment.deletedAt !== null) return undefined;
-  const waiting = releaseRows.filter(looksForSlots);
-  // Workers are placed whenever one is missing.
-  const stable = releaseRows.find((release) => release.id === environment.stableReleaseId);
-  const hasRuns = runRows.length > 0;
-  const hasProcesses = [stable, ...waiting].some((one) => Object.keys(one?.spec.processes ?? {}).length > 0);
-  const weighted = releaseRows.filter(({ weightBp }) => weightBp > 0);
-  const specs = [environment.spec, ...[...waiting, ...weighted].map((release) => release.spec)];
-  const facts: EnvironmentFacts = {
-    id,
-    app: environment.app,
-    name: environment.name,
-    spec: environment.spec,
-    rev: environment.rev,
-    fence: environment.fence,
-    stableReleaseId: environment.stableReleaseId,
-    nextVersion: environment.nextVersion,
-    held: environment.held,
-    ending: environment.ending,
-    analysis: null,
-    releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
-    instances: instanceRows.flatMap(toInstance),
-    workers: instanceRows.flatMap(toWorker),
-    runs: runRows satisfies RunFacts[],
-    schedules: environment.schedules,
-    jobs: jobRows.flatMap(toJob),
-    ...(waiting.length > 0 ||
-    withHosts ||
-    hasProcesses ||
-    hasRuns ||
-    jobRows.some(isPortTaken) ||
-    (now > 0 && isShort(releaseRows, instanceRows, now))
-      ? await loadHosts(db, id, specs)
-      : { hosts: [], accessories: [] }),
-  };
-  const { salt, previewKey, mode } = environment;
-  return { facts, salt, previewKey, mode, clock: clockRows[0], restedAt: rests[0]?.restedAt ?? null };
+  const { statements, read } = reading(db, id, options);
+  return read(await runBatch(db, statements));
 }
 
-const readRows = (db: Db, id: string, named: string | null) =>
-  db.batch([
+/**
+ * The statements that read an environment whole, and what is made of their answers: alone, or in one trip with what is
+ * written before. Each tick does: every part of it has an index, so that what is over costs nothing, however much of it there is.
+ * Where something is to be placed and the hosts were not read, that is one trip more.
+ * In a batch D1 answers rows as objects by column name, so a join must give each column a name of its own.
+ */
+export function reading(db: Db, id: string, options: LoadOptions = {}) {
+  const facts = statementsOf(db, id, options);
+  const withPlaces = options.withHosts || options.isPlacing;
+  const places = withPlaces ? selectPlaces(db, id) : [];
+  return {
+    statements: [...facts, ...places],
+    // In the order of the statements.
+    read: (rows: readonly unknown[]) => {
+      const found = withPlaces ? (rows.slice(facts.length) as unknown as Places) : undefined;
+      return assemble(db, { id, options, found }, rows as BatchResponse<typeof facts>);
+    },
+  };
+}
+
+const statementsOf = (db: Db, id: string, { named = null, now = 0 }: LoadOptions) =>
+  [
     selectEnvironment(db, id),
     db
       .select()
@@ -122,7 +103,58 @@ const readRows = (db: Db, id: string, named: string | null) =>
       .from(runs)
       .where(and(eq(runs.environmentId, id), isNull(runs.endedAt)))
       .orderBy(runs.createdAt, runs.id),
-  ]);
+    due(db, id, now),
+  ] as const;
+
+type Places = BatchResponse<ReturnType<typeof selectPlaces>>;
+
+async function assemble(
+  db: Db,
+  { id, options, found }: { id: string; options: LoadOptions; found: Places | undefined },
+  rows: BatchResponse<ReturnType<typeof statementsOf>>,
+): Promise<LoadedEnvironment | undefined> {
+  const [environmentRows, releaseRows, instanceRows, jobRows, clockRows, rests, runRows, owed] = rows;
+  const { now = 0 } = options;
+  const [environment] = environmentRows;
+  if (!environment || environment.deletedAt !== null) return undefined;
+  const waiting = releaseRows.filter(looksForSlots);
+  // Workers are placed whenever one is missing.
+  const stable = releaseRows.find((release) => release.id === environment.stableReleaseId);
+  const hasProcesses = [stable, ...waiting].some((one) => Object.keys(one?.spec.processes ?? {}).length > 0);
+  const isPlaced =
+    waiting.length > 0 ||
+    options.withHosts ||
+    hasProcesses ||
+    runRows.length > 0 ||
+    jobRows.some(isPortTaken) ||
+    (now > 0 && isShort(releaseRows, instanceRows, now));
+  const weighted = releaseRows.filter(({ weightBp }) => weightBp > 0);
+  const specs = [environment.spec, ...[...waiting, ...weighted].map((release) => release.spec)];
+  const facts: EnvironmentFacts = {
+    id,
+    app: environment.app,
+    name: environment.name,
+    spec: environment.spec,
+    rev: environment.rev,
+    fence: environment.fence,
+    stableReleaseId: environment.stableReleaseId,
+    nextVersion: environment.nextVersion,
+    held: environment.held,
+    ending: environment.ending,
+    analysis: null,
+    releases: releaseRows.sort((a, b) => b.createdAt - a.createdAt) satisfies ReleaseFacts[],
+    instances: instanceRows.flatMap(toInstance),
+    workers: instanceRows.flatMap(toWorker),
+    runs: runRows satisfies RunFacts[],
+    schedules: environment.schedules,
+    jobs: jobRows.flatMap(toJob),
+    ...(isPlaced
+      ? placesOf(found ?? (await db.batch(selectPlaces(db, id))), specs)
+      : { hosts: [], accessories: [] }),
+  };
+  const { salt, previewKey, mode } = environment;
+  return { facts, salt, previewKey, mode, clock: clockRows[0], restedAt: rests[0]?.restedAt ?? null, owed };
+}
 
 /** Another slot is to be found. */
 const isPortTaken = ({ kind, state, error }: typeof jobs.$inferSelect): boolean =>
@@ -246,15 +278,11 @@ function toJob(row: typeof jobs.$inferSelect): JobFacts[] {
   return [{ ...row, kind, releaseId, result, error: row.error as JobFacts["error"] }];
 }
 
-/** Hosts that carry all labels of at least one of the specs, with their slots; and where the accessories are. */
-async function loadHosts(
-  db: Db,
-  environmentId: string,
-  specs: readonly EnvironmentSpec[],
-): Promise<Pick<EnvironmentFacts, "hosts" | "accessories">> {
+/** All hosts with their slots, and where the accessories are. */
+const selectPlaces = (db: Db, environmentId: string) => {
   // Written out: in a selection of one table drizzle drops the names of tables.
   const occupied = sql<number>`EXISTS (SELECT 1 FROM instances WHERE instances.slot_id = slots.id AND instances.stopped_at IS NULL)`;
-  const [hostRows, slotRows, homes] = await db.batch([
+  return [
     db.select().from(hosts).where(isNull(hosts.removedAt)).orderBy(hosts.name),
     db
       .select({ ...getTableColumns(slots), occupied: occupied.as("occupied") })
@@ -269,7 +297,14 @@ async function loadHosts(
       .from(accessories)
       .innerJoin(hosts, eq(hosts.id, accessories.hostId))
       .where(eq(accessories.environmentId, environmentId)),
-  ]);
+  ] as const;
+};
+
+/** Hosts that carry all labels of at least one of the specs. */
+function placesOf(
+  [hostRows, slotRows, homes]: Places,
+  specs: readonly EnvironmentSpec[],
+): Pick<EnvironmentFacts, "hosts" | "accessories"> {
   const found = hostRows
     .filter((host) => specs.some((spec) => hasLabels(host.labels, spec)))
     .map((host) => ({

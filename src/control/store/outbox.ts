@@ -1,5 +1,5 @@
 import { and, asc, eq, inArray, lte, sql } from "drizzle-orm";
-import type { Db } from "./db.ts";
+import type { Db, Statement } from "./db.ts";
 import { outbox } from "./schema/outbox.ts";
 
 /** An effect that a committed decision still owes the world outside D1. */
@@ -7,7 +7,7 @@ export type Owed = typeof outbox.$inferSelect;
 
 const RETRY_MS = 5_000;
 
-export const due = (db: Db, environmentId: string, now: number): Promise<Owed[]> =>
+export const due = (db: Db, environmentId: string, now: number) =>
   db
     .select()
     .from(outbox)
@@ -15,18 +15,22 @@ export const due = (db: Db, environmentId: string, now: number): Promise<Owed[]>
     .orderBy(asc(outbox.id))
     .limit(50);
 
-export async function settled(db: Db, ids: readonly number[]): Promise<void> {
-  if (ids.length > 0) await db.delete(outbox).where(inArray(outbox.id, [...ids]));
-}
-
-/** Tried again later, with growing gaps. */
-export async function postpone(db: Db, ids: readonly number[], now: number): Promise<void> {
-  if (ids.length === 0) return;
-  await db
-    .update(outbox)
-    .set({
-      attempts: sql`${outbox.attempts} + 1`,
-      nextAttemptAt: sql`${now} + ${RETRY_MS} * (${outbox.attempts} + 1)`,
-    })
-    .where(inArray(outbox.id, [...ids]));
+/** Notes what was handed over; what was not is tried again later, with growing gaps. */
+export function settle(
+  db: Db,
+  { done, late, now }: { done: readonly number[]; late: readonly number[]; now: number },
+): Statement[] {
+  const statements: Statement[] = [];
+  if (done.length > 0) statements.push(db.delete(outbox).where(inArray(outbox.id, [...done])));
+  if (late.length > 0)
+    statements.push(
+      db
+        .update(outbox)
+        .set({
+          attempts: sql`${outbox.attempts} + 1`,
+          nextAttemptAt: sql`${now} + ${RETRY_MS} * (${outbox.attempts} + 1)`,
+        })
+        .where(inArray(outbox.id, [...late])),
+    );
+  return statements;
 }

@@ -1,4 +1,4 @@
-import { and, desc, eq, lt } from "drizzle-orm";
+import { and, desc, eq, lt, sql } from "drizzle-orm";
 import type { Judgement } from "../../domain/canary/judge.ts";
 import type { Db } from "./db.ts";
 import { verdicts } from "./schema/releases.ts";
@@ -10,20 +10,33 @@ interface RecordedJudgement {
   readonly words: string;
 }
 
-/** Keeps each judgement with the numbers it was reached from. Twice the same window is once; a later word wins. */
+/** Rows of seven values: D1 binds a hundred at most. */
+export const MOST_VERDICTS = 12;
+
+/** Keeps up to MOST_VERDICTS judgements with the numbers they were reached from. Twice the same window is once; a later word wins. */
 export async function recordVerdicts(
   db: Db,
   releaseId: string,
   judgements: readonly RecordedJudgement[],
 ): Promise<void> {
-  for (const { window, at, words, decision } of judgements) {
+  // One statement can't change a row twice.
+  const byWindow = new Map(judgements.map((judgement) => [judgement.window, judgement]));
+  const rows = [...byWindow.values()].map(({ window, at, words, decision }) => {
     const { verdict, reason, ...numbers } = decision;
-    const row = { releaseId, window, at, verdict, reason, words, numbers };
-    await db
-      .insert(verdicts)
-      .values(row)
-      .onConflictDoUpdate({ target: [verdicts.releaseId, verdicts.window], set: row });
-  }
+    return { releaseId, window, at, verdict, reason, words, numbers };
+  });
+  if (rows.length === 0) return;
+  const set = {
+    at: sql`excluded.at`,
+    verdict: sql`excluded.verdict`,
+    reason: sql`excluded.reason`,
+    words: sql`excluded.words`,
+    numbers: sql`excluded.numbers`,
+  };
+  await db
+    .insert(verdicts)
+    .values(rows)
+    .onConflictDoUpdate({ target: [verdicts.releaseId, verdicts.window], set });
 }
 
 export type VerdictRow = typeof verdicts.$inferSelect;

@@ -19,7 +19,7 @@ export const FEED_TIMES: FeedTimes = {
   quietMs: 1_000,
   quietAfterMs: 10_000,
   heartbeatMs: 10_000,
-  maxLooks: 800,
+  maxLooks: 400,
 };
 
 export interface FeedStart {

@@ -86,12 +86,47 @@ describe("a D1 that fails", () => {
   });
 });
 
-describe("what a tick costs", () => {
-  it("is two round trips to D1 when nothing is due", async () => {
-    await stage.deploy();
+describe("trips to D1", () => {
+  const counting = async () => {
     const { counted, DB } = countQueries(env.DB);
     await stage.inside((coordinator) => coordinator.useDatabase(DB));
+    return counted;
+  };
+
+  it("are one in a tick when nothing is due", async () => {
+    await stage.deploy();
+    const counted = await counting();
     await stage.coordinator.poke();
-    expect(counted.queries).toBe(2);
+    expect(counted.queries).toBe(1);
+  });
+
+  it("are one for each step of a release, and one to begin with", async () => {
+    await stage.deploy();
+    const counted = await counting();
+    const seen: [string, number][] = [];
+    await stage.create();
+    for (let turn = 0; (await stage.release("v2")).state !== "settling"; turn++) {
+      expect(turn, "it comes to serve").toBeLessThan(20);
+      await stage.work();
+      const before = counted.queries;
+      await stage.coordinator.poke();
+      seen.push([(await stage.release("v2")).state, counted.queries - before]);
+    }
+    expect(counted.queries, JSON.stringify(seen)).toBeLessThanOrEqual(20);
+  });
+
+  it("are three of a rollback before its table is published", async () => {
+    await stage.deploy();
+    await stage.deploy();
+    const counted = await counting();
+    let atPublication = Number.NaN;
+    await stage.inside((coordinator) => {
+      coordinator.fault = (point) => {
+        if (point === "published") atPublication = counted.queries;
+      };
+    });
+    const done = await stage.coordinator.rollback({ to: null, actor: "ann" });
+    expect(done).toMatchObject({ ok: true, value: { how: "instant" } });
+    expect(atPublication).toBeLessThanOrEqual(3);
   });
 });

@@ -169,6 +169,8 @@ describe("what it owes", () => {
     await stage.kill();
     stage.ahead = 20_000;
     await stage.inside((coordinator) => coordinator.alarm());
+    // Noted with the next trip to the database.
+    await stage.coordinator.poke();
     expect(await stage.db.select().from(outbox)).toEqual([]);
   });
 });
