@@ -16,11 +16,12 @@ import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { WINDOW_MS, windowOf } from "../../domain/routing/meter.ts";
 import type { Canary } from "../../domain/spec.ts";
 import type { Traffic } from "../meter/traffic.ts";
+import { MOST_VERDICTS } from "../store/verdicts.ts";
 
 /** An edge isolate flushes once a second, and the meter takes its time: a window is whole this long after its end. */
 const SETTLE_MS = 3_000;
 /** After an outage many windows wait: so many are folded in and recorded at once, the others with the next ticks. */
-const MOST_AT_ONCE = 10;
+const MOST_AT_ONCE = MOST_VERDICTS - 1;
 const HISTORY_MS = 1_800_000;
 const REFERENCE_MS = 600_000;
 /** Between two windows the newest counts are looked at this often, against the error ceiling alone. */
