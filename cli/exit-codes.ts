@@ -35,6 +35,7 @@ export const EXIT_OF_PROBLEM = {
   unauthenticated: EXIT.usage,
   token_expired: EXIT.usage,
   token_revoked: EXIT.usage,
+  oidc_refused: EXIT.usage,
   forbidden: EXIT.usage,
   not_found: EXIT.usage,
   method_not_allowed: EXIT.usage,

@@ -31,9 +31,13 @@ export const EXPLANATIONS = {
     "Somebody revoked the token; `sluice audit` says who.",
     "An admin makes a new one, if it should work again.",
   ],
+  oidc_refused: [
+    "The CI system's own token was not traded for one of control's: it is not meant for this control plane, has expired, was used already, or fits no trust.",
+    "The error names the claim. `sluice trust list` shows what is trusted; `sluice trust explain -` compares a token with every trust.",
+  ],
   forbidden: [
     "The token is good, but not for this: its role, app or environment doesn't cover it.",
-    "Use a token with the role and scope the error names. Roles: viewer reads, deployer releases, admin does all.",
+    "Use a token with the role and scope the error names. Roles: viewer reads, approver steers what is on its way, deployer releases, admin does all.",
   ],
   not_found: [
     "There is no such app, environment, release, host or token here.",

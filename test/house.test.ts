@@ -29,6 +29,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "@hono/zod-openapi",
       "zod",
       "drizzle-orm",
+      "jose",
       /^cloudflare[:/]/,
       "dist/agent.txt",
       "dist/install.txt",

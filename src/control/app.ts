@@ -12,6 +12,7 @@ import { rateLimit, Strangers } from "./http/rate-limit.ts";
 import { newRouter } from "./http/router.ts";
 import { httpsOnly } from "./http/secure.ts";
 import { wholeBody } from "./http/whole-body.ts";
+import { type AskOptions, Keys } from "./identity/keys.ts";
 import { newId } from "./ids.ts";
 import { logFailure } from "./log.ts";
 import type { Refusal } from "./refusal.ts";
@@ -29,6 +30,8 @@ import { healthRoutes } from "./routes/health.ts";
 import { drainRoutes } from "./routes/host-drain.ts";
 import { hostnameRoutes } from "./routes/hostnames.ts";
 import { hostRoutes } from "./routes/hosts.ts";
+import { sessionRoutes } from "./routes/identity/sessions.ts";
+import { exchangeRoutes, trustRoutes } from "./routes/identity/trusts.ts";
 import { installRoutes } from "./routes/install.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { previewRoutes } from "./routes/preview.ts";
@@ -36,7 +39,6 @@ import { registryRoutes } from "./routes/registries.ts";
 import { releaseRoutes } from "./routes/releases.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { secretRoutes } from "./routes/secrets.ts";
-import { sessionRoutes } from "./routes/sessions.ts";
 import { steerRoutes } from "./routes/steer.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { trafficRoutes } from "./routes/traffic.ts";
@@ -59,6 +61,8 @@ export interface AppOptions {
   readonly readerPatienceMs?: number;
   /** For a body that does not come. */
   readonly senderPatienceMs?: number;
+  /** How the keys of CI systems are read. */
+  readonly issuers?: AskOptions;
   readonly perMinute?: { readonly people: number; readonly agents: number };
 }
 
@@ -87,8 +91,12 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.get("/api/openapi.json", (c) => c.json(described()));
   app.get("/api/manifest.schema.json", (c) => c.json(manifestJsonSchema()));
   app.get("/api/docs", (c) => c.html(docsPage(described())));
+  const keys = new Keys(options.issuers);
   const strangers = new Strangers();
   const people = rateLimit(perMinute.people, strangers);
+  // What the token of a CI system is shown to: it is no token of control's yet.
+  app.use("/api/v1/oidc/exchange", people);
+  app.route("/", exchangeRoutes(keys));
   app.use("/api/v1/*", people, authenticate, idempotent);
   app.on("POST", ["/login", "/logout"], people);
   const agents = rateLimit(perMinute.agents, strangers);
@@ -97,6 +105,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.use("/agent/v1/*", (c, next) =>
     (c.req.path.startsWith("/agent/v1/logs/") ? logChunks : agents)(c, next),
   );
+  app.route("/", trustRoutes(keys));
   for (const router of resources(options)) app.route("/", router);
   return app;
 }

@@ -12,6 +12,7 @@ import { type Db, openDb, runBatch } from "./store/db.ts";
 import { dropEnrollmentsBefore } from "./store/enrollments.ts";
 import { dropKeysBefore } from "./store/idempotency.ts";
 import { dropSessionsBefore } from "./store/identity/sessions.ts";
+import { dropTradedBefore } from "./store/identity/trusts.ts";
 import { dropLogJobsBefore } from "./store/log-streams.ts";
 import { dropSecretsOfDeleted } from "./store/secrets.ts";
 import { findDueTunnels } from "./store/tunnels.ts";
@@ -50,6 +51,7 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   if (settingsOf(env)) await tendCloudflare(env, now);
   await dropKeysBefore(db, now - KEPT_MS);
   await dropSessionsBefore(db, now - KEPT_MS);
+  await dropTradedBefore(db, now);
   await dropLogJobsBefore(db, now);
   await dropEnrollmentsBefore(db, now - KEPT_MS);
   await dropSecretsOfDeleted(db, now - KEPT_MS);

@@ -9,6 +9,7 @@ export const PROBLEM_CODES = [
   "unauthenticated",
   "token_expired",
   "token_revoked",
+  "oidc_refused",
   "forbidden",
   "not_found",
   "method_not_allowed",

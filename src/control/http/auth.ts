@@ -52,9 +52,10 @@ export async function identify(
 }
 
 /** One like it. A host gets its own by being enrolled, and its agent says so. */
-function anotherFor({ role, app, environment }: TokenRow): NextStep[] {
+function anotherFor({ role, app, environment, trustId }: TokenRow): NextStep[] {
   const when = "an administrator makes a new one";
   if (role === "agent") return [];
+  if (trustId !== null) return [{ command: "sluice trust list", when: "to see whom control believes" }];
   return [{ command: tokenCommand({ role, app, environment }), when }];
 }
 
@@ -68,15 +69,17 @@ const BOOTSTRAP: Principal = {
   role: "admin",
   app: null,
   environment: null,
+  action: null,
   hostId: null,
 };
 
 const toPrincipal = (row: TokenRow): Principal => ({
   id: row.id,
-  actor: row.role === "agent" ? `agent:${row.name}` : `token:${row.name}`,
+  actor: `${row.role === "agent" ? "agent" : row.trustId === null ? "token" : "ci"}:${row.name}`,
   role: row.role,
   app: row.app,
   environment: row.environment,
+  action: row.action,
   hostId: row.hostId,
 });
 
@@ -87,7 +90,7 @@ function isBootstrapAdmin(env: ControlEnv, hash: string): boolean {
 }
 
 /** Who sent a request: by its Authorization header, else by its browser's session. */
-export async function whoAsks(c: AppContext, db: Db): ReturnType<typeof identify> {
+async function whoAsks(c: AppContext, db: Db): ReturnType<typeof identify> {
   const sent = c.req.header("authorization");
   const at = { env: c.env, db, now: c.var.now(), sent };
   const session = sent === undefined ? sessionOf(c) : undefined;
@@ -123,6 +126,8 @@ export interface Need {
   readonly app: string | null;
   /** Null: the whole app. */
   readonly environment: string | null;
+  /** A token that is for this alone may do it, too. */
+  readonly action?: "deploy";
 }
 export const everything = (role: Need["role"]): Need => ({ role, app: null, environment: null });
 
@@ -130,13 +135,15 @@ export const everything = (role: Need["role"]): Need => ({ role, app: null, envi
 export const reaches = (principal: Principal, need: Need): boolean =>
   (principal.app === null || principal.app === need.app) &&
   (principal.environment === null || principal.environment === need.environment) &&
-  RANK[principal.role] >= RANK[need.role];
+  RANK[principal.role] >= RANK[need.role] &&
+  (principal.action === null || need.role === "viewer" || principal.action === need.action);
 
 /** Refuses a principal whose role or scope does not reach. The answer names what it has and what it would need. */
 export function authorize(c: AppContext, need: Need): Principal {
   const { principal } = c.var;
   if (reaches(principal, need)) return principal;
-  const has = `${principal.actor} has the role ${principal.role} for ${scope(principal)}`;
+  const alone = principal.action === null ? "" : `, to ${principal.action} and no more`;
+  const has = `${principal.actor} has the role ${principal.role} for ${scope(principal)}${alone}`;
   const detail = `${has}: this needs ${need.role} for ${scope(need)}`;
   const command = tokenCommand(need);
   throw new ProblemError({

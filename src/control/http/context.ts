@@ -16,6 +16,8 @@ export interface Principal {
   readonly role: TokenRow["role"];
   readonly app: string | null;
   readonly environment: string | null;
+  /** All that a CI job's token is for, beside reading; null: whatever its role may. */
+  readonly action: "deploy" | null;
   /** The host of an agent's token. */
   readonly hostId: string | null;
 }

@@ -59,6 +59,7 @@ const SENT = new Set([
   "CreateMaintenance",
   "CreateEnrollment",
   "CreateToken",
+  "CreateTrust",
   "AllowHostname",
 ]);
 

@@ -12,6 +12,7 @@ const KINDS = {
   unauthenticated: [401, "A valid token is needed"],
   token_expired: [401, "The token has expired"],
   token_revoked: [401, "The token was revoked"],
+  oidc_refused: [403, "The CI system's token opens nothing here"],
   forbidden: [403, "The token may not do this"],
   not_found: [404, "Not found"],
   method_not_allowed: [405, "Method not allowed"],

@@ -82,7 +82,7 @@ export const appRoutes = () =>
   newRouter()
     .openapi(apply, async (c) => {
       const { app } = c.req.valid("param");
-      const principal = authorize(c, { role: "deployer", app, environment: null });
+      const principal = authorize(c, { role: "deployer", app, environment: null, action: "deploy" });
       const { dryRun, claim } = c.req.valid("query");
       const input = {
         app,

@@ -28,7 +28,7 @@ export const previewRoutes = () =>
     const { id } = c.req.valid("param");
     const status = await requireRelease(c, id);
     const { app, environment } = status;
-    authorize(c, { role: "deployer", app, environment: environment.name });
+    authorize(c, { role: "deployer", app, environment: environment.name, action: "deploy" });
     const { expiresInMinutes, hostname } = c.req.valid("json");
     refuseUnreachable(status);
     const pass = await signPreview({

@@ -4,7 +4,7 @@ import { abortSchema } from "../../protocol/api/moves.ts";
 import { planSchema } from "../../protocol/api/plans.ts";
 import { createReleaseSchema, releaseSchema } from "../../protocol/api/releases.ts";
 import { pageOf } from "../../protocol/api/scalars.ts";
-import { authorize } from "../http/auth.ts";
+import { authorize, type Need } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { parseKey } from "../http/idempotency.ts";
 import { ProblemError } from "../http/problems.ts";
@@ -79,12 +79,19 @@ const abort = createRoute({
   responses: { 202: json(releaseSchema, "It ends, or has ended") },
 });
 
+const deploys = (role: "deployer" | "approver", app: string, environment: string): Need => ({
+  role,
+  app,
+  environment,
+  action: "deploy",
+});
+
 /** Releases: start, watch, end. */
 export const releaseRoutes = () =>
   newRouter()
     .openapi(create, async (c) => {
       const { app, env } = c.req.valid("param");
-      const principal = authorize(c, { role: "deployer", app, environment: env });
+      const principal = authorize(c, deploys("deployer", app, env));
       const status = await requireEnvironment(c, app, env);
       const { environment } = status;
       const input = c.req.valid("json");
@@ -132,7 +139,7 @@ export const releaseRoutes = () =>
     .openapi(abort, async (c) => {
       const { id } = c.req.valid("param");
       const { app, environment } = await requireRelease(c, id);
-      const principal = authorize(c, { role: "approver", app, environment: environment.name });
+      const principal = authorize(c, deploys("approver", app, environment.name));
       const reason = c.req.valid("json").reason ?? null;
       orRefuse(
         await coordinatorOf(c.env, environment.id).abort({ release: id, actor: principal.actor, reason }),

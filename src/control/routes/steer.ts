@@ -64,7 +64,7 @@ type Order = (port: CoordinatorPort, steer: Steer) => Promise<Result<null, Refus
 /** A person at the wheel of a release on its way. */
 async function steer(c: AppContext, id: string, step: number | undefined, order: Order) {
   const { app, environment } = await requireRelease(c, id);
-  const { actor } = authorize(c, { role: "approver", app, environment: environment.name });
+  const { actor } = authorize(c, { role: "approver", app, environment: environment.name, action: "deploy" });
   orRefuse(await order(coordinatorOf(c.env, environment.id), { release: id, actor, step: step ?? null }));
   return releaseStatusView(c, await requireRelease(c, id));
 }

@@ -117,6 +117,8 @@ async function newToken(
     revokedAt: null,
     lastUsedAt: null,
     replaces: null,
+    trustId: null,
+    action: null,
   };
   return { row, token };
 }

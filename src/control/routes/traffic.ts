@@ -62,7 +62,7 @@ export const trafficRoutes = () =>
   newRouter()
     .openapi(rollback, async (c) => {
       const { app, env } = c.req.valid("param");
-      const { actor } = authorize(c, { role: "deployer", app, environment: env });
+      const { actor } = authorize(c, { role: "deployer", app, environment: env, action: "deploy" });
       const { environment } = await requireEnvironment(c, app, env);
       const { to = null, from: seen = null } = c.req.valid("json");
       const done = orRefuse(await coordinatorOf(c.env, environment.id).rollback({ to, seen, actor }));
@@ -98,7 +98,7 @@ export const trafficRoutes = () =>
     })
     .openapi(weights, async (c) => {
       const { app, env } = c.req.valid("param");
-      const { actor } = authorize(c, { role: "deployer", app, environment: env });
+      const { actor } = authorize(c, { role: "deployer", app, environment: env, action: "deploy" });
       const status = await requireEnvironment(c, app, env);
       const ifMatch = c.req.header("if-match");
       const isGuarded = isGuard(ifMatch);

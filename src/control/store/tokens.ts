@@ -3,6 +3,7 @@ import type { Db, Statement } from "./db.ts";
 import { tokens } from "./schema/tokens.ts";
 
 export type TokenRow = typeof tokens.$inferSelect;
+type NewToken = typeof tokens.$inferInsert;
 
 export const findToken = (db: Db, hash: string): Promise<TokenRow | undefined> =>
   db.select().from(tokens).where(eq(tokens.hash, hash)).get();
@@ -30,7 +31,7 @@ export const listTokens = (db: Db, page: { before: string | null; limit: number 
     .limit(page.limit)
     .all();
 
-export const insertToken = (db: Db, row: TokenRow) => db.insert(tokens).values(row) satisfies Statement;
+export const insertToken = (db: Db, row: NewToken) => db.insert(tokens).values(row) satisfies Statement;
 
 /** Revoking twice keeps the first time. */
 export const revokeToken = (db: Db, id: string, now: number) =>
@@ -53,7 +54,7 @@ export const revokeUnusedSuccessors = (db: Db, id: string, now: number) =>
     .where(and(eq(tokens.replaces, id), isNull(tokens.revokedAt))) satisfies Statement;
 
 /** Inserts a token in place of another one, unless that one was revoked: its name is NULL then, which fails the batch. */
-export const insertSuccessor = (db: Db, row: Omit<TokenRow, "name"> & { replaces: string }) =>
+export const insertSuccessor = (db: Db, row: Omit<NewToken, "name"> & { replaces: string }) =>
   db.insert(tokens).values({
     ...row,
     name: sql`(SELECT name FROM ${tokens} WHERE id = ${row.replaces} AND revoked_at IS NULL)`,
@@ -71,4 +72,12 @@ export const confirmToken = (db: Db, hash: string) =>
 
 export async function touchToken(db: Db, id: string, now: number): Promise<void> {
   await db.update(tokens).set({ lastUsedAt: now }).where(eq(tokens.id, id));
+}
+
+/** Moves the end of a token that is good still. */
+export async function prolongToken(db: Db, id: string, expiresAt: number): Promise<void> {
+  await db
+    .update(tokens)
+    .set({ expiresAt })
+    .where(and(eq(tokens.id, id), isNull(tokens.revokedAt)));
 }

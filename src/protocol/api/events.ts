@@ -32,6 +32,10 @@ export const EVENT_TYPES = [
   "registry.removed",
   "secret.resealed",
   "accessory.state",
+  "trust.added",
+  "trust.pinned",
+  "trust.removed",
+  "token.traded",
   "token.created",
   "token.revoked",
 ] as const;

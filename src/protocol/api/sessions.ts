@@ -21,5 +21,4 @@ export const identitySchema = z
     environment: z.string().nullable(),
   })
   .meta({ id: "Identity" });
-export type Identity = z.infer<typeof identitySchema>;
 export const signedInSchema = identitySchema.extend({ expiresAt: time }).meta({ id: "SignedIn" });

@@ -18,6 +18,10 @@ export const tokens = sqliteTable(
     lastUsedAt: at("last_used_at"),
     /** Id of the token it takes the place of: that one is revoked when this one is first used. */
     replaces: text("replaces"),
+    /** The trust that it was given by, to a job of its CI project. */
+    trustId: text("trust_id"),
+    /** All that it is for, beside reading; null: whatever its role may. */
+    action: text("action", { enum: ["deploy"] }),
   },
-  (t) => [index("tokens_host").on(t.hostId)],
+  (t) => [index("tokens_host").on(t.hostId), index("tokens_trust").on(t.trustId)],
 );

@@ -1,13 +1,13 @@
 import { createRoute } from "@hono/zod-openapi";
-import { identitySchema, type SignIn, signedInSchema, signInSchema } from "../../protocol/api/sessions.ts";
-import { authorize, identify, tokenHash } from "../http/auth.ts";
-import type { AppContext, Principal } from "../http/context.ts";
-import { ProblemError } from "../http/problems.ts";
-import { json, newRouter } from "../http/router.ts";
-import { beginSession, foreignPage, leaveSession } from "../http/session.ts";
-import { iso } from "../iso.ts";
-import type { Refusal } from "../refusal.ts";
-import { openDb } from "../store/db.ts";
+import { identitySchema, type SignIn, signedInSchema, signInSchema } from "../../../protocol/api/sessions.ts";
+import { authorize, identify, tokenHash } from "../../http/auth.ts";
+import type { AppContext, Principal } from "../../http/context.ts";
+import { ProblemError } from "../../http/problems.ts";
+import { json, newRouter } from "../../http/router.ts";
+import { beginSession, foreignPage, leaveSession } from "../../http/session.ts";
+import { iso } from "../../iso.ts";
+import type { Refusal } from "../../refusal.ts";
+import { openDb } from "../../store/db.ts";
 
 const FORM = "application/x-www-form-urlencoded";
 
