@@ -13,6 +13,7 @@ import { doctor } from "./commands/installation/doctor.ts";
 import { setup } from "./commands/installation/setup.ts";
 import { teardown } from "./commands/installation/teardown.ts";
 import { token } from "./commands/installation/token.ts";
+import { trust } from "./commands/installation/trust.ts";
 import { lock, unlock } from "./commands/lock.ts";
 import { logs } from "./commands/logs.ts";
 import { maintenance } from "./commands/maintenance.ts";
@@ -68,6 +69,7 @@ const VERBS: readonly Register[] = [
   hosts,
   doctor,
   token,
+  trust,
   audit,
   setup,
   teardown,

@@ -9,6 +9,7 @@ import { RegistryCalls } from "./calls/registries.ts";
 import { ReleaseCalls } from "./calls/releases.ts";
 import { SecretCalls } from "./calls/secrets.ts";
 import { TokenCalls } from "./calls/tokens.ts";
+import { TrustCalls } from "./calls/trusts.ts";
 import { ApiError } from "./errors.ts";
 import type { ClientOptions } from "./transport.ts";
 import { type Page, type PageQuery, Wire } from "./wire.ts";
@@ -31,6 +32,7 @@ export class Client {
   readonly hostnames: HostnameCalls;
   readonly hosts: HostCalls;
   readonly tokens: TokenCalls;
+  readonly trusts: TrustCalls;
   readonly installation: InstallationCalls;
 
   constructor(options: ClientOptions) {
@@ -45,6 +47,7 @@ export class Client {
     this.hostnames = new HostnameCalls(wire);
     this.hosts = new HostCalls(wire);
     this.tokens = new TokenCalls(wire);
+    this.trusts = new TrustCalls(wire);
     this.installation = new InstallationCalls(wire);
   }
 }
