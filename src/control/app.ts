@@ -26,6 +26,7 @@ import { doctorQuestionRoutes } from "./routes/doctor-questions.ts";
 import { endingRoutes } from "./routes/endings.ts";
 import { guardRoutes } from "./routes/environment-modes.ts";
 import { feedRoutes } from "./routes/feed.ts";
+import { metricsRoutes } from "./routes/figures/metrics.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { drainRoutes } from "./routes/host-drain.ts";
 import { hostnameRoutes } from "./routes/hostnames.ts";
@@ -98,6 +99,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.use("/api/v1/oidc/exchange", people);
   app.route("/", exchangeRoutes(keys));
   app.use("/api/v1/*", people, authenticate, idempotent);
+  app.use("/metrics", people, authenticate);
   app.on("POST", ["/login", "/logout"], people);
   const agents = rateLimit(perMinute.agents, strangers);
   const logChunks = rateLimit(LOG_CHUNKS_PER_MINUTE, strangers);
@@ -131,6 +133,7 @@ function resources(options: AppOptions) {
     tokenRoutes(),
     sessionRoutes(),
     auditRoutes(),
+    metricsRoutes(),
     doctorRoutes(),
     doctorQuestionRoutes(),
     agentRoutes(),

@@ -17,6 +17,8 @@ export interface Counted {
   /** All visitors' requests, and of those the ones that failed in the visitor's eyes. */
   requests: number;
   failed: number;
+  /** All answers by class: index 0 = none at all, 1–5 = 1xx–5xx. */
+  readonly classes: number[];
   /** What a judge needs, of the rollout's eligible visitors alone; null: none of them was counted. */
   judged: Judged | null;
 }
@@ -35,6 +37,7 @@ export const nothingCounted = (release: string, window: number): Counted => ({
   window,
   requests: 0,
   failed: 0,
+  classes: [0, 0, 0, 0, 0, 0],
   judged: null,
 });
 
@@ -49,6 +52,7 @@ const blank = (): Judged => ({
 export function addEntry(counted: Counted, entry: MeterEntry): void {
   counted.requests += entry.requests;
   counted.failed += entry.failed;
+  addClasses(counted, entry.classes);
   if (!entry.eligible || !isSound(entry)) return;
   counted.judged ??= blank();
   const { judged } = counted;
@@ -66,6 +70,7 @@ export function addEntry(counted: Counted, entry: MeterEntry): void {
 export function addCounted(sum: Counted, part: Counted): void {
   sum.requests += part.requests;
   sum.failed += part.failed;
+  addClasses(sum, part.classes);
   if (!part.judged) return;
   sum.judged ??= blank();
   const { judged } = sum;
@@ -75,6 +80,10 @@ export function addCounted(sum: Counted, part: Counted): void {
     judged.latency[bucket] = (judged.latency[bucket] ?? 0) + count;
   for (const [at, byte] of part.judged.visitors.entries())
     judged.visitors[at] = (judged.visitors[at] ?? 0) | byte;
+}
+
+function addClasses({ classes }: Counted, more: readonly number[]): void {
+  for (const at of classes.keys()) classes[at] = (classes[at] ?? 0) + Math.max(0, more[at] || 0);
 }
 
 /** The judge refuses a window with an impossible count, and would from then on. */

@@ -1,5 +1,6 @@
 import { type MeterBatch, WINDOW_MS } from "../../domain/routing/meter.ts";
 import { addEntry, type Counted, nothingCounted } from "./counted.ts";
+import { addToTotal, noTotal, type ReleaseTotal, sumByRelease, Totals } from "./totals.ts";
 
 /** Windows older than this are dropped. */
 const KEEP_MS = 3_600_000;
@@ -21,7 +22,15 @@ type Row = {
   judged_errors: number | null;
   latency: ArrayBuffer | null;
   visitors: ArrayBuffer | null;
+  classes: string | null;
 };
+
+/** What was ever counted, as far as it is stored: that never shrinks, whatever memory forgets. */
+export interface StoredTotals {
+  readonly releases: readonly ReleaseTotal[];
+  /** Since when counts wait to be stored, ms; 0: all are. */
+  readonly lagMs: number;
+}
 
 /**
  * What one part of an environment's edge counted, per release and 10 s window, in a Durable Object's SQLite.
@@ -35,6 +44,12 @@ export class Counts {
   /** Whole rows as they are, or are to be, stored; of the last minutes. */
   readonly #held = new Map<string, Counted>();
   readonly #unstored = new Set<string>();
+  readonly #folded: Totals;
+  /** Of all that is stored. Undefined: nobody has asked since the object woke. */
+  #totals: Map<string, ReleaseTotal> | undefined;
+  /** What is to be added to them when it is stored. */
+  readonly #fresh = new Map<string, ReleaseTotal>();
+  #waitingSince: number | undefined;
   /** When each batch was first seen, epoch ms, oldest first; those of judged releases are stored as well. */
   readonly #seen = new Map<string, number>();
   #unstoredIds: string[] = [];
@@ -51,7 +66,11 @@ export class Counts {
     sql.exec(`CREATE TABLE IF NOT EXISTS counts (
       window INTEGER NOT NULL, release TEXT NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
       judged_requests INTEGER, judged_errors INTEGER, latency BLOB, visitors BLOB,
-      PRIMARY KEY (window, release)) WITHOUT ROWID`);
+      classes TEXT, PRIMARY KEY (window, release)) WITHOUT ROWID`);
+    const [classes] = sql.exec("SELECT 1 FROM pragma_table_info('counts') WHERE name = 'classes'");
+    // Of an object that was made before there were any.
+    if (!classes) sql.exec("ALTER TABLE counts ADD COLUMN classes TEXT");
+    this.#folded = new Totals(sql);
     // Ids of batches that were stored together, in one row. `at`, epoch ms, only rises.
     sql.exec("CREATE TABLE IF NOT EXISTS batches (at INTEGER PRIMARY KEY, ids TEXT NOT NULL)");
     // What a day (UTC, epoch ms of its start) had, of windows that are dropped already.
@@ -75,8 +94,10 @@ export class Counts {
       if (entry.window > now + WINDOW_MS || entry.window < now - KEEP_MS) continue;
       const counted = this.#hold(entry.release, entry.window);
       addEntry(counted, entry);
+      this.#note(entry);
       this.#unstored.add(keyOf(counted));
     }
+    this.#waitingSince ??= now;
     const isRare = now - this.#heardAt > QUIET_MS;
     this.#heardAt = now;
     if (isJudged) return true;
@@ -98,6 +119,36 @@ export class Counts {
     return [...found.values()]
       .filter(({ release }) => releases?.includes(release) ?? true)
       .sort((a, b) => a.window - b.window);
+  }
+
+  /** What was ever counted of each release. Counts that came at rest are stored for it when they have waited too long. */
+  totals(now: number): StoredTotals {
+    const since = this.#waitingSince;
+    if (since !== undefined && now - since >= WRITE_EVERY_MS) this.store(now);
+    if (!this.#totals) {
+      this.#totals = this.#folded.read();
+      const rows = [...this.#sql.exec<Row>("SELECT * FROM counts")];
+      sumByRelease(rows.map(fromRow), this.#totals);
+    }
+    const lagMs = this.#waitingSince === undefined ? 0 : Math.max(0, now - this.#waitingSince);
+    return { releases: [...this.#totals.values()], lagMs };
+  }
+
+  #note(entry: MeterBatch["entries"][number]): void {
+    const alone = nothingCounted(entry.release, entry.window);
+    addEntry(alone, entry);
+    sumByRelease([alone], this.#fresh);
+  }
+
+  #settleTotals(): void {
+    const totals = this.#totals;
+    for (const [release, fresh] of totals ? this.#fresh : []) {
+      const total = totals?.get(release) ?? noTotal(release);
+      addToTotal(total, fresh);
+      totals?.set(release, total);
+    }
+    this.#fresh.clear();
+    this.#waitingSince = undefined;
   }
 
   #hold(release: string, window: number): Counted {
@@ -126,6 +177,7 @@ export class Counts {
         this.#nextAt(now),
         this.#unstoredIds.join(" "),
       );
+    this.#settleTotals();
     this.#unstored.clear();
     this.#unstoredIds = [];
     this.#storedAt = now;
@@ -155,16 +207,14 @@ export class Counts {
   /** Before windows are dropped, today's go into the day's row. Other days are over, and nobody asks. */
   #addUp(now: number): void {
     const day = now - (now % DAY_MS);
-    const [dropped] = this.#sql.exec<{ requests: number }>(
-      "SELECT coalesce(sum(requests), 0) AS requests FROM counts WHERE window >= ? AND window < ?",
-      day,
-      now - KEEP_MS,
-    );
+    const old = [...this.#sql.exec<Row>("SELECT * FROM counts WHERE window < ?", now - KEEP_MS)].map(fromRow);
+    this.#written += this.#folded.fold(old, now);
+    const dropped = old.reduce((sum, { window, requests }) => sum + (window >= day ? requests : 0), 0);
     this.#put(
       `INSERT INTO days VALUES (?, ?, ?) ON CONFLICT (day) DO UPDATE
         SET requests = requests + excluded.requests, written = written + excluded.written`,
       day,
-      dropped?.requests ?? 0,
+      dropped,
       this.#written,
     );
     this.#written = 0;
@@ -180,9 +230,10 @@ export class Counts {
     return this.#batchesAt;
   }
 
-  #write({ window, release, requests, failed, judged }: Counted): void {
+  #write({ window, release, requests, failed, judged, classes }: Counted): void {
     this.#put(
-      "INSERT OR REPLACE INTO counts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      `INSERT OR REPLACE INTO counts (window, release, requests, failed, judged_requests, judged_errors, latency,
+        visitors, classes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       window,
       release,
       requests,
@@ -191,6 +242,7 @@ export class Counts {
       judged?.errors ?? null,
       judged ? judged.latency.slice().buffer : null,
       judged ? judged.visitors.slice().buffer : null,
+      JSON.stringify(classes),
     );
   }
 }
@@ -202,6 +254,7 @@ const fromRow = (row: Row): Counted => ({
   window: row.window,
   requests: row.requests,
   failed: row.failed,
+  classes: row.classes === null ? [0, 0, 0, 0, 0, 0] : (JSON.parse(row.classes) as number[]),
   judged:
     row.latency && row.visitors
       ? {

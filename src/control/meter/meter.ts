@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { MeterBatch } from "../../domain/routing/meter.ts";
 import type { ControlEnv } from "../env.ts";
 import type { Counted } from "./counted.ts";
-import { Counts } from "./counts.ts";
+import { Counts, type StoredTotals } from "./counts.ts";
 import type { MeterPart } from "./parts.ts";
 
 /** Batches of judged releases that come within this time are stored together: a row for all, not one for each. */
@@ -38,6 +38,10 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
 
   async day(now: number): Promise<{ requests: number; written: number }> {
     return this.#counts.day(now);
+  }
+
+  async totals(now: number): Promise<StoredTotals> {
+    return this.#counts.totals(now);
   }
 
   async read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]> {

@@ -1,5 +1,7 @@
 import type { MeterBatch } from "../../domain/routing/meter.ts";
 import { addCounted, type Counted, nothingCounted } from "./counted.ts";
+import type { StoredTotals } from "./counts.ts";
+import { addToTotal, noTotal, type ReleaseTotal } from "./totals.ts";
 
 /** What a meter object answers. */
 export interface MeterPart {
@@ -7,6 +9,8 @@ export interface MeterPart {
   read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]>;
   /** Visitors' requests, and rows that it wrote, since the UTC day of `now` (epoch ms) began. */
   day(now: number): Promise<DayCounts>;
+  /** What was ever counted of each release, as of `now` (epoch ms). */
+  totals(now: number): Promise<StoredTotals>;
 }
 export interface DayCounts {
   readonly requests: number;
@@ -37,6 +41,22 @@ export async function readDay(meter: MeterParts, environment: string, now: numbe
   const parts = await Promise.all(partsOf(environment).map((name) => meter.getByName(name).day(now)));
   const sum = (of: (part: DayCounts) => number) => parts.reduce((total, part) => total + of(part), 0);
   return { requests: sum(({ requests }) => requests), written: sum(({ written }) => written) };
+}
+
+/** What all parts ever counted of each release, by its id. `lagMs`: of the part that is furthest behind. */
+export async function readTotals(
+  meter: MeterParts,
+  environment: string,
+  now: number,
+): Promise<{ releases: Map<string, ReleaseTotal>; lagMs: number }> {
+  const parts = await Promise.all(partsOf(environment).map((name) => meter.getByName(name).totals(now)));
+  const releases = new Map<string, ReleaseTotal>();
+  for (const part of parts.flatMap((each) => each.releases)) {
+    const sum = releases.get(part.release) ?? noTotal(part.release);
+    addToTotal(sum, part);
+    releases.set(part.release, sum);
+  }
+  return { releases, lagMs: Math.max(...parts.map(({ lagMs }) => lagMs)) };
 }
 
 /** What all parts counted, from `from` up to `to` (epoch ms), merged per window and release, oldest first. */

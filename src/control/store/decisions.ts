@@ -4,8 +4,10 @@ import { publicHost } from "../../domain/hostnames.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { Decision, InstanceChange, NewRelease } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
+import { talliesOf } from "../../domain/rollout/tally.ts";
 import { deleteHostnames } from "./apps.ts";
 import { type Db, runBatch, type Statement } from "./db.ts";
+import { raise } from "./figures/tallies.ts";
 import { environments } from "./schema/environments.ts";
 import { events } from "./schema/events.ts";
 import { instances } from "./schema/instances.ts";
@@ -127,6 +129,7 @@ function statements(db: Db, input: Commit): BatchItem<"sqlite">[] {
     const row = { ...event, at: now, app: facts.app, environment: facts.name, environmentId: facts.id };
     batch.push(db.insert(events).values(row));
   }
+  for (const tally of talliesOf(facts, decision, now)) batch.push(raise(db, facts.id, tally));
   return batch;
 }
 

@@ -2,6 +2,7 @@ import { and, eq, isNull, type SQL, sql } from "drizzle-orm";
 import type { ReportState } from "../../domain/rollout/facts.ts";
 import { type Db, runBatch, type Statement } from "./db.ts";
 import { instances } from "./schema/instances.ts";
+import { tallies } from "./schema/tallies.ts";
 
 export interface InstanceReport {
   readonly instance: string;
@@ -35,8 +36,22 @@ export const writeReports = (db: Db, by: ReportedBy, reports: readonly InstanceR
   writeAndCompare(
     db,
     by,
-    reports.map((report) => writeReport(db, by, report)),
+    reports.flatMap((report) => {
+      const check = FAILED_CHECKS[report.state];
+      return [...(check ? [countFailure(db, by, report, check)] : []), writeReport(db, by, report)];
+    }),
   );
+
+/** What a report says of an instance that was ready. */
+const FAILED_CHECKS: Partial<Record<ReportState, string>> = { unready: "readiness", exited: "process" };
+
+/** Before the report is written: a repeated or late one finds another state, or a higher number, and counts nothing. */
+const countFailure = (db: Db, by: ReportedBy, { instance, seq }: InstanceReport, check: string) =>
+  db
+    .insert(tallies)
+    .select(sql`SELECT environment_id, 'checks', ${check}, 1 FROM instances WHERE id = ${instance}
+    AND host_id = ${by.hostId} AND report_state = 'ready' AND ${isNews(sql`instances`, { boot: by.boot, seq })}
+    ON CONFLICT (environment_id, metric, labels) DO UPDATE SET value = value + 1`);
 
 /**
  * Puts right what is written here of a host's instances by what its agent runs: reports that were lost on the way, and

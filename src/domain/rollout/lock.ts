@@ -1,14 +1,16 @@
 import type { EnvironmentFacts, Held } from "./facts.ts";
-import { isActive } from "./release.ts";
+import { isActive, type ReleaseFacts } from "./release.ts";
 
 /** Who keeps releases from beginning now, and until when at the latest. Derived: nobody stores it. */
 export interface Lock extends Held {
   readonly fence: number;
 }
 
+type Holder = Pick<ReleaseFacts, "id" | "version" | "state" | "startedAt" | "createdAt" | "deadlineAt">;
+
 /** The release on its way holds it; else a person may. */
 export function lockOf(
-  facts: Pick<EnvironmentFacts, "releases" | "held" | "fence">,
+  facts: Pick<EnvironmentFacts, "held" | "fence"> & { readonly releases: readonly Holder[] },
   now: number,
 ): Lock | null {
   const { releases, fence } = facts;

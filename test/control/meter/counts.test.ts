@@ -151,3 +151,29 @@ it("merges what data centres counted in different parts: requests add up, a visi
   expect(counted?.judged).toMatchObject({ requests: 60, errors: 6 });
   expect(counted?.judged?.visitors.filter((byte) => byte > 0)).toHaveLength(1);
 });
+
+describe("totals", () => {
+  const HOUR = 3_600_000;
+  const total = (counts: Counts, ms: number) => counts.totals(at(ms)).releases[0];
+
+  it("keep what was counted when its windows are dropped, and when the object was gone", async () => {
+    await runInDurableObject(stub(), (_, { storage }) => {
+      const first = new Counts(storage.sql);
+      expect(first.totals(at(0)).releases).toEqual([]);
+      for (let ms = 0; ms < 2 * HOUR; ms += 60_000) first.absorb(resting(ms), at(ms));
+      expect(total(first, 2 * HOUR)).toMatchObject({ requests: 2_400, classes: [0, 0, 2_400, 0, 0, 0] });
+      expect(total(new Counts(storage.sql), 2 * HOUR)).toEqual(total(first, 2 * HOUR));
+    });
+  });
+
+  it("never tell what an eviction would take back: what waits is stored first, or not told yet", async () => {
+    await runInDurableObject(stub(), (_, { storage }) => {
+      const kept = new Counts(storage.sql);
+      for (let ms = 0; ms < 20_000; ms += 1_000) kept.absorb(resting(ms, "b"), at(ms));
+      const told = kept.totals(at(20_000));
+      expect(total(new Counts(storage.sql), 20_000)).toEqual(told.releases[0]);
+      expect(told.lagMs).toBe(19_000);
+      expect(kept.totals(at(120_000))).toMatchObject({ releases: [{ requests: 400 }], lagMs: 0 });
+    });
+  });
+});

@@ -1,0 +1,19 @@
+import { primaryKey, real, sqliteTable, text } from "drizzle-orm/sqlite-core";
+
+/**
+ * Counters that only rise, of things whose rows go one day: `/metrics` reads these few rows instead of counting all of
+ * history at each scrape. Raised in the batch that made the thing so, and therefore once.
+ */
+export const tallies = sqliteTable(
+  "tallies",
+  {
+    environmentId: text("environment_id").notNull(),
+    metric: text("metric", {
+      enum: ["deployments", "duration", "durationSum", "rollbacks", "checks"],
+    }).notNull(),
+    /** Its labels' values, parted by `|`, in the order that domain/tally.ts says. */
+    labels: text("labels").notNull(),
+    value: real("value").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.environmentId, t.metric, t.labels] })],
+);

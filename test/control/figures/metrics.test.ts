@@ -1,0 +1,189 @@
+import { env } from "cloudflare:workers";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { tallies } from "../../../src/control/store/schema/tallies.ts";
+import { recordVerdicts } from "../../../src/control/store/verdicts.ts";
+import { canaryConfig, decide, init } from "../../../src/domain/canary/judge.ts";
+import { Api } from "../support/api.ts";
+import { countRows } from "../support/count-rows.ts";
+import { batchOf, counts, meterOf } from "../support/meter.ts";
+import { Stage } from "../support/stage.ts";
+import * as world from "../support/world.ts";
+
+const NOW = 1_790_000_000_000;
+
+/** The samples of a scrape: value by `name{labels}`. */
+async function scrape(api: Api, token?: string): Promise<Map<string, number>> {
+  const response = await api.get("/metrics", token === undefined ? {} : { token });
+  expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+  const lines = (await response.text()).split("\n").filter((line) => line && !line.startsWith("#"));
+  return new Map(
+    lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ")))]),
+  );
+}
+
+/** One release, 300 times more. */
+const COPY_300 = `WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+  INSERT INTO releases (id, environment_id, version, image, state, kind, spec, "by", weight_bp, created_at, ended_at,
+    state_since, timings) SELECT id || i, environment_id, version || i, image, state, kind, spec, "by", weight_bp,
+    created_at, ended_at, state_since, timings FROM releases, n WHERE id = 'rel_old'`;
+
+const SHOP = 'app="shop",environment="production"';
+
+async function shop(api: Api) {
+  const environmentId = await world.applied(api);
+  const host = await world.enrolled(api);
+  const stable = await world.release(environmentId, { version: "v1", weightBp: 9_000, endedAt: NOW });
+  await env.DB.prepare("UPDATE environments SET stable_release_id = ? WHERE id = ?")
+    .bind(stable, environmentId)
+    .run();
+  const canary = await world.release(environmentId, {
+    version: "v2",
+    weightBp: 1_000,
+    state: "shifting",
+    startedAt: NOW - 30_000,
+  });
+  await world.instance({ environmentId, releaseId: stable, host, slot: 0 });
+  return { environmentId, host, stable, canary };
+}
+
+describe("what /metrics shows", () => {
+  beforeEach(() => world.emptyWorld());
+
+  it("the split, the lock, instances and hosts, as the rows have them", async () => {
+    const api = new Api();
+    await shop(api);
+    const found = await scrape(api);
+    expect(found.get(`sluice_release_weight{${SHOP},release="v1"}`)).toBe(0.9);
+    expect(found.get(`sluice_release_weight{${SHOP},release="v2"}`)).toBe(0.1);
+    expect([...found.keys()].filter((key) => /_info\{.*role="canary"/.test(key))).toHaveLength(1);
+    expect(found.get(`sluice_lock_held_seconds{${SHOP}}`)).toBe(30);
+    expect(found.get(`sluice_instances{${SHOP},state="serving"}`)).toBe(1);
+    expect(found.get('sluice_host_up{host="web-1"}')).toBe(0);
+    expect(found.get('sluice_agents{version="1.0.0"}')).toBe(1);
+    expect(found.get("sluice_outbox_depth")).toBe(0);
+  });
+
+  it("requests by class and latency by release, of all parts of the meter", async () => {
+    const api = new Api();
+    const { environmentId, stable } = await shop(api);
+    const now = Date.now();
+    const window = now - (now % 10_000);
+    for (const colo of ["AMS", "IAD", "NRT"])
+      await meterOf(environmentId, colo).absorb(batchOf([counts(stable, window, 100, 5)], `${colo}-${now}`));
+    const found = await scrape(api);
+    const of = (name: string, more: string) => found.get(`sluice_${name}{${SHOP},release="v1"${more}}`);
+    expect(of("requests_total", ',class="2xx"')).toBe(285);
+    expect(of("requests_total", ',class="5xx"')).toBe(15);
+    expect(of("failed_requests_total", "")).toBe(15);
+    // Bucket 50 begins at 76 ms.
+    expect(of("request_duration_seconds_bucket", ',le="0.064"')).toBe(0);
+    expect(of("request_duration_seconds_bucket", ',le="0.128"')).toBe(285);
+    expect(of("request_duration_seconds_count", "")).toBe(285);
+    expect(of("request_duration_seconds_sum", "")).toBeCloseTo(285 * 0.0795, 0);
+  });
+
+  it("the judge's evidence against what it acts on", async () => {
+    const api = new Api();
+    const { canary } = await shop(api);
+    const decision = decide(init(new Array(112).fill(0), canaryConfig({}), []));
+    await recordVerdicts(world.db, canary, [{ window: NOW, at: NOW, decision, words: "-" }]);
+    const found = await scrape(api);
+    const labels = `${SHOP},release="v2",measure="worse"`;
+    expect(found.get(`sluice_verdict_value{${labels}}`)).toBe(0);
+    expect(found.get(`sluice_verdict_threshold{${labels}}`)).toBeGreaterThan(2);
+    expect(found.get(`sluice_verdict_info{${SHOP},release="v2",verdict="continue"}`)).toBe(1);
+  });
+
+  it("a token of one app: its own, and no hosts", async () => {
+    const api = new Api();
+    await shop(api);
+    await world.applied(api, "other");
+    const keys = [...(await scrape(api, await api.token("viewer", { app: "other" }))).keys()].join("\n");
+    expect(keys).toContain('app="other"');
+    expect(keys).not.toContain("shop");
+    expect(keys).not.toContain("host");
+  });
+
+  it("the same from another isolate", async () => {
+    const [one, other] = [new Api(), new Api()];
+    await shop(one);
+    expect(await scrape(other)).toEqual(await scrape(one));
+  });
+
+  it("a name with quotes in it, as a label the format allows", async () => {
+    const api = new Api();
+    const { environmentId } = await shop(api);
+    await world.release(environmentId, { version: 'a"b\\c\nd', weightBp: 1 });
+    const text = await (await api.get("/metrics")).text();
+    expect(text).toContain('release="a\\"b\\\\c\\nd"');
+  });
+});
+
+describe("what a scrape costs", () => {
+  it("is of what lives: the same rows with 300 ended releases as with none, and none when asked again", async () => {
+    await world.emptyWorld();
+    const { counted, DB } = countRows(env.DB);
+    const api = new Api({}, { DB });
+    const { environmentId } = await shop(api);
+    const rows = async () => {
+      api.time += 60_000;
+      counted.read = 0;
+      await scrape(api);
+      return counted.read;
+    };
+    await rows();
+    const before = await rows();
+    await world.release(environmentId, { id: "rel_old", version: "old", state: "superseded", endedAt: NOW });
+    await env.DB.prepare(COPY_300).run();
+    const after = await rows();
+    expect(after).toBeLessThanOrEqual(before + 2);
+    expect(after).toBeLessThanOrEqual(60);
+    counted.read = 0;
+    await scrape(api);
+    // Its token alone.
+    expect(counted.read).toBeLessThanOrEqual(1);
+  });
+});
+
+describe("what is counted for good", () => {
+  afterEach(() => void vi.unstubAllGlobals());
+
+  it("two deployments that went live, each once with its time; and a way back that was asked for", async () => {
+    vi.stubGlobal("fetch", async () => new Response("ok"));
+    const stage = await Stage.open();
+    await stage.deploy();
+    await stage.deploy();
+    stage.ahead = 34_000;
+    await stage.until("v2", "live");
+    const back = { to: null, seen: null, actor: "ci" };
+    expect(await stage.coordinator.rollback(back)).toMatchObject({ ok: true });
+    const rows = await stage.db.select().from(tallies);
+    const values = new Map(rows.map(({ metric, labels, value }) => [`${metric} ${labels}`, value]));
+    expect(values.get("deployments blue-green|success")).toBe(2);
+    expect(values.get("duration blue-green|success|10")).toBe(2);
+    expect(values.get("rollbacks asked")).toBe(1);
+  });
+
+  it("an instance that stops being ready: once, however often its host says so", async () => {
+    await world.emptyWorld();
+    const api = new Api();
+    const { environmentId, stable, host } = await shop(api);
+    const id = await world.instance({ environmentId, releaseId: stable, host, slot: 1 });
+    const says = (seq: number, state: string) =>
+      api.post(
+        "/agent/v1/health",
+        { boot: "boot-1", reports: [{ instance: id, seq, at: NOW, state, cause: "503" }] },
+        { token: host.token },
+      );
+    for (const [seq, state] of [
+      [1, "unready"],
+      [1, "unready"],
+      [2, "ready"],
+      [3, "exited"],
+    ] as const)
+      expect((await says(seq, state)).ok).toBe(true);
+    const found = await scrape(api);
+    const of = (check: string) => found.get(`sluice_health_check_failures_total{${SHOP},check="${check}"}`);
+    expect([of("readiness"), of("process")]).toEqual([1, 1]);
+  });
+});
