@@ -106,9 +106,20 @@ export class Stage {
     });
   }
 
-  /** The process of the coordinator ends; the next call meets a fresh one. */
+  /** The process of the coordinator ends; the next call meets a fresh one. What it is in the middle of is waited for. */
   async kill(): Promise<void> {
-    await evictDurableObject(this.coordinator);
+    for (let tries = 0; tries < 10; tries++) {
+      const isEvicted = await evictDurableObject(this.coordinator).then(
+        () => true,
+        (error: Error) => {
+          if (/not currently running/.test(error.message)) return true;
+          if (/still has active references/.test(error.message)) return false;
+          throw error;
+        },
+      );
+      if (isEvicted) return;
+    }
+    throw new Error("the coordinator is at work without an end");
   }
 
   /** Ends the work at this point the n-th time it is passed. */
