@@ -202,7 +202,7 @@ function add(tally: Tally, tried: Tried, bucket: number): void {
   }
   tally.errors += 1;
   if (verdict.pathFault) tally.pathErrors += 1;
-  tally.erroredVisitors.add(bucket);
+  else tally.erroredVisitors.add(bucket);
 }
 
 function entryOf(tally: Tally): MeterEntry {

@@ -186,6 +186,8 @@ describe("the meter", () => {
     const entries = await counted(host, 3);
     expect(sum(entries, (entry) => entry.errors)).toBe(3);
     expect(sum(entries, (entry) => entry.pathErrors)).toBe(1);
+    // The path's fault was one request's of three: no visitor is said to have met the app's error by it.
+    expect(sum(entries, (entry) => entry.erroredVisitors.length)).toBe(2);
     expect(sum(entries, (entry) => entry.classes[0])).toBe(1);
   });
 

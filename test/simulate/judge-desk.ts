@@ -47,8 +47,8 @@ export class JudgeDesk {
     for (const entry of batch.entries) {
       if (!entry.eligible) continue;
       const counts = this.#of(entry.release, entry.window);
-      counts.n += entry.requests * VISITORS_EACH;
-      counts.errors += entry.errors * VISITORS_EACH;
+      counts.n += (entry.requests - entry.pathErrors) * VISITORS_EACH;
+      counts.errors += (entry.errors - entry.pathErrors) * VISITORS_EACH;
       for (const [bucket, count] of entry.latency)
         counts.hist[bucket] = (counts.hist[bucket] ?? 0) + count * VISITORS_EACH;
       for (const visitor of entry.erroredVisitors)

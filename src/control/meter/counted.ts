@@ -24,6 +24,7 @@ export interface Counted {
 }
 
 export interface Judged {
+  /** Those that the path lost are in neither. */
   requests: number;
   errors: number;
   /** Dense histogram (domain/routing/meter.ts). */
@@ -56,8 +57,9 @@ export function addEntry(counted: Counted, entry: MeterEntry): void {
   if (!entry.eligible || !isSound(entry)) return;
   counted.judged ??= blank();
   const { judged } = counted;
-  judged.requests += entry.requests;
-  judged.errors += entry.errors;
+  // What failed on the way says nothing about the release; whether it can be reached is asked by probes (rollout/carry.ts).
+  judged.requests += entry.requests - entry.pathErrors;
+  judged.errors += entry.errors - entry.pathErrors;
   for (const [bucket, count] of entry.latency) {
     const at = Math.max(bucket, FINEST_BUCKET);
     if (at in judged.latency) judged.latency[at] = (judged.latency[at] ?? 0) + count;
@@ -87,7 +89,8 @@ function addClasses({ classes }: Counted, more: readonly number[]): void {
 }
 
 /** The judge refuses a window with an impossible count, and would from then on. */
-const isSound = ({ requests, errors, latency }: MeterEntry): boolean =>
-  [requests, errors, ...latency.map(([, count]) => count)].every(
+const isSound = ({ requests, errors, pathErrors, latency }: MeterEntry): boolean =>
+  pathErrors <= errors &&
+  [requests, errors, pathErrors, ...latency.map(([, count]) => count)].every(
     (count) => Number.isSafeInteger(count) && count >= 0,
   );

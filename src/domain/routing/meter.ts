@@ -26,7 +26,7 @@ export interface MeterEntry {
   readonly failed: number;
   /** Sparse [bucket, count]. */
   readonly latency: readonly (readonly [number, number])[];
-  /** Distinct visitor buckets (0–9,999) that met an error here. */
+  /** Distinct visitor buckets (0–9,999) that met an error of the app here. */
   readonly erroredVisitors: readonly number[];
   /** False: traffic outside the rollout's eligible population, kept out of the baseline. */
   readonly eligible: boolean;

@@ -149,6 +149,21 @@ describe("a canary that is judged by what the edge counted", () => {
     expect(await said()).toMatchObject([{ verdict: "rollback", reason: "error-ceiling", window: NOON }]);
   });
 
+  it("is not charged with the tunnel's faults, and is with its own beside them", async () => {
+    const ids = await begin();
+    const faulty = async (k: number, errors: number) => {
+      const window = NOON + k * WINDOW;
+      const own = counts(ids.v2, window, 200, errors, { pathErrors: 60 });
+      await absorb(window + 9_000, [counts(ids.v1, window, 1_800, 4), own]);
+      await goTo(window + WINDOW + 3_000);
+    };
+    for (let k = 0; k < 4; k++) await faulty(k, 60);
+    expect((await weights()).v2).toBe(1_000);
+    expect((await said()).at(-1)?.numbers).toMatchObject({ suspicion: { canary: { errors: 0 } } });
+    for (let k = 4; k < 8; k++) await faulty(k, 80);
+    expect(await weights()).toEqual({ v1: 10_000 });
+  });
+
   it("stays while both sides fail, and is not promoted either", async () => {
     const ids = await begin();
     for (let k = 0; k < 8; k++) await pass(ids, k, [200, 60], [1_800, 540]);
