@@ -221,7 +221,7 @@ describe("the reporter", () => {
     reporter.stop();
     out.say("the final block");
     const drawn = written[0]?.split("\n").length ?? 0;
-    expect(written[1]).toBe(`\u001b[${drawn - 1}A\u001b[0J`);
+    expect(written[1]).toBe(`\r\u001b[${drawn - 1}A\u001b[0J`);
     expect(written[2]).toBe("the final block\n");
   });
 });
