@@ -118,8 +118,33 @@ export const routesOver = (found: readonly FoundRoute[], hostname: string): Foun
 
 /** The names that could be a hostname's zone, longest first: of `a.b.example.com` itself and all above it. */
 export function zoneCandidates(hostname: string): string[] {
-  const labels = hostname.split(".");
+  const labels = hostname.replace(/^\*\./, "").split(".");
   return labels.slice(0, -1).map((_, index) => labels.slice(index).join("."));
+}
+
+/**
+ * Sites that a wildcard's route would take over: proxied names below it without a route of their own. `own` are records that
+ * control made, slots among them.
+ */
+export function sitesBelow(
+  wildcard: string,
+  at: {
+    found: readonly FoundRecord[];
+    routes: readonly FoundRoute[];
+    isOwn: (record: FoundRecord) => boolean;
+  },
+): FoundRecord[] {
+  const hasRoute = (name: string) =>
+    at.routes.some(({ pattern }) => (pattern.toLowerCase().split("/")[0] ?? "") === name);
+  return at.found.filter(
+    (record) =>
+      record.proxied &&
+      ADDRESS_TYPES.includes(record.type) &&
+      record.name.endsWith(wildcard.slice(1)) &&
+      record.name !== wildcard &&
+      !hasRoute(record.name) &&
+      !at.isOwn(record),
+  );
 }
 
 export const ADDRESS_TYPES: readonly string[] = ["A", "AAAA", "CNAME"];

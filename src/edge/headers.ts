@@ -3,7 +3,7 @@
  * from outside, and answers that name a slot name the public hostname instead.
  */
 import { PREVIEW, withoutPreview } from "../domain/routing/cookie.ts";
-import { normalHostname } from "../domain/routing/hostname.ts";
+import { normalHostname, registeredName } from "../domain/routing/hostname.ts";
 import { hasOwnAddress, publicHost, publishAddresses } from "./own-address.ts";
 import type { Survey, Visit } from "./visit.ts";
 
@@ -133,7 +133,7 @@ function ownDestination(destination: string, visit: Visit): string {
   const match = /^https?:\/\/([^/?#]+)(\/.*)?$/i.exec(destination);
   if (match === null) return destination;
   const hostname = normalHostname(match[1] ?? "");
-  return hostname === visit.hostname || visit.route.table.hostnames.includes(hostname)
+  return hostname === visit.hostname || registeredName(visit.route.table.hostnames, hostname) !== undefined
     ? (match[2] ?? "/")
     : destination;
 }

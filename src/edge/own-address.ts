@@ -1,5 +1,6 @@
 /** Answers that name a slot, as an app does that takes its own address from the connection, name the public hostname instead. */
 import type { Route } from "../domain/routing/choose.ts";
+import { registeredName } from "../domain/routing/hostname.ts";
 import { zoneOfSlot } from "../domain/routing/slot.ts";
 import type { Visit } from "./visit.ts";
 
@@ -73,7 +74,8 @@ function mendedOrigin(origin: Origin, visit: Visit): string | undefined {
 
 /** Whether it is the app's public name, but with the scheme or the port of the connection that the app has. */
 function isInner({ scheme, host, port }: Origin, { route: { table }, url, hostname }: Visit): boolean {
-  if (host !== hostname && host !== table.publicHost && !table.hostnames.includes(host)) return false;
+  if (host !== hostname && host !== table.publicHost && registeredName(table.hostnames, host) === undefined)
+    return false;
   const visitors = portOf(url.authority, hostname);
   if (port === visitors) return url.secure && scheme?.toLowerCase() === "http:";
   if (port === `:${table.appPort}`) return true;

@@ -15,6 +15,8 @@ export const UNREADABLE: unique symbol = Symbol("unreadable");
 export interface ColoCopy {
   /** Unparsed: whoever reads it checks it. */
   readonly table: unknown;
+  /** As in control's answer. */
+  readonly except?: readonly string[] | undefined;
   /** Epoch ms at which control vouched for it. */
   readonly at: number;
 }
@@ -30,10 +32,14 @@ export async function readColoCache(hostname: string, since: number): Promise<Co
   }
 }
 
-export async function writeColoCache(hostname: string, table: RoutingTable, at: number): Promise<void> {
+export async function writeColoCache(
+  hostname: string,
+  { table, except }: { readonly table: RoutingTable; readonly except?: readonly string[] | undefined },
+  at: number,
+): Promise<void> {
   try {
     const cache = await caches.open(CACHE_NAME);
-    const body = JSON.stringify({ table, at } satisfies ColoCopy);
+    const body = JSON.stringify({ table, except, at } satisfies ColoCopy);
     await cache.put(cacheKey(hostname), new Response(body, { headers: { "Cache-Control": "max-age=1" } }));
   } catch {
     // As above: without the copy, other isolates ask control themselves.
@@ -57,7 +63,8 @@ async function matchCopy(hostname: string): Promise<ColoCopy | null> {
   if (found === undefined) return null;
   const copy: unknown = await found.json();
   if (typeof copy !== "object" || copy === null || !("at" in copy) || !("table" in copy)) return null;
-  return typeof copy.at === "number" ? { table: copy.table, at: copy.at } : null;
+  const except = "except" in copy && Array.isArray(copy.except) ? copy.except.map(String) : undefined;
+  return typeof copy.at === "number" ? { table: copy.table, except, at: copy.at } : null;
 }
 
 const cacheKey = (hostname: string): string => `https://${hostname}/sluice-table`;

@@ -6,6 +6,7 @@
  * the copy in KV is gone: whoever has heard nothing else for long looks there, since slots may have changed hands.
  */
 import { compileRoute, type Route } from "../domain/routing/choose.ts";
+import { registeredName, wildcardsOver } from "../domain/routing/hostname.ts";
 import { MOVING_STALE_MS, type RoutingTable, supersedes, type TableAnswer } from "../domain/routing/table.ts";
 import { parseTable } from "../domain/routing/table-shape.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
@@ -34,12 +35,16 @@ const TRUST_AGAIN_MS = 30_000;
 const WHOLE_EVERY_MS = 30_000;
 const UNKNOWN_MS = 1_000;
 const UNKNOWN_MOST = 1_000;
+/** Wildcards whose copies are looked for. Names with more labels have waited long enough. */
+const MOST_COPIES = 3;
 
 /** `unknown`: control says nobody owns the hostname. `unavailable`: no table could be had from anywhere. */
 export type Lookup = Route | "unknown" | "unavailable";
 
 interface Held {
   route: Route;
+  /** Of a wildcard: names below it that are somebody's own. Undefined: this is one name's. */
+  except?: readonly string[] | undefined;
   /** Epoch ms at which control last vouched for it; 0 when it came from KV. */
   checkedAt: number;
   /** Epoch ms at which control last sent it whole. */
@@ -52,19 +57,24 @@ interface Held {
 
 export class Tables {
   readonly waiting = new Waiting();
+  /** By hostname; one that a wildcard leads here is found by the wildcard, so that made-up names take no room. */
   readonly #held = new Map<string, Held>();
+  readonly #wildcards = new Set<string>();
+  /** Names that are held by a wildcard's copy, oldest first. */
+  readonly #borrowed = new Set<string>();
   readonly #unknownUntil = new Map<string, number>();
   /** Epoch ms until which a refresh counts as under way; past it, it is lost with the request that made it. */
   readonly #refreshing = new Map<string, number>();
 
   /** The hot path: the table in memory if it needs no refresh, without a promise. */
   fresh(hostname: string, now: number): Route | null {
-    const held = this.#held.get(hostname);
+    const held = this.#held.get(hostname) ?? this.#held.get(this.#keyOf(hostname));
     return held !== undefined && now - held.checkedAt <= FRESH_MS ? held.route : null;
   }
 
-  async find(hostname: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
+  async find(name: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
     const now = Date.now();
+    const hostname = this.#keyOf(name);
     const held = this.#held.get(hostname);
     if (held === undefined) return this.#findCold(hostname, env, ctx);
     const isFailing = now - held.failedAt <= FAILING_MS && now < held.trustedUntil;
@@ -78,7 +88,8 @@ export class Tables {
   }
 
   /** Asks control now, unless a refresh is under way or just was: for when no instance of the table is usable. */
-  async refreshed(hostname: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
+  async refreshed(name: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
+    const hostname = this.#keyOf(name);
     const held = this.#held.get(hostname);
     const now = Date.now();
     if (held !== undefined && now - Math.max(held.checkedAt, held.failedAt) > FRESH_MS / 4) {
@@ -93,9 +104,19 @@ export class Tables {
     return this.#current(hostname);
   }
 
+  /** The name that a hostname's table is held under: its own, or the longest wildcard's that is held and has no exception for it. */
+  #keyOf(hostname: string): string {
+    if (this.#wildcards.size === 0 || this.#held.has(hostname)) return hostname;
+    const key = wildcardsOver(hostname).find((name) => this.#wildcards.has(name));
+    const except = key === undefined ? undefined : this.#held.get(key)?.except;
+    if (key === undefined || except === undefined) return hostname;
+    return registeredName(except, hostname) === undefined ? key : hostname;
+  }
+
   #current(hostname: string): Lookup {
     return (
-      this.#held.get(hostname)?.route ?? (this.#isUnknown(hostname, Date.now()) ? "unknown" : "unavailable")
+      this.#held.get(this.#keyOf(hostname))?.route ??
+      (this.#isUnknown(hostname, Date.now()) ? "unknown" : "unavailable")
     );
   }
 
@@ -131,7 +152,7 @@ export class Tables {
   async #ask(hostname: string, env: Env, ctx: ExecutionContext, over: () => void): Promise<void> {
     const held = this.#held.get(hostname);
     const cached = await readColoCache(hostname, Date.now() - FRESH_MS);
-    if (cached !== null && this.#accept(hostname, cached.table, cached.at)) return;
+    if (cached !== null && this.#accept(hostname, cached, cached.at)) return;
     const known =
       held !== undefined && Date.now() - held.wholeAt < WHOLE_EVERY_MS ? held.route.table.version : null;
     const asked = Date.now();
@@ -157,15 +178,15 @@ export class Tables {
       return true;
     }
     if (answer?.kind === "table") {
-      if (!this.#accept(hostname, answer.table, asked)) return false;
-      ctx.waitUntil(writeColoCache(hostname, answer.table, asked));
+      if (!this.#accept(hostname, answer, asked)) return false;
+      ctx.waitUntil(writeColoCache(hostname, answer, asked));
       return true;
     }
     if (answer === null || held?.route.table.version !== answer.version) return false;
     held.checkedAt = Math.max(held.checkedAt, asked);
     held.trustedUntil = Math.max(held.trustedUntil, asked + TRUST_MS);
     held.failedAt = 0;
-    ctx.waitUntil(writeColoCache(hostname, held.route.table, asked));
+    ctx.waitUntil(writeColoCache(hostname, { table: held.route.table, except: held.except }, asked));
     return true;
   }
 
@@ -179,38 +200,67 @@ export class Tables {
 
   /** Without control: takes the copy, or takes its absence for control's word that the hostname is nobody's any more. */
   async #askCopy(hostname: string, env: Env): Promise<void> {
-    const copy = await readKv(env, hostname);
+    const copy = await readCopy(env, hostname);
     const held = this.#held.get(hostname);
     if (copy === UNREADABLE) {
       if (held !== undefined) held.trustedUntil = Date.now() + TRUST_AGAIN_MS;
     } else if (copy !== null) {
-      this.#accept(hostname, copy, 0);
+      this.#accept(hostname, { table: copy }, 0);
       // An older copy, or one that is refused, takes nothing away.
       if (held !== undefined) held.trustedUntil = Date.now() + TRUST_MS;
     } else if (held !== undefined) {
       logWarning("table.gone", { hostname, detail: "control is silent, and took its copy away" });
-      this.#held.delete(hostname);
+      this.#drop(hostname);
     }
   }
 
   /** Takes a table in, unless it is malformed, foreign or older than the one held. `at`: when control vouched for it. */
-  #accept(hostname: string, candidate: unknown, at: number): boolean {
+  #accept(hostname: string, { table: candidate, except }: Candidate, at: number): boolean {
     const parsed = parseTable(candidate);
     if (!parsed.ok) {
       logWarning("table.refused", { hostname, detail: parsed.error });
       return false;
     }
     const table = parsed.value;
-    const held = this.#held.get(hostname);
+    const name = registeredName(table.hostnames, hostname);
+    // Without what is excepted from it, a wildcard's table is this one name's.
+    const key = name !== undefined && except !== undefined ? name : hostname;
+    const held = this.#held.get(key);
     if (held !== undefined && !supersedes(table, held.route.table)) return false;
-    if (!table.hostnames.includes(hostname)) {
+    if (name === undefined) {
       const detail = `version ${table.version} is for ${table.hostnames.join(", ")}`;
       logWarning("table.refused", { hostname, environment: table.environment, detail });
       return false;
     }
     this.#unknownUntil.delete(hostname);
-    this.#hold(hostname, table, at);
+    this.#hold(key, table, at);
+    this.#except(key, hostname, except);
     return true;
+  }
+
+  #except(key: string, hostname: string, except: readonly string[] | undefined): void {
+    const held = this.#held.get(key);
+    if (held === undefined || except === undefined || !key.startsWith("*.")) return this.#bound(key);
+    held.except = except;
+    this.#wildcards.add(key);
+    if (key !== hostname) this.#held.delete(hostname);
+  }
+
+  /** Names that wildcards' copies answer for while control is away are anybody's to make up. */
+  #bound(key: string): void {
+    if (this.#held.get(key)?.route.table.hostnames.includes(key)) return;
+    this.#borrowed.delete(key);
+    this.#borrowed.add(key);
+    for (const oldest of this.#borrowed) {
+      if (this.#borrowed.size <= UNKNOWN_MOST) return;
+      this.#borrowed.delete(oldest);
+      this.#held.delete(oldest);
+    }
+  }
+
+  #drop(key: string): void {
+    this.#held.delete(key);
+    this.#wildcards.delete(key);
   }
 
   #hold(hostname: string, table: RoutingTable, at: number): void {
@@ -234,7 +284,7 @@ export class Tables {
   }
 
   #forget(hostname: string): void {
-    this.#held.delete(hostname);
+    this.#drop(hostname);
     this.#unknownUntil.delete(hostname);
     this.#unknownUntil.set(hostname, Date.now() + UNKNOWN_MS);
     if (this.#unknownUntil.size <= UNKNOWN_MOST) return;
@@ -247,6 +297,21 @@ export class Tables {
   #isUnknown(hostname: string, now: number): boolean {
     return (this.#unknownUntil.get(hostname) ?? 0) > now;
   }
+}
+
+/** What control or the colo's copy says; of a wildcard with the names below it that are somebody's own. */
+interface Candidate {
+  readonly table: unknown;
+  readonly except?: readonly string[] | undefined;
+}
+
+/** The copy of a name, else of the longest wildcard over it that has one. */
+async function readCopy(env: Env, hostname: string): Promise<unknown> {
+  for (const name of [hostname, ...wildcardsOver(hostname).slice(0, MOST_COPIES)]) {
+    const copy = await readKv(env, name);
+    if (copy !== null) return copy;
+  }
+  return null;
 }
 
 /** Control's answer, or null when it failed or does not come any more. */

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { covers } from "../../src/domain/hostnames.ts";
+import { wildcardsOver } from "../../src/domain/routing/hostname.ts";
 import { type RoutingTable, STALENESS_BOUND_MS, type TableAnswer } from "../../src/domain/routing/table.ts";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { type Answer, ask } from "../support/http-client.ts";
@@ -55,8 +57,17 @@ beforeAll(async () => {
         asked.push([hostname, known]);
         await fault?.();
         // Tests publish broken tables too, which no type allows.
-        const table = published.get(hostname) as RoutingTable | undefined;
+        const name = published.has(hostname)
+          ? hostname
+          : wildcardsOver(hostname).find((one) => published.has(one));
+        const table = published.get(name ?? hostname) as RoutingTable | undefined;
         if (table === undefined) return { kind: "unknown" };
+        if (name?.startsWith("*.") && table.version !== known)
+          return {
+            kind: "table",
+            table,
+            except: [...published.keys()].filter((one) => covers(name, one) && one !== name),
+          };
         return table.version === known
           ? { kind: "unchanged", version: known }
           : ({ kind: "table", table } as TableAnswer);
@@ -260,5 +271,35 @@ describe("after ten minutes without control", () => {
     expect(nameOf(await later("older.test"))).toBe("first");
     await edge.putKv("table:older.test", { schema: 9 });
     expect(nameOf(await later("older.test", 3 * TEN_MINUTES_MS))).toBe("first");
+  });
+
+  it("of a wildcard serves every name below it but those that are somebody's own, and is held once", async () => {
+    published.set("*.tenants.test", tableFor("*.tenants.test", first));
+    published.set("own.tenants.test", tableFor("own.tenants.test", second));
+    published.set("*.deep.tenants.test", tableFor("*.deep.tenants.test", second));
+    for (let i = 0; i < 30; i += 1)
+      expect(nameOf(await ask({ port: warm, host: `made-up-${i}.tenants.test` }))).toBe("first");
+    expect(asked.filter(([name]) => name.endsWith("tenants.test")).length).toBeLessThanOrEqual(2);
+    expect(nameOf(await ask({ port: warm, host: "own.tenants.test" }))).toBe("second");
+    expect(nameOf(await ask({ port: warm, host: "a.deep.tenants.test" }))).toBe("second");
+    expect(nameOf(await ask({ port: warm, host: "b.deep.tenants.test" }))).toBe("second");
+    expect((await ask({ port: warm, host: "tenants.test" })).status).toBe(404);
+    // A name that gets an owner of its own leaves the wildcard; its table says so when it is next sent whole.
+    published.set("made-up-1.tenants.test", tableFor("made-up-1.tenants.test", second));
+    await askLater(warm, 31_000, "made-up-2.tenants.test");
+    await within("made-up-1.tenants.test", (answer) => nameOf(answer) === "second");
+    published.set("*.tenants.test", tableFor("*.tenants.test", second, { version: 2 }));
+    await within("made-up-3.tenants.test", (answer) => nameOf(answer) === "second");
+  });
+
+  it("of a wildcard is taken from its copy while control is away, and a name's own copy goes before it", async () => {
+    const [own, wild] = ["own.copies.test", "*.copies.test"];
+    await edge.putKv(`table:${wild}`, tableFor(wild, first));
+    await edge.putKv(`table:${own}`, tableFor(own, second));
+    fault = () => {
+      throw new Error("control is away");
+    };
+    expect(nameOf(await ask({ port: colder, host: "any.copies.test" }))).toBe("first");
+    expect(nameOf(await ask({ port: colder, host: own }))).toBe("second");
   });
 });

@@ -93,6 +93,16 @@ accessories: { db: { image: postgres } }
   });
 });
 
+test("a wildcard is a hostname of names with two labels or more", () => {
+  const named = (name: string) => MINIMAL.replace("shop.example.com", `"${name}"`);
+  expect(specOf(named("*.Shop.example.com")).hostnames).toEqual(["*.shop.example.com"]);
+  // Readiness says the name that the wildcard lies below.
+  expect(specOf(named("*.shop.example.com")).health.readiness.host).toBe("shop.example.com");
+  expect(onlyError(named("x").replace('"x"', "*.shop.example.com")).detail).toContain('"*.shop.example.com"');
+  for (const wrong of ["*.com", "*", "a.*.example.com", "*shop.example.com", "**.example.com"])
+    expect(errorsOf(named(wrong)), wrong).toHaveLength(1);
+});
+
 describe("health", () => {
   const health = (text: string) => specOf(withTop(`health:\n${text.replace(/^/gm, "  ")}`)).health;
 

@@ -394,12 +394,6 @@ describe("a wrong value is named, with what it must be", () => {
       "environments.production.hostnames.0",
       "no scheme, port or path",
     ],
-    [
-      "a wildcard hostname",
-      MINIMAL.replace("shop.example.com", "'*.example.com'"),
-      "environments.production.hostnames.0",
-      "is a wildcard",
-    ],
     ...(
       [
         ["shop.example.com/api", "has a path"],

@@ -14,9 +14,9 @@ const hostnameComment = (worker: string): string => `sluice: the Worker ${worker
 export async function listRecords(
   { sdk }: Cloudflare,
   zone: string,
-  by: { readonly comment: string } | { readonly name: string },
+  by: { readonly comment: string } | { readonly name: string } | { readonly below: string },
 ): Promise<FoundRecord[]> {
-  const query = "comment" in by ? { comment: { exact: by.comment } } : { name: { exact: by.name } };
+  const query = queryOf(by);
   const page = await ask(`list the DNS records of zone ${zone}`, EDIT, async () =>
     sdk.dns.records.list({ zone_id: zone, ...query, per_page: PAGE }),
   );
@@ -27,6 +27,11 @@ export async function listRecords(
     content,
     proxied,
   }));
+}
+
+function queryOf(by: Parameters<typeof listRecords>[2]) {
+  if ("comment" in by) return { comment: { exact: by.comment } };
+  return "below" in by ? { name: { endswith: `.${by.below}` } } : { name: { exact: by.name } };
 }
 
 export interface RecordChanges {

@@ -6,6 +6,7 @@ import {
   routeOf,
   routePattern,
   routesOver,
+  sitesBelow,
 } from "../../domain/tunnel.ts";
 import type { Db } from "../store/db.ts";
 import type { DueHostname, Routed } from "../store/hostnames.ts";
@@ -54,6 +55,9 @@ export async function routeHostname(run: HostnameRun, row: DueHostname): Promise
   const site = siteAt(hostname, { found, own, routes, worker: cf.settings.worker });
   if (site !== null && route.kind === "absent" && !row.isClaimed)
     return foreign(taken(hostname, site, row.app), zone);
+  const below =
+    route.kind === "absent" && !row.isClaimed ? await firstSiteBelow(run, hostname, { zone, routes }) : null;
+  if (below !== null) return foreign(taken(hostname, below, row.app), zone);
   // Its present site goes on until there is a release to take its place.
   if (records.value === "proxied" && !own && route.kind === "absent" && !row.isLive)
     return { ...nothing, zoneId: zone, state: "pending", cause: waiting(hostname), nextAt: now + SOON_MS };
@@ -142,6 +146,23 @@ function siteAt(
   if (record) return `its ${record.type} record (${record.content})`;
   const route = routesOver(at.routes, hostname).find(({ script }) => script !== at.worker);
   return route ? `the Worker route ${route.pattern}` : null;
+}
+
+/** A wildcard's route takes what is below it, too: sites that nobody meant. Null: there is none. */
+async function firstSiteBelow(
+  { cf }: HostnameRun,
+  hostname: string,
+  { zone, routes }: { zone: string; routes: readonly FoundRoute[] },
+): Promise<string | null> {
+  if (!hostname.startsWith("*.")) return null;
+  const found = await listRecords(cf, zone, { below: hostname.slice(2) });
+  // Slots' records lead to tunnels, and their routes to the edge.
+  const isOwn = ({ content, name }: FoundRecord) =>
+    content.endsWith(".cfargotunnel.com") || name.startsWith("sl-");
+  const [site] = sitesBelow(hostname, { found, routes, isOwn });
+  return site
+    ? `the ${site.type} record of ${site.name} (${site.content}), which its route would take too,`
+    : null;
 }
 
 const taken = (hostname: string, site: string, app: string) =>

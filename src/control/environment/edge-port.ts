@@ -4,8 +4,8 @@ import type { TableAnswer } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { partOf } from "../meter/parts.ts";
 import { openDb } from "../store/db.ts";
-import { findHostname } from "../store/status.ts";
-import { HostnameCache } from "./hostname-cache.ts";
+import { hostnamesBelow, resolveHostname } from "../store/status.ts";
+import { HostnameCache, type Owner } from "./hostname-cache.ts";
 
 /** One per isolate: all requests share what it learned. */
 const known = new HostnameCache();
@@ -15,13 +15,13 @@ export class EdgePort extends WorkerEntrypoint<ControlEnv> implements EdgePortRp
   /** A hostname that no environment owns ends in D1 or the cache: it never creates a coordinator. */
   async table(hostname: string, held: number | null): Promise<TableAnswer> {
     const cached = known.get(hostname, Date.now());
-    const environment = cached === undefined ? await this.#lookUp(hostname) : cached;
-    if (environment === null) return { kind: "unknown" };
-    const answer = await this.#ask(environment, hostname, held);
+    const first = cached === undefined ? await this.#lookUp(hostname) : cached;
+    if (first === null) return { kind: "unknown" };
+    const answer = await this.#ask(first, held);
     if (answer.kind !== "unknown" || cached === undefined) return answer;
     // The hostname left this environment while the cache said otherwise.
     const owner = await this.#lookUp(hostname);
-    return owner === null || owner === environment ? answer : this.#ask(owner, hostname, held);
+    return owner === null || owner.environment === first.environment ? answer : this.#ask(owner, held);
   }
 
   async meter(batch: MeterBatch): Promise<void> {
@@ -29,13 +29,16 @@ export class EdgePort extends WorkerEntrypoint<ControlEnv> implements EdgePortRp
     await this.env.METER.getByName(part).absorb(batch);
   }
 
-  async #lookUp(hostname: string): Promise<string | null> {
-    const environment = (await findHostname(openDb(this.env.DB), hostname)) ?? null;
-    known.set(hostname, environment, Date.now());
-    return environment;
+  async #lookUp(hostname: string): Promise<Owner | null> {
+    const owner = (await resolveHostname(openDb(this.env.DB), hostname)) ?? null;
+    known.set(hostname, owner, Date.now());
+    return owner;
   }
 
-  #ask(environment: string, hostname: string, held: number | null): Promise<TableAnswer> {
-    return this.env.COORDINATOR.getByName(environment).table(hostname, held);
+  /** A wildcard's table goes with the names below it that aren't its own. */
+  async #ask({ environment, name }: Owner, held: number | null): Promise<TableAnswer> {
+    const answer = await this.env.COORDINATOR.getByName(environment).table(name, held);
+    if (answer.kind !== "table" || !name.startsWith("*.")) return answer;
+    return { ...answer, except: await hostnamesBelow(openDb(this.env.DB), name) };
   }
 }

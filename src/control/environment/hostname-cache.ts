@@ -6,22 +6,28 @@ const UNKNOWN_MS = 5_000;
 /** Of each kind, so that a flood of made-up names can't push out the real ones. */
 const MAX_ENTRIES = 10_000;
 
+/** An environment's id, and by which of its hostnames it is reached: a wildcard, perhaps. */
+export interface Owner {
+  readonly environment: string;
+  readonly name: string;
+}
+
 /** Which environment owns a hostname, or that none does, for a short while. */
 export class HostnameCache {
-  readonly #owned = new BoundedMap<string, { environment: string; until: number }>(MAX_ENTRIES);
+  readonly #owned = new BoundedMap<string, { owner: Owner; until: number }>(MAX_ENTRIES);
   readonly #unknown = new BoundedMap<string, number>(MAX_ENTRIES);
 
-  /** The environment's id; null: nobody owns it; undefined: not known here. */
-  get(hostname: string, now: number): string | null | undefined {
+  /** Null: nobody owns it; undefined: not known here. */
+  get(hostname: string, now: number): Owner | null | undefined {
     const owned = this.#owned.get(hostname);
-    if (owned && owned.until > now) return owned.environment;
+    if (owned && owned.until > now) return owned.owner;
     return (this.#unknown.get(hostname) ?? 0) > now ? null : undefined;
   }
 
-  set(hostname: string, environment: string | null, now: number): void {
+  set(hostname: string, owner: Owner | null, now: number): void {
     this.#owned.delete(hostname);
     this.#unknown.delete(hostname);
-    if (environment === null) this.#unknown.set(hostname, now + UNKNOWN_MS);
-    else this.#owned.set(hostname, { environment, until: now + OWNED_MS });
+    if (owner === null) this.#unknown.set(hostname, now + UNKNOWN_MS);
+    else this.#owned.set(hostname, { owner, until: now + OWNED_MS });
   }
 }

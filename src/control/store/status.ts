@@ -1,4 +1,5 @@
-import { and, asc, desc, eq, gt, isNull, lt, or, type SQL, sql } from "drizzle-orm";
+import { and, asc, desc, eq, gt, inArray, isNull, lt, ne, or, type SQL, sql } from "drizzle-orm";
+import { registeredName, wildcardsOver } from "../../domain/routing/hostname.ts";
 import { type AccessoryRow, readAccessories } from "./accessories.ts";
 import type { Db } from "./db.ts";
 import { apps } from "./schema/apps.ts";
@@ -258,6 +259,49 @@ export async function findRequested(
 }
 
 /** The environment that owns a hostname, or undefined. */
+/** The environment that a name leads to, and by which of its hostnames: the name itself, else the longest wildcard over it. */
+export async function resolveHostname(
+  db: Db,
+  hostname: string,
+): Promise<{ environment: string; name: string } | undefined> {
+  const rows = await db
+    .select({ environment: hostnames.environmentId, name: hostnames.hostname })
+    .from(hostnames)
+    .innerJoin(environments, eq(environments.id, hostnames.environmentId))
+    .where(
+      and(
+        inArray(hostnames.hostname, [hostname, ...wildcardsOver(hostname).slice(0, MOST_LABELS)]),
+        isNull(environments.deletedAt),
+      ),
+    )
+    .all();
+  const name = registeredName(
+    rows.map((row) => row.name),
+    hostname,
+  );
+  return rows.find((row) => row.name === name);
+}
+
+/** A statement has a hundred parameters, and no name people use has so many labels. */
+const MOST_LABELS = 20;
+
+/** The hostnames below a wildcard that environments have for themselves. */
+export async function hostnamesBelow(db: Db, wildcard: string): Promise<string[]> {
+  const rows = await db
+    .select({ name: hostnames.hostname })
+    .from(hostnames)
+    .innerJoin(environments, eq(environments.id, hostnames.environmentId))
+    .where(
+      and(
+        sql`substr(${hostnames.hostname}, ${-(wildcard.length - 1)}) = ${wildcard.slice(1)}`,
+        ne(hostnames.hostname, wildcard),
+        isNull(environments.deletedAt),
+      ),
+    )
+    .all();
+  return rows.map(({ name }) => name);
+}
+
 export async function findHostname(db: Db, hostname: string): Promise<string | undefined> {
   const row = await db
     .select({ id: hostnames.environmentId })

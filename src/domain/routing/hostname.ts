@@ -31,3 +31,13 @@ export function normalHostname(authority: string): string {
   if (host.endsWith(".")) host = host.slice(0, -1);
   return host.toLowerCase();
 }
+
+/** The wildcards that could stand for a name, the longest first: `*.b.example.com` and `*.example.com` of `a.b.example.com`. */
+export function wildcardsOver(hostname: string): string[] {
+  const labels = hostname.split(".");
+  return labels.slice(1, -1).map((_, index) => `*.${labels.slice(index + 1).join(".")}`);
+}
+
+/** Which of the names a hostname is reached by: itself, else the longest wildcard over it. */
+export const registeredName = (names: readonly string[], hostname: string): string | undefined =>
+  names.includes(hostname) ? hostname : wildcardsOver(hostname).find((name) => names.includes(name));

@@ -108,7 +108,12 @@ export interface RoutingTable {
 
 /** What control's `EdgePort` entrypoint answers for a hostname. */
 export type TableAnswer =
-  | { readonly kind: "table"; readonly table: RoutingTable }
+  | {
+      readonly kind: "table";
+      readonly table: RoutingTable;
+      /** Of a wildcard's table: names below it that are somebody's own, wildcards among them. */
+      readonly except?: readonly string[];
+    }
   | { readonly kind: "unchanged"; readonly version: number }
   | { readonly kind: "unknown" };
 

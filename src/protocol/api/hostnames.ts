@@ -8,7 +8,6 @@ const PATTERN = /^(?:\*\.)?(.+)$/;
 const RULE = "must be a hostname such as shop.example.com: no scheme, port or path";
 /** Of what looks like a hostname and is none, what it is; the first that fits. */
 const MISTAKES: readonly (readonly [RegExp, string])[] = [
-  [/^\*\./, "is a wildcard, which no environment can have yet: name each hostname"],
   [/^[^/:]+\/\S*$/, "has a path: an environment takes whole hostnames, without one"],
   [/_/, "has an underscore, which no public hostname may have: use a dash"],
   [
@@ -20,12 +19,12 @@ const ruleFor = (text: unknown): string =>
   MISTAKES.find(([pattern]) => pattern.test(String(text)))?.[1] ?? RULE;
 const PATTERN_RULE = "must be a hostname such as shop.example.com, or *.shop.example.com for all below it";
 
-/** A hostname in the one spelling that is compared: lower case, without the root's dot. */
+/** A hostname, or `*.` before one for all names below it, in the one spelling that is compared: lower case, without the root's dot. */
 export const hostnameSchema = z
   .string()
   .toLowerCase()
   .overwrite(rootless)
-  .refine(isHostname, { error: ({ input }) => ruleFor(input) });
+  .refine((text) => isHostname(PATTERN.exec(text)?.[1] ?? ""), { error: ({ input }) => ruleFor(input) });
 
 /** What can be granted: a name, or with `*.` all names below one of two labels or more. */
 export const hostnamePatternSchema = z

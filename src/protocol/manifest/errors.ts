@@ -66,6 +66,8 @@ function keyErrors(source: Source): ManifestError[] {
   visit(source.document, {
     Alias(_, alias) {
       aliases += 1;
+      if (alias.source.startsWith("."))
+        errors.push(unquoted(alias.source, placeOf(source, alias.range?.[0] ?? 0)));
       if (aliases <= MAX_ALIASES) return undefined;
       const detail = `there are more than ${MAX_ALIASES} aliases (\`*${alias.source}\`): write the values out`;
       errors.push({ code: "syntax", pointer: "", detail, ...placeOf(source, alias.range?.[0] ?? 0) });
@@ -87,6 +89,14 @@ function keyErrors(source: Source): ManifestError[] {
   });
   return errors;
 }
+
+/** `*` begins an alias in YAML, and a wildcard everywhere else. */
+const unquoted = (name: string, place: Place): ManifestError => ({
+  code: "syntax",
+  pointer: "",
+  detail: `\`*${name}\` is an alias in YAML: write the wildcard in quotes, "*${name}"`,
+  ...place,
+});
 
 function repeatedKey(parts: readonly unknown[], place: Place): ManifestError {
   const keys = parts

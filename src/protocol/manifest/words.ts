@@ -101,7 +101,7 @@ const probeWith = (interval: string, failures: string): Table => ({
 });
 const ENVIRONMENT: Table = {
   hostnames: {
-    what: "Where visitors come. An admin allows an app its hostnames (`sluice hostnames allow`).",
+    what: 'Where visitors come; `"*.example.com"` (in quotes) is every name below it that is nobody\'s own. An admin allows an app its hostnames (`sluice hostnames allow`).',
     example: "[shop.example.com]",
   },
   hosts: {

@@ -14,7 +14,7 @@ beforeEach(async () => {
 const manifest = (...hostnames: string[]) =>
   world.manifest("shop").replace("[shop.example.com]", `[${hostnames.join(", ")}]`);
 const apply = async (...hostnames: string[]) => {
-  const response = await account.api.apply("shop", manifest(...hostnames));
+  const response = await account.api.apply("shop", manifest(...hostnames.map((name) => `"${name}"`)));
   if (!response.ok) throw new Error(await response.text());
 };
 const claim = async (pattern: string) => {
@@ -185,6 +185,30 @@ describe("a public hostname", () => {
     await apply("www.example.com");
     expect(await routes()).toEqual([ready("www.example.com")]);
     expect((await found()).records).toEqual(["*.example.com A 192.0.2.1 true"]);
+  });
+
+  it("that is a wildcard gets one route and record for all below it", async () => {
+    await claim("*.shop.example.com");
+    await apply("*.shop.example.com");
+    expect(await routes()).toEqual([ready("*.shop.example.com")]);
+    expect(await found()).toEqual({
+      routes: ["shop.example.com: *.shop.example.com/* → sluice-edge"],
+      records: ["*.shop.example.com AAAA 100:: true"],
+    });
+  });
+
+  it("that is a wildcard takes no site below it that nobody claimed", async () => {
+    await put({
+      name: "blog.shop.example.com",
+      zone: (await account.look()).zones.find(({ name }) => name === "shop.example.com")?.id ?? "",
+    });
+    await apply("*.shop.example.com");
+    expect(await routes()).toMatchObject([
+      { state: "foreign", cause: expect.stringContaining("blog.shop.example.com") },
+    ]);
+    await claim("*.shop.example.com");
+    await later(10);
+    expect(await routes()).toEqual([ready("*.shop.example.com")]);
   });
 
   it("in nobody's zone says that its record is to be made by hand", async () => {

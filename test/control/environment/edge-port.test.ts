@@ -4,6 +4,9 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { EdgePort } from "../../../src/control/environment/edge-port.ts";
 import { HostnameCache } from "../../../src/control/environment/hostname-cache.ts";
 import { readCounts } from "../../../src/control/meter/parts.ts";
+import { openDb } from "../../../src/control/store/db.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { hostnamesBelow } from "../../../src/control/store/status.ts";
 import { windowOf } from "../../../src/domain/routing/meter.ts";
 import { Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
@@ -16,6 +19,14 @@ beforeEach(async () => {
   api = new Api();
 });
 
+/** An app of one environment with one hostname; answers the environment's id. */
+async function appliedAt(app: string, hostname: string): Promise<string> {
+  const text = world.manifest(app).replace(/hostnames: \[[^\]]*\]/, `hostnames: ["${hostname}"]`);
+  expect((await api.apply(app, text)).status).toBeLessThan(300);
+  const rows = await world.db.select().from(environments).all();
+  return rows.find(({ spec }) => spec.app === app)?.id ?? expect.fail();
+}
+
 describe("the edge's port", () => {
   it("asks the coordinator of the environment that owns the hostname", async () => {
     const environment = await world.applied(api, "port-a");
@@ -23,6 +34,31 @@ describe("the edge's port", () => {
     await port.table("port-a.example.com", 7);
     expect(api.coordinators.of("table")).toMatchObject([
       { environment, input: { hostname: "port-a.example.com", known: 7 } },
+    ]);
+  });
+
+  it("asks the longest wildcard's owner by that wildcard, and tells what below it is somebody's own", async () => {
+    const wild = await appliedAt("wild", "*.tenants.example");
+    const deep = await appliedAt("deep", "*.deep.tenants.example");
+    const own = await appliedAt("own", "own.tenants.example");
+    const port = new EdgePort(createExecutionContext(), api.env);
+    for (const name of [
+      "a.tenants.example",
+      "a.b.tenants.example",
+      "x.deep.tenants.example",
+      "own.tenants.example",
+    ])
+      await port.table(name, null);
+    expect(api.coordinators.of("table").map(({ environment, input }) => [environment, input])).toEqual([
+      [wild, { hostname: "*.tenants.example", known: null }],
+      [wild, { hostname: "*.tenants.example", known: null }],
+      [deep, { hostname: "*.deep.tenants.example", known: null }],
+      [own, { hostname: "own.tenants.example", known: null }],
+    ]);
+    expect(await port.table("tenants.example", null)).toEqual({ kind: "unknown" });
+    expect((await hostnamesBelow(openDb(env.DB), "*.tenants.example")).sort()).toEqual([
+      "*.deep.tenants.example",
+      "own.tenants.example",
     ]);
   });
 
@@ -56,21 +92,22 @@ describe("the edge's port", () => {
   });
 });
 
+const owner = { environment: "env_1", name: "a" };
 describe("the hostname cache", () => {
   it("remembers an owner for 30 s and an unknown name for 5 s", () => {
     const cache = new HostnameCache();
     expect(cache.get("a", 0)).toBeUndefined();
-    cache.set("a", "env_1", 0);
+    cache.set("a", owner, 0);
     cache.set("b", null, 0);
-    expect([cache.get("a", 29_999), cache.get("b", 4_999)]).toEqual(["env_1", null]);
+    expect([cache.get("a", 29_999), cache.get("b", 4_999)]).toEqual([owner, null]);
     expect([cache.get("a", 30_000), cache.get("b", 5_000)]).toEqual([undefined, undefined]);
   });
 
   it("lets no flood of made-up names push out a real one, nor grow without end", () => {
     const cache = new HostnameCache();
-    cache.set("real", "env_1", 0);
+    cache.set("real", owner, 0);
     for (let i = 0; i < 20_000; i += 1) cache.set(`made-up-${i}`, null, 0);
-    expect(cache.get("real", 1)).toBe("env_1");
+    expect(cache.get("real", 1)).toEqual(owner);
     expect(cache.get("made-up-0", 1)).toBeUndefined();
     expect(cache.get("made-up-19999", 1)).toBeNull();
   });

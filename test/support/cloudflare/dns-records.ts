@@ -46,6 +46,7 @@ const EDIT = "Zone › DNS › Edit";
 const LIST = [
   "name",
   "name.exact",
+  "name.endswith",
   "type",
   "content",
   "content.exact",
@@ -67,8 +68,9 @@ export const dnsRecords = (world: World): Endpoint[] => [
       const asked = (key: string) => call.query[key] ?? call.query[`${key}.exact`];
       const fits = (key: "name" | "type" | "content" | "comment", record: DnsRecord) =>
         asked(key) === undefined || asked(key) === record[key];
+      const end = call.query["name.endswith"];
       return world.records
-        .filter((record) => record.zone === zone.id)
+        .filter((record) => record.zone === zone.id && (end === undefined || record.name.endsWith(end)))
         .filter((record) =>
           (["name", "type", "content", "comment"] as const).every((key) => fits(key, record)),
         )
