@@ -3,6 +3,7 @@ import { existsSync, lstatSync, readFileSync } from "node:fs";
 import { basename, dirname, join, parse } from "node:path";
 import { z } from "zod";
 import { addressProblem } from "../src/protocol/address.ts";
+import { type CiSource, ciSource } from "./io/ci-token.ts";
 import { CliError } from "./io/problem.ts";
 
 const configSchema = z.object({
@@ -15,6 +16,8 @@ const configSchema = z.object({
 export interface Config {
   readonly url: string;
   readonly token: string;
+  /** Instead of a token: the job of a CI system, which control may trust. */
+  readonly ci?: CiSource;
   readonly edge?: string | undefined;
 }
 
@@ -25,7 +28,7 @@ interface Sources {
 }
 
 /**
- * Address and token: flag, else environment variable, else `.sluice/cli.json` upwards from the working directory, else
+ * Address and token: flag, else environment variable (or, with an address, a CI job's own token), else `.sluice/cli.json` upwards from the working directory, else
  * `~/.config/sluice/cli.json`. Throws CliError `no_config`. A file's token is only ever sent to that file's address, and a
  * token that was given only to an address that was given: a file that came with a checkout gets neither.
  */
@@ -40,6 +43,8 @@ function findConfig({ flags, env, cwd }: Sources): Config {
   const url = flags.url ?? env.SLUICE_URL;
   const token = flags.token ?? env.SLUICE_TOKEN;
   if (url && token) return { url: checkUrl(url), token, ...edgeOf(url, configFile(env, cwd)) };
+  const ci = ciSource(env);
+  if (url && !token && ci) return { url: checkUrl(url), token: "", ci, ...edgeOf(url, configFile(env, cwd)) };
   const file = configFile(env, cwd);
   const found = file ? readConfig(file) : undefined;
   if (token && file && found) throw tokenAlone(file, found, flags.token ? "--token" : "SLUICE_TOKEN");

@@ -1,6 +1,7 @@
 import { Client } from "../src/client/index.ts";
 import { type Config, loadConfig } from "./config.ts";
 import type { ExitCode } from "./exit-codes.ts";
+import { tokenOfJob } from "./io/ci-token.ts";
 import { findManifest, type ManifestFile, noManifest, readManifest } from "./io/manifest-file.ts";
 import type { Output } from "./io/output.ts";
 import { quote } from "./io/print.ts";
@@ -32,6 +33,9 @@ export interface Outcome {
   readonly secret?: boolean;
 }
 
+/** A traded token lives for 15 minutes. */
+const RENEW_MS = 5 * 60_000;
+
 interface SessionParts {
   readonly globals: Globals;
   readonly out: Output;
@@ -54,6 +58,7 @@ export class Session {
   readonly version: string;
   #config: Config | undefined;
   #client: Client | undefined;
+  #traded: Promise<string> | undefined;
 
   constructor(parts: SessionParts) {
     this.globals = parts.globals;
@@ -71,7 +76,8 @@ export class Session {
   }
 
   get client(): Client {
-    const { url, token } = this.config;
+    const { url } = this.config;
+    const token = this.#credential();
     const userAgent = `sluice-cli/${this.version}`;
     const onSlow = (at: string, slowMs: number) =>
       this.out.say(`no answer from ${at} for ${slowMs / 1_000} s: waiting on, half a minute in all`);
@@ -81,8 +87,37 @@ export class Session {
 
   /** One that Ctrl-C does not end. */
   patientClient(): Client {
-    const { url, token } = this.config;
-    return new Client({ url, token, userAgent: `sluice-cli/${this.version}` });
+    const { url } = this.config;
+    return new Client({ url, token: this.#credential(), userAgent: `sluice-cli/${this.version}` });
+  }
+
+  /** The token, or what trades this CI job's own for one: once, and prolonged for as long as the command goes on. */
+  #credential(): string | (() => Promise<string>) {
+    const { url, token, ci } = this.config;
+    if (ci === undefined) return token;
+    const { userAgent, signal } = { userAgent: `sluice-cli/${this.version}`, signal: this.signal };
+    return () =>
+      (this.#traded ??= tokenOfJob(ci, { url, ...this.#aim(), userAgent, signal }).then((traded) => {
+        const client = new Client({ url, token: traded, userAgent });
+        const failed = (error: unknown) =>
+          this.out.say(
+            `this job's token was not prolonged: ${error instanceof Error ? error.message : error}`,
+          );
+        setInterval(() => void client.trusts.renew().catch(failed), RENEW_MS).unref();
+        return traded;
+      }));
+  }
+
+  /** What flags and manifest say that a token is wanted for, as far as they do. */
+  #aim(): { app?: string | undefined; environment?: string | undefined } {
+    const { app, env } = this.globals;
+    if (app !== undefined) return { app, environment: env ?? onlyEnvironment(this.#manifestOf(app)) };
+    try {
+      const found = this.findManifest();
+      return { app: found?.manifest.app, environment: found && (env ?? onlyEnvironment(found)) };
+    } catch {
+      return {}; // A broken manifest is the command's to tell.
+    }
   }
 
   /** The manifest in reach, or undefined. Throws if it is there and wrong. */

@@ -9,6 +9,7 @@ import {
   sleep,
   tellingWhenSlow,
   urlOf,
+  withToken,
 } from "./transport.ts";
 
 const BACKOFF_MS = [250, 500, 1_000, 2_000, 5_000];
@@ -108,12 +109,13 @@ async function connect(
     },
     signal: at.signal,
   };
+  const withOne = await withToken(options);
   // The deadline covers only the way to the headers: the stream itself is watched by its heartbeats.
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(), options.timeoutMs ?? 15_000);
   try {
     const signal = at.signal ? AbortSignal.any([at.signal, deadline.signal]) : deadline.signal;
-    const response = await request(options, call, signal);
+    const response = await request(withOne, call, signal);
     if (response.status === 204) return undefined;
     const type = response.headers.get("content-type") ?? "";
     if (response.ok && response.body && type.startsWith("text/event-stream")) return response.body;

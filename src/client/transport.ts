@@ -9,7 +9,8 @@ type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 export interface ClientOptions {
   /** Control's address, e.g. `https://sluice.example.com`. */
   readonly url: string;
-  readonly token: string;
+  /** Or what gets one, asked before each call. */
+  readonly token: string | (() => Promise<string>);
   readonly fetch?: Fetch;
   /** For one attempt, from the first byte sent to the last one read. Default 15 s. */
   readonly timeoutMs?: number;
@@ -121,7 +122,8 @@ function boundedWait(retryAfterMs: number | undefined, backoffMs: number): numbe
   return retryAfterMs > RETRY_AFTER_MAX_MS ? undefined : Math.max(retryAfterMs, backoffMs);
 }
 
-async function attemptOnce(options: ClientOptions, call: Call): Promise<Answer> {
+async function attemptOnce(given: ClientOptions, call: Call): Promise<Answer> {
+  const options = await withToken(given);
   const timeout = AbortSignal.timeout(options.timeoutMs ?? ATTEMPT_MS);
   const signal = call.signal ? AbortSignal.any([call.signal, timeout]) : timeout;
   try {
@@ -135,14 +137,24 @@ async function attemptOnce(options: ClientOptions, call: Call): Promise<Answer> 
   }
 }
 
+/** Before a call's own time begins; what a source of tokens throws is its own to word. */
+export async function withToken(options: ClientOptions): Promise<ClientOptions & { readonly token: string }> {
+  const { token } = options;
+  return { ...options, token: typeof token === "string" ? token : await token() };
+}
+
 /** The bare fetch with this API's headers; the body is left to the caller. */
-export function request(options: ClientOptions, call: Call, signal: AbortSignal): Promise<Response> {
+export function request(
+  options: ClientOptions & { readonly token: string },
+  call: Call,
+  signal: AbortSignal,
+): Promise<Response> {
   const problem = addressProblem(options.url);
   if (problem) return Promise.reject(new ProtocolError(problem));
   const doFetch: Fetch = options.fetch ?? ((url, init) => fetch(url, init));
   const headers: Record<string, string> = {
     accept: "application/json, application/problem+json",
-    authorization: `Bearer ${options.token}`,
+    ...(options.token === "" ? {} : { authorization: `Bearer ${options.token}` }),
     "user-agent": options.userAgent ?? "sluice-client",
     ...(call.json === undefined ? {} : { "content-type": "application/json" }),
     ...(call.text ? { "content-type": call.text.type } : {}),
