@@ -75,11 +75,12 @@ describe("the sweep of each minute", () => {
     expect(poked.sort()).toEqual([at(0), at(1)].sort());
   });
 
-  it("finds out in one query that nothing is due", async () => {
+  it("finds out in a few queries that nothing is due", async () => {
     const { counted, DB } = countQueries(env.DB);
     await sweep({ ...api.env, DB }, api.time);
-    // What is due; what is to end, and what has; six to drop what has expired; and what two environments no longer keep.
-    expect(counted.queries).toBe(1 + 2 + 6 + 3);
+    // What is due; what is to end, and what has; one for each thing that expires; and what two environments no longer keep.
+    // An invocation has 50 on the Free plan.
+    expect(counted.queries).toBeLessThanOrEqual(20);
     expect(api.coordinators.asked).toEqual([]);
   });
 });
