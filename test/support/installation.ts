@@ -42,6 +42,7 @@ export interface AppOptions {
   readonly secrets?: readonly string[];
   readonly hooks?: Readonly<Record<string, readonly string[]>>;
   readonly replicas?: number;
+  readonly strategy?: object;
   /** How long an instance may take to get ready. */
   readonly deadline?: string;
   readonly hostnames?: readonly string[];
@@ -196,7 +197,11 @@ export class Installation {
 
   manifest(app: string, options: AppOptions): string {
     const check = { path: "/ready", interval: "100ms", timeout: "500ms" };
-    const environment = { replicas: options.replicas ?? 2, keep: "1s" };
+    const environment = {
+      replicas: options.replicas ?? 2,
+      keep: "1s",
+      ...(options.strategy && { strategy: options.strategy }),
+    };
     const staging = { staging: { ...environment, hostnames: [`staging-${app}.localhost`] } };
     return stringify({
       app,

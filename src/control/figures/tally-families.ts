@@ -61,7 +61,7 @@ function durations(out: Exposition, rows: Rows): void {
     counters(rows, "duration", () => []).map((row) => [keyOf(row, row.labels[2]), row.value]),
   );
   const bounds = [...DURATION_BOUNDS.map(String), "+Inf"];
-  for (const row of counters(rows, "durationSum", () => [])) {
+  for (const row of counters(rows, "durationSum", ({ strategy }) => [`${strategy}|success`])) {
     const buckets = bounds.map((bound) => [bound, counts.get(keyOf(row, bound)) ?? 0] as const);
     const [strategy = "", status = ""] = row.labels;
     family.addHistogram(buckets, row.value, { ...row.names, strategy, status });
