@@ -8,9 +8,12 @@ import { SlowestFirst } from "./test/support/slowest-first.ts";
 await bundleForControl();
 const migrations = await readD1Migrations("migrations");
 
+/** What a page's markup becomes calls of. */
+const JSX = ["hono/jsx/jsx-runtime", "hono/jsx/jsx-dev-runtime"];
+
 /** Bundled once: else each of their hundreds of modules is transformed and fetched by itself. All, or one would be there twice. */
 const deps = {
-  optimizer: { ssr: { enabled: true, include: packagesOf(["src", "test/control"]) } },
+  optimizer: { ssr: { enabled: true, include: [...packagesOf(["src", "test/control"]), ...JSX] } },
 };
 
 /** For a machine that does much else: whatever is waited for is a condition, so that only a test that fails takes longer. */

@@ -9,6 +9,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { bundleServedCli, oneLanguage } from "./bundle-cli.ts";
+import { bundlePages } from "./bundle-pages.ts";
 
 const ROOT = path.join(import.meta.dirname, "..");
 
@@ -45,6 +46,9 @@ export async function bundleAgent(outfile: string): Promise<void> {
   await chmod(outfile, 0o755);
 }
 
+/** What control serves, each a module of its Worker. */
+const TEXTS = ["agent.txt", "install.txt", "cli.txt", "cli-install.txt", "page-style.txt", "page-script.txt"];
+
 /** Writes what `src/control/hosts/bundle.ts` imports: agent, command line, their installers. Each by a rename, since others may read them. */
 export async function bundleForControl(): Promise<void> {
   const dist = path.join(ROOT, "dist");
@@ -59,8 +63,8 @@ export async function bundleForControl(): Promise<void> {
     await writeFile(draft("install.txt"), script.replaceAll("@NODE_VERSION@", devDependencies.node));
     await bundleServedCli(draft("cli.txt"));
     await copyFile(path.join(ROOT, "cli/install.sh"), draft("cli-install.txt"));
-    for (const name of ["agent.mjs", "agent.txt", "install.txt", "cli.txt", "cli-install.txt"])
-      await rename(draft(name), path.join(dist, name));
+    await bundlePages({ style: draft("page-style.txt"), script: draft("page-script.txt") });
+    for (const name of [...TEXTS, "agent.mjs"]) await rename(draft(name), path.join(dist, name));
   } finally {
     await rm(drafts, { recursive: true, force: true });
   }

@@ -35,9 +35,13 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "dist/install.txt",
       "dist/cli.txt",
       "dist/cli-install.txt",
+      "dist/page-style.txt",
+      "dist/page-script.txt",
     ],
   },
   { folder: "src/client", may: ["src/client", "src/protocol"], packages: ["zod", /^eventsource-parser/] },
+  // What runs in a browser, beside pages that read without it.
+  { folder: "browser", may: ["browser"], packages: [] },
   {
     folder: "cli",
     // The package's first lines load the bundle, and what Node 20 lacks.

@@ -15,6 +15,8 @@ import { wholeBody } from "./http/whole-body.ts";
 import { type AskOptions, Keys } from "./identity/keys.ts";
 import { newId } from "./ids.ts";
 import { logFailure } from "./log.ts";
+import { problemPage, wantsPage } from "./pages/problem.tsx";
+import { assetRoutes, pageRoutes } from "./pages/routes.tsx";
 import type { Refusal } from "./refusal.ts";
 import { accessoryRoutes } from "./routes/accessories.ts";
 import { agentRoutes } from "./routes/agent.ts";
@@ -71,13 +73,14 @@ export interface AppOptions {
 export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   const { now = Date.now, perMinute = REQUESTS_PER_MINUTE } = options;
   const app = newRouter();
-  app.onError((error, c) => {
+  app.onError(async (error, c) => {
     const refusal = toRefusal(error);
     if (statusOf(refusal.code) >= 500) {
       const { requestId: request } = c.var;
       logFailure("request.failed", error, { request, method: c.req.method, path: c.req.path });
     }
-    return secured(toResponse(refusal, c.var.requestId));
+    const answer = wantsPage(c) ? await problemPage(c, refusal) : toResponse(refusal, c.var.requestId);
+    return secured(answer);
   });
   app.notFound((c) => secured(toResponse(nowhere(c.req.path), c.var.requestId)));
   app.use(opening(now), wholeBody(options.senderPatienceMs ?? BODY_WITHIN_MS));
@@ -101,6 +104,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.use("/api/v1/*", people, authenticate, idempotent);
   app.use("/metrics", people, authenticate);
   app.on("POST", ["/login", "/logout"], people);
+  for (const pages of ["/", "/ui/*"]) app.use(pages, people, authenticate);
   const agents = rateLimit(perMinute.agents, strangers);
   const logChunks = rateLimit(LOG_CHUNKS_PER_MINUTE, strangers);
   // Lines in plenty must not keep a host from its polls: they have a bucket of their own.
@@ -109,6 +113,11 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   );
   app.route("/", trustRoutes(keys));
   for (const router of resources(options)) app.route("/", router);
+  app.route("/", assetRoutes());
+  app.route(
+    "/",
+    pageRoutes((c, request) => app.fetch(request, c.env, c.executionCtx)),
+  );
   return app;
 }
 

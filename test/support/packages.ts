@@ -4,7 +4,7 @@ const IMPORT = /^(?:import|export) (?!type )(?:[^;"=]* from )?"([^".:][^":]*)";/
 
 /** What the modules of these folders import from packages: `hono`, `hono/http-exception`, `drizzle-orm/d1`. */
 export function packagesOf(folders: readonly string[]): string[] {
-  const files = globSync(folders.map((folder) => `${folder}/**/*.ts`));
+  const files = globSync(folders.map((folder) => `${folder}/**/*.{ts,tsx}`));
   const names = files.flatMap((file) =>
     [...readFileSync(file, "utf8").matchAll(IMPORT)].map(([, name]) => name ?? ""),
   );

@@ -26,8 +26,8 @@ import { insertEvent } from "../store/events.ts";
 import { type GrantRow, lookAgainAt, putGrant } from "../store/grants.ts";
 import { renameSlots } from "../store/slots.ts";
 import { accessoryViews } from "../views/accessory.ts";
+import { type Difference, differences } from "../views/differences.ts";
 import { grantsFor, type Leave } from "./grants.ts";
-import { diff } from "./manifest-diff.ts";
 
 const ATTEMPTS = 5;
 
@@ -188,7 +188,7 @@ function plan({ state, manifest, granted }: Wanted, input: ApplyInput): Change {
   const { app, dryRun, now, text } = input;
   const before = state.app ? parseManifest(state.app.manifest) : undefined;
   const changes = [
-    ...diff(before?.ok ? before.manifest : undefined, manifest),
+    ...(before?.ok ? differences(before.manifest, manifest) : [created(manifest)]),
     ...(before?.ok ? putBack(state, before.manifest, manifest) : []),
   ];
   const answer = {
@@ -323,7 +323,7 @@ const deleteEnvironment = (db: Db, row: EnvironmentRow, now: number): Statement[
 ];
 
 /** What `sluice scale` set since the last apply, and this one sets to what the manifest says. */
-function putBack(state: AppState, before: Manifest, manifest: Manifest): ReturnType<typeof diff> {
+function putBack(state: AppState, before: Manifest, manifest: Manifest): Difference[] {
   return living(state).flatMap(({ name, spec }) => {
     const [was, next] = [toSpec(before, name), toSpec(manifest, name)];
     if (!was || !next) return [];
@@ -341,3 +341,6 @@ const countsOf = (spec: EnvironmentSpec): Record<string, number> => ({
   [WEB]: spec.replicas,
   ...Object.fromEntries(workersOf(spec).map(([name, { replicas }]) => [name, replicas])),
 });
+
+/** A new app is one change. */
+const created = ({ app }: Manifest): Difference => ({ path: "app", before: null, after: app });

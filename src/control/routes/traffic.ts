@@ -1,5 +1,4 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { planMove } from "../../domain/commands/moves.ts";
 import { environmentSchema } from "../../protocol/api/environments.ts";
 import { rollbackAnswerSchema, rollbackSchema, weightsSchema } from "../../protocol/api/moves.ts";
 import { MOVES, movePlanSchema } from "../../protocol/api/plans.ts";
@@ -8,8 +7,8 @@ import { authorize } from "../http/auth.ts";
 import { coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, environmentParams, json, newRouter } from "../http/router.ts";
-import { loadEnvironment } from "../store/environments.ts";
 import { findReleases } from "../store/status.ts";
+import { movePlanView } from "../views/move-plan.ts";
 import { isReady } from "../views/rows.ts";
 import { etagOf, releaseStatusView, requireEnvironment, requireRelease, statusView } from "./status.ts";
 
@@ -84,17 +83,7 @@ export const trafficRoutes = () =>
       const { app, env, move } = c.req.valid("param");
       authorize(c, { role: "viewer", app, environment: env });
       const { environment } = await requireEnvironment(c, app, env);
-      const loaded = await loadEnvironment(c.var.db, environment.id);
-      if (!loaded) throw new ProblemError({ code: "not_found", detail: "the environment was just deleted" });
-      const { refusal, says, weights: split } = planMove(loaded.facts, move, c.var.now());
-      const answer = {
-        move,
-        possible: refusal === null,
-        refusal: refusal && { code: refusal.code, detail: refusal.detail },
-        says: [...says],
-        split: split.map(({ weightBp, ...release }) => ({ ...release, weight: weightBp / 100 })),
-      };
-      return c.json(answer, 200);
+      return c.json(await movePlanView(c.var.db, environment.id, move, c.var.now()), 200);
     })
     .openapi(weights, async (c) => {
       const { app, env } = c.req.valid("param");

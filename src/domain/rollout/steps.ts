@@ -2,7 +2,7 @@ import { FULL_WEIGHT } from "../routing/table.ts";
 import type { EnvironmentSpec, Step } from "../spec.ts";
 
 /** The steps of a strategy, the last of them all traffic. A rolling release has none: its weight follows its instances. */
-export function stepsOf(spec: EnvironmentSpec): readonly Step[] {
+export function stepsOf(spec: Pick<EnvironmentSpec, "strategy">): readonly Step[] {
   const { strategy } = spec;
   switch (strategy.kind) {
     case "blue-green":

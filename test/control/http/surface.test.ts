@@ -124,6 +124,9 @@ describe("problem codes", () => {
   });
 });
 
+/** For people: no part of the API. */
+const IS_PAGE = /^GET \/(api\/(docs|openapi|manifest)|login$|assets|$)| \/ui\//;
+
 describe("the OpenAPI document", () => {
   const document = async () =>
     (await api.get("/api/openapi.json", { token: null })).json<{
@@ -139,7 +142,7 @@ describe("the OpenAPI document", () => {
       .flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`))
       .sort();
     const routed = createApp()
-      .routes.filter(({ method, path }) => method !== "ALL" && !/^\/api\/(docs|openapi|manifest)/.test(path))
+      .routes.filter(({ method, path }) => method !== "ALL" && !IS_PAGE.test(`${method} ${path}`))
       .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, "{$1}")}`);
     expect(described).toEqual([...new Set(routed)].sort());
     expect(described).toContain("PUT /api/v1/apps/{app}/envs/{env}/weights");

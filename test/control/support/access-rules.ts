@@ -23,6 +23,7 @@ const ENV = "/api/v1/apps/{app}/envs/{env}";
 const APP = "/api/v1/apps/{app}";
 const RELEASE = "/api/v1/releases/{id}";
 const HOST = "/api/v1/hosts/{host}";
+const PAGES = "/ui/apps/{app}/{env}";
 const LEASE = { lease: "none" };
 
 export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
@@ -95,6 +96,19 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`POST ${RELEASE}/pause`]: approves("environment", {}),
   [`POST ${RELEASE}/resume`]: approves("environment", {}),
   [`POST ${RELEASE}/preview`]: deploys("environment", {}),
+
+  "GET /login": anybody,
+  "GET /assets/icon.svg": anybody,
+  "GET /assets/{file}": anybody,
+  "GET /": reads("own"),
+  "GET /ui/hosts": reads("everything"),
+  "GET /ui/audit": reads("own"),
+  "GET /ui/settings": reads("own"),
+  "GET /ui/releases/{id}": reads("environment"),
+  [`GET ${PAGES}`]: reads("environment"),
+  [`GET ${PAGES}/compare`]: reads("environment"),
+  [`GET ${PAGES}/moves/{move}`]: reads("environment"),
+  [`POST ${PAGES}/moves/{move}`]: { ...deploys("environment"), text: "" },
 
   "GET /api/v1/hosts": reads("everything"),
   "POST /api/v1/hosts/enrollments": administers({ name: "web-9" }),

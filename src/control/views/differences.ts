@@ -1,14 +1,11 @@
-import type { Manifest } from "../../protocol/manifest/manifest.ts";
-
-export interface Change {
+export interface Difference {
   readonly path: string;
   readonly before: unknown;
   readonly after: unknown;
 }
 
-/** What changes from one manifest to the next, per key path. A new app is one change: `app`. */
-export function diff(before: Manifest | undefined, after: Manifest): Change[] {
-  if (!before) return [{ path: "app", before: null, after: after.app }];
+/** What changes from one manifest or spec to the next, per key path. */
+export function differences(before: object, after: object): Difference[] {
   const [old, next] = [flatten(before), flatten(after)];
   return [...new Set([...old.keys(), ...next.keys()])].flatMap((path) => {
     const change = { path, before: old.get(path) ?? null, after: next.get(path) ?? null };

@@ -1,0 +1,140 @@
+/** The pages' one script: countdowns, and news without a reload. Every page reads without it. */
+
+const POLL_MS = 5_000;
+/** Beside a feed that tells of every change, for what only counts on. */
+const POLL_BESIDE_FEED_MS = 10_000;
+const SETTLE_MS = 120;
+const FEED_TYPES = [
+  "release.state",
+  "release.progress",
+  "instance.state",
+  "traffic.weights",
+  "traffic.alert",
+  "worker.alert",
+];
+const UNITS = [
+  [86_400, "d"],
+  [3_600, "h"],
+  [60, "m"],
+  [1, "s"],
+] as const;
+
+/** Control's clock minus the browser's, which may be off by an hour. */
+let ahead = aheadIn(document);
+let feed: EventSource | undefined;
+let pending: ReturnType<typeof setTimeout> | undefined;
+let isAsking = false;
+
+function aheadIn(page: Document): number {
+  const said = Number(page.documentElement.dataset.now);
+  return Number.isFinite(said) ? said - Date.now() : 0;
+}
+
+/** `3 m 12 s`. */
+function spell(ms: number): string {
+  const seconds = Math.max(0, Math.ceil(ms / 1_000));
+  const at = UNITS.findIndex(([size]) => seconds >= size);
+  const [size, unit] = UNITS[at === -1 ? 3 : at] ?? UNITS[3];
+  const next = UNITS[at + 1];
+  const rest = next ? Math.floor((seconds % size) / next[0]) : 0;
+  const whole = `${Math.floor(seconds / size)} ${unit}`;
+  return next && at !== -1 && rest > 0 ? `${whole} ${rest} ${next[1]}` : whole;
+}
+
+function tick(): void {
+  for (const element of document.querySelectorAll<HTMLTimeElement>("time[data-until]")) {
+    const left = Date.parse(element.dateTime) - Date.now() - ahead;
+    const text = left > 0 ? `in ${spell(left)}` : "any moment";
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+function notice(text: string, link?: string): void {
+  const place = document.getElementById("notice");
+  if (!place || place.dataset.text === text) return;
+  place.dataset.text = text;
+  place.hidden = text === "";
+  place.textContent = text;
+  if (link === undefined) return;
+  const anchor = document.createElement("a");
+  anchor.href = link;
+  anchor.textContent = "Sign in again";
+  place.append(" ", anchor);
+}
+
+/** Asks for the page again and takes over what may have changed of it. */
+async function refresh(): Promise<void> {
+  if (isAsking || document.hidden) return;
+  isAsking = true;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, redirect: "manual" });
+    if (answer.type === "opaqueredirect") return ended();
+    if (!answer.ok) throw new Error(String(answer.status));
+    take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    notice("");
+  } catch {
+    // Nobody answers, or with an error: what is shown stays, and is said to be old.
+    notice("Control does not answer: this is how it was. Trying again …");
+  } finally {
+    isAsking = false;
+  }
+}
+
+function ended(): void {
+  feed?.close();
+  feed = undefined;
+  const back = encodeURIComponent(location.pathname + location.search);
+  notice("Your sign-in has ended: this is how it was.", `/login?next=${back}`);
+}
+
+function take(page: Document): void {
+  ahead = aheadIn(page);
+  const [now, next] = [document.getElementById("live"), page.getElementById("live")];
+  if (!now || !next) return;
+  document.title = page.title;
+  const [icon, nextIcon] = [iconOf(document), iconOf(page)];
+  if (icon && nextIcon && icon.href !== nextIcon.href) icon.href = nextIcon.href;
+  if (now.innerHTML !== next.innerHTML) {
+    const focused = now.contains(document.activeElement) ? document.activeElement?.id : undefined;
+    const open = new Set([...now.querySelectorAll<HTMLDetailsElement>("details[open]")].map(({ id }) => id));
+    now.innerHTML = next.innerHTML;
+    for (const part of now.querySelectorAll("details")) if (open.has(part.id)) part.open = true;
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  }
+  const [said, says] = [document.getElementById("said"), page.getElementById("said")];
+  if (said && says && said.textContent !== says.textContent) said.textContent = says.textContent;
+  now.dataset.feed = next.dataset.feed ?? "";
+  tick();
+  follow();
+}
+
+const iconOf = (page: Document) => page.querySelector<HTMLLinkElement>("link[rel=icon]");
+
+/** News come by the feed where something is on its way; it goes on after the last event by itself. */
+function follow(): void {
+  const url = document.getElementById("live")?.dataset.feed ?? "";
+  if (url === (feed?.url ? new URL(feed.url).pathname : "") && feed?.readyState !== EventSource.CLOSED)
+    return;
+  feed?.close();
+  feed = url === "" ? undefined : new EventSource(url);
+  const soon = () => {
+    clearTimeout(pending);
+    pending = setTimeout(() => void refresh(), SETTLE_MS);
+  };
+  for (const type of FEED_TYPES) feed?.addEventListener(type, soon);
+}
+
+function poll(): void {
+  const isFed = feed?.readyState === EventSource.OPEN;
+  setTimeout(() => void refresh().then(poll), isFed ? POLL_BESIDE_FEED_MS : POLL_MS);
+}
+
+tick();
+setInterval(tick, 1_000);
+if (document.getElementById("live")) {
+  follow();
+  poll();
+  // A tab that slept, and a machine that did.
+  for (const event of ["visibilitychange", "online", "pageshow"])
+    (event === "visibilitychange" ? document : window).addEventListener(event, () => void refresh());
+}

@@ -1,0 +1,110 @@
+import type { HostView } from "../../protocol/api/hosts.ts";
+import { authorize, everything } from "../http/auth.ts";
+import type { AppContext } from "../http/context.ts";
+import { listHosts } from "../store/hosts.ts";
+import { hostView } from "../views/rows.ts";
+import { page } from "./layout.tsx";
+import { Ago, Name, SplitBar, State, Table, type Tone, toneOf } from "./parts.tsx";
+
+const MOST = 100;
+/** With less left the next image may not fit. */
+const LOW_DISK = 0.1;
+
+/** The machines: who is there, what is free, how they are reached. */
+export async function hostsPage(c: AppContext): Promise<Response> {
+  authorize(c, everything("viewer"));
+  const now = c.var.now();
+  const hosts = (await listHosts(c.var.db, { after: null, limit: MOST })).map((host) => hostView(host, now));
+  const offline = hosts.filter(({ state }) => state !== "online").length;
+  const says =
+    offline === 0 ? `${hosts.length} hosts, all online` : `${offline} of ${hosts.length} hosts are offline`;
+  return page(c, {
+    title: "Hosts · Sluice",
+    section: "/ui/hosts",
+    live: { feed: null, says },
+    children: (
+      <>
+        <h1>Hosts</h1>
+        <p class="lead">{says}</p>
+        <Table
+          label="Hosts"
+          heads={["host", "state", "slots", "tunnel", "disk", "agent"]}
+          none="No host yet: sluice hosts add <name> says how."
+        >
+          {hosts.map((host) => (
+            <Row host={host} now={now} />
+          ))}
+        </Table>
+      </>
+    ),
+  });
+}
+
+const Row = ({ host, now }: { host: HostView; now: number }) => (
+  <tr>
+    <th scope="row">{host.name}</th>
+    <td>
+      <State tone={host.drain ? "warn" : toneOf(host.state)}>{host.drain ? "draining" : host.state}</State>
+      <div class="soft">
+        {host.lastSeenAt === null ? "never heard from" : <Ago at={host.lastSeenAt} now={now} />}
+      </div>
+    </td>
+    <td>
+      {host.slots.used} used, {host.slots.reserved} reserved, {host.slots.free} free
+      <SplitBar
+        shares={[
+          { version: "", weight: share(host.slots.used, host.slots.total), fill: 1 },
+          { version: "", weight: share(host.slots.reserved, host.slots.total), fill: 0 },
+        ]}
+      />
+      {host.aside.map(({ slot, cause }) => (
+        <div class="warn">
+          slot {slot}: <Name>{cause}</Name>
+        </div>
+      ))}
+    </td>
+    <td>
+      <Tunnel host={host} />
+    </td>
+    <td>
+      <Disk host={host} />
+    </td>
+    <td>
+      {host.agentVersion}
+      <div class="soft">
+        {host.runtime}
+        {host.facts?.engine?.version ? ` ${host.facts.engine.version}` : ""}
+      </div>
+    </td>
+  </tr>
+);
+
+const share = (part: number, all: number) => (all === 0 ? 0 : (part / all) * 100);
+
+const Tunnel = ({ host: { tunnel, facts } }: { host: HostView }) => {
+  if (!tunnel) return <span class="soft">none: reached by its own address</span>;
+  const seen = facts?.tunnel;
+  const isUp = tunnel.state === "ready" && seen?.state === "connected";
+  const tone: Tone = isUp ? "ok" : seen?.state === "down" ? "bad" : "moving";
+  return (
+    <>
+      <State tone={tone}>{seen?.state ?? tunnel.state}</State>
+      <div class="soft">
+        <Name>{tunnel.cause ?? seen?.cause ?? `${seen?.readyConnections ?? 0} connections`}</Name>
+      </div>
+    </>
+  );
+};
+
+const Disk = ({ host: { facts } }: { host: HostView }) => {
+  if (!facts?.disk) return <span class="soft">unknown</span>;
+  const { freeBytes, totalBytes } = facts.disk;
+  const isLow = freeBytes < totalBytes * LOW_DISK;
+  return (
+    <State tone={isLow ? "warn" : "ok"}>
+      {gigabytes(freeBytes)} of {gigabytes(totalBytes)} free
+    </State>
+  );
+};
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0)} GB`;

@@ -1,0 +1,241 @@
+import { z } from "zod";
+import type { Move } from "../../domain/commands/moves.ts";
+import type { EnvironmentView } from "../../protocol/api/environments.ts";
+import { problemSchema } from "../../protocol/problem.ts";
+import { authorize, type Need, reaches } from "../http/auth.ts";
+import type { AppContext } from "../http/context.ts";
+import { ProblemError } from "../http/problems.ts";
+import { etagOf, requireEnvironment, statusView } from "../routes/status.ts";
+import { movePlanView } from "../views/move-plan.ts";
+import { page } from "./layout.tsx";
+import { Name, percent, SplitBar } from "./parts.tsx";
+
+/** What a person can do about an environment's traffic, who may, and what the button looks like. */
+export const MOVES = {
+  promote: { name: "Promote", role: "approver", tone: "main" },
+  pause: { name: "Pause", role: "approver", tone: "" },
+  resume: { name: "Resume", role: "approver", tone: "" },
+  abort: { name: "Abort", role: "approver", tone: "stop" },
+  rollback: { name: "Roll back", role: "deployer", tone: "stop" },
+  weight: { name: "Set weights", role: "deployer", tone: "" },
+} as const satisfies Record<string, { name: string; role: Need["role"]; tone: string }>;
+export type MoveName = keyof typeof MOVES;
+
+export interface Place {
+  readonly app: string;
+  readonly env: string;
+}
+interface MovePlace extends Place {
+  readonly move: string;
+}
+/** Sends a request through the API's own doors. */
+export type Forward = (c: AppContext, request: Request) => Response | Promise<Response>;
+
+export const moveHref = ({ app, env }: Place, move: MoveName) => `/ui/apps/${app}/${env}/moves/${move}`;
+
+/** Null: the reader may; else who may. */
+export function whoMay(c: AppContext, { app, env }: Place, move: MoveName): string | null {
+  const { role } = MOVES[move];
+  const may = reaches(c.var.principal, { role, app, environment: env });
+  return may ? null : `needs the role ${role} for ${app}/${env}`;
+}
+
+function requireMove(move: string): MoveName {
+  if (Object.hasOwn(MOVES, move)) return move as MoveName;
+  throw new ProblemError({ code: "not_found", detail: `there is no move \`${move.slice(0, 40)}\`` });
+}
+
+interface Told {
+  readonly says: readonly string[];
+  readonly split: readonly { readonly version: string; readonly weight: number }[];
+  readonly refusal: string | null;
+}
+
+/** What would happen, and the button that makes it so. */
+export async function movePage(c: AppContext, { app, env, move: named }: MovePlace): Promise<Response> {
+  const move = requireMove(named);
+  authorize(c, { role: "viewer", app, environment: env });
+  const status = await requireEnvironment(c, app, env);
+  const view = await statusView(c, status);
+  const told = await tell(c, status.environment.id, view, move);
+  const lack = whoMay(c, { app, env }, move);
+  const { name, tone } = MOVES[move];
+  const back = `/ui/apps/${app}/${env}`;
+  return page(c, {
+    title: `${name} · ${app} ${env}`,
+    section: "/",
+    children: (
+      <>
+        <p>
+          <a href={back}>
+            {app} / {env}
+          </a>
+        </p>
+        <h1>{name}?</h1>
+        <p class="lead">What would happen now:</p>
+        <form class="card" method="post" action={moveHref({ app, env }, move)}>
+          {told.refusal && <p class="bad">It would be refused: {told.refusal}</p>}
+          {told.says.length > 0 && (
+            <ul>
+              {told.says.map((line) => (
+                <li>
+                  <Name>{line}</Name>
+                </li>
+              ))}
+            </ul>
+          )}
+          {move !== "weight" && <Then split={told.split} view={view} />}
+          {move === "weight" && <WeightFields view={view} />}
+          <Seen view={view} etag={etagOf(status)} />
+          {move === "abort" && (
+            <label>
+              Reason <input name="reason" maxlength={500} autocomplete="off" />
+            </label>
+          )}
+          <div class="row">
+            <button class={tone} type="submit" disabled={lack !== null || told.refusal !== null}>
+              {name}
+            </button>
+            <a class="btn" href={back}>
+              Leave it
+            </a>
+          </div>
+          {lack && <p>This {lack}.</p>}
+        </form>
+      </>
+    ),
+  });
+}
+
+/** What the page shows is what is acted upon: if it has moved on, the API refuses. */
+const Seen = ({ view, etag }: { view: EnvironmentView; etag: string }) => (
+  <>
+    <input type="hidden" name="release" value={view.active?.id ?? ""} />
+    <input type="hidden" name="step" value={String(view.active?.step?.index ?? "")} />
+    <input type="hidden" name="from" value={view.rollback.from?.release ?? ""} />
+    <input type="hidden" name="etag" value={etag} />
+  </>
+);
+
+const Then = ({ split, view }: { split: Told["split"]; view: EnvironmentView }) => (
+  <div>
+    <p>
+      Traffic then:{" "}
+      {split.length === 0
+        ? "nobody serves"
+        : split.map(({ version, weight }) => `${version} ${percent(weight)}`).join(", ")}
+    </p>
+    <SplitBar shares={split.map((one) => ({ ...one, fill: one.version === view.live?.version ? 0 : 1 }))} />
+  </div>
+);
+
+const WeightFields = ({ view }: { view: EnvironmentView }) => (
+  <>
+    {couldServe(view).map(({ release, version, weight }) => (
+      <label>
+        <span>
+          {version} <span class="soft">has {percent(weight)}</span>
+        </span>
+        <input
+          name={`weight:${release}`}
+          type="number"
+          min="0"
+          max="100"
+          step="0.01"
+          value={String(weight)}
+          required
+        />
+      </label>
+    ))}
+  </>
+);
+
+/** Releases with a ready instance, with what they have now. */
+function couldServe({ instances, split }: EnvironmentView) {
+  const ready = new Map(instances.filter((one) => one.ready).map((one) => [one.release, one.version]));
+  for (const { release, version } of split) ready.set(release, version);
+  return [...ready].map(([release, version]) => ({
+    release,
+    version,
+    weight: split.find((one) => one.release === release)?.weight ?? 0,
+  }));
+}
+
+const PLANNED: readonly Move[] = ["promote", "abort", "rollback"];
+
+async function tell(c: AppContext, id: string, view: EnvironmentView, move: MoveName): Promise<Told> {
+  const planned = PLANNED.find((name) => name === move);
+  if (planned) {
+    const plan = await movePlanView(c.var.db, id, planned, c.var.now());
+    return { says: plan.says, split: plan.split, refusal: plan.refusal?.detail ?? null };
+  }
+  const { active, split } = view;
+  if (move === "weight")
+    return {
+      says: ["The split becomes what stands here, at once and for every host. It has to sum to 100 %."],
+      split,
+      refusal: couldServe(view).length > 0 ? null : "nothing could serve",
+    };
+  if (!active) return { says: [], split, refusal: `nothing is on its way: there is nothing to ${move}` };
+  const says =
+    move === "pause"
+      ? `${active.version} stays where it is, with ${percent(active.weight)}, until it is resumed, promoted or aborted`
+      : `${active.version} goes on with the step it is in`;
+  const isPaused = active.paused !== null;
+  const refusal =
+    move === "pause" && isPaused
+      ? `${active.version} is paused already`
+      : move === "resume" && !isPaused
+        ? `${active.version} is not paused`
+        : null;
+  return { says: [says], split, refusal };
+}
+
+const seenSchema = z.object({
+  release: z.string().max(64).catch(""),
+  step: z.coerce.number().int().min(0).optional().catch(undefined),
+  from: z.string().max(64).catch(""),
+  etag: z.string().max(200).catch(""),
+  reason: z.string().max(500).catch(""),
+});
+
+/** A form that was sent: the API's own request, by the same person, and then back to the environment. */
+export async function makeMove(c: AppContext, place: MovePlace, forward: Forward): Promise<Response> {
+  const move = requireMove(place.move);
+  const { app, env } = place;
+  authorize(c, { role: MOVES[move].role, app, environment: env });
+  const form = await c.req.parseBody();
+  const response = await forward(c, apiRequest(c, { app, env }, move, form));
+  if (!response.ok) {
+    const { code, detail, next } = problemSchema.parse(await response.json());
+    throw new ProblemError({ code, detail, next });
+  }
+  await response.body?.cancel();
+  return c.redirect(`/ui/apps/${app}/${env}`, 303);
+}
+
+function apiRequest(
+  c: AppContext,
+  { app, env }: Place,
+  move: MoveName,
+  form: Record<string, unknown>,
+): Request {
+  const { release, step, from, etag, reason } = seenSchema.parse(form);
+  const environment = `/api/v1/apps/${app}/envs/${env}`;
+  const headers = new Headers({ "content-type": "application/json" });
+  for (const name of ["authorization", "cookie", "origin", "sec-fetch-site", "cf-connecting-ip"]) {
+    const value = c.req.header(name);
+    if (value !== undefined) headers.set(name, value);
+  }
+  const send = (method: string, path: string, body: unknown) =>
+    new Request(new URL(path, c.req.url), { method, headers, body: JSON.stringify(body) });
+  if (move === "weight") {
+    headers.set("if-match", etag === "" ? "*" : etag);
+    const weights = Object.entries(form).filter(([key]) => key.startsWith("weight:"));
+    const body = weights.map(([key, value]) => [key.slice("weight:".length), Number(value)]);
+    return send("PUT", `${environment}/weights`, Object.fromEntries(body));
+  }
+  if (move === "rollback") return send("POST", `${environment}/rollback`, from === "" ? {} : { from });
+  const body = move === "abort" ? (reason === "" ? {} : { reason }) : step === undefined ? {} : { step };
+  return send("POST", `/api/v1/releases/${encodeURIComponent(release || "none")}/${move}`, body);
+}

@@ -1,0 +1,128 @@
+import { env } from "cloudflare:workers";
+import { beforeEach, expect, it } from "vitest";
+import { environments } from "../../../src/control/store/schema/environments.ts";
+import { ADMIN_TOKEN, Api } from "../support/api.ts";
+import { countQueries } from "../support/count-queries.ts";
+import * as world from "../support/world.ts";
+
+let api: Api;
+
+beforeEach(async () => {
+  await world.emptyWorld();
+  api = new Api();
+});
+
+const HTML = { accept: "text/html" };
+const show = async (path: string, token: string | null = ADMIN_TOKEN) => {
+  const response = await api.get(path, { headers: HTML, token });
+  return { response, text: await response.text() };
+};
+
+/** Rows as 100 apps × 3 environments × 50 releases leave them. */
+async function crowd(): Promise<void> {
+  const model = await world.applied(api);
+  const { spec } = (await world.db.select().from(environments).all()).find(({ id }) => id === model) ?? {};
+  const insert = async (table: string, columns: string, select: string) =>
+    env.DB.prepare(`INSERT INTO ${table} (${columns}) ${select}`).run();
+  const numbers = (n: number, name: string) =>
+    `(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${n}) SELECT i FROM n) ${name}`;
+  const quoted = `'${JSON.stringify(spec).replaceAll("'", "''")}'`;
+  await insert(
+    "apps",
+    "id, name, manifest, created_at, updated_at",
+    `SELECT 'app_' || a.i, 'app-' || a.i, '', 1, 1 FROM ${numbers(99, "a")}`,
+  );
+  await insert(
+    "environments",
+    "id, app_id, name, spec, rev, fence, stable_release_id, salt, preview_key, mode, next_version, created_at",
+    `SELECT 'env_' || a.i || '_' || e.i, 'app_' || a.i, 'stage-' || e.i, ${quoted}, 0, 0, 'rel_' || a.i || '_' || e.i || '_50', 's', '00', '{"kind":"open"}', 1, 1
+     FROM ${numbers(99, "a")}, ${numbers(3, "e")}`,
+  );
+  await insert(
+    "releases",
+    "id, environment_id, version, image, state, kind, spec, by, weight_bp, created_at, state_since, timings, hold, instances_made, ended_at",
+    `SELECT 'rel_' || a.i || '_' || e.i || '_' || r.i, 'env_' || a.i || '_' || e.i, 'v' || r.i, 'x', iif(r.i = 50, 'live', 'superseded'), 'deploy', ${quoted}, 'ci', iif(r.i = 50, 10000, 0), r.i, 1, '{}', 0, 0, iif(r.i = 50, NULL, 2)
+     FROM ${numbers(99, "a")}, ${numbers(3, "e")}, ${numbers(50, "r")}`,
+  );
+}
+
+it("the first page shows 100 apps in 3 environments with 50 releases each: 3 trips to D1, within a second, below 100 kB", async () => {
+  await crowd();
+  const { counted, DB } = countQueries(env.DB);
+  api = new Api({}, { DB });
+  await show("/");
+  const before = counted.queries;
+  const start = performance.now();
+  const { response, text } = await show("/");
+  const took = performance.now() - start;
+  expect(response.status).toBe(200);
+  expect(text.match(/class="env"/g)).toHaveLength(298);
+  console.log(`overview: ${text.length} bytes, ${Math.round(took)} ms, ${counted.queries - before} trips`);
+  expect(counted.queries - before).toBeLessThanOrEqual(3);
+  expect(text.length).toBeLessThan(100_000);
+  expect(took).toBeLessThan(1_000);
+});
+
+it("every page holds to a policy without anything inline or from elsewhere", async () => {
+  const environment = await world.applied(api);
+  const id = await world.release(environment, { weightBp: 10_000 });
+  for (const path of [
+    "/",
+    "/login",
+    "/ui/hosts",
+    "/ui/audit",
+    "/ui/settings",
+    "/ui/apps/shop/production",
+    "/ui/apps/shop/production/moves/rollback",
+    "/ui/apps/shop/production/moves/weight",
+    `/ui/apps/shop/production/compare?a=${id}&b=v1`,
+    `/ui/releases/${id}`,
+  ]) {
+    const { response, text } = await show(path);
+    expect(`${path} ${response.status}`).toBe(`${path} 200`);
+    const policy = response.headers.get("content-security-policy");
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).not.toContain("unsafe");
+    expect(text).not.toMatch(
+      / style=| on\w+=|<style|<script(?! src="\/assets\/)|https?:\/\/(?!www\.w3\.org)/,
+    );
+  }
+});
+
+it("what an app calls itself is shown as text, whatever it is made of", async () => {
+  const environment = await world.applied(api);
+  const message = "<script>alert(1)</script>\u202egnp.exe";
+  const failure = { code: "deadline", message, logs: ["</pre><img src=x onerror=alert(1)>"] };
+  const id = await world.release(environment, { state: "failed", failure, endedAt: api.time, weightBp: 0 });
+  for (const path of ["/", `/ui/releases/${id}`, "/ui/apps/shop/production"]) {
+    const { text } = await show(path);
+    expect(text).not.toContain("<script>alert");
+    expect(text).not.toContain("<img");
+  }
+  expect((await show("/")).text).toContain(
+    "<bdi>v1: &lt;script&gt;alert(1)&lt;/script&gt;\u202egnp.exe</bdi>",
+  );
+});
+
+it("a page without a sign-in leads to the login and back, a script gets a problem", async () => {
+  const { response } = await show("/ui/apps/shop/production?x=1", null);
+  expect(response.status).toBe(303);
+  expect(response.headers.get("location")).toBe("/login?&next=%2Fui%2Fapps%2Fshop%2Fproduction%3Fx%3D1");
+  const asked = await api.get("/ui/hosts", { token: null });
+  expect(asked.headers.get("content-type")).toContain("problem+json");
+});
+
+it("who may not make a move is told who may, on the page and by a refusal of the form", async () => {
+  const environment = await world.applied(api);
+  await world.release(environment, { weightBp: 10_000 });
+  const viewer = await api.token("viewer");
+  const { text } = await show("/ui/apps/shop/production/moves/weight", viewer);
+  expect(text).toContain("This needs the role deployer for shop/production.");
+  expect(text).toMatch(/<button[^>]* disabled/);
+  const sent = await api.call("POST", "/ui/apps/shop/production/moves/weight", {
+    token: viewer,
+    headers: HTML,
+  });
+  expect(sent.status).toBe(403);
+  expect(await sent.text()).toContain("this needs deployer for shop/production");
+});
