@@ -141,7 +141,7 @@ describe("jobs", () => {
       );
     for (let n = 0; n < 8; n++) bench.control.give({ id: `pull-${n}`, kind: "pull", image: `file:app-${n}` });
     await bench.control.until(() => bench.control.polls.at(-1)?.jobs?.length === 8, "all taken");
-    expect(bench.control.polls.at(-1)?.takes).toEqual(["stop", "start"]);
+    expect(bench.control.polls.at(-1)?.takes).toEqual(["stop", "command", "start"]);
     const spec = await running("good");
     bench.control.give({ id: "job-stop", kind: "stop", instance: spec.instance, graceMs: 0 });
     expect(await bench.control.result("job-stop")).toMatchObject({ ok: true });

@@ -74,7 +74,13 @@ describe("a container", () => {
     const { Labels, ...config } = containerConfig(spec, "host-1");
     expect(config).toEqual({
       Image: "repo@sha256:abc",
-      Env: ["PORT=3000", "SLUICE_RELEASE=rel-1", "SLUICE_VERSION=v1", "SLUICE_INSTANCE=ins-1"],
+      Env: [
+        "PORT=3000",
+        "SLUICE_RELEASE=rel-1",
+        "SLUICE_VERSION=v1",
+        "SLUICE_INSTANCE=ins-1",
+        "SLUICE_PROCESS=web",
+      ],
       ExposedPorts: { "3000/tcp": {} },
       StopTimeout: 5,
       StopSignal: "SIGQUIT",
