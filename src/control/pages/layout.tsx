@@ -32,6 +32,8 @@ export async function page(c: AppContext, props: PageProps): Promise<Response> {
   const { style, script } = await readAssets();
   const who = (c.var as { principal?: Principal }).principal;
   c.header("content-security-policy", POLICY);
+  // Under `no-referrer` a browser names no origin with a form, and the form would count as a stranger's.
+  c.header("referrer-policy", "same-origin");
   c.header("vary", "Cookie, Authorization, Accept");
   const markup = (
     <html lang="en" data-now={c.var.now()}>
