@@ -6,6 +6,7 @@ import { audit } from "./commands/audit.ts";
 import { deploy } from "./commands/deploy.ts";
 import { destroy } from "./commands/destroy.ts";
 import { explain } from "./commands/explain.ts";
+import { dora } from "./commands/figures/dora.ts";
 import { hostnames } from "./commands/hostnames.ts";
 import { hosts } from "./commands/hosts.ts";
 import { completion } from "./commands/installation/completion.ts";
@@ -71,6 +72,7 @@ const VERBS: readonly Register[] = [
   token,
   trust,
   audit,
+  dora,
   setup,
   teardown,
   explain,

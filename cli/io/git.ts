@@ -5,21 +5,27 @@ import type { CreateRelease } from "../../src/protocol/api/releases.ts";
 const run = promisify(execFile);
 type GitFacts = NonNullable<CreateRelease["git"]>;
 
-/** Commit, branch and repository of the working directory; undefined outside a repository or without git. */
+/** Commit and its time, branch and repository of the working directory; undefined outside a repository or without git. */
 export async function gitFacts(
   cwd: string,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<GitFacts | undefined> {
-  const [sha, head, remote] = await Promise.all([
+  const [sha, head, remote, time] = await Promise.all([
     git(cwd, "rev-parse", "HEAD"),
     git(cwd, "rev-parse", "--abbrev-ref", "HEAD"),
     git(cwd, "config", "--get", "remote.origin.url"),
+    git(cwd, "show", "--no-patch", "--format=%cI", "HEAD"),
   ]);
   if (!sha) return undefined;
   // CI checks out a bare commit, and knows the branch only by its environment.
   const branch = head && head !== "HEAD" ? head : (env.GITHUB_REF_NAME ?? env.CI_COMMIT_REF_NAME);
   const url = remote ? webAddress(remote) : undefined;
-  return { sha, ...(branch ? { branch: branch.slice(0, 255) } : {}), ...(url ? { url } : {}) };
+  return {
+    sha,
+    ...(branch ? { branch: branch.slice(0, 255) } : {}),
+    ...(url ? { url } : {}),
+    ...(time && !Number.isNaN(Date.parse(time)) ? { committedAt: new Date(time).toISOString() } : {}),
+  };
 }
 
 async function git(cwd: string, ...args: string[]): Promise<string | undefined> {

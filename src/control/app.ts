@@ -28,6 +28,7 @@ import { doctorQuestionRoutes } from "./routes/doctor-questions.ts";
 import { endingRoutes } from "./routes/endings.ts";
 import { guardRoutes } from "./routes/environment-modes.ts";
 import { feedRoutes } from "./routes/feed.ts";
+import { doraRoutes } from "./routes/figures/dora.ts";
 import { metricsRoutes } from "./routes/figures/metrics.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { drainRoutes } from "./routes/host-drain.ts";
@@ -143,6 +144,7 @@ function resources(options: AppOptions) {
     sessionRoutes(),
     auditRoutes(),
     metricsRoutes(),
+    doraRoutes(),
     doctorRoutes(),
     doctorQuestionRoutes(),
     agentRoutes(),

@@ -52,6 +52,31 @@ describe.concurrent("apply", () => {
   });
 });
 
+describe.concurrent("dora", () => {
+  test("says the four keys in one line each, and nothing where there is none", async () => {
+    const spread = { medianMs: 11_520_000, p90Ms: 20_000_000, of: 40 };
+    const some = { deployments: 42, perDay: 1.4, leadTime: spread, changes: 42, failures: 2 };
+    const shop = { ...some, changeFailureRate: 2 / 42, timeToRestore: { ...spread, medianMs: 130_000 } };
+    const none = { ...some, deployments: 0, perDay: 0, leadTime: null, changes: 0, failures: 0 };
+    const items = [
+      { app: "shop", environment: "production", ...shop },
+      { app: "shop", environment: "staging", ...none, changeFailureRate: null, timeToRestore: null },
+    ];
+    const { stdout, asked } = await run(["dora", "-a", "shop", "--days", "90"], {
+      "GET /api/v1/dora": (_asked, answer) => answer.json(200, { from: at(0), days: 90, items }),
+    });
+    expect(String(asked[0]?.query)).toBe("app=shop&days=90");
+    expect(stdout).toBe(
+      [
+        "APP   ENVIRONMENT  DEPLOYMENTS  A DAY  LEAD TIME  FAILED           RESTORED IN",
+        "shop  production   42           1.40   3h12m      4.76% (2 of 42)  2m10s",
+        "shop  staging      0            0.00   -          -                -",
+        "",
+      ].join("\n"),
+    );
+  });
+});
+
 describe.concurrent("status", () => {
   test("is the result, so it is on stdout: what serves, what is on its way, what a rollback would do", async () => {
     const live = aServingRelease({ state: "live", servingAt: at(0) });

@@ -7,6 +7,7 @@ import {
   insideAnswerSchema,
 } from "../../protocol/api/doctor.ts";
 import { type EventView, eventSchema } from "../../protocol/api/events.ts";
+import { type DoraView, doraSchema } from "../../protocol/api/figures/dora.ts";
 import { healthAnswerSchema } from "../../protocol/api/health.ts";
 import { API, type Page, type PageQuery, type Wire } from "../wire.ts";
 
@@ -37,6 +38,14 @@ export class InstallationCalls {
 
   audit(page: PageQuery = {}): Promise<Page<EventView>> {
     return this.#wire.page(eventSchema, `${API}/audit`, page);
+  }
+
+  /** The four keys of delivery, of each environment that the token reaches, or of those that are named. */
+  dora(
+    asked: { app?: string | undefined; environment?: string | undefined; days?: number } = {},
+  ): Promise<DoraView> {
+    const query = { ...asked };
+    return this.#wire.parsed(doraSchema, { method: "GET", path: `${API}/dora`, query });
   }
 
   health(): Promise<HealthAnswer> {

@@ -89,6 +89,8 @@ export interface NewRelease {
     readonly sha: string;
     readonly branch?: string | undefined;
     readonly url?: string | undefined;
+    /** ISO 8601 UTC. */
+    readonly committedAt?: string | undefined;
   } | null;
   readonly requestKey: string | null;
   readonly hold: boolean;

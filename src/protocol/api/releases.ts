@@ -21,7 +21,14 @@ export const releaseSchema = z
     kind: z.enum(["deploy", "rollback", "restart"]),
     /** Who asked, e.g. `token:ci`. */
     by: z.string(),
-    git: z.object({ sha: z.string(), branch: z.string().optional(), url: z.string().optional() }).nullable(),
+    git: z
+      .object({
+        sha: z.string(),
+        branch: z.string().optional(),
+        url: z.string().optional(),
+        committedAt: time.optional(),
+      })
+      .nullable(),
     /** Percent of eligible traffic the table gives it now. */
     weight: z.number(),
     /** Which step of how many; null before shifting. */
@@ -104,6 +111,8 @@ export const createReleaseSchema = z
         sha: z.string().max(64),
         branch: z.string().max(255).optional(),
         url: z.string().max(500).optional(),
+        /** When the commit was made: what lead time is reckoned from. */
+        committedAt: time.optional(),
       })
       .optional(),
     /** When another release is in progress: wait for it, refuse, or replace it. */

@@ -129,6 +129,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   "DELETE /api/v1/tokens/{id}": administers(),
   "GET /api/v1/audit": reads("own"),
   "GET /metrics": reads("own"),
+  "GET /api/v1/dora": reads("own"),
   "GET /api/v1/doctor": reads("everything"),
   "GET /api/v1/doctor?live=1": administers(),
   "POST /api/v1/doctor/questions": administers({ kind: "batch" }),

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import type { NewRelease } from "../../../domain/rollout/decision.ts";
 import type {
   Paused,
   ReleaseFailure,
@@ -33,7 +34,7 @@ export const releases = sqliteTable(
     /** What `failed`, `aborted`, … came from; and the deadline's state. */
     failure: json<ReleaseFailure>("failure"),
     by: text("by").notNull(),
-    git: json<{ sha: string; branch?: string | undefined; url?: string | undefined }>("git"),
+    git: json<NewRelease["git"] & object>("git"),
     weightBp: integer("weight_bp").notNull(),
     stepIndex: integer("step_index"),
     stepSince: at("step_since"),
