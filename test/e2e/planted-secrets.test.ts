@@ -145,12 +145,17 @@ async function everyPath(): Promise<string[]> {
 
 async function read(path: string, token: string): Promise<{ status: number; text: string }> {
   const headers = { authorization: `Bearer ${token}`, accept: "text/event-stream, application/json" };
-  const answer = await fetch(`${sluice.controlUrl}${path}`, { headers, signal: AbortSignal.timeout(2_000) });
+  const enough = new AbortController();
+  const answer = await fetch(`${sluice.controlUrl}${path}`, { headers, signal: enough.signal });
+  // Two seconds of a stream; of a busy control's head as long as it takes.
+  const timer = setTimeout(() => enough.abort(), 2_000);
   let text = JSON.stringify([...answer.headers]);
   try {
     for await (const chunk of answer.body ?? []) text += Buffer.from(chunk).toString("utf8");
   } catch {
     // A stream that stays open: what it said so far is looked at.
+  } finally {
+    clearTimeout(timer);
   }
   return { status: answer.status, text };
 }
