@@ -9,6 +9,7 @@ import { freePort } from "./docker.ts";
 import { isInstalled } from "./installed.ts";
 
 const PROGRAM = "/usr/bin/prometheus";
+const PROMTOOL = "/usr/bin/promtool";
 
 export const hasPrometheus = isInstalled("prometheus", PROGRAM);
 
@@ -72,7 +73,7 @@ export async function startPrometheus(of: { controlUrl: string; token: string })
 
 /** What `promtool` says, and how it ended. */
 export async function promtool(args: readonly string[], input = ""): Promise<{ code: number; said: string }> {
-  const child = spawn("promtool", args);
+  const child = spawn(PROMTOOL, args);
   child.stdin.end(input);
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   return { code: Number(code), said: `${out}${err}` };
