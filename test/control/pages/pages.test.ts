@@ -41,7 +41,7 @@ async function crowd(): Promise<void> {
   await insert(
     "releases",
     "id, environment_id, version, image, state, kind, spec, by, weight_bp, created_at, state_since, timings, hold, instances_made, ended_at",
-    `SELECT 'rel_' || a.i || '_' || e.i || '_' || r.i, 'env_' || a.i || '_' || e.i, 'v' || r.i, 'x', iif(r.i = 50, 'live', 'superseded'), 'deploy', ${quoted}, 'ci', iif(r.i = 50, 10000, 0), r.i, 1, '{}', 0, 0, iif(r.i = 50, NULL, 2)
+    `SELECT 'rel_' || a.i || '_' || e.i || '_' || r.i, 'env_' || a.i || '_' || e.i, 'v' || r.i, 'x', iif(r.i = 50, 'live', 'superseded'), 'deploy', ${quoted}, 'ci', iif(r.i = 50, 10000, 0), r.i, 1, '{}', 0, 0, 2
      FROM ${numbers(99, "a")}, ${numbers(3, "e")}, ${numbers(50, "r")}`,
   );
 }

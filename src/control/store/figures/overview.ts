@@ -78,7 +78,7 @@ const selectEnvironments = (db: Db, mine: SQL | undefined) =>
     .where(mine)
     .orderBy(asc(apps.name), asc(environments.name));
 
-/** Those that are not over, and the newest of each environment however it ended. */
+/** Those that are not over or serve, and the newest of each environment however it ended. */
 const selectReleases = (db: Db, mine: SQL | undefined) =>
   db
     .select({
@@ -104,7 +104,7 @@ const selectReleases = (db: Db, mine: SQL | undefined) =>
       releases,
       and(
         eq(releases.environmentId, environments.id),
-        sql`(${releases.endedAt} IS NULL OR ${releases.id} = (SELECT n.id FROM releases n
+        sql`(${releases.endedAt} IS NULL OR ${releases.weightBp} > 0 OR ${releases.id} = (SELECT n.id FROM releases n
           WHERE n.environment_id = ${environments.id} ORDER BY n.created_at DESC LIMIT 1))`,
       ),
     )
