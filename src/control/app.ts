@@ -83,7 +83,10 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     const answer = wantsPage(c) ? await problemPage(c, refusal) : toResponse(refusal, c.var.requestId);
     return secured(answer);
   });
-  app.notFound((c) => secured(toResponse(nowhere(c.req.path), c.var.requestId)));
+  app.notFound(async (c) => {
+    const refusal = nowhere(c.req.path);
+    return secured(wantsPage(c) ? await problemPage(c, refusal) : toResponse(refusal, c.var.requestId));
+  });
   app.use(opening(now), wholeBody(options.senderPatienceMs ?? BODY_WITHIN_MS));
   const onMethodNotAllowed = (c: AppContext, allowed: string[]) =>
     toResponse(wrongMethod(c.req.method, c.req.path, allowed.toSorted()), c.var.requestId);

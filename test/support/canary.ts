@@ -8,7 +8,7 @@ export async function canaryUnderWay(sluice: Installation, app: string, version:
 }
 
 /** The next canary of the same app: it has 25 % when this answers. */
-export async function nextCanary(
+async function nextCanary(
   sluice: Installation,
   app: string,
   version: string,

@@ -100,6 +100,7 @@ function summary(view: EnvironmentView): { tone: Tone; says: string } {
 
 const GoesOn = ({ release, now }: { release: ReleaseView; now: number }) => {
   const at = goesOnAt(release);
+  if (at !== null && at <= now) return <span class="soft">· its time is up: waits for the verdict</span>;
   if (at !== null)
     return (
       <span class="soft">
@@ -279,7 +280,7 @@ interface ReleaseLine {
 }
 
 const Releases = ({ rows, place, now }: { rows: readonly ReleaseLine[]; place: Place; now: number }) => (
-  <Table label="Releases" heads={["version", "state", "made by", "made", ""]} none="None yet.">
+  <Table label="Releases" heads={["version", "state", "made by", "made", "compared"]} none="None yet.">
     {rows.map((row, index) => {
       const before = rows[index + 1];
       return (

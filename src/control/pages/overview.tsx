@@ -39,7 +39,7 @@ export async function overviewPage(c: AppContext): Promise<Response> {
       <>
         <h1>{says}</h1>
         <p class="lead">
-          {glances.rows.length} environments of {apps.size} apps;{" "}
+          {plural(glances.rows.length, "environment")} of {plural(apps.size, "app")};{" "}
           {moving === 0 ? "nothing moves" : `${moving} ${moving === 1 ? "moves" : "move"}`}.
         </p>
         {needs.length > 0 && <Needs needs={needs} now={now} />}
@@ -65,6 +65,8 @@ export async function overviewPage(c: AppContext): Promise<Response> {
     ),
   });
 }
+
+const plural = (n: number, what: string) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 interface Need {
   readonly tone: Tone;
