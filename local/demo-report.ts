@@ -5,6 +5,7 @@ export interface DemoPhase {
   readonly failed: number;
   readonly failures: readonly string[];
   readonly ms: number;
+  /** What it takes at most on an idle machine. */
   readonly budgetMs: number;
   /** `expected`: the phase is about a release that harms visitors until it is found out. */
   readonly harm?: "expected";
@@ -15,8 +16,7 @@ export interface DemoPhase {
 }
 
 const isHarmless = (phase: DemoPhase): boolean => phase.failed === 0 || phase.harm === "expected";
-const met = (phase: DemoPhase): boolean =>
-  isHarmless(phase) && phase.ms <= phase.budgetMs && phase.error === null;
+const met = (phase: DemoPhase): boolean => isHarmless(phase) && phase.error === null;
 
 export function summary(phases: readonly DemoPhase[], runtime: string) {
   const total = (key: "requests" | "failed") => phases.reduce((sum, phase) => sum + phase[key], 0);
@@ -37,7 +37,7 @@ export function printTable(phases: readonly DemoPhase[]): void {
     phase.requests.toLocaleString("en"),
     String(phase.failed),
     `${(phase.ms / 1000).toFixed(2)} s`,
-    met(phase) ? phase.note : `NOT MET: ${why(phase)}`,
+    met(phase) ? `${phase.note}${slowness(phase)}` : `NOT MET: ${why(phase)}`,
   ]);
   const table = [["phase", "requests", "failed", "time", ""], ...rows];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
@@ -52,7 +52,9 @@ export function printTable(phases: readonly DemoPhase[]): void {
 }
 
 function why(phase: DemoPhase): string {
-  if (phase.error) return phase.error;
-  if (!isHarmless(phase)) return `${phase.failed} requests failed`;
-  return `took longer than ${phase.budgetMs / 1000} s`;
+  return phase.error ?? `${phase.failed} requests failed`;
 }
+
+/** Said and not counted against the demo: how fast this machine is, is not what it shows. */
+const slowness = ({ ms, budgetMs }: DemoPhase): string =>
+  ms > budgetMs ? `; slow: ${budgetMs / 1000} s on a machine with nothing else to do` : "";

@@ -270,8 +270,7 @@ async function rollBack(world: World): Promise<DemoPhase> {
     phase,
     ...world.load.counts(phase),
     ms: Math.max(0, last - began),
-    // What the edge promises everywhere (3 s), and the command's own start.
-    budgetMs: 4_000,
+    budgetMs: 2_500,
     note: "from the command to v2's last answer",
     error: run.code === 0 ? null : `sluice rollback ended with code ${run.code}`,
   };

@@ -46,10 +46,10 @@ async function demo(runtime: string, phases: number, flags: readonly string[] = 
   await rmdir(temporary);
 }
 
-test("the demo's first half meets its budgets with plain processes and leaves nothing behind", () =>
+test("the demo's first half harms no visitor with plain processes and leaves nothing behind", () =>
   demo("process", 5, ["--short"]));
 dockerTest(
-  "the whole demo meets its budgets with containers and leaves nothing behind",
+  "the whole demo harms no visitor with containers and leaves nothing behind",
   () => demo("docker", 8),
   240_000,
 );
