@@ -42,10 +42,14 @@ export interface AppOptions {
   readonly secrets?: readonly string[];
   readonly hooks?: Readonly<Record<string, readonly string[]>>;
   readonly replicas?: number;
-  readonly strategy?: object;
   /** How long an instance may take to get ready. */
   readonly deadline?: string;
   readonly hostnames?: readonly string[];
+  /** Where it says that it is ready. */
+  readonly ready?: string;
+  readonly strategy?: string | object;
+  readonly affinity?: object;
+  readonly drain?: string;
   readonly accessories?: Readonly<Record<string, object>>;
   readonly processes?: Readonly<Record<string, object>>;
   /** A second environment, like production but for its hostname: `staging-<app>.localhost`. */
@@ -196,11 +200,13 @@ export class Installation {
   }
 
   manifest(app: string, options: AppOptions): string {
-    const check = { path: "/ready", interval: "100ms", timeout: "500ms" };
+    const check = { path: options.ready ?? "/ready", interval: "100ms", timeout: "500ms" };
+    const { strategy, affinity } = options;
     const environment = {
       replicas: options.replicas ?? 2,
       keep: "1s",
-      ...(options.strategy && { strategy: options.strategy }),
+      ...(strategy && { strategy }),
+      ...(affinity && { affinity }),
     };
     const staging = { staging: { ...environment, hostnames: [`staging-${app}.localhost`] } };
     return stringify({
@@ -212,7 +218,7 @@ export class Installation {
       env: options.env ?? {},
       ...(options.secrets && { secrets: options.secrets }),
       ...(options.hooks && { hooks: options.hooks }),
-      drain: "0s",
+      drain: options.drain ?? "0s",
       stopGrace: "2s",
       ...(options.accessories && { accessories: options.accessories }),
       ...(options.processes && { processes: options.processes }),
