@@ -1,5 +1,4 @@
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import axe from "axe-core";
 import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type OpenBrowser, openBrowser, signIn } from "../support/browser.ts";
@@ -9,7 +8,6 @@ import { Installation } from "../support/installation.ts";
 /** The dashboard as people use it: in a real Chromium, beside a real canary with real visitors. */
 const APP = "hello";
 const HOME = `/ui/apps/${APP}/production`;
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let sluice: Installation;
 let browser: OpenBrowser;
 let admin: BrowserContext;
@@ -39,7 +37,7 @@ test("no page has anything serious in a screen reader's way", async () => {
     await page.emulateMedia({ colorScheme });
     for (const path of [...paths, ...others]) {
       await page.goto(url(path));
-      const violations = await page.evaluate(`${AXE}; axe.run().then(({ violations }) => violations)`);
+      const violations = await page.evaluate(`${axe.source}; axe.run().then(({ violations }) => violations)`);
       for (const { id, impact, nodes } of violations as {
         id: string;
         impact: string;

@@ -169,7 +169,7 @@ function needsOf(
   return needs;
 }
 
-export const pathOf = ({ app, name }: { app: string; name: string }) => `/ui/apps/${app}/${name}`;
+const pathOf = ({ app, name }: { app: string; name: string }) => `/ui/apps/${app}/${name}`;
 
 const Cell = ({ row, now }: { row: Glance; now: number }) => {
   const { environment, serving, active, counts, verdict } = row;
