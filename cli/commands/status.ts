@@ -1,9 +1,12 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { ApiError, ConnectionError, collect, ProtocolError } from "../../src/client/index.ts";
 import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { StaleSecretView } from "../../src/protocol/api/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
 import { accessoryRows } from "../io/accessory-text.ts";
 import { ago, clean, facts, percent, plural, table, until } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
+import { Screen } from "../io/screen.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, type Register } from "../verb.ts";
 
@@ -12,6 +15,7 @@ export const status: Register = (program, act) => {
     .command("status")
     .description("what serves what share now, what is on its way, what a rollback would do")
     .option("--all", "every app and environment, one line each")
+    .option("--watch", "keep looking: one screen on a terminal, else a new text when something changed")
     .addHelpText(
       "before",
       examples("sluice status", "sluice status -a shop -e staging --json", "sluice status --all"),
@@ -19,7 +23,8 @@ export const status: Register = (program, act) => {
     .action(act(run));
 };
 
-async function run(session: Session, options: { all?: boolean }): Promise<Outcome> {
+async function run(session: Session, options: { all?: boolean; watch?: boolean }): Promise<Outcome> {
+  if (options.watch) return watchStatus(session, options);
   const { globals, client } = session;
   if (options.all || (globals.app === undefined && !session.findManifest())) return all(session);
   const target = session.target();
@@ -32,6 +37,31 @@ async function run(session: Session, options: { all?: boolean }): Promise<Outcom
   const text = statusText({ ...environment, next }, session.now());
   return { exit: EXIT.ok, json: { environment: { ...environment, next } }, text };
 }
+
+/** Looks again and again, until Ctrl-C. */
+async function watchStatus(session: Session, { all }: { all?: boolean }): Promise<Outcome> {
+  const { out, client, signal } = session;
+  if (all || out.mode === "object")
+    throw new CliError(
+      "usage",
+      "--watch is of one environment and has no end: without --all, and with --json=stream",
+    );
+  const target = session.target();
+  const screen = new Screen(out);
+  let seen: string | undefined;
+  while (!signal.aborted && !out.isStdoutClosed) {
+    const { environment, etag } = await client.environments.get(target.app, target.environment);
+    const isNews = etag === undefined || etag !== seen;
+    seen = etag;
+    if (out.mode === "stream") {
+      if (isNews) out.line({ type: "status", environment });
+    } else screen.show(statusText(environment, session.now()), isNews);
+    await sleep(WATCH_EVERY_MS, undefined, { signal }).catch(() => {});
+  }
+  return { exit: EXIT.ok, json: {} };
+}
+
+const WATCH_EVERY_MS = 2_000;
 
 /** Nobody waits longer for what was not asked for. */
 const ALLOWANCES_MS = 2_000;
