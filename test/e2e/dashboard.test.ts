@@ -2,7 +2,7 @@ import axe from "axe-core";
 import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type OpenBrowser, openBrowser, signIn } from "../support/browser.ts";
-import { canaryUnderWay } from "../support/canary.ts";
+import { canaryUnderWay, nextCanary } from "../support/canary.ts";
 import { Installation } from "../support/installation.ts";
 
 /** The dashboard as people use it: in a real Chromium, beside a real canary with real visitors. */
@@ -27,6 +27,81 @@ afterAll(async () => {
 });
 
 const url = (path: string) => `${sluice.controlUrl}${path}`;
+
+const stateOf = async (version: string) => {
+  const { items } = await sluice.client.releases.list(APP, "production");
+  return items.find((release) => release.version === version)?.state;
+};
+/** Once the page itself says so: nobody reloads it. */
+const says = (text: string | RegExp, on = page) =>
+  on.locator("#live").getByText(text).first().waitFor({ timeout: 8_000 });
+
+test("a canary is watched, and promoted by clicking", async () => {
+  await page.goto(url(HOME));
+  await says(/v2 is paused/);
+  expect(await page.title()).toBe("25 % ‖ hello");
+  await page.getByRole("link", { name: "Promote" }).click();
+  await page.getByText("What would happen now").waitFor();
+  expect(await page.locator("form.card").textContent()).toContain("v2 50 %");
+  await page.locator("form.card").getByRole("button", { name: "Promote" }).click();
+  await page.waitForURL(url(HOME));
+  await says("50 % for 10 m");
+  await expect.poll(() => page.title()).toBe("50 % → hello");
+});
+
+test("who may only read is told who may do more, on the button and behind it", async () => {
+  const made = await sluice.client.tokens.create({ name: "reader", role: "viewer" });
+  const reader = await signIn(await browser.person(), sluice.controlUrl, made.token, HOME);
+  const button = reader.getByRole("link", { name: "Abort" });
+  expect(await button.getAttribute("title")).toBe("Abort needs the role approver for hello/production");
+  await button.click({ force: true });
+  expect(await reader.locator("form.card").getByRole("button").isDisabled()).toBe(true);
+  // A form that somebody sends all the same.
+  await reader.locator("form.card button").evaluate((element) => element.removeAttribute("disabled"));
+  await reader.locator("form.card").getByRole("button").click();
+  await reader.getByText("this needs approver for hello/production").waitFor();
+  await sluice.client.tokens.revoke(made.id);
+  await reader.goto(url(HOME));
+  expect(new URL(reader.url()).pathname).toBe("/login");
+});
+
+test("everything can be read and done without JavaScript: an abort gives the traffic back", async () => {
+  const context = await browser.person({ javaScriptEnabled: false });
+  const plain = await signIn(context, sluice.controlUrl, sluice.home.token, HOME);
+  await plain.getByRole("link", { name: "Abort" }).click();
+  await plain.getByLabel("Reason").fill("<b>مرحبا</b>");
+  await plain.locator("form.card").getByRole("button", { name: "Abort" }).click();
+  await plain.waitForURL(url(HOME));
+  await expect.poll(() => stateOf("v2")).toBe("rolled_back");
+  await plain.reload();
+  await plain.locator("bdi", { hasText: "<b>مرحبا</b>" }).first().waitFor();
+  await says(/v1 is live/);
+});
+
+test("a live release is rolled back by clicking", async () => {
+  await nextCanary(sluice, APP, "v3");
+  const { items } = await sluice.client.releases.list(APP, "production");
+  await sluice.client.releases.promote(items[0]?.id ?? "", { full: true });
+  await sluice.reaches(APP, "v3", ["settling", "live"]);
+  await page.goto(url(HOME));
+  await page.getByRole("link", { name: "Roll back" }).click();
+  await page.locator("form.card").getByRole("button", { name: "Roll back" }).click();
+  await page.waitForURL(url(HOME));
+  await expect.poll(() => stateOf("v3")).toBe("rolled_back");
+  await says(/v1 is live/);
+});
+
+test("a sign-in that ends under an open page is said, and what was shown stays", async () => {
+  await page.goto(url(HOME));
+  const [cookie] = await admin.cookies();
+  await admin.clearCookies();
+  await page.getByText("Your sign-in has ended").waitFor({ timeout: 8_000 });
+  await says(/v1 is live/);
+  await page.getByRole("link", { name: "Sign in again" }).click();
+  await page.getByLabel("Token").waitFor();
+  if (cookie) await admin.addCookies([cookie]);
+});
+
 test("no page has anything serious in a screen reader's way", async () => {
   const { items } = await sluice.client.releases.list(APP, "production");
   const [a, b] = items;
