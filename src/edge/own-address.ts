@@ -73,12 +73,16 @@ function mendedOrigin(origin: Origin, visit: Visit): string | undefined {
 }
 
 /** Whether it is the app's public name, but with the scheme or the port of the connection that the app has. */
-function isInner({ scheme, host, port }: Origin, { route: { table }, url, hostname }: Visit): boolean {
+function isInner({ scheme, host, port }: Origin, { route, url, hostname }: Visit): boolean {
+  const { table, releases } = route;
   if (host !== hostname && host !== table.publicHost && registeredName(table.hostnames, host) === undefined)
     return false;
   const visitors = portOf(url.authority, hostname);
   if (port === visitors) return url.secure && scheme?.toLowerCase() === "http:";
   if (port === `:${table.appPort}`) return true;
+  // A plain process listens on its slot's own port.
+  if (port !== "" && releases.some(({ instances }) => instances.some((own) => own.host.endsWith(port))))
+    return true;
   return scheme?.toLowerCase() !== "https:" && (port === "" || port === ":80");
 }
 

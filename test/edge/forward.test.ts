@@ -409,12 +409,14 @@ describe("an answer on its way to the visitor", () => {
     ["shop.test", "http://shop.test:3000/dir/", "http://shop.test/dir/"],
     ["shop.test", "//shop.test:3000/dir/", "//shop.test/dir/"],
     ["shop.test:8787", "http://shop.test:3000/dir/", "http://shop.test:8787/dir/"],
+    ["shop.test:8787", "http://shop.test:<slot>/dir/", "http://shop.test:8787/dir/"],
     ["shop.test:8787", "http://shop.test/dir/", "http://shop.test:8787/dir/"],
     ["shop.test:8787", "https://shop.test/secure", "https://shop.test/secure"],
     ["shop.test", "http://shop.test:9000/other", "http://shop.test:9000/other"],
     ["shop.test", "http://shop.test.evil.test/", "http://shop.test.evil.test/"],
   ])("leads a visitor of %s who is sent to %s to the public scheme and port", async (host, given, wanted) => {
-    const path = `/say?name=Location&value=${encodeURIComponent(given)}`;
+    const sent = given.replace("<slot>", new URL(origin.url).port);
+    const path = `/say?name=Location&value=${encodeURIComponent(sent)}`;
     expect((await ask({ port, host, path })).headers.location).toBe(wanted);
   });
 
