@@ -2,9 +2,14 @@ import { parse, stringify } from "yaml";
 import type { Installation } from "./installation.ts";
 
 /** Applies an app whose releases stay at 25 % until a person says how it goes on, with v1 live and `version` on its way. */
-export async function canaryUnderWay(sluice: Installation, app: string, version: string): Promise<string> {
+export async function canaryUnderWay(
+  sluice: Installation,
+  app: string,
+  version: string,
+  options: { judged?: boolean } = {},
+): Promise<string> {
   await sluice.deploy(app, {}, "v1");
-  return nextCanary(sluice, app, version);
+  return nextCanary(sluice, app, version, options);
 }
 
 /** The next canary of the same app: it has 25 % when this answers. */
@@ -12,14 +17,19 @@ export async function nextCanary(
   sluice: Installation,
   app: string,
   version: string,
-  env: Record<string, string> = {},
+  { judged = false }: { judged?: boolean } = {},
 ): Promise<string> {
-  const manifest = parse(sluice.manifest(app, { env }));
+  const manifest = parse(sluice.manifest(app, {}));
   manifest.environments.production.strategy = {
     canary: {
-      steps: [{ weight: 25 }, { pause: {} }, { weight: 50, bake: "10m" }, { weight: 100 }],
-      // What these tests are about is who decides, not how.
-      analysis: false,
+      steps: [
+        { weight: 25, ...(judged ? { bake: "10m" } : {}) },
+        { pause: {} },
+        { weight: 50, bake: "10m" },
+        { weight: 100 },
+      ],
+      // Tests are about who decides, not how.
+      ...(judged ? {} : { analysis: false }),
     },
   };
   manifest.environments.production.keep = "10m";
