@@ -11,6 +11,7 @@ export interface Ran {
   readonly figures: {
     readonly events: number;
     readonly visits: number;
+    readonly answered: number;
     readonly lost: number;
     readonly acts: number;
   };
@@ -28,7 +29,13 @@ export async function run(scenario: Scenario, isTold = false): Promise<Ran> {
   const world = new World(scenario, domainCast, isTold);
   await world.play();
   const { clock, visitors, watch } = world;
-  const figures = { events: clock.ran, visits: visitors?.count ?? 0, lost: watch.lost, acts: watch.acts };
+  const figures = {
+    events: clock.ran,
+    visits: visitors?.count ?? 0,
+    answered: watch.answered,
+    lost: watch.lost,
+    acts: watch.acts,
+  };
   return { seed: scenario.seed, faults: [...watch.faults.values()], figures, story: world.story ?? [] };
 }
 

@@ -17,7 +17,7 @@ export interface Simulated {
 /** Plays a range of seeds on several threads; each takes the next few when it is done. */
 export async function simulate({ from, count }: Range, threads: number): Promise<Simulated> {
   const failed: Ran[] = [];
-  let figures: Figures = { events: 0, visits: 0, lost: 0, acts: 0 };
+  let figures: Figures = { events: 0, visits: 0, answered: 0, lost: 0, acts: 0 };
   let next = from;
   const take = (): Range | null => {
     const left = from + count - next;
@@ -49,6 +49,7 @@ export async function simulate({ from, count }: Range, threads: number): Promise
 export const sum = (a: Figures, b: Figures): Figures => ({
   events: a.events + b.events,
   visits: a.visits + b.visits,
+  answered: a.answered + b.answered,
   lost: a.lost + b.lost,
   acts: a.acts + b.acts,
 });

@@ -5,7 +5,7 @@ import { type Range, type Simulated, sum } from "./spread.ts";
 /** One of the simulation's threads: plays each range of seeds that it is sent. */
 parentPort?.on("message", async ({ from, count }: Range) => {
   const failed: Ran[] = [];
-  let figures = { events: 0, visits: 0, lost: 0, acts: 0 };
+  let figures = { events: 0, visits: 0, answered: 0, lost: 0, acts: 0 };
   for (let seed = from; seed < from + count; seed++) {
     const ran = await runSeed(seed);
     figures = sum(figures, ran.figures);

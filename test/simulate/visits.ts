@@ -24,6 +24,8 @@ export function judgeVisit(world: World, visit: Visit): void {
   const { answer, attempts, method } = visit;
   const isLost = answer.error !== null || LOST.includes(answer.status);
   world.watch.recent.push({ at: world.clock.now, isLost });
+  // An instance's own word, not the edge's: who asks nobody loses nobody.
+  if (!isLost && attempts.some(({ container }) => container)) world.watch.answered += 1;
   if (!isLost) return;
   const { store, table } = world.control;
   if (!table || !store.releases.some(({ weightBp }) => weightBp > 0)) return;

@@ -61,6 +61,8 @@ export class Watch {
   /** Epoch ms of the last commit that changed who has traffic. */
   movedAt = 0;
   lost = 0;
+  /** By an instance. */
+  answered = 0;
   /** The visits of the last minute, oldest first. */
   readonly recent: { readonly at: number; readonly isLost: boolean }[] = [];
   readonly #world: World;
