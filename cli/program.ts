@@ -33,6 +33,7 @@ import { status } from "./commands/status.ts";
 import { pause, promote, resume } from "./commands/steer.ts";
 import { verdicts } from "./commands/verdicts.ts";
 import { watch } from "./commands/watch.ts";
+import { webhooks } from "./commands/webhooks.ts";
 import { weight } from "./commands/weight.ts";
 import { EXIT, EXIT_MEANINGS } from "./exit-codes.ts";
 import { type Act, examples, type Register } from "./verb.ts";
@@ -64,6 +65,7 @@ const VERBS: readonly Register[] = [
   maintenance,
   secrets,
   registry,
+  webhooks,
   hostnames,
   accessory,
   destroy,

@@ -84,6 +84,7 @@ const controlWorker = (options: StackOptions, code: string, date: string) => ({
       ADMIN_TOKEN_SHA256: text(options.adminTokenSha256),
       SECRETS_KEY: text(options.secretsKey),
       VERSION: text(options.version),
+      NOTIFY_LOOPBACK: text("allowed"),
       ...textBindings(options.bindings),
       ...slotDoors(originsOf(options.slotPorts)),
     },
@@ -112,6 +113,7 @@ const OBJECTS = {
   METER: "Meter",
   HOST_LINK: "HostLink",
   LOG_RELAY: "LogRelay",
+  NOTIFIER: "Notifier",
 } as const;
 const STORED = { type: "durable-object", storage: "sqlite" } as const;
 const object = (exportName: string) => ({ type: "durable-object" as const, worker: "control", exportName });

@@ -10,6 +10,7 @@ import { ReleaseCalls } from "./calls/releases.ts";
 import { SecretCalls } from "./calls/secrets.ts";
 import { TokenCalls } from "./calls/tokens.ts";
 import { TrustCalls } from "./calls/trusts.ts";
+import { WebhookCalls } from "./calls/webhooks.ts";
 import { ApiError } from "./errors.ts";
 import type { ClientOptions } from "./transport.ts";
 import { type Page, type PageQuery, Wire } from "./wire.ts";
@@ -33,6 +34,7 @@ export class Client {
   readonly hosts: HostCalls;
   readonly tokens: TokenCalls;
   readonly trusts: TrustCalls;
+  readonly webhooks: WebhookCalls;
   readonly installation: InstallationCalls;
 
   constructor(options: ClientOptions) {
@@ -48,6 +50,7 @@ export class Client {
     this.hosts = new HostCalls(wire);
     this.tokens = new TokenCalls(wire);
     this.trusts = new TrustCalls(wire);
+    this.webhooks = new WebhookCalls(wire);
     this.installation = new InstallationCalls(wire);
   }
 }

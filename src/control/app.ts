@@ -46,6 +46,8 @@ import { secretRoutes } from "./routes/secrets.ts";
 import { steerRoutes } from "./routes/steer.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { trafficRoutes } from "./routes/traffic.ts";
+import { deliveryRoutes } from "./routes/webhooks/deliveries.ts";
+import { webhookRoutes } from "./routes/webhooks/targets.ts";
 import type { FeedTimes } from "./streams/feed.ts";
 import type { LogTimes } from "./streams/log-order.ts";
 import { Readers } from "./streams/readers.ts";
@@ -144,6 +146,8 @@ function resources(options: AppOptions) {
     hostRoutes(),
     drainRoutes(),
     tokenRoutes(),
+    webhookRoutes(),
+    deliveryRoutes(),
     sessionRoutes(),
     auditRoutes(),
     metricsRoutes(),

@@ -1,6 +1,7 @@
 import type { CoordinatorPort } from "./environment/coordinator-port.ts";
 import type { HostLinkPort } from "./hosts/link-port.ts";
 import type { MeterPart } from "./meter/parts.ts";
+import type { NotifierPort } from "./notify/notifier-port.ts";
 import type { LogRelayPort } from "./streams/log-order.ts";
 
 /** A namespace by what its objects do for others, so that nobody who asks one of them imports how it is done. */
@@ -19,6 +20,7 @@ export interface ControlEnv {
   readonly METER: Namespace<MeterPart>;
   readonly HOST_LINK: Namespace<HostLinkPort>;
   readonly LOG_RELAY: Namespace<LogRelayPort>;
+  readonly NOTIFIER: Namespace<NotifierPort>;
   /** Requests of addresses that no known token stands behind, and of known tokens. Absent: control counts by itself only. */
   readonly STRANGERS?: RateLimiter;
   readonly CALLERS?: RateLimiter;
@@ -49,6 +51,10 @@ export interface ControlEnv {
   readonly ACCESS_CLIENT_SECRET?: string;
   /** Local stack only: the way into each slot of this machine, by its origin, as the edge has it. */
   readonly [slot: `http://${string}`]: Fetcher | undefined;
+  /** Local stack only, `allowed`: messages may go to this machine, also by http. */
+  readonly NOTIFY_LOOPBACK?: string;
+  /** Another DNS-over-HTTPS resolver, for tests. */
+  readonly NOTIFY_RESOLVER?: string;
   /** Shown by /health. */
   readonly VERSION?: string;
 }

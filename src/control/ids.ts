@@ -3,7 +3,20 @@ import { toBase64Url, toHex } from "./bytes.ts";
 
 const CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz";
 
-export type IdPrefix = "app" | "env" | "rel" | "ins" | "host" | "tok" | "tru" | "req" | "log" | "acc" | "run";
+export type IdPrefix =
+  | "app"
+  | "env"
+  | "rel"
+  | "ins"
+  | "host"
+  | "tok"
+  | "tru"
+  | "req"
+  | "log"
+  | "acc"
+  | "run"
+  | "hook"
+  | "msg";
 
 /** A prefixed id that sorts by time: 10 characters of `now` (epoch ms) and 16 random ones, e.g. `rel_01kas…`. */
 export function newId(prefix: IdPrefix, now: number): string {

@@ -5,6 +5,7 @@ import type { ControlEnv } from "./env.ts";
 import { coordinatorOf } from "./http/context.ts";
 import { KEPT_MS } from "./http/idempotency.ts";
 import { logFailure } from "./log.ts";
+import { pokeNotifier } from "./notify/poke.ts";
 import { reseal } from "./secrets/reseal.ts";
 import { readKeyring } from "./secrets/seal.ts";
 import { failOverdueAccessories } from "./store/accessories.ts";
@@ -14,6 +15,7 @@ import { dropKeysBefore } from "./store/idempotency.ts";
 import { dropSessionsBefore } from "./store/identity/sessions.ts";
 import { dropTradedBefore } from "./store/identity/trusts.ts";
 import { dropLogJobsBefore } from "./store/log-streams.ts";
+import { isTellingDue, pruneDeliveries } from "./store/notify/deliveries.ts";
 import { dropSecretsOfDeleted } from "./store/secrets.ts";
 import { findDueTunnels } from "./store/tunnels.ts";
 import { noteSweep } from "./store/upkeep/clock.ts";
@@ -24,6 +26,9 @@ import { prune } from "./store/upkeep/retention.ts";
 const AT_ONCE = 20;
 /** A tunnel's alarm that is this late was lost. */
 const LATE_MS = 30_000;
+const MINUTE_MS = 60_000;
+/** Deliveries that are over wait for this to be dropped. */
+const PRUNE_EACH_MS = 60 * MINUTE_MS;
 
 /**
  * Each minute: pokes every coordinator that has something due, and every host whose tunnel is late, in case its alarm was
@@ -56,6 +61,7 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   await dropEnrollmentsBefore(db, now - KEPT_MS);
   await dropSecretsOfDeleted(db, now - KEPT_MS);
   await prune(db, now);
+  await tell(env, db, now);
   await resealSome(env, db);
   return { poked: due.length, failed };
 }
@@ -67,6 +73,12 @@ async function resumeEnds(env: ControlEnv, db: Db, now: number): Promise<void> {
       .destroy({ actor: by })
       .catch((error) => logFailure("sweep.destroy_failed", error, { environment: id }));
   await finishApps(db, now);
+}
+
+/** Events that no coordinator wrote, and messages whose alarm was lost. */
+async function tell(env: ControlEnv, db: Db, now: number): Promise<void> {
+  if (await isTellingDue(db, now)) await pokeNotifier(env, { changed: true });
+  if (now % PRUNE_EACH_MS < MINUTE_MS) await pruneDeliveries(db, now);
 }
 
 /** While there is a key before, what it sealed is sealed anew, some each minute. Without one it costs no query. */

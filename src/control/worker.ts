@@ -6,6 +6,7 @@ export { Coordinator } from "./environment/coordinator.ts";
 export { EdgePort } from "./environment/edge-port.ts";
 export { HostLink } from "./hosts/link.ts";
 export { Meter } from "./meter/meter.ts";
+export { Notifier } from "./notify/notifier.ts";
 export { LogRelay } from "./streams/log-relay.ts";
 
 const app = createApp();

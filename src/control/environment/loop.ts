@@ -10,6 +10,7 @@ import type { ControlEnv } from "../env.ts";
 import { logFailure, logWarning } from "../log.ts";
 import { readCounts } from "../meter/parts.ts";
 import { Traffic } from "../meter/traffic.ts";
+import { pokeNotifier } from "../notify/poke.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb, runBatch, type Statement } from "../store/db.ts";
 import { commit } from "../store/decisions.ts";
@@ -247,6 +248,7 @@ export class Loop {
       this.#written = left && heardAsOf(left, now);
     }
     await this.#fault("committed");
+    if (written.ok && decision.events.length > 0) this.#state.waitUntil(pokeNotifier(this.#env()));
     return written;
   }
 

@@ -4,6 +4,7 @@ import { settingsOf } from "../cloudflare/api.ts";
 import { examineAllowances } from "../doctor/allowances.ts";
 import { examine } from "../doctor/doctor.ts";
 import { examinePaths } from "../doctor/live.ts";
+import { examineWebhooks } from "../doctor/webhooks.ts";
 import { authorize, everything } from "../http/auth.ts";
 import { json, newRouter } from "../http/router.ts";
 import { iso } from "../iso.ts";
@@ -32,8 +33,9 @@ export const doctorRoutes = () =>
     const { actor, role } = authorize(c, everything(isLive ? "admin" : "viewer"));
     const now = c.var.now();
     const at = { env: c.env, db: c.var.db, now };
-    const [checks, allowances, paths] = await Promise.all([
+    const [checks, webhooks, allowances, paths] = await Promise.all([
       only === undefined ? examine(at) : [],
+      only === undefined ? examineWebhooks(at) : [],
       settingsOf(c.env) ? examineAllowances(at) : [],
       isLive ? examinePaths(c.var.db, c.env) : undefined,
     ]);
@@ -41,7 +43,7 @@ export const doctorRoutes = () =>
     return c.json(
       {
         ...view,
-        checks: [...checks, ...allowances, ...(paths?.checks ?? [])],
+        checks: [...checks, ...webhooks, ...allowances, ...(paths?.checks ?? [])],
         slots: [...(paths?.slots ?? [])],
       },
       200,

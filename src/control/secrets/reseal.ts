@@ -1,5 +1,7 @@
 import type { ResealAnswer } from "../../protocol/api/secrets.ts";
+import { placeOf } from "../notify/keys.ts";
 import { type Db, runBatch, type Statement } from "../store/db.ts";
+import { rekeyWebhook } from "../store/notify/webhooks.ts";
 import { resealRegistry } from "../store/registries.ts";
 import { countSealed, listSealedUnder, resealSecret } from "../store/secrets.ts";
 import { type Keyring, lacksKey, open, type SealedPlace, seal } from "./seal.ts";
@@ -44,7 +46,7 @@ export async function reseal(db: Db, keyring: Keyring): Promise<ResealAnswer> {
 }
 
 async function readRows(db: Db, keyId: string): Promise<SealedRow[]> {
-  const { secrets, registries } = await listSealedUnder(db, keyId, AT_ONCE);
+  const { secrets, registries, webhooks } = await listSealedUnder(db, keyId, AT_ONCE);
   return [
     ...secrets.map(
       ({ app, environment, row }): SealedRow => ({
@@ -52,6 +54,14 @@ async function readRows(db: Db, keyId: string): Promise<SealedRow[]> {
         place: { purpose: "secret", owner: row.environmentId, name: row.name },
         row,
         write: (next) => resealSecret(db, row, next),
+      }),
+    ),
+    ...webhooks.map(
+      (row): SealedRow => ({
+        about: { kind: "webhook", app: row.app, environment: row.environment, name: row.url },
+        place: placeOf(row.id),
+        row,
+        write: (next) => rekeyWebhook(db, row, next),
       }),
     ),
     ...registries.map(

@@ -20,8 +20,8 @@ export interface Sealed {
 
 /** What a sealed value is: it opens here and nowhere else. */
 export interface SealedPlace {
-  readonly purpose: "secret" | "registry";
-  /** Id of the environment or app. */
+  readonly purpose: "secret" | "registry" | "webhook";
+  /** Id of the environment, app or webhook. */
   readonly owner: string;
   /** The secret's name, or the registry. */
   readonly name: string;

@@ -5,6 +5,7 @@ import { apps } from "./schema/apps.ts";
 import { environments } from "./schema/environments.ts";
 import { instances } from "./schema/instances.ts";
 import { registries, secrets } from "./schema/secrets.ts";
+import { webhooks } from "./schema/webhooks.ts";
 
 export type SecretRow = typeof secrets.$inferSelect;
 
@@ -126,17 +127,19 @@ export const noteAccessorySecrets = (
 /** Rows of both tables that are sealed under this key, with the words a person knows them by. */
 export async function listSealedUnder(db: Db, keyId: string, limit: number) {
   // Not a batch: its rows come by column name, and two tables have a `name`.
-  const [some, logins] = await Promise.all([
+  const [some, logins, targets] = await Promise.all([
     secretsNamed(db).where(eq(secrets.keyId, keyId)).limit(limit),
     registriesNamed(db).where(eq(registries.keyId, keyId)).limit(limit),
+    db.select().from(webhooks).where(eq(webhooks.keyId, keyId)).limit(limit).all(),
   ]);
-  return { secrets: some, registries: logins };
+  return { secrets: some, registries: logins, webhooks: targets };
 }
 
 /** How many rows each key has sealed. */
 export async function countSealed(db: Db): Promise<Map<string, number>> {
   const rows = await db.all<{ keyId: string; n: number }>(
-    sql`SELECT key_id AS keyId, count(*) AS n FROM (SELECT key_id FROM secrets UNION ALL SELECT key_id FROM registries)
+    sql`SELECT key_id AS keyId, count(*) AS n FROM (SELECT key_id FROM secrets UNION ALL SELECT key_id FROM registries
+      UNION ALL SELECT key_id FROM webhooks)
       GROUP BY key_id`,
   );
   return new Map(rows.map(({ keyId, n }) => [keyId, n]));

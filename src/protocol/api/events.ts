@@ -36,6 +36,13 @@ export const EVENT_TYPES = [
   "trust.pinned",
   "trust.removed",
   "token.traded",
+  "webhook.added",
+  "webhook.removed",
+  "webhook.rotated",
+  "webhook.replayed",
+  "webhook.test",
+  "webhook.disabled",
+  "webhook.given_up",
   "token.created",
   "token.revoked",
 ] as const;

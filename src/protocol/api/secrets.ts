@@ -89,8 +89,8 @@ export const resealAnswerSchema = z
     /** Those that no key of control opens: only setting them again helps. */
     unreadable: z.array(
       z.object({
-        kind: z.enum(["secret", "registry"]),
-        app: z.string(),
+        kind: z.enum(["secret", "registry", "webhook"]),
+        app: z.string().nullable(),
         environment: z.string().nullable(),
         name: z.string(),
         reason: z.string(),

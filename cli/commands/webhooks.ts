@@ -1,0 +1,150 @@
+import { Option } from "commander";
+import { collect } from "../../src/client/index.ts";
+import type { WebhookView } from "../../src/protocol/webhooks.ts";
+import { EXIT } from "../exit-codes.ts";
+import { confirm } from "../io/confirm.ts";
+import { ago, clean, quote, table, until } from "../io/print.ts";
+import type { Outcome, Session } from "../session.ts";
+import { examples, parseCount, type Register } from "../verb.ts";
+
+type Severity = WebhookView["severity"];
+
+export const webhooks: Register = (program, act) => {
+  const group = program
+    .command("webhooks")
+    .description("who is told of releases and alerts: programs, by signed messages, and Slack")
+    .addHelpText(
+      "before",
+      examples(
+        "sluice webhooks add https://ci.example.com/sluice -a shop --events 'release.*'",
+        "sluice webhooks add https://hooks.slack.com/services/T…/B…/… --severity error",
+        "sluice webhooks deliveries hook_01J9… --failed",
+      ),
+    );
+  group
+    .command("add")
+    .argument("<url>", "https only; hooks.slack.com gets messages that Slack shows")
+    .description("tell an address; stdout is the secret that signs its messages, shown only this once")
+    .option("--events <types>", "only these, e.g. 'release.*,traffic.alert'", (text: string) =>
+      text.split(","),
+    )
+    .addOption(
+      new Option(
+        "--severity <level>",
+        "info: all; warn: what waits for a person, and failures; error: failures",
+      )
+        .choices(["info", "warn", "error"])
+        .default("info"),
+    )
+    .action(act(add));
+  group.command("list", { isDefault: true }).description("who is told of what").action(act(list));
+  const withId = (name: string, description: string) =>
+    group.command(name).argument("<id>", "as `sluice webhooks list` shows it").description(description);
+  withId("rm", "tell it no more").option("-y, --yes", "don't ask").action(act(remove));
+  withId("deliveries", "what it was sent, and how that went")
+    .option("--failed", "only what was given up")
+    .option("--limit <n>", "how many at most", parseCount(1_000), 20)
+    .action(act(deliveries));
+  withId("replay", "send again: one delivery, or all that were given up")
+    .argument("[delivery]", "as `sluice webhooks deliveries` shows it")
+    .action(act(replay));
+  withId("test", "send a test message").action(act(test));
+  withId("rotate-secret", "make another secret; for a day messages are signed by both").action(act(rotate));
+};
+
+/** What it is told of is what `-a` and `-e` say and nothing from the manifest, as with tokens. */
+async function add(
+  session: Session,
+  url: string,
+  options: { events?: string[]; severity: Severity },
+): Promise<Outcome> {
+  const { app, env } = session.globals;
+  const made = await session.client.webhooks.add({
+    url,
+    severity: options.severity,
+    ...(app === undefined ? {} : { app }),
+    ...(env === undefined ? {} : { environment: env }),
+    ...(options.events ? { events: options.events.map((type) => type.trim()) } : {}),
+  });
+  session.out.say(`${made.id}: ${clean(made.url)} is told of ${scopeOf(made)}`);
+  session.out.say(`  try it  ${session.carry(`sluice webhooks test ${made.id}`)}`);
+  if (made.secret === null) return { exit: EXIT.ok, json: { webhook: made } };
+  session.out.say("The secret that signs its messages is shown only this once:");
+  return { exit: EXIT.ok, json: { webhook: made }, text: made.secret, secret: true };
+}
+
+const scopeOf = ({ app, environment, events, severity }: WebhookView): string => {
+  const where = [app ?? "every app", environment].filter((part) => part !== null).join("/");
+  const what = events === null ? "everything" : events.join(", ");
+  return `${what} of ${where}${severity === "info" ? "" : `, ${severity} and above`}`;
+};
+
+async function list(session: Session): Promise<Outcome> {
+  const items = await session.client.webhooks.list();
+  const rows = items.map((item) => [
+    item.id,
+    item.url,
+    scopeOf(item),
+    item.disabledCause === null ? "yes" : `no: ${item.disabledCause}`,
+  ]);
+  const none = "nobody is told of anything: sluice webhooks add <url>";
+  return {
+    exit: EXIT.ok,
+    json: { items },
+    text: rows.length > 0 ? table([["ID", "ADDRESS", "IS TOLD OF", "ON"], ...rows]) : none,
+  };
+}
+
+async function remove(session: Session, id: string, options: { yes?: boolean }): Promise<Outcome> {
+  await confirm(session, `Tell ${clean(id)} no more, and drop what is still to be sent to it?`, options.yes);
+  await session.client.webhooks.remove(id);
+  session.out.say(`${clean(id)} is told of nothing more`);
+  return { exit: EXIT.ok, json: { removed: id } };
+}
+
+async function deliveries(
+  session: Session,
+  id: string,
+  options: { failed?: boolean; limit: number },
+): Promise<Outcome> {
+  const failed = options.failed === true;
+  const items = await collect(
+    (page) => session.client.webhooks.deliveries(id, page, { failed }),
+    options.limit,
+  );
+  const rows = items.map((item) => [
+    item.id,
+    item.type,
+    item.state,
+    String(item.attempts),
+    ago(item.createdAt, session.now()),
+    item.nextAttemptAt === null || item.attempts === 0 ? "-" : until(item.nextAttemptAt, session.now()),
+    item.error ?? (item.status === null ? "-" : String(item.status)),
+  ]);
+  const head = ["DELIVERY", "TYPE", "STATE", "TRIES", "MADE", "AGAIN", "ANSWER"];
+  const text = rows.length > 0 ? table([head, ...rows]) : "nothing";
+  return { exit: EXIT.ok, json: { items }, text };
+}
+
+async function replay(session: Session, id: string, delivery?: string): Promise<Outcome> {
+  const replayed = await session.client.webhooks.replay(id, delivery);
+  session.out.say(
+    replayed === 0 ? "nothing was given up: there is nothing to send again" : `${replayed} sent again`,
+  );
+  return { exit: EXIT.ok, json: { replayed } };
+}
+
+async function test(session: Session, id: string): Promise<Outcome> {
+  await session.client.webhooks.test(id);
+  session.out.say("a test message is on its way");
+  session.out.say(`  see how  ${session.carry(`sluice webhooks deliveries ${quote(id)} --limit 1`)}`);
+  return { exit: EXIT.ok, json: { sent: id } };
+}
+
+async function rotate(session: Session, id: string): Promise<Outcome> {
+  const made = await session.client.webhooks.rotateSecret(id);
+  session.out.say(
+    `messages are signed by the secret before, too, for another day (${clean(made.beforeUntil)}). The new one is shown only this once:`,
+  );
+  return { exit: EXIT.ok, json: made, text: made.secret, secret: true };
+}

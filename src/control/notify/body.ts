@@ -1,0 +1,25 @@
+import type { Notice } from "../../domain/notice.ts";
+
+/** The body of a message, by Standard Webhooks: well under its 20 kB. */
+export interface Message {
+  readonly type: string;
+  readonly timestamp: string;
+  readonly data: {
+    readonly event: number;
+    readonly severity: Notice["severity"];
+    /** One plain sentence. */
+    readonly message: string;
+    readonly app: string | null;
+    readonly environment: string | null;
+    readonly release: string | null;
+    readonly version: string | null;
+    readonly actor: string;
+    /** Who started the release. */
+    readonly startedBy: string | null;
+    /** Since the release was asked for, ms. */
+    readonly durationMs: number | null;
+    /** Why it failed, in one sentence. */
+    readonly reason: string | null;
+    readonly links: { readonly app?: string; readonly release?: string };
+  };
+}

@@ -1,0 +1,101 @@
+import { retryAt } from "../../domain/notice.ts";
+import type { ControlEnv } from "../env.ts";
+import { type Keyring, readKeyring } from "../secrets/seal.ts";
+import { type Db, runBatch, type Statement } from "../store/db.ts";
+import { insertEvent } from "../store/events.ts";
+import {
+  type DeliveryRow,
+  enqueue,
+  nextDueAt,
+  noteAttempt,
+  readDue,
+  readUntold,
+} from "../store/notify/deliveries.ts";
+import { disableWebhook, type WebhookRow } from "../store/notify/webhooks.ts";
+import { deliveryFor } from "./message.ts";
+import { type Sent, send } from "./send.ts";
+
+/** Each costs three requests (two look-ups and itself), and a Worker on the Free plan may make 50 in one run. */
+const AT_ONCE = 5;
+const PASSES = 2;
+const EVENTS_AT_ONCE = 200;
+
+interface At {
+  readonly env: ControlEnv;
+  readonly db: Db;
+  readonly now: () => number;
+}
+
+/**
+ * Looks at what targets were not asked about, and sends what is due, some of it. Answers when there is more to do: null when
+ * nothing is, `targets` whether anybody is to be told of anything.
+ */
+export async function deliver(at: At): Promise<{ next: number | null; targets: boolean }> {
+  const { more, targets } = await fanOut(at);
+  const keyring = await readKeyring(at.env);
+  // Without a key no target could be saved.
+  if (keyring.ok) await sendDue(at, keyring.value);
+  return { next: more ? at.now() : await nextDueAt(at.db), targets };
+}
+
+async function fanOut({ env, db, now }: At): Promise<{ more: boolean; targets: boolean }> {
+  const { targets, untold } = await readUntold(db, EVENTS_AT_ONCE);
+  const last = untold.at(-1);
+  if (!last) return { more: false, targets: targets.length > 0 };
+  const at = { env, now: now() };
+  const rows = untold.flatMap((one) =>
+    targets.flatMap((target) => {
+      const row = deliveryFor(target, one, at);
+      return row ? [row] : [];
+    }),
+  );
+  await enqueue(db, { rows, targets, upTo: last.event.id });
+  return { more: untold.length === EVENTS_AT_ONCE, targets: true };
+}
+
+async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
+  for (let pass = 0; pass < PASSES; pass++) {
+    const due = await readDue(db, now(), AT_ONCE);
+    if (due.length === 0) return;
+    await Promise.all(
+      due.map(async (row) => {
+        const sent = await send(row, { env, keyring, now: now() });
+        // Dying before this is written sends it once more, under the same id.
+        await runBatch(db, outcome(db, row, sent, now()));
+      }),
+    );
+  }
+}
+
+function outcome(
+  db: Db,
+  { delivery, webhook }: { delivery: DeliveryRow; webhook: WebhookRow },
+  sent: Sent,
+  now: number,
+): Statement[] {
+  const attempts = delivery.attempts + 1;
+  const { status, error } = sent;
+  const done = { attempts, nextAttemptAt: now, finishedAt: now, status, error };
+  if (sent.ok) return [noteAttempt(db, delivery.id, { ...done, state: "delivered" })];
+  const about = { at: now, actor: "sluice", app: webhook.app, environment: webhook.environment };
+  const data = { webhook: webhook.id, delivery: delivery.id, error };
+  if (sent.gone) {
+    const cause = "it answered 410: it wants nothing any more";
+    const message = `messages to ${webhook.url} stopped: ${cause}`;
+    return [
+      noteAttempt(db, delivery.id, { ...done, state: "failed" }),
+      disableWebhook(db, webhook.id, { now, cause }),
+      insertEvent(db, { ...about, type: "webhook.disabled", message, data }),
+    ];
+  }
+  const next = retryAt(attempts, { now, random: Math.random(), retryAfterMs: sent.retryAfterMs });
+  if (next !== null) {
+    const again = { ...done, state: "pending", nextAttemptAt: next, finishedAt: null } as const;
+    return [noteAttempt(db, delivery.id, again)];
+  }
+  const message = `${delivery.type} was given up for ${webhook.url} after ${attempts} tries: ${error}`;
+  return [
+    noteAttempt(db, delivery.id, { ...done, state: "failed" }),
+    insertEvent(db, { ...about, type: "webhook.given_up", message, data }),
+  ];
+}

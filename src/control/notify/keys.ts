@@ -1,0 +1,48 @@
+import { err, ok, type Result } from "../../domain/result.ts";
+import { toBase64 } from "../bytes.ts";
+import { type Keyring, open, type Sealed, type SealedPlace, seal } from "../secrets/seal.ts";
+
+/** What only the sender knows of a target, sealed as one value. */
+export interface TargetKeys {
+  /** Where it really is. */
+  readonly url: string;
+  /** `whsec_…`: newest first; an older one is signed with until its time. None: the kind signs nothing. */
+  readonly secrets: readonly { readonly secret: string; readonly until: number | null }[];
+}
+
+/** How long messages carry the signature of the secret before, too. */
+const OVERLAP_MS = 24 * 3_600_000;
+const SECRET_BYTES = 32;
+
+export const placeOf = (webhookId: string): SealedPlace => ({
+  purpose: "webhook",
+  owner: webhookId,
+  name: "keys",
+});
+
+/** As Standard Webhooks has it: 24 to 64 random bytes. */
+export const newSigningSecret = (): string =>
+  `whsec_${toBase64(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)))}`;
+
+export const sealKeys = (keyring: Keyring, webhookId: string, keys: TargetKeys): Promise<Sealed> =>
+  seal(keyring, placeOf(webhookId), JSON.stringify(keys));
+
+export async function openKeys(
+  keyring: Keyring,
+  row: Sealed & { readonly id: string },
+): Promise<Result<TargetKeys, string>> {
+  const opened = await open(keyring, placeOf(row.id), row);
+  // Written by `sealKeys`, and authenticated.
+  return opened.ok ? ok(JSON.parse(opened.value) as TargetKeys) : err(opened.error);
+}
+
+/** With another secret in front. Of those before only the newest stays, for a day: nobody signs with three. */
+export function rotated(keys: TargetKeys, secret: string, now: number): { keys: TargetKeys; until: number } {
+  const until = now + OVERLAP_MS;
+  const [before] = keys.secrets;
+  const secrets = [{ secret, until: null }, ...(before ? [{ secret: before.secret, until }] : [])];
+  return { keys: { ...keys, secrets }, until };
+}
+
+export const secretsAt = (keys: TargetKeys, now: number): string[] =>
+  keys.secrets.filter(({ until }) => until === null || until > now).map(({ secret }) => secret);

@@ -1,0 +1,66 @@
+import { type Notice, noticeOf, wants } from "../../domain/notice.ts";
+import type { ControlEnv } from "../env.ts";
+import { newId } from "../ids.ts";
+import { iso } from "../iso.ts";
+import type { NewDelivery, Untold } from "../store/notify/deliveries.ts";
+import type { WebhookRow } from "../store/notify/webhooks.ts";
+import type { Message } from "./body.ts";
+import { slackBody } from "./slack.ts";
+
+/** What a target is to be sent of an event; undefined: it did not ask for it. */
+export function deliveryFor(
+  target: WebhookRow,
+  untold: Untold,
+  at: { env: ControlEnv; now: number },
+): NewDelivery | undefined {
+  const { event } = untold;
+  if (event.id <= target.cursor) return undefined;
+  const notice = noticeOf(event);
+  if (!notice) return undefined;
+  const isOwnTest = event.type === "webhook.test";
+  if (isOwnTest ? event.data.webhook !== target.id : !wants(target, notice, event)) return undefined;
+  if (target.kind === "slack" && !isOwnTest && !isLast(notice)) return undefined;
+  return {
+    id: newId("msg", at.now),
+    webhookId: target.id,
+    eventId: event.id,
+    type: notice.type,
+    lane: event.releaseId ?? event.environmentId ?? "",
+    body: bodyFor(target, messageOf(untold, notice, at.env)),
+    createdAt: at.now,
+    nextAttemptAt: at.now,
+  };
+}
+
+const bodyFor = ({ kind }: WebhookRow, message: Message): string =>
+  kind === "slack" ? slackBody(message) : JSON.stringify(message);
+
+/** With an address that can only add messages, Slack gets one at the end of a release, and one for each alert. */
+const isLast = ({ type }: Notice): boolean =>
+  /^(?:release\.(?:live|failed|aborted|rolled_back)|.+\.alert)$/.test(type);
+
+function messageOf({ event, release, hostname }: Untold, notice: Notice, env: ControlEnv): Message {
+  const control = env.CONTROL_HOSTNAME;
+  return {
+    type: notice.type,
+    timestamp: iso(event.at),
+    data: {
+      event: event.id,
+      severity: notice.severity,
+      message: event.message.slice(0, 1_000),
+      app: event.app,
+      environment: event.environment,
+      release: event.releaseId,
+      version: release?.version ?? null,
+      actor: event.actor,
+      startedBy: release?.by ?? null,
+      durationMs: release ? Math.max(0, event.at - release.createdAt) : null,
+      reason: notice.reason,
+      links: {
+        ...(hostname !== null && { app: `https://${hostname}` }),
+        ...(control !== undefined &&
+          event.releaseId !== null && { release: `https://${control}/ui/releases/${event.releaseId}` }),
+      },
+    },
+  };
+}

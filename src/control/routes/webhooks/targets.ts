@@ -1,0 +1,150 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import {
+  createdWebhookSchema,
+  createWebhookSchema,
+  rotatedSecretSchema,
+  webhookSchema,
+} from "../../../protocol/webhooks.ts";
+import { authorize, everything } from "../../http/auth.ts";
+import { type AppContext, inBackground } from "../../http/context.ts";
+import { ProblemError } from "../../http/problems.ts";
+import { body, json, newRouter } from "../../http/router.ts";
+import { newId } from "../../ids.ts";
+import { iso } from "../../iso.ts";
+import { targetProblem } from "../../notify/address.ts";
+import { newSigningSecret, openKeys, rotated, sealKeys, type TargetKeys } from "../../notify/keys.ts";
+import { pokeNotifier } from "../../notify/poke.ts";
+import { requireKeyring } from "../../secrets/secrets.ts";
+import {
+  deleteWebhook,
+  insertWebhook,
+  listWebhooks,
+  readWebhook,
+  rekeyWebhook,
+  type WebhookRow,
+} from "../../store/notify/webhooks.ts";
+import { shownUrl, webhookView } from "../../views/webhook.ts";
+import { requireWebhook, write } from "./target.ts";
+
+const tags = ["webhooks"];
+const params = z.object({ id: z.string().max(64) });
+
+const list = createRoute({
+  method: "get",
+  path: "/api/v1/webhooks",
+  summary: "Who is told of events, never their secrets",
+  tags,
+  responses: { 200: json(z.object({ items: z.array(webhookSchema) }), "All of them, oldest first") },
+});
+
+const add = createRoute({
+  method: "post",
+  path: "/api/v1/webhooks",
+  summary: "Tell an address of events",
+  description:
+    "Signed by Standard Webhooks. An address of Slack's incoming webhooks (hooks.slack.com) is sent messages that Slack shows. Internal addresses are refused.",
+  tags,
+  request: {
+    headers: z.object({ "idempotency-key": z.string().optional() }),
+    body: body(createWebhookSchema),
+  },
+  responses: { 201: json(createdWebhookSchema, "The target, with its secret, shown this once") },
+});
+
+const remove = createRoute({
+  method: "delete",
+  path: "/api/v1/webhooks/{id}",
+  summary: "Tell an address no more",
+  description: "What was still to be sent to it goes, too.",
+  tags,
+  request: { params },
+  responses: { 204: { description: "It is not there (any more)" } },
+});
+
+const rotate = createRoute({
+  method: "post",
+  path: "/api/v1/webhooks/{id}/secret",
+  summary: "Give a target another secret",
+  description: "For a day messages carry a signature by each of the two.",
+  tags,
+  request: { params },
+  responses: { 200: json(rotatedSecretSchema, "The new secret, shown this once") },
+});
+
+/** Who is told of events. */
+export const webhookRoutes = () =>
+  newRouter()
+    .openapi(list, async (c) => {
+      authorize(c, everything("admin"));
+      const rows = await listWebhooks(c.var.db);
+      return c.json({ items: rows.map(webhookView) }, 200);
+    })
+    .openapi(add, async (c) => {
+      const { actor } = authorize(c, everything("admin"));
+      const { row, secret } = await newWebhook(c, c.req.valid("json"), actor);
+      await write(c, { row, actor, type: "webhook.added", says: "is told of events" }, [
+        insertWebhook(c.var.db, row),
+      ]);
+      inBackground(c, "notify.poke", pokeNotifier(c.env, { changed: true }));
+      return c.json({ ...webhookView(row), secret }, 201);
+    })
+    .openapi(remove, async (c) => {
+      const { actor } = authorize(c, everything("admin"));
+      const row = await readWebhook(c.var.db, c.req.valid("param").id);
+      if (row)
+        await write(c, { row, actor, type: "webhook.removed", says: "is told of nothing more" }, [
+          deleteWebhook(c.var.db, row.id),
+        ]);
+      return c.body(null, 204);
+    })
+    .openapi(rotate, async (c) => {
+      const { actor } = authorize(c, everything("admin"));
+      return c.json(await giveAnotherSecret(c, await requireWebhook(c), actor), 200);
+    });
+
+async function giveAnotherSecret(c: AppContext, row: WebhookRow, actor: string) {
+  if (row.kind !== "webhook") {
+    const detail = `${row.id} is Slack's: its address is its secret. Make another one there, and add it`;
+    throw new ProblemError({ code: "invalid_request", detail });
+  }
+  const keyring = await requireKeyring(c.env);
+  const opened = await openKeys(keyring, row);
+  if (!opened.ok)
+    throw new ProblemError({ code: "not_configured", detail: `its keys can't be opened: ${opened.error}` });
+  const secret = newSigningSecret();
+  const { keys, until } = rotated(opened.value, secret, c.var.now());
+  const [moved] = await write(c, { row, actor, type: "webhook.rotated", says: "got another secret" }, [
+    rekeyWebhook(c.var.db, row, await sealKeys(keyring, row.id, keys)),
+  ]);
+  if (Array.isArray(moved) && moved.length === 0)
+    throw new ProblemError({ code: "conflict", detail: "somebody else just changed it: look and try again" });
+  return { secret, beforeUntil: iso(until) };
+}
+
+async function newWebhook(c: AppContext, asked: z.output<typeof createWebhookSchema>, actor: string) {
+  const problem = await targetProblem(asked.url, c.env);
+  if (problem !== undefined)
+    throw new ProblemError({ code: "invalid_request", detail: `no message may go there: ${problem}` });
+  const now = c.var.now();
+  const id = newId("hook", now);
+  const kind = new URL(asked.url).hostname === "hooks.slack.com" ? "slack" : "webhook";
+  const secret = kind === "webhook" ? newSigningSecret() : null;
+  const keys: TargetKeys = { url: asked.url, secrets: secret === null ? [] : [{ secret, until: null }] };
+  const sealed = await sealKeys(await requireKeyring(c.env), id, keys);
+  const row: WebhookRow = {
+    id,
+    kind,
+    url: shownUrl(kind, asked.url),
+    app: asked.app ?? null,
+    environment: asked.environment ?? null,
+    events: asked.events ?? null,
+    severity: asked.severity,
+    ...sealed,
+    cursor: 0,
+    createdAt: now,
+    createdBy: actor,
+    disabledAt: null,
+    disabledCause: null,
+  };
+  return { row, secret };
+}

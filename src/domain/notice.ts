@@ -1,0 +1,111 @@
+/** What people and their programs are told of: which events, how grave, and in which words. Pure. */
+
+/** `info`: all of it. `warn`: something waits for a person, or was ended by one. `error`: something failed. */
+export const SEVERITIES = ["info", "warn", "error"] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+/** The parts of an event that a notice is made from. */
+export interface NotableEvent {
+  readonly type: string;
+  readonly message: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface Notice {
+  /** What subscribers choose by: `release.live`, `traffic.alert`. */
+  readonly type: string;
+  readonly severity: Severity;
+  /** Why it failed, in one sentence; null: nothing failed. */
+  readonly reason: string | null;
+}
+
+/** Too many, and of no use to anybody outside; `webhook.*` would tell a broken target that it is broken, for ever. */
+const UNTOLD = /^(?:instance\.state|webhook\..+)$/;
+
+/** What an event is to those who are told of it; undefined: nobody is. */
+export function noticeOf(event: NotableEvent): Notice | undefined {
+  if (event.type === "webhook.test") return { type: event.type, severity: "error", reason: null };
+  if (UNTOLD.test(event.type)) return undefined;
+  const reason = failureOf(event);
+  const { state } = event.data;
+  const isState = event.type === "release.state" && typeof state === "string";
+  return {
+    type: isState ? `release.${state}` : event.type,
+    severity: reason !== null ? "error" : severityOf(event, isState ? state : null),
+    reason,
+  };
+}
+
+function severityOf(event: NotableEvent, state: unknown): Severity {
+  if (state === "failed" || state === "rolled_back" || state === "rolling_back") return "error";
+  if (state === "aborted" || "paused" in event.data) return "warn";
+  if (event.type === "worker.alert" && typeof event.data.code === "string") return "error";
+  return "info";
+}
+
+function failureOf({ data }: NotableEvent): string | null {
+  const { failure } = data;
+  if (typeof failure !== "object" || failure === null || !("message" in failure)) return null;
+  return typeof failure.message === "string" ? firstSentence(failure.message) : null;
+}
+
+const MOST_CHARS = 300;
+/** The first line, cut at a length that fits every phone. */
+const firstSentence = (text: string): string => {
+  const line = text.split("\n", 1)[0] ?? "";
+  return line.length > MOST_CHARS ? `${line.slice(0, MOST_CHARS - 1)}…` : line;
+};
+
+/** Who wants to be told of what. Null: whatever it is. */
+export interface Wanted {
+  readonly app: string | null;
+  readonly environment: string | null;
+  /** Types, also as `release.*`. */
+  readonly events: readonly string[] | null;
+  readonly severity: Severity;
+}
+
+export function wants(
+  wanted: Wanted,
+  notice: Notice,
+  of: { readonly app: string | null; readonly environment: string | null },
+): boolean {
+  if (wanted.app !== null && wanted.app !== of.app) return false;
+  if (wanted.environment !== null && wanted.environment !== of.environment) return false;
+  if (SEVERITIES.indexOf(notice.severity) < SEVERITIES.indexOf(wanted.severity)) return false;
+  return wanted.events?.some((pattern) => isOf(notice.type, pattern)) ?? true;
+}
+
+const isOf = (type: string, pattern: string): boolean =>
+  pattern.endsWith(".*") ? type.startsWith(pattern.slice(0, -1)) : type === pattern;
+
+const [S, MIN, H] = [1_000, 60_000, 3_600_000];
+/** When a message is tried again after its n-th try, as the Standard Webhooks specification proposes; then it is given up. */
+export const RETRIES_MS: readonly number[] = [
+  5 * S,
+  5 * MIN,
+  30 * MIN,
+  2 * H,
+  5 * H,
+  10 * H,
+  14 * H,
+  20 * H,
+  24 * H,
+];
+/** Targets that were all gone at once don't all come back at once. */
+const JITTER = 0.2;
+const LONGEST_WISH_MS = 24 * H;
+
+/**
+ * When to try again after `attempts` tries; null: no more. `random`: 0 to 1. `retryAfterMs`: what the target asked for, which
+ * counts where it is later.
+ */
+export function retryAt(
+  attempts: number,
+  at: { readonly now: number; readonly random: number; readonly retryAfterMs: number | null },
+): number | null {
+  const gap = RETRIES_MS[attempts - 1];
+  if (gap === undefined) return null;
+  const jittered = gap * (1 + JITTER * at.random);
+  return Math.round(at.now + Math.max(jittered, Math.min(at.retryAfterMs ?? 0, LONGEST_WISH_MS)));
+}
