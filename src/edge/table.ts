@@ -44,7 +44,7 @@ export type Lookup = Route | "unknown" | "unavailable";
 interface Held {
   route: Route;
   /** Of a wildcard: names below it that are somebody's own. Undefined: this is one name's. */
-  except?: readonly string[] | undefined;
+  except?: ReadonlySet<string> | undefined;
   /** Epoch ms at which control last vouched for it; 0 when it came from KV. */
   checkedAt: number;
   /** Epoch ms at which control last sent it whole. */
@@ -68,7 +68,8 @@ export class Tables {
 
   /** The hot path: the table in memory if it needs no refresh, without a promise. */
   fresh(hostname: string, now: number): Route | null {
-    const held = this.#held.get(hostname) ?? this.#held.get(this.#keyOf(hostname));
+    let held = this.#held.get(hostname);
+    if (held === undefined && this.#wildcards.size > 0) held = this.#held.get(this.#keyOf(hostname));
     return held !== undefined && now - held.checkedAt <= FRESH_MS ? held.route : null;
   }
 
@@ -107,10 +108,13 @@ export class Tables {
   /** The name that a hostname's table is held under: its own, or the longest wildcard's that is held and has no exception for it. */
   #keyOf(hostname: string): string {
     if (this.#wildcards.size === 0 || this.#held.has(hostname)) return hostname;
-    const key = wildcardsOver(hostname).find((name) => this.#wildcards.has(name));
+    // The longest that is held; those between the name and it are somebody's own only if it excepts them.
+    const over = wildcardsOver(hostname);
+    const at = over.findIndex((name) => this.#wildcards.has(name));
+    const key = over[at];
     const except = key === undefined ? undefined : this.#held.get(key)?.except;
-    if (key === undefined || except === undefined) return hostname;
-    return registeredName(except, hostname) === undefined ? key : hostname;
+    if (key === undefined || except === undefined || except.has(hostname)) return hostname;
+    return over.slice(0, at).some((name) => except.has(name)) ? hostname : key;
   }
 
   #current(hostname: string): Lookup {
@@ -186,7 +190,9 @@ export class Tables {
     held.checkedAt = Math.max(held.checkedAt, asked);
     held.trustedUntil = Math.max(held.trustedUntil, asked + TRUST_MS);
     held.failedAt = 0;
-    ctx.waitUntil(writeColoCache(hostname, { table: held.route.table, except: held.except }, asked));
+    ctx.waitUntil(
+      writeColoCache(hostname, { table: held.route.table, except: held.except && [...held.except] }, asked),
+    );
     return true;
   }
 
@@ -241,7 +247,7 @@ export class Tables {
   #except(key: string, hostname: string, except: readonly string[] | undefined): void {
     const held = this.#held.get(key);
     if (held === undefined || except === undefined || !key.startsWith("*.")) return this.#bound(key);
-    held.except = except;
+    held.except = new Set(except);
     this.#wildcards.add(key);
     if (key !== hostname) this.#held.delete(hostname);
   }
