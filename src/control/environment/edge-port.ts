@@ -39,6 +39,7 @@ export class EdgePort extends WorkerEntrypoint<ControlEnv> implements EdgePortRp
   async #ask({ environment, name }: Owner, held: number | null): Promise<TableAnswer> {
     const answer = await this.env.COORDINATOR.getByName(environment).table(name, held);
     if (answer.kind !== "table" || !name.startsWith("*.")) return answer;
-    return { ...answer, except: await hostnamesBelow(openDb(this.env.DB), name) };
+    const read = () => hostnamesBelow(openDb(this.env.DB), name);
+    return { ...answer, except: await known.below(name, Date.now(), read) };
   }
 }

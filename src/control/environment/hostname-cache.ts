@@ -16,6 +16,20 @@ export interface Owner {
 export class HostnameCache {
   readonly #owned = new BoundedMap<string, { owner: Owner; until: number }>(MAX_ENTRIES);
   readonly #unknown = new BoundedMap<string, number>(MAX_ENTRIES);
+  readonly #below = new BoundedMap<string, { names: readonly string[]; until: number }>(MAX_ENTRIES);
+
+  /** The names below a wildcard that are somebody's own: read once for as long as an owner is remembered. */
+  async below(
+    wildcard: string,
+    now: number,
+    read: () => Promise<readonly string[]>,
+  ): Promise<readonly string[]> {
+    const known = this.#below.get(wildcard);
+    if (known && known.until > now) return known.names;
+    const names = await read();
+    this.#below.set(wildcard, { names, until: now + OWNED_MS });
+    return names;
+  }
 
   /** Null: nobody owns it; undefined: not known here. */
   get(hostname: string, now: number): Owner | null | undefined {
