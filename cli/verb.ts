@@ -32,9 +32,9 @@ export const timeoutOption = () =>
     .argParser(parseDuration)
     .default(7_200_000, "2h");
 
-/** Where people reach the environment: its first hostname. */
+/** Where people reach the environment: its first hostname. A wildcard is no place to go. */
 export function publicUrl(session: Session, environment: EnvironmentView | undefined): string | undefined {
-  const hostname = environment?.hostnames[0];
+  const hostname = environment?.hostnames.find((name) => !name.startsWith("*."));
   return hostname === undefined ? undefined : edgeUrl(session, hostname);
 }
 

@@ -1,4 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { registeredName } from "../../domain/routing/hostname.ts";
 import { createPreviewSchema, previewSchema } from "../../protocol/api/previews.ts";
 import { signPreview } from "../environment/preview.ts";
 import { authorize } from "../http/auth.ts";
@@ -49,8 +50,11 @@ function refuseUnreachable({ release, instances }: ReleaseStatus): void {
 
 function hostnameOf({ environment }: ReleaseStatus, asked: string | undefined): string {
   const { hostnames } = environment.spec;
-  const found = asked === undefined ? hostnames[0] : hostnames.find((name) => name === asked.toLowerCase());
-  if (found !== undefined) return found;
-  const detail = `${environment.name} has no hostname \`${asked}\`; it has ${hostnames.join(", ")}`;
+  const named = asked?.toLowerCase() ?? hostnames.find((name) => !name.startsWith("*."));
+  if (named !== undefined && !named.startsWith("*.") && registeredName(hostnames, named)) return named;
+  const detail =
+    named === undefined
+      ? `${environment.name} has wildcards only (${hostnames.join(", ")}): say which hostname the preview is for`
+      : `${environment.name} has no hostname \`${asked}\`; it has ${hostnames.join(", ")}`;
   throw new ProblemError({ code: "invalid_request", detail });
 }

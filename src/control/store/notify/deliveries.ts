@@ -86,9 +86,8 @@ export async function readUntold(
       by: sql<string | null>`${releases.by}`.as("release_by"),
       hostname: sql<
         string | null
-      >`(SELECT min(hostname) FROM ${hostnames} h WHERE h.environment_id = ${events.environmentId})`.as(
-        "event_hostname",
-      ),
+      >`(SELECT min(hostname) FROM ${hostnames} h WHERE h.environment_id = ${events.environmentId}
+          AND hostname NOT LIKE '*.%')`.as("event_hostname"),
     })
     .from(events)
     .leftJoin(releases, eq(releases.id, events.releaseId))
