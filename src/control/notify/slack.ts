@@ -23,7 +23,7 @@ export function slackBody({ data }: Message): string {
   ].filter(Boolean);
   return JSON.stringify({
     // For notifications, which show no blocks.
-    text: cut(`${where} ${data.message}`.trim(), 300),
+    text: cut(plain(`${where} ${data.message}`.trim()), 300),
     blocks: [
       { type: "section", text: { type: "mrkdwn", text: cut(text, SECTION) } },
       { type: "context", elements: [{ type: "mrkdwn", text: cut(facts.join(" · "), CONTEXT) }] },

@@ -49,10 +49,15 @@ describe("a message in Slack", () => {
   it("lets no name mention or link, and stays within Slack's bounds", () => {
     const named = {
       ...failed,
-      data: { ...failed.data, version: "<!channel>", reason: "&<http://evil|x>".repeat(1_000) },
+      data: {
+        ...failed.data,
+        version: "<!channel>",
+        message: "<!here> & all",
+        reason: "&<http://evil|x>".repeat(1_000),
+      },
     };
     const body = slackBody(named);
-    expect(body).not.toContain("<!channel>");
+    expect(body).not.toMatch(/<!(channel|here)>/);
     expect(body).not.toContain("<http://evil");
     for (const { text } of JSON.parse(body).blocks.filter(({ text }: { text?: unknown }) => text))
       expect(text.text.length).toBeLessThanOrEqual(3_000);
