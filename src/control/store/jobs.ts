@@ -60,7 +60,7 @@ export async function leaseJobs(
       })
       .where(sql`${jobs.id} IN (
         SELECT id FROM jobs WHERE host_id = ${hostId} AND finished_at IS NULL AND deadline_at > ${now} AND ${isLeasable(request)}
-          AND kind IN (SELECT value FROM json_each(${JSON.stringify(request.takes)}))
+          AND kind IN (SELECT value FROM json_each(${JSON.stringify(request.takes)})) ${knownTo(request)}
         ORDER BY created_at, id LIMIT ${LEASES_PER_POLL})`)
       .returning(),
     ...settleAccessories(db, now),
@@ -69,6 +69,12 @@ export async function leaseJobs(
   const overdue = failed.flatMap(({ kind, environmentId }) => (kind === "logs" ? [] : [environmentId]));
   return { leased: leased.sort(byAge), overdue: [...new Set(overdue)] };
 }
+
+/** Agents know workers since they take commands; an older one drops the whole answer that has a worker's start in it. */
+const knownTo = ({ takes }: LeaseRequest): SQL =>
+  takes.includes("command")
+    ? sql``
+    : sql`AND NOT (kind = 'start' AND payload ->> '$.spec.worker' IS NOT NULL)`;
 
 const isLeasable = ({ boot, now, jobs: held }: LeaseRequest) =>
   sql`(state = 'queued' OR (state = 'leased' AND (lease_expires_at <= ${now} OR lease_boot <> ${boot}

@@ -146,6 +146,18 @@ describe("polling", () => {
     expect((await poll()).pollAfterMs).toBe(1_000);
   });
 
+  it("gives a worker's start to no agent that would not know the word", async () => {
+    const health = { path: "/", intervalMs: 1_000, timeoutMs: 1_000, failures: 1, successes: 1 };
+    const spec = {
+      ...{ instance: "ins_1", release: of.releaseId, version: "v1", app: "shop", environment: "production" },
+      ...{ image: "shop", env: {}, stopGraceMs: 1_000, worker: { process: "mailer", steadyMs: 1_000 } },
+      health: { startup: { ...health, deadlineMs: 1_000 }, readiness: health },
+    };
+    await world.job(of, { kind: "start", payload: { spec, secrets: [] } });
+    expect((await poll({ takes: ["start", "stop"] })).jobs).toEqual([]);
+    expect((await poll({ takes: ["start", "stop", "command"] })).jobs).toHaveLength(1);
+  });
+
   it("leases a job once, and to nobody else's host", async () => {
     const other = await world.enrolled(api, "web-2");
     const id = await world.job(of);
