@@ -17,7 +17,7 @@ import {
 import { type Db, runBatch, unlessOvertaken } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import type { EnvironmentStatus } from "../store/status.ts";
-import { hostStateOf } from "../views/accessory.ts";
+import { homeStateOf } from "../views/accessory.ts";
 
 const ATTEMPTS = 5;
 
@@ -63,7 +63,7 @@ async function decide(
   const row = rows.find((candidate) => candidate.name === name);
   const declared = declaredIn(environment.spec, name);
   if (!row && !declared) return err(unknown(command, rows));
-  if (row && hostStateOf(row, now) === "removed") return hostless(db, command, row);
+  if (row && homeStateOf(row, now) === "removed") return hostless(db, command, row);
   const move = moveOf(row, action);
   if (move.kind === "stand") return ok(null);
   if (move.kind === "refuse") return err({ code: "conflict", detail: move.detail });
@@ -113,7 +113,7 @@ async function homeFor(
 ): Promise<Result<{ id: string; name: string }, Refusal>> {
   const row = rows.find((candidate) => candidate.name === name);
   if (row)
-    return hostStateOf(row, now) === "online"
+    return homeStateOf(row, now) === "online"
       ? ok({ id: row.hostId, name: row.hostName })
       : err(offline(name, { name: row.hostName, lastSeenAt: row.hostSeenAt }));
   const hosts = await readHostsWith(db, environment.spec.hosts);

@@ -1,5 +1,5 @@
-import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
 import { lockOf } from "../../domain/rollout/lock.ts";
+import { isOnline } from "../../domain/rollout/placing/placement.ts";
 import { FULL_WEIGHT } from "../../domain/routing/table.ts";
 import type { ReleaseTotal } from "../meter/totals.ts";
 import type { MetricsRows } from "../store/figures/metrics.ts";
@@ -140,7 +140,7 @@ function hostFamilies(out: Exposition, { hosts, outboxDepth }: MetricsRows, now:
   const versions = out.family("agents", "gauge", "Hosts by their agent's version.");
   const byVersion = Map.groupBy(hosts, ({ agentVersion }) => agentVersion);
   for (const { name, lastSeenAt } of hosts) {
-    up.add(lastSeenAt !== null && now - lastSeenAt < HOST_OFFLINE_MS ? 1 : 0, { host: name });
+    up.add(isOnline({ lastSeenAt }, now) ? 1 : 0, { host: name });
     if (lastSeenAt !== null) heard.add(lastSeenAt / 1_000, { host: name });
   }
   for (const [version, list] of byVersion) versions.add(list.length, { version });

@@ -1,4 +1,4 @@
-import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
+import { isOnline } from "../../domain/rollout/placing/placement.ts";
 import { isActive } from "../../domain/rollout/release.ts";
 import { stepLabel, stepsOf } from "../../domain/rollout/steps.ts";
 import { authorize } from "../http/auth.ts";
@@ -132,7 +132,7 @@ function glancesOf(seen: Overview, now: number): { rows: Glance[]; hosts: Need[]
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
 function hostNeed({ name, lastSeenAt }: Overview["hosts"][number], now: number): Need[] {
-  if (lastSeenAt !== null && now - lastSeenAt < HOST_OFFLINE_MS) return [];
+  if (isOnline({ lastSeenAt }, now)) return [];
   const what = lastSeenAt === null ? "its agent was never heard from" : "its agent is not heard from since";
   return [{ tone: "bad", word: "host offline", where: name, href: "/ui/hosts", what, since: lastSeenAt }];
 }

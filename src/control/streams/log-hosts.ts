@@ -1,5 +1,5 @@
 import { accessoryId } from "../../domain/accessory.ts";
-import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
+import { isOnline } from "../../domain/rollout/placing/placement.ts";
 import type { LogHostView } from "../../protocol/api/logs.ts";
 import type { ControlEnv } from "../env.ts";
 import { iso } from "../iso.ts";
@@ -81,7 +81,7 @@ export class LogHosts {
     const asked: Host = { ...host, state: "asked", heardAt: now(), lastChunk: "", hasAnswered: false };
     this.#hosts.set(host.id, asked);
     stand(host.name, "asked");
-    if (host.lastSeenAt !== null && now() - host.lastSeenAt < HOST_OFFLINE_MS) return;
+    if (isOnline(host, now())) return;
     const since =
       host.lastSeenAt === null ? "was never heard of" : `is offline since ${iso(host.lastSeenAt)}`;
     this.tell(asked, "offline", `${host.name} ${since}: its lines are missing`);

@@ -1,10 +1,10 @@
 import { differences, volumesOf } from "../../domain/accessory.ts";
-import { isOnline } from "../../domain/rollout/placing/placement.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
 import type { AccessoryView } from "../../protocol/api/accessories.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import { iso } from "../iso.ts";
 import type { AccessoryRow } from "../store/accessories.ts";
+import { hostStateOf } from "./rows.ts";
 
 /** All of an environment's accessories as the API's resource: those that were started, and those its spec declares. */
 export function accessoryViews(
@@ -59,7 +59,7 @@ function rowView(view: RowView): AccessoryView {
     state: row.state,
     since: iso(row.stateSince),
     host: row.hostName,
-    hostState: hostStateOf(row, now),
+    hostState: homeStateOf(row, now),
     image: row.spec.image,
     pinned: row.pinnedImage,
     declared: declared !== undefined,
@@ -78,17 +78,16 @@ function rowView(view: RowView): AccessoryView {
   };
 }
 
-export function hostStateOf(row: AccessoryRow, now: number): "online" | "offline" | "removed" {
-  if (row.hostRemovedAt !== null) return "removed";
-  return isOnline({ lastSeenAt: row.hostSeenAt }, now) ? "online" : "offline";
-}
+/** Of the host that it is on. */
+export const homeStateOf = (row: AccessoryRow, now: number) =>
+  hostStateOf({ removedAt: row.hostRemovedAt, lastSeenAt: row.hostSeenAt }, now);
 
 const logsOf = (error: Record<string, unknown> | null): string[] =>
   Array.isArray(error?.logs) ? error.logs.map(String) : [];
 
 function nextOf({ spec, row, declared, now }: RowView, differs: boolean): NextStep[] {
   const say = (action: string) => `sluice accessory ${action} ${row.name} ${at(spec)}`;
-  if (hostStateOf(row, now) === "removed")
+  if (homeStateOf(row, now) === "removed")
     return [
       { command: say("remove"), when: `${row.hostName} is gone: to forget it, and start it elsewhere` },
     ];

@@ -1,4 +1,4 @@
-import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
+import { isOnline } from "../../domain/rollout/placing/placement.ts";
 import { hostFactsSchema } from "../../protocol/agent/host-facts.ts";
 import type { EventView } from "../../protocol/api/events.ts";
 import { EVENT_TYPES } from "../../protocol/api/events.ts";
@@ -30,18 +30,26 @@ export const instanceView = (row: InstanceRow): InstanceView => ({
   since: iso(row.stateSince),
 });
 
+/** `offline`: its agent has not been heard from for too long. */
+export function hostStateOf(
+  host: Pick<HostStatus["host"], "lastSeenAt" | "removedAt">,
+  now: number,
+): HostView["state"] {
+  if (host.removedAt !== null) return "removed";
+  return isOnline(host, now) ? "online" : "offline";
+}
+
 export function hostView(
   { host, slots, aside, instances, accessories, tunnel }: HostStatus,
   now: number,
 ): HostView {
-  const isOnline = host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
   return {
     id: host.id,
     name: host.name.split("~")[0] ?? host.name,
     labels: host.labels,
     runtime: host.runtime,
     agentVersion: host.agentVersion,
-    state: host.removedAt !== null ? "removed" : isOnline ? "online" : "offline",
+    state: hostStateOf(host, now),
     lastSeenAt: isoOrNull(host.lastSeenAt),
     clockSkewMs: host.clockSkewMs,
     facts: host.facts === null ? null : (hostFactsSchema.safeParse(host.facts).data ?? null),
