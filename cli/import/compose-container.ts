@@ -1,4 +1,4 @@
-import { type Ledger, listOf, recordOf, textOf, textsOf } from "./ledger.ts";
+import { type Ledger, listOf, type Reasons, recordOf, textOf, textsOf } from "./ledger.ts";
 import { commandOf, compact, type Draft, durationOf, sizeOf, variablesOf } from "./parts.ts";
 
 /** What a compose service says of its container, as the manifest has it: the same for the app, its processes and accessories. */
@@ -11,8 +11,7 @@ interface At {
   readonly ledger: Ledger;
 }
 
-/** Why a key has nothing to become, by its name. */
-const REASONS: Readonly<Record<string, readonly ["needless" | "lost" | "todo", string]>> = {
+export const REASONS: Reasons = {
   container_name: ["needless", "Sluice names containers; accessories are reached by their own name"],
   restart: ["needless", "what ends is started again, with a growing pause"],
   hostname: ["needless", "instances are told apart by SLUICE_INSTANCE"],
@@ -77,14 +76,6 @@ const REASONS: Readonly<Record<string, readonly ["needless" | "lost" | "todo", s
   post_start: ["todo", "use `hooks`, or the image's entrypoint"],
   pre_stop: ["todo", "handle SIGTERM; `stopGrace` is how long it may take"],
 };
-
-/** Says of each key that has nothing to become why not. */
-export function noteReasons({ service, key, ledger }: At): void {
-  for (const name of Object.keys(service)) {
-    const reason = REASONS[name];
-    if (reason) ledger.note(reason[0], `${key}.${name}`, reason[1]);
-  }
-}
 
 /** `env`, `secrets`, `command`, `container`, `volumes`, `resources`, `logging`, `stopGrace`. */
 export function containerDraft(at: At): Draft {

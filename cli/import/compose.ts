@@ -1,5 +1,5 @@
-import { containerDraft, healthOf, noteReasons } from "./compose-container.ts";
-import { Ledger, listOf, recordOf, textOf, textsOf } from "./ledger.ts";
+import { containerDraft, healthOf, REASONS } from "./compose-container.ts";
+import { Ledger, listOf, noteReasons, recordOf, textOf, textsOf } from "./ledger.ts";
 import { compact, type Draft, nameOf, PLACEHOLDER_HOSTNAME, withoutTag } from "./parts.ts";
 
 type Service = Readonly<Record<string, unknown>>;
@@ -127,7 +127,7 @@ function appDraft(app: Named, ledger: Ledger): Draft {
   const key = `services.${app.name}`;
   const at = { service: app.service, key, ledger };
   noteImage(app, ledger);
-  noteReasons(at);
+  noteReasons(ledger, `${key}.`, at.service, REASONS);
   const { command, env, secrets, volumes, container, resources, logging, stopGrace } = containerDraft(at);
   const image = healthOf(at, "health.image");
   return {
@@ -224,7 +224,7 @@ function hostsInLabels(labels: unknown): string[] {
 function processDraft({ name, service }: Named, ledger: Ledger): Draft {
   const key = `services.${name}`;
   const at = { service, key, ledger };
-  noteReasons(at);
+  noteReasons(ledger, `${key}.`, at.service, REASONS);
   const own = containerDraft({ ...at, ledger: new Ledger() });
   const health = healthOf(at, `processes.${nameOf(name)}.health`);
   const replicas = textOf(recordOf(service.deploy).replicas);
@@ -247,7 +247,7 @@ function processDraft({ name, service }: Named, ledger: Ledger): Draft {
 function accessoryDraft(one: Named, ledger: Ledger): Draft {
   const key = `services.${one.name}`;
   const at = { service: one.service, key, ledger };
-  noteReasons(at);
+  noteReasons(ledger, `${key}.`, at.service, REASONS);
   ledger.note("taken", `${key}.image`, `accessories.${nameOf(one.name)}.image`);
   if (one.service.ports !== undefined)
     ledger.note(

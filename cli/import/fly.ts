@@ -1,5 +1,5 @@
 import type { ComposeOptions, Read } from "./compose.ts";
-import { Ledger, listOf, recordOf, textOf, textsOf } from "./ledger.ts";
+import { Ledger, listOf, noteReasons, type Reasons, recordOf, textOf, textsOf } from "./ledger.ts";
 import {
   commandOf,
   compact,
@@ -8,6 +8,7 @@ import {
   nameOf,
   PLACEHOLDER_HOSTNAME,
   sizeOf,
+  takenDuration,
   variablesOf,
   withoutTag,
 } from "./parts.ts";
@@ -34,7 +35,7 @@ export function readFly(
         : "image",
     );
   const { env, secrets } = variablesOf(file.env, "env", ledger);
-  noteReasons(file, ledger);
+  noteNeedless(file, ledger);
   const all = Object.entries(recordOf(file.processes)).map(([name, command]): [string, unknown] => [
     name,
     command,
@@ -53,7 +54,7 @@ export function readFly(
     volumes: mounts(file, ledger),
     resources: resources(file, ledger),
     container: compact({ stopSignal: stopSignal(file, ledger) }),
-    stopGrace: duration(file.kill_timeout, "kill_timeout", "stopGrace", ledger),
+    stopGrace: takenDuration(ledger, { value: file.kill_timeout, key: "kill_timeout", became: "stopGrace" }),
     processes: Object.fromEntries(
       all
         .filter((one) => one !== web)
@@ -66,7 +67,7 @@ export function readFly(
   return { draft, ledger };
 }
 
-const REASONS: Readonly<Record<string, readonly ["needless" | "lost" | "todo", string]>> = {
+const REASONS: Reasons = {
   primary_region: ["needless", "hosts are where they are"],
   swap_size_mb: ["lost", "swap counts as memory"],
   statics: ["lost", "the app serves its files; Cloudflare caches what may be cached"],
@@ -78,26 +79,23 @@ const REASONS: Readonly<Record<string, readonly ["needless" | "lost" | "todo", s
   restart: ["needless", "what ends is started again, with a growing pause"],
 };
 
-function noteReasons(file: Table, ledger: Ledger): void {
-  for (const [key, [fate, words]] of Object.entries(REASONS))
-    if (file[key] !== undefined) ledger.note(fate, key, words);
-  const http = recordOf(file.http_service);
-  for (const [key, words] of Object.entries(HTTP))
-    if (http[key] !== undefined) ledger.note("needless", `http_service.${key}`, words);
+function noteNeedless(file: Table, ledger: Ledger): void {
+  noteReasons(ledger, "", file, REASONS);
+  noteReasons(ledger, "http_service.", file.http_service, HTTP);
   const deploy = recordOf(file.deploy);
   for (const key of Object.keys(deploy).filter((one) => !["release_command", "strategy"].includes(one)))
     ledger.note("needless", `deploy.${key}`, "`strategy` and `deadlines` say how a release goes");
 }
 
-const HTTP: Readonly<Record<string, string>> = {
-  force_https: "set Always Use HTTPS in the zone",
-  auto_stop_machines: "instances run always",
-  auto_start_machines: "instances run always",
-  min_machines_running: "replicas",
-  concurrency: "instances are chosen by how many requests each has",
-  http_options: "the edge's own",
-  tls_options: "Cloudflare ends TLS",
-  processes: "what has a port is the app",
+const HTTP: Reasons = {
+  force_https: ["needless", "set Always Use HTTPS in the zone"],
+  auto_stop_machines: ["needless", "instances run always"],
+  auto_start_machines: ["needless", "instances run always"],
+  min_machines_running: ["needless", "replicas"],
+  concurrency: ["needless", "instances are chosen by how many requests each has"],
+  http_options: ["needless", "the edge's own"],
+  tls_options: ["needless", "Cloudflare ends TLS"],
+  processes: ["needless", "what has a port is the app"],
 };
 
 function port(file: Table, ledger: Ledger): number {
@@ -163,12 +161,6 @@ function resources(file: Table, ledger: Ledger): Draft {
 function stopSignal(file: Table, ledger: Ledger): string | undefined {
   if (file.kill_signal !== undefined) ledger.note("taken", "kill_signal", "container.stopSignal");
   return textOf(file.kill_signal);
-}
-
-function duration(value: unknown, key: string, became: string, ledger: Ledger): string | undefined {
-  if (value === undefined) return undefined;
-  ledger.note("taken", key, became);
-  return durationOf(value);
 }
 
 function environment(file: Table, hostname: string | undefined, ledger: Ledger): Draft {

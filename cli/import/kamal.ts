@@ -1,5 +1,5 @@
 import type { ComposeOptions, Read } from "./compose.ts";
-import { Ledger, listOf, recordOf, textOf, textsOf } from "./ledger.ts";
+import { Ledger, listOf, noteReasons, type Reasons, recordOf, textOf, textsOf } from "./ledger.ts";
 import {
   commandOf,
   compact,
@@ -8,6 +8,7 @@ import {
   nameOf,
   PLACEHOLDER_HOSTNAME,
   sizeOf,
+  takenDuration,
   withoutTag,
 } from "./parts.ts";
 
@@ -30,7 +31,8 @@ export function readKamal(
   if (proxy.hosts !== undefined) ledger.note("taken", "proxy.hosts", "environments.production.hostnames");
   if (hostnames.length === 0)
     ledger.note("todo", "environments.production.hostnames", "no `proxy.host` names one: set the app's");
-  noteReasons(file, proxy, ledger);
+  noteReasons(ledger, "", file, REASONS);
+  noteReasons(ledger, "proxy.", proxy, PROXY);
   const registry = textOf(recordOf(file.registry).server);
   const image =
     options.image ??
@@ -45,8 +47,12 @@ export function readKamal(
     secrets,
     volumes: volumes(file.volumes, "volumes", ledger),
     logging: logging(file, ledger),
-    drain: duration(file.drain_timeout, "drain_timeout", "drain", ledger),
-    stopGrace: duration(file.stop_wait_time, "stop_wait_time", "stopGrace", ledger),
+    drain: takenDuration(ledger, { value: file.drain_timeout, key: "drain_timeout", became: "drain" }),
+    stopGrace: takenDuration(ledger, {
+      value: file.stop_wait_time,
+      key: "stop_wait_time",
+      became: "stopGrace",
+    }),
     processes: processes(file, ledger),
     accessories: accessories(file, ledger),
     environments: { production: environment(file, hostnames, ledger) },
@@ -54,7 +60,7 @@ export function readKamal(
   return { draft, ledger };
 }
 
-const REASONS: Readonly<Record<string, readonly ["needless" | "lost" | "todo", string]>> = {
+const REASONS: Reasons = {
   registry: ["todo", "sluice registry set <server>, with the user and the password it asks for"],
   builder: [
     "todo",
@@ -84,7 +90,7 @@ const REASONS: Readonly<Record<string, readonly ["needless" | "lost" | "todo", s
   secrets_path: ["needless", "secrets are kept by control"],
 };
 
-const PROXY: Readonly<Record<string, readonly ["needless" | "lost" | "todo", string]>> = {
+const PROXY: Reasons = {
   ssl: ["needless", "Cloudflare ends TLS"],
   ssl_redirect: ["needless", "set Always Use HTTPS in the zone"],
   forward_headers: ["needless", "X-Forwarded-* are set"],
@@ -95,13 +101,6 @@ const PROXY: Readonly<Record<string, readonly ["needless" | "lost" | "todo", str
   path_prefixes: ["todo", "write each behind the hostname: shop.example.com/api"],
   strip_path_prefix: ["lost", "the path reaches the app as it came"],
 };
-
-function noteReasons(file: Table, proxy: Table, ledger: Ledger): void {
-  for (const [key, [fate, words]] of Object.entries(REASONS))
-    if (file[key] !== undefined) ledger.note(fate, key, words);
-  for (const [key, [fate, words]] of Object.entries(PROXY))
-    if (proxy[key] !== undefined) ledger.note(fate, `proxy.${key}`, words);
-}
 
 /** `clear`, `secret`, or plain names in Kamal's older form; ERB was never run. */
 function variables(value: Table, key: string, ledger: Ledger): { env: Draft; secrets: string[] } {
@@ -141,13 +140,6 @@ function port(proxy: Table, ledger: Ledger): number {
 
 function healthDraft(proxy: Table, ledger: Ledger): Draft {
   const check = recordOf(proxy.healthcheck);
-  const timeout = duration(
-    proxy.response_timeout,
-    "proxy.response_timeout",
-    "environments.production.timeouts.response",
-    ledger,
-  );
-  if (timeout === undefined && proxy.response_timeout !== undefined) return {};
   for (const key of ["path", "interval", "timeout"])
     if (check[key] !== undefined) ledger.note("taken", `proxy.healthcheck.${key}`, `health.readiness.${key}`);
   // Kamal's own default.
@@ -155,12 +147,6 @@ function healthDraft(proxy: Table, ledger: Ledger): Draft {
   return {
     readiness: compact({ path, interval: durationOf(check.interval), timeout: durationOf(check.timeout) }),
   };
-}
-
-function duration(value: unknown, key: string, became: string, ledger: Ledger): string | undefined {
-  if (value === undefined) return undefined;
-  ledger.note("taken", key, became);
-  return durationOf(value);
 }
 
 function volumes(value: unknown, key: string, ledger: Ledger): string[] {
@@ -301,7 +287,11 @@ function accessoryOf(name: string, value: Table, ledger: Ledger): Draft {
 }
 
 function environment(file: Table, hostnames: readonly string[], ledger: Ledger): Draft {
-  const response = recordOf(file.proxy).response_timeout;
+  const response = takenDuration(ledger, {
+    value: recordOf(file.proxy).response_timeout,
+    key: "proxy.response_timeout",
+    became: "environments.production.timeouts.response",
+  });
   const web = recordOf(file.servers).web;
   const hosts = textsOf(Array.isArray(web) ? web : recordOf(web).hosts);
   if (recordOf(web).options !== undefined)
@@ -310,6 +300,6 @@ function environment(file: Table, hostnames: readonly string[], ledger: Ledger):
   return compact({
     hostnames: hostnames.length > 0 ? [...hostnames] : [PLACEHOLDER_HOSTNAME],
     replicas: hosts.length > 1 ? hosts.length : undefined,
-    timeouts: compact({ response: durationOf(response) }),
+    timeouts: compact({ response }),
   });
 }

@@ -40,6 +40,16 @@ export class Ledger {
   }
 }
 
+/** Why a key has nothing to become, by its name. */
+export type Reasons = Readonly<Record<string, readonly [Exclude<Fate, "taken">, string]>>;
+
+/** Says so of each key of a table that has one of them. `at`: the table's own path, with its dot. */
+export function noteReasons(ledger: Ledger, at: string, table: unknown, reasons: Reasons): void {
+  const given = recordOf(table);
+  for (const [key, [fate, words]] of Object.entries(reasons))
+    if (given[key] !== undefined) ledger.note(fate, `${at}${key}`, words);
+}
+
 function keysOf(value: unknown, path = ""): string[] {
   return Object.entries(recordOf(value)).flatMap(([key, below]) => {
     const at = path === "" ? key : `${path}.${key}`;

@@ -101,3 +101,13 @@ export function compact(draft: Draft): Draft {
 }
 
 export const PLACEHOLDER_HOSTNAME = "CHANGE-ME.example.com";
+
+/** A duration that a key of the file says, with its note; undefined: it says none. */
+export function takenDuration(
+  ledger: Ledger,
+  { value, key, became }: { value: unknown; key: string; became: string },
+): string | undefined {
+  if (value === undefined) return undefined;
+  ledger.note("taken", key, became);
+  return durationOf(value);
+}

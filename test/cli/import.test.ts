@@ -186,7 +186,7 @@ image: acme/shop
 servers:
   web: [10.0.0.1, 10.0.0.2]
   job: { hosts: [10.0.0.3], cmd: bin/jobs }
-proxy: { ssl: true, host: shop.example.com, app_port: 3000, healthcheck: { path: /up, interval: 2 } }
+proxy: { ssl: true, host: shop.example.com, app_port: 3000, response_timeout: 30, healthcheck: { path: /up, interval: 2 } }
 registry: { server: ghcr.io, username: acme, password: [KAMAL_REGISTRY_PASSWORD] }
 env:
   clear:
@@ -212,7 +212,9 @@ unheard_of: 1
     accessories: {
       db: { files: { "/etc/mysql/my.cnf": { from: "config/my.cnf" } }, volumes: ["data:/var/lib/mysql"] },
     },
-    environments: { production: { hostnames: ["shop.example.com"], replicas: 2 } },
+    environments: {
+      production: { hostnames: ["shop.example.com"], replicas: 2, timeouts: { response: "30s" } },
+    },
   });
   expect(fateOf(json.keys, "unheard_of")).toEqual(["lost"]);
   expect(fateOf(json.keys, "asset_path")).toEqual(["lost"]);
