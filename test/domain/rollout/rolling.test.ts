@@ -1,62 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { firstPlaces } from "../../../src/domain/rollout/placing/first-places.ts";
-import type { Amount } from "../../../src/domain/spec.ts";
+import { breaks, dead, MINUTE, rolling, SECOND, type Shape, strategyOf, untilServing } from "./rolls.ts";
 import { aSpec } from "./spec.ts";
-import { type Job, World } from "./world.ts";
+import { World } from "./world.ts";
 
-const dead = { code: "exited", message: "it ended", exitCode: 1, logs: [] };
-const SECOND = 1_000;
-const MINUTE = 60_000;
-
-interface Shape {
-  readonly replicas?: number;
-  readonly surge?: Amount;
-  readonly unavailable?: Amount;
-  readonly hosts?: Readonly<Record<string, number>>;
-}
-const strategyOf = ({ surge = { count: 1 }, unavailable = { count: 0 } }: Shape) =>
-  ({ kind: "rolling", maxSurge: surge, maxUnavailable: unavailable }) as const;
-
-/** v1 serves with all its replicas; every write from now on is noted. */
-function rolling(shape: Shape = {}): World & { seen: Seen[] } {
-  const world = new World(shape.hosts ?? { anna: 8, bert: 8 });
-  world.spec = aSpec({ replicas: shape.replicas ?? 4, strategy: strategyOf(shape), keepMs: 0 });
-  world.deploy();
-  world.run();
-  return watched(world);
-}
-
-interface Seen {
-  readonly serving: number;
-  readonly existing: number;
-  readonly weights: Readonly<Record<string, number>>;
-}
-function watched(world: World): World & { seen: Seen[] } {
-  const seen: Seen[] = [];
-  const apply = world.apply.bind(world);
-  world.apply = (decision) => {
-    apply(decision);
-    const count = (...states: string[]) =>
-      world.instances.filter(({ state }) => states.includes(state)).length;
-    const existing = count("pending", "starting", "ready", "serving");
-    seen.push({ serving: count("serving"), existing, weights: world.weights() });
-  };
-  return Object.assign(world, { seen });
-}
-const breaks = (matches: (job: Job) => boolean) => (job: Job) =>
-  job.kind === "start" && matches(job) ? { error: dead } : {};
 const ofRelease = (id: string) => breaks((job) => job.releaseId === id);
-/** Goes on until so many of the release serve. */
-function untilServing(world: World, version: string, count: number): void {
-  for (let pass = 0; pass < 200; pass++) {
-    const serving = () => world.releases.some((r) => r.version === version) && world.statesOf(version);
-    if ((serving() || []).filter((state) => state === "serving").length >= count) return;
-    const before = JSON.stringify([world.instances, world.jobs]);
-    world.step();
-    if (before === JSON.stringify([world.instances, world.jobs])) world.now += SECOND;
-  }
-  throw new Error(`${version} never had ${count} serving`);
-}
 
 describe("a rolling release", () => {
   const shapes: readonly [string, Shape, { atLeast: number; atMost: number }][] = [
