@@ -1,3 +1,4 @@
+import { type Region, regionOf } from "../../src/protocol/region.ts";
 import { CliError } from "../io/problem.ts";
 import { ask, type Sdk, unlessMissing } from "./cloudflare.ts";
 import {
@@ -11,7 +12,12 @@ import {
 
 /** What is in the account under the installation's names. Reads only. */
 export interface AccountFacts {
-  readonly database: { readonly id: string; readonly applied: readonly string[] } | null;
+  readonly database: {
+    readonly id: string;
+    readonly applied: readonly string[];
+    /** Where it runs, if it says so. */
+    readonly region: Region | null;
+  } | null;
   readonly namespace: { readonly id: string } | null;
   /** The account's workers.dev subdomain: no Worker is reached by it, but Cloudflare sets no schedule without one. */
   readonly subdomain: { readonly name: string } | null;
@@ -80,7 +86,7 @@ export async function findDatabase(
       if (one.name === name) return one.uuid;
     return undefined;
   });
-  return id === undefined ? null : { id, applied: await appliedMigrations(sdk, { account_id, id, name }) };
+  return id === undefined ? null : { id, ...(await lookInto(sdk, { account_id, id, name })) };
 }
 
 interface Database {
@@ -89,18 +95,21 @@ interface Database {
   readonly name: string;
 }
 
-/** wrangler's own table of them. A database with tables but without it is somebody else's. */
-async function appliedMigrations(sdk: Sdk, { account_id, id, name }: Database): Promise<string[]> {
+/** The applied migrations, by wrangler's own table of them, and where it runs. A database with tables but without it is somebody else's. */
+async function lookInto(sdk: Sdk, { account_id, id, name }: Database) {
+  let region: Region | null = null;
   const names = (sql: string) =>
     ask(`read the D1 database ${name}`, "d1", async () => {
       const [answer] = (await sdk.d1.database.query(id, { account_id, sql })).result;
+      region = regionOf(answer?.meta?.served_by_region);
       return ((answer?.results ?? []) as { name: string }[]).map((row) => row.name); // Both queries ask for `name`.
     });
   const tables = await names(
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'",
   );
-  if (tables.length === 0) return [];
-  if (tables.includes("d1_migrations")) return names("SELECT name FROM d1_migrations ORDER BY id");
+  if (tables.length === 0) return { applied: [], region };
+  if (tables.includes("d1_migrations"))
+    return { applied: await names("SELECT name FROM d1_migrations ORDER BY id"), region };
   throw foreign(
     `the D1 database ${name}`,
     `has tables that are not Sluice's (${tables.slice(0, 3).join(", ")})`,

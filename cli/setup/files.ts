@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { REGION_NAMES } from "../../src/protocol/region.ts";
 import { CliError } from "../io/problem.ts";
 
 /** `~/.config/sluice/<name>/`: what this machine keeps of an installation. Private, since two of the files are keys. */
@@ -59,6 +60,7 @@ const recordSchema = z.object({
   slotZone: z.object({ id: z.string(), name: z.string() }),
   controlHostname: z.string(),
   access: z.boolean(),
+  region: z.enum(REGION_NAMES).nullable().default(null),
   /** Of what setup made, so that a teardown knows it again when control is gone. */
   ids: z.object({ database: z.string().optional(), namespace: z.string().optional() }),
 });

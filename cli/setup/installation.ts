@@ -1,4 +1,5 @@
 import { nameSchema } from "../../src/protocol/api/scalars.ts";
+import type { Region } from "../../src/protocol/region.ts";
 import { CliError } from "../io/problem.ts";
 import type { Target } from "./target.ts";
 
@@ -7,6 +8,8 @@ export interface Installation extends Target {
   readonly name: string;
   readonly controlHostname: string;
   readonly access: boolean;
+  /** Asked for by `--region`; null: never. Where D1 turned out to be counts more. */
+  readonly region: Region | null;
 }
 
 export const controlWorker = (name: string) => `${name}-control`;

@@ -1,3 +1,4 @@
+import { REGIONS } from "../../src/protocol/region.ts";
 import { clean, plural } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { AccountFacts, Binding, WorkerFacts } from "./facts.ts";
@@ -10,6 +11,7 @@ import {
   namespaceTitle,
   serviceTokenName,
 } from "./installation.ts";
+import { regionFor } from "./region.ts";
 import { type Missing, missingSecrets, type SecretName } from "./secrets.ts";
 import type { WorkerConfig } from "./wrangler-config.ts";
 
@@ -43,7 +45,7 @@ export function planSetup(facts: AccountFacts, wanted: Wanted): Step[] {
   const { name, access } = wanted.installation;
   const missing = missingSecrets(facts, access);
   return [
-    there("database", `D1 database ${databaseName(name)}`, facts.database),
+    there("database", databaseWords(facts, wanted.installation), facts.database),
     there("namespace", `KV namespace ${namespaceTitle(name)}`, facts.namespace),
     migrationStep(facts, wanted),
     there(
@@ -57,6 +59,14 @@ export function planSetup(facts: AccountFacts, wanted: Wanted): Step[] {
     edgeStep(facts, wanted),
     secretStep("edge secrets", edgeWorker(name), missing.edge, facts.edge),
   ];
+}
+
+/** Where it is, or is to be. */
+function databaseWords(facts: AccountFacts, { name, region }: Installation): string {
+  const at = regionFor(facts, region);
+  if (at !== null) return `D1 database ${databaseName(name)} in ${at} (${REGIONS[at]})`;
+  const where = facts.database ? "" : ", near here: --region puts it elsewhere";
+  return `D1 database ${databaseName(name)}${where}`;
 }
 
 const there = (part: Part, words: string, found: object | null): Step => ({
@@ -129,6 +139,7 @@ function differences(
   const text = (name: string) =>
     found.bindings.find((one) => one.name === name && one.type === "plain_text")?.text;
   const was = text("VERSION");
+  const place = text("REGION");
   const leadsTo = (one: Binding, id: string | undefined, was: unknown) =>
     id === undefined || was !== id ? [one.name] : [];
   const moved = found.bindings.flatMap((one) => {
@@ -138,6 +149,11 @@ function differences(
   });
   return [
     ...(was === vars.VERSION ? [] : [`was ${clean(String(was ?? "without a version"))}`]),
+    ...(place === vars.REGION
+      ? []
+      : [
+          `its objects are to be made in ${vars.REGION ?? "no region"}, not ${clean(String(place ?? "near their first caller"))}`,
+        ]),
     ...moved.map((name) => `${name} leads elsewhere`),
     ...(found.workersDev ? ["it is on workers.dev, too"] : []),
   ];

@@ -1,3 +1,4 @@
+import type { Region } from "../../src/protocol/region.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirm } from "../io/confirm.ts";
 import { clean, duration } from "../io/print.ts";
@@ -11,6 +12,7 @@ import { type Health, type Reach, waitForHealth } from "./health.ts";
 import { checkNames, controlUrl, controlWorker, type Installation, type Rotation } from "./installation.ts";
 import { isDone, planSetup, type Step, stepLine } from "./plan.ts";
 import { checkPermissions, checkToken } from "./probes.ts";
+import { parseRegion, refuseMove, regionFor } from "./region.ts";
 import { rotate } from "./rotate.ts";
 import { findTarget, type Target } from "./target.ts";
 import { carryOut, type Made, type Workbench } from "./work.ts";
@@ -23,6 +25,7 @@ export interface SetupOptions {
   readonly zone?: string;
   readonly slotZone?: string;
   readonly account?: string;
+  readonly region?: string;
   readonly controlHostname?: string;
   readonly access?: boolean;
   readonly controlTokenEnv?: string;
@@ -41,9 +44,12 @@ export interface Ports extends Reach {
 /** Makes an installation, brings it up to date, or finds that there is nothing to do: one plan for all three. */
 export async function setup(session: Session, options: SetupOptions, ports: Ports): Promise<Outcome> {
   const home = homeOf(session.env, options.name);
-  const { sdk, installation, token } = await findOut(session, options, home);
+  const region = options.region === undefined ? null : parseRegion(options.region);
+  const before = keptInstallation(home)?.region ?? null;
+  const { sdk, installation, token } = await findOut(session, { ...options, asked: region ?? before }, home);
   const facts = await readFacts(sdk, installation);
   refuseForeign(facts, installation);
+  refuseMove(facts, region, before);
   const bench: Workbench = {
     session,
     sdk,
@@ -68,7 +74,11 @@ interface Found {
 }
 
 /** The token and what it may, the account and the zones. Changes nothing. */
-async function findOut(session: Session, options: SetupOptions, home: Home): Promise<Found> {
+async function findOut(
+  session: Session,
+  options: SetupOptions & { asked: Region | null },
+  home: Home,
+): Promise<Found> {
   const kept = keptInstallation(home);
   const { name } = options;
   const access = options.access ?? kept?.access ?? false;
@@ -90,7 +100,7 @@ async function findOut(session: Session, options: SetupOptions, home: Home): Pro
     before?.controlHostname ??
     `sluice.${zone}`
   ).toLowerCase();
-  const installation = { ...target, name, access, controlHostname };
+  const installation = { ...target, name, access, controlHostname, region: options.asked };
   checkNames(installation);
   const count = await checkPermissions(sdk, target, { user: "setup", access, name });
   const narrow = controlToken(session, options.controlTokenEnv);
@@ -135,7 +145,11 @@ const wranglerOf = (
   });
 
 function plan(facts: AccountFacts, installation: Installation): { steps: Step[]; version: string } {
-  const ids = { database: facts.database?.id ?? "", namespace: facts.namespace?.id ?? "" };
+  const ids = {
+    database: facts.database?.id ?? "",
+    namespace: facts.namespace?.id ?? "",
+    region: regionFor(facts, installation.region),
+  };
   const control = workerConfig("control", installation, ids);
   const edge = workerConfig("edge", installation, ids);
   const steps = planSetup(facts, { installation, control, edge, migrations: migrationNames() });

@@ -87,6 +87,7 @@ async function findOut(session: Session, options: TeardownOptions, home: Home) {
     ...target,
     name,
     access: kept?.access ?? false,
+    region: kept?.region ?? null,
     controlHostname: kept?.controlHostname ?? `sluice.${zone}`,
   };
   return { sdk, installation, token };

@@ -1,4 +1,6 @@
 import { randomBytes } from "node:crypto";
+import type { D1 } from "cloudflare/resources/d1/d1";
+import { type Region, regionOf } from "../../src/protocol/region.ts";
 import { CliError } from "../io/problem.ts";
 import type { Session } from "../session.ts";
 import { ask, type Sdk } from "./cloudflare.ts";
@@ -14,6 +16,7 @@ import {
   serviceTokenName,
 } from "./installation.ts";
 import type { Step } from "./plan.ts";
+import { regionFor } from "./region.ts";
 import {
   isSecretsKey,
   missingSecrets,
@@ -41,6 +44,8 @@ export interface Workbench {
 /** What came into being on the way, and later steps and the last words need. */
 export interface Made {
   databaseId?: string;
+  /** Where the database came to be, if Cloudflare said so. */
+  region?: Region | null;
   namespaceId?: string;
   access?: { readonly clientId: string; readonly clientSecret: string | null };
   shieldKey?: string;
@@ -75,12 +80,18 @@ export async function carryOut(bench: Workbench, step: Step, made: Made): Promis
 /** Not sent again by the SDK when its answer is lost: the next run finds what was made. */
 const ONCE = { maxRetries: 0 };
 
-async function createDatabase({ sdk, installation }: Workbench, made: Made): Promise<void> {
+async function createDatabase({ sdk, installation, facts }: Workbench, made: Made): Promise<void> {
   const name = databaseName(installation.name);
-  const database = await ask(`create the D1 database ${name}`, "d1", () =>
-    sdk.d1.database.create({ account_id: installation.account.id, name }, ONCE),
+  const hint = regionFor(facts, installation.region);
+  const place = hint === null ? {} : { primary_location_hint: hint };
+  const database: D1 & { created_in_region?: string } = await ask(
+    `create the D1 database ${name}`,
+    "d1",
+    () => sdk.d1.database.create({ account_id: installation.account.id, name, ...place }, ONCE),
   );
   made.databaseId = database.uuid ?? "";
+  // Not in the SDK's types; wrangler prints it.
+  made.region = regionOf(database.created_in_region);
 }
 
 async function createNamespace({ sdk, installation }: Workbench, made: Made): Promise<void> {
@@ -118,6 +129,7 @@ function writeConfig({ installation, home, facts }: Workbench, which: Which, mad
   const config = workerConfig(which, installation, {
     database: made.databaseId ?? facts.database?.id ?? "",
     namespace: made.namespaceId ?? facts.namespace?.id ?? "",
+    region: made.region ?? regionFor(facts, installation.region),
   });
   return writePrivate(home.folder, `${which}.json`, `${JSON.stringify(config, null, 2)}\n`);
 }

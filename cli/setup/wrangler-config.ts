@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import packageFile from "../../package.json" with { type: "json" };
+import type { Region } from "../../src/protocol/region.ts";
 import { controlWorker, databaseName, edgeWorker, type Installation } from "./installation.ts";
 import { ROOT } from "./root.ts";
 
@@ -13,6 +14,8 @@ import { ROOT } from "./root.ts";
 export interface Ids {
   readonly database: string;
   readonly namespace: string;
+  /** Where D1 is, and objects are to be. */
+  readonly region: Region | null;
 }
 export type Which = "control" | "edge";
 type Table = Readonly<Record<string, unknown>>;
@@ -48,7 +51,9 @@ export function workerConfig(which: Which, installation: Installation, ids: Ids)
     kv_namespaces: [{ binding: "TABLES", id: ids.namespace }],
     ...own,
   };
-  return { ...config, vars: { ...own.vars, VERSION: version(which, config, ids) } };
+  const place: Readonly<Record<string, string>> =
+    which === "control" && ids.region !== null ? { REGION: ids.region } : {};
+  return { ...config, vars: { ...own.vars, ...place, VERSION: version(which, config, ids) } };
 }
 
 /** From the sources in a checkout; in the package from what was built of them, whose texts are modules beside it. */

@@ -55,6 +55,8 @@ export interface ControlEnv {
   readonly NOTIFY_LOOPBACK?: string;
   /** Another DNS-over-HTTPS resolver, for tests. */
   readonly NOTIFY_RESOLVER?: string;
+  /** Where D1 and all objects are to be: a name of `REGIONS`. Unset: an object is made near its first caller. */
+  readonly REGION?: string;
   /** Shown by /health. */
   readonly VERSION?: string;
 }

@@ -6,6 +6,7 @@ import { coordinatorOf } from "./http/context.ts";
 import { KEPT_MS } from "./http/idempotency.ts";
 import { logFailure } from "./log.ts";
 import { pokeNotifier } from "./notify/poke.ts";
+import { objectIn } from "./objects.ts";
 import { reseal } from "./secrets/reseal.ts";
 import { readKeyring } from "./secrets/seal.ts";
 import { failOverdueAccessories } from "./store/accessories.ts";
@@ -92,7 +93,7 @@ async function resealSome(env: ControlEnv, db: Db): Promise<void> {
 /** What Cloudflare still owes: tunnels whose alarm was lost, and public hostnames that don't lead to the edge yet. */
 async function tendCloudflare(env: ControlEnv, now: number): Promise<void> {
   for (const id of await findDueTunnels(openDb(env.DB), now - LATE_MS)) {
-    await env.HOST_LINK.getByName(id)
+    await objectIn(env.HOST_LINK, id, env)
       .tend(id)
       .catch((error) => logFailure("sweep.tend_failed", error, { host: id }));
   }

@@ -90,6 +90,7 @@ async function run(cloudflare: Cloudflare, { zone = BUILT_FOR, signal, access = 
     slotZone: of,
     controlHostname: "sluice.example.com",
     access,
+    region: null,
   };
   const never = new AbortController().signal;
   const sdkWith = (one: AbortSignal) => connect({ token: API_TOKEN, baseUrl: cloudflare.url, signal: one });

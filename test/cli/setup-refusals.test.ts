@@ -254,6 +254,52 @@ test("does not take a database of a newer release down with it", async () => {
   });
 });
 
+test.each([
+  ["atlantis", "is no region of Cloudflare's"],
+  ["eu", "is a jurisdiction"],
+  ["sam", "is a place for Durable Objects alone"],
+])("refuses the region %s with the list, before it asks Cloudflare anything", async (region, why) => {
+  const cloudflare = await account();
+  const { code, said } = await newDesk({ cloudflare }).setup({ region });
+  expect(code).toBe("usage");
+  expect(said).toContain(why);
+  for (const name of ["wnam", "enam", "weur", "eeur", "apac", "oc"]) expect(said).toContain(`${name} (`);
+  expect(cloudflare.log).toEqual([]);
+});
+
+test("places D1 and all objects in one region, and moves neither afterwards", async () => {
+  const cloudflare = await account();
+  const regions = () => [
+    cloudflare.state.databases[0]?.region,
+    cloudflare.state.workers.get("sluice-control")?.bindings.find(({ name }) => name === "REGION")?.text,
+  ];
+  const desk = newDesk({ cloudflare });
+  expect((await desk.setup({ region: "OC" })).exit).toBe(0);
+  expect(regions()).toEqual(["OC", "oc"]);
+
+  const before = cloudflare.log.length;
+  for (const again of [{ region: "oc" }, {}]) await desk.setup(again);
+  // From another machine, which has no record of it.
+  await newDesk({ cloudflare }).setup();
+  expect(changes(cloudflare.log.slice(before))).toEqual([]);
+
+  const moved = await desk.setup({ region: "enam" });
+  expect(moved.code).toBe("conflict");
+  expect(moved.said).toContain("D1 is in oc (Oceania) already, and never moves");
+  expect(moved.said).toContain("sluice setup --region oc");
+});
+
+test("without a region puts objects where Cloudflare put D1", async () => {
+  const cloudflare = await account();
+  const desk = newDesk({ cloudflare });
+  await desk.setup();
+  const { bindings = [] } = cloudflare.state.workers.get("sluice-control") ?? {};
+  expect(bindings.find(({ name }) => name === "REGION")?.text).toBe("weur");
+  const before = cloudflare.log.length;
+  await desk.setup();
+  expect(changes(cloudflare.log.slice(before))).toEqual([]);
+});
+
 test("leaves another installation's login alone, and says how to use this one's", async () => {
   const cloudflare = await account();
   const desk = newDesk({ cloudflare });

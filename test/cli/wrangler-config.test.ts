@@ -2,13 +2,17 @@ import { expect, test } from "vitest";
 import { workerConfig } from "../../cli/setup/wrangler-config.ts";
 
 const installation = (name: string) => ({
-  ...{ name, controlHostname: `${name}.example.com`, access: false, token: "t" },
+  ...{ name, controlHostname: `${name}.example.com`, access: false, region: null, token: "t" },
   account: { id: "a".repeat(32), name: "one" },
   zone: { id: "z", name: "example.com" },
   slotZone: { id: "z", name: "example.com" },
 });
 const counters = (name: string) => {
-  const { ratelimits } = workerConfig("control", installation(name), { database: "d", namespace: "n" });
+  const { ratelimits } = workerConfig("control", installation(name), {
+    database: "d",
+    namespace: "n",
+    region: null,
+  });
   const limits = ratelimits as { name: string; namespace_id: string; simple: object }[]; // As wrangler.toml has them.
   return new Map(limits.map((limit) => [limit.name, limit.namespace_id]));
 };

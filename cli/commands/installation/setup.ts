@@ -13,6 +13,7 @@ export const setup: Register = (program, act) => {
     .option("--control-hostname <name>", "where control is to be (default: sluice.<zone>)")
     .option("--slot-zone <domain>", "another zone for the hosts' slots (default: the zone)")
     .option("--account <id>", "the account, when the zone is in several")
+    .option("--region <region>", "where D1 and all objects are to be, such as weur (default: near here)")
     .option("--name <name>", "of the installation; its Workers, D1 and KV are called after it", "sluice")
     .option("--access", "put Cloudflare Access before the hosts' slots")
     .option("--control-token-env <variable>", "variable with a narrower API token for control")

@@ -1,6 +1,7 @@
 import type { TunnelAnswer } from "../../protocol/agent/tunnel.ts";
 import { BoundedMap } from "../bounded-map.ts";
 import type { ControlEnv } from "../env.ts";
+import { objectIn } from "../objects.ts";
 import { openDb } from "../store/db.ts";
 import { readTunnelRev, type TunnelRow, tunnelLost } from "../store/tunnels.ts";
 import { openCloudflare } from "./cloudflare.ts";
@@ -56,5 +57,5 @@ async function tokenOf(env: ControlEnv, of: { tunnelId: string; rev: number; now
 /** A person deleted it at Cloudflare. */
 async function remake(env: ControlEnv, hostId: string, now: number): Promise<void> {
   await tunnelLost(openDb(env.DB), hostId, "the tunnel was deleted at Cloudflare: it is made again", now);
-  await env.HOST_LINK.getByName(hostId).tend(hostId);
+  await objectIn(env.HOST_LINK, hostId, env).tend(hostId);
 }

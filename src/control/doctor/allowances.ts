@@ -4,6 +4,7 @@ import type { ControlEnv } from "../env.ts";
 import { coordinatorOf } from "../http/context.ts";
 import { logWarning } from "../log.ts";
 import { readDay } from "../meter/parts.ts";
+import { metersOf } from "../objects.ts";
 import type { Db } from "../store/db.ts";
 import { readExtent } from "../store/findings.ts";
 
@@ -36,7 +37,7 @@ export async function examineAllowances({
 async function dayOf(env: ControlEnv, environment: string, now: number) {
   try {
     const [day, copies] = await Promise.all([
-      readDay(env.METER, environment, now),
+      readDay(metersOf(env), environment, now),
       coordinatorOf(env, environment).copiesToday(),
     ]);
     return { ...day, copies };

@@ -1,4 +1,5 @@
 import type { ControlEnv } from "../env.ts";
+import { objectIn } from "../objects.ts";
 import { wordsOf } from "../store/db.ts";
 import { look, type Seen } from "./look.ts";
 
@@ -12,7 +13,7 @@ const OBJECT = "doctor";
 export function lookFrom(env: ControlEnv, from: Inside, hostname: string): Promise<Seen> {
   const url = `https://${hostname}/`;
   if (from === "request") return look(url);
-  const object = env.HOST_LINK.getByName(OBJECT);
+  const object = objectIn(env.HOST_LINK, OBJECT, env);
   return from === "object" ? object.look(url) : object.lookInAlarm(url);
 }
 

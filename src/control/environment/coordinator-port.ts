@@ -3,6 +3,7 @@ import type { RollbackRequest } from "../../domain/commands/rollback.ts";
 import type { CreateRun } from "../../domain/commands/runs.ts";
 import type { Counts } from "../../domain/commands/scale.ts";
 import type { SetWeights, Steer } from "../../domain/commands/steer.ts";
+import type { Place } from "../../domain/doctor-places.ts";
 import type { Result } from "../../domain/result.ts";
 import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
 import type { Refusal } from "../refusal.ts";
@@ -41,6 +42,8 @@ export interface CoordinatorPort {
   table(hostname: string, known: number | null): Promise<TableAnswer>;
   /** What only the coordinator knows, for status answers. */
   inspect(): Promise<CoordinatorView>;
+  /** Where it runs, for the doctor. */
+  place(): Promise<Place>;
   /** Copies of its table written to KV since the UTC day began. */
   copiesToday(): Promise<number>;
 }

@@ -6,11 +6,13 @@ import * as rollbacks from "../../domain/commands/rollback.ts";
 import * as runs from "../../domain/commands/runs.ts";
 import { type Counts, restart, scale } from "../../domain/commands/scale.ts";
 import * as steer from "../../domain/commands/steer.ts";
+import type { Place } from "../../domain/doctor-places.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { Decision } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { WINDOW_MS } from "../../domain/routing/meter.ts";
 import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
+import { placeHere } from "../doctor/places.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
@@ -188,6 +190,10 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     }
     if (!table?.hostnames.includes(hostname)) return { kind: "unknown" };
     return table.version === known ? { kind: "unchanged", version: table.version } : { kind: "table", table };
+  }
+
+  place(): Promise<Place> {
+    return placeHere(this.env);
   }
 
   async inspect(): Promise<CoordinatorView> {

@@ -3,6 +3,7 @@ import type { EdgePortRpc, MeterBatch } from "../../domain/routing/meter.ts";
 import type { TableAnswer } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { partOf } from "../meter/parts.ts";
+import { objectIn } from "../objects.ts";
 import { openDb } from "../store/db.ts";
 import { hostnamesBelow, resolveHostname } from "../store/status.ts";
 import { HostnameCache, type Owner } from "./hostname-cache.ts";
@@ -26,7 +27,7 @@ export class EdgePort extends WorkerEntrypoint<ControlEnv> implements EdgePortRp
 
   async meter(batch: MeterBatch): Promise<void> {
     const part = partOf(batch.environment, batch.colo);
-    await this.env.METER.getByName(part).absorb(batch);
+    await objectIn(this.env.METER, part, this.env).absorb(batch);
   }
 
   async #lookUp(hostname: string): Promise<Owner | null> {
@@ -37,7 +38,7 @@ export class EdgePort extends WorkerEntrypoint<ControlEnv> implements EdgePortRp
 
   /** A wildcard's table goes with the names below it that aren't its own. */
   async #ask({ environment, name }: Owner, held: number | null): Promise<TableAnswer> {
-    const answer = await this.env.COORDINATOR.getByName(environment).table(name, held);
+    const answer = await objectIn(this.env.COORDINATOR, environment, this.env).table(name, held);
     if (answer.kind !== "table" || !name.startsWith("*.")) return answer;
     const read = () => hostnamesBelow(openDb(this.env.DB), name);
     return { ...answer, except: await known.below(name, Date.now(), read) };

@@ -1,6 +1,7 @@
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { commandAccessory } from "../apps/accessories.ts";
 import type { ControlEnv } from "../env.ts";
+import { objectIn } from "../objects.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, isLostRace, runBatch } from "../store/db.ts";
 import { endStatements, finishApps, readEnding } from "../store/upkeep/endings.ts";
@@ -26,7 +27,7 @@ export async function endEnvironment({ env, db, facts, now }: Ending): Promise<b
     const asked = await commandAccessory(db, { environment, name, action: "remove", actor, lackOf, now });
     // Refused: its host is away, or it is on its way elsewhere. It is asked again.
     if (asked.ok && asked.value !== null)
-      await env.HOST_LINK.getByName(asked.value)
+      await objectIn(env.HOST_LINK, asked.value, env)
         .wake()
         .catch(() => false);
   }

@@ -11,6 +11,7 @@ import { logFailure, logWarning } from "../log.ts";
 import { readCounts } from "../meter/parts.ts";
 import { Traffic } from "../meter/traffic.ts";
 import { pokeNotifier } from "../notify/poke.ts";
+import { metersOf, objectIn } from "../objects.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb, runBatch, type Statement } from "../store/db.ts";
 import { commit } from "../store/decisions.ts";
@@ -199,7 +200,8 @@ export class Loop {
   /** Their tunnels are to be told whose slots these are. Asked for until it is done, as nobody is verified before. */
   async #tendRules({ instances }: EnvironmentFacts): Promise<void> {
     const hosts = new Set(instances.filter(isRuleOwed).map(({ hostId }) => hostId));
-    await Promise.allSettled([...hosts].map((host) => this.#env().HOST_LINK.getByName(host).tend(host)));
+    const env = this.#env();
+    await Promise.allSettled([...hosts].map((host) => objectIn(env.HOST_LINK, host, env).tend(host)));
   }
 
   /** Decides about the newest facts and writes it, again from new facts where another writer was first. */
@@ -305,7 +307,7 @@ export class Loop {
   }
 
   async traffic(range: Parameters<typeof readCounts>[2]): Promise<Traffic> {
-    return new Traffic(await readCounts(this.#env().METER, this.id, range));
+    return new Traffic(await readCounts(metersOf(this.#env()), this.id, range));
   }
 }
 

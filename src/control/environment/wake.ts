@@ -1,4 +1,5 @@
 import type { ControlEnv } from "../env.ts";
+import { objectIn } from "../objects.ts";
 import type { Owed } from "../store/outbox.ts";
 
 export interface Wake {
@@ -15,7 +16,7 @@ export interface Wake {
 export async function wakeHosts({ env, owed, woken }: Wake): Promise<{ done: number[]; late: number[] }> {
   if (owed.length === 0) return { done: [], late: [] };
   const hosts = [...new Set(owed.map((row) => String(row.payload.host)))];
-  const results = await Promise.allSettled(hosts.map((host) => env.HOST_LINK.getByName(host).wake()));
+  const results = await Promise.allSettled(hosts.map((host) => objectIn(env.HOST_LINK, host, env).wake()));
   await woken();
   const failed = new Set(hosts.filter((_, index) => results[index]?.status === "rejected"));
   const [late, done] = [true, false].map((is) =>

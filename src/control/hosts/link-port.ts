@@ -1,3 +1,4 @@
+import type { Place } from "../../domain/doctor-places.ts";
 import type { Result } from "../../domain/result.ts";
 import type { Seen } from "../doctor/look.ts";
 import type { Refusal } from "../refusal.ts";
@@ -12,6 +13,8 @@ export interface HostLinkPort {
   tend(hostId: string): Promise<void>;
   /** Changes the tunnel's secret, and has the agent fetch the new token. */
   rotateTunnel(hostId: string, actor: string): Promise<Result<{ rev: number }, Refusal>>;
+  /** Where it runs, for the doctor. */
+  place(): Promise<Place>;
   /** Of an object that is no host's: asks a URL as any object does, or as its alarm. Keeps nothing. */
   look(url: string): Promise<Seen>;
   lookInAlarm(url: string): Promise<Seen>;

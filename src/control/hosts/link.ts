@@ -1,9 +1,11 @@
 import { DurableObject } from "cloudflare:workers";
+import type { Place } from "../../domain/doctor-places.ts";
 import type { Result } from "../../domain/result.ts";
 import { WAKE } from "../../protocol/agent/wire.ts";
 import { rotateTunnel } from "../cloudflare/rotate-tunnel.ts";
 import { tendTunnel } from "../cloudflare/tend-tunnel.ts";
 import { look, type Seen } from "../doctor/look.ts";
+import { placeHere } from "../doctor/places.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
 import type { Refusal } from "../refusal.ts";
@@ -79,6 +81,10 @@ export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort 
     const rotated = await this.#turn.take(() => rotateTunnel(this.env, { hostId, actor, now: Date.now() }));
     if (rotated.ok) await this.wake();
     return rotated;
+  }
+
+  place(): Promise<Place> {
+    return placeHere(this.env);
   }
 
   look(url: string): Promise<Seen> {

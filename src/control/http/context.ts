@@ -3,6 +3,7 @@ import type { Result } from "../../domain/result.ts";
 import type { ControlEnv } from "../env.ts";
 import type { CoordinatorPort } from "../environment/coordinator-port.ts";
 import { logFailure } from "../log.ts";
+import { objectIn } from "../objects.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Db } from "../store/db.ts";
 import type { TokenRow } from "../store/tokens.ts";
@@ -37,7 +38,7 @@ export type AppContext = Context<AppEnv>;
 
 /** The coordinator of an environment, by its id. */
 export const coordinatorOf = (env: ControlEnv, environmentId: string): CoordinatorPort =>
-  env.COORDINATOR.getByName(environmentId);
+  objectIn(env.COORDINATOR, environmentId, env);
 
 /** The value, or the refusal on its way to the error handler. */
 export function orRefuse<T>(result: Result<T, Refusal>): T {

@@ -7,6 +7,7 @@ import { authorize } from "../http/auth.ts";
 import { type AppContext, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { environmentParams, json, newRouter } from "../http/router.ts";
+import { objectIn } from "../objects.ts";
 import { secretsLack } from "../secrets/secrets.ts";
 import { accessoryViews } from "../views/accessory.ts";
 import { requireEnvironment } from "./status.ts";
@@ -81,7 +82,8 @@ async function obey(
     now: c.var.now(),
   });
   if (!done.ok) throw new ProblemError(done.error);
-  if (done.value !== null) inBackground(c, "accessory.wake", c.env.HOST_LINK.getByName(done.value).wake());
+  if (done.value !== null)
+    inBackground(c, "accessory.wake", objectIn(c.env.HOST_LINK, done.value, c.env).wake());
   const after = (await views(c, app, env)).find((view) => view.name === name);
   if (after) return after;
   if (before) return { ...before, state: "absent", job: null, next: [] };

@@ -15,6 +15,7 @@ import { authenticate, authorizeAgent, identify, tokenHash } from "../http/auth.
 import { type AppContext, type AppEnv, inBackground, orRefuse, pokeAll } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, json, newRouter } from "../http/router.ts";
+import { objectIn } from "../objects.ts";
 import { openDb } from "../store/db.ts";
 import { heartbeat, noteSecondMachine } from "../store/hosts.ts";
 import { writeReports } from "../store/reports.ts";
@@ -115,7 +116,7 @@ export const agentRoutes = () =>
       if (!enrolled.ok) throw new ProblemError(enrolled.error);
       const { tunnel: isWanted, ...answer } = enrolled.value;
       const { id } = answer.host;
-      if (isWanted) inBackground(c, "tunnel.not_begun", c.env.HOST_LINK.getByName(id).tend(id));
+      if (isWanted) inBackground(c, "tunnel.not_begun", objectIn(c.env.HOST_LINK, id, c.env).tend(id));
       return c.json(answer, 200);
     })
     .openapi(poll, async (c) => {
@@ -154,7 +155,7 @@ export const agentRoutes = () =>
         const detail = "this is a WebSocket: connect with `Upgrade: websocket`";
         throw new ProblemError({ code: "invalid_request", detail });
       }
-      return c.env.HOST_LINK.getByName(hostId).fetch(c.req.raw);
+      return objectIn(c.env.HOST_LINK, hostId, c.env).fetch(c.req.raw);
     });
 
 /** An idle poll's one query; only a refusal needs a second one, to say why. */

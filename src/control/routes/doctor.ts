@@ -4,6 +4,7 @@ import { settingsOf } from "../cloudflare/api.ts";
 import { examineAllowances } from "../doctor/allowances.ts";
 import { examine } from "../doctor/doctor.ts";
 import { examinePaths } from "../doctor/live.ts";
+import { examinePlaces } from "../doctor/places.ts";
 import { examineWebhooks } from "../doctor/webhooks.ts";
 import { authorize, everything } from "../http/auth.ts";
 import { json, newRouter } from "../http/router.ts";
@@ -33,17 +34,19 @@ export const doctorRoutes = () =>
     const { actor, role } = authorize(c, everything(isLive ? "admin" : "viewer"));
     const now = c.var.now();
     const at = { env: c.env, db: c.var.db, now };
-    const [checks, webhooks, allowances, paths] = await Promise.all([
+    const isCloudflare = settingsOf(c.env) !== null;
+    const [checks, webhooks, places, allowances, paths] = await Promise.all([
       only === undefined ? examine(at) : [],
       only === undefined ? examineWebhooks(at) : [],
-      settingsOf(c.env) ? examineAllowances(at) : [],
+      only === undefined && isCloudflare ? examinePlaces(at) : [],
+      isCloudflare ? examineAllowances(at) : [],
       isLive ? examinePaths(c.var.db, c.env) : undefined,
     ]);
     const view = { now: iso(now), version: c.env.VERSION ?? "dev", actor, role };
     return c.json(
       {
         ...view,
-        checks: [...checks, ...webhooks, ...allowances, ...(paths?.checks ?? [])],
+        checks: [...checks, ...webhooks, ...places, ...allowances, ...(paths?.checks ?? [])],
         slots: [...(paths?.slots ?? [])],
       },
       200,

@@ -15,6 +15,7 @@ import { ProblemError } from "../http/problems.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
 import { newSecret, sha256 } from "../ids.ts";
 import { iso } from "../iso.ts";
+import { objectIn } from "../objects.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEnrollment } from "../store/enrollments.ts";
 import { insertEvent } from "../store/events.ts";
@@ -132,7 +133,7 @@ export const hostRoutes = () =>
     .openapi(rotateTunnel, async (c) => {
       const { actor } = authorize(c, everything("admin"));
       const { host } = await requireHost(c, c.req.valid("param").host);
-      const rotated = await c.env.HOST_LINK.getByName(host.id).rotateTunnel(host.id, actor);
+      const rotated = await objectIn(c.env.HOST_LINK, host.id, c.env).rotateTunnel(host.id, actor);
       return c.json({ host: host.name, ...orRefuse(rotated) }, 200);
     })
     .openapi(enroll, async (c) => {
@@ -159,7 +160,7 @@ async function forget(c: AppContext, status: HostStatus, actor: string): Promise
     }),
   ]);
   for (const id of environments) inBackground(c, "host.poke_failed", coordinatorOf(c.env, id).poke());
-  const link = c.env.HOST_LINK.getByName(host.id);
+  const link = objectIn(c.env.HOST_LINK, host.id, c.env);
   inBackground(c, "host.shut", link.shut("this host was removed"));
   if (status.tunnel) inBackground(c, "tunnel.not_removed", link.tend(host.id));
   return hostView({ ...status, host: { ...host, removedAt: now } }, now);
@@ -179,7 +180,7 @@ async function orderToken(c: AppContext, status: HostStatus, actor: string): Pro
       data: { host: host.name, id: host.id },
     }),
   ]);
-  inBackground(c, "host.wake", c.env.HOST_LINK.getByName(host.id).wake());
+  inBackground(c, "host.wake", objectIn(c.env.HOST_LINK, host.id, c.env).wake());
   return hostView({ ...status, host: { ...host, rotateAt: host.rotateAt ?? now } }, now);
 }
 

@@ -6,6 +6,7 @@ import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, environmentParams, json, newRouter } from "../http/router.ts";
 import { newId } from "../ids.ts";
+import { objectIn } from "../objects.ts";
 import { isHostKnown } from "../store/hosts.ts";
 import type { LogScope } from "../store/log-streams.ts";
 import { type EnvironmentStatus, findReleases } from "../store/status.ts";
@@ -54,7 +55,7 @@ export const logRoutes = (readers: Readers, times: LogTimes = LOG_TIMES) =>
       const status = await requireEnvironment(c, app, env);
       const order = { ...(await orderOf(c, status, c.req.valid("query"))), times };
       const stream = await readers.open(order.token, async () => {
-        const relay = c.env.LOG_RELAY.getByName(order.stream);
+        const relay = objectIn(c.env.LOG_RELAY, order.stream, c.env);
         const answer = await relay.fetch("https://relay/", { method: "POST", body: JSON.stringify(order) });
         if (!answer.body) throw new Error(`the log relay answered ${answer.status}`);
         return answer.body;
@@ -68,7 +69,7 @@ export const logRoutes = (readers: Readers, times: LogTimes = LOG_TIMES) =>
     .openapi(push, async (c) => {
       const { hostId } = authorizeAgent(c);
       const { stream } = c.req.valid("param");
-      const answer = await c.env.LOG_RELAY.getByName(stream).push(hostId, c.req.valid("json"));
+      const answer = await objectIn(c.env.LOG_RELAY, stream, c.env).push(hostId, c.req.valid("json"));
       if (answer !== "foreign") return c.json(answer, 200);
       const detail = `the log stream ${stream} did not ask this host for lines`;
       throw new ProblemError({ code: "forbidden", detail });

@@ -6,6 +6,7 @@ import { inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
 import { newId, newSecret, sha256 } from "../ids.ts";
+import { objectIn } from "../objects.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import { insertToken, listTokens, readToken, revokeToken, type TokenRow } from "../store/tokens.ts";
@@ -94,7 +95,11 @@ export const tokenRoutes = () =>
         }),
       ]);
       if (row.hostId !== null)
-        inBackground(c, "host.shut", c.env.HOST_LINK.getByName(row.hostId).shut("its token was revoked"));
+        inBackground(
+          c,
+          "host.shut",
+          objectIn(c.env.HOST_LINK, row.hostId, c.env).shut("its token was revoked"),
+        );
       return c.json(tokenView({ ...row, revokedAt: now }), 200);
     });
 

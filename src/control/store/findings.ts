@@ -94,6 +94,29 @@ export async function readExtent(
   };
 }
 
+/** The objects of environments and hosts, `most` of each kind, by their names. */
+export async function readPlaced(
+  db: Db,
+  most: number,
+): Promise<{ id: string; kind: "coordinator" | "link"; subject: string }[]> {
+  const [environmentRows, hostRows] = await db.batch([
+    db
+      .select({ id: environments.id, spec: environments.spec })
+      .from(environments)
+      .where(isNull(environments.deletedAt))
+      .limit(most),
+    db.select({ id: hosts.id, name: hosts.name }).from(hosts).where(isNull(hosts.removedAt)).limit(most),
+  ]);
+  return [
+    ...environmentRows.map(({ id, spec }) => ({
+      id,
+      kind: "coordinator" as const,
+      subject: `${spec.app}/${spec.environment}`,
+    })),
+    ...hostRows.map(({ id, name }) => ({ id, kind: "link" as const, subject: name })),
+  ];
+}
+
 /** One slot of each living host in which nothing runs, the one with the highest number: the last to be used. */
 export const readEmptySlots = (db: Db): Promise<{ host: string; origin: string }[]> =>
   db

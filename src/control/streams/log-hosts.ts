@@ -3,6 +3,7 @@ import { isOnline } from "../../domain/rollout/placing/placement.ts";
 import type { LogHostView } from "../../protocol/api/logs.ts";
 import type { ControlEnv } from "../env.ts";
 import { iso } from "../iso.ts";
+import { objectIn } from "../objects.ts";
 import type { Db } from "../store/db.ts";
 import { dropQueuedLogJobs, findLogHosts, insertLogJobs, type LogHost } from "../store/log-streams.ts";
 import type { Standing } from "./log-merge.ts";
@@ -73,7 +74,7 @@ export class LogHosts {
       fresh.map(({ id }) => ({ ...job, id: this.#jobId(id), hostId: id })),
     );
     // A host without a socket finds the job at its next poll.
-    await Promise.allSettled(fresh.map(({ id }) => env.HOST_LINK.getByName(id).wake()));
+    await Promise.allSettled(fresh.map(({ id }) => objectIn(env.HOST_LINK, id, env).wake()));
   }
 
   #ask(host: LogHost): void {

@@ -1,5 +1,8 @@
+import { env } from "cloudflare:workers";
 import { eq, sql } from "drizzle-orm";
 import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
+import { examinePlaces, placeHere } from "../../../src/control/doctor/places.ts";
+import { openDb } from "../../../src/control/store/db.ts";
 import { tunnels } from "../../../src/control/store/schema/cloudflare.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { hostnames } from "../../../src/control/store/schema/hostnames.ts";
@@ -144,6 +147,36 @@ it("with live=1 asks an empty slot of each host with a tunnel, and only an admin
   const { token } = await made.json<{ token: string }>();
   expect((await api.get("/api/v1/doctor", { token })).status).toBe(200);
   expect(await problemOf(await api.get("/api/v1/doctor?live=1", { token }))).toBe("403 forbidden");
+});
+
+it("says where D1 and the objects are, asking each of them, and makes new ones in the region", async () => {
+  await world.enrolled(api);
+  await world.applied(api);
+  vi.stubGlobal("fetch", async () => new Response("fl=1\ncolo=AMS\nhttp=http/2\n"));
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const hints: unknown[] = [];
+  const DB = new Proxy(env.DB, {
+    get: (target, key) => {
+      if (key !== "prepare") return Reflect.get(target, key);
+      return () => ({ run: async () => ({ meta: { served_by_region: "WEUR", served_by_colo: "AMS" } }) });
+    },
+  });
+  const objects = (kind: "COORDINATOR" | "HOST_LINK") => ({
+    getByName: (_name: string, options: unknown) => {
+      hints.push(options);
+      return { place: () => (kind === "HOST_LINK" ? placeHere({ DB }) : { colo: "IAD", databaseMs: 92 }) };
+    },
+  });
+  const HOST_LINK = objects("HOST_LINK") as unknown as typeof env.HOST_LINK;
+  const COORDINATOR = objects("COORDINATOR") as unknown as typeof env.COORDINATOR;
+  const at = { ...env, DB, HOST_LINK, COORDINATOR, REGION: "weur" };
+  const checks = await examinePlaces({ env: at, db: openDb(env.DB) });
+  expect(checks.map(({ id, subject, status }) => [id, subject, status])).toEqual([
+    ["control.region", "control", "ok"],
+    ["object.place", "shop/production", "warn"],
+  ]);
+  expect(checks[0]?.detail).toContain("D1 is in weur (AMS); coordinators in IAD; hosts' objects in AMS");
+  expect(hints).toEqual([{ locationHint: "weur" }, { locationHint: "weur" }]);
 });
 
 it("asks from inside, for `doctor --live`, slots' hostnames alone: as its request, an object's, and an alarm's", async () => {

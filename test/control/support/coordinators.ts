@@ -106,6 +106,7 @@ export class FakeCoordinators {
         return { kind: "unknown" };
       },
       copiesToday: async () => 0,
+      place: async () => ({ colo: null, databaseMs: null }),
       inspect: async () => this.view,
     };
   }

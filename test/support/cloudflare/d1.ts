@@ -7,6 +7,8 @@ import { type D1Database, drop, type World } from "./world.ts";
 const BASE = "/accounts/:account/d1/database";
 const READ = "Account › D1 › Read";
 const EDIT = "Account › D1 › Edit";
+/** Where one is put that nobody asked a place for: near the caller. */
+const NEAREST = "weur";
 
 const newDatabase = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9-_]*$/i),
@@ -34,12 +36,17 @@ export const d1 = (world: World): Endpoint[] => [
     permission: EDIT,
     body: newDatabase,
     handle: (call) => {
-      const { name } = bodyOf(call, newDatabase);
+      const { name, primary_location_hint: hint = NEAREST } = bodyOf(call, newDatabase);
       if (ofAccount(world, call).databases.some((one) => one.name === name))
         throw new Refusal(400, 7502, `Database with name '${name}' already exists`);
-      const database = { uuid: world.uuid(), name, sqlite: new DatabaseSync(":memory:") };
+      const database = {
+        uuid: world.uuid(),
+        name,
+        region: hint.toUpperCase(),
+        sqlite: new DatabaseSync(":memory:"),
+      };
       world.databases.push(database);
-      return view(database);
+      return { ...view(database), created_in_region: database.region };
     },
   },
   {
@@ -116,7 +123,7 @@ function databaseOf(world: World, call: Call): D1Database {
 }
 
 /** All statements or none, an answer for each. */
-function run({ sqlite }: D1Database, { sql, params = [] }: z.infer<typeof query>) {
+function run({ sqlite, region }: D1Database, { sql, params = [] }: z.infer<typeof query>) {
   const statements = sql
     .split(/;[ \t]*(?=--|\n|$)/)
     .filter((text) => text.replace(/--.*$/gm, "").trim() !== "");
@@ -125,7 +132,14 @@ function run({ sqlite }: D1Database, { sql, params = [] }: z.infer<typeof query>
     const answers = statements.map((text) => ({
       results: sqlite.prepare(text).all(...(params as SQLInputValue[])),
       success: true,
-      meta: { duration: 0, changes: 0, rows_read: 0, rows_written: 0, served_by: "stand-in" },
+      meta: {
+        duration: 0,
+        changes: 0,
+        rows_read: 0,
+        rows_written: 0,
+        served_by: "stand-in",
+        served_by_region: region,
+      },
     }));
     sqlite.exec("COMMIT");
     return answers;

@@ -106,6 +106,8 @@ export interface WorkerDomain {
 export interface D1Database {
   readonly uuid: string;
   readonly name: string;
+  /** `WEUR`. */
+  readonly region: string;
   readonly sqlite: DatabaseSync;
 }
 

@@ -7,6 +7,7 @@ import type { AppContext } from "../../http/context.ts";
 import { newRouter } from "../../http/router.ts";
 import { logFailure } from "../../log.ts";
 import { readTotals } from "../../meter/parts.ts";
+import { metersOf } from "../../objects.ts";
 import { type MetricsScope, readMetrics } from "../../store/figures/metrics.ts";
 
 /** What one scrape shows: four meter objects are asked of each, and a Worker may make 1,000 such calls. */
@@ -59,7 +60,7 @@ async function meterOf(c: AppContext, environment: string, now: number): Promise
     METER_WITHIN_MS,
   );
   try {
-    return await Promise.race([readTotals(c.env.METER, environment, now), late]);
+    return await Promise.race([readTotals(metersOf(c.env), environment, now), late]);
   } catch (error) {
     logFailure("metrics.meter", error, { environment, request: c.var.requestId });
     return null;
