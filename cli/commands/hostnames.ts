@@ -18,7 +18,7 @@ export const hostnames: Register = (program, act) => {
     );
   group
     .command("allow")
-    .argument("<pattern>", "a name, or *.name for everything below it")
+    .argument("<pattern>", "a name, *.name for everything below it, or name/path for a part of its paths")
     .description("let the app have it; the app need not be there yet")
     .option("--claim", "also from another site that it leads to by now")
     .action(act(allow));

@@ -99,7 +99,10 @@ const PROXY: Reasons = {
   run: ["needless", "there is no proxy on the host"],
   path_prefix: ["todo", "write it behind the hostname: shop.example.com/api"],
   path_prefixes: ["todo", "write each behind the hostname: shop.example.com/api"],
-  strip_path_prefix: ["lost", "the path reaches the app as it came"],
+  strip_path_prefix: [
+    "todo",
+    "`stripPrefix: true` beside `hostnames` cuts the path off; Kamal does unless told otherwise, Sluice only if told",
+  ],
 };
 
 /** `clear`, `secret`, or plain names in Kamal's older form; ERB was never run. */

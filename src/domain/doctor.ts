@@ -1,3 +1,5 @@
+import { nameOf } from "./routing/site.ts";
+
 /** What `sluice doctor` makes of an installation. Pure: it is told what was found, and says what that means and what to do. */
 
 export interface Check {
@@ -271,7 +273,8 @@ function route({ routeState, routeCause, environment }: HostnameFindings, zone: 
 }
 
 /** Universal SSL covers a zone's apex and one label below it (docs/cloudflare.md). */
-function certificate(hostname: string, zone: string | null): Finding {
+function certificate(site: string, zone: string | null): Finding {
+  const hostname = nameOf(site);
   const id = "hostname.certificate";
   if (zone === null || !hostname.endsWith(`.${zone}`))
     return skip(id, "its zone's certificates are not known here");

@@ -1,26 +1,43 @@
 /** Which hostnames an app may take: those that an administrator granted it, and some never. */
+import { liesIn, nameOf, prefixOf } from "./routing/site.ts";
 
 /**
  * What an environment's app gets as its own name in `Host`: the first hostname that is one name, without its path; where
  * there are only wildcards, the name that the first lies below. Tunnels hold one for each slot, so it can't be the visitor's.
  */
 export function publicHost(hostnames: readonly string[]): string {
-  const names = hostnames.map((hostname) => hostname.split("/", 1)[0] ?? hostname);
+  const names = hostnames.map(nameOf);
   return names.find((name) => !name.startsWith("*.")) ?? names[0]?.slice(2) ?? "";
 }
 
 /** An app's leave to take the hostnames that a pattern covers. */
 export interface Grant {
-  /** `shop.example.com`, or `*.shop.example.com` for everything below that name. */
+  /** `shop.example.com`, `*.shop.example.com` for everything below that name, or `shop.example.com/api` for a part of its paths. */
   readonly pattern: string;
   /** Also names that lead to another site by now. */
   readonly claim: boolean;
 }
 
-/** Whether a pattern covers a name, which may be a pattern itself. `*.` stands for one label or more, as in DNS. */
-export const covers = (pattern: string, name: string): boolean =>
-  pattern === name ||
-  (pattern.startsWith("*.") && name.endsWith(pattern.slice(1)) && name !== pattern.slice(1));
+/**
+ * Whether a pattern covers a name, which may be a pattern itself. `*.` stands for one label or more, as in DNS; a name stands
+ * for all its paths, and a path for what lies below it.
+ */
+export function covers(pattern: string, hostname: string): boolean {
+  const name = nameOf(hostname);
+  if (pattern.startsWith("*."))
+    return pattern === hostname || (name.endsWith(pattern.slice(1)) && name !== pattern.slice(1));
+  return nameOf(pattern) === name && liesIn(prefixOf(hostname), prefixOf(pattern));
+}
+
+/** Of the hostnames that others have, the longest that a path is a part of; undefined: it takes nothing of anybody's. */
+export const heldAbove = <T extends { readonly hostname: string }>(
+  owners: readonly T[],
+  hostname: string,
+): T | undefined =>
+  owners
+    .filter((owner) => owner.hostname !== hostname && !owner.hostname.startsWith("*."))
+    .filter((owner) => covers(owner.hostname, hostname))
+    .sort((one, other) => other.hostname.length - one.hostname.length)[0];
 
 export const coveringGrant = (grants: readonly Grant[], hostname: string): Grant | undefined =>
   grants.find(({ pattern }) => covers(pattern, hostname));
@@ -33,7 +50,8 @@ export interface Reserved {
 }
 
 /** Why no app may ever have a hostname, granted or not, in words; null: it may. */
-export function whyReserved(hostname: string, { control, slotZone }: Reserved): string | null {
+export function whyReserved(site: string, { control, slotZone }: Reserved): string | null {
+  const hostname = nameOf(site);
   const [, ...parent] = hostname.split(".");
   if (parent.length === 0) return `${hostname} is a single label, which is no public hostname`;
   const own = control.find((name) => covers(hostname, asWritten(name)));

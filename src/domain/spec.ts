@@ -17,6 +17,8 @@ export interface EnvironmentSpec {
   readonly drainMs: number;
   readonly stopGraceMs: number;
   readonly hostnames: readonly string[];
+  /** The app doesn't see the path that a hostname ends in. */
+  readonly stripPrefix?: true;
   /** Labels a host must all carry. Empty: any host. */
   readonly hosts: Readonly<Record<string, string>>;
   readonly replicas: number;

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "./result.ts";
+import { nameOf } from "./routing/site.ts";
 
 /** A host's tunnel: what is wanted at Cloudflare against what was found there. */
 
@@ -95,6 +96,12 @@ export interface FoundRoute {
 /** A route's host may hold a wildcard at its very start only, so each hostname needs one of its own. */
 export const routePattern = (hostname: string): string => `${hostname}/*`;
 
+/** The name in lower case: of a path, case is a part. */
+function asCompared(pattern: string): string {
+  const name = nameOf(pattern);
+  return name.toLowerCase() + pattern.slice(name.length);
+}
+
 export type RouteState =
   | { readonly kind: "absent" }
   | { readonly kind: "right"; readonly id: string }
@@ -102,7 +109,7 @@ export type RouteState =
   | { readonly kind: "other"; readonly id: string; readonly script: string | null };
 
 export function routeOf(found: readonly FoundRoute[], hostname: string, worker: string): RouteState {
-  const route = found.find(({ pattern }) => pattern.toLowerCase() === routePattern(hostname));
+  const route = found.find(({ pattern }) => asCompared(pattern) === routePattern(hostname));
   if (!route) return { kind: "absent" };
   const { id, script } = route;
   return script === worker ? { kind: "right", id } : { kind: "other", id, script };

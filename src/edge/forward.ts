@@ -5,6 +5,7 @@ import type { RouteInstance } from "../domain/routing/choose.ts";
 import { readBody, textOf } from "../streams/bounded-body.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
 import { appOrigin } from "./own-address.ts";
+import { appTarget } from "./prefix.ts";
 import { meetsShield, withAccess, withProof } from "./shield.ts";
 import { startUpload, type Upload } from "./upload.ts";
 import type { Visit } from "./visit.ts";
@@ -85,7 +86,7 @@ function fetchFrom(
   const { method } = visit;
   const redirect = "manual";
   const door = visit.env[instance.origin as `http://${string}`];
-  const url = (door === undefined ? instance.origin : appOrigin(visit)) + visit.url.target;
+  const url = (door === undefined ? instance.origin : appOrigin(visit)) + appTarget(visit);
   const send = (to: string | Request, init: RequestInit) => (door ?? globalThis).fetch(to, init);
   if (upload !== null) return send(url, { method, headers, body: upload.body, redirect, cf: UNCACHED });
   // The request itself as source carries a body for GET too, which `body` may not.

@@ -5,6 +5,7 @@
 import { PREVIEW, withoutPreview } from "../domain/routing/cookie.ts";
 import { normalHostname, registeredName } from "../domain/routing/hostname.ts";
 import { hasOwnAddress, publicHost, publishAddresses } from "./own-address.ts";
+import { strippedPrefix } from "./prefix.ts";
 import type { Survey, Visit } from "./visit.ts";
 
 /**
@@ -114,6 +115,8 @@ export function originHeaders(visit: Visit): Headers {
   dropNamedByConnection(headers, survey.connection);
   headers.set("x-forwarded-host", publicHost(visit));
   headers.set("x-forwarded-proto", visit.url.secure ? "https" : "http");
+  const prefix = strippedPrefix(visit);
+  if (prefix !== "") headers.set("x-forwarded-prefix", prefix);
   headers.set("x-request-id", survey.requestId);
   if (survey.address !== null) {
     headers.set("x-forwarded-for", survey.address);

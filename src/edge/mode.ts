@@ -11,6 +11,7 @@ const LOOK_EVERY_MS = 200;
 
 /** The table that lets the visit pass, or what to answer instead. A paused visit is held until either is known. */
 export async function waitForOpen(visit: Visit, tables: Tables): Promise<Route | ErrorAnswer> {
+  const { hostname, url, env, ctx } = visit;
   let { route } = visit;
   const latest = visit.arrivedAt + MOST_HELD_MS;
   while (true) {
@@ -21,7 +22,7 @@ export async function waitForOpen(visit: Visit, tables: Tables): Promise<Route |
     if (left <= 0) return paused(route);
     await scheduler.wait(Math.min(LOOK_EVERY_MS, left));
     const found =
-      tables.fresh(visit.hostname, Date.now()) ?? (await tables.find(visit.hostname, visit.env, visit.ctx));
+      tables.fresh(hostname, url.target, Date.now()) ?? (await tables.find(hostname, url.target, env, ctx));
     if (typeof found !== "string") route = found;
   }
 }

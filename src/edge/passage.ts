@@ -68,7 +68,7 @@ async function whenOpen(visit: Visit, tables: Tables): Promise<Passage | Respons
 
 /** The chosen release has no usable instance: look for a newer table, then take whoever can carry the request. */
 async function withoutChoice(stale: Visit, visitor: Visitor, tables: Tables): Promise<Passage | Response> {
-  const found = await tables.refreshed(stale.hostname, stale.env, stale.ctx);
+  const found = await tables.refreshed(stale.hostname, stale.url.target, stale.env, stale.ctx);
   const visit = typeof found === "string" ? stale : { ...stale, route: found };
   const now = Date.now();
   const chosen = chooseRelease(visit.route, visitor, now);

@@ -79,11 +79,13 @@ async function nextByNow(
   attempts: readonly Tried[],
   tables: Tables,
 ): Promise<RouteInstance | null> {
-  const { hostname, env, ctx } = passage.visit;
+  const { hostname, url, env, ctx } = passage.visit;
   const tried = attempts.map((attempt) => attempt.instance);
-  const held = tables.fresh(hostname, Date.now()) ?? (await tables.find(hostname, env, ctx));
+  const held =
+    tables.fresh(hostname, url.target, Date.now()) ?? (await tables.find(hostname, url.target, env, ctx));
   return (
-    findRescue(passage, held, tried) ?? findRescue(passage, await tables.refreshed(hostname, env, ctx), tried)
+    findRescue(passage, held, tried) ??
+    findRescue(passage, await tables.refreshed(hostname, url.target, env, ctx), tried)
   );
 }
 

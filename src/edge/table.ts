@@ -7,12 +7,14 @@
  */
 import { compileRoute, type Route } from "../domain/routing/choose.ts";
 import { registeredName, wildcardsOver } from "../domain/routing/hostname.ts";
+import { nameOf } from "../domain/routing/site.ts";
 import { MOVING_STALE_MS, type RoutingTable, supersedes, type TableAnswer } from "../domain/routing/table.ts";
 import { parseTable } from "../domain/routing/table-shape.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import { logWarning } from "./log.ts";
-import { readColoCache, readKv, UNREADABLE, writeColoCache } from "./table-copies.ts";
+import { readColoCache, readKv, readKvPaths, UNREADABLE, writeColoCache } from "./tables/copies.ts";
+import { Paths } from "./tables/paths.ts";
 import { Waiting } from "./waiting.ts";
 
 const FRESH_MS = 1_000;
@@ -57,23 +59,52 @@ interface Held {
 
 export class Tables {
   readonly waiting = new Waiting();
-  /** By hostname; one that a wildcard leads here is found by the wildcard, so that made-up names take no room. */
+  /** By site; one that a wildcard leads here is found by the wildcard, so that made-up names take no room. */
   readonly #held = new Map<string, Held>();
   readonly #wildcards = new Set<string>();
   /** Names that are held by a wildcard's copy, oldest first. */
   readonly #borrowed = new Set<string>();
+  readonly #paths = new Paths();
   readonly #unknownUntil = new Map<string, number>();
   /** Epoch ms until which a refresh counts as under way; past it, it is lost with the request that made it. */
   readonly #refreshing = new Map<string, number>();
 
   /** The hot path: the table in memory if it needs no refresh, without a promise. */
-  fresh(hostname: string, now: number): Route | null {
+  fresh(hostname: string, target: string, now: number): Route | null {
+    if (this.#paths.size > 0 && this.#paths.has(hostname)) return this.#freshBelow(hostname, target, now);
     let held = this.#held.get(hostname);
     if (held === undefined && this.#wildcards.size > 0) held = this.#held.get(this.#keyOf(hostname));
     return held !== undefined && now - held.checkedAt <= FRESH_MS ? held.route : null;
   }
 
-  async find(name: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
+  /** `target`: path and query, since another environment may have a part of the hostname's paths. */
+  async find(hostname: string, target: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
+    const whole = this.#paths.has(hostname) ? null : await this.#findAt(hostname, env, ctx);
+    if (whole !== null && !this.#paths.has(hostname)) return whole;
+    if (this.#paths.isOlder(hostname, Date.now() - WHOLE_EVERY_MS)) this.#refresh(hostname, env, ctx);
+    let idle: Route | null = null;
+    for (const site of this.#paths.over(hostname, target)) {
+      const own = await this.#findAt(site, env, ctx);
+      if (own === "unknown") this.#paths.forget(hostname, site);
+      else if (own === "unavailable" || isCarrying(own)) return own;
+      else idle ??= own;
+    }
+    const rest = whole ?? (await this.#findAt(hostname, env, ctx));
+    return rest === "unknown" ? (idle ?? rest) : rest;
+  }
+
+  /** Until a path's first release is live, it leads where it did before. */
+  #freshBelow(hostname: string, target: string, now: number): Route | null {
+    if (this.#paths.isOlder(hostname, now - WHOLE_EVERY_MS)) return null;
+    for (const site of [...this.#paths.over(hostname, target), this.#keyOf(hostname)]) {
+      const held = this.#held.get(site);
+      if (held === undefined || now - held.checkedAt > FRESH_MS) return null;
+      if (isCarrying(held.route)) return held.route;
+    }
+    return null;
+  }
+
+  async #findAt(name: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
     const now = Date.now();
     const hostname = this.#keyOf(name);
     const held = this.#held.get(hostname);
@@ -89,8 +120,9 @@ export class Tables {
   }
 
   /** Asks control now, unless a refresh is under way or just was: for when no instance of the table is usable. */
-  async refreshed(name: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
-    const hostname = this.#keyOf(name);
+  async refreshed(name: string, target: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
+    const isOwn = (site: string) => isCarrying(this.#held.get(site)?.route);
+    const hostname = this.#paths.over(name, target).find(isOwn) ?? this.#keyOf(name);
     const held = this.#held.get(hostname);
     const now = Date.now();
     if (held !== undefined && now - Math.max(held.checkedAt, held.failedAt) > FRESH_MS / 4) {
@@ -179,6 +211,7 @@ export class Tables {
     const held = this.#held.get(hostname);
     if (answer?.kind === "unknown") {
       if (held === undefined || held.checkedAt <= asked) this.#forget(hostname);
+      this.#paths.learn(hostname, answer.paths, asked);
       return true;
     }
     if (answer?.kind === "table") {
@@ -191,7 +224,15 @@ export class Tables {
     held.trustedUntil = Math.max(held.trustedUntil, asked + TRUST_MS);
     held.failedAt = 0;
     ctx.waitUntil(
-      writeColoCache(hostname, { table: held.route.table, except: held.except && [...held.except] }, asked),
+      writeColoCache(
+        hostname,
+        {
+          table: held.route.table,
+          except: held.except && [...held.except],
+          paths: this.#paths.of(hostname),
+        },
+        asked,
+      ),
     );
     return true;
   }
@@ -206,8 +247,9 @@ export class Tables {
 
   /** Without control: takes the copy, or takes its absence for control's word that the hostname is nobody's any more. */
   async #askCopy(hostname: string, env: Env): Promise<void> {
-    const copy = await readCopy(env, hostname);
+    const [copy, paths] = await Promise.all([readCopy(env, hostname), readKvPaths(env, hostname)]);
     const held = this.#held.get(hostname);
+    if (paths !== null) this.#paths.learn(hostname, paths, Date.now());
     if (copy === UNREADABLE) {
       if (held !== undefined) held.trustedUntil = Date.now() + TRUST_AGAIN_MS;
     } else if (copy !== null) {
@@ -221,7 +263,7 @@ export class Tables {
   }
 
   /** Takes a table in, unless it is malformed, foreign or older than the one held. `at`: when control vouched for it. */
-  #accept(hostname: string, { table: candidate, except }: Candidate, at: number): boolean {
+  #accept(hostname: string, { table: candidate, except, paths }: Candidate, at: number): boolean {
     const parsed = parseTable(candidate);
     if (!parsed.ok) {
       logWarning("table.refused", { hostname, detail: parsed.error });
@@ -239,6 +281,7 @@ export class Tables {
       return false;
     }
     this.#unknownUntil.delete(hostname);
+    if (at > 0) this.#paths.learn(hostname, paths, at);
     this.#hold(key, table, at);
     this.#except(key, hostname, except);
     return true;
@@ -309,11 +352,16 @@ export class Tables {
 interface Candidate {
   readonly table: unknown;
   readonly except?: readonly string[] | undefined;
+  readonly paths?: readonly string[] | undefined;
 }
+
+/** It gives visits to somebody: a release holds its traffic. */
+const isCarrying = (route: Route | undefined): boolean => route !== undefined && route.dealt.length > 0;
 
 /** The copy of a name, else of the longest wildcard over it that has one. */
 async function readCopy(env: Env, hostname: string): Promise<unknown> {
-  for (const name of [hostname, ...wildcardsOver(hostname).slice(0, MOST_COPIES)]) {
+  const over = nameOf(hostname) === hostname ? wildcardsOver(hostname) : [];
+  for (const name of [hostname, ...over.slice(0, MOST_COPIES)]) {
     const copy = await readKv(env, name);
     if (copy !== null) return copy;
   }

@@ -10,8 +10,8 @@ const MOST_LOOKS = 25;
 
 /** Where tables come from. */
 interface TableSource {
-  fresh(hostname: string, now: number): Route | null;
-  find(hostname: string, env: Env, ctx: ExecutionContext): Promise<unknown>;
+  fresh(hostname: string, target: string, now: number): Route | null;
+  find(hostname: string, target: string, env: Env, ctx: ExecutionContext): Promise<unknown>;
 }
 
 interface Waiter {
@@ -85,9 +85,13 @@ export class Waiting {
       const stale = new Map<string, Visit>();
       for (const { visit } of this.#waiters) {
         const isLong = now - visit.arrivedAt >= LOOK_EVERY_MS;
-        if (isLong && tables.fresh(visit.hostname, now) === null) stale.set(visit.hostname, visit);
+        const { hostname, url, route } = visit;
+        // One hostname's table calls back the whole environment's.
+        if (isLong && tables.fresh(hostname, url.target, now) === null)
+          stale.set(route.table.environment, visit);
       }
-      await Promise.all([...stale].map(([hostname, { env }]) => tables.find(hostname, env, ctx)));
+      const found = ({ hostname, url, env }: Visit) => tables.find(hostname, url.target, env, ctx);
+      await Promise.all([...stale.values()].map(found));
     }
     this.#watchedUntil = 0;
   }

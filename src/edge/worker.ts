@@ -28,7 +28,8 @@ export default {
       const hostname = normalHostname(url.authority);
       if (isShielded(hostname, env)) return await guard(request, hostname, env);
       if (url.authority.includes("@")) return errorAnswer(request, survey.requestId, USER_IN_HOST);
-      const route = tables.fresh(hostname, arrivedAt) ?? (await tables.find(hostname, env, ctx));
+      const route =
+        tables.fresh(hostname, url.target, arrivedAt) ?? (await tables.find(hostname, url.target, env, ctx));
       if (route === "unknown") return errorAnswer(request, survey.requestId, unknownHostname(hostname));
       if (route === "unavailable") return errorAnswer(request, survey.requestId, tableUnavailable(hostname));
       const { method } = request;

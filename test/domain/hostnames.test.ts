@@ -14,6 +14,12 @@ describe("a pattern", () => {
     ["*.example.com", "evilexample.com", false],
     ["*.example.com", "shop.example.com.evil.net", false],
     ["shop_example.com", "shop.example.com", false],
+    ["shop.example.com", "shop.example.com/api", true],
+    ["shop.example.com/api", "shop.example.com/api/v2", true],
+    ["shop.example.com/api", "shop.example.com/apis", false],
+    ["shop.example.com/api", "shop.example.com", false],
+    ["*.example.com", "shop.example.com/api", true],
+    ["*.example.com", "example.com/api.example.com", false],
   ])("%s covers %s: %s", (pattern, name, is) => {
     expect(covers(pattern, name)).toBe(is);
   });
@@ -28,6 +34,8 @@ describe("no app may have", () => {
     ["sl-0123456789abcdef.slots.example", "slots of hosts"],
     ["sl-x.slots.example", "slots of hosts"],
     ["*.slots.example", "slots of hosts"],
+    ["sluice.example.com/api", "control plane's own"],
+    ["sl-x.slots.example/api", "slots of hosts"],
     ["localhost", "single label"],
     ["com", "single label"],
   ])("%s: %s", (hostname, why) => {

@@ -61,7 +61,9 @@ beforeAll(async () => {
           ? hostname
           : wildcardsOver(hostname).find((one) => published.has(one));
         const table = published.get(name ?? hostname) as RoutingTable | undefined;
-        if (table === undefined) return { kind: "unknown" };
+        const paths = [...published.keys()].filter((one) => one.startsWith(`${hostname}/`));
+        if (table === undefined) return { kind: "unknown", paths };
+        if (paths.length > 0 && table.version !== known) return { kind: "table", table, paths };
         if (name?.startsWith("*.") && table.version !== known)
           return {
             kind: "table",
@@ -301,5 +303,93 @@ describe("after ten minutes without control", () => {
     };
     expect(nameOf(await ask({ port: colder, host: "any.copies.test" }))).toBe("first");
     expect(nameOf(await ask({ port: colder, host: own }))).toBe("second");
+  });
+
+  it("of a path is taken for what lies in it, the longest first; a name's other paths stay with the name", async () => {
+    published.set("paths.test", tableFor("paths.test", first, { environment: "env_paths" }));
+    for (const site of ["paths.test/api", "paths.test/Docs"])
+      published.set(site, tableFor(site, second, { environment: "env_second" }));
+    published.set("paths.test/api/v1", tableFor("paths.test/api/v1", first, { environment: "env_v1" }));
+    const reach = async (path: string) =>
+      JSON.parse((await ask({ port: warm, host: "paths.test", path })).text);
+    expect(await reach("/api/orders?x=1")).toMatchObject({ name: "second", url: "/api/orders?x=1" });
+    for (const path of [
+      "/api",
+      "/api?x",
+      "/api/",
+      "/api/v2",
+      "/Docs",
+      "/%61pi/x",
+      "/x/../api/y",
+      "/api/v1/../z",
+    ])
+      expect({ path, name: (await reach(path)).name }).toEqual({ path, name: "second" });
+    for (const path of [
+      "/",
+      "/apis",
+      "/API",
+      "/api%2Fx",
+      "/docs",
+      "//api",
+      "/?/api/",
+      "/api/v1/x",
+      "/api/../x",
+    ])
+      expect({ path, name: (await reach(path)).name }).toEqual({ path, name: "first" });
+    // Known by then: no request for a made-up path asks control.
+    const before = asked.length;
+    for (let i = 0; i < 20; i += 1) await reach(`/made/up/${i}`);
+    expect(asked.slice(before).filter(([, known]) => known === null)).toEqual([]);
+  });
+
+  it("of a path may have it cut off, however it was spelled, and says so to the app alone", async () => {
+    const table = tableFor("cut.test/api", second, { environment: "env_cut", stripPrefix: true });
+    published.set("cut.test/api", table);
+    for (const [path, url] of [
+      ["/api/orders?x=/api/", "/orders?x=/api/"],
+      ["/api", "/"],
+      ["/api?x", "/?x"],
+      ["/x/../%61pi/a%2Fb?c=%61", "/a%2Fb?c=%61"],
+    ] as const) {
+      const headers = { "x-forwarded-prefix": "//evil.example" };
+      const seen = JSON.parse((await ask({ port: warm, host: "cut.test", path, headers })).text);
+      expect(seen).toMatchObject({ url, headers: { "x-forwarded-prefix": "/api" } });
+    }
+  });
+
+  it("of a path leads nobody anywhere before a release is live there, and is left when it is taken away", async () => {
+    published.set("idle.test", tableFor("idle.test", first));
+    const idle = { environment: "env_idle", releases: [], stable: null };
+    published.set("idle.test/api", tableFor("idle.test/api", second, idle));
+    const to = async () => nameOf(await ask({ port: warm, host: "idle.test", path: "/api/x" }));
+    expect(await to()).toBe("first");
+    const live = { environment: "env_idle", version: 2, publishedAt: 1_790_000_000_001 };
+    published.set("idle.test/api", tableFor("idle.test/api", second, live));
+    await setAhead(warm, (ahead.get(warm) ?? 0) + 3_000, "idle.test");
+    await expect.poll(to).toBe("second");
+    published.delete("idle.test/api");
+    await setAhead(warm, (ahead.get(warm) ?? 0) + 31_000, "idle.test");
+    await expect.poll(to).toBe("first");
+  });
+
+  it("of a path alone leaves the rest of its name unknown; a path of a wildcard's name is its own", async () => {
+    published.set("alone.test/api", tableFor("alone.test/api", second, { environment: "env_alone" }));
+    expect(nameOf(await ask({ port: warm, host: "alone.test", path: "/api" }))).toBe("second");
+    expect((await ask({ port: warm, host: "alone.test", path: "/" })).status).toBe(404);
+    published.set("*.wild.test", tableFor("*.wild.test", first));
+    published.set("a.wild.test/api", tableFor("a.wild.test/api", second, { environment: "env_a" }));
+    expect(nameOf(await ask({ port: warm, host: "a.wild.test", path: "/api/" }))).toBe("second");
+    expect(nameOf(await ask({ port: warm, host: "a.wild.test", path: "/" }))).toBe("first");
+    expect(nameOf(await ask({ port: warm, host: "b.wild.test", path: "/api" }))).toBe("first");
+  });
+
+  it("of a path is found by the names of its copies while control is away", async () => {
+    await edge.putKv("table:split.test", tableFor("split.test", first));
+    await edge.putKv("table:split.test/api", tableFor("split.test/api", second, { environment: "env_api" }));
+    fault = () => {
+      throw new Error("control is away");
+    };
+    expect(nameOf(await ask({ port: colder, host: "split.test", path: "/api/x" }))).toBe("second");
+    expect(nameOf(await ask({ port: colder, host: "split.test", path: "/x" }))).toBe("first");
   });
 });

@@ -392,11 +392,15 @@ describe("a wrong value is named, with what it must be", () => {
       "a URL for a hostname",
       MINIMAL.replace("[shop", "[https://shop"),
       "environments.production.hostnames.0",
-      "no scheme, port or path",
+      "no scheme or port",
     ],
     ...(
       [
-        ["shop.example.com/api", "has a path"],
+        ['"*.example.com/api"', "below a wildcard"],
+        ["shop.example.com/api?x", "no request is compared with"],
+        ["shop.example.com/a/../b", "no request is compared with"],
+        ["shop.example.com/%61pi", "no request is compared with"],
+        ["shop.example.com//api", "no request is compared with"],
         ["my_app.example.com", "has an underscore"],
         ["münchen.example", "with xn--"],
         ["shop_.xn--mnchen-3ya.example", "has an underscore"],

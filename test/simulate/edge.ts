@@ -89,7 +89,7 @@ export function openIsolate(platform: Platform): Isolate {
     table: (_: string, known: number | null) => platform.table(known),
     meter: (batch: MeterBatch) => platform.meter(batch),
   };
-  const env = { CONTROL, TABLES: { get: async () => platform.copy() } };
+  const env = { CONTROL, TABLES: { get: async () => platform.copy(), list: async () => ({ keys: [] }) } };
   const ctx = { waitUntil: (promise: Promise<unknown>) => void promise.catch(() => {}) };
   return {
     async visit({ id, method, cookie }) {

@@ -1,4 +1,4 @@
-import { publicHost } from "../../domain/hostnames.ts";
+import { covers, type Grant, heldAbove, publicHost } from "../../domain/hostnames.ts";
 import { WEB, workersOf } from "../../domain/processes/process.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
@@ -58,11 +58,13 @@ export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<A
     const state = await readAppState(db, input.app, wanted);
     const refusal =
       endingOf(state, manifest) ??
-      foreignHostname(state, input.app) ??
+      foreignHostname(state, input.app, wanted) ??
       (await liveRemoval(db, state, manifest));
     if (refusal) return err(refusal);
     const granted = grantsFor({ app: input.app, wanted, existing: state.grants, ...input.leave }, input);
     if (!granted.ok) return granted;
+    const part = foreignPath(state, wanted, { app: input.app, grants: [...granted.value, ...state.grants] });
+    if (part) return err(part);
     const change = plan({ state, manifest, granted: granted.value }, input);
     if (input.dryRun) return ok({ answer: change.answer, changed: [] });
     await runBatch(db, change.statements(db));
@@ -131,8 +133,8 @@ function endingOf({ app, environments }: AppState, manifest: Manifest): Refusal 
   };
 }
 
-function foreignHostname(state: AppState, app: string): Refusal | undefined {
-  const taken = state.owners.find((owner) => owner.app !== app);
+function foreignHostname(state: AppState, app: string, wanted: readonly string[]): Refusal | undefined {
+  const taken = state.owners.find((owner) => owner.app !== app && wanted.includes(owner.hostname));
   if (!taken) return undefined;
   const owner = `${taken.app}/${taken.environment}`;
   return {
@@ -142,6 +144,32 @@ function foreignHostname(state: AppState, app: string): Refusal | undefined {
       { command: `sluice status -a ${taken.app} -e ${taken.environment}`, when: "to see what it serves" },
     ],
   };
+}
+
+/** A part of another app's paths is its visitors, too: as with another site's, an administrator says that it may be taken. */
+function foreignPath(
+  { owners }: AppState,
+  wanted: readonly string[],
+  { app, grants }: { readonly app: string; readonly grants: readonly Grant[] },
+): Refusal | undefined {
+  for (const hostname of wanted) {
+    const holder = heldAbove(owners, hostname);
+    if (!holder || holder.app === app) continue;
+    if (owners.some((owner) => owner.hostname === hostname && owner.app === app)) continue;
+    if (grants.some(({ pattern, claim }) => claim && covers(pattern, hostname))) continue;
+    return {
+      code: "hostname_taken",
+      detail: `${hostname} is a part of ${holder.hostname}, which belongs to ${holder.app}/${holder.environment}, and no administrator said that ${app} may take it from there`,
+      next: [
+        { command: `sluice hostnames allow ${hostname} --claim -a ${app}`, when: "an administrator agrees" },
+        {
+          command: `sluice status -a ${holder.app} -e ${holder.environment}`,
+          when: "to see what it serves",
+        },
+      ],
+    };
+  }
+  return undefined;
 }
 
 /** An environment that vanishes from the manifest while it runs is more often a slip than a wish. */

@@ -1,3 +1,4 @@
+import { nameOf } from "../../domain/routing/site.ts";
 import {
   ADDRESS_TYPES,
   type FoundRecord,
@@ -35,6 +36,8 @@ const nothing = { zoneId: null, routeId: null, recordId: null };
 export async function routeHostname(run: HostnameRun, row: DueHostname): Promise<Routed> {
   const { cf, db, now } = run;
   const { hostname } = row;
+  // A path has its own route, and shares the name's record.
+  const name = nameOf(hostname);
   const foreign = (cause: string, zoneId: string | null): Routed => ({
     ...nothing,
     zoneId,
@@ -42,13 +45,14 @@ export async function routeHostname(run: HostnameRun, row: DueHostname): Promise
     cause,
     nextAt: now + LOOK_AGAIN_MS,
   });
-  const zone = await findZone(cf, hostname);
-  if (zone === null) return foreign(noZone(hostname), null);
+  const zone = await findZone(cf, name);
+  if (zone === null) return foreign(noZone(name), null);
   const ledger = await readLedger(db, { hostname });
-  const found = await listRecords(cf, zone, { name: hostname });
+  const found = await listRecords(cf, zone, { name });
   const records = judgeRecords(found);
   if (!records.ok) return foreign(bare(records.error), zone);
-  const own = records.value === "proxied" ? ownRecord(found, ledger) : undefined;
+  const named = name === hostname ? ledger : await readLedger(db, { hostname: name });
+  const own = records.value === "proxied" ? ownRecord(found, named) : undefined;
   const routes = await listRoutes(cf, zone);
   const route = routeOf(routes, hostname, cf.settings.worker);
   if (route.kind === "other") return foreign(otherRoute(hostname, route.script), zone);
@@ -69,7 +73,7 @@ export async function routeHostname(run: HostnameRun, row: DueHostname): Promise
     found: route.kind === "right" ? route.id : null,
   });
   const recordId =
-    records.value === "absent" ? await ensureRecord(run, hostname, zone) : await adopt(run, hostname, own);
+    records.value === "absent" ? await ensureRecord(run, name, zone) : await adopt(run, name, own);
   return { zoneId: zone, routeId, recordId, state: "ready", cause: null, nextAt: null };
 }
 
@@ -144,7 +148,7 @@ function siteAt(
 ): string | null {
   const [record] = at.found.filter(({ id, type }) => id !== at.own?.id && ADDRESS_TYPES.includes(type));
   if (record) return `its ${record.type} record (${record.content})`;
-  const route = routesOver(at.routes, hostname).find(({ script }) => script !== at.worker);
+  const route = routesOver(at.routes, nameOf(hostname)).find(({ script }) => script !== at.worker);
   return route ? `the Worker route ${route.pattern}` : null;
 }
 

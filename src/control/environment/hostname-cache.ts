@@ -1,20 +1,16 @@
 import { BoundedMap } from "../bounded-map.ts";
+import type { Resolution } from "../store/status.ts";
 
 const OWNED_MS = 30_000;
 /** Short: a hostname that was just applied is to be found. */
 const UNKNOWN_MS = 5_000;
 /** Of each kind, so that a flood of made-up names can't push out the real ones. */
 const MAX_ENTRIES = 10_000;
-
-/** An environment's id, and by which of its hostnames it is reached: a wildcard, perhaps. */
-export interface Owner {
-  readonly environment: string;
-  readonly name: string;
-}
+const NOBODYS: Resolution = { owner: null, paths: [] };
 
 /** Which environment owns a hostname, or that none does, for a short while. */
 export class HostnameCache {
-  readonly #owned = new BoundedMap<string, { owner: Owner; until: number }>(MAX_ENTRIES);
+  readonly #owned = new BoundedMap<string, { resolution: Resolution; until: number }>(MAX_ENTRIES);
   readonly #unknown = new BoundedMap<string, number>(MAX_ENTRIES);
   readonly #below = new BoundedMap<string, { names: readonly string[]; until: number }>(MAX_ENTRIES);
 
@@ -31,17 +27,18 @@ export class HostnameCache {
     return names;
   }
 
-  /** Null: nobody owns it; undefined: not known here. */
-  get(hostname: string, now: number): Owner | null | undefined {
+  /** Undefined: not known here. */
+  get(hostname: string, now: number): Resolution | undefined {
     const owned = this.#owned.get(hostname);
-    if (owned && owned.until > now) return owned.owner;
-    return (this.#unknown.get(hostname) ?? 0) > now ? null : undefined;
+    if (owned && owned.until > now) return owned.resolution;
+    return (this.#unknown.get(hostname) ?? 0) > now ? NOBODYS : undefined;
   }
 
-  set(hostname: string, owner: Owner | null, now: number): void {
+  set(hostname: string, resolution: Resolution, now: number): void {
     this.#owned.delete(hostname);
     this.#unknown.delete(hostname);
-    if (owner === null) this.#unknown.set(hostname, now + UNKNOWN_MS);
-    else this.#owned.set(hostname, { owner, until: now + OWNED_MS });
+    const { owner, paths } = resolution;
+    if (owner === null && paths.length === 0) this.#unknown.set(hostname, now + UNKNOWN_MS);
+    else this.#owned.set(hostname, { resolution, until: now + (owner === null ? UNKNOWN_MS : OWNED_MS) });
   }
 }

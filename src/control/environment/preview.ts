@@ -1,11 +1,13 @@
 import { PREVIEW_COOKIE } from "../../domain/routing/cookie.ts";
 import { formatPreviewToken, PREVIEW_HEADER, previewPayload } from "../../domain/routing/preview.ts";
+import { nameOf } from "../../domain/routing/site.ts";
 import type { PreviewView } from "../../protocol/api/previews.ts";
 import { fromHex, toBase64Url } from "../bytes.ts";
 import { iso } from "../iso.ts";
 
 interface PreviewInput {
   readonly release: string;
+  /** Perhaps with the beginning of a path. The pass is for all of the name: cookies know no paths here. */
   readonly hostname: string;
   /** Hex, the routing table's. */
   readonly previewKey: string;
@@ -19,7 +21,7 @@ export async function signPreview(input: PreviewInput): Promise<PreviewView> {
   const expiresAtS = Math.floor(input.expiresAt / 1_000);
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   const key = await crypto.subtle.importKey("raw", fromHex(previewKey), algorithm, false, ["sign"]);
-  const payload = new TextEncoder().encode(previewPayload(hostname, release, expiresAtS));
+  const payload = new TextEncoder().encode(previewPayload(nameOf(hostname), release, expiresAtS));
   const signature = toBase64Url(await crypto.subtle.sign("HMAC", key, payload));
   const value = formatPreviewToken({ target: release, expiresAtS, signature });
   return {

@@ -20,7 +20,9 @@ import { lookAgainAt, putGrant, revokeGrant } from "../store/grants.ts";
 
 const tags = ["hostnames"];
 const patternParams = appParams.extend({
-  pattern: hostnamePatternSchema.describe("`shop.example.com`, or `*.shop.example.com`"),
+  pattern: hostnamePatternSchema.describe(
+    "`shop.example.com`, `*.shop.example.com`, or `shop.example.com/api` (its slash as `%2F`)",
+  ),
 });
 
 const list = createRoute({

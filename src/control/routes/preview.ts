@@ -1,5 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { registeredName } from "../../domain/routing/hostname.ts";
+import { nameOf, prefixOf } from "../../domain/routing/site.ts";
 import { createPreviewSchema, previewSchema } from "../../protocol/api/previews.ts";
 import { signPreview } from "../environment/preview.ts";
 import { authorize } from "../http/auth.ts";
@@ -50,8 +51,13 @@ function refuseUnreachable({ release, instances }: ReleaseStatus): void {
 
 function hostnameOf({ environment }: ReleaseStatus, asked: string | undefined): string {
   const { hostnames } = environment.spec;
-  const named = asked?.toLowerCase() ?? hostnames.find((name) => !name.startsWith("*."));
-  if (named !== undefined && !named.startsWith("*.") && registeredName(hostnames, named)) return named;
+  const named = asked ?? hostnames.find((name) => !name.startsWith("*."));
+  if (named !== undefined && !named.startsWith("*.")) {
+    const site = nameOf(named).toLowerCase() + prefixOf(named);
+    const first = hostnames.find((own) => own.startsWith(`${site}/`));
+    if (registeredName(hostnames, site) !== undefined) return site;
+    if (first !== undefined) return first;
+  }
   const detail =
     named === undefined
       ? `${environment.name} has wildcards only (${hostnames.join(", ")}): say which hostname the preview is for`

@@ -14,7 +14,7 @@ export type EnvironmentRow = typeof environments.$inferSelect;
 export interface AppState {
   readonly app: AppRow | undefined;
   readonly environments: readonly EnvironmentRow[];
-  /** Owners of the hostnames asked about, and of all that belong to this app. */
+  /** Owners of the hostnames asked about, of those that these are paths of, and of all that belong to this app. */
   readonly owners: readonly HostnameOwner[];
   readonly accessories: readonly AccessoryRow[];
   readonly grants: readonly GrantRow[];
@@ -44,7 +44,8 @@ export async function readAppState(db: Db, name: string, wanted: readonly string
       .innerJoin(environments, eq(environments.id, hostnames.environmentId))
       .innerJoin(apps, eq(apps.id, environments.appId))
       .where(
-        sql`${apps.name} = ${name} OR ${hostnames.hostname} IN (SELECT value FROM json_each(${JSON.stringify(wanted)}))`,
+        sql`${apps.name} = ${name} OR EXISTS (SELECT 1 FROM json_each(${JSON.stringify(wanted)})
+          WHERE value = ${hostnames.hostname} OR substr(value, 1, length(${hostnames.hostname}) + 1) = ${hostnames.hostname} || '/')`,
       ),
     readAccessories(
       db,

@@ -22,10 +22,17 @@ export const putGrant = (db: Db, row: GrantRow) =>
     }) satisfies Statement;
 
 /** A pattern (a column's name) covers a hostname: `covers` of the domain, for D1. */
-const coversSql = (pattern: string, hostname: string) =>
-  sql.raw(`(${pattern} = ${hostname} OR (substr(${pattern}, 1, 2) = '*.'
-    AND length(${hostname}) > length(${pattern}) - 1
-    AND substr(${hostname}, 1 - length(${pattern})) = substr(${pattern}, 2)))`);
+const coversSql = (pattern: string, hostname: string) => {
+  const name = nameSql(hostname);
+  return sql.raw(`(${pattern} = ${hostname} OR (substr(${pattern}, 1, 2) = '*.'
+    AND length(${name}) > length(${pattern}) - 1
+    AND substr(${name}, 1 - length(${pattern})) = substr(${pattern}, 2))
+    OR substr(${hostname}, 1, length(${pattern}) + 1) = ${pattern} || '/')`);
+};
+
+/** The name of a hostname that may have a path: `nameOf` of the domain, for D1. */
+export const nameSql = (hostname: string): string =>
+  `substr(${hostname}, 1, instr(${hostname} || '/', '/') - 1)`;
 
 /** Whether the app has a grant for the hostname: for whoever writes one, in the very statement. */
 export const isGranted = (app: string, hostname: string) =>

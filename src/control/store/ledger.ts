@@ -1,5 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import type { Db } from "./db.ts";
+import { nameSql } from "./grants.ts";
 import { cloudflareResources } from "./schema/cloudflare.ts";
 
 export type LedgerRow = typeof cloudflareResources.$inferSelect;
@@ -63,14 +64,19 @@ export async function forget(db: Db, rows: readonly LedgerRow[]): Promise<void> 
     .where(sql`${cloudflareResources.id} IN (SELECT value FROM json_each(${ids}))`);
 }
 
-/** What was made for hostnames that no environment has any more, and that nobody is just about to make. */
+/**
+ * What was made for hostnames that no environment has any more, and that nobody is just about to make. A name's record is
+ * needed as long as a path of it is there.
+ */
 export const findOrphans = (db: Db, madeBefore: number, limit: number): Promise<LedgerRow[]> =>
   db
     .select()
     .from(cloudflareResources)
     .where(
       sql`${cloudflareResources.hostname} IS NOT NULL AND ${cloudflareResources.createdAt} < ${madeBefore}
-        AND ${cloudflareResources.hostname} NOT IN (SELECT hostname FROM hostnames)`,
+        AND ${cloudflareResources.hostname} NOT IN (SELECT hostname FROM hostnames)
+        AND NOT (${cloudflareResources.kind} = 'dns_record' AND EXISTS (SELECT 1 FROM hostnames
+          WHERE ${sql.raw(nameSql("hostnames.hostname"))} = ${cloudflareResources.hostname}))`,
     )
     .limit(limit)
     .all();

@@ -2,6 +2,7 @@ import { and, asc, desc, eq, gt, inArray, isNull, lt, ne, or, type SQL, sql } fr
 import { registeredName, wildcardsOver } from "../../domain/routing/hostname.ts";
 import { type AccessoryRow, readAccessories } from "./accessories.ts";
 import type { Db } from "./db.ts";
+import { nameSql } from "./grants.ts";
 import { apps } from "./schema/apps.ts";
 import { environments } from "./schema/environments.ts";
 import { hostnames } from "./schema/hostnames.ts";
@@ -258,28 +259,33 @@ export async function findRequested(
   return row?.id;
 }
 
-/** The environment that owns a hostname, or undefined. */
-/** The environment that a name leads to, and by which of its hostnames: the name itself, else the longest wildcard over it. */
-export async function resolveHostname(
-  db: Db,
-  hostname: string,
-): Promise<{ environment: string; name: string } | undefined> {
+/** Where a hostname leads. */
+export interface Resolution {
+  /** The environment, and by which of its hostnames: the name itself, else the longest wildcard over it. */
+  readonly owner: { readonly environment: string; readonly name: string } | null;
+  /** Sites with a path below it: `shop.example.com/api`. */
+  readonly paths: readonly string[];
+}
+
+export async function resolveHostname(db: Db, hostname: string): Promise<Resolution> {
   const rows = await db
     .select({ environment: hostnames.environmentId, name: hostnames.hostname })
     .from(hostnames)
     .innerJoin(environments, eq(environments.id, hostnames.environmentId))
     .where(
       and(
-        inArray(hostnames.hostname, [hostname, ...wildcardsOver(hostname).slice(0, MOST_LABELS)]),
+        or(
+          inArray(hostnames.hostname, [hostname, ...wildcardsOver(hostname).slice(0, MOST_LABELS)]),
+          and(gt(hostnames.hostname, `${hostname}/`), lt(hostnames.hostname, `${hostname}0`)),
+        ),
         isNull(environments.deletedAt),
       ),
     )
     .all();
-  const name = registeredName(
-    rows.map((row) => row.name),
-    hostname,
-  );
-  return rows.find((row) => row.name === name);
+  const names = rows.map((row) => row.name);
+  const name = registeredName(names, hostname);
+  const paths = hostname.includes("/") ? [] : names.filter((site) => site.startsWith(`${hostname}/`));
+  return { owner: rows.find((row) => row.name === name) ?? null, paths };
 }
 
 /** A statement has a hundred parameters, and no name people use has so many labels. */
@@ -287,19 +293,20 @@ const MOST_LABELS = 20;
 
 /** The hostnames below a wildcard that environments have for themselves. */
 export async function hostnamesBelow(db: Db, wildcard: string): Promise<string[]> {
+  const name = sql<string>`${sql.raw(nameSql("hostnames.hostname"))}`;
   const rows = await db
-    .select({ name: hostnames.hostname })
+    .selectDistinct({ name })
     .from(hostnames)
     .innerJoin(environments, eq(environments.id, hostnames.environmentId))
     .where(
       and(
-        sql`substr(${hostnames.hostname}, ${-(wildcard.length - 1)}) = ${wildcard.slice(1)}`,
+        sql`substr(${name}, ${-(wildcard.length - 1)}) = ${wildcard.slice(1)}`,
         ne(hostnames.hostname, wildcard),
         isNull(environments.deletedAt),
       ),
     )
     .all();
-  return rows.map(({ name }) => name);
+  return rows.map((row) => row.name);
 }
 
 export async function findHostname(db: Db, hostname: string): Promise<string | undefined> {

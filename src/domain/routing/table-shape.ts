@@ -121,6 +121,7 @@ const TABLE = shape({
   version: count,
   publishedAt: count,
   hostnames: list(text),
+  stripPrefix: optional(flag),
   publicHost: optional(text),
   appPort: optional(count),
   salt: text,

@@ -67,8 +67,10 @@ export interface RoutingTable {
   readonly version: number;
   /** Epoch ms. */
   readonly publishedAt: number;
-  /** Lower case, no port, no trailing dot. */
+  /** Sites: names in lower case, no port, no trailing dot, perhaps with the beginning of a path. */
   readonly hostnames: readonly string[];
+  /** The app doesn't see the path of the hostname that it is reached by; `X-Forwarded-Prefix` says it. */
+  readonly stripPrefix?: true;
   /** What the app gets as its own name in `Host`. Absent, as `appPort`, in tables from before it got one. */
   readonly publicHost?: string;
   /** The port the app listens on inside its container, which it may take for its public one. */
@@ -113,9 +115,11 @@ export type TableAnswer =
       readonly table: RoutingTable;
       /** Of a wildcard's table: names below it that are somebody's own, wildcards among them. */
       readonly except?: readonly string[];
+      /** Sites with a path below this very hostname (`shop.example.com/api`), which have tables of their own. */
+      readonly paths?: readonly string[];
     }
   | { readonly kind: "unchanged"; readonly version: number }
-  | { readonly kind: "unknown" };
+  | { readonly kind: "unknown"; readonly paths?: readonly string[] };
 
 /**
  * Whether `next` may replace `held`. Within an environment the version decides and never falls; a hostname that moved

@@ -1,14 +1,23 @@
 import { z } from "zod";
+import { comparable, nameOf, prefixOf } from "../../domain/routing/site.ts";
 
 /** Hostname grants in the HTTP API: which names an administrator lets an app have. */
 
 const LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
 const NAME = new RegExp(`^(?:${LABEL}\\.)+(?:xn--[a-z0-9-]{1,59}|[a-z][a-z0-9-]{0,61}[a-z0-9])$`);
 const PATTERN = /^(?:\*\.)?(.+)$/;
-const RULE = "must be a hostname such as shop.example.com: no scheme, port or path";
+const RULE =
+  "must be a hostname such as shop.example.com, or with the beginning of a path, shop.example.com/api: no scheme or port";
 /** Of what looks like a hostname and is none, what it is; the first that fits. */
 const MISTAKES: readonly (readonly [RegExp, string])[] = [
-  [/^[^/:]+\/\S*$/, "has a path: an environment takes whole hostnames, without one"],
+  [
+    /^\*\.[^/:]+\/\S*$/,
+    "is a path below a wildcard, and a path goes with one hostname: write shop.example.com/api for each",
+  ],
+  [
+    /^[^/:]+\/\S*$/,
+    "has a path that no request is compared with: write /api or /api/v2, of letters, digits, `.`, `_`, `~` and `-`, without a query or segments of dots",
+  ],
   [/_/, "has an underscore, which no public hostname may have: use a dash"],
   [
     /[^\0-\x7f]/,
@@ -17,25 +26,35 @@ const MISTAKES: readonly (readonly [RegExp, string])[] = [
 ];
 const ruleFor = (text: unknown): string =>
   MISTAKES.find(([pattern]) => pattern.test(String(text)))?.[1] ?? RULE;
-const PATTERN_RULE = "must be a hostname such as shop.example.com, or *.shop.example.com for all below it";
+const PATTERN_RULE =
+  "must be a hostname such as shop.example.com, *.shop.example.com for all below it, or shop.example.com/api for a part of its paths";
+const PREFIX = /^(?:\/[A-Za-z0-9._~-]+)+$/;
+/** A copy's key in KV has room for 512 bytes. */
+const MOST_PATH = 200;
 
-/** A hostname, or `*.` before one for all names below it, in the one spelling that is compared: lower case, without the root's dot. */
+/**
+ * A hostname, or `*.` before one for all names below it, or one with the beginning of a path, in the one spelling that is
+ * compared: the name in lower case, without the root's dot; the path as it is, without a slash at its end.
+ */
 export const hostnameSchema = z
   .string()
-  .toLowerCase()
-  .overwrite(rootless)
-  .refine((text) => isHostname(PATTERN.exec(text)?.[1] ?? ""), { error: ({ input }) => ruleFor(input) });
+  .overwrite(spelled)
+  .refine(isSite, { error: ({ input }) => ruleFor(input) });
 
-/** What can be granted: a name, or with `*.` all names below one of two labels or more. */
-export const hostnamePatternSchema = z
-  .string()
-  .max(255)
-  .toLowerCase()
-  .overwrite(rootless)
-  .refine((text) => isHostname(PATTERN.exec(text)?.[1] ?? ""), PATTERN_RULE);
+/** What can be granted: a name, with `*.` all names below one of two labels or more, or what lies below a path of one. */
+export const hostnamePatternSchema = z.string().max(500).overwrite(spelled).refine(isSite, PATTERN_RULE);
 
-function rootless(text: string): string {
-  return text.replace(/\.$/, "");
+function spelled(text: string): string {
+  const name = nameOf(text);
+  return name.toLowerCase().replace(/\.$/, "") + text.slice(name.length).replace(/\/+$/, "");
+}
+
+function isSite(site: string): boolean {
+  const [name, prefix] = [nameOf(site), prefixOf(site)];
+  if (prefix === "") return isHostname(PATTERN.exec(name)?.[1] ?? "");
+  return (
+    isHostname(name) && prefix.length <= MOST_PATH && PREFIX.test(prefix) && comparable(prefix) === prefix
+  );
 }
 
 function isHostname(name: string): boolean {
@@ -61,7 +80,7 @@ export const allowHostnameSchema = z
 
 export const hostnameGrantSchema = z
   .object({
-    /** `shop.example.com`, or `*.shop.example.com` for everything below that name. */
+    /** `shop.example.com`, `*.shop.example.com` for everything below that name, or `shop.example.com/api` for a part of its paths. */
     pattern: z.string(),
     claim: z.boolean(),
     by: z.string(),

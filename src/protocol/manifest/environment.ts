@@ -35,6 +35,7 @@ export const environmentSchema = z.strictObject({
     .min(1)
     .max(50)
     .refine((names) => new Set(names).size === names.length, "names a hostname twice"),
+  stripPrefix: z.boolean().default(false),
   hosts: z.record(z.string(), z.string()).default({}),
   replicas: z.number().int().min(1).max(100).default(1),
   strategy: strategySchema.default({ "blue-green": null }),

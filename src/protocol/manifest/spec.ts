@@ -49,6 +49,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     drainMs: manifest.drain,
     stopGraceMs: manifest.stopGrace,
     hostnames: env.hostnames,
+    ...(env.stripPrefix ? { stripPrefix: true } : {}),
     hosts: env.hosts,
     replicas: env.replicas,
     strategy: toStrategy(env.strategy),

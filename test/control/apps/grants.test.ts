@@ -74,6 +74,31 @@ describe("an apply", () => {
     expect(await grants()).toEqual([]);
   });
 
+  it("takes no part of another app's hostname unclaimed, and names who has it", async () => {
+    const other = world
+      .manifest("front")
+      .replace("[front.example.com]", "[front.example.com/, front.example.com/Help]");
+    expect((await api.apply("front", other)).status).toBe(200);
+    for (const part of ["front.example.com/api", "front.example.com/Help/more"]) {
+      const refused = await apply(undefined, part);
+      expect(refused.status).toBe(409);
+      const { detail, next } = await refused.json<Problem>();
+      expect(detail).toContain(`${part} is a part of front.example.com`);
+      expect(detail).toContain("which belongs to front/production");
+      expect(next?.[0]?.command).toBe(`sluice hostnames allow ${part} --claim -a shop`);
+    }
+    expect(await problemOf(await apply(undefined, "front.example.com/Help"))).toBe("409 hostname_taken");
+    await allow("front.example.com%2Fapi", true);
+    const token = await api.token("deployer", { app: "shop" });
+    expect(await apply(token, "shop.example.com", "front.example.com/api/v2")).toMatchObject({ status: 403 });
+    await allow("shop.example.com");
+    expect((await apply(token, "shop.example.com", "front.example.com/api/v2")).status).toBe(200);
+    expect(await problemOf(await apply(token, "front.example.com/apis"))).toBe("403 hostname_not_granted");
+    // What it has is not asked about again, and a part of it that goes further neither.
+    expect((await apply(token, "shop.example.com", "front.example.com/api")).status).toBe(200);
+    expect((await revoke("front.example.com%2Fapi")).status).toBe(409);
+  });
+
   it.each([
     CONTROL,
     "SLUICE.Example.COM",
@@ -132,7 +157,7 @@ describe("a grant", () => {
       }
     expect((await allow("shop.example.com")).status).toBe(200);
     expect(await problemOf(await allow(CONTROL))).toBe("422 hostname_reserved");
-    for (const pattern of ["*", "*.com", "*com", "a.*.example.com", "shop.example.com/x", "localhost"])
+    for (const pattern of ["*", "*.com", "*com", "a.*.example.com", "*.example.com/x", "localhost"])
       expect(await problemOf(await allow(encodeURIComponent(pattern)))).toBe("400 invalid_request");
   });
 

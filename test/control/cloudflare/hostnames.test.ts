@@ -86,6 +86,40 @@ describe("a public hostname", () => {
     });
   });
 
+  it("that is a path has a route of its own and shares its name's record, which stays as long as anything needs it", async () => {
+    await apply("www.example.com/Api");
+    expect(await routes()).toEqual([ready("www.example.com/Api")]);
+    await apply("www.example.com/Api", "www.example.com");
+    await later(1);
+    expect(await routes()).toEqual([ready("www.example.com"), ready("www.example.com/Api")]);
+    const whole = "example.com: www.example.com/* → sluice-edge";
+    const part = "example.com: www.example.com/Api/* → sluice-edge";
+    const records = ["www.example.com AAAA 100:: true"];
+    expect(await found()).toEqual({ routes: expect.arrayContaining([whole, part]), records });
+    await apply("www.example.com/Api");
+    await later(5);
+    expect(await found()).toEqual({ routes: [part], records });
+    await apply("other.example.com");
+    await later(5);
+    expect((await found()).records).toEqual(["other.example.com AAAA 100:: true"]);
+  });
+
+  it("that is a path of another site's name waits for a claim, and takes nothing but the path", async () => {
+    await put({});
+    await apply("www.example.com/api");
+    expect((await routes())[0]).toMatchObject({
+      state: "foreign",
+      cause: expect.stringContaining("another site"),
+    });
+    await claim("www.example.com%2Fapi");
+    await goLive();
+    await later(6);
+    expect(await found()).toEqual({
+      routes: ["example.com: www.example.com/api/* → sluice-edge"],
+      records: ["www.example.com A 192.0.2.1 true"],
+    });
+  });
+
   it("that comes back while its route is taken away has one again", async () => {
     await apply("www.example.com");
     account.api.time += 600_000;

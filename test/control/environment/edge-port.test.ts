@@ -6,7 +6,7 @@ import { HostnameCache } from "../../../src/control/environment/hostname-cache.t
 import { readCounts } from "../../../src/control/meter/parts.ts";
 import { openDb } from "../../../src/control/store/db.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
-import { hostnamesBelow } from "../../../src/control/store/status.ts";
+import { hostnamesBelow, resolveHostname } from "../../../src/control/store/status.ts";
 import { windowOf } from "../../../src/domain/routing/meter.ts";
 import { Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
@@ -62,6 +62,29 @@ describe("the edge's port", () => {
     ]);
   });
 
+  it("tells which paths of a hostname have their own, also of one that only a wildcard or nobody has else", async () => {
+    const whole = await appliedAt("whole", "parts.example.com");
+    const wild = await appliedAt("wild", "*.parts.example.com");
+    await appliedAt("alone", "alone.parts.example.com/api");
+    const claimed = await api.put("/api/v1/apps/part/hostnames/parts.example.com%2Fapi", { claim: true });
+    expect(claimed.status).toBe(200);
+    const part = await appliedAt("part", "Parts.example.com/api/");
+    const port = new EdgePort(createExecutionContext(), api.env);
+    for (const name of ["parts.example.com", "parts.example.com/api", "alone.parts.example.com"])
+      await port.table(name, null);
+    expect(api.coordinators.of("table").map(({ environment, input }) => [environment, input])).toEqual([
+      [whole, { hostname: "parts.example.com", known: null }],
+      [part, { hostname: "parts.example.com/api", known: null }],
+      [wild, { hostname: "*.parts.example.com", known: null }],
+    ]);
+    const db = openDb(env.DB);
+    expect((await resolveHostname(db, "parts.example.com")).paths).toEqual(["parts.example.com/api"]);
+    expect((await resolveHostname(db, "alone.parts.example.com")).paths).toEqual([
+      "alone.parts.example.com/api",
+    ]);
+    expect(await hostnamesBelow(db, "*.parts.example.com")).toEqual(["alone.parts.example.com"]);
+  });
+
   it("answers a flood of made-up hostnames without one Durable Object, and a repeated one without D1", async () => {
     const { counted, DB } = countQueries(env.DB);
     // The real namespace: a coordinator asked for would be there afterwards.
@@ -92,23 +115,24 @@ describe("the edge's port", () => {
   });
 });
 
-const owner = { environment: "env_1", name: "a" };
+const owner = { owner: { environment: "env_1", name: "a" }, paths: [] };
+const nobody = { owner: null, paths: [] };
 describe("the hostname cache", () => {
   it("remembers an owner for 30 s and an unknown name for 5 s", () => {
     const cache = new HostnameCache();
     expect(cache.get("a", 0)).toBeUndefined();
     cache.set("a", owner, 0);
-    cache.set("b", null, 0);
-    expect([cache.get("a", 29_999), cache.get("b", 4_999)]).toEqual([owner, null]);
+    cache.set("b", nobody, 0);
+    expect([cache.get("a", 29_999), cache.get("b", 4_999)]).toEqual([owner, nobody]);
     expect([cache.get("a", 30_000), cache.get("b", 5_000)]).toEqual([undefined, undefined]);
   });
 
   it("lets no flood of made-up names push out a real one, nor grow without end", () => {
     const cache = new HostnameCache();
     cache.set("real", owner, 0);
-    for (let i = 0; i < 20_000; i += 1) cache.set(`made-up-${i}`, null, 0);
+    for (let i = 0; i < 20_000; i += 1) cache.set(`made-up-${i}`, nobody, 0);
     expect(cache.get("real", 1)).toEqual(owner);
     expect(cache.get("made-up-0", 1)).toBeUndefined();
-    expect(cache.get("made-up-19999", 1)).toBeNull();
+    expect(cache.get("made-up-19999", 1)).toEqual(nobody);
   });
 });

@@ -58,6 +58,7 @@ export function compileTable(
     publishedAt: stamp.now,
     // One that is being destroyed leads nobody anywhere.
     hostnames: facts.ending ? [] : facts.spec.hostnames,
+    ...(facts.spec.stripPrefix ? { stripPrefix: true } : {}),
     publicHost: publicHost(facts.spec.hostnames),
     appPort: facts.spec.port,
     salt: environment.salt,

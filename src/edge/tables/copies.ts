@@ -1,8 +1,8 @@
 /** Copies of tables outside the isolate: the colo's cache, shared by its isolates for a second, and KV. */
-import type { RoutingTable } from "../domain/routing/table.ts";
-import { TIMED_OUT, within } from "./deadline.ts";
-import type { Env } from "./env.ts";
-import { logError } from "./log.ts";
+import type { RoutingTable } from "../../domain/routing/table.ts";
+import { TIMED_OUT, within } from "../deadline.ts";
+import type { Env } from "../env.ts";
+import { logError } from "../log.ts";
 
 /** A cache of its own: in the default one a table, with its preview key, could be fetched by URL. */
 const CACHE_NAME = "sluice-tables";
@@ -17,6 +17,7 @@ export interface ColoCopy {
   readonly table: unknown;
   /** As in control's answer. */
   readonly except?: readonly string[] | undefined;
+  readonly paths?: readonly string[] | undefined;
   /** Epoch ms at which control vouched for it. */
   readonly at: number;
 }
@@ -34,12 +35,12 @@ export async function readColoCache(hostname: string, since: number): Promise<Co
 
 export async function writeColoCache(
   hostname: string,
-  { table, except }: { readonly table: RoutingTable; readonly except?: readonly string[] | undefined },
+  { table, except, paths }: Omit<ColoCopy, "at"> & { readonly table: RoutingTable },
   at: number,
 ): Promise<void> {
   try {
     const cache = await caches.open(CACHE_NAME);
-    const body = JSON.stringify({ table, except, at } satisfies ColoCopy);
+    const body = JSON.stringify({ table, except, paths, at } satisfies ColoCopy);
     await cache.put(cacheKey(hostname), new Response(body, { headers: { "Cache-Control": "max-age=1" } }));
   } catch {
     // As above: without the copy, other isolates ask control themselves.
@@ -57,14 +58,30 @@ export async function readKv(env: Env, hostname: string): Promise<unknown> {
   }
 }
 
+/** The paths of a name that have copies of their own; null: nobody can tell, or it is a path itself. */
+export async function readKvPaths(env: Env, hostname: string): Promise<string[] | null> {
+  if (hostname.includes("/")) return null;
+  try {
+    const listed = await within(env.TABLES.list({ prefix: `table:${hostname}/` }), KV_DEADLINE_MS);
+    return listed === TIMED_OUT ? null : listed.keys.map(({ name }) => name.slice("table:".length));
+  } catch (error) {
+    logError("table.paths_unreadable", error, { hostname });
+    return null;
+  }
+}
+
 async function matchCopy(hostname: string): Promise<ColoCopy | null> {
   const cache = await caches.open(CACHE_NAME);
   const found = await cache.match(cacheKey(hostname));
   if (found === undefined) return null;
   const copy: unknown = await found.json();
   if (typeof copy !== "object" || copy === null || !("at" in copy) || !("table" in copy)) return null;
-  const except = "except" in copy && Array.isArray(copy.except) ? copy.except.map(String) : undefined;
-  return typeof copy.at === "number" ? { table: copy.table, except, at: copy.at } : null;
+  const except = "except" in copy ? namesIn(copy.except) : undefined;
+  const paths = "paths" in copy ? namesIn(copy.paths) : undefined;
+  return typeof copy.at === "number" ? { table: copy.table, except, paths, at: copy.at } : null;
 }
+
+const namesIn = (value: unknown): string[] | undefined =>
+  Array.isArray(value) ? value.map(String) : undefined;
 
 const cacheKey = (hostname: string): string => `https://${hostname}/sluice-table`;
