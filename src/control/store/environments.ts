@@ -118,9 +118,12 @@ async function assemble(
   const [environment] = environmentRows;
   if (!environment || environment.deletedAt !== null) return undefined;
   const waiting = releaseRows.filter(looksForSlots);
-  // Workers are placed whenever one is missing.
-  const stable = releaseRows.find((release) => release.id === environment.stableReleaseId);
-  const hasProcesses = [stable, ...waiting].some((one) => Object.keys(one?.spec.processes ?? {}).length > 0);
+  // Workers are placed whenever one is missing, of whichever release takes the traffic in this very decision.
+  const up = new Set(instanceRows.map(({ releaseId }) => releaseId));
+  const own = releaseRows.filter(
+    ({ id: one, endedAt }) => endedAt === null || one === environment.stableReleaseId || up.has(one),
+  );
+  const hasProcesses = own.some(({ spec }) => Object.keys(spec.processes ?? {}).length > 0);
   const isPlaced =
     waiting.length > 0 ||
     options.withHosts ||

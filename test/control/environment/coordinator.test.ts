@@ -7,8 +7,10 @@ import { openDb } from "../../../src/control/store/db.ts";
 import { commit } from "../../../src/control/store/decisions.ts";
 import { loadEnvironment } from "../../../src/control/store/environments.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
+import { events } from "../../../src/control/store/schema/events.ts";
 import { outbox } from "../../../src/control/store/schema/outbox.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
+import type { WorkerSpec } from "../../../src/domain/processes/process.ts";
 import { Draft } from "../../../src/domain/rollout/draft.ts";
 import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
 import { ENVIRONMENT, HOSTNAME, Stage } from "../support/stage.ts";
@@ -294,3 +296,20 @@ describe("how stale an edge's table may be", () => {
     expect(await stops()).toBe(2);
   });
 });
+
+describe("a release with a worker", () => {
+  it("has it started by the very decision that gives it the traffic", async () => {
+    const mailer = { ...aWorker, command: ["mail"] };
+    stage = await Stage.open({ processes: { mailer } });
+    await stage.deploy();
+    const told = await stage.db.select().from(events);
+    expect(told.filter(({ type }) => type === "worker.alert")).toEqual([]);
+    expect((await stage.instances()).filter(({ process }) => process === "mailer")).toHaveLength(1);
+  });
+});
+
+const aWorker: WorkerSpec = {
+  ...{ kind: "worker", command: [], env: {}, replicas: 1, stopGraceMs: 1_000, at: "live" },
+  handover: "start-first",
+  health: { intervalMs: 1_000, timeoutMs: 1_000, failures: 3, deadlineMs: 60_000 },
+};
