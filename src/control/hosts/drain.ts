@@ -1,5 +1,5 @@
 import { and, eq, isNull } from "drizzle-orm";
-import { strandedOn } from "../../domain/rollout/upkeep/replace.ts";
+import { movingFrom } from "../../domain/rollout/upkeep/stranded.ts";
 import { type Db, runBatch } from "../store/db.ts";
 import { loadEnvironment } from "../store/environments.ts";
 import { insertEvent } from "../store/events.ts";
@@ -14,14 +14,17 @@ interface By {
   readonly now: number;
 }
 
-/** What serves on the host and could go on nowhere else, in words. */
+/** What runs on the host and could go on nowhere else, in words: of all environments together, which share what is free. */
 export async function strandedBy(db: Db, host: HostRow, now: number): Promise<string[]> {
   const ids = await findEnvironmentsOn(db, [host.id]);
   const words: string[] = [];
+  const taken = new Set<string>();
   for (const id of ids) {
     const loaded = await loadEnvironment(db, id, { withHosts: true });
-    const stranded = loaded && strandedOn(loaded.facts, host.id, now);
-    if (stranded) words.push(stranded);
+    if (!loaded) continue;
+    const { stranded, takes } = movingFrom(loaded.facts, host.id, now, taken);
+    words.push(...stranded);
+    for (const slot of takes) taken.add(slot);
   }
   return words;
 }

@@ -17,7 +17,8 @@ import { orderWorker } from "./worker-start.ts";
  * - `stop-first`: old ones stop, and new ones start when each host has said that none is left. A host that is silent may
  *   still run one, so that is waited for until it answers or a person removes it.
  *
- * A worker on a host that is silent, or to be emptied, is replaced elsewhere in the same two ways.
+ * A worker on a host that is silent, or to be emptied, is replaced elsewhere in the same two ways. While there is no
+ * elsewhere, one on a host that is to be emptied works on.
  */
 
 /** Not healthy for this long is a failure of the release that brought it, and said of one that is live. */
@@ -155,9 +156,10 @@ const keptOf = (draft: Draft, release: ReleaseFacts, name: string): WorkerFacts[
 const lostOf = (draft: Draft, release: ReleaseFacts, name: string): WorkerFacts[] =>
   ofRelease(draft, release, name).filter((worker) => !isKept(draft, release, worker));
 
-/** Its host is there and stays, has it, and has not been given too long to start it. */
+/** Its host is there, stays or is the only one, has it, and has not been given too long to start it. */
 function isKept(draft: Draft, release: ReleaseFacts, worker: WorkerFacts): boolean {
-  if (!isHeard(worker, draft.now) || worker.hostDraining || worker.reportState === "gone") return false;
+  if (!isHeard(worker, draft.now) || worker.reportState === "gone") return false;
+  if (worker.hostDraining && onlineHosts({ ...draft.facts, spec: release.spec }, draft.now).ok) return false;
   if (worker.state !== "starting") return true;
   const until = startUntil(release, worker);
   if (until > draft.now) draft.wakeAt(until);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { WorkerSpec } from "../../../src/domain/processes/process.ts";
+import type { ScheduledSpec, WorkerSpec } from "../../../src/domain/processes/process.ts";
+import { movingFrom } from "../../../src/domain/rollout/upkeep/stranded.ts";
 import type { StrategySpec } from "../../../src/domain/spec.ts";
 import { aCanary, aSpec, DIGEST, weightStep } from "../rollout/spec.ts";
 import { type Job, World } from "../rollout/world.ts";
@@ -37,6 +38,12 @@ function live(change: Partial<WorkerSpec> = {}, strategy?: StrategySpec): World 
   expect(world.state("v1")).toBe("live");
   return world;
 }
+
+const hostOf = (world: World, name: string) => {
+  const found = world.hosts.find((host) => host.name === name);
+  if (!found) throw new Error(`no host ${name}`);
+  return found;
+};
 
 const isWorkerJob = (world: World, job: Job) => world.workers.some(({ id }) => id === job.instanceId);
 const BROKEN = { code: "exited", message: "shop v2 exited with code 1 before it was ready", logs: ["boom"] };
@@ -194,20 +201,50 @@ describe("workers and hosts", () => {
     expect(world.running()).toEqual(["v1 worker ready on bert", "v1 worker ready on bert"]);
   });
 
-  it("leave a host that is to be emptied, after others are there", () => {
-    const world = live();
-    const facts = world.facts.bind(world);
-    world.facts = () => {
-      const now = facts();
-      const drains = (one: { hostName: string }) => one.hostName === "anna";
-      return {
-        ...now,
-        workers: (now.workers ?? []).map((one) => ({ ...one, hostDraining: drains(one) })),
-        hosts: now.hosts.map((host) => ({ ...host, draining: host.name === "anna" })),
-      };
+  it.each(["start-first", "stop-first"] as const)(
+    "leave a host that is to be emptied by their handover: %s",
+    (handover) => {
+      const world = live({ handover });
+      hostOf(world, "anna").draining = true;
+      let fewest = 2;
+      for (let step = 0; step < 200; step++) {
+        world.step();
+        world.now += 250;
+        fewest = Math.min(fewest, world.running().filter((one) => one.includes(" ready ")).length);
+      }
+      expect(world.running()).toEqual(["v1 worker ready on bert", "v1 worker ready on bert"]);
+      expect(fewest).toBe(handover === "start-first" ? 2 : 1);
+    },
+  );
+
+  it.each(["start-first", "stop-first"] as const)(
+    "stay on a host that is to be emptied while no other could take them: %s",
+    (handover) => {
+      const world = live({ handover });
+      hostOf(world, "anna").draining = true;
+      hostOf(world, "bert").draining = true;
+      const before = world.running();
+      world.run(world.now + 5 * MINUTE);
+      expect(world.running()).toEqual(before);
+      expect(world.events.filter(({ type }) => type === "worker.alert")).toEqual([]);
+      hostOf(world, "bert").draining = false;
+      world.run(world.now + MINUTE);
+      expect(world.running()).toEqual(["v1 worker ready on bert", "v1 worker ready on bert"]);
+    },
+  );
+
+  it("are named, with the schedules, before the only host that could run them is emptied", () => {
+    const backup: ScheduledSpec = {
+      ...{ kind: "scheduled", command: ["backup"], env: {}, overlap: "skip", deadlineMs: MINUTE },
+      schedule: { cron: "0 3 * * *", zone: "UTC" },
     };
-    world.run(world.now + MINUTE);
-    expect(world.running()).toEqual(["v1 worker ready on bert", "v1 worker ready on bert"]);
+    const world = live();
+    world.release("v1").spec = aSpec({ processes: { worker: aWorker(), backup } });
+    hostOf(world, "bert").alive = false;
+    world.now += 2 * MINUTE;
+    world.settleNow();
+    const { stranded } = movingFrom(world.facts(), "host-anna", world.now);
+    expect(stranded.join("\n")).toMatch(/of the process worker there[\s\S]*the schedule of backup/);
   });
 });
 

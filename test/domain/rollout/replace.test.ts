@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { strandedOn } from "../../../src/domain/rollout/upkeep/replace.ts";
-import { DIGEST } from "./spec.ts";
+import { movingFrom } from "../../../src/domain/rollout/upkeep/stranded.ts";
+import type { Instance } from "../../simulate/store.ts";
+import { aCanary, DIGEST } from "./spec.ts";
 import { World } from "./world.ts";
 
 const MINUTE = 60_000;
@@ -26,6 +27,11 @@ const host = (name: string) => {
   const found = world.hosts.find((one) => one.name === name);
   if (!found) throw new Error(`no host ${name}`);
   return found;
+};
+const isTaken = (slot: string) => live().some(({ slotId }) => slotId === slot);
+const move = (instance: Pick<Instance, "hostId" | "hostName" | "slotId">, to: string) => {
+  const slotId = host(to).slots.find(({ id }) => !isTaken(id))?.id ?? "";
+  Object.assign(instance, { hostId: `host-${to}`, hostName: to, slotId });
 };
 const instanceOn = (name: string) => {
   const found = live().find(({ hostId, state }) => hostId === `host-${name}` && state === "serving");
@@ -205,11 +211,27 @@ describe("a host that is to be emptied", () => {
   });
 
   it("says what would be stranded where nobody could take it", () => {
-    expect(strandedOn(world.facts(), "host-anna", world.now)).toBeNull();
+    const { stranded, takes } = movingFrom(world.facts(), "host-anna", world.now);
+    expect([stranded, takes.length]).toEqual([[], 1]);
     world.hosts = [host("anna")];
-    expect(strandedOn(world.facts(), "host-anna", world.now)).toContain(
-      "shop/production has 1 of 2 instances of v1 there",
-    );
+    expect(movingFrom(world.facts(), "host-anna", world.now).stranded).toEqual([
+      expect.stringContaining("shop/production has 1 of 2 instances of v1 there"),
+    ]);
+  });
+
+  it("promises one slot to one release only, and none that another environment is going to take", () => {
+    world.hosts = [host("anna"), host("bert")];
+    world.spec = { ...world.spec, strategy: aCanary({ analysis: { enabled: false } }) };
+    world.deploy();
+    world.run(world.now + MINUTE);
+    expect(world.state("v2")).toBe("shifting");
+    // The canary's instance and stable's are on anna, and bert has one slot left for both.
+    for (const instance of live()) if (instance.releaseId === world.release("v2").id) move(instance, "anna");
+    const [last] = host("bert").slots.filter(({ id }) => !live().some(({ slotId }) => slotId === id));
+    if (last) host("bert").slots = host("bert").slots.filter(({ id }) => id === last.id || isTaken(id));
+    const { stranded, takes } = movingFrom(world.facts(), "host-anna", world.now);
+    expect([stranded.length, takes]).toEqual([1, [last?.id]]);
+    expect(movingFrom(world.facts(), "host-anna", world.now, new Set(takes)).stranded).toHaveLength(2);
   });
 });
 

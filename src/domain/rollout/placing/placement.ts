@@ -116,7 +116,7 @@ function whyNoHost({ spec, hosts }: EnvironmentFacts): string {
   const isSilent = `their agents have not been heard from for ${HOST_OFFLINE_MS / 1000} s`;
   if (emptied.length === 0) return `every host${wanted} is offline (${namesOf(hosts)}): ${isSilent}`;
   const others = offline.length > 0 ? `, and the others are offline (${namesOf(offline)}): ${isSilent}` : "";
-  return `of the hosts${wanted}, ${namesOf(emptied)} drains${others}: \`sluice hosts drain --undo\` lets it carry again`;
+  return `of the hosts${wanted}, ${namesOf(emptied)} ${emptied.length === 1 ? "drains" : "drain"}${others}: \`sluice hosts drain --undo\` lets one carry again`;
 }
 
 function whyNoSlot({ spec, id }: EnvironmentFacts, placed: number, online: readonly HostFacts[]): string {

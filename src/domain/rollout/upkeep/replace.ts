@@ -1,7 +1,7 @@
 import { FULL_WEIGHT } from "../../routing/table.ts";
 import { answers, isHeard } from "../carry.ts";
 import type { Draft } from "../draft.ts";
-import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
+import type { InstanceFacts } from "../facts.ts";
 import { startInstance } from "../instances.ts";
 import { place } from "../placing/placement.ts";
 import { isActive, type ReleaseFacts, type Replacing } from "../release.ts";
@@ -149,23 +149,4 @@ const waitMs = ({ tries }: Replacing): number => Math.min(BACKOFF_MS * 2 ** (tri
 
 function calm(draft: Draft, { id, replacing }: ReleaseFacts): void {
   if (replacing && draft.now - replacing.at >= CALM_MS) draft.changeRelease(id, { replacing: null });
-}
-
-/**
- * What an environment has on a host that could not go on elsewhere, in words; null: all of it could, or it has nothing
- * there. What is kept warm counts for nothing.
- */
-export function strandedOn(facts: EnvironmentFacts, hostId: string, now: number): string | null {
-  const hosts = facts.hosts.filter(({ id }) => id !== hostId);
-  for (const release of facts.releases) {
-    const there = facts.instances.filter(
-      (instance) =>
-        instance.releaseId === release.id && instance.hostId === hostId && instance.state === "serving",
-    ).length;
-    if (release.weightBp === 0 || there === 0) continue;
-    const placed = place({ ...facts, hosts, spec: { ...release.spec, replicas: there } }, now);
-    if (!placed.ok)
-      return `${facts.app}/${facts.name} has ${there} of ${release.spec.replicas} instances of ${release.version} there: ${placed.error.detail}`;
-  }
-  return null;
 }
