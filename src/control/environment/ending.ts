@@ -1,4 +1,5 @@
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
+import { isOpenHook } from "../../domain/rollout/hooks.ts";
 import { commandAccessory } from "../apps/accessories.ts";
 import type { ControlEnv } from "../env.ts";
 import { objectIn } from "../objects.ts";
@@ -31,7 +32,8 @@ export async function endEnvironment({ env, db, facts, now }: Ending): Promise<b
         .wake()
         .catch(() => false);
   }
-  const running = [...facts.instances, ...(facts.workers ?? []), ...(facts.runs ?? [])];
+  const { instances, workers = [], runs = [], jobs } = facts;
+  const running = [...instances, ...workers, ...runs, ...jobs.filter(isOpenHook)];
   if (accessories.length > 0 || running.length > 0) return false;
   try {
     await runBatch(db, endStatements(db, { facts, actor, now }));

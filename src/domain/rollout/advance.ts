@@ -4,6 +4,7 @@ import { FULL_WEIGHT } from "../routing/table.ts";
 import type { Decision } from "./decision.ts";
 import { Draft } from "./draft.ts";
 import type { EnvironmentFacts } from "./facts.ts";
+import { isHookRunning } from "./hooks.ts";
 import { isOpen, type OpenState, type ReleaseFacts } from "./release.ts";
 import { retire } from "./retire.ts";
 import { live } from "./states/live.ts";
@@ -47,6 +48,8 @@ export function advance(facts: EnvironmentFacts, now: number): Decision {
     const release = draft.release(id);
     if (release) progress(draft, release);
   }
+  // An end waits for the hooks that have begun (control/environment/ending.ts), and no longer than anybody else.
+  if (facts.ending) isHookRunning(draft);
   tendWorkers(draft);
   tendRuns(draft);
   renewPartial(draft);

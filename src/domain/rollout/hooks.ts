@@ -1,4 +1,5 @@
 import type { Draft } from "./draft.ts";
+import type { JobFacts } from "./facts.ts";
 import { housing, JOB_SLACK_MS, releaseEnv } from "./instances.ts";
 import type { ReleaseFacts } from "./release.ts";
 
@@ -16,15 +17,15 @@ const LOST_AGENT_MS = 30_000;
  * Two migrations at once would meet in the same data, whatever was aborted: true while another hook of the environment
  * has not ended. One whose agent never says how it ended is given up after its deadline.
  */
-export function isHookRunning(draft: Draft, release: ReleaseFacts): boolean {
-  const open = draft.facts.jobs.filter(
-    ({ kind, finishedAt, releaseId }) => kind === "run" && finishedAt === null && releaseId !== release.id,
-  );
+export function isHookRunning(draft: Draft, release?: ReleaseFacts): boolean {
+  const open = draft.facts.jobs.filter((job) => isOpenHook(job) && job.releaseId !== release?.id);
   const lost = open.filter(({ deadlineAt }) => deadlineAt + LOST_AGENT_MS <= draft.now);
   draft.cancel(lost);
   for (const { deadlineAt } of open) draft.wakeAt(Math.max(draft.now + 1, deadlineAt + LOST_AGENT_MS));
   return open.length > lost.length;
 }
+
+export const isOpenHook = ({ kind, finishedAt }: JobFacts): boolean => kind === "run" && finishedAt === null;
 
 /** One job per release and hook, by its id: no decision can order it twice. */
 export function orderHook(draft: Draft, release: ReleaseFacts, order: HookOrder): void {

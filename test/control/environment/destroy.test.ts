@@ -2,7 +2,6 @@ import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { FaultPoint } from "../../../src/control/environment/loop.ts";
 import { tableKey } from "../../../src/control/environment/publisher.ts";
 import { apps } from "../../../src/control/store/schema/apps.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
@@ -24,6 +23,7 @@ beforeEach(async () => {
 afterEach(() => void vi.unstubAllGlobals());
 
 const environment = async () => (await stage.db.select().from(environments))[0];
+const hook = async () => (await stage.jobs()).find(({ kind }) => kind === "run");
 const destroy = () => stage.coordinator.destroy({ actor: "token:ann" });
 
 /** Agents and alarm take turns until the environment is gone. */
@@ -117,21 +117,23 @@ describe("an environment that is destroyed", () => {
     expect(await stage.coordinator.setWeights(split)).toMatchObject(refused);
   });
 
-  it.each(["armed", "committed", "published", "woken"] as FaultPoint[])(
-    "goes all the same when control dies at each `%s` on the way",
-    async (point) => {
-      await stage.deploy();
-      for (let nth = 1; nth <= 3; nth++) {
-        await stage.failAt(point, nth);
-        await destroy().catch(() => undefined);
-        await stage.work();
-        await stage.kill();
-      }
-      await destroy();
-      await untilGone();
-      await expectGone();
-    },
-  );
+  it("waits for a hook that has begun, and no longer than its deadline: its data may be used again by then", async () => {
+    stage = await Stage.open({ hooks: { expand: ["up"] } });
+    await stage.create();
+    for (let turn = 0; turn < 20 && !(await hook()); turn++) {
+      await stage.work();
+      await stage.coordinator.poke();
+    }
+    await stage.db.update(jobs).set({ state: "leased" }).where(eq(jobs.kind, "run"));
+    expect(await destroy()).toMatchObject({ ok: true });
+    await stage.coordinator.poke();
+    expect([(await environment())?.deletedAt, (await hook())?.state]).toEqual([null, "leased"]);
+    stage.ahead = ((await hook())?.deadlineAt ?? 0) - Date.now() + 31_000;
+    await stage.inside(() => {});
+    await stage.coordinator.poke();
+    expect((await hook())?.state).toBe("cancelled");
+    expect((await environment())?.deletedAt).not.toBeNull();
+  });
 
   it("waits for a host that is away, and says so by staying", async () => {
     await stage.deploy();
