@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HostView } from "../../src/protocol/api/hosts.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean, plural } from "../io/print.ts";
+import { workOf } from "../io/host-work.ts";
+import { clean } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
 
 interface DrainOptions {
@@ -24,7 +25,7 @@ export async function drain(session: Session, name: string, options: DrainOption
   session.out.say(`${clean(host.name)} drains${left(host)}`);
   const until = session.now() + options.timeout;
   let said = left(host);
-  while (options.wait && host.instances.length > 0 && session.now() < until) {
+  while (options.wait && workOf(host).length > 0 && session.now() < until) {
     await sleep(LOOK_MS, undefined, { signal: session.signal });
     host = await session.client.hosts.get(name);
     if (!host.drain) {
@@ -38,7 +39,7 @@ export async function drain(session: Session, name: string, options: DrainOption
     session.out.say(
       `stays: accessory ${clean(`${one.name} of ${one.app}/${one.environment}`)}, with its volumes`,
     );
-  if (host.instances.length === 0) {
+  if (workOf(host).length === 0) {
     session.out.say(`${clean(host.name)} is empty: sluice hosts remove ${clean(host.name)}, or --undo`);
     return { exit: EXIT.ok, json: { host } };
   }
@@ -49,8 +50,7 @@ export async function drain(session: Session, name: string, options: DrainOption
   return { exit: EXIT.noAnswer, json: { host } };
 }
 
-function left({ instances }: HostView): string {
-  if (instances.length === 0) return "";
-  const each = instances.map(({ version, slot, state }) => clean(`${version} in slot ${slot} (${state})`));
-  return `: ${plural(instances.length, "instance")} left: ${each.join(", ")}`;
+function left(host: HostView): string {
+  const work = workOf(host);
+  return work.length === 0 ? "" : `: ${work.length} left: ${work.join(", ")}`;
 }

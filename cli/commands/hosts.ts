@@ -4,7 +4,8 @@ import type { HostView } from "../../src/protocol/api/hosts.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirm } from "../io/confirm.ts";
 import { factRows } from "../io/host-facts.ts";
-import { ago, clean, facts, plural, table, until } from "../io/print.ts";
+import { workOf } from "../io/host-work.ts";
+import { ago, clean, facts, table, until } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, parseCount, parseDuration, type Register } from "../verb.ts";
 import { drain } from "./hosts-drain.ts";
@@ -142,6 +143,11 @@ function hostText(host: HostView, now: number): string {
           .map((one) => clean(`${one.name} of ${one.app}/${one.environment} (${one.state})`))
           .join(", ") || undefined,
       ],
+      ["workers", host.workers.map((one) => clean(workerText(one))).join(", ") || undefined],
+      [
+        "runs now",
+        host.runs.map((one) => clean(`${one.what} of ${one.app}/${one.environment}`)).join(", ") || undefined,
+      ],
       ["drains", drainText(host, now)],
       ...host.aside.map((slot): [string, string] => [
         "set aside",
@@ -162,10 +168,15 @@ function tokenText({ rotateAt, sharedAt, staleTokenAt }: HostView, now: number):
   return said.join("; ") || undefined;
 }
 
+const workerText = ({ app, environment, process, version, state }: HostView["workers"][number]) =>
+  `${process} of ${app}/${environment} ${version} (${state})`;
+
 /** Undefined: it is not to be emptied. */
-function drainText({ drain: asked, instances }: HostView, now: number): string | undefined {
+function drainText(host: HostView, now: number): string | undefined {
+  const { drain: asked } = host;
   if (!asked) return undefined;
-  const how = instances.length > 0 ? `${plural(instances.length, "instance")} left` : "it is empty";
+  const work = workOf(host);
+  const how = work.length > 0 ? `${work.length} left` : "it is empty";
   return `since ${ago(asked.at, now)}, asked by ${clean(asked.by)}; ${how}`;
 }
 
@@ -230,7 +241,7 @@ async function remove(
   options: { yes?: boolean; force?: boolean },
 ): Promise<Outcome> {
   const host = await session.client.hosts.get(name);
-  const running = plural(host.instances.length, "instance");
+  const running = workOf(host).join(", ") || "nothing runs there";
   await confirm(session, `Remove ${clean(host.name)} (${host.state}, ${running})?`, options.yes);
   await session.client.hosts.remove(name, { force: options.force === true });
   const tunnel = host.tunnel ? "; its tunnel and all that was made with it goes within the next minutes" : "";

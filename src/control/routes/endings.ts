@@ -1,11 +1,15 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { sql } from "drizzle-orm";
 import { endingSchema } from "../../protocol/api/endings.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { appParams, environmentParams, json, newRouter } from "../http/router.ts";
 import { runBatch } from "../store/db.ts";
-import { readApp, readEnvironments } from "../store/status.ts";
+import { listRunning, listWorkers } from "../store/processes/beside.ts";
+import { instances } from "../store/schema/instances.ts";
+import { jobs } from "../store/schema/jobs.ts";
+import { type EnvironmentStatus, readApp, readEnvironments } from "../store/status.ts";
 import { endApp, findUntold } from "../store/upkeep/endings.ts";
 import { endingView } from "../views/ending.ts";
 import { requireEnvironment } from "./status.ts";
@@ -45,7 +49,8 @@ export const endingRoutes = () =>
       requireConfirmed(c.req.valid("query").confirm, `${app}/${env}`);
       orRefuse(await coordinatorOf(c.env, environment.id).destroy({ actor }));
       const status = await requireEnvironment(c, app, env);
-      return c.json(endingView({ app, environment: env, by: actor }, [status], c.var.now()), 202);
+      const of = { app, environment: env, by: actor, now: c.var.now() };
+      return c.json(endingView(of, [status], await besideOf(c, [status])), 202);
     })
     .openapi(destroyApp, async (c) => {
       const { app } = c.req.valid("param");
@@ -56,8 +61,19 @@ export const endingRoutes = () =>
       if (row.ending === null) await runBatch(c.var.db, endApp(c.var.db, row, { actor, now: c.var.now() }));
       await tellEnvironments(c, row.id);
       const statuses = await readEnvironments(c.var.db, { apps: [row.id] });
-      return c.json(endingView({ app, environment: null, by: actor }, statuses, c.var.now()), 202);
+      const of = { app, environment: null, by: actor, now: c.var.now() };
+      return c.json(endingView(of, statuses, await besideOf(c, statuses)), 202);
     });
+
+async function besideOf(c: AppContext, statuses: readonly EnvironmentStatus[]) {
+  const ids = JSON.stringify(statuses.map(({ environment }) => environment.id));
+  const isOne = sql`IN (SELECT value FROM json_each(${ids}))`;
+  const [workers, runs] = await Promise.all([
+    listWorkers(c.var.db, sql`${instances.environmentId} ${isOne}`),
+    listRunning(c.var.db, sql`${jobs.environmentId} ${isOne}`),
+  ]);
+  return { workers, runs };
+}
 
 /** Should it end in between, the sweep tells the rest. */
 async function tellEnvironments(c: AppContext, appId: string): Promise<void> {

@@ -58,7 +58,7 @@ const remove = createRoute({
   path: "/api/v1/hosts/{host}",
   summary: "Forget a host",
   description:
-    "Its token stops working at once; what was made for it at Cloudflare is removed in the background. Refused while instances live on it, unless `force=1`.",
+    "Its token stops working at once; what was made for it at Cloudflare is removed in the background. Refused while anything runs on it, unless `force=1`.",
   tags: ["hosts"],
   request: { params: hostParams, query: z.object({ force: z.enum(["0", "1"]).optional() }) },
   responses: { 200: json(hostSchema, "The host as it was") },
@@ -211,15 +211,17 @@ export async function requireHost(c: AppContext, name: string): Promise<HostStat
   throw new ProblemError({ code: "not_found", detail: `there is no host \`${name}\``, next });
 }
 
-function refuseBusy({ host, instances, accessories }: HostStatus): void {
-  if (instances.length + accessories.length === 0) return;
+function refuseBusy({ host, instances, accessories, workers, runs }: HostStatus): void {
   const what = [
     ...instances.map(({ version, slot }) => `${version} in slot ${slot}`),
+    ...workers.map((one) => `${one.process} of ${one.app}/${one.environment}`),
+    ...runs.map((one) => `${one.what} of ${one.app}/${one.environment}, which runs just now`),
     ...accessories.map((one) => `accessory ${one.name} of ${one.app}/${one.environment}, with its volumes`),
   ];
-  const detail = `${host.name} still has ${instances.length} instances and ${accessories.length} accessories, which would be lost (${what.join(", ")}): drain it first, or use force`;
+  if (what.length === 0) return;
+  const detail = `${host.name} still has what would be lost (${what.join(", ")}): drain it first, or use force`;
   const next = [
-    { command: `sluice hosts drain ${host.name}`, when: "to move what serves there to other hosts first" },
+    { command: `sluice hosts drain ${host.name}`, when: "to move what runs there to other hosts first" },
     { command: `sluice hosts remove ${host.name} --force`, when: "the machine is gone for good" },
   ];
   throw new ProblemError({ code: "host_busy", detail, next });

@@ -12,7 +12,7 @@ import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, decodeCursor, environmentParams, json, newRouter, pageQuery, toPage } from "../http/router.ts";
 import { iso, isoOrNull } from "../iso.ts";
-import { listRuns, type RunRow, readRun } from "../store/runs.ts";
+import { listRuns, type RunRow, readRun } from "../store/processes/runs.ts";
 import { requireEnvironment } from "./status.ts";
 
 const tags = ["processes"];

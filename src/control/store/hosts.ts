@@ -2,6 +2,7 @@ import { and, asc, eq, gt, isNull, sql } from "drizzle-orm";
 import { settleAccessories } from "./accessories.ts";
 import type { Db, Statement } from "./db.ts";
 import { isUnacknowledged } from "./jobs.ts";
+import { listRunning, listWorkers, type RunOnHost, type WorkerOnHost } from "./processes/beside.ts";
 import { countDiffering, type Inventory } from "./reports.ts";
 import { accessories } from "./schema/accessories.ts";
 import { apps } from "./schema/apps.ts";
@@ -31,6 +32,8 @@ export interface HostStatus {
   readonly aside: readonly AsideSlot[];
   readonly instances: readonly InstanceRow[];
   readonly accessories: readonly HostedAccessory[];
+  readonly workers: readonly WorkerOnHost[];
+  readonly runs: readonly RunOnHost[];
   /** Absent: it is reached by its own address. */
   readonly tunnel: TunnelRow | undefined;
 }
@@ -162,7 +165,7 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
   if (rows.length === 0) return [];
   const ids = JSON.stringify(rows.map((row) => row.id));
   const isTheirs = sql`IN (SELECT value FROM json_each(${ids}))`;
-  const [counts, aside, live, beside, tunnelRows] = await Promise.all([
+  const [counts, aside, live, beside, workers, running, tunnelRows] = await Promise.all([
     db
       .select({
         hostId: slots.hostId,
@@ -199,6 +202,8 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
       .innerJoin(apps, eq(apps.id, environments.appId))
       .where(sql`${accessories.hostId} ${isTheirs}`)
       .orderBy(asc(apps.name), asc(environments.name), asc(accessories.name)),
+    listWorkers(db, sql`${instances.hostId} ${isTheirs}`),
+    listRunning(db, sql`${jobs.hostId} ${isTheirs}`),
     listTunnels(
       db,
       rows.map((row) => row.id),
@@ -210,6 +215,8 @@ async function withStatus(db: Db, rows: readonly HostRow[]): Promise<HostStatus[
     aside: aside.filter((slot) => slot.hostId === host.id),
     instances: live.filter((instance) => instance.hostId === host.id),
     accessories: beside.filter((accessory) => accessory.hostId === host.id),
+    workers: workers.filter((worker) => worker.hostId === host.id),
+    runs: running.filter((run) => run.hostId === host.id),
     tunnel: tunnelRows.find((tunnel) => tunnel.hostId === host.id),
   }));
 }

@@ -40,7 +40,7 @@ export function hostStateOf(
 }
 
 export function hostView(
-  { host, slots, aside, instances, accessories, tunnel }: HostStatus,
+  { host, slots, aside, instances, accessories, workers, runs, tunnel }: HostStatus,
   now: number,
 ): HostView {
   return {
@@ -69,6 +69,10 @@ export function hostView(
       .map(({ n, hostPort, cause, until }) => ({ slot: n, port: hostPort, cause, until: iso(until) })),
     instances: instances.map(instanceView),
     accessories: accessories.map(({ hostId: _, ...accessory }) => accessory),
+    workers: workers.map(({ id, app, environment, version, process, state }) => ({
+      ...{ id, app, environment, version, process, state },
+    })),
+    runs: runs.map(({ app, environment, version, what }) => ({ app, environment, version, what })),
     tunnel: tunnel
       ? {
           state: tunnel.state,

@@ -29,7 +29,7 @@ export const hostSchema = z
       reserved: z.number().int(),
       free: z.number().int(),
     }),
-    /** It is to be emptied, by whom and since when; done when `instances` is empty. Null: it is not. */
+    /** It is to be emptied, by whom and since when; done when `instances`, `workers` and `runs` are empty. Null: it is not. */
     drain: z.object({ at: time, by: z.string() }).nullable().default(null),
     /** Slots whose port somebody else on the host has, in words, and when they are tried again. */
     aside: z
@@ -38,6 +38,23 @@ export const hostSchema = z
     instances: z.array(instanceSchema),
     accessories: z
       .array(z.object({ app: z.string(), environment: z.string(), name: z.string(), state: z.string() }))
+      .default([]),
+    /** Of processes beside the web. */
+    workers: z
+      .array(
+        z.object({
+          id: z.string(),
+          app: z.string(),
+          environment: z.string(),
+          version: z.string(),
+          process: z.string(),
+          state: z.string(),
+        }),
+      )
+      .default([]),
+    /** On their way to an end: the hook's name, the scheduled process's, or `a command` of a person. */
+    runs: z
+      .array(z.object({ app: z.string(), environment: z.string(), version: z.string(), what: z.string() }))
       .default([]),
     /** At Cloudflare; null: the edge reaches this host by its own address. */
     tunnel: z

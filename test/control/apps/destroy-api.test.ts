@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { tokens } from "../../../src/control/store/schema/tokens.ts";
 import { Api } from "../support/api.ts";
-import { applied, db, emptyWorld, manifest } from "../support/world.ts";
+import { applied, db, emptyWorld, enrolled, instance, job, manifest, release } from "../support/world.ts";
 
 let api: Api;
 beforeEach(async () => {
@@ -27,6 +27,21 @@ describe("destroying by the API", () => {
     expect(answer.status).toBe(202);
     expect(await answer.json()).toMatchObject({ app: "shop", environment: "production", waitsFor: [] });
     expect(api.coordinators.asked).toMatchObject([{ environment: id, what: "destroy" }]);
+  });
+
+  it("says what it waits for: instances, workers, and what runs to its end", async () => {
+    const host = await enrolled(api);
+    const environmentId = await applied(api);
+    const at = { environmentId, releaseId: await release(environmentId), host };
+    await instance({ ...at, slot: 0 });
+    await instance({ ...at, slot: 0 }, { slotId: null, process: "mailer", state: "ready" });
+    await job(at, { kind: "run", state: "leased", payload: { hook: "expand" } });
+    const answer = await destroy("/api/v1/apps/shop/envs/production", "shop/production");
+    expect((await answer.json<{ waitsFor: string[] }>()).waitsFor).toEqual([
+      "production: 1 instance on web-1",
+      "production: mailer on web-1",
+      "production: expand, which runs on web-1",
+    ]);
   });
 
   it("is an administrator's alone", async () => {

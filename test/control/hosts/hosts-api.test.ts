@@ -53,6 +53,29 @@ describe("a host", () => {
     expect(await problemOf(poll)).toBe("401 token_revoked");
   });
 
+  it("has its workers and what runs there just now shown, and can't be removed while it has any", async () => {
+    const host = await world.enrolled(api);
+    const environmentId = await world.applied(api);
+    const releaseId = await world.release(environmentId);
+    const at = { environmentId, releaseId, host };
+    await world.instance(
+      { ...at, slot: 0 },
+      { id: "ins-w", slotId: null, process: "mailer", state: "ready" },
+    );
+    await world.job(at, { kind: "run", state: "leased", payload: { hook: "contract" } });
+    await world.job(at, { kind: "command", state: "leased", payload: { process: "backup" } });
+    await world.job(at, { kind: "command", state: "queued", payload: { process: "later" } });
+    expect(await show()).toMatchObject({
+      instances: [],
+      workers: [{ id: "ins-w", app: "shop", environment: "production", process: "mailer", state: "ready" }],
+      runs: [{ what: "contract" }, { what: "backup" }],
+    });
+    const refused = await api.delete("/api/v1/hosts/web-1");
+    expect(await problemOf(refused)).toBe("409 host_busy");
+    const { detail } = await refused.json<Problem>();
+    expect(detail).toContain("mailer of shop/production, contract of shop/production, which runs just now");
+  });
+
   it("can't be drained where what serves there has nowhere to go, and says what that is", async () => {
     const host = await world.enrolled(api);
     const environmentId = await world.applied(api);

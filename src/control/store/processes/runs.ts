@@ -1,8 +1,8 @@
 import { and, desc, eq, lt, or } from "drizzle-orm";
-import type { Db } from "./db.ts";
-import { hosts } from "./schema/hosts.ts";
-import { releases } from "./schema/releases.ts";
-import { runs } from "./schema/runs.ts";
+import type { Db } from "../db.ts";
+import { hosts } from "../schema/hosts.ts";
+import { releases } from "../schema/releases.ts";
+import { runs } from "../schema/runs.ts";
 
 export type RunRow = Awaited<ReturnType<typeof listRuns>>[number];
 
