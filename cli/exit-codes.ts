@@ -51,6 +51,8 @@ export const EXIT_OF_PROBLEM = {
   locked: EXIT.refused,
   stale_step: EXIT.refused,
   window_closed: EXIT.refused,
+  approval_needed: EXIT.refused,
+  own_release: EXIT.usage,
   precondition_failed: EXIT.refused,
   idempotency_conflict: EXIT.refused,
   release_not_serving: EXIT.refused,

@@ -75,6 +75,14 @@ export const EXPLANATIONS = {
     "The release has moved on since you looked, so the order was for a step that is over.",
     "Look again with `sluice status`, then repeat if you still mean it.",
   ],
+  approval_needed: [
+    "The environment's `approval:` asks that somebody else approves the release before it goes on.",
+    "An approver who did not start it: sluice approve, or sluice reject. See docs/approvals.md.",
+  ],
+  own_release: [
+    "Who started a release can't approve it, also not with another token of theirs.",
+    "Somebody else approves it. Whose a token is, is said when it is made: sluice token create <name> --person <email>.",
+  ],
   window_closed: [
     "The environment's `windows:` let no release begin now; the error says when the next one may.",
     "Wait for it; in an emergency: sluice deploy --override, which the audit log keeps.",

@@ -2,6 +2,7 @@ import { Command, Option } from "commander";
 import { abort } from "./commands/abort.ts";
 import { accessory } from "./commands/accessory.ts";
 import { apply } from "./commands/apply.ts";
+import { approve, reject } from "./commands/approve.ts";
 import { audit } from "./commands/audit.ts";
 import { deploy } from "./commands/deploy.ts";
 import { destroy } from "./commands/destroy.ts";
@@ -47,6 +48,8 @@ const VERBS: readonly Register[] = [
   watch,
   status,
   logs,
+  approve,
+  reject,
   promote,
   pause,
   resume,

@@ -21,16 +21,18 @@ function parseWait(text: string): Wait {
   throw new InvalidArgumentError("It must be done, approval, or stage:<percent> such as stage:25.");
 }
 
-/** It goes no further until somebody promotes or aborts it. */
-const needsPerson = ({ state, paused }: ReleaseView): boolean =>
-  state === "shifting" && paused?.until === null;
+/** It goes no further until somebody approves, promotes or aborts it. */
+const needsPerson = ({ state, paused, approval }: ReleaseView): boolean =>
+  approval?.waits === true || (state === "shifting" && paused?.until === null);
 
 /** Where to stop following, and since when (epoch ms) it is so; undefined: go on. */
 export function stopOf(
   release: ReleaseView,
   wait: Wait,
 ): { readonly kind: "reached" | "waiting"; readonly at: number } | undefined {
-  const since = Date.parse(release.paused?.at ?? release.step?.since ?? release.createdAt);
+  const since = Date.parse(
+    release.paused?.at ?? release.approval?.askedAt ?? release.step?.since ?? release.createdAt,
+  );
   if (wait.kind === "stage" && release.state === "shifting" && release.weight >= wait.weight)
     return { kind: "reached", at: since };
   return needsPerson(release) ? { kind: "waiting", at: since } : undefined;

@@ -21,6 +21,7 @@ import type { Refusal } from "./refusal.ts";
 import { accessoryRoutes } from "./routes/accessories.ts";
 import { agentRoutes } from "./routes/agent.ts";
 import { agentJobRoutes } from "./routes/agent-jobs.ts";
+import { approvalRoutes } from "./routes/approvals.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
@@ -130,7 +131,13 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
 /** A router per resource, behind the doors. */
 function resources(options: AppOptions) {
   const readers = new Readers(options.readerPatienceMs);
-  const releases = [releaseRoutes(), steerRoutes(), previewRoutes(), feedRoutes(readers, options.feed)];
+  const releases = [
+    releaseRoutes(),
+    steerRoutes(),
+    approvalRoutes(),
+    previewRoutes(),
+    feedRoutes(readers, options.feed),
+  ];
   const environments = [
     appRoutes(),
     endingRoutes(),

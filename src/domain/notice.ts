@@ -38,7 +38,7 @@ export function noticeOf(event: NotableEvent): Notice | undefined {
 
 function severityOf(event: NotableEvent, state: unknown): Severity {
   if (state === "failed" || state === "rolled_back" || state === "rolling_back") return "error";
-  if (state === "aborted" || "paused" in event.data) return "warn";
+  if (state === "aborted" || "paused" in event.data || "approval" in event.data) return "warn";
   if (event.type === "worker.alert" && typeof event.data.code === "string") return "error";
   return "info";
 }

@@ -46,6 +46,8 @@ export interface EnvironmentSpec {
   readonly accessories?: Readonly<Record<string, AccessorySpec>>;
   /** Absent in specs from before there was any. */
   readonly retention?: import("./retention.ts").Retention;
+  /** Whose word a release needs beside its starter's. Absent: nobody's. */
+  readonly approval?: import("./approval/approval.ts").ApprovalRule;
   /** When releases may begin. */
   readonly rules: import("./windows.ts").DeployRules;
   readonly deadlines: {

@@ -21,6 +21,8 @@ export const PROBLEM_CODES = [
   "locked",
   "stale_step",
   "window_closed",
+  "approval_needed",
+  "own_release",
   "precondition_failed",
   "idempotency_conflict",
   "idempotency_in_flight",

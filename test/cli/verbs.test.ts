@@ -398,7 +398,7 @@ describe("completion", () => {
   };
 
   test("knows the commands, those below them, and their flags", async () => {
-    expect(await complete("re")).toEqual(["resume", "restart", "releases", "registry"]);
+    expect(await complete("re")).toEqual(["reject", "resume", "restart", "releases", "registry"]);
     expect(await complete("hosts", "en")).toEqual(["enroll"]);
     expect(await complete("-a", "shop", "deploy", "--when")).toEqual(["--when-busy"]);
     expect(await complete("deploy", "--ur")).toEqual(["--url"]);

@@ -27,6 +27,7 @@ export const token: Register = (program, act) => {
     .addOption(
       new Option("--role <role>").choices(["admin", "deployer", "approver", "viewer"]).makeOptionMandatory(),
     )
+    .option("--person <email>", "whose it is: nobody approves what they started themselves")
     .option("--days <n>", "days until it expires", parseCount(365), 90)
     .action(act(create));
   group.command("list", { isDefault: true }).description("all tokens, never their secrets").action(act(list));
@@ -42,12 +43,13 @@ export const token: Register = (program, act) => {
 async function create(
   session: Session,
   name: string,
-  options: { role: Role; days: number },
+  options: { role: Role; days: number; person?: string },
 ): Promise<Outcome> {
   const { app, env } = session.globals;
   const created = await session.client.tokens.create({
     name,
     role: options.role,
+    ...(options.person === undefined ? {} : { person: options.person }),
     ...(app === undefined ? {} : { app }),
     ...(env === undefined ? {} : { environment: env }),
     expiresInDays: options.days,

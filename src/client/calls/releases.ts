@@ -54,6 +54,16 @@ export class ReleaseCalls {
     return this.#move(id, "promote", body);
   }
 
+  /** Lets a release that waits for it go on. `digest`: the one that was seen; another is refused. */
+  approve(id: string, body: { digest?: string } = {}): Promise<ReleaseView> {
+    return this.#move(id, "approve", body);
+  }
+
+  /** Ends a release that waits for an approval. */
+  reject(id: string, body: { reason?: string } = {}): Promise<ReleaseView> {
+    return this.#move(id, "reject", body);
+  }
+
   /** Holds a release where it is. */
   pause(id: string, body: { step?: number } = {}): Promise<ReleaseView> {
     return this.#move(id, "pause", body);

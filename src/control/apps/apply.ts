@@ -1,3 +1,4 @@
+import { isLooser } from "../../domain/approval/approval.ts";
 import { covers, type Grant, heldAbove, publicHost } from "../../domain/hostnames.ts";
 import { WEB, workersOf } from "../../domain/processes/process.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
@@ -59,6 +60,7 @@ export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<A
     const refusal =
       endingOf(state, manifest) ??
       foreignHostname(state, input.app, wanted) ??
+      looserApproval(state, manifest, input.leave) ??
       (await liveRemoval(db, state, manifest));
     if (refusal) return err(refusal);
     const granted = grantsFor({ app: input.app, wanted, existing: state.grants, ...input.leave }, input);
@@ -131,6 +133,21 @@ function endingOf({ app, environments }: AppState, manifest: Manifest): Refusal 
     detail: `${what} is being destroyed: apply it again when it is gone, and it is made anew`,
     next: [{ command: `sluice destroy -a ${app.name}${at}`, when: "to see what it still waits for" }],
   };
+}
+
+/** Whoever an approval is asked of can't take that away: only an administrator of everything can. */
+function looserApproval(
+  { app, environments }: AppState,
+  manifest: Manifest,
+  { grants }: Leave,
+): Refusal | undefined {
+  const looser = environments.find(({ name, spec, deletedAt }) => {
+    const next = toSpec(manifest, name);
+    return deletedAt === null && next !== undefined && isLooser(next.approval, spec.approval);
+  });
+  if (!looser || grants) return undefined;
+  const detail = `the manifest loosens \`approval\` of ${app?.name}/${looser.name}: this needs a token with the role admin for everything`;
+  return { code: "forbidden", detail };
 }
 
 function foreignHostname(state: AppState, app: string, wanted: readonly string[]): Refusal | undefined {

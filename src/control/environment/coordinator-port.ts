@@ -1,3 +1,4 @@
+import type { Approve } from "../../domain/commands/approve.ts";
 import type { CreateRelease } from "../../domain/commands/releases.ts";
 import type { RollbackRequest } from "../../domain/commands/rollback.ts";
 import type { CreateRun } from "../../domain/commands/runs.ts";
@@ -21,6 +22,10 @@ export interface CoordinatorPort {
   setWeights(input: SetWeights): Promise<Result<null, Refusal>>;
   /** Ends the current step, or all of them. `step` (0-based): the one the caller saw. */
   promote(input: Steer & { full: boolean }): Promise<Result<null, Refusal>>;
+  /** Lets a release that waits for it go on, if nobody else has to say yes. */
+  approve(input: Approve): Promise<Result<null, Refusal>>;
+  /** Ends a release that waits for an approval. */
+  reject(input: { release: string; actor: string; reason: string | null }): Promise<Result<null, Refusal>>;
   pause(input: Steer): Promise<Result<null, Refusal>>;
   resume(input: Steer): Promise<Result<null, Refusal>>;
   /** No release begins while a person's lock holds. One lock at a time: `locked` names the holder. */

@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import * as approvals from "../../domain/commands/approve.ts";
 import { destroy } from "../../domain/commands/destroy.ts";
 import * as modes from "../../domain/commands/modes.ts";
 import * as commands from "../../domain/commands/releases.ts";
@@ -115,6 +116,14 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   promote(input: steer.Steer & { full: boolean }): Promise<Result<null, Refusal>> {
     return this.#command((facts, now) => steer.promote(facts, input, now));
+  }
+
+  approve(input: approvals.Approve): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => approvals.approve(facts, input, now));
+  }
+
+  reject(input: { release: string; actor: string; reason: string | null }): Promise<Result<null, Refusal>> {
+    return this.#command((facts, now) => approvals.reject(facts, input, now));
   }
 
   pause(input: steer.Steer): Promise<Result<null, Refusal>> {

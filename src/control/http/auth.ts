@@ -66,6 +66,8 @@ const MALFORMED =
 const BOOTSTRAP: Principal = {
   id: BOOTSTRAP_ID,
   actor: "admin",
+  identities: ["admin"],
+  madeBy: [],
   role: "admin",
   app: null,
   environment: null,
@@ -73,15 +75,12 @@ const BOOTSTRAP: Principal = {
   hostId: null,
 };
 
-const toPrincipal = (row: TokenRow): Principal => ({
-  id: row.id,
-  actor: `${row.role === "agent" ? "agent" : row.trustId === null ? "token" : "ci"}:${row.name}`,
-  role: row.role,
-  app: row.app,
-  environment: row.environment,
-  action: row.action,
-  hostId: row.hostId,
-});
+function toPrincipal(row: TokenRow): Principal {
+  const actor = `${row.role === "agent" ? "agent" : row.trustId === null ? "token" : "ci"}:${row.name}`;
+  const { id, role, app, environment, action, hostId } = row;
+  const identities = [actor, `id:${id}`, ...(row.identities ?? [])];
+  return { id, actor, identities, madeBy: row.madeBy ?? [], role, app, environment, action, hostId };
+}
 
 function isBootstrapAdmin(env: ControlEnv, hash: string): boolean {
   const wanted = new TextEncoder().encode((env.ADMIN_TOKEN_SHA256 ?? "").toLowerCase());

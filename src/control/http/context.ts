@@ -14,6 +14,10 @@ export interface Principal {
   readonly id: string;
   /** As events name it: `token:ci`, `agent:web-1`, `admin`. */
   readonly actor: string;
+  /** All by which it can be told who that is: what two have in common makes them one person. */
+  readonly identities: readonly string[];
+  /** Those of whoever made the token. */
+  readonly madeBy: readonly string[];
   readonly role: TokenRow["role"];
   readonly app: string | null;
   readonly environment: string | null;

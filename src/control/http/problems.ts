@@ -24,6 +24,8 @@ const KINDS = {
   locked: [423, "The environment is locked"],
   stale_step: [409, "The release has moved on"],
   window_closed: [409, "Outside the deploy windows"],
+  approval_needed: [409, "It waits for an approval"],
+  own_release: [403, "Somebody else has to approve it"],
   precondition_failed: [412, "The resource has changed"],
   idempotency_conflict: [422, "The idempotency key was used for another request"],
   idempotency_in_flight: [409, "The first request with this idempotency key still runs"],

@@ -128,7 +128,9 @@ async function give(
   const isFirst = trust.pinOnFirstUse.length > 0;
   const after = isFirst ? pinned(trust, claims) : trust.pins;
   const id = newId("tok", now);
-  const row = { id, name, hash: await sha256(token), role, action, app, environment, trustId: trust.id };
+  const identities = personIn(trust.provider, claims);
+  const who = { id, name, hash: await sha256(token), identities };
+  const row = { ...who, role, action, app, environment, trustId: trust.id };
   try {
     await runBatch(db, [
       noteTraded(db, { key, expiresAt: tokenExpiresAt }),
@@ -162,6 +164,16 @@ async function give(
     );
   }
   return ok({ trust, token, expiresAt });
+}
+
+/** Who pressed the button, by ids that stay theirs: where the issuer says it. */
+function personIn(provider: TrustRow["provider"], claims: Claims): string[] {
+  const id = stringOf(claims.actor_id ?? claims.user_id);
+  const email = stringOf(claims.user_email);
+  return [
+    ...(id === null ? [] : [`${provider}:${clip(id)}`]),
+    ...(email === null ? [] : [`person:${clip(email.toLowerCase())}`]),
+  ];
 }
 
 const pinsOf = ({ pinOnFirstUse }: TrustRow, after: TrustRow["pins"]) =>

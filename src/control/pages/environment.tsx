@@ -87,6 +87,8 @@ export async function environmentPage(c: AppContext, place: Place): Promise<Resp
 /** One sentence and its colour. */
 function summary(view: EnvironmentView): { tone: Tone; says: string } {
   const { active, live, mode, split, instances } = view;
+  if (active?.approval?.waits)
+    return { tone: "warn", says: `${active.version} waits for an approval (${active.approval.before})` };
   if (active?.paused) return { tone: "warn", says: `${active.version} is paused: ${active.paused.reason}` };
   if (active) return { tone: toneOf(active.state), says: `${active.version} is ${words(active.state)}` };
   if (mode !== "open") return { tone: "warn", says: mode === "paused" ? "requests are held" : "maintenance" };
@@ -147,6 +149,7 @@ const Moves = ({ c, place, view }: { c: AppContext; place: Place; view: Environm
 
 /** Those that make sense now; the page behind each says why one would be refused. */
 function possible({ active, rollback, split }: EnvironmentView): MoveName[] {
+  if (active?.approval?.waits) return ["approve", "reject"];
   if (active?.paused)
     return active.paused.by === "sluice" ? ["promote", "abort"] : ["promote", "resume", "abort"];
   if (active) return ["promote", "pause", "abort"];

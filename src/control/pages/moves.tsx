@@ -12,6 +12,8 @@ import { Name, percent, SplitBar } from "./parts.tsx";
 
 /** What a person can do about an environment's traffic, who may, and what the button looks like. */
 export const MOVES = {
+  approve: { name: "Approve", role: "approver", tone: "main" },
+  reject: { name: "Reject", role: "approver", tone: "stop" },
   promote: { name: "Promote", role: "approver", tone: "main" },
   pause: { name: "Pause", role: "approver", tone: "" },
   resume: { name: "Resume", role: "approver", tone: "" },
@@ -87,7 +89,7 @@ export async function movePage(c: AppContext, { app, env, move: named }: MovePla
           {move !== "weight" && <Then split={told.split} view={view} />}
           {move === "weight" && <WeightFields view={view} />}
           <Seen view={view} etag={etagOf(status)} />
-          {move === "abort" && (
+          {(move === "abort" || move === "reject") && (
             <label>
               Reason <input name="reason" maxlength={500} autocomplete="off" />
             </label>
@@ -113,6 +115,7 @@ const Seen = ({ view, etag }: { view: EnvironmentView; etag: string }) => (
     <input type="hidden" name="release" value={view.active?.id ?? ""} />
     <input type="hidden" name="step" value={String(view.active?.step?.index ?? "")} />
     <input type="hidden" name="from" value={view.rollback.from?.release ?? ""} />
+    <input type="hidden" name="digest" value={view.active?.approval?.digest ?? ""} />
     <input type="hidden" name="etag" value={etag} />
   </>
 );
@@ -170,6 +173,7 @@ async function tell(c: AppContext, id: string, view: EnvironmentView, move: Move
     return { says: plan.says, split: plan.split, refusal: plan.refusal?.detail ?? null };
   }
   const { active, split } = view;
+  if (move === "approve" || move === "reject") return tellApproval(view, move);
   if (move === "weight")
     return {
       says: ["The split becomes what stands here, at once and for every host. It has to sum to 100 %."],
@@ -191,9 +195,24 @@ async function tell(c: AppContext, id: string, view: EnvironmentView, move: Move
   return { says: [says], split, refusal };
 }
 
+function tellApproval({ active, split }: EnvironmentView, move: "approve" | "reject"): Told {
+  const approval = active?.approval;
+  if (!active || !approval?.waits) return { says: [], split, refusal: "nothing waits for an approval" };
+  const { digest, needed, given } = approval;
+  const says =
+    move === "approve"
+      ? [
+          `${active.version} (${digest}, started by ${active.by}) goes on`,
+          `It has ${given.length} of the ${needed} approvals it needs`,
+        ]
+      : [`${active.version} ends; who serves now keeps the traffic`];
+  return { says, split, refusal: null };
+}
+
 const seenSchema = z.object({
   release: z.string().max(64).catch(""),
   step: z.coerce.number().int().min(0).optional().catch(undefined),
+  digest: z.string().max(500).catch(""),
   from: z.string().max(64).catch(""),
   etag: z.string().max(200).catch(""),
   reason: z.string().max(500).catch(""),
@@ -220,7 +239,7 @@ function apiRequest(
   move: MoveName,
   form: Record<string, unknown>,
 ): Request {
-  const { release, step, from, etag, reason } = seenSchema.parse(form);
+  const { release, step, from, etag, reason, digest } = seenSchema.parse(form);
   const environment = `/api/v1/apps/${app}/envs/${env}`;
   const headers = new Headers({ "content-type": "application/json" });
   for (const name of ["authorization", "cookie", "origin", "sec-fetch-site", "cf-connecting-ip"]) {
@@ -236,6 +255,12 @@ function apiRequest(
     return send("PUT", `${environment}/weights`, Object.fromEntries(body));
   }
   if (move === "rollback") return send("POST", `${environment}/rollback`, from === "" ? {} : { from });
-  const body = move === "abort" ? (reason === "" ? {} : { reason }) : step === undefined ? {} : { step };
+  const because = reason === "" ? {} : { reason };
+  const bodies: Partial<Record<MoveName, object>> = {
+    abort: because,
+    reject: because,
+    approve: digest === "" ? {} : { digest },
+  };
+  const body = bodies[move] ?? (step === undefined ? {} : { step });
   return send("POST", `/api/v1/releases/${encodeURIComponent(release || "none")}/${move}`, body);
 }

@@ -111,6 +111,7 @@ export const releaseRoutes = () =>
         hold: input.hold,
         override: input.override,
         actor: principal.actor,
+        startedAs: principal.identities,
         requestKey: key === undefined ? null : `${principal.id}:${parseKey(key)}`,
       });
       const { release } = orRefuse(made);

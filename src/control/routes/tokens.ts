@@ -58,8 +58,8 @@ export const tokenRoutes = () =>
       return c.json(toPage(rows, limit, { item: tokenView, cursor: ({ id }) => id }), 200);
     })
     .openapi(create, async (c) => {
-      const { actor } = authorize(c, everything("admin"));
-      const { row, token } = await newToken(c.req.valid("json"), c.var.now());
+      const { actor, identities } = authorize(c, everything("admin"));
+      const { row, token } = await newToken(c.req.valid("json"), identities, c.var.now());
       const view = tokenView(row);
       await runBatch(c.var.db, [
         insertToken(c.var.db, row),
@@ -105,9 +105,10 @@ export const tokenRoutes = () =>
 
 async function newToken(
   asked: z.output<typeof createTokenSchema>,
+  madeBy: readonly string[],
   now: number,
 ): Promise<{ row: TokenRow; token: string }> {
-  const { name, role, app = null, environment = null, expiresInDays } = asked;
+  const { name, role, app = null, environment = null, expiresInDays, person } = asked;
   const token = newSecret("slu");
   const row = {
     id: newId("tok", now),
@@ -124,6 +125,8 @@ async function newToken(
     replaces: null,
     trustId: null,
     action: null,
+    identities: person === undefined ? null : [`person:${person}`],
+    madeBy,
   };
   return { row, token };
 }

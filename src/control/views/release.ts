@@ -1,3 +1,4 @@
+import { awaited } from "../../domain/approval/gate.ts";
 import { workersOf } from "../../domain/processes/process.ts";
 import { isActive } from "../../domain/rollout/release.ts";
 import { stepLabel, stepsOf } from "../../domain/rollout/steps.ts";
@@ -45,6 +46,7 @@ export function releaseView(status: ReleaseStatus, context: ReleaseContext): Rel
       at: iso(release.paused.at),
       until: isoOrNull(release.paused.until),
     },
+    approval: approvalOf(release),
     verdict: verdictOf(release, context),
     createdAt: iso(release.createdAt),
     startedAt: isoOrNull(release.startedAt),
@@ -59,6 +61,21 @@ export function releaseView(status: ReleaseStatus, context: ReleaseContext): Rel
     instances: views,
     plan: planOfRelease(release.spec, slots, before),
     next: releaseNext(status),
+  };
+}
+
+function approvalOf(release: ReleaseRow): ReleaseView["approval"] {
+  if (!release.approval) return null;
+  const { gate, step, subject, needed, given, askedAt, deadlineAt } = release.approval;
+  return {
+    before: gate,
+    step,
+    digest: subject,
+    needed,
+    given: given.map(({ actor, at }) => ({ by: actor, at: iso(at) })),
+    waits: awaited(release) !== undefined,
+    askedAt: iso(askedAt),
+    deadlineAt: iso(deadlineAt),
   };
 }
 
@@ -108,6 +125,7 @@ function releaseNext({ app, environment, release }: ReleaseStatus): NextStep[] {
   const { id, state } = release;
   const watch = { command: `sluice watch ${id}`, when: "to follow it" };
   const status = { command: `sluice status ${at}`, when: "to see what serves now" };
+  if (awaited(release)) return approvalNext(release);
   if (release.paused) return pausedNext(release);
   if (state === "queued" || isActive(state))
     return [
@@ -130,6 +148,14 @@ function releaseNext({ app, environment, release }: ReleaseStatus): NextStep[] {
       { ...status, when: "to see what serves meanwhile" },
     ];
   return [status];
+}
+
+/** What a release waits for that somebody else has to approve. */
+function approvalNext({ id, version }: ReleaseRow): NextStep[] {
+  return [
+    { command: `sluice approve ${id}`, when: `${version} is to go on, and you did not start it` },
+    { command: `sluice reject ${id}`, when: "it is not to go on" },
+  ];
 }
 
 /** What a paused release waits for: a person's word. */

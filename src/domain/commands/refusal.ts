@@ -21,6 +21,8 @@ export type RefusalCode =
   | "nothing_to_roll_back"
   | "precondition_failed"
   | "window_closed"
+  | "approval_needed"
+  | "own_release"
   | "locked";
 
 /** What people and CI ask for answers what to change, or why not. */

@@ -15,6 +15,8 @@ export interface CreateRelease extends Asked {
   readonly image: string | null;
   readonly git: NewRelease["git"];
   readonly actor: string;
+  /** All by which it can be told who that is. */
+  readonly startedAs?: readonly string[];
   /** Idempotency-Key: the same one again is the same release. Null: none was given. */
   readonly requestKey: string | null;
   /** Prepare it, and keep it at 0 % until it is promoted. */
@@ -44,6 +46,7 @@ export function createRelease(
     image: fullImage(facts.spec.image, input.image),
     spec: facts.spec,
     by: input.actor,
+    startedAs: input.startedAs ?? [input.actor],
     git: input.git,
     requestKey: input.requestKey,
     hold: input.hold,

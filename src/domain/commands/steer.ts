@@ -1,3 +1,4 @@
+import { awaited, isGated, waitWords } from "../approval/gate.ts";
 import { err, ok, type Result } from "../result.ts";
 import { answering, canCarry } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
@@ -31,6 +32,8 @@ export function promote(
   if (!found.ok) return found;
   const draft = new Draft(facts, now, input.actor);
   const release = found.value;
+  const gate = input.full ? gateAhead(release) : undefined;
+  if (gate) return err(gate);
   if (!canCarry(release, draft.instancesOf(release.id), now) && release.spec.strategy.kind !== "rolling") {
     const detail = `${release.version} can't carry more traffic now: ${strengthOf(draft, release)}`;
     return err({ code: "release_not_serving", detail });
@@ -91,6 +94,8 @@ function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Resul
       detail: `${release.version} is ${release.state}: there is no step to steer`,
     });
   }
+  const refusal = unapproved(release);
+  if (refusal) return err(refusal);
   const current = release.stepIndex ?? 0;
   if (step !== null && step !== current) {
     const of = stepsOf(release.spec).length;
@@ -98,6 +103,27 @@ function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Resul
     return err({ code: "stale_step", detail });
   }
   return ok(release);
+}
+
+/** Until it is approved nobody moves it on, and nobody holds it longer. */
+function unapproved(release: ReleaseFacts): Refusal | undefined {
+  const approval = awaited(release);
+  if (!approval) return undefined;
+  const { id, version } = release;
+  const next = [
+    { command: `sluice approve ${id}`, when: "you are an approver, and did not start it" },
+    { command: `sluice reject ${id}`, when: "it is not to go on" },
+  ];
+  return { code: "approval_needed", detail: `${version} ${waitWords(approval)}`, next };
+}
+
+/** A step to come waits for an approval: nobody goes round it. */
+function gateAhead(release: ReleaseFacts): Refusal | undefined {
+  const ahead = stepsOf(release.spec).slice((release.stepIndex ?? 0) + 1);
+  const isAhead = ahead.some((step) => step.kind === "pause" && step.forMs === null);
+  if (!isAhead || !isGated(release, "step")) return undefined;
+  const detail = `${release.version} has a step before it that needs an approval: promote it step by step`;
+  return { code: "approval_needed", detail };
 }
 
 export interface SetWeights {
@@ -121,6 +147,9 @@ export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: numb
   const steered = facts.releases.find(
     (release) => release.state === "shifting" && release.spec.strategy.kind !== "rolling",
   );
+  const more = steered !== undefined && (input.weights[steered.id] ?? 0) > steered.weightBp;
+  const refusal = steered && (unapproved(steered) ?? (more ? gateAhead(steered) : undefined));
+  if (refusal) return err(refusal);
   const able = facts.releases.filter((release) =>
     release.id === steered?.id ? answeringOf(facts, release, now) > 0 : canServe(facts, release, now),
   );

@@ -92,6 +92,8 @@ export interface NewRelease {
     /** ISO 8601 UTC. */
     readonly committedAt?: string | undefined;
   } | null;
+  /** All by which it can be told who that is. */
+  readonly startedAs?: readonly string[];
   readonly requestKey: string | null;
   readonly hold: boolean;
   readonly override: boolean;
@@ -102,6 +104,7 @@ export interface NewEvent {
   readonly type:
     | "release.state"
     | "release.progress"
+    | "release.approval"
     | "instance.state"
     | "traffic.weights"
     | "traffic.alert"

@@ -1,3 +1,4 @@
+import type { Approval } from "../approval/approval.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 
 /**
@@ -141,6 +142,10 @@ export interface ReleaseFacts {
   readonly hold: boolean;
   /** A person let it begin outside the deploy windows. */
   readonly override: boolean;
+  /** What it waits for at its last gate, or was given there. */
+  readonly approval?: Approval | null;
+  /** All by which it can be told who started it. Absent or null: of before that was noted. */
+  readonly startedAs?: readonly string[] | null;
   /** Instances ever made of it: numbers the next one. */
   readonly instancesMade: number;
   /** By process; null or absent: none. */

@@ -90,11 +90,15 @@ function outcomeOf({ from, to }: Move, { failure }: ReleaseFacts): Outcome | und
   if (to === "live") return from === "settling" ? "success" : undefined;
   if (to === "superseded")
     return from === "settling" ? "success" : from === "live" ? undefined : "superseded";
-  const back = failure?.code === "aborted" ? "aborted" : "rolled_back";
+  const back = isPersons(failure) ? "aborted" : "rolled_back";
   if (to === "rolling_back") return from === "live" ? undefined : back;
   if (to === "failed") return "failed";
   return to === "aborted" && from !== "rolling_back" ? "aborted" : undefined;
 }
+
+/** It was somebody's will, or the lack of it, and no fault of the release. */
+const isPersons = (failure: ReleaseFacts["failure"]): boolean =>
+  failure !== null && ["aborted", "rejected", "not_approved"].includes(failure.code);
 
 /** A person's rollback says no more than what it is. */
 const reasonOf = ({ failure }: ReleaseFacts) =>

@@ -10,6 +10,14 @@ export const promoteSchema = z
   .strictObject({ ...stepRef, full: z.boolean().default(false) })
   .meta({ id: "Promote" });
 
+export const approveSchema = z
+  .strictObject({
+    /** The digest that you looked at: another one now is refused (412 `precondition_failed`). */
+    digest: z.string().max(500).optional(),
+  })
+  .meta({ id: "Approve" });
+export const rejectSchema = z.strictObject({ reason: z.string().max(500).optional() }).meta({ id: "Reject" });
+
 export const pauseSchema = z.strictObject(stepRef).meta({ id: "Pause" });
 export const resumeSchema = z.strictObject(stepRef).meta({ id: "Resume" });
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { GATES } from "../../domain/approval/approval.ts";
 import { RELEASE_STATES } from "../../domain/rollout/release.ts";
 import { IMAGE } from "../manifest/scalars.ts";
 import { nextStepSchema } from "../problem.ts";
@@ -6,6 +7,21 @@ import { failureSchema } from "./failures.ts";
 import { instanceSchema } from "./instances.ts";
 import { planSchema } from "./plans.ts";
 import { time } from "./scalars.ts";
+
+const approvalSchema = z.object({
+  before: z.enum(GATES),
+  /** Which step, from 0; null: not a step's. */
+  step: z.number().int().nullable(),
+  /** The image that is approved, by its digest. */
+  digest: z.string(),
+  needed: z.number().int(),
+  given: z.array(z.object({ by: z.string(), at: time })),
+  /** It goes no further until it is approved or rejected. */
+  waits: z.boolean(),
+  askedAt: time,
+  /** Who is not approved by then is ended. */
+  deadlineAt: time,
+});
 
 export const releaseSchema = z
   .object({
@@ -37,6 +53,8 @@ export const releaseSchema = z
       .nullable(),
     /** Holds where it is: since when, who, why, and when it goes on by itself (null: until told). */
     paused: z.object({ at: time, by: z.string(), reason: z.string(), until: time.nullable() }).nullable(),
+    /** What it waits for at its last gate, or was given there. */
+    approval: approvalSchema.nullable().default(null),
     /** The judge's last word on a canary. */
     verdict: z.object({ verdict: z.string(), reason: z.string(), words: z.string(), at: time }).nullable(),
     createdAt: time,

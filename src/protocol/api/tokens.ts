@@ -9,6 +9,8 @@ export const createTokenSchema = z
     role: z.enum(["admin", "deployer", "approver", "viewer"]),
     app: nameSchema.optional(),
     environment: nameSchema.optional(),
+    /** Whose it is, by their e-mail address: what people start and what they approve is told apart by it. */
+    person: z.email().max(200).toLowerCase().optional(),
     /** Days until it expires; default 90, at most 365. */
     expiresInDays: z.number().int().min(1).max(365).default(90),
   })
@@ -25,6 +27,8 @@ export const tokenSchema = z
     role: z.enum(ROLES),
     app: z.string().nullable(),
     environment: z.string().nullable(),
+    /** Whose it is, where that was said. */
+    person: z.string().nullable().default(null),
     createdAt: time,
     expiresAt: time.nullable(),
     revokedAt: time.nullable(),

@@ -97,6 +97,10 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
     default: "rollback",
     example: "pause",
   },
+  approval: { what: "Somebody else than its starter has to approve a release.", default: "nobody" },
+  "approval.before": { what: "What waits: `release`, `traffic` or `step`.", default: "traffic" },
+  "approval.by": { what: "How many people.", default: "1", example: "2" },
+  "approval.deadline": { what: "Not approved by then, it ends.", default: "24h", example: "4h" },
   windows: { what: "When releases may begin.", default: "any time" },
   "windows.allow": {
     what: "Days, times and zone, one or a list.",

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { GATES } from "../../domain/approval/approval.ts";
 import { hostnameSchema } from "../api/hostnames.ts";
 import { resourcesSchema, secretNamesSchema, volumesSchema } from "./container.ts";
 import { processChangesSchema } from "./processes.ts";
@@ -29,6 +30,13 @@ const affinitySchema = z.union(
   ],
   { error: AFFINITY },
 );
+const approvalSchema = z.strictObject({
+  before: z
+    .enum(GATES, { error: `must be ${GATES.slice(0, -1).join(", ")} or ${GATES.at(-1)}` })
+    .default("traffic"),
+  by: z.number().int().min(1).max(10).default(1),
+  deadline: deadline.default(DAY_MS),
+});
 export const environmentSchema = z.strictObject({
   hostnames: z
     .array(hostnameSchema)
@@ -39,6 +47,7 @@ export const environmentSchema = z.strictObject({
   hosts: z.record(z.string(), z.string()).default({}),
   replicas: z.number().int().min(1).max(100).default(1),
   strategy: strategySchema.default({ "blue-green": null }),
+  approval: approvalSchema.optional(),
   windows: windowsSchema.default({ allow: [], freeze: [] }),
   keep: durationSchema.default(600_000),
   /** These four in the place of the app's own. */

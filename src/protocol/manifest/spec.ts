@@ -61,6 +61,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
       ...check,
       ...(contains === undefined ? {} : { contains }),
     })),
+    ...(env.approval ? { approval: toApproval(env.approval) } : {}),
     rules: env.windows,
     keepMs: env.keep,
     affinity: toAffinity(env.affinity),
@@ -77,6 +78,12 @@ const toDeadlines = ({ deadlines, strategy }: Environment): EnvironmentSpec["dea
   pauseMs: deadlines.pause ?? 86_400_000,
   verifyMs: deadlines.verify ?? 30_000,
   releaseMs: deadlines.release ?? longestMs(toStrategy(strategy)),
+});
+
+const toApproval = ({ before, by, deadline }: NonNullable<Environment["approval"]>) => ({
+  before,
+  by,
+  deadlineMs: deadline,
 });
 
 function toRetention({ jobs, verdicts, events, releases }: Environment["retention"]): Retention {

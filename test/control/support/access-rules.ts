@@ -91,6 +91,8 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`GET ${RELEASE}`]: reads("environment"),
   [`GET ${RELEASE}/events`]: reads("environment"),
   [`GET ${RELEASE}/verdicts`]: reads("environment"),
+  [`POST ${RELEASE}/approve`]: approves("environment", {}),
+  [`POST ${RELEASE}/reject`]: approves("environment", {}),
   [`POST ${RELEASE}/abort`]: approves("environment", {}),
   [`POST ${RELEASE}/promote`]: approves("environment", {}),
   [`POST ${RELEASE}/pause`]: approves("environment", {}),

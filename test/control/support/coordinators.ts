@@ -72,6 +72,14 @@ export class FakeCoordinators {
         note("setWeights", input);
         return answer(null);
       },
+      approve: async (input) => {
+        note("approve", input);
+        return answer(null);
+      },
+      reject: async (input) => {
+        note("reject", input);
+        return answer(null);
+      },
       promote: async (input) => {
         note("promote", input);
         return answer(null);

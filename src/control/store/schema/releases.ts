@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import type { Approval } from "../../../domain/approval/approval.ts";
 import type { NewRelease } from "../../../domain/rollout/decision.ts";
 import type {
   Paused,
@@ -34,6 +35,9 @@ export const releases = sqliteTable(
     /** What `failed`, `aborted`, … came from; and the deadline's state. */
     failure: json<ReleaseFailure>("failure"),
     by: text("by").notNull(),
+    /** All by which it can be told who that is. */
+    startedAs: json<readonly string[]>("started_as"),
+    approval: json<Approval>("approval"),
     git: json<NewRelease["git"] & object>("git"),
     weightBp: integer("weight_bp").notNull(),
     stepIndex: integer("step_index"),

@@ -1,5 +1,5 @@
 import { index, sqliteTable, text } from "drizzle-orm/sqlite-core";
-import { at } from "./columns.ts";
+import { at, json } from "./columns.ts";
 
 export const tokens = sqliteTable(
   "tokens",
@@ -22,6 +22,10 @@ export const tokens = sqliteTable(
     trustId: text("trust_id"),
     /** All that it is for, beside reading; null: whatever its role may. */
     action: text("action", { enum: ["deploy"] }),
+    /** Whose it is, as far as was said or can be told: `person:ann@example.com`, `github:583231`. */
+    identities: json<readonly string[]>("identities"),
+    /** The identities of whoever made it. */
+    madeBy: json<readonly string[]>("made_by"),
   },
   (t) => [index("tokens_host").on(t.hostId), index("tokens_trust").on(t.trustId)],
 );

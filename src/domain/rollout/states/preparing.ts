@@ -1,3 +1,4 @@
+import { awaited, notApproved, passes } from "../../approval/gate.ts";
 import { pinnedImage } from "../../image.ts";
 import { failureOf, hostName, late, lostOnTheWay, names, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
@@ -11,7 +12,14 @@ import type { StateRule } from "./state-rule.ts";
 /** preparing → starting: its image is on every host, and the expand hook was run in it. Nothing that serves is touched. */
 export const preparing: StateRule = {
   work: prepare,
-  overdue: (draft, release) => fail(draft, release, late(draft, release, openWork(draft, release))),
+  overdue: (draft, release) => {
+    const approval = awaited(release);
+    fail(
+      draft,
+      release,
+      approval ? notApproved(release, approval) : late(draft, release, openWork(draft, release)),
+    );
+  },
 };
 
 interface Pinned {
@@ -39,8 +47,17 @@ function prepare(draft: Draft, release: ReleaseFacts): void {
     return fail(draft, release, { code: "image_differs", message, logs: [] });
   }
   const pinned = { digest: result?.digest ?? null, pinnedImage: pinnedAs.value };
+  if (!isApproved(draft, release, pinned)) return;
   if (!expand(draft, release, { host: hostId, image: pinned.pinnedImage })) return;
   begin(draft, release, pinned);
+}
+
+/** Asked for when its digest is known, and nothing of it has run: what was pulled is what is approved. */
+function isApproved(draft: Draft, release: ReleaseFacts, pinned: Pinned): boolean {
+  if (passes(draft, { ...release, ...pinned }, { gate: "release" })) return true;
+  // People are shown what they are asked for.
+  if (release.digest !== pinned.digest) draft.changeRelease(release.id, pinned);
+  return false;
 }
 
 /** Runs the expand hook once, in the new image, before anything of the release starts. True: nothing left to do. */

@@ -1,3 +1,4 @@
+import { awaited, isGated, notApproved, passes, waitWords } from "../../approval/gate.ts";
 import { describe, endStep } from "../../canary/judge.ts";
 import { workerFailure } from "../../processes/workers.ts";
 import { WINDOW_MS } from "../../routing/meter.ts";
@@ -21,7 +22,10 @@ import type { StateRule } from "./state-rule.ts";
 export const shifting: StateRule = {
   work: shift,
   overdue: (draft, release) => {
-    const failure = late(draft, release, waitsFor(draft, release));
+    const approval = awaited(release);
+    const failure = approval
+      ? notApproved(release, approval)
+      : late(draft, release, waitsFor(draft, release));
     giveBack(draft, release, `${release.version} rolls back: ${failure.message}`, failure);
   },
 };
@@ -34,16 +38,32 @@ function waitsFor(draft: Draft, release: ReleaseFacts): string {
 
 /** Its first step is next, or it is held before it. The visitors' buckets are dealt anew. */
 export function openShift(draft: Draft, release: ReleaseFacts, message: string): void {
-  const { pauseMs, releaseMs } = release.spec.deadlines;
-  const held = { at: draft.now, by: "sluice", reason: "prepared and held at 0 %, as asked", until: null };
   const words = release.hold ? `${release.version}: prepared, held at 0 %` : message;
   draft.moveRelease(release, "shifting", words, {
     stepIndex: 0,
     stepSince: null,
-    paused: release.hold ? held : null,
-    deadlineAt: draft.now + (release.hold ? pauseMs : releaseMs),
+    paused: null,
+    deadlineAt: draft.now + release.spec.deadlines.releaseMs,
   });
   draft.changeEnvironment({ salt: release.id });
+  if (release.hold) holdAtNothing(draft, release);
+  if (!passes(draft, draft.release(release.id) ?? release, { gate: "traffic" }))
+    waitForApproval(draft, release);
+}
+
+/** Prepared, and no visitor's yet, until somebody promotes it. */
+export function holdAtNothing(draft: Draft, release: ReleaseFacts): void {
+  const reason = "prepared and held at 0 %, as asked";
+  const paused = { at: draft.now, by: "sluice", reason, until: null };
+  draft.changeRelease(release.id, { paused, deadlineAt: draft.now + release.spec.deadlines.pauseMs });
+}
+
+/** It holds where it is. Its deadline is the approval's. */
+function waitForApproval(draft: Draft, release: ReleaseFacts): void {
+  const approval = draft.release(release.id)?.approval;
+  if (!approval) return;
+  const paused = { at: draft.now, by: "sluice", reason: waitWords(approval), until: null };
+  draft.changeRelease(release.id, { paused });
 }
 
 function shift(draft: Draft, release: ReleaseFacts): void {
@@ -53,6 +73,8 @@ function shift(draft: Draft, release: ReleaseFacts): void {
   const loss = lossOnItsWay(draft, release);
   if (loss && giveBack(draft, release, `${release.version} rolls back: ${loss.message}`, loss)) return;
   if (judged(draft, release)) return;
+  // What nobody has let in yet stays out, whatever becomes of stable.
+  if (awaited(release)?.gate === "traffic") return;
   if (strategy.kind !== "rolling" && stable && isBeyondHelp(draft, stable, release))
     return takeOverFrom(draft, release, `${strengthOf(draft, stable)}, ${strengthOf(draft, release)}`);
   // It keeps what it has, and gets no more.
@@ -125,7 +147,10 @@ function begin(draft: Draft, release: ReleaseFacts, step: Step): void {
     if (step.weightBp === FULL_WEIGHT) return takeOver(draft, release);
     shiftWeights(draft, weights);
   }
-  if (step.kind === "pause") {
+  if (step.kind === "pause" && step.forMs === null && isGated(release, "step")) {
+    passes(draft, release, { gate: "step", step: release.stepIndex ?? 0 });
+    waitForApproval(draft, release);
+  } else if (step.kind === "pause") {
     const until = step.forMs === null ? null : draft.now + step.forMs;
     const reason = until === null ? "waits to be promoted" : "pauses as planned";
     pause(draft, release, { by: "sluice", reason, until });

@@ -1,0 +1,55 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { approveSchema, rejectSchema } from "../../protocol/api/moves.ts";
+import { releaseSchema } from "../../protocol/api/releases.ts";
+import { authorize } from "../http/auth.ts";
+import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
+import { body, json, newRouter, releaseParams } from "../http/router.ts";
+import { releaseStatusView, requireRelease } from "./status.ts";
+
+const keyHeader = z.object({ "idempotency-key": z.string().optional() });
+
+const approve = createRoute({
+  method: "post",
+  path: "/api/v1/releases/{id}/approve",
+  summary: "Let a release that waits for it go on",
+  description:
+    "Refused to who started it (403 `own_release`), with any token of theirs. Name the digest you looked at: another one is refused.",
+  tags: ["releases"],
+  request: { params: releaseParams, headers: keyHeader, body: body(approveSchema) },
+  responses: { 200: json(releaseSchema, "The release as it is now") },
+});
+
+const reject = createRoute({
+  method: "post",
+  path: "/api/v1/releases/{id}/reject",
+  summary: "End a release that waits for an approval",
+  tags: ["releases"],
+  request: { params: releaseParams, headers: keyHeader, body: body(rejectSchema) },
+  responses: { 202: json(releaseSchema, "It ends, or has ended") },
+});
+
+/** The release, for those who may approve it. A job's token that is for deploying alone is none of them. */
+async function approvable(c: AppContext, id: string) {
+  const { app, environment, release } = await requireRelease(c, id);
+  const principal = authorize(c, { role: "approver", app, environment: environment.name });
+  return { principal, release, port: coordinatorOf(c.env, environment.id) };
+}
+
+export const approvalRoutes = () =>
+  newRouter()
+    .openapi(approve, async (c) => {
+      const { id } = c.req.valid("param");
+      const { principal, port } = await approvable(c, id);
+      const { actor, identities, madeBy } = principal;
+      const { digest: subject = null } = c.req.valid("json");
+      const input = { release: id, actor, identities, madeBy, starter: [], subject };
+      orRefuse(await port.approve(input));
+      return c.json(await releaseStatusView(c, await requireRelease(c, id)), 200);
+    })
+    .openapi(reject, async (c) => {
+      const { id } = c.req.valid("param");
+      const { principal, port } = await approvable(c, id);
+      const { reason = null } = c.req.valid("json");
+      orRefuse(await port.reject({ release: id, actor: principal.actor, reason }));
+      return c.json(await releaseStatusView(c, await requireRelease(c, id)), 202);
+    });
