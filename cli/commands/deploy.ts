@@ -23,7 +23,7 @@ export interface ReleaseOptions {
   readonly version?: string;
   readonly whenBusy: "queue" | "reject" | "supersede";
   readonly hold?: boolean;
-  readonly override?: boolean;
+  readonly override?: boolean | string;
 }
 interface DeployOptions extends ReleaseOptions {
   readonly detach?: boolean;
@@ -38,7 +38,8 @@ export const whenBusyOption = () =>
     .default("queue");
 
 export const holdOption = () => new Option("--hold", "prepare it, and keep it at 0 % until it is promoted");
-export const overrideOption = () => new Option("--override", "begin outside the deploy windows; audited");
+export const overrideOption = () =>
+  new Option("--override [reason]", "begin outside the deploy windows; audited, with the reason");
 
 export const deploy: Register = (program, act) => {
   program
@@ -111,7 +112,7 @@ export async function releaseBody(session: Session, options: ReleaseOptions): Pr
     ...(git ? { git } : {}),
     whenBusy: options.whenBusy,
     ...(options.hold ? { hold: true } : {}),
-    ...(options.override ? { override: true } : {}),
+    ...(options.override ? { override: options.override } : {}),
   };
 }
 

@@ -136,6 +136,7 @@ function statusText(environment: EnvironmentView, now: number): string {
         ? `${clean(lock.holder)}: ${clean(lock.reason)}, expires ${until(lock.expiresAt, now)}`
         : undefined,
     ],
+    ["windows", environment.closed === null ? undefined : clean(environment.closed)],
     ["visitors", environment.mode === "open" ? undefined : MODES[environment.mode]],
     ["rollback", rollbackText(rollback)],
     ...environment.staleSecrets.flatMap((secret) => staleTexts(secret, now)).map(asSecret),

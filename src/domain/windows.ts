@@ -10,13 +10,19 @@ export interface DeployWindow {
   readonly timeZone: string;
 }
 
-/** Whole days, both included, of a zone. */
-export interface Freeze {
+/** Once, from a date to a date of a zone: whole days, both included, where it says no hours. */
+export interface DatedFreeze {
   /** `YYYY-MM-DD` */
   readonly from: string;
   readonly to: string;
+  /** Minutes since midnight of the first day, and of the last; `toMin` exclusive. Absent: from its beginning, to its end. */
+  readonly fromMin?: number;
+  readonly toMin?: number;
   readonly timeZone: string;
 }
+
+/** When no release may begin: once, or in each week. */
+export type Freeze = DatedFreeze | DeployWindow;
 
 export interface DeployRules {
   /** Empty: at any time that is not frozen. */
@@ -38,6 +44,8 @@ const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MINUTE = 60_000;
 const DAY = 86_400_000;
 const SEARCH_DAYS = 60;
+/** 24:00. */
+const LAST_MINUTE = 1_440;
 
 /** Parses `Mon-Fri 08:00-18:00 Asia/Dhaka`; days may be a list (`Mon,Wed,Fri`), the zone defaults to UTC. */
 export function parseWindow(text: string): Result<DeployWindow, string> {
@@ -57,17 +65,42 @@ export function parseWindow(text: string): Result<DeployWindow, string> {
   return ok({ days, fromMin, toMin, timeZone: zone });
 }
 
-/** Parses `2026-12-24` or `2026-12-24..2027-01-02`, optionally followed by a zone. */
+const DATE = "(\\d{4}-\\d{2}-\\d{2})";
+const CLOCK = "(\\d{1,2}:\\d{2})";
+/** A day, hours of one day, or from a day to a day, each perhaps at an hour. */
+const DATED = new RegExp(
+  `^${DATE}(?:\\s+${CLOCK}-${CLOCK}|(?:\\s+${CLOCK})?\\.\\.${DATE}(?:\\s+${CLOCK})?)?(?:\\s+([A-Za-z]\\S*))?$`,
+);
+
+/**
+ * Parses `2026-12-24`, `2026-12-24..2027-01-02`, `2026-12-24 12:00..2026-12-27 06:00`, `2026-12-24 12:00-18:00`, or what
+ * repeats each week as windows do: `Fri 15:00-24:00`. Each may be followed by a zone.
+ */
 export function parseFreeze(text: string): Result<Freeze, string> {
-  const match = /^(\d{4}-\d{2}-\d{2})(?:\.\.(\d{4}-\d{2}-\d{2}))?(?:\s+(\S+))?$/.exec(text.trim());
-  const [, from = "", to = from, timeZone = "UTC"] = match ?? [];
+  if (/^[A-Za-z]{3}[\s,-]/.test(text.trim())) return parseWindow(text);
+  const match = DATED.exec(text.trim());
+  const [, from = "", dayFrom, dayTo, clockFrom, to = from, clockTo, timeZone = "UTC"] = match ?? [];
   const isDate = (date: string) => !Number.isNaN(Date.parse(`${date}T00:00:00Z`));
-  if (!match || !isDate(from) || !isDate(to)) {
-    return err(`\`${text}\` is not a date (2026-12-24) or a range (2026-12-24..2027-01-02)`);
-  }
-  if (to < from) return err(`\`${text}\` ends before it begins`);
+  if (!match || !isDate(from) || !isDate(to))
+    return err(
+      `\`${text}\` is not a date (2026-12-24), a range (2026-12-24..2027-01-02, 2026-12-24 12:00..2026-12-27 06:00) or hours of each week (Fri 15:00-24:00)`,
+    );
+  const [fromMin, toMin] = [minutesOf(dayFrom ?? clockFrom), minutesOf(dayTo ?? clockTo)];
+  if (Number.isNaN(fromMin ?? 0) || Number.isNaN(toMin ?? 0))
+    return err(`\`${text}\` has a time beyond 24:00`);
+  if (to < from || (to === from && (fromMin ?? 0) >= (toMin ?? LAST_MINUTE)))
+    return err(`\`${text}\` ends before it begins`);
   if (!isTimeZone(timeZone)) return err(`\`${timeZone}\` in \`${text}\` is not a time zone`);
-  return ok({ from, to, timeZone });
+  const hours = { ...(fromMin === undefined ? {} : { fromMin }), ...(toMin === undefined ? {} : { toMin }) };
+  return ok({ from, to, ...hours, timeZone });
+}
+
+/** Minutes since midnight of `18:30`; NaN: no day has that time. */
+function minutesOf(clock: string | undefined): number | undefined {
+  if (clock === undefined) return undefined;
+  const [hours = 0, minutes = 0] = clock.split(":").map(Number);
+  const sum = hours * 60 + minutes;
+  return minutes > 59 || sum > LAST_MINUTE ? Number.NaN : sum;
 }
 
 /** May a release begin now? If not: why, and when it may. `now` in epoch ms. */
@@ -87,7 +120,7 @@ export function closedWords(rules: DeployRules, now: number): string | null {
 
 function whyClosed(rules: DeployRules, now: number): string | null {
   const frozen = rules.freeze.find((freeze) => isFrozen(freeze, now));
-  if (frozen) return `releases are frozen ${frozen.from} to ${frozen.to} (${frozen.timeZone})`;
+  if (frozen) return `releases are frozen ${describeFreeze(frozen)}`;
   if (rules.allow.length === 0 || rules.allow.some((window) => isIn(window, now))) return null;
   return `releases may begin ${rules.allow.map(describe).join(" or ")}`;
 }
@@ -96,7 +129,7 @@ function whyClosed(rules: DeployRules, now: number): string | null {
 function nextOpening(rules: DeployRules, now: number): number | null {
   const moments = [
     ...rules.allow.flatMap((window) => beginnings(window, now)),
-    ...rules.freeze.flatMap(thawsAt),
+    ...rules.freeze.flatMap((freeze) => thawsAt(freeze, now)),
   ];
   const open = moments.filter(
     (at) => at > now && at <= now + SEARCH_DAYS * DAY && whyClosed(rules, at) === null,
@@ -104,18 +137,24 @@ function nextOpening(rules: DeployRules, now: number): number | null {
   return open.length > 0 ? Math.min(...open) : null;
 }
 
-function beginnings({ timeZone, fromMin }: DeployWindow, now: number): number[] {
+const beginnings = ({ timeZone, fromMin }: DeployWindow, now: number) => each(timeZone, fromMin, now);
+
+/** A time of day, each day from now on. */
+function each(timeZone: string, minute: number, now: number): number[] {
   // Dates, not stretches of 24 hours: a day whose clocks change is longer or shorter.
   const { date } = wallClock(timeZone, now);
-  return Array.from({ length: SEARCH_DAYS + 1 }, (_, day) =>
-    atWallClock(timeZone, dateAfter(date, day), fromMin),
+  return Array.from({ length: SEARCH_DAYS + 2 }, (_, day) =>
+    atWallClock(timeZone, dateAfter(date, day - 1), minute),
   ).flat();
 }
 
 const dateAfter = (date: string, days: number): string =>
   new Date(Date.parse(`${date}T00:00:00Z`) + days * DAY).toISOString().slice(0, 10);
 
-const thawsAt = ({ to, timeZone }: Freeze): number[] => atWallClock(timeZone, dateAfter(to, 1), 0);
+const thawsAt = (freeze: Freeze, now: number): number[] =>
+  "days" in freeze
+    ? each(freeze.timeZone, freeze.toMin, now)
+    : atWallClock(freeze.timeZone, freeze.to, freeze.toMin ?? LAST_MINUTE);
 
 /**
  * Epoch ms at which a zone's clocks may show a date and minute: once as a rule, twice where they are set back, and where they
@@ -156,8 +195,11 @@ function isIn(window: DeployWindow, now: number): boolean {
 }
 
 function isFrozen(freeze: Freeze, now: number): boolean {
-  const { date } = wallClock(freeze.timeZone, now);
-  return date >= freeze.from && date <= freeze.to;
+  if ("days" in freeze) return isIn(freeze, now);
+  const { date, minute } = wallClock(freeze.timeZone, now);
+  const { from, to, fromMin = 0, toMin = LAST_MINUTE } = freeze;
+  const hasBegun = date > from || (date === from && minute >= fromMin);
+  return hasBegun && (date < to || (date === to && minute < toMin));
 }
 
 function wallClock(timeZone: string, now: number): { day: number; minute: number; date: string } {
@@ -198,6 +240,14 @@ const clock = (minutes: number): string =>
   `${String(Math.floor(minutes / 60)).padStart(2, "0")}:${String(minutes % 60).padStart(2, "0")}`;
 const describe = (window: DeployWindow): string =>
   `${window.days.map((day) => DAYS[day]).join(",")} ${clock(window.fromMin)}-${clock(window.toMin)} ${window.timeZone}`;
+
+function describeFreeze(freeze: Freeze): string {
+  if ("days" in freeze) return describe(freeze);
+  const { from, to, fromMin, toMin, timeZone } = freeze;
+  const at = (date: string, minute: number | undefined) =>
+    minute === undefined ? date : `${date} ${clock(minute)}`;
+  return `${at(from, fromMin)} to ${at(to, toMin)} (${timeZone})`;
+}
 
 function isTimeZone(name: string): boolean {
   try {

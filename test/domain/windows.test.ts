@@ -46,6 +46,32 @@ describe("deploy windows", () => {
     });
   });
 
+  test.each([
+    ["2026-12-24 12:00..2026-12-27 06:00 Europe/Berlin", "2026-12-24T10:59:00Z", null],
+    ["2026-12-24 12:00..2026-12-27 06:00 Europe/Berlin", "2026-12-24T11:00:00Z", "2026-12-27T05:00:00Z"],
+    ["2026-12-24 12:00..2026-12-27 06:00 Europe/Berlin", "2026-12-27T05:00:00Z", null],
+    ["2026-12-24 18:00..2026-12-26 America/New_York", "2026-12-26T12:00:00Z", "2026-12-27T05:00:00Z"],
+    ["2026-12-24 12:00-18:00", "2026-12-24T13:00:00Z", "2026-12-24T18:00:00Z"],
+    ["Fri 15:00-24:00 Europe/Berlin", "2026-11-27T15:00:00Z", "2026-11-27T23:00:00Z"],
+    ["Fri 22:00-06:00 UTC", "2026-11-28T03:00:00Z", "2026-11-28T06:00:00Z"],
+    ["Mon-Fri 11:30-13:00 Asia/Kathmandu", "2026-11-27T08:00:00Z", null],
+    // 02:30 is missing on that night.
+    ["Sun 01:00-02:30 Europe/Berlin", "2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z"],
+  ])("a freeze by the hour: %s at %s thaws %s", (freeze, time, thaw) => {
+    const state = openness(rules([], [freeze]), at(time));
+    expect(state.open ? null : new Date(state.opensAt ?? 0)).toEqual(thaw === null ? null : new Date(thaw));
+  });
+
+  test("a freeze in the middle of a window opens it again, and says its hours and zone", () => {
+    const lunch = rules(["Mon-Fri 08:00-18:00 UTC"], ["Mon-Fri 12:00-13:00 UTC"]);
+    const closed = openness(lunch, at("2026-11-27T12:30:00Z"));
+    expect(closed).toEqual({
+      open: false,
+      reason: "releases are frozen Mon,Tue,Wed,Thu,Fri 12:00-13:00 UTC",
+      opensAt: at("2026-11-27T13:00:00Z"),
+    });
+  });
+
   test("follows summer time: 09:00 in Berlin is 08:00 UTC in winter and 07:00 UTC in summer", () => {
     const berlin = rules(["Mon-Sun 09:00-10:00 Europe/Berlin"]);
     expect(openness(berlin, at("2026-01-15T08:30:00Z")).open).toBe(true);
@@ -90,6 +116,12 @@ describe("deploy windows", () => {
     ["2026-13-01", "is not a date"],
     ["2026-02-02..2026-02-01", "ends before"],
     ["Christmas", "is not a date"],
+    ["2026-12-24 18:00", "is not a date"],
+    ["2026-12-24 18:00-12:00", "ends before"],
+    ["2026-12-24 12:00..2026-12-24 12:00", "ends before"],
+    ["2026-12-24 24:30..2026-12-25", "beyond 24:00"],
+    ["Fri 15:00-24:00 Mars/Phobos", "is not a time zone"],
+    ["Fry 15:00-24:00", "is not a day"],
   ])("refuses the freeze %s: %s", (text, why) => {
     const parsed = parseFreeze(text);
     expect(parsed.ok ? "" : parsed.error).toContain(why);

@@ -281,12 +281,14 @@ export class Installation {
 
   /** Beside the logs, what control says that happened; the agents and control are still there. */
   async #keepEvidence(): Promise<void> {
-    const lines = await this.client.installation.audit({ limit: 200 }).then(
-      ({ items }) => items.map((entry) => JSON.stringify(entry)),
-      (error) => [`control did not answer: ${error}`],
-    );
+    const lines = await this.#audit().catch((error) => [`control did not answer: ${error}`]);
     await writeFile(join(this.#logs, "audit.jsonl"), `${lines.join("\n")}\n`);
     console.error(`what this installation said is in ${this.#logs}`);
+  }
+
+  async #audit(): Promise<string[]> {
+    const { items } = await this.client.installation.audit({ limit: 200 });
+    return items.map((entry) => JSON.stringify(entry));
   }
 
   #signal(signal: NodeJS.Signals): void {

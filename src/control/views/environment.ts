@@ -3,6 +3,7 @@ import { planRollback } from "../../domain/commands/rollback.ts";
 import { lockOf } from "../../domain/rollout/lock.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import { type StaleSecret, staleSecrets } from "../../domain/secrets.ts";
+import { closedWords } from "../../domain/windows.ts";
 import type { EnvironmentView } from "../../protocol/api/environments.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import { iso, isoOrNull } from "../iso.ts";
@@ -57,6 +58,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
       kept: [...secret.kept],
       accessories: [...secret.accessories],
     })),
+    closed: closedWords(status.environment.spec.rules, context.now),
     next: environmentNext(status, active, context.now),
   };
 }

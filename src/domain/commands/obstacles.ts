@@ -20,7 +20,8 @@ export interface Asked {
   readonly version: string | null;
   readonly whenBusy: "queue" | "reject" | "supersede";
   /** Begin outside the deploy windows. */
-  readonly override: boolean;
+  /** Perhaps with its reason. */
+  readonly override: boolean | string;
 }
 
 /** All of them, in the order in which they count. */

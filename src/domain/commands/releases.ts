@@ -50,13 +50,21 @@ export function createRelease(
     git: input.git,
     requestKey: input.requestKey,
     hold: input.hold,
-    override: input.override,
+    override: Boolean(input.override),
     deadlineAt: now + facts.spec.deadlines.releaseMs,
   });
   if (input.override && !openness(facts.spec.rules, now).open) {
-    draft.event("release.progress", input.id, `${version}: ${input.actor} overrides the deploy windows`, {
-      override: true,
-    });
+    const reason = typeof input.override === "string" ? input.override : null;
+    const why = reason === null ? "" : `: ${reason}`;
+    draft.event(
+      "release.progress",
+      input.id,
+      `${version}: ${input.actor} overrides the deploy windows${why}`,
+      {
+        override: true,
+        reason,
+      },
+    );
   }
   const waits = active && !gives ? `, behind ${active.version}` : "";
   draft.event("release.state", input.id, `${version}: queued${waits}`, {

@@ -63,6 +63,8 @@ export const environmentSchema = z
       to: z.object({ release: z.string(), version: z.string() }).nullable(),
       reason: z.string(),
     }),
+    /** Why no release may begin now, and when the next may; null: one may, as far as windows go. */
+    closed: z.string().nullable().default(null),
     /** It is being destroyed: since when, and by whom. */
     ending: z.object({ at: time, by: z.string() }).nullable().default(null),
     /** Secrets that were changed since somebody was started with them. */

@@ -137,8 +137,8 @@ export const createReleaseSchema = z
     whenBusy: z.enum(["queue", "reject", "supersede"]).default("queue"),
     /** Prepare it and keep it at 0 % until it is promoted. */
     hold: z.boolean().default(false),
-    /** Begin outside the deploy windows; audited. */
-    override: z.boolean().default(false),
+    /** Begin outside the deploy windows, for the reason given, if any; audited. */
+    override: z.union([z.boolean(), z.string().trim().min(1).max(500)]).default(false),
   })
   .meta({ id: "CreateRelease" });
 export type CreateRelease = z.input<typeof createReleaseSchema>;

@@ -103,11 +103,11 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
   "approval.deadline": { what: "Not approved by then, it ends.", default: "24h", example: "4h" },
   windows: { what: "When releases may begin.", default: "any time" },
   "windows.allow": {
-    what: "Days, times and zone, one or a list.",
+    what: "Days, times and zone (UTC if it names none), one or a list.",
     example: "Mon-Fri 08:00-18:00 Europe/Berlin",
   },
   "windows.freeze": {
-    what: "Days on which none begins, one or a list.",
+    what: "When none begins, one or a list: days, from an hour to an hour (`2026-12-24 12:00..2026-12-27 06:00`), or hours of each week (`Fri 15:00-24:00`); zone as above.",
     example: "2026-12-24..2027-01-02 Europe/Berlin",
   },
   keep: {
