@@ -166,7 +166,7 @@ export class Control implements ControlPort {
     const table = compileTable(loaded, { version: (old?.version ?? 0) + 1, now: this.now });
     const renew = old?.partialUntil != null && old.partialUntil - this.now < RENEW_BEFORE_MS;
     if (old !== undefined && sameRouting(old, table) && !renew) return;
-    this.#lastRest = lastRest(old, this.#lastRest, this.now);
+    this.#lastRest = lastRest(old, table, this.#lastRest, this.now);
     this.table = table;
   }
 

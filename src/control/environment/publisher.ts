@@ -55,7 +55,7 @@ export class Publisher {
     const renew = old?.partialUntil != null && old.partialUntil - now < RENEW_BEFORE_MS;
     const current = old !== undefined && sameRouting(old, table) && !renew ? old : table;
     if (current !== old) {
-      await storage.put({ table: current, lastRest: lastRest(old, await this.lastRest(), now) });
+      await storage.put({ table: current, lastRest: lastRest(old, table, await this.lastRest(), now) });
       await published();
     }
     const isCopied = (await storage.get<number>("copied")) === current.version || (await this.#copy(current));

@@ -39,13 +39,15 @@ export interface EnvironmentFacts {
   readonly accessories: readonly AccessoryHome[];
 }
 
-/** The last tables that were published at rest. Times are epoch ms. */
+/** The last tables at rest of which a newer one let somebody go. Times are epoch ms. */
 export interface LastRest {
   /** When the first of them was published, and when another took the last one's place: who served only outside is in none. */
   readonly beganAt: number;
   readonly endedAt: number;
   /** When the last edge has let go of them. */
   readonly outAt: number;
+  /** When the last edge has let go of any table that was published at rest and replaced. */
+  readonly heldUntil?: number;
 }
 
 export interface AccessoryHome {

@@ -1,4 +1,4 @@
-import { FULL_WEIGHT, MOVING_STALE_MS, STALENESS_BOUND_MS } from "../../routing/table.ts";
+import { FULL_WEIGHT, MOVING_STALE_MS, type RoutingTable, STALENESS_BOUND_MS } from "../../routing/table.ts";
 import type { EnvironmentFacts, InstanceFacts, LastRest } from "../facts.ts";
 import { isAtRest as isReleaseAtRest, type ReleaseFacts } from "../release.ts";
 
@@ -27,18 +27,44 @@ const isMoving = ({ releases, instances }: EnvironmentFacts): boolean =>
   releases.some(({ weightBp }) => weightBp > 0 && weightBp < FULL_WEIGHT) ||
   instances.some(({ state }) => !["serving", "warm", "stopping"].includes(state));
 
-/** What becomes of it when a table takes another one's place at `now`. */
+type Replaced = Pick<RoutingTable, "releases" | "publishedAt" | "staleMs">;
+
+/**
+ * What becomes of it when `next` takes a table's place at `now`. Only a table that lets go of somebody ends anything: one that
+ * a warm instance's coming and going made leads everybody where the last one did.
+ */
 export function lastRest(
-  replaced: { readonly staleMs?: number; readonly publishedAt: number } | undefined,
+  replaced: Replaced | undefined,
+  next: Pick<RoutingTable, "releases">,
   before: LastRest | null,
   now: number,
 ): LastRest | null {
   const staleMs = replaced?.staleMs ?? MOVING_STALE_MS;
   if (!replaced || staleMs <= MOVING_STALE_MS) return before;
-  const outAt = now + staleMs + STALENESS_BOUND_MS;
-  if (!before || before.outAt <= now) return { beganAt: replaced.publishedAt, endedAt: now, outAt };
-  return { beganAt: before.beganAt, endedAt: now, outAt: Math.max(outAt, before.outAt) };
+  const { beganAt, endedAt, outAt, heldUntil } = before ?? NEVER;
+  const held = Math.max(heldUntil ?? 0, now + staleMs + STALENESS_BOUND_MS);
+  if (!letsGo(replaced, next)) return { beganAt, endedAt, outAt, heldUntil: held };
+  const isSame = outAt > now;
+  return {
+    beganAt: isSame ? beganAt : replaced.publishedAt,
+    endedAt: now,
+    outAt: Math.max(held, outAt),
+    heldUntil: held,
+  };
 }
+
+const NEVER: LastRest = { beganAt: 0, endedAt: 0, outAt: 0 };
+
+/** The one led visitors to an instance that the other does not lead to. */
+function letsGo(replaced: Pick<RoutingTable, "releases">, next: Pick<RoutingTable, "releases">): boolean {
+  const kept = ledTo(next);
+  return [...ledTo(replaced)].some((id) => !kept.has(id));
+}
+
+const ledTo = ({ releases }: Pick<RoutingTable, "releases">): Set<string> =>
+  new Set(
+    releases.filter(({ weightBp }) => weightBp > 0).flatMap(({ instances }) => instances.map(({ id }) => id)),
+  );
 
 /** Until when an edge may send somebody to an instance that had traffic at rest, and who was sent is under way. */
 export function askedUntil(facts: EnvironmentFacts, release: ReleaseFacts, instance: InstanceFacts): number {

@@ -1,0 +1,42 @@
+import { describe, expect, it } from "vitest";
+import { lastRest } from "../../../src/domain/rollout/table/rest.ts";
+
+const MINUTE = 60_000;
+
+/** A table at rest by which everybody goes to `serving`, while `warm` waits. */
+const table = (publishedAt: number, serving: readonly string[], warm: readonly string[] = []) => ({
+  publishedAt,
+  staleMs: MINUTE,
+  releases: [
+    { id: "rel-2", version: "v2", weightBp: 10_000, instances: serving.map(entry) },
+    { id: "rel-1", version: "v1", weightBp: 0, instances: warm.map(entry) },
+  ],
+});
+const entry = (id: string) => ({ id, origin: `https://${id}.example.com`, ready: true });
+
+describe("what an edge that was quiet may still hold", () => {
+  it("is waited for once a table lets go of what the last one led to", () => {
+    const rest = lastRest(table(1_000, ["a", "b"]), table(9_000, ["b"]), null, 9_000);
+    expect(rest).toMatchObject({ beganAt: 1_000, endedAt: 9_000, outAt: 9_000 + MINUTE + 3_000 });
+  });
+
+  it("is not waited for anew because something warm comes and goes", () => {
+    const first = lastRest(table(0, ["old"]), table(1_000, ["a"], ["old"]), null, 1_000);
+    let rest = first;
+    for (let now = 30_000; now < 3_600_000; now += 30_000)
+      rest = lastRest(table(now - 30_000, ["a"], ["old"]), table(now, ["a"]), rest, now);
+    expect(rest?.outAt).toBe(first?.outAt);
+  });
+
+  it("is waited for also where the table before the last serves longer than the last one", () => {
+    const long = table(0, ["a"]);
+    const short = { ...table(1_000, ["a", "b"]), staleMs: 5_000 };
+    const kept = lastRest(long, short, null, 1_000);
+    const rest = lastRest(short, table(2_000, ["b"]), kept, 2_000);
+    expect(rest?.outAt).toBe(1_000 + MINUTE + 3_000);
+  });
+
+  it("is nothing while something moves: those tables are asked for anew", () => {
+    expect(lastRest({ ...table(0, ["a"]), staleMs: 2_000 }, table(9_000, []), null, 9_000)).toBeNull();
+  });
+});
