@@ -87,11 +87,13 @@ function fetchFrom(
   const redirect = "manual";
   const door = visit.env[instance.origin as `http://${string}`];
   const url = (door === undefined ? instance.origin : appOrigin(visit)) + appTarget(visit);
-  const send = (to: string | Request, init: RequestInit) => (door ?? globalThis).fetch(to, init);
-  if (upload !== null) return send(url, { method, headers, body: upload.body, redirect, cf: UNCACHED });
   // The request itself as source carries a body for GET too, which `body` may not.
-  if (body === "stream") return send(new Request(url, visit.request), { headers, redirect, cf: UNCACHED });
-  return send(url, { method, headers, body, redirect, cf: UNCACHED });
+  const isWhole = upload === null && body === "stream";
+  const to = isWhole ? new Request(url, visit.request) : url;
+  const init = isWhole
+    ? { headers, redirect, cf: UNCACHED }
+    : { method, headers, body: upload === null ? body : upload.body, redirect, cf: UNCACHED };
+  return door === undefined ? fetch(to, init) : door.fetch(to, init);
 }
 
 /**

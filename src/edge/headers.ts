@@ -43,10 +43,20 @@ const DROPPED = new Set([
   "x-scheme",
   "x-url-scheme",
 ]);
-/** `accept…`, `authorization`; `sec-…`. */
-const LETTER_A = 97;
-const LETTER_S = 115;
 const LETTER_X = 120;
+/** By first letter: whether a name may be one of those or one that `note` keeps. Most headers' are none. */
+const IS_NOTED: boolean[] = [];
+for (const name of [
+  ...DROPPED,
+  "cookie",
+  "connection",
+  "cf-connecting-ip",
+  "content-length",
+  "upgrade",
+  "destination",
+  "x-",
+])
+  IS_NOTED[name.charCodeAt(0)] = true;
 const NOTHING: readonly string[] = [];
 const REQUEST_ID = /^[A-Za-z0-9._:+=/-]{1,128}$/;
 
@@ -80,9 +90,8 @@ export function surveyHeaders(headers: Headers): Survey {
 }
 
 function note(value: string, name: string): void {
-  // Most headers begin like these, and are none of the edge's business.
   const first = name.charCodeAt(0);
-  if (first === LETTER_A || first === LETTER_S) return;
+  if (IS_NOTED[first] !== true) return;
   if (name === "cookie") draft.cookies = value;
   else if (name === "connection") draft.connection = value;
   else if (name === "cf-connecting-ip") draft.address = value;

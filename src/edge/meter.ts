@@ -17,6 +17,7 @@ import type { Tried } from "./forward.ts";
 import type { Passage } from "./passage.ts";
 import type { Delivery } from "./rescue.ts";
 import type { Visit } from "./visit.ts";
+import { bucketFor } from "./visitor.ts";
 
 const FLUSH_EVERY_MS = 1_000;
 /** At rest nobody judges, and each flush costs: this many times FLUSH_EVERY_MS go by between two. */
@@ -69,20 +70,21 @@ export class Meter {
   #isJudged = false;
 
   /** Counts a delivery: for the rollout only if an eligible visitor was dealt this release. */
-  count({ visit, visitor, isDealt }: Passage, delivery: Delivery): void {
+  count(passage: Passage, delivery: Delivery): void {
+    const { visit, visitor, isDealt } = passage;
     const { first, last } = delivery;
     if (!first.verdict.isTrial) return;
     const eligible = isDealt && visitor.eligible;
     const window = windowOf(visit.arrivedAt);
     const counts = this.#countsOf(visit.route.table);
     const tally = tallyOf(counts, first, window, eligible);
-    add(tally, first, visitor.bucket);
+    add(tally, first, passage);
     if (first.verdict.error) {
       if (last.verdict.error) tally.failed += 1;
       else tally.rescued += 1;
       // Later attempts were steered here by another's failure: they say nothing about a fair split.
       for (const tried of delivery.attempts) {
-        if (tried !== first) add(tallyOf(counts, tried, window, false), tried, visitor.bucket);
+        if (tried !== first) add(tallyOf(counts, tried, window, false), tried, passage);
       }
     }
     this.#schedule(visit, last.endedAt);
@@ -190,7 +192,7 @@ function tallyOf(counts: EnvironmentCounts, tried: Tried, window: number, eligib
   return tally;
 }
 
-function add(tally: Tally, tried: Tried, bucket: number): void {
+function add(tally: Tally, tried: Tried, { visit, visitor }: Passage): void {
   const { attempt, verdict } = tried;
   tally.requests += 1;
   const statusClass = attempt.kind === "answered" ? Math.min(5, Math.floor(attempt.status / 100)) : 0;
@@ -202,7 +204,7 @@ function add(tally: Tally, tried: Tried, bucket: number): void {
   }
   tally.errors += 1;
   if (verdict.pathFault) tally.pathErrors += 1;
-  else tally.erroredVisitors.add(bucket);
+  else tally.erroredVisitors.add(bucketFor(visitor, visit));
 }
 
 function entryOf(tally: Tally): MeterEntry {

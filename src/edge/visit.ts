@@ -39,7 +39,8 @@ export interface Visit {
 
 /** Who the visitor is to the rollout. */
 export interface Visitor {
-  readonly bucket: number;
+  /** Null: nobody had to know; `bucketFor` finds it. */
+  readonly bucket: number | null;
   readonly eligible: boolean;
   /** A visitor id that the answer must set as a cookie. */
   readonly newId: string | null;

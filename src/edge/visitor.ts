@@ -3,8 +3,20 @@ import { isEligible, type RequestFacts, type Route } from "../domain/routing/cho
 import { cookieValue, visitorId } from "../domain/routing/cookie.ts";
 import type { Visit, Visitor } from "./visit.ts";
 
+const ANYONE: Visitor = { bucket: null, eligible: true, newId: null, keeper: null };
+
+/** Who the visitor is, as far as it matters to where they go. */
+export const identify = (visit: Visit): Visitor => (visit.route.isForAnyone ? ANYONE : recognise(visit));
+
+/** The bucket of a visitor who met an error: who that is matters then. */
+export const bucketFor = ({ bucket }: Visitor, visit: Visit): number => bucket ?? recognise(visit).bucket;
+
+interface Known extends Visitor {
+  readonly bucket: number;
+}
+
 /** Finds the visitor's bucket by the environment's affinity. Unknown visitors get a random one. */
-export function identify(visit: Visit): Visitor {
+function recognise(visit: Visit): Known {
   const { route } = visit;
   const eligible = route.table.match === null || isEligible(route.table.match, factsOf(visit));
   const key = affinityKey(route, visit);
@@ -23,7 +35,7 @@ export function identify(visit: Visit): Visitor {
   return { ...known(route, newId, eligible), newId };
 }
 
-const known = (route: Route, key: string, eligible: boolean): Visitor => ({
+const known = (route: Route, key: string, eligible: boolean): Known => ({
   bucket: bucketOf(route.seed, key),
   eligible,
   newId: null,

@@ -5,7 +5,7 @@
 
 import { bidFor, dealBuckets, numberOf, seedOf, shareOf } from "./buckets.ts";
 import { HEALTHY, type InstanceHealth, mayTake } from "./ejection.ts";
-import type { Marks, MatchRule, RoutingTable } from "./table.ts";
+import { FULL_WEIGHT, type Marks, type MatchRule, type RoutingTable } from "./table.ts";
 
 /** One instance as the edge uses it. `health` is what this isolate saw; the edge replaces it after each answer. */
 export interface RouteInstance {
@@ -40,6 +40,8 @@ export interface Route {
   readonly seed: number;
   /** More than one release takes visitors: who they are matters now. */
   readonly isSplit: boolean;
+  /** All visitors go to one release, and to its instances in turn: whoever they are. */
+  readonly isForAnyone: boolean;
   readonly marks: Marks;
   /** Origins left out because their host is outside the tunnel zone. */
   readonly refusedOrigins: readonly string[];
@@ -89,9 +91,15 @@ export function compileRoute(table: RoutingTable, previous: Route | null): Route
     ends: dealBuckets(dealt.map((release) => release.weightBp)),
     seed: seedOf(table.salt),
     isSplit: dealt.length > 1,
+    isForAnyone: isForAnyone(table, dealt),
     marks: table.marks ?? (table.showRelease ? "always" : "never"),
     refusedOrigins,
   };
+}
+
+function isForAnyone({ match, affinity }: RoutingTable, dealt: readonly RouteRelease[]): boolean {
+  const isSticky = affinity.kind !== "none" && affinity.to === "instance";
+  return match === null && !isSticky && dealt.length === 1 && dealt[0]?.weightBp === FULL_WEIGHT;
 }
 
 /** True when any rule holds, and of that rule all conditions; no rules at all let everyone in. */
@@ -102,13 +110,13 @@ export function isEligible(rules: readonly MatchRule[] | null, facts: RequestFac
 /** The release the table gives this visitor, whether or not it can carry traffic; null before the first is live. */
 export function chooseRelease(
   route: Route,
-  visitor: { readonly bucket: number; readonly eligible: boolean },
+  visitor: { readonly bucket: number | null; readonly eligible: boolean },
   now: number,
 ): RouteRelease | null {
   const { partialUntil } = route.table;
   const expired = partialUntil !== null && now > partialUntil;
   if (route.stable !== null && (expired || !visitor.eligible)) return route.stable;
-  return route.dealt[shareOf(route.ends, visitor.bucket)] ?? null;
+  return route.dealt[shareOf(route.ends, visitor.bucket ?? 0)] ?? null;
 }
 
 /** The request that looks for an instance. */
