@@ -211,7 +211,7 @@ export class Instance {
   async #watchReadiness(healthy: boolean, signal: AbortSignal): Promise<End> {
     const { readiness } = this.spec.health;
     // A worker without a check is ready for as long as it runs.
-    if (this.spec.worker?.steadyMs !== undefined) return new Promise(() => {});
+    if (this.spec.worker?.steadyMs !== undefined) return this.#keepRunning(readiness.intervalMs, signal);
     const verdict = new Hysteresis(readiness, healthy);
     await this.#observe(readiness, signal, async (result) => {
       if (!verdict.observe(result.ok)) return;
@@ -245,6 +245,15 @@ export class Instance {
       if (!result.ok && !signal.aborted) await this.#mend();
       if (!signal.aborted) await seen(result);
     }
+  }
+
+  /** Nothing is asked of it, so nothing would tell that somebody paused it. */
+  async #keepRunning(lookMs: number, signal: AbortSignal): Promise<End> {
+    while (!signal.aborted) {
+      await this.#deps.clock.sleep(lookMs, signal);
+      if (!signal.aborted) await this.#mend();
+    }
+    return { kind: "released" };
   }
 
   /** It may not answer for what somebody did to its container. */

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
+import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 import { dockerTest, engine, freePort, theEngine } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";
 import { nodeImage } from "./images.ts";
@@ -19,13 +20,14 @@ const statesOf = (instance: string) =>
 const told = (instance: string, state: string) =>
   bench.control.until(() => statesOf(instance).at(-1) === state, `${instance} is ${state}`, 30_000);
 
-async function running(image: string) {
+async function running(image: string, more: Partial<InstanceSpec> = {}) {
   const spec = specOf({
     instance: `${host}-${++instances}`,
     image,
     hostPort: await freePort(),
     command: nodeCommand("good"),
     env: { OWN: "first" },
+    ...more,
   });
   bench.control.give({ id: `start-${spec.instance}`, kind: "start", spec });
   expect(await bench.control.result(`start-${spec.instance}`)).toMatchObject({ ok: true });
@@ -98,6 +100,26 @@ describe("an instance on Docker whose container", () => {
     expect(bench.control.claims).toEqual([]);
   });
 
+  dockerTest("was killed is started again, and that is its own end: an app may do so", async () => {
+    const spec = await running(await nodeImage());
+    await docker("POST", `/containers/${nameOf(spec.instance)}/kill`);
+    await told(spec.instance, "exited");
+    await told(spec.instance, "ready");
+    expect(bench.control.claims).toEqual([]);
+    expect(bench.control.reports.at(-1)?.exits).toHaveLength(1);
+  });
+
+  dockerTest.each(["bridge", "own"])("was cut off its network (%s) is connected again", async (which) => {
+    const network = which === "own" ? `sluice-own-${host}` : undefined;
+    const spec = await running(await nodeImage(), { ...(network && { network }) });
+    const body = { Container: nameOf(spec.instance), Force: true };
+    await theEngine().bytes("POST", `/networks/${network ?? "bridge"}/disconnect`, { json: body });
+    const isSaid = () => bench.lines.some((line) => line.includes("was cut off its network"));
+    await bench.control.until(isSaid, "noticed");
+    await expect.poll(() => ownOf(spec), { timeout: 10_000 }).toBe("first");
+    expect(statesOf(spec.instance)).not.toContain("exited");
+  });
+
   dockerTest("was paused runs on", async () => {
     const spec = await running(await nodeImage());
     await docker("POST", `/containers/${nameOf(spec.instance)}/pause`);
@@ -106,6 +128,15 @@ describe("an instance on Docker whose container", () => {
       "noticed",
     );
     expect(await ownOf(spec)).toBe("first");
+    expect(statesOf(spec.instance)).not.toContain("exited");
+  });
+
+  dockerTest("is a worker's, of which nothing is asked, and was paused runs on", async () => {
+    const worker = { process: "mailer", steadyMs: 100 };
+    const spec = await running(await nodeImage(), { worker });
+    await docker("POST", `/containers/${nameOf(spec.instance)}/pause`);
+    const isSaid = () => bench.lines.some((line) => line.includes("was paused from outside"));
+    await bench.control.until(isSaid, "noticed");
     expect(statesOf(spec.instance)).not.toContain("exited");
   });
 

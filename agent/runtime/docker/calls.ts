@@ -16,6 +16,7 @@ const containerSchema = z.object({
     OOMKilled: z.boolean(),
     StartedAt: z.string(),
   }),
+  HostConfig: z.object({ NetworkMode: z.string().optional() }).nullish(),
   Config: z.object({ Tty: z.boolean().optional() }).optional(),
   NetworkSettings: z.object({
     Networks: z.record(z.string(), z.object({ IPAddress: z.string() })).nullish(),
@@ -49,6 +50,10 @@ export function containerCalls(engine: Engine, admit: (name: string) => Promise<
       const signal = AbortSignal.timeout(graceMs + CALL_TIMEOUT_MS);
       const query = { t: String(Math.ceil(graceMs / 1000)) };
       await engine.bytes("POST", `${path(name)}/stop`, { query, signal });
+    },
+    async connect(name: string, network: string): Promise<void> {
+      const place = `/networks/${encodeURIComponent(network)}/connect`;
+      await engine.bytes("POST", place, { json: { Container: name }, ...plain() });
     },
     async unpause(name: string): Promise<void> {
       await engine.bytes("POST", `${path(name)}/unpause`, plain());

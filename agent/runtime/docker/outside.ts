@@ -1,10 +1,11 @@
 import { z } from "zod";
-import { CALL_TIMEOUT_MS, type Calls } from "./calls.ts";
+import { CALL_TIMEOUT_MS, type Calls, type Container } from "./calls.ts";
 import { containerName, LABEL } from "./container.ts";
 import { type Engine, EngineError } from "./engine.ts";
 
 /**
- * What people do to our containers from outside, and may be undone without ending them: a name that was changed, a pause.
+ * What people do to our containers from outside, and may be undone without ending them: a name that was changed, a pause,
+ * a network that was taken from it.
  */
 const rowsSchema = z.array(z.object({ Id: z.string(), Names: z.array(z.string()) }));
 
@@ -43,16 +44,30 @@ async function giveNameBack({ engine, host }: Where, instance: string): Promise<
   }
 }
 
-/** Lets a paused container run on; answers in words what was done. */
+/** Lets a paused container run on, and one without its network have it again; answers in words what was done. */
 export async function mendContainer(where: Where, instance: string): Promise<string | undefined> {
   try {
     const name = containerName(instance);
     const found = await callsOfInstance(where, instance).inspect(name);
-    if (found?.State.Status !== "paused") return undefined;
-    await where.calls.unpause(name);
-    return "was paused from outside, and runs on";
+    if (found?.State.Status === "paused") {
+      await where.calls.unpause(name);
+      return "was paused from outside, and runs on";
+    }
+    const network = found?.State.Status === "running" ? lostNetwork(found) : undefined;
+    if (network === undefined) return undefined;
+    await where.calls.connect(name, network);
+    return "was cut off its network from outside, and is connected again";
   } catch {
     // It only helps: the next failed probe comes here again.
     return undefined;
   }
+}
+
+/** The network it was made for and is not on: nothing reaches its port. */
+function lostNetwork({ HostConfig, NetworkSettings }: Container): string | undefined {
+  const { NetworkMode: mode } = HostConfig ?? {};
+  if (mode === undefined || ["host", "none"].includes(mode) || mode.startsWith("container:"))
+    return undefined;
+  const network = mode === "default" ? "bridge" : mode;
+  return Object.hasOwn(NetworkSettings.Networks ?? {}, network) ? undefined : network;
 }
