@@ -1,12 +1,14 @@
+import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { tableKey } from "../../../src/control/environment/publisher.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { hosts } from "../../../src/control/store/schema/hosts.ts";
 import { instances } from "../../../src/control/store/schema/instances.ts";
 import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
 import { noteSweep } from "../../../src/control/store/upkeep/clock.ts";
-import { ENVIRONMENT, Stage } from "../support/stage.ts";
+import { ENVIRONMENT, HOSTNAME, Stage } from "../support/stage.ts";
 
 let stage: Stage;
 beforeEach(async () => {
@@ -201,4 +203,35 @@ describe("a slot", () => {
     await stage.coordinator.poke();
     expect(await slot()).toMatchObject({ environmentId: null, restUntil: null });
   });
+
+  it("changes hands only when no copy leads there any more, though KV was away until then", async () => {
+    stage.at = Date.now();
+    await stage.deploy();
+    const [used] = await stage.instances();
+    const owner = async () =>
+      (await stage.slots()).find(({ id }) => id === used?.slotId)?.environmentId ?? null;
+    const copy = () => env.TABLES.get(tableKey(HOSTNAME), "text");
+    const kvIs = (state: "away" | "back") =>
+      stage.inside((coordinator) => {
+        const away = { put: lost, delete: lost };
+        const value = state === "away" ? { ...env, TABLES: away } : env;
+        Object.defineProperty(coordinator, "env", { value, configurable: true });
+      });
+    expect(await copy()).toContain(used?.id ?? "none");
+    await kvIs("away");
+    await stage.coordinator.destroy({ actor: "ann" });
+    for (let turn = 0; turn < 20; turn++) {
+      stage.at += 2 * 60_000;
+      await stage.work();
+      await stage.inside(() => {});
+      await stage.coordinator.poke();
+    }
+    // Its rest is long over, and a cold edge without control would still be led there.
+    expect([await owner(), await copy()]).toEqual([ENVIRONMENT, expect.stringContaining(used?.id ?? "none")]);
+    await kvIs("back");
+    await stage.coordinator.poke();
+    expect([await owner(), await copy()]).toEqual([null, null]);
+  });
 });
+
+const lost = () => Promise.reject(new Error("KV is away"));

@@ -116,6 +116,26 @@ describe("the contract hook", () => {
     expect(runs(world)).toHaveLength(1);
   });
 
+  it.each([
+    { silent: ["anna"], at: ["host-bert"] },
+    { silent: ["anna", "bert"], at: [] },
+  ])("runs on a host that is heard from, and waits for one where $silent is silent", ({ silent, at }) => {
+    const world = new World();
+    world.spec = aSpec({ hooks: { contract: ["down"] } });
+    world.deploy();
+    const first = world.instancesOf("v1").map(({ hostName }) => hostName);
+    expect(first).toEqual(["anna", "bert"]);
+    world.run(world.now + 8 * MINUTE);
+    for (const host of world.hosts) if (silent.includes(host.name)) host.alive = false;
+    world.run(world.now + 2 * MINUTE + 1_000);
+    expect(runs(world).map(({ hostId }) => hostId)).toEqual(at);
+    for (const host of world.hosts) host.alive = true;
+    world.run(world.now + 30 * MINUTE);
+    expect(runs(world)).toHaveLength(1);
+    expect(world.release("v1").timings.contract).toBeDefined();
+    expect(world.release("v1").failure).toBeNull();
+  });
+
   it("waits while a newer release is being prepared, and leaves its data to that one", () => {
     const world = hooked({ contract: ["down"] });
     world.deploy();
