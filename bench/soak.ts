@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Load } from "../local/load.ts";
 import { freePorts } from "../local/ports.ts";
-import { type Heap, heapsOf } from "./heaps.ts";
+import { collectAll, type Heap, heapsOf } from "./heaps.ts";
 import { residentMb } from "./proxies.ts";
 import { type BenchResult, resultOf, rounded } from "./result.ts";
 import { HOSTNAME, Stand } from "./stand.ts";
@@ -28,6 +28,7 @@ interface Sample {
 }
 
 export async function run(): Promise<BenchResult> {
+  collectAll();
   const inspectorPort = await freePorts(1);
   const stand = await Stand.open({ inspectorPort });
   let failed = 0;
