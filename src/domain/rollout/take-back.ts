@@ -30,12 +30,9 @@ export function guard(draft: Draft, release: ReleaseFacts): "sound" | "lost" | "
  * False: what serves stays.
  */
 export function takeBack(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): boolean {
-  const target = rollbackTarget({ releases: draft.releases() }, release);
+  const target = receiverOf(draft, release);
   if (!target) return false;
-  const mine = answering(draft.instancesOf(release.id), draft.now).length;
-  const theirs = answering(draft.instancesOf(target.id), draft.now).length;
   const isAble = canCarry(target, draft.instancesOf(target.id), draft.now);
-  if (!isAble && (mine > 0 || theirs === 0)) return false;
   const but = isAble ? "" : `, though only ${strengthOf(draft, target)}`;
   const message = `${release.version} rolls back to ${target.version}: ${failure.message}${but}`;
   const onItsWay = besides(draft, release, failure);
@@ -48,6 +45,19 @@ export function takeBack(draft: Draft, release: ReleaseFacts, failure: ReleaseFa
   draft.changeEnvironment({ stableReleaseId: target.id });
   if (!isAble) draft.event("traffic.alert", release.id, message, { failure });
   return true;
+}
+
+/** Undefined: the release keeps what it has. */
+function receiverOf(draft: Draft, release: ReleaseFacts): ReleaseFacts | undefined {
+  const target = rollbackTarget({ releases: draft.releases() }, release);
+  const answeringOf = ({ id }: ReleaseFacts) => answering(draft.instancesOf(id), draft.now).length;
+  if (target && canCarry(target, draft.instancesOf(target.id), draft.now)) return target;
+  if (answeringOf(release) > 0) return undefined;
+  // What is on its way out was called bad, and has served: better than nobody.
+  const leaving = draft
+    .releases()
+    .filter(({ state, servingAt }) => state === "rolling_back" && servingAt !== null);
+  return [target, ...leaving].find((other) => other && other.id !== release.id && answeringOf(other) > 0);
 }
 
 /** A canary beside the lost release keeps its share. One that takes its instances' places one by one has nothing to go on from. */

@@ -329,6 +329,26 @@ describe("a release that is live", () => {
     expect(world.weights()).toEqual({ v1: 10_000 });
   });
 
+  it("and lost with its host just after a rollback goes to what was rolled back: nobody else answers", () => {
+    const world = new World({ anna: 2, bert: 2 });
+    world.spec = aSpec({ replicas: 1, drainMs: 60_000 });
+    world.deploy();
+    later(world, 20 * MINUTE);
+    world.deploy();
+    later(world, 30 * SECOND);
+    world.settleNow();
+    world.rollback();
+    later(world, SECOND);
+    const [mine] = world.instancesOf("v1");
+    const [theirs] = world.instancesOf("v2");
+    expect(mine?.hostId).not.toBe(theirs?.hostId);
+    world.hosts = world.hosts.filter(({ id }) => id !== mine?.hostId);
+    later(world, SECOND);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+    expect(world.state("v2")).toBe("live");
+    expect(world.statesOf("v2")).toEqual(["serving"]);
+  });
+
   it("and lost while a canary is beside it leaves the canary its share, at its step", () => {
     const world = live(1);
     const steps = [weightStep(2_000, 5 * MINUTE), weightStep(10_000)];
