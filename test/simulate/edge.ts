@@ -16,6 +16,8 @@ export interface Platform {
 }
 
 export interface Isolate {
+  /** When control last answered it; 0: never. Epoch ms. */
+  readonly heardAt: number;
   /** The edge Worker's own answer to a request. */
   visit(request: { id: string; method: string; cookie: string | null }): Promise<Answer>;
 }
@@ -85,13 +87,21 @@ export function openIsolate(platform: Platform): Isolate {
     { open: () => Promise.reject(new Error("no cache")) },
     DISCARD,
   );
+  let heardAt = 0;
   const CONTROL = {
-    table: (_: string, known: number | null) => platform.table(known),
+    table: async (_: string, known: number | null) => {
+      const answer = await platform.table(known);
+      heardAt = clock.now;
+      return answer;
+    },
     meter: (batch: MeterBatch) => platform.meter(batch),
   };
   const env = { CONTROL, TABLES: { get: async () => platform.copy(), list: async () => ({ keys: [] }) } };
   const ctx = { waitUntil: (promise: Promise<unknown>) => void promise.catch(() => {}) };
   return {
+    get heardAt() {
+      return heardAt;
+    },
     async visit({ id, method, cookie }) {
       const headers = new Headers({ "x-request-id": id, accept: "application/json" });
       if (cookie !== null) headers.set("cookie", `__Host-sluice_visitor=${cookie}`);

@@ -18,6 +18,8 @@ export interface Attempt {
 export interface Visit {
   readonly id: string;
   readonly method: "GET" | "POST";
+  /** When its isolate had last heard from control, before it came. Epoch ms. */
+  readonly heardAt: number;
   readonly attempts: readonly Attempt[];
   readonly answer: Answer;
 }
@@ -83,11 +85,12 @@ export class Visitors {
     const method = this.count % POSTS === 0 ? "POST" : "GET";
     const cookie = `visitor-${this.#dice.int(1, VISITORS)}`;
     const attempts: Attempt[] = [];
+    const heardAt = isolate?.heardAt ?? 0;
     this.#attempts.set(id, attempts);
     isolate?.visit({ id, method, cookie }).then(
       (answer) => {
         this.#attempts.delete(id);
-        this.#world.watch.visited({ id, method, attempts, answer });
+        this.#world.watch.visited({ id, method, heardAt, attempts, answer });
       },
       (error) => this.#world.watch.fault("edge throws", String(error)),
     );

@@ -15,6 +15,8 @@ const ACTS_MS = 45_000;
 /** As in absence.ts of control. */
 const HEARING_MS = 40_000;
 const MINUTE = 60_000;
+/** A quiet edge goes on by a table at rest for so long, and the next visitor's by a newer one. */
+const REST_MS = 60_000;
 /** As in rescue.ts of the edge. */
 const MOST_RETRIES = 2;
 const LOST: readonly number[] = [502, 503, 504, 524, 530];
@@ -39,7 +41,10 @@ export function judgeVisit(world: World, visit: Visit): void {
   const others = able.filter(({ state, releaseId }) => state === "serving" && weighed.includes(releaseId));
   const said = `${method} ${answer.error ?? answer.status} at ${attempts.map(({ instance }) => instance ?? "nobody").join(", ") || "nobody"}`;
   const isFresh = world.control.isUp && world.edgeCuts === 0 && world.clock.now - world.edgeSince > KNOWN_MS;
-  if (isFresh && siblings.length > 0 && attempts.every(({ container }) => isKnownDead(world, container)))
+  // Its isolate knows what was so then: one that was quiet at rest goes on by the table that it has.
+  const knownAt = isFresh ? Math.max(visit.heardAt, world.clock.now - REST_MS) : visit.heardAt;
+  const areKnown = attempts.every(({ container }) => isKnownDead(world, container, knownAt));
+  if (isFresh && siblings.length > 0 && areKnown)
     world.watch.fault("lost beside siblings", `${said}; ${names(siblings)} would answer`);
   // A release that has no weight any more is one that this edge may not know of yet.
   else if (
@@ -48,6 +53,7 @@ export function judgeVisit(world: World, visit: Visit): void {
     (isFresh || weighed.includes(own)) &&
     siblings.length === 0 &&
     others.length > 0 &&
+    world.watch.movedAt <= knownAt &&
     method === "GET" &&
     areDead(world, serving, own)
   )
@@ -72,11 +78,11 @@ function isAble(world: World, one: Instance): boolean {
   return isUp && isTold && one.unreachableSince === null && world.clock.now - world.watch.movedAt > KNOWN_MS;
 }
 
-/** Does not answer, and whoever must tell control has had the time. */
-function isKnownDead(world: World, container: Container | undefined): boolean {
-  if (!container) return world.clock.now - world.watch.movedAt > SILENT_MS;
+/** Does not answer, and whoever must tell control had had the time by then. */
+function isKnownDead(world: World, container: Container | undefined, by = world.clock.now): boolean {
+  if (!container) return by - world.watch.movedAt > SILENT_MS;
   if (container.isReachable) return false;
-  return world.clock.now - deadSince(world, container) > patience(world, container);
+  return by - deadSince(world, container) > patience(world, container);
 }
 
 function deadSince(world: World, container: Container): number {

@@ -146,8 +146,11 @@ export class Watch {
     if (!problem && failure !== null)
       this.fault("another plan", `it said no problem, but ${release.version} ${release.state}: ${failure}`);
     if (problem || release.state === "failed" || release.spec.strategy.kind === "rolling") return;
-    // Where its slots are being freed, it takes them in a while.
-    const waited = before.instances.some(({ state }) => state === "stopping");
+    // Where its slots are being freed, or are to be, it takes them in a while.
+    const taken = new Set(before.instances.map(({ hostName, slot }) => `${hostName}/${slot}`));
+    const waited =
+      before.instances.some(({ state }) => state === "stopping") ||
+      plan.instances.some(({ host, slot }) => taken.has(`${host}/${slot}`));
     this.#plan = { id, plan, acts: this.acts, waited };
     this.#checkPlan(null);
   }
@@ -165,6 +168,8 @@ export class Watch {
     if (acts === this.acts && made.length === 0) return;
     this.#plan = null;
     if (acts !== this.acts) return;
+    if (made.length !== plan.instances.length)
+      this.fault("another plan", `it said ${plan.instances.length} instances, they are ${made.length}`);
     // Which of those that are being stopped is gone first, nobody knows beforehand.
     if (waited) return;
     const are = made.map(({ hostName, slot }) => `${hostName}/${slot}`).join(" ");
