@@ -9,7 +9,7 @@ import {
 import { probed } from "../../src/domain/rollout/probed.ts";
 import { isActive } from "../../src/domain/rollout/release.ts";
 import { compileTable, sameRouting } from "../../src/domain/rollout/table/compile-table.ts";
-import { lastRest } from "../../src/domain/rollout/table/rest.ts";
+import { lastRest, longestDrain } from "../../src/domain/rollout/table/rest.ts";
 import type { RoutingTable, TableAnswer } from "../../src/domain/routing/table.ts";
 import { DIGEST } from "../domain/rollout/spec.ts";
 import { Absence } from "./absence.ts";
@@ -166,7 +166,7 @@ export class Control implements ControlPort {
     const table = compileTable(loaded, { version: (old?.version ?? 0) + 1, now: this.now });
     const renew = old?.partialUntil != null && old.partialUntil - this.now < RENEW_BEFORE_MS;
     if (old !== undefined && sameRouting(old, table) && !renew) return;
-    this.#lastRest = lastRest(old, table, this.#lastRest, this.now);
+    this.#lastRest = lastRest(old, table, this.#lastRest, { now: this.now, drainMs: longestDrain(facts) });
     this.table = table;
   }
 

@@ -1,6 +1,6 @@
 import type { LastRest } from "../../domain/rollout/facts.ts";
 import { compileTable, type Routable, sameRouting } from "../../domain/rollout/table/compile-table.ts";
-import { lastRest } from "../../domain/rollout/table/rest.ts";
+import { lastRest, longestDrain } from "../../domain/rollout/table/rest.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { logWarning } from "../log.ts";
@@ -55,7 +55,8 @@ export class Publisher {
     const renew = old?.partialUntil != null && old.partialUntil - now < RENEW_BEFORE_MS;
     const current = old !== undefined && sameRouting(old, table) && !renew ? old : table;
     if (current !== old) {
-      await storage.put({ table: current, lastRest: lastRest(old, table, await this.lastRest(), now) });
+      const moment = { now, drainMs: longestDrain(environment.facts) };
+      await storage.put({ table: current, lastRest: lastRest(old, table, await this.lastRest(), moment) });
       await published();
     }
     const isCopied = (await storage.get<number>("copied")) === current.version || (await this.#copy(current));

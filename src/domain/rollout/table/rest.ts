@@ -37,20 +37,27 @@ export function lastRest(
   replaced: Replaced | undefined,
   next: Pick<RoutingTable, "releases">,
   before: LastRest | null,
-  now: number,
+  { now, drainMs = 0 }: Moment,
 ): LastRest | null {
   const staleMs = replaced?.staleMs ?? MOVING_STALE_MS;
   if (!replaced || staleMs <= MOVING_STALE_MS) return before;
   const { beganAt, endedAt, outAt, heldUntil } = before ?? NEVER;
   const held = Math.max(heldUntil ?? 0, now + staleMs + STALENESS_BOUND_MS);
   if (!letsGo(replaced, next)) return { beganAt, endedAt, outAt, heldUntil: held };
-  const isSame = outAt > now;
+  // Who was sent by the last of those before may still be under way.
+  const isSame = outAt + drainMs > now;
   return {
     beganAt: isSame ? beganAt : replaced.publishedAt,
     endedAt: now,
     outAt: Math.max(held, outAt),
     heldUntil: held,
   };
+}
+
+interface Moment {
+  readonly now: number;
+  /** The longest that a release of the environment drains. */
+  readonly drainMs?: number;
 }
 
 const NEVER: LastRest = { beganAt: 0, endedAt: 0, outAt: 0 };
@@ -65,6 +72,9 @@ const ledTo = ({ releases }: Pick<RoutingTable, "releases">): Set<string> =>
   new Set(
     releases.filter(({ weightBp }) => weightBp > 0).flatMap(({ instances }) => instances.map(({ id }) => id)),
   );
+
+export const longestDrain = ({ releases }: Pick<EnvironmentFacts, "releases">): number =>
+  Math.max(0, ...releases.map(({ spec }) => spec.drainMs));
 
 /** Until when an edge may send somebody to an instance that had traffic at rest, and who was sent is under way. */
 export function askedUntil(facts: EnvironmentFacts, release: ReleaseFacts, instance: InstanceFacts): number {
