@@ -27,6 +27,8 @@ export interface EnvironmentSpec {
   readonly keepMs: number;
   readonly affinity: import("./routing/table.ts").Affinity;
   readonly timeouts: { readonly responseMs: number };
+  /** Absent in specs from before there was a choice: `errors`. */
+  readonly rescue?: import("./routing/table.ts").Rescue;
   readonly marks?: import("./routing/table.ts").Marks;
   /** Of specs from before there were `marks`. */
   readonly showRelease?: boolean;

@@ -4,7 +4,7 @@
  */
 
 import { judge } from "../domain/routing/attempt.ts";
-import { chooseRescue, type RouteInstance } from "../domain/routing/choose.ts";
+import { chooseInstance, chooseRescue, type RouteInstance } from "../domain/routing/choose.ts";
 import { fullBudget, type RetryBudget, spend } from "../domain/routing/retry-budget.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
 import { forward, type Outgoing, type Tried } from "./forward.ts";
@@ -18,6 +18,8 @@ const KEPT_BODY_BYTES = 64 * 1024;
 /** For all of it: 1 kB a second is the slowest sender that is waited for. */
 const KEPT_BODY_DEADLINE_MS = 60_000;
 const MOST_RETRIES = 2;
+/** An error that is there is not held back for longer than this: stable may be slow, too. */
+const STABLE_DEADLINE_MS = 10_000;
 
 /** Per environment in this isolate. Requests since the last spending earn their share when it is next asked. */
 const budgets = new Map<string, { budget: RetryBudget; requests: number }>();
@@ -59,16 +61,60 @@ export async function deliver(passage: Passage, tables: Tables): Promise<Deliver
   while (true) {
     note(last, visit);
     attempts.push(last);
-    if (!last.verdict.error || attempts.length > MOST_RETRIES || !mayResend(visit, last, outgoing)) break;
+    if (!last.verdict.error || attempts.length > MOST_RETRIES) break;
+    if (isStableAsked(passage, last, outgoing)) {
+      last = (await askStable(passage, attempts, { tables, send })) ?? last;
+      break;
+    }
+    if (!mayResend(visit, last, outgoing)) break;
     const next: RouteInstance | null = reserved ?? (await nextByNow(passage, attempts, tables));
     reserved = null;
     if (next === null) break;
-    // Nobody reads the failed answer; that it can't even be cancelled changes nothing.
-    last.response?.body?.cancel().catch(() => {});
+    unread(last);
     last = await send(next);
   }
   return { first, last, attempts };
 }
+
+/** The new release answered with an error of its own, which stable may not have: the visitor need not see it. */
+function isStableAsked(
+  { visit, isPinned }: Passage,
+  { verdict, instance }: Tried,
+  outgoing: Outgoing,
+): boolean {
+  const { table, stable, isSplit } = visit.route;
+  if (verdict.resend !== "never" || verdict.unhealthy || table.rescue !== "errors") return false;
+  if (!isSplit || isPinned || outgoing.body !== null || !visit.isHarmless) return false;
+  return visit.method !== "OPTIONS" && stable !== null && stable.id !== instance.release.id;
+}
+
+/** Stable's answer to what the last attempt failed, if it is a better one in time; null: the error stands. */
+async function askStable(
+  { visit, visitor }: Passage,
+  attempts: Tried[],
+  { tables, send }: { readonly tables: Tables; readonly send: (to: RouteInstance) => Promise<Tried> },
+): Promise<Tried | null> {
+  const failed = attempts.at(-1);
+  const held = tables.fresh(visit.hostname, visit.url.target, Date.now());
+  const stable = (held?.table.environment === visit.route.table.environment ? held : visit.route).stable;
+  const errand = { turn: attempts.length, isResendable: true, now: Date.now(), keeper: visitor.keeper };
+  const to = stable && chooseInstance(stable, errand);
+  if (to === null || to.release.id === failed?.instance.release.id || !pay(budgetOf(visit))) return null;
+  const asked = send(to);
+  const tried = await within(asked, STABLE_DEADLINE_MS);
+  if (tried === TIMED_OUT) {
+    asked.then(unread, () => {});
+    return null;
+  }
+  note(tried, visit);
+  attempts.push(tried);
+  if (tried.verdict.error) unread(tried);
+  else if (failed) unread(failed);
+  return tried.verdict.error ? null : tried;
+}
+
+/** Nobody reads its answer; that it can't even be cancelled changes nothing. */
+const unread = ({ response }: Tried): void => void response?.body?.cancel().catch(() => {});
 
 /**
  * The next instance by the table of now: while the request waited, its release may have gone and another have come. When that
@@ -124,9 +170,9 @@ function keepBody({ request, method, survey }: Visit): Kept | Promise<Kept> {
   return within(request.arrayBuffer(), KEPT_BODY_DEADLINE_MS).catch(() => "broken-off");
 }
 
-function mayResend({ isHarmless }: Visit, tried: Tried, outgoing: Outgoing): boolean {
+function mayResend({ isHarmless, route }: Visit, tried: Tried, outgoing: Outgoing): boolean {
   const { resend } = tried.verdict;
-  if (resend === "never" || outgoing.body === "stream") return false;
+  if (route.table.rescue === "off" || resend === "never" || outgoing.body === "stream") return false;
   return resend === "any" || isHarmless;
 }
 

@@ -52,6 +52,7 @@ describe("a good manifest", () => {
       keepMs: 600_000,
       affinity: { kind: "cookie" },
       timeouts: { responseMs: 100_000 },
+      rescue: "errors",
       marks: "rollout",
       retention: KEPT_BY_DEFAULT,
       deadlines: {

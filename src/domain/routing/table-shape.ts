@@ -146,6 +146,7 @@ const TABLE = shape({
   previewKey: hex,
   originSuffixes: list(text),
   timeouts: shape({ responseMs: count }),
+  rescue: optional(oneOf("off", "gateway", "errors")),
   marks: optional(oneOf("rollout", "always", "never")),
   showRelease: flag,
 } satisfies Record<keyof RoutingTable, Check>);

@@ -58,6 +58,12 @@ export type TrafficMode =
  */
 export type Marks = "rollout" | "always" | "never";
 
+/**
+ * What is asked of another instance when one failed it. `gateway`: what got no answer, or a gateway's error (502 to 504, 52x).
+ * `errors`: besides, while traffic is split, a GET or HEAD that a release other than stable answers with any 5xx is asked of stable.
+ */
+export type Rescue = "off" | "gateway" | "errors";
+
 export interface RoutingTable {
   readonly schema: typeof TABLE_SCHEMA;
   /** Environment id. */
@@ -103,6 +109,8 @@ export interface RoutingTable {
     /** Until the origin's response head. 100,000 or more leaves it to Cloudflare's own limit (524). */
     readonly responseMs: number;
   };
+  /** Absent in tables from before there was a choice: `gateway`. */
+  readonly rescue?: Rescue;
   /** When answers carry marks. Absent in tables from before there was a choice of three: `showRelease` says it then. */
   readonly marks?: Marks;
   readonly showRelease: boolean;

@@ -136,6 +136,11 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
   "affinity.to": { what: "The `release`, or one `instance` of it.", default: "release", example: "instance" },
   timeouts: { what: "How long the edge waits." },
   "timeouts.response": { what: "For the head of an answer.", default: "100s", example: "30s" },
+  rescue: {
+    what: "What is asked of somebody else when a release fails it: requests that it gave no answer to, or a gateway's error (`gateway`); besides, while traffic is split, GETs that the new release answers with any 5xx (`errors`); or nothing (`off`).",
+    default: "errors",
+    example: "gateway",
+  },
   marks: {
     what: "When answers say which release they are from: while traffic is split (`rollout`), `always` or `never`.",
     default: "rollout",

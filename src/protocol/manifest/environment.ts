@@ -9,6 +9,7 @@ import { strategySchema, windowsSchema } from "./strategy.ts";
 /** What a manifest says of one environment (`environments.<name>:`). */
 
 const MARKS = "must be rollout, always or never";
+const RESCUE = "must be off, gateway or errors";
 const AFFINITY =
   "must be cookie, ip, none or header:<name>, or { by: cookie, to: instance } to keep each visitor to one instance";
 const DAY_MS = 86_400_000;
@@ -62,6 +63,7 @@ export const environmentSchema = z.strictObject({
   secrets: secretNamesSchema,
   affinity: affinitySchema.default("cookie"),
   timeouts: z.strictObject({ response: deadline.optional() }).default({}),
+  rescue: z.enum(["off", "gateway", "errors"], { error: RESCUE }).default("errors"),
   marks: z.enum(["rollout", "always", "never"], { error: MARKS }).optional(),
   /** Older than `marks`: true is `always`, false `never`. */
   showRelease: z.boolean().optional(),

@@ -66,6 +66,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     keepMs: env.keep,
     affinity: toAffinity(env.affinity),
     timeouts: { responseMs: env.timeouts.response ?? 100_000 },
+    rescue: env.rescue,
     marks: env.marks ?? olderMarks(env.showRelease),
     retention: toRetention(env.retention),
     deadlines: toDeadlines(env),

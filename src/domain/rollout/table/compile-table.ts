@@ -76,6 +76,7 @@ export function compileTable(
       slotZone,
     ),
     timeouts: facts.spec.timeouts,
+    rescue: facts.spec.rescue ?? "errors",
     marks: marksOf(facts.spec),
     // What an edge reads that was deployed before there were `marks`.
     showRelease: marksOf(facts.spec) !== "never",
