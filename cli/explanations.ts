@@ -193,6 +193,26 @@ export const EXPLANATIONS = {
     "The split changed between looking and setting, so nothing was set.",
     "Look again with `sluice status`, then repeat if you still mean it.",
   ],
+  requirement_unmet: [
+    "Something that the manifest's `requires` asks for is not so: the branch, a clean tree, the remote's commit, or the tests. Nothing was built or released.",
+    "Mend what it names. `sluice ship --from build` leaves the requirements out, and says so in the log.",
+  ],
+  docker_unavailable: [
+    "`sluice ship` builds and pushes with this machine's own docker, and that is not there or has no engine.",
+    "Install or start it; `docker version` shows both of its halves.",
+  ],
+  build_failed: [
+    "docker did not build the image. Nothing was pushed or released.",
+    "The last lines that docker said stand above. `sluice ship --dry-run` prints the command, to be run by hand.",
+  ],
+  push_failed: [
+    "The image was built, and its registry didn't take it. Nothing was released.",
+    "Log in (`docker login <registry>`) as somebody who may push, then go on: sluice ship --from push",
+  ],
+  disk_full: [
+    "The disk that docker keeps images on is full. Nothing was released.",
+    "`docker system df` says what takes the room; `docker builder prune` frees the build's cache.",
+  ],
   no_contact: [
     "The control plane can't be reached. The edge goes on serving the apps without it.",
     "Check the address and the network. A release that was started goes on: sluice watch",

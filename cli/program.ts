@@ -30,6 +30,7 @@ import { registry } from "./commands/registry.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
 import { secrets } from "./commands/secrets.ts";
+import { ship } from "./commands/shipping/ship.ts";
 import { status } from "./commands/status.ts";
 import { pause, promote, resume } from "./commands/steer.ts";
 import { verdicts } from "./commands/verdicts.ts";
@@ -45,6 +46,7 @@ const VERBS: readonly Register[] = [
   apply,
   plan,
   deploy,
+  ship,
   watch,
   status,
   logs,

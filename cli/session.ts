@@ -182,6 +182,7 @@ export class Session {
 
 const TARGET_VERBS = new Set([
   "deploy",
+  "ship",
   "plan",
   "status",
   "rollback",

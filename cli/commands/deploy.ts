@@ -71,7 +71,7 @@ async function run(session: Session, options: DeployOptions): Promise<Outcome> {
   await matchManifest(session, target, options.apply === true);
   const body = await releaseBody(session, options);
   const key = idempotencyKey(session.env, { ...target, body });
-  const release = await create(session, { ...target, idempotencyKey: key }, body);
+  const release = await createRelease(session, { ...target, idempotencyKey: key }, body);
   const watch = session.command(`watch ${release.id}`);
   const { out } = session;
   out.say(`${release.app}/${release.environment} ${release.version}  ${release.image}`);
@@ -85,7 +85,7 @@ async function run(session: Session, options: DeployOptions): Promise<Outcome> {
 }
 
 /** Interrupted while control hasn't answered, nobody here knows whether it has begun: that is said, with the way to see. */
-async function create(
+export async function createRelease(
   session: Session,
   at: Target & { idempotencyKey: string },
   body: CreateRelease,

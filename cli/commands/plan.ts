@@ -61,7 +61,7 @@ const keeps = (version: string, keepMs: number) =>
   keepMs > 0 ? `${clean(version)} warm for ${duration(keepMs)}` : `nothing of ${clean(version)}`;
 
 /** A plan as text. */
-function planText(plan: PlanView, target: Target): string {
+export function planText(plan: PlanView, target: Target): string {
   const perHost = Map.groupBy(plan.instances, (instance) => instance.host);
   const hosts = [...perHost].map(
     ([host, list]) => `${clean(host)} (slot ${list.map((i) => i.slot).join(", ")})`,

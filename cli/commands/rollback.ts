@@ -25,11 +25,11 @@ export const rollback: Register = (program, act) => {
     .option("--from <release>", "the release that you saw serving: refused if it is another one by now")
     .addOption(timeoutOption())
     .addHelpText("before", examples("sluice rollback", "sluice rollback --to v41 -e staging"))
-    .action(act(run));
+    .action(act((session, options: RollbackOptions) => rollBack(session, session.target(), options)));
 };
 
-async function run(session: Session, options: RollbackOptions): Promise<Outcome> {
-  const target = session.target();
+/** Goes back, and waits until the release before serves. */
+export async function rollBack(session: Session, target: Target, options: RollbackOptions): Promise<Outcome> {
   const startedAt = session.now();
   const { to, from: seen, timeout: timeoutMs } = options;
   const answer = await session.client.environments.rollback(

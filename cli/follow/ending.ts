@@ -33,14 +33,27 @@ export async function waitAndTell(
   release: ReleaseView,
   parts: WaitParts,
 ): Promise<Outcome> {
+  return (await waitFor(session, release, parts)).tell();
+}
+
+/** Follows a release to its end; what there is to say of it waits until `tell` is called. */
+export async function waitFor(
+  session: Session,
+  release: ReleaseView,
+  parts: WaitParts,
+): Promise<{ readonly end: FollowEnd; readonly tell: () => Promise<Outcome> }> {
   const was = replacedVersion(release, await readEnvironment(session, release));
   // Who orders a stop doesn't want to hear that it waits to be promoted.
   const wait = parts.wait ?? { kind: "done" };
   const end = await follow(session, release, { timeoutMs: parts.timeoutMs, was, wait });
-  if (end.kind === "over") return tell(session, end.release, { ...parts, was });
-  if (end.kind === "reached" || end.kind === "waiting")
-    return tellStop(session, end, { command: parts.command, wait, was });
-  return tellUnfinished(session, release, { ...parts, end });
+  return { end, tell: async () => tellAny() };
+
+  function tellAny(): Promise<Outcome> | Outcome {
+    if (end.kind === "over") return tell(session, end.release, { ...parts, was });
+    if (end.kind === "reached" || end.kind === "waiting")
+      return tellStop(session, end, { command: parts.command, wait, was });
+    return tellUnfinished(session, release, { ...parts, end });
+  }
 }
 
 /** The last word on a release that is over, with the traffic as it is now and not as it was meant to be. */

@@ -61,6 +61,11 @@ export class Output {
     this.#live?.draw();
   }
 
+  /** A line that a CI system is meant to obey; its words are the caller's to make harmless. */
+  mark(line: string): void {
+    this.#terminal.stderr.write(`${line}\n`);
+  }
+
   /** Raw bytes to stderr, for the redrawn region only. */
   draw(text: string): void {
     this.#terminal.stderr.write(text);

@@ -17,6 +17,26 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
     default: "{}",
     example: "{ role: web }",
   },
+  requires: { what: "What `sluice ship` asks for before it builds." },
+  "requires.branch": {
+    what: "The branch that is checked out, or one of a list; `*` is any text.",
+    example: "main",
+  },
+  "requires.cleanTree": {
+    what: "Nothing is changed that isn't committed.",
+    default: "false",
+    example: "true",
+  },
+  "requires.upToDate": {
+    what: "The commit is the one that the branch's remote has, too.",
+    default: "false",
+    example: "true",
+  },
+  "requires.test": { what: "A command that has to end with 0.", example: "[npm, test]" },
+  smokeTest: {
+    what: "What `sluice ship` runs when the release serves; if it fails, the release is rolled back. `SLUICE_PUBLIC_URL` says where.",
+    example: "[npm, run, smoke]",
+  },
   replicas: { what: "Instances, spread over the hosts.", default: "1", example: "3" },
   strategy: { what: "How traffic goes to a new release.", default: "blue-green", example: "canary" },
   "strategy.blue-green": { what: "All traffic at once, when every new instance answers." },

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { GATES } from "../../domain/approval/approval.ts";
 import { hostnameSchema } from "../api/hostnames.ts";
+import { requiresSchema } from "./build.ts";
 import { resourcesSchema, secretNamesSchema, volumesSchema } from "./container.ts";
 import { processChangesSchema } from "./processes.ts";
 import { commandSchema, deadline, durationSchema, envSchema, NAME, NAME_RULE } from "./scalars.ts";
@@ -46,6 +47,9 @@ export const environmentSchema = z.strictObject({
     .refine((names) => new Set(names).size === names.length, "names a hostname twice"),
   stripPrefix: z.boolean().default(false),
   hosts: z.record(z.string(), z.string()).default({}),
+  /** These two are `sluice ship`'s. */
+  requires: requiresSchema.optional(),
+  smokeTest: commandSchema.optional(),
   replicas: z.number().int().min(1).max(100).default(1),
   strategy: strategySchema.default({ "blue-green": null }),
   approval: approvalSchema.optional(),

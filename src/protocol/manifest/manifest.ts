@@ -1,5 +1,6 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap } from "yaml";
 import { z } from "zod";
+import { buildSchema } from "./build.ts";
 import {
   accessoriesSchema,
   containerSchema,
@@ -22,7 +23,7 @@ export type { ManifestError } from "./errors.ts";
  * `sluice.yaml`. A key whose feature is not in this version is refused by name, never ignored: a manifest that looks
  * applied but isn't is how a team finds out on a Friday that its smoke checks never ran.
  */
-const NOT_LANDED = new Set(["environments.*.requires", "environments.*.notify"]);
+const NOT_LANDED = new Set(["environments.*.notify"]);
 
 /** A hostname leads to one environment. Those of other apps are control's to know. */
 function refuseSharedHostnames(
@@ -132,6 +133,7 @@ export const manifestSchema = z
         IMAGE,
         "must be an image such as ghcr.io/acme/shop, or file:<directory> for the process runtime",
       ),
+    build: buildSchema.optional(),
     port: z.number().int().min(1).max(65_535),
     command: commandSchema.optional(),
     health: healthSchema,

@@ -189,6 +189,37 @@ export const WORDS: ReadonlyMap<string, Words> = new Map([
       default: "[]",
       example: "[uploads:/app/uploads]",
     },
+    build: {
+      what: "How `sluice ship` makes the image; a text is its `context`.",
+      example: ".",
+    },
+    "build.context": { what: "The folder that is sent to the build.", default: ".", example: "../.." },
+    "build.dockerfile": {
+      what: "The Dockerfile, from the context.",
+      default: "Dockerfile",
+      example: "docker/web",
+    },
+    "build.target": { what: "The stage that is built.", default: "the last", example: "runner" },
+    "build.platform": {
+      what: "What it is built for; several need buildx.",
+      default: "this machine's",
+      example: "linux/amd64",
+    },
+    "build.args": {
+      what: "Build arguments; `docker history` shows them.",
+      default: "{}",
+      example: "{ NODE: 24 }",
+    },
+    "build.secrets": {
+      what: "Variables that the build mounts as secrets (`RUN --mount=type=secret,id=NAME`); needs BuildKit.",
+      default: "[]",
+      example: "[NPM_TOKEN]",
+    },
+    "build.cache": {
+      what: "Where buildx keeps layers between machines: `registry` (beside the image, as `:buildcache`) or `gha`.",
+      default: "this machine's own",
+      example: "registry",
+    },
     secrets: {
       what: "Secrets that it gets as variables (`sluice secrets set`).",
       default: "[]",

@@ -1,0 +1,129 @@
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
+import { type ReleaseOptions, releaseBody } from "../commands/deploy.ts";
+import { tell, waitFor } from "../follow/ending.ts";
+import { isServing } from "../follow/progress.ts";
+import type { Wait } from "../follow/wait.ts";
+import { clean, plural, quote } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
+import type { Outcome, Session } from "../session.ts";
+import { buildImage, isPushedByBuild, knownDigest, pushImage } from "./image.ts";
+import { applyFirst, type Begun, beginRelease } from "./release.ts";
+import { runTests, type Unmet } from "./requires.ts";
+import { smoke, smokeOfLive } from "./smoke.ts";
+import { STAGES, type Stage, type StageLog, type Stages } from "./stages.ts";
+import type { Voyage } from "./voyage.ts";
+
+export interface ShipOptions extends ReleaseOptions {
+  readonly from: Stage;
+  readonly apply: boolean;
+  readonly timeout: number;
+  readonly wait: Wait;
+}
+
+export interface Sailed {
+  readonly outcome: Outcome;
+  readonly release: ReleaseView | undefined;
+}
+
+interface Parts {
+  readonly session: Session;
+  readonly stages: Stages;
+  readonly options: ShipOptions;
+  /** From here on the release goes on by itself. */
+  readonly onBegun: (release: ReleaseView) => void;
+}
+
+/** The stages, one after another. Throws what ended one of the first three: nothing was released then. */
+export async function sail(voyage: Voyage, parts: Parts): Promise<Sailed> {
+  const { stages, options } = parts;
+  const from = STAGES.indexOf(options.from);
+  const runs = (stage: Stage) => STAGES.indexOf(stage) >= from;
+  const skip = (stage: Stage) => stages.skip(stage, `--from ${options.from}`);
+  if (runs("requires")) await stages.run("requires", (log) => meet(voyage, log));
+  else skip("requires");
+  if (runs("build")) await stages.run("build", (log) => build(voyage, log));
+  else skip("build");
+  const pushed = runs("push") ? await stages.run("push", (log) => push(voyage, log)) : undefined;
+  if (!runs("push")) skip("push");
+  if (!runs("release")) {
+    skip("release");
+    return smokeOfLive(voyage, parts);
+  }
+  const image = `${voyage.plan.repository}${pushed ?? (await lastPushed(voyage))}`;
+  return release(voyage, { ...parts, image });
+}
+
+async function meet({ requires, unmet, tools, notes }: Voyage, log: StageLog): Promise<void> {
+  if (unmet.length > 0) throw unmetError(unmet);
+  if (requires.test) await runTests(requires.test as [string, ...string[]], { ...tools, onLine: log.line });
+  log.note([...notes, ...(requires.test ? [`${requires.test.map(quote).join(" ")} passed`] : [])].join("; "));
+}
+
+const unmetError = (unmet: readonly Unmet[]): CliError =>
+  new CliError("requirement_unmet", `${plural(unmet.length, "requirement")} not met`, {
+    errors: unmet.map(({ key, detail }) => ({ pointer: `requires.${key}`, detail })),
+  });
+
+async function build({ plan, tools }: Voyage, log: StageLog): Promise<void> {
+  if (plan.build.cache !== undefined && !plan.hasBuildx)
+    log.line("build.cache needs buildx, which this docker has not: building without it");
+  await buildImage(plan, { ...tools, onLine: log.line });
+  log.note(isPushedByBuild(plan) ? `${plan.reference}, for several platforms` : plan.reference);
+}
+
+/** As `@sha256:…`, or `:<tag>` where docker named no digest: the hosts then find it, and agree on it. */
+async function push({ plan, tools }: Voyage, log: StageLog): Promise<string> {
+  const digest = await pushImage(plan, { ...tools, onLine: log.line });
+  log.note(digest === undefined ? plan.reference : `${plan.repository}@${digest.slice(0, 19)}…`);
+  return digest === undefined ? tagPart(plan.reference) : `@${digest}`;
+}
+
+const tagPart = (reference: string) => reference.slice(reference.lastIndexOf(":"));
+
+async function lastPushed({ plan, tools }: Voyage): Promise<string> {
+  const digest = await knownDigest(plan, tools);
+  return digest === undefined ? tagPart(plan.reference) : `@${digest}`;
+}
+
+async function release(voyage: Voyage, { image, ...parts }: Parts & { image: string }): Promise<Sailed> {
+  const { session, stages, options } = parts;
+  const { target } = voyage;
+  const { timeout: timeoutMs, wait } = options;
+  const waited = await stages.run(
+    "release",
+    async (log) => {
+      if (options.apply) await applyFirst(session, target.manifest);
+      const body = await releaseBody(session, { ...options, image });
+      const begun = await beginRelease(session, target, body);
+      parts.onBegun(begun.release);
+      if (begun.how === "serving") {
+        log.note(`${clean(begun.release.version)} serves this image and this manifest already`);
+        return { begun, end: undefined, tell: () => tell(session, begun.release, { command: "ship" }) };
+      }
+      sayBegun(session, begun);
+      const ended = await waitFor(session, begun.release, { command: "ship", timeoutMs, wait });
+      const last = ended.end.kind === "over" ? ended.end.release : undefined;
+      const state = last ? (isServing(last.state) ? "serves" : last.state.replace("_", " ")) : ended.end.kind;
+      const words = `${clean(begun.release.version)} ${state}`;
+      (last && !isServing(last.state) ? log.fail : log.note)(words);
+      return { begun, ...ended };
+    },
+    { live: false },
+  );
+  const last = waited.end?.kind === "over" ? waited.end.release : waited.begun.release;
+  const serves = waited.end === undefined || (waited.end.kind === "over" && isServing(last.state));
+  if (serves) return smoke(voyage, parts, { release: last, began: waited.begun.how, tell: waited.tell });
+  stages.skip("smoke", "it has not got all traffic");
+  const outcome = await waited.tell();
+  if (waited.end?.kind === "detached")
+    session.out.say(`  abort  ${session.command(`abort ${waited.begun.release.id}`)}`);
+  return { outcome, release: last };
+}
+
+function sayBegun(session: Session, { release, how }: Begun): void {
+  const joined = how === "joined" ? ": an earlier run began it" : "";
+  session.out.say(
+    `${release.app}/${release.environment} ${clean(release.version)}  ${clean(release.image)}${joined}`,
+  );
+  session.out.say(`watch  ${session.command(`watch ${release.id}`)}`);
+}

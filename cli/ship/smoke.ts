@@ -1,0 +1,150 @@
+import type { ReleaseView } from "../../src/protocol/api/releases.ts";
+import { EXIT } from "../exit-codes.ts";
+import { tell } from "../follow/ending.ts";
+import { clean, plural, quote } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
+import type { Outcome, Session } from "../session.ts";
+import { edgeUrl } from "../verb.ts";
+import { smokeFromOutside } from "./from-outside.ts";
+import { lineOf } from "./manifest-line.ts";
+import { type Begun, takeBack } from "./release.ts";
+import type { StageLog, Stages } from "./stages.ts";
+import { type Command, runTool } from "./tool.ts";
+import type { Voyage } from "./voyage.ts";
+
+interface Parts {
+  readonly session: Session;
+  readonly stages: Stages;
+  readonly options: { readonly timeout: number };
+}
+interface Serving {
+  readonly release: ReleaseView;
+  readonly began: Begun["how"];
+  /** Says that all is well. */
+  readonly tell: () => Promise<Outcome>;
+}
+interface Ended {
+  readonly outcome: Outcome;
+  readonly release: ReleaseView;
+}
+/** What was not as wanted, and which key of the manifest wants it. */
+interface Finding {
+  readonly detail: string;
+  readonly pointer: string;
+}
+
+/** `--from smoke`: of what serves now. */
+export async function smokeOfLive(voyage: Voyage, parts: Parts): Promise<Ended> {
+  const { session } = parts;
+  const { app, environment } = voyage.target;
+  const { live } = (await session.client.environments.get(app, environment)).environment;
+  if (!live) throw new CliError("release_not_serving", `nothing serves in ${app}/${environment} yet`);
+  return smoke(voyage, parts, {
+    release: live,
+    began: "serving",
+    tell: () => tell(session, live, { command: "ship" }),
+  });
+}
+
+/** Looks at what serves; takes it back if that isn't as the manifest wants it. */
+export async function smoke(voyage: Voyage, parts: Parts, serving: Serving): Promise<Ended> {
+  const { session, stages } = parts;
+  const { release } = serving;
+  const finding = await stages.run("smoke", async (log) => {
+    const found =
+      (await findingOfRequests(voyage, session, { release, log })) ??
+      (await findingOfCommand(voyage, session, { release, log }));
+    if (found) log.fail(found.detail);
+    return found;
+  });
+  if (!finding) return { outcome: await serving.tell(), release };
+  const { manifest } = voyage.target;
+  const message = `${clean(release.version)}: ${finding.detail}`;
+  stages.annotate({
+    level: "error",
+    title: "smoke test failed",
+    message,
+    file: manifest.path,
+    line: lineOf(manifest.text, finding.pointer),
+  });
+  session.out.say(session.out.paint("red", `✖ smoke test failed: ${message}`));
+  return afterFailure(voyage, parts, { ...serving, finding });
+}
+
+async function afterFailure(
+  { target }: Voyage,
+  { session, options }: Parts,
+  { release, began, finding }: Serving & { readonly finding: Finding },
+): Promise<Ended> {
+  const failure = { code: "smoke_failed", message: finding.detail };
+  const end = (exit: 3 | 4, outcome: string): Ended => ({
+    release,
+    outcome: { exit, json: { command: "ship", outcome, exitCode: exit, release, failure } },
+  });
+  const { environment } = await session.client.environments.get(target.app, target.environment);
+  // One that has served for long is no longer this run's: what broke may be the check.
+  if (began === "serving" && environment.rollback.how !== "instant") {
+    const undo = session.command("rollback", target);
+    session.out.say(
+      `${clean(release.version)} served before this run, and is left as it is. To go back: ${undo}`,
+    );
+    return end(EXIT.notRestored, "live");
+  }
+  const exit = await takeBack(session, target, { release, timeoutMs: options.timeout });
+  return exit === EXIT.restored ? end(exit, "rolled_back") : end(EXIT.notRestored, "failed");
+}
+
+interface Looking {
+  readonly release: ReleaseView;
+  readonly log: StageLog;
+}
+
+const publicPlace = ({ environment }: Voyage, session: Session): string | undefined => {
+  const hostname = environment.hostnames.find((name) => !name.startsWith("*."));
+  return hostname === undefined ? undefined : edgeUrl(session, hostname);
+};
+
+/** The manifest's smoke requests, at the public address. */
+async function findingOfRequests(
+  voyage: Voyage,
+  session: Session,
+  { release, log }: Looking,
+): Promise<Finding | undefined> {
+  const { manifest } = voyage.target.manifest;
+  const url = publicPlace(voyage, session);
+  if (url === undefined || manifest.smoke.length === 0) {
+    log.note("the manifest asks for none");
+    return undefined;
+  }
+  const look = await smokeFromOutside(url, manifest.smoke, { release, signal: session.signal });
+  if (look.kind === "bad") return { detail: look.detail, pointer: `smoke.${look.index}` };
+  const asked = plural(manifest.smoke.length, "request");
+  log.note(look.kind === "good" ? `${asked} to ${url}` : `not asked from here: ${look.detail}`);
+  return undefined;
+}
+
+/** The environment's `smokeTest`. */
+async function findingOfCommand(
+  voyage: Voyage,
+  session: Session,
+  { release, log }: Looking,
+): Promise<Finding | undefined> {
+  const { environment, target, tools } = voyage;
+  if (!environment.smokeTest) return undefined;
+  const env = {
+    ...tools.env,
+    SLUICE_PUBLIC_URL: publicPlace(voyage, session),
+    SLUICE_ENVIRONMENT: target.environment,
+    SLUICE_VERSION: release.version,
+  };
+  const command = environment.smokeTest as [string, ...string[]] satisfies Command;
+  const ended = await runTool(command, { ...tools, env, onLine: log.line });
+  const said = clean(command.map(quote).join(" "));
+  if (ended.code === 0) {
+    log.note(`${said} passed`);
+    return undefined;
+  }
+  for (const line of ended.tail.slice(-20)) session.out.say(`  | ${clean(line)}`);
+  const why = ended.missing ? "there is no such program" : `ended with ${ended.code ?? "a signal"}`;
+  return { detail: `\`${said}\` ${why}`, pointer: `environments.${target.environment}.smokeTest` };
+}

@@ -1,0 +1,282 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { lineOf } from "../../cli/ship/manifest-line.ts";
+import { summaryText } from "../../cli/ship/summary.ts";
+import { checkout } from "../support/checkout.ts";
+import {
+  anEnvironment,
+  aRelease,
+  aServingRelease,
+  fakeApi,
+  MANIFEST,
+  type Route,
+} from "../support/fake-api.ts";
+import { MAIN, NODE } from "../support/run-cli.ts";
+import { ENV, endsAs, goodDeploy } from "./scenarios.ts";
+
+const REQUIRES = `${MANIFEST}    requires: { branch: main, cleanTree: true, upToDate: true }\n`;
+const DIGEST = `sha256:${"a".repeat(64)}`;
+/** A docker that notes what it is asked, builds, and pushes. */
+const DOCKER = `case "$1" in
+  buildx) exit 1;;
+  build) echo built;;
+  push) echo "x: digest: ${DIGEST} size: 1";;
+esac`;
+
+/** `sluice ship` in a repository, with a docker of the test's own. */
+async function ship(
+  work: { folder: string },
+  options: {
+    args?: string[];
+    docker?: string | null;
+    env?: Record<string, string>;
+    url?: string;
+    kill?: string;
+  } = {},
+) {
+  const home = join(work.folder, "..");
+  const bin = join(home, "bin");
+  await rm(bin, { recursive: true, force: true });
+  await mkdir(bin);
+  const { docker = DOCKER } = options;
+  if (docker !== null) {
+    await writeFile(join(bin, "docker"), `#!/bin/sh\nprintf '%s\\n' "$@" >>"${home}/asked"\n${docker}\n`);
+    await chmod(join(bin, "docker"), 0o755);
+  } else await symlink("/usr/bin/git", join(bin, "git"));
+  await writeFile(join(home, "asked"), "");
+  const child = spawn(NODE, [MAIN, "ship", ...(options.args ?? [])], {
+    cwd: work.folder,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: {
+      // Where docker is missing, this machine's own must not be found.
+      PATH: docker === null ? bin : `${bin}:/usr/bin:/bin`,
+      HOME: home,
+      GIT_CEILING_DIRECTORIES: home,
+      SLUICE_URL: options.url ?? "http://127.0.0.1:9",
+      SLUICE_TOKEN: "slu_test",
+      ...options.env,
+    },
+  });
+  let [stdout, stderr] = ["", ""];
+  let killed = false;
+  child.stdout.on("data", (chunk) => {
+    stdout += chunk;
+  });
+  child.stderr.on("data", (chunk) => {
+    stderr += chunk;
+    if (!options.kill || killed || !stderr.includes(options.kill)) return;
+    killed = true;
+    child.kill("SIGTERM");
+  });
+  const [code] = (await once(child, "close")) as [number];
+  return { code, stdout, stderr, asked: (await readFile(join(home, "asked"), "utf8")).split("\n") };
+}
+
+const goodShip = (over: Record<string, Route> = {}) =>
+  goodDeploy({
+    "GET /api/v1/releases/rel_2": (_asked, answer, nth) =>
+      answer.json(200, nth <= 2 ? aRelease() : aServingRelease()),
+    ...over,
+  });
+
+describe("requires", { concurrent: true }, () => {
+  test.each<[string, (work: Awaited<ReturnType<typeof checkout>>) => unknown, string]>([
+    [
+      "another branch, whatever its name",
+      (work) => work.git("checkout", "-q", "-b", "feature/ü-$(reboot)"),
+      "`feature/ü-$(reboot)` is checked out, wanted `main`",
+    ],
+    [
+      "a bare commit",
+      (work) => work.git("checkout", "-q", "--detach"),
+      "a bare commit is checked out, of no branch",
+    ],
+    [
+      "a change that isn't committed",
+      (work) => work.write({ "new file": "x" }),
+      "1 path not as committed: new file",
+    ],
+    ["a commit that isn't pushed", (work) => work.commit(), "this commit is not pushed"],
+    [
+      "a remote that is ahead",
+      (work) => {
+        work.commit();
+        work.git("push", "-q");
+        work.git("reset", "-q", "--hard", "HEAD~1");
+      },
+      "the remote is ahead: pull",
+    ],
+    [
+      "a remote that is gone",
+      (work) => rm(join(work.folder, "../remote.git"), { recursive: true }),
+      "the remote `origin` gave no answer",
+    ],
+    [
+      "no repository",
+      (work) => rm(join(work.folder, ".git"), { recursive: true }),
+      "this is no git repository",
+    ],
+  ])("%s is named, and nothing is built", async (_name, change, words) => {
+    await using work = await checkout({ "sluice.yaml": REQUIRES });
+    await change(work);
+    const ran = await ship(work, { env: { CI: "true", GITHUB_ACTIONS: "true" } });
+    expect(ran.code, ran.stderr).toBe(2);
+    expect(ran.stderr).toContain(words);
+    expect(ran.stderr).toMatch(/^::error file=sluice\.yaml,line=7,title=requirement unmet::/m);
+    expect(ran.asked).not.toContain("build");
+  });
+
+  test("a job's bare commit is of the branch that its CI system names, in a shallow clone too", async () => {
+    await using work = await checkout({ "sluice.yaml": REQUIRES });
+    work.commit();
+    work.git("push", "-q");
+    work.git(
+      "clone",
+      "-q",
+      "--depth=1",
+      "--branch=main",
+      `file://${join(work.folder, "../remote.git")}`,
+      join(work.folder, "../shallow"),
+    );
+    const folder = join(work.folder, "../shallow");
+    work.git("-C", folder, "checkout", "-q", "--detach");
+    const env = { GITHUB_ACTIONS: "true", GITHUB_REF_TYPE: "branch", GITHUB_REF_NAME: "main" };
+    const ran = await ship({ folder }, { args: ["--dry-run"], env });
+    expect(ran.stderr + ran.stdout).not.toContain("✖ requires");
+    const pull = await ship(
+      { folder },
+      { args: ["--dry-run"], env: { ...env, GITHUB_REF_NAME: "12/merge" } },
+    );
+    expect(pull.stdout).toContain("✖ requires.branch");
+  });
+});
+
+describe("docker", { concurrent: true }, () => {
+  test.each<[string, string | null, string]>([
+    ["is not there", null, "docker is not installed"],
+    [
+      "has no engine",
+      'case "$1" in buildx) exit 1;; esac; echo "Cannot connect to the Docker daemon at unix:///x" >&2; exit 1',
+      "no Docker engine answers",
+    ],
+    [
+      "may not push",
+      `case "$1" in push) echo "denied: requested access to the resource is denied" >&2; exit 1;; buildx) exit 1;; esac`,
+      "refused this login: `docker login`",
+    ],
+    [
+      "has a full disk",
+      `case "$1" in build) echo "write /x: no space left on device" >&2; exit 1;; buildx) exit 1;; esac`,
+      "the disk is full",
+    ],
+  ])("%s: said in words, exit 2", async (_name, docker, words) => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const ran = await ship(work, { docker });
+    expect(ran.code, ran.stderr).toBe(2);
+    expect(ran.stderr).toContain(words);
+  });
+
+  test("a build that prints 100 MB is told in its first lines and, when it fails, its last", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const summary = join(work.folder, "../summary");
+    const docker = `case "$1" in build) yes 'as long as a line of a build is, and then some more of it' | head -c 100000000; echo; echo THE CAUSE; exit 1;; buildx) exit 1;; esac`;
+    const ran = await ship(work, { docker, env: { CI: "true", GITHUB_STEP_SUMMARY: summary } });
+    expect(ran.code).toBe(2);
+    expect(ran.stderr.length).toBeLessThan(400_000);
+    expect(ran.stderr).toContain("left out from here");
+    expect(ran.stderr).toContain("  | THE CAUSE");
+    expect(await readFile(summary, "utf8")).toContain("THE CAUSE");
+  });
+
+  test("every value is one word of its own, and no token of ours reaches it", async () => {
+    await using work = await checkout({
+      "sluice.yaml": `${MANIFEST}build: { context: ., target: runner, platform: linux/amd64, args: { A: "$(touch evil) --push" } }\n`,
+    });
+    await using api = await fakeApi(goodShip());
+    const docker = `env >>"$HOME/env"\n${DOCKER}`;
+    const ran = await ship(work, { docker, url: api.url });
+    expect(ran.code, ran.stderr).toBe(0);
+    expect(ran.asked).toContain("--build-arg=A=$(touch evil) --push");
+    expect(ran.asked).toContain("--target=runner");
+    expect(await readFile(join(work.folder, "../env"), "utf8")).not.toContain("SLUICE_TOKEN");
+    const asked = api.asked.find(({ method, path }) => method === "POST" && path === `${ENV}/releases`);
+    expect(JSON.parse(asked?.body ?? "{}")).toMatchObject({ image: `ghcr.io/acme/shop@${DIGEST}` });
+  });
+});
+
+describe("run again after it was cut short", { concurrent: true }, () => {
+  test("in a build: nothing was released, and the command to go on is said", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const docker = `case "$1" in build) echo building; sleep 60;; buildx) exit 1;; esac`;
+    const ran = await ship(work, { docker, kill: "building" });
+    expect(ran.code, ran.stderr).toBe(130);
+    expect(ran.stderr).toContain(
+      "interrupted at build: nothing was released, and nothing goes on.\n  again   sluice ship --from build",
+    );
+  });
+
+  test("while the release went on: it goes on, and the ways to follow and to abort it are said", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    await using api = await fakeApi(
+      goodShip({
+        "GET /api/v1/releases/rel_2": (_asked, answer) => answer.json(200, aRelease()),
+        "GET /api/v1/releases/rel_2/events": (_asked, answer) => void answer.feed(),
+      }),
+    );
+    const ran = await ship(work, { url: api.url, kill: "watch  " });
+    expect(ran.code, ran.stderr).toBe(130);
+    expect(ran.stderr).toContain("v2 goes on without this command");
+    expect(ran.stderr).toContain("abort  sluice abort rel_2");
+    // And the next run joins it, with the same key.
+    const env = anEnvironment([["v1", 100]], { active: aRelease() });
+    await using later = await fakeApi(
+      goodShip({ [`GET ${ENV}`]: (_asked, answer) => answer.json(200, env) }),
+    );
+    const again = await ship(work, { url: later.url });
+    expect(again.stderr).toContain(": an earlier run began it");
+    const keyOf = ({ asked }: typeof api) =>
+      asked.find(({ method }) => method === "POST")?.headers["idempotency-key"];
+    expect(keyOf(later)).toBe(keyOf(api));
+  });
+
+  test("what failed is tried again as a release of its own", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const failed = aRelease({ id: "rel_1", version: "v1", state: "failed" });
+    await using api = await fakeApi(
+      goodShip({
+        [`POST ${ENV}/releases`]: (_asked, answer, nth) => answer.json(202, nth === 1 ? failed : aRelease()),
+        "GET /api/v1/releases/rel_1": endsAs(failed),
+        "GET /api/v1/releases/rel_1/": endsAs(failed),
+      }),
+    );
+    const ran = await ship(work, { url: api.url });
+    const keys = api.asked
+      .filter(({ method }) => method === "POST")
+      .map(({ headers }) => headers["idempotency-key"]);
+    expect(new Set(keys).size, ran.stderr).toBe(keys.length);
+  });
+});
+
+test("a summary stays under GitHub's limit, and no text of others is markup in it", () => {
+  const tail = ["```", "<script>", "x".repeat(5_000)];
+  const text = summaryText({
+    title: "v1 | [x](y)",
+    ok: false,
+    stages: [],
+    facts: [["why", "<img>\n| a |"]],
+    tail,
+  });
+  expect(text).toContain("````text");
+  expect(text).not.toContain("<img>");
+  expect(text).not.toContain("[x](y)");
+  expect(text.length).toBeLessThan(10_000);
+});
+
+test("an annotation stands at the key's line, or at what is nearest above it", () => {
+  expect(lineOf(REQUIRES, "environments.production.requires.branch")).toBe(7);
+  expect(lineOf(REQUIRES, "environments.production.smokeTest")).toBe(5);
+  expect(lineOf("a: [", "b")).toBeUndefined();
+});

@@ -1,0 +1,169 @@
+import { spawn } from "node:child_process";
+import { cp, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect } from "vitest";
+import { stringify } from "yaml";
+import { baseImage, removeImages } from "../../local/images.ts";
+import { type Checkout, checkout } from "../support/checkout.ts";
+import { dockerTest, engine, type Registry, startRegistry } from "../support/docker.ts";
+import { Installation } from "../support/installation.ts";
+import { MAIN, NODE } from "../support/run-cli.ts";
+
+/** From commit to live with a real git repository, engine, registry, control and host. */
+const EXAMPLE = join(import.meta.dirname, "../../examples/hello");
+let sluice: Installation;
+let registry: Registry;
+let work: Checkout;
+
+const manifest = (more: object = {}, requires: object = {}) =>
+  stringify({
+    app: "hello",
+    image: `${registry.address}/acme/hello`,
+    build: { context: ".", args: { BASE: base } },
+    port: 3000,
+    health: { startup: { path: "/ready", interval: "100ms" }, readiness: { path: "/ready" } },
+    smoke: [{ path: "/health", contains: "healthy" }],
+    drain: "0s",
+    stopGrace: "2s",
+    environments: {
+      production: {
+        hostnames: ["hello.localhost"],
+        keep: "10m",
+        requires: {
+          branch: "main",
+          cleanTree: true,
+          upToDate: true,
+          test: ["node", "--version"],
+          ...requires,
+        },
+        ...more,
+      },
+    },
+  });
+let base = "";
+
+beforeAll(async () => {
+  if (!engine) return;
+  base = await baseImage(engine);
+  [sluice, registry] = await Promise.all([
+    Installation.start({ hosts: 1, runtime: "docker" }),
+    startRegistry(),
+  ]);
+  work = await checkout({ "sluice.yaml": manifest() });
+  await cp(EXAMPLE, work.folder, { recursive: true, filter: (name) => !name.endsWith("sluice.yaml") });
+  work.commit("the app");
+  work.git("push", "-q");
+});
+
+afterAll(async () => {
+  await sluice?.close();
+  const tags = work
+    ? work
+        .git("log", "--format=%H")
+        .trim()
+        .split("\n")
+        .map((sha) => `${registry.address}/acme/hello:${sha.slice(0, 12)}`)
+    : [];
+  if (engine) await removeImages(engine, tags);
+  await registry?.close();
+  await work?.[Symbol.asyncDispose]();
+});
+
+interface Shipped {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** `sluice ship` in the repository; on a pseudo-terminal if asked to. */
+async function ship(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  tty = false,
+): Promise<Shipped> {
+  const command = [NODE, MAIN, "ship", ...args];
+  const config = join(work.folder, "../cli.json");
+  await writeFile(
+    config,
+    JSON.stringify({ url: sluice.controlUrl, token: sluice.home.token, edge: sluice.edgeUrl }),
+    { mode: 0o600 },
+  );
+  const home = join(work.folder, "..");
+  await cp(config, join(home, ".config/sluice/cli.json"));
+  const [program = "", ...rest] = tty ? ["script", "-qec", command.join(" "), "/dev/null"] : command;
+  const child = spawn(program, rest, {
+    cwd: work.folder,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: {
+      PATH: process.env.PATH ?? "",
+      HOME: home,
+      TERM: "xterm-256color",
+      DOCKER_CONFIG: home,
+      GIT_CEILING_DIRECTORIES: home,
+      ...env,
+    },
+  });
+  const texts = { stdout: "", stderr: "" };
+  child.stdout.on("data", (chunk) => (texts.stdout += chunk));
+  child.stderr.on("data", (chunk) => (texts.stderr += chunk));
+  const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
+  return { code, ...texts };
+}
+
+dockerTest("a commit goes live on a terminal; the same commit again is the same release", async () => {
+  const first = await ship([], {}, true);
+  if (process.env.SHIP_OUTPUT) await writeFile(`${process.env.SHIP_OUTPUT}-terminal.txt`, first.stdout);
+  expect(first.code, first.stdout).toBe(0);
+  expect(first.stdout).toContain("v1 serves 100% of hello/production");
+  for (const stage of ["requires", "build", "push", "release", "smoke"])
+    expect(first.stdout).toMatch(new RegExp(`✔.* ${stage} +[\\d.]+m?s`));
+  const again = await ship([], { CI: "true" });
+  expect(again.code, again.stderr).toBe(0);
+  expect(again.stderr).toContain("v1 serves this image and this manifest already");
+  const { items } = await sluice.client.releases.list("hello", "production");
+  expect(items).toHaveLength(1);
+  expect(items[0]?.git?.branch).toBe("main");
+  expect(items[0]?.image).toMatch(/\/acme\/hello@sha256:[0-9a-f]{64}$/);
+});
+
+dockerTest(
+  "a job gets groups, a summary and outputs; a smoke test that fails takes the release back and exits 3",
+  async () => {
+    await work.write({
+      "sluice.yaml": manifest({ smokeTest: ["node", "-e", "console.log(process.env.SLUICE_PUBLIC_URL)"] }),
+    });
+    work.commit("smoke test");
+    work.git("push", "-q");
+    const summary = join(work.folder, "../summary.md");
+    const github = { CI: "true", GITHUB_ACTIONS: "true", GITHUB_STEP_SUMMARY: summary };
+    const good = await ship(["--json"], github);
+    if (process.env.SHIP_OUTPUT) await writeFile(`${process.env.SHIP_OUTPUT}-ci.txt`, good.stderr);
+    expect(good.code, good.stderr).toBe(0);
+    expect(good.stderr.match(/^::group::\w+$/gm)).toEqual(
+      ["requires", "build", "push", "release", "smoke"].map((stage) => `::group::${stage}`),
+    );
+    expect(good.stderr).not.toContain("\u001b");
+    expect(JSON.parse(good.stdout)).toMatchObject({
+      command: "ship",
+      outcome: "live",
+      exitCode: 0,
+      release: { version: "v2" },
+    });
+
+    await work.write({
+      "sluice.yaml": manifest({ smokeTest: ["node", "-e", "console.log('::error::x'); process.exit(7)"] }),
+    });
+    const sha = work.commit("a bad day");
+    work.git("push", "-q");
+    const bad = await ship(["--json"], github);
+    expect(bad.code, bad.stderr).toBe(3);
+    expect(bad.stderr).not.toMatch(/^::error::x/m);
+    expect(bad.stderr).toMatch(/^::error file=sluice\.yaml,line=\d+,title=smoke test failed::v3: /m);
+    const { environment } = await sluice.client.environments.get("hello", "production");
+    expect(environment.split).toMatchObject([{ version: "v2", weight: 100 }]);
+    const text = await readFile(summary, "utf8");
+    expect(text).toContain("| smoke | failed |");
+    expect(text).toContain(`${registry.address}/acme/hello@sha256:`);
+    expect(sha).toMatch(/^[0-9a-f]{40}$/);
+  },
+);
