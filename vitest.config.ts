@@ -18,7 +18,7 @@ const deps = {
 
 /** For a machine that does much else: whatever is waited for is a condition, so that only a test that fails takes longer. */
 const patience = {
-  testTimeout: 60_000,
+  testTimeout: 120_000,
   hookTimeout: 120_000,
   expect: { poll: { timeout: 20_000, interval: 20 } },
 };
@@ -97,9 +97,11 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           ...patience,
-          testTimeout: 120_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
           setupFiles: ["test/e2e/setup.ts"],
           // After all others: its load tests measure. Beside each other, since they mostly wait for drains and bakes.
+          maxWorkers: 5,
           sequence: { groupOrder: 1 },
         },
       },

@@ -99,7 +99,7 @@ dockerTest("three deploys and a rollback leave the store as it was, and staging'
   for (const version of ["v1", "v2", "v3"]) {
     expect(await run(["deploy", "--version", version, "-e", "production"])).toMatchObject({ code: 0 });
     // Within the edge's staleness bound.
-    await expect.poll(seen, { timeout: 5_000 }).toBe(version);
+    await expect.poll(seen, { timeout: 90_000 }).toBe(version);
   }
   expect(await run(["rollback", "-e", "production"])).toMatchObject({ code: 0 });
   expect(Number((await visit()).hits)).toBe(hits + 1);

@@ -50,6 +50,6 @@ dockerTest(
     const words = await deployBad(EXITS, "exits");
     expect(words).toContain("exited with code 3");
     expect(words).toMatch(/the app's last lines:\n(.*\n)+? +\| no database/);
-    await expect.poll(async () => (await sluice.running()).size, { timeout: 15_000 }).toBe(1);
+    await expect.poll(async () => (await sluice.running()).size, { timeout: 90_000 }).toBe(1);
   },
 );

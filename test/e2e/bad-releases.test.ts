@@ -74,7 +74,7 @@ test.each(unhealthy)("an app that %s is refused with that cause", async (_, app,
 });
 
 test("what was refused leaves nothing running", async () => {
-  await expect.poll(() => sluice.running().then(({ size }) => size), { timeout: 15_000 }).toBe(2);
+  await expect.poll(() => sluice.running().then(({ size }) => size), { timeout: 90_000 }).toBe(2);
 });
 
 test("a release that needs more slots than the hosts have is refused, and says how many", async () => {

@@ -4,7 +4,7 @@ import { ask } from "../support/http-client.ts";
 import { Installation } from "../support/installation.ts";
 
 /** Control, edge, an agent and the command line, with a stand-in for Cloudflare's account: nothing here reaches Cloudflare. */
-const WITHIN = { timeout: 20_000 };
+const WITHIN = { timeout: 90_000 };
 
 let cloudflare: Cloudflare;
 let installation: Installation;

@@ -34,7 +34,7 @@ const stateOf = async (version: string) => {
 };
 /** Once the page itself says so: nobody reloads it. */
 const says = (text: string | RegExp, on = page) =>
-  on.locator("#live").getByText(text).first().waitFor({ timeout: 8_000 });
+  on.locator("#live").getByText(text).first().waitFor({ timeout: 90_000 });
 
 test("a canary is watched, and promoted by clicking", async () => {
   await page.goto(url(HOME));
@@ -95,7 +95,7 @@ test("a sign-in that ends under an open page is said, and what was shown stays",
   await page.goto(url(HOME));
   const [cookie] = await admin.cookies();
   await admin.clearCookies();
-  await page.getByText("Your sign-in has ended").waitFor({ timeout: 8_000 });
+  await page.getByText("Your sign-in has ended").waitFor({ timeout: 90_000 });
   await says(/v1 is live/);
   await page.getByRole("link", { name: "Sign in again" }).click();
   await page.getByLabel("Token").waitFor();

@@ -91,7 +91,7 @@ describe.each(["process", "docker"] as const)("a reader of logs, on %s", (runtim
       await sluice.deploy(APP, app, "v2");
       await following.hears("v2");
       await expect
-        .poll(() => [...following.of("v1").values()].map((texts) => texts.at(-1)), { timeout: 30_000 })
+        .poll(() => [...following.of("v1").values()].map((texts) => texts.at(-1)), { timeout: 90_000 })
         .toEqual([expect.stringMatching(/^bye/), expect.stringMatching(/^bye/)]);
 
       await sluice.killStack();

@@ -64,10 +64,10 @@ test("changed, it is said who still runs the old one; the command that is said h
   const again = await run([...(command ?? "").split(" "), "--version", "v2"]);
   expect(again.code, again.stderr).toBe(0);
   // An edge may be this far behind.
-  await expect.poll(visit, { timeout: 5_000, interval: 50 }).toMatchObject({ url: NEW });
+  await expect.poll(visit, { timeout: 90_000, interval: 50 }).toMatchObject({ url: NEW });
   expect((await run(["status"])).stdout).not.toContain("still run");
   const left = async () => (await run(["status"])).stdout.includes("DATABASE_URL");
-  await expect.poll(left, { timeout: 15_000, interval: 200 }).toBe(false);
+  await expect.poll(left, { timeout: 90_000, interval: 200 }).toBe(false);
 });
 
 test("control's state on disk has neither value in it", async () => {

@@ -86,7 +86,7 @@ async function renameColumn(sluice: ShopInstallation, env: ShopEnv, strategies: 
   await crowd.round();
   const isContracted = async () =>
     expect((await sluice.client.releases.get(v3.id)).timings).toHaveProperty("contract");
-  await vi.waitFor(isContracted, { timeout: 40_000, interval: 200 });
+  await vi.waitFor(isContracted, { timeout: 90_000, interval: 200 });
   await crowd.round();
   await expectRefusedRollback(sluice);
   await crowd.round();

@@ -95,7 +95,7 @@ test("an agent that is killed while it starts an instance takes it up again, and
   const { id } = await begin("adopted");
   const mine = async () =>
     [...(await sluice.running())].filter(([instance]) => instance.startsWith(id)).sort();
-  await expect.poll(async () => (await mine()).length, { timeout: 10_000, interval: 25 }).toBe(2);
+  await expect.poll(async () => (await mine()).length, { timeout: 90_000, interval: 25 }).toBe(2);
   const before = await mine();
   const [host] = sluice.hosts;
   await host?.stop("SIGKILL");

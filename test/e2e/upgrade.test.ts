@@ -17,7 +17,7 @@ import { Installation } from "../support/installation.ts";
  * registry, visitors, and then the same line again.
  */
 const SLOTS = 6;
-const SOON = { timeout: 20_000 };
+const SOON = { timeout: 90_000 };
 const OLDER = "0.0.1-older";
 const TAG = `sluice-upgrade-${process.pid}:v1`;
 const isPossible = engine !== undefined && hasRegistry;

@@ -19,7 +19,7 @@ import { NODE, type Ran, runCli } from "./run-cli.ts";
 const STACK = join(import.meta.dirname, "stack-process.ts");
 const EXAMPLES = join(import.meta.dirname, "../../examples");
 const STACK_WITHIN_MS = 30_000;
-const STATE_WITHIN_MS = 30_000;
+const STATE_WITHIN_MS = 120_000;
 const RATE = 60;
 /** Requests that were sent before control and edge went, or while they were away, have ended after this. */
 const AFTERMATH_MS = 500;

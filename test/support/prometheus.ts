@@ -24,7 +24,7 @@ export interface Prometheus {
   close(): Promise<void>;
 }
 
-/** A real Prometheus on a free loopback port that scrapes control every second. */
+/** A real Prometheus on a free loopback port that scrapes control every two seconds. */
 export async function startPrometheus(of: { controlUrl: string; token: string }): Promise<Prometheus> {
   const directory = await mkdtemp(join(tmpdir(), "sluice-prometheus-"));
   const port = await freePort();
@@ -32,7 +32,7 @@ export async function startPrometheus(of: { controlUrl: string; token: string })
   const job = {
     job_name: "sluice",
     scheme: protocol.slice(0, -1),
-    scrape_interval: "1s",
+    scrape_interval: "2s",
     authorization: { credentials: of.token },
     static_configs: [{ targets: [host] }],
   };
