@@ -3,7 +3,7 @@ import { abort } from "./commands/abort.ts";
 import { accessory } from "./commands/accessory.ts";
 import { apply } from "./commands/apply.ts";
 import { approve, reject } from "./commands/approve.ts";
-import { audit } from "./commands/audit.ts";
+import { audit } from "./commands/audit/audit.ts";
 import { deploy } from "./commands/deploy.ts";
 import { destroy } from "./commands/destroy.ts";
 import { explain } from "./commands/explain.ts";

@@ -114,6 +114,7 @@ const OBJECTS = {
   HOST_LINK: "HostLink",
   LOG_RELAY: "LogRelay",
   NOTIFIER: "Notifier",
+  AUDITOR: "Auditor",
 } as const;
 const STORED = { type: "durable-object", storage: "sqlite" } as const;
 const object = (exportName: string) => ({ type: "durable-object" as const, worker: "control", exportName });

@@ -1,3 +1,4 @@
+import type { AuditorPort } from "./audit/auditor-port.ts";
 import type { CoordinatorPort } from "./environment/coordinator-port.ts";
 import type { HostLinkPort } from "./hosts/link-port.ts";
 import type { MeterPart } from "./meter/parts.ts";
@@ -21,6 +22,7 @@ export interface ControlEnv {
   readonly HOST_LINK: Namespace<HostLinkPort>;
   readonly LOG_RELAY: Namespace<LogRelayPort>;
   readonly NOTIFIER: Namespace<NotifierPort>;
+  readonly AUDITOR: Namespace<AuditorPort>;
   /** Requests of addresses that no known token stands behind, and of known tokens. Absent: control counts by itself only. */
   readonly STRANGERS?: RateLimiter;
   readonly CALLERS?: RateLimiter;

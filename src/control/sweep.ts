@@ -1,4 +1,5 @@
 import { HOST_OFFLINE_MS } from "../domain/rollout/facts.ts";
+import { sealAudit } from "./audit/seal.ts";
 import { settingsOf } from "./cloudflare/api.ts";
 import { tendHostnames } from "./cloudflare/tend-hostnames.ts";
 import type { ControlEnv } from "./env.ts";
@@ -61,6 +62,8 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   await dropLogJobsBefore(db, now);
   await dropEnrollmentsBefore(db, now - KEPT_MS);
   await dropSecretsOfDeleted(db, now - KEPT_MS);
+  // What is pruned has its link by then.
+  await sealAudit(env).catch((error) => logFailure("sweep.seal_failed", error));
   await prune(db, now);
   await tell(env, db, now);
   await resealSome(env, db);

@@ -2,6 +2,7 @@ import { createApp } from "./app.ts";
 import type { ControlEnv } from "./env.ts";
 import { sweep } from "./sweep.ts";
 
+export { Auditor } from "./audit/auditor.ts";
 export { Coordinator } from "./environment/coordinator.ts";
 export { EdgePort } from "./environment/edge-port.ts";
 export { HostLink } from "./hosts/link.ts";

@@ -64,7 +64,7 @@ test("makes a control that runs, knows its admin, and is found by the command li
   expect(workers.get("sluice-control")).toMatchObject({
     workersDev: false,
     crons: ["* * * * *"],
-    classes: ["Coordinator", "HostLink", "LogRelay", "Meter", "Notifier"],
+    classes: ["Coordinator", "HostLink", "LogRelay", "Meter", "Notifier", "Auditor"],
   });
   // Without its own name control could be taken by an app.
   expect(workers.get("sluice-control")?.bindings).toContainEqual(

@@ -9,6 +9,7 @@ import {
 import { type EventView, eventSchema } from "../../protocol/api/events.ts";
 import { type DoraView, doraSchema } from "../../protocol/api/figures/dora.ts";
 import { healthAnswerSchema } from "../../protocol/api/health.ts";
+import { type AuditChain, auditChainSchema } from "../../protocol/audit.ts";
 import { API, type Page, type PageQuery, type Wire } from "../wire.ts";
 
 type HealthAnswer = z.infer<typeof healthAnswerSchema>;
@@ -38,6 +39,12 @@ export class InstallationCalls {
 
   audit(page: PageQuery = {}): Promise<Page<EventView>> {
     return this.#wire.page(eventSchema, `${API}/audit`, page);
+  }
+
+  /** The whole audit log with its hashes, oldest first. */
+  auditChain(page: PageQuery = {}): Promise<AuditChain> {
+    const query = { cursor: page.cursor, limit: page.limit };
+    return this.#wire.parsed(auditChainSchema, { method: "GET", path: `${API}/audit/chain`, query });
   }
 
   /** The four keys of delivery, of each environment that the token reaches, or of those that are named. */

@@ -37,8 +37,7 @@ function ask(draft: Draft, release: ReleaseFacts, gate: Gate, step: number | nul
 }
 
 /** By its digest where there is one: images of the process runtime have none. */
-export const subjectOf = ({ digest, pinnedImage, image }: ReleaseFacts): string =>
-  digest ?? pinnedImage ?? image;
+const subjectOf = ({ digest, pinnedImage, image }: ReleaseFacts): string => digest ?? pinnedImage ?? image;
 
 const BEFORE = {
   release: "before anything of it runs",

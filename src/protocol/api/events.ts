@@ -44,6 +44,7 @@ export const EVENT_TYPES = [
   "webhook.test",
   "webhook.disabled",
   "webhook.given_up",
+  "audit.broken",
   "token.created",
   "token.revoked",
 ] as const;

@@ -137,6 +137,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   "POST /api/v1/webhooks/{id}/test": administers(),
   "POST /api/v1/webhooks/{id}/secret": administers(),
   "GET /api/v1/audit": reads("own"),
+  "GET /api/v1/audit/chain": reads("everything"),
   "GET /metrics": reads("own"),
   "GET /api/v1/dora": reads("own"),
   "GET /api/v1/doctor": reads("everything"),
