@@ -147,12 +147,15 @@ function statusText(environment: EnvironmentView, now: number): string {
   const astray = environment.routes
     .filter((route) => route.state !== "ready")
     .map((route) => `  ✖ ${clean(`${route.hostname}: ${route.cause ?? route.state}`)}`);
+  const looked = (active ?? environment.live)?.look ?? [];
+  const sights = looked.map(({ detail, fix }) => `  ! ${clean(detail)}\n      mend: ${clean(fix)}`);
   const next = environment.next.map((step) => `    ${clean(step.command)}  (${clean(step.when)})`);
   return [
     `${environment.app}/${environment.environment}  ${environment.hostnames.map(clean).join(" ")}`,
     rows.length > 0 ? table(rows) : "  nothing serves: no release has traffic yet",
     ...astray,
     ...notReady,
+    ...sights,
     ...accessoryRows(environment.accessories),
     ...environment.processes.map((process) => processText(process, now)),
     ...details,

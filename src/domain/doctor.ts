@@ -1,3 +1,4 @@
+import type { Sight } from "./look.ts";
 import { nameOf } from "./routing/site.ts";
 
 /** What `sluice doctor` makes of an installation. Pure: it is told what was found, and says what that means and what to do. */
@@ -271,6 +272,12 @@ function route({ routeState, routeCause, environment }: HostnameFindings, zone: 
     "control tries again each minute; mend the cause it names",
   );
 }
+
+/** What visitors of an environment's live release would meet, by the look that was taken before it got traffic. */
+export const checkLook = (subject: string, look: readonly Sight[]): Check[] =>
+  look.length === 0
+    ? [{ ...ok("app.look", "as a visitor would see it, nothing is amiss"), subject }]
+    : look.map(({ code, detail, fix }) => ({ ...warn(`app.look.${code}`, detail, fix), subject }));
 
 /** Universal SSL covers a zone's apex and one label below it (docs/cloudflare.md). */
 function certificate(site: string, zone: string | null): Finding {

@@ -17,6 +17,8 @@ export interface EnvironmentSpec {
   readonly drainMs: number;
   readonly stopGraceMs: number;
   readonly hostnames: readonly string[];
+  /** Whether a release is looked at as a visitor would, and ends where no visitor would get anything. Absent: it isn't. */
+  readonly look?: "fail" | "warn" | "off";
   /** The app doesn't see the path that a hostname ends in. */
   readonly stripPrefix?: true;
   /** Labels a host must all carry. Empty: any host. */

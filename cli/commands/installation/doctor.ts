@@ -10,13 +10,17 @@ export const doctor: Register = (program, act) => {
   program
     .command("doctor")
     .description("looks at everything and says what is wrong and what mends it; changes nothing")
+    .argument("[app]", "only what is said of this app")
     .option("--all", "also what is fine and what does not apply")
     .option(
       "--live",
       "also asks hostnames, tunnels and certificates over the internet (needs an admin's token); with CLOUDFLARE_API_TOKEN what only a zone can answer, with things that it makes and removes",
     )
     .option("--name <installation>", "with --live: whose record on this machine to go by", "sluice")
-    .addHelpText("before", examples("sluice doctor", "sluice doctor --live", "sluice doctor --all --json"))
+    .addHelpText(
+      "before",
+      examples("sluice doctor", "sluice doctor shop", "sluice doctor --live", "sluice doctor --all --json"),
+    )
     .action(act(run));
 };
 
@@ -26,7 +30,7 @@ interface DoctorOptions {
   readonly name: string;
 }
 
-async function run(session: Session, options: DoctorOptions): Promise<Outcome> {
+async function run(session: Session, app: string | undefined, options: DoctorOptions): Promise<Outcome> {
   const isLive = options.live === true;
   const { view, checks: own } = await examineHere(session, { live: isLive });
   const paths = isLive ? await examineLive(session, view) : [];
@@ -37,7 +41,8 @@ async function run(session: Session, options: DoctorOptions): Promise<Outcome> {
         found: [...own, ...view.checks, ...paths],
       })
     : null;
-  const checks = [...own, ...view.checks, ...paths, ...(asked?.checks ?? [])];
+  const everything = [...own, ...view.checks, ...paths, ...(asked?.checks ?? [])];
+  const checks = app === undefined ? everything : await checksOf(session, app, everything);
   const failed = checks.filter(({ status }) => status === "fail").length;
   const { version, role } = view;
   return {
@@ -53,6 +58,16 @@ async function run(session: Session, options: DoctorOptions): Promise<Outcome> {
       "\n",
     ),
   };
+}
+
+/** Of its environments and their hostnames. */
+async function checksOf(session: Session, app: string, checks: readonly Check[]): Promise<Check[]> {
+  const { environments } = await session.client.apps.get(app);
+  const subjects = environments.flatMap(({ environment, hostnames }) => [
+    `${app}/${environment}`,
+    ...hostnames,
+  ]);
+  return checks.filter(({ subject }) => subjects.includes(subject));
 }
 
 const PASTE = "to paste into an issue (docs/first-live-run.md says what each answer means):\n";

@@ -1,4 +1,4 @@
-import { type Check, checkHost, checkHostname, isOlder } from "../../domain/doctor.ts";
+import { type Check, checkHost, checkHostname, checkLook, isOlder } from "../../domain/doctor.ts";
 import { hostFactsSchema } from "../../protocol/agent/host-facts.ts";
 import type { ControlEnv } from "../env.ts";
 import { type Db, wordsOf } from "../store/db.ts";
@@ -12,7 +12,7 @@ export async function examine(at: { env: ControlEnv; db: Db; now: number }): Pro
   const database = await found("control.database", "D1", () => readFindings(db, now));
   const own = [database.check, await tables(env)];
   if (!database.value) return own;
-  const { hosts, hostnames, needSecrets } = database.value;
+  const { hosts, hostnames, looks, needSecrets } = database.value;
   const zone = env.SLOT_ZONE ?? null;
   return [
     ...own,
@@ -24,6 +24,7 @@ export async function examine(at: { env: ControlEnv; db: Db; now: number }): Pro
       return checkHost({ ...host, facts }, { now, newestAgent: newestAgent(hosts) });
     }),
     ...hostnames.flatMap((hostname) => checkHostname(hostname, zone)),
+    ...looks.flatMap(({ subject, look }) => checkLook(subject, look)),
   ];
 }
 

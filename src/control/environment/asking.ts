@@ -3,7 +3,9 @@ import type { Draft } from "../../domain/rollout/draft.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../../domain/rollout/facts.ts";
 import { probed } from "../../domain/rollout/probed.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
+import { isLookedAt } from "../../domain/rollout/smoke.ts";
 import { AT_ONCE, atMost } from "../at-most.ts";
+import { lookAt, lookFailure } from "./look.ts";
 import { type ProbeOutcome, probeInstance } from "./probe.ts";
 import type { Path } from "./reach.ts";
 import { runSmoke } from "./smoke.ts";
@@ -105,10 +107,19 @@ export class Asking {
       ({ releaseId, state, verifiedAt }) =>
         releaseId === release.id && state !== "stopping" && verifiedAt !== null,
     );
-    const outcome = { at: now(), failure: await runSmoke(release, instances, path) };
+    const [first] = instances;
+    const [failure, look] = await Promise.all([
+      runSmoke(release, instances, path),
+      first && isLookedAt(release, when) ? lookAt(release, first, path) : [],
+    ]);
+    const found = failure ?? (first ? lookFailure(release, first, look) : null);
     await write((draft) => {
       const smoke = draft.release(release.id)?.smoke;
-      draft.changeRelease(release.id, { smoke: { ...smoke, [when]: outcome } });
+      draft.changeRelease(release.id, { smoke: { ...smoke, [when]: { at: now(), failure: found, look } } });
+      for (const sight of look) {
+        const message = `${release.version}, as a visitor would see it: ${sight.detail}. ${sight.fix}`;
+        draft.event("release.progress", release.id, message, { look: sight });
+      }
     });
   }
 }

@@ -1,5 +1,8 @@
 import { and, asc, count, eq, gte, isNull, sql } from "drizzle-orm";
 import type { HostFindings, HostnameFindings } from "../../domain/doctor.ts";
+import type { Sight } from "../../domain/look.ts";
+import type { SmokeOutcomes } from "../../domain/rollout/release.ts";
+import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";
 import { apps } from "./schema/apps.ts";
 import { tunnels } from "./schema/cloudflare.ts";
@@ -15,6 +18,8 @@ export interface Findings {
   /** `facts` are as the agent sent them, unread. */
   readonly hosts: readonly (Omit<HostFindings, "facts"> & { readonly facts: unknown })[];
   readonly hostnames: readonly HostnameFindings[];
+  /** What was seen of each live release that was looked at; by `shop/production`. */
+  readonly looks: readonly { readonly subject: string; readonly look: readonly Sight[] }[];
   /** `shop/production` of each environment whose app or accessories name secrets. */
   readonly needSecrets: readonly string[];
 }
@@ -60,9 +65,10 @@ export async function readFindings(db: Db, now: number): Promise<Findings> {
       .innerJoin(environments, eq(environments.id, hostnames.environmentId))
       .innerJoin(apps, eq(apps.id, environments.appId))
       .orderBy(asc(hostnames.hostname)),
-    db.select({ spec: environments.spec }).from(environments).where(isNull(environments.deletedAt)),
+    readLive(db),
   ]);
   return {
+    looks: environmentRows.flatMap(lookOf),
     hosts: hostRows.map(({ tunnelState, tunnelCause, configVersion, aside, ...host }) => ({
       ...host,
       aside: JSON.parse(aside) as HostFindings["aside"],
@@ -76,6 +82,17 @@ export async function readFindings(db: Db, now: number): Promise<Findings> {
       .map(({ spec }) => `${spec.app}/${spec.environment}`),
   };
 }
+
+const readLive = (db: Db) =>
+  db
+    .select({ spec: environments.spec, smoke: releases.smoke })
+    .from(environments)
+    .leftJoin(releases, eq(releases.id, environments.stableReleaseId))
+    .where(isNull(environments.deletedAt));
+
+/** Nobody looked at what was put back. */
+const lookOf = ({ spec, smoke }: { spec: EnvironmentSpec; smoke: SmokeOutcomes | null }) =>
+  smoke?.before?.look ? [{ subject: `${spec.app}/${spec.environment}`, look: smoke.before.look }] : [];
 
 /** How large the installation is, and how many releases were asked for since `from` (epoch ms). */
 export async function readExtent(

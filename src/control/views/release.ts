@@ -57,6 +57,7 @@ export function releaseView(status: ReleaseStatus, context: ReleaseContext): Rel
     timings: release.timings,
     handsOver: release.state === "settling" && workersOf(release.spec).length > 0,
     failure: failureView(release.failure),
+    look: [...(release.smoke?.before?.look ?? [])],
     traffic: trafficSince(context.live, release, context.now),
     instances: views,
     plan: planOfRelease(release.spec, slots, before),

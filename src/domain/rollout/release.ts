@@ -1,4 +1,5 @@
 import type { Approval } from "../approval/approval.ts";
+import type { Sight } from "../look.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 
 /**
@@ -102,6 +103,8 @@ export interface SmokeOutcomes {
 export interface SmokeOutcome {
   readonly at: number;
   readonly failure: ReleaseFailure | null;
+  /** What a visitor would have met; absent: nobody looked. */
+  readonly look?: readonly Sight[];
 }
 
 export interface StartFailure {

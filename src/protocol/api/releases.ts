@@ -71,6 +71,10 @@ export const releaseSchema = z
     /** It has all traffic, and its workers are taking over: if they can't, it goes back yet. */
     handsOver: z.boolean().default(false),
     failure: failureSchema.nullable(),
+    /** What a visitor would have met there before the first one came, and what mends it. */
+    look: z
+      .array(z.object({ code: z.string(), detail: z.string(), fix: z.string(), fatal: z.boolean() }))
+      .default([]),
     /** Visitors' requests since the release began: all of the environment's, and how many of them failed. */
     traffic: z.object({ requests: z.number().int(), failed: z.number().int() }),
     instances: z.array(instanceSchema),

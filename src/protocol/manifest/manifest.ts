@@ -146,6 +146,7 @@ export const manifestSchema = z
     hooks: z
       .strictObject({ expand: commandSchema.optional(), contract: commandSchema.optional() })
       .default({}),
+    look: z.enum(["fail", "warn", "off"], { error: "must be fail, warn or off" }).default("fail"),
     smoke: z.array(smokeSchema).max(20).default([]),
     drain: durationSchema.default(30_000),
     stopGrace: durationSchema.default(30_000),

@@ -49,6 +49,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     drainMs: manifest.drain,
     stopGraceMs: manifest.stopGrace,
     hostnames: env.hostnames,
+    look: manifest.look,
     ...(env.stripPrefix ? { stripPrefix: true } : {}),
     hosts: env.hosts,
     replicas: env.replicas,

@@ -239,6 +239,11 @@ export const WORDS: ReadonlyMap<string, Words> = new Map([
       what: "After the rollback window: what only the new release needs.",
       example: "[bin/rails, db:contract]",
     },
+    look: {
+      what: "Looks at `/` as a visitor would before the first one: `fail` ends a release where no visitor would get anything (a circle of redirects, its own hostname refused), `warn` only says so, as of all else that is seen.",
+      default: "fail",
+      example: "warn",
+    },
     smoke: {
       what: "Requests that must be answered just so, before and after the switch.",
       default: "[]",

@@ -7,7 +7,7 @@ let stage: Stage;
 beforeEach(async () => {
   vi.stubGlobal("fetch", async () => new Response("ok"));
   vi.spyOn(console, "error").mockImplementation(() => {});
-  stage = await Stage.open();
+  stage = await Stage.open({ look: "warn" });
 });
 afterEach(() => {
   vi.unstubAllGlobals();

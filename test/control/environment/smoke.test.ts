@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { events } from "../../../src/control/store/schema/events.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
 import { Stage } from "../support/stage.ts";
 
@@ -100,5 +101,71 @@ describe("a smoke check over the real path", () => {
     await stage.until("v2", "rolling_back");
     expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
     expect(await failure()).toMatchObject({ code: "smoke_failed" });
+  });
+});
+
+describe("a look as a visitor would", () => {
+  const look = { smoke: [], look: "fail", hostnames: ["shop.example.com"] } as const;
+  const isFront = (url: string) => new URL(url).pathname === "/";
+  const front = (answer: (url: string) => Response) =>
+    origin.mockImplementation((url) => (isFront(url) ? answer(url) : new Response("ok")));
+  const sights = async () => (await stage.release("v2")).smoke?.before?.look?.map(({ code }) => code);
+
+  it("asks under the public name and https, keeps cookies, and lets a release through with what it saw", async () => {
+    await deploy(look);
+    const seen: Headers[] = [];
+    vi.stubGlobal("fetch", async (input: RequestInfo | URL, init: RequestInit = {}) => {
+      const headers = new Headers(init.headers);
+      if (!isFront(String(input))) return new Response("ok");
+      seen.push(headers);
+      if (headers.get("cookie") === "lang=en") return new Response("<h1>hello</h1>");
+      return new Response(null, { status: 302, headers: { location: "/", "set-cookie": "lang=en; Path=/" } });
+    });
+    await stage.until("v2", "settling");
+    expect(await sights()).toEqual(["cookie_without_secure"]);
+    expect(seen.map((headers) => headers.get("x-forwarded-proto"))).toEqual(["https", "https"]);
+    expect((await stage.db.select().from(events)).map(({ message }) => message)).toContainEqual(
+      expect.stringContaining(
+        "v2, as a visitor would see it: GET https://shop.example.com/ sets lang without Secure",
+      ),
+    );
+  });
+
+  it.each([
+    [
+      "a circle",
+      () => new Response(null, { status: 301, headers: { location: "https://shop.example.com/" } }),
+      "leads in a circle",
+    ],
+    [
+      "its own name refused",
+      () => new Response("DisallowedHost at /", { status: 400 }),
+      "Django: add shop.example.com to ALLOWED_HOSTS",
+    ],
+  ])("ends a release where nobody would get anything: %s", async (_, answer, words) => {
+    await deploy(look);
+    front(answer);
+    await stage.until("v2", "failed");
+    expect(await failure()).toMatchObject({ code: "look_failed", message: expect.stringContaining(words) });
+  });
+
+  it("only says so where the manifest wants no more, and asks nothing where it wants nothing", async () => {
+    await deploy({ smoke: [], look: "warn" });
+    front(() => new Response("DisallowedHost at /", { status: 400 }));
+    await stage.until("v2", "settling");
+    expect(await sights()).toEqual(["host_refused"]);
+    await deploy({ smoke: [], look: "off" });
+    await stage.until("v2", "settling");
+    expect(requests.filter(([url]) => isFront(url))).toEqual([]);
+  });
+
+  it("of an app that gives no answer there leaves it to its probes", async () => {
+    await deploy(look);
+    origin.mockImplementation((url) => {
+      if (isFront(url)) throw new Error("connection lost");
+      return new Response("ok");
+    });
+    await stage.until("v2", "settling");
+    expect(await sights()).toEqual([]);
   });
 });
