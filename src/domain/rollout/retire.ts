@@ -15,9 +15,11 @@ export function retire(draft: Draft, instance: InstanceFacts): void {
   if (instance.state === "stopping") return confirmStop(draft, instance);
   // Never had traffic, so there is nothing to drain.
   if (instance.state === "ready" && release.state === "rolling_back") return stop(draft, instance);
+  // Made by the very decision that ended its release.
+  if (isNew(instance) && (release.state === "failed" || release.state === "aborted"))
+    return stop(draft, instance);
   // A replacement of what another release took over from meanwhile.
-  const isNew = instance.state === "ready" || instance.state === "starting";
-  if (isNew && release.state === "superseded" && !isComingBack(draft)) return stop(draft, instance);
+  if (isNew(instance) && release.state === "superseded" && !isComingBack(draft)) return stop(draft, instance);
   if (instance.state !== "draining" && instance.state !== "warm") return;
   const keptUntil = keptFor(release);
   const until = Math.max(keptUntil, instance.drainUntil ?? 0, askedUntil(draft.facts, release, instance));
@@ -32,6 +34,8 @@ export function retire(draft: Draft, instance: InstanceFacts): void {
   const wakeAt = instance.state === "warm" ? until : (instance.drainUntil ?? until);
   if (Number.isFinite(wakeAt)) draft.wakeAt(wakeAt);
 }
+
+const isNew = ({ state }: InstanceFacts): boolean => state === "ready" || state === "starting";
 
 /** A rolling change goes back by starting old ones. */
 const isComingBack = (draft: Draft): boolean =>

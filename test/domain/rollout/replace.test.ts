@@ -265,6 +265,16 @@ describe("a port that somebody else has taken", () => {
     expect(world.events.some(({ message }) => message.includes("is set aside"))).toBe(true);
   });
 
+  it("leaves nothing behind where one finds another slot, and the next one none", () => {
+    world.hosts = [host("anna"), host("bert")].map((one) => ({ ...one, slots: one.slots.slice(0, 3) }));
+    world.spec = { ...world.spec, replicas: 3 };
+    refusing(["anna/1", "anna/2"]);
+    world.deploy();
+    world.run(world.now + 5 * MINUTE);
+    expect(world.release("v2").failure).toMatchObject({ code: "port_in_use" });
+    expect(live().filter(({ releaseId }) => releaseId === world.release("v2").id)).toEqual([]);
+  });
+
   it("fails the release, saying so, where no other slot is free", () => {
     world.hosts = [{ ...host("anna"), slots: host("anna").slots.slice(0, 2) }];
     world.spec = { ...world.spec, replicas: 1 };
