@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { firstPlaces } from "../../../src/domain/rollout/placing/first-places.ts";
 import { compileTable } from "../../../src/domain/rollout/table/compile-table.ts";
 import { breaks, dead, MINUTE, rolling, SECOND, strategyOf, untilServing, watched } from "./rolls.ts";
-import { aSpec } from "./spec.ts";
+import { aCanary, aSpec } from "./spec.ts";
 import { type Job, World } from "./world.ts";
 
 const routable = (world: World) =>
@@ -226,6 +226,35 @@ describe("a rolling release counts those that answer", () => {
     world.run();
     expect(world.weights()).toEqual({ v3: 10_000 });
     expect(Math.min(...seen.map(({ serving }) => serving))).toBe(4);
+  });
+
+  it("and leaves a canary its share, when it goes back while that is on its way", () => {
+    const world = new World({ anna: 8, bert: 8 });
+    world.spec = aSpec({ replicas: 4 });
+    world.deploy();
+    world.run(world.now + MINUTE);
+    world.spec = aSpec({ replicas: 2, strategy: strategyOf({}) });
+    world.deploy();
+    world.run(world.now + MINUTE);
+    // Half of what is warm is gone: it can carry, and a way back would start more of it.
+    for (const one of world.instancesOf("v1").slice(0, 2))
+      Object.assign(one, { state: "stopped", stoppedAt: world.now });
+    world.spec = aSpec({ replicas: 2, strategy: aCanary({ analysis: { enabled: false } }) });
+    world.agents = { ...world.agents, job: ({ kind }) => (kind === "start" ? null : {}) };
+    world.deploy();
+    const lost = new Set(world.instancesOf("v2").map(({ id }) => id));
+    for (const one of world.instancesOf("v2"))
+      Object.assign(one, { reportState: "exited", reportAt: world.now });
+    const probe = ({ id }: { readonly id: string }) => (lost.has(id) ? "answered 530" : null);
+    world.agents = { ...world.agents, probe };
+    world.run(world.now + 20 * SECOND);
+    expect(world.weights()).toEqual({ v1: 10_000 });
+    world.agents = { job: () => ({}), probe };
+    world.run(world.now + 10 * SECOND);
+    expect([world.state("v2"), world.weights()]).toEqual(["rolling_back", { v1: 9_000, v3: 1_000 }]);
+    world.run(world.now + 10 * MINUTE);
+    expect(world.weights()).toEqual({ v3: 10_000 });
+    expect(world.state("v2")).toBe("rolled_back");
   });
 
   it("and keeps no instance that was to take the place of one that is back", () => {

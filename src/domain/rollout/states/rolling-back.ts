@@ -24,7 +24,12 @@ const RETRY_MS = 10_000;
 function endRollback(draft: Draft, release: ReleaseFacts): void {
   const { strategy } = release.spec;
   const stable = draft.stable();
-  const rolls = strategy.kind === "rolling" && stable && stable.id !== release.id && isFirst(draft, release);
+  const rolls =
+    strategy.kind === "rolling" &&
+    stable &&
+    stable.id !== release.id &&
+    isFirst(draft, release) &&
+    !isSteered(draft, release);
   if (rolls && !rollBack(draft, release, { stable, strategy })) return;
   const busy = draft.instancesOf(release.id).filter((instance) => instance.state !== "stopping");
   if (busy.length > 0) return;
@@ -38,6 +43,13 @@ function isFirst(draft: Draft, { id }: ReleaseFacts): boolean {
     .filter(({ state, spec }) => state === "rolling_back" && spec.strategy.kind === "rolling");
   return (back.find(({ weightBp }) => weightBp > 0) ?? back[0])?.id === id;
 }
+
+/**
+ * Its traffic is away, and what is on its way beside stable has a share by its own steps: that is not to be taken instance by
+ * instance. What stable lacks is replaced as anybody's is.
+ */
+const isSteered = (draft: Draft, { weightBp }: ReleaseFacts): boolean =>
+  weightBp === 0 && draft.releases().some((other) => other.state === "shifting" && other.weightBp > 0);
 
 /** One tick of putting the old instances back. True: stable has all that it will get. */
 function rollBack(
