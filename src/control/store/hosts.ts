@@ -261,7 +261,12 @@ export const endOnHost = (db: Db, host: HostRow, now: number): Statement[] => {
       .where(and(eq(instances.hostId, host.id), isNull(instances.stoppedAt))),
     db
       .update(jobs)
-      .set({ state: sql`iif(${jobs.kind} = 'stop', 'cancelled', 'failed')`, error, finishedAt: now })
+      // A command that the host had not taken may be run by another.
+      .set({
+        state: sql`iif(${jobs.kind} = 'stop' OR (${jobs.kind} = 'command' AND ${jobs.state} = 'queued'), 'cancelled', 'failed')`,
+        error,
+        finishedAt: now,
+      })
       .where(and(eq(jobs.hostId, host.id), isNull(jobs.finishedAt))),
     restSlotsOn(db, host.id, now),
     ...settleAccessories(db, now),

@@ -149,15 +149,13 @@ function askToStop(draft: Draft, run: RunFacts, { hostId, releaseId }: JobFacts)
   orderStop(draft, { id: run.id, hostId, releaseId }, STOP_GRACE_MS);
 }
 
-/** Its host could not take it: nobody began it, so it may go to another. */
+/** Its host could not take it, or was removed before it did: nobody began it, so it may go to another. */
 function again(draft: Draft, run: RunFacts): void {
   if (run.stopBy !== null) return end(draft, run, "stopped", `ended by ${run.stopBy} before it began`);
   draft.changeRun(run, { state: "waiting", jobId: null, hostId: null });
 }
 
 function failed(draft: Draft, run: RunFacts, job: JobFacts): void {
-  // A host that was removed before it took the job.
-  if (job.error?.code === "host_removed" && run.state === "queued") return again(draft, run);
   if (run.stopBy !== null) return end(draft, run, "stopped", `ended by ${run.stopBy}`, job);
   end(draft, run, "failed", failureOf(draft, job).message, job);
 }

@@ -134,12 +134,17 @@ describe("a host", () => {
     const id = await world.instance({ environmentId, releaseId, host, slot: 0 });
     await world.job({ environmentId, releaseId, host }, { id: "start-1", kind: "start", instanceId: id });
     await world.job({ environmentId, releaseId, host }, { id: "stop-1", kind: "stop", instanceId: id });
+    // A command that it had not taken may be run by another host; one that it had begun, never again.
+    await world.job({ environmentId, releaseId, host }, { id: "cmd-1", kind: "command" });
+    await world.job({ environmentId, releaseId, host }, { id: "cmd-2", kind: "command", state: "leased" });
     const { rev } = (await world.db.select().from(environments))[0] ?? { rev: -1 };
     await api.delete("/api/v1/hosts/web-1?force=1");
     expect(await world.db.select().from(instances)).toMatchObject([
       { state: "stopped", stoppedAt: api.time },
     ]);
     expect(await world.db.select().from(jobs).orderBy(jobs.id)).toMatchObject([
+      { id: "cmd-1", state: "cancelled" },
+      { id: "cmd-2", state: "failed", error: { code: "host_removed" } },
       { id: "start-1", state: "failed", error: { code: "host_removed" } },
       { id: "stop-1", state: "cancelled" },
     ]);

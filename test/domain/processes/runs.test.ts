@@ -117,6 +117,21 @@ describe("a scheduled process", () => {
     expect(world.runs.at(-1)?.cause).toContain("never said how it ended");
   });
 
+  it("is not begun again when the host that has it is removed before anybody saw that it began", () => {
+    const world = live("0 * * * * UTC");
+    world.agents.job = (job) => (isRun(job) ? null : { digest: DIGEST });
+    world.run(Math.ceil(world.now / HOUR) * HOUR + SECOND);
+    const [job] = world.jobs.filter(isRun);
+    expect(job?.state).toBe("queued");
+    // What a removal writes of a job that its host had taken (control/store/hosts.ts).
+    const error = { code: "host_removed", message: "the host was removed", logs: [] };
+    Object.assign(job as Job, { state: "failed", error, finishedAt: world.now });
+    world.hosts = world.hosts.filter(({ id }) => id !== job?.hostId);
+    world.run(world.now + MINUTE);
+    expect(world.jobs.filter(isRun)).toHaveLength(1);
+    expect(world.runs.at(-1)).toMatchObject({ state: "failed", attempts: 1 });
+  });
+
   it("that fails says so, with its exit code and last lines", () => {
     const world = live();
     const error = {
