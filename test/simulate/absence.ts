@@ -31,7 +31,8 @@ export class Absence {
   }
 
   #giveAgain(gapMs: number): void {
-    const { releases, instances, jobs } = this.#store;
+    const { releases, jobs } = this.#store;
+    const instances = [...this.#store.instances, ...this.#store.workers];
     this.#store.rev += 1;
     for (const release of releases)
       if (release.endedAt === null && release.deadlineAt !== null) release.deadlineAt += gapMs;
@@ -50,7 +51,8 @@ export class Absence {
   }
 
   #isAnySilentSince(since: number): boolean {
-    const { releases, instances, jobs, hosts } = this.#store;
+    const { releases, jobs, hosts } = this.#store;
+    const instances = [...this.#store.instances, ...this.#store.workers];
     if (!releases.some(({ state }) => isOpen(state))) return false;
     const live = instances.filter(({ stoppedAt }) => stoppedAt === null);
     const open = jobs.filter(({ finishedAt, kind }) => finishedAt === null && kind !== "stop");

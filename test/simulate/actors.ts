@@ -1,5 +1,6 @@
 import { isActive } from "../../src/domain/rollout/release.ts";
 import { type Container, isChosen } from "./container.ts";
+import type { Host } from "./host.ts";
 import type { Act } from "./scenario.ts";
 import type { Release } from "./store.ts";
 import type { World } from "./world.ts";
@@ -9,17 +10,20 @@ type Of<K extends Act["do"]> = Extract<Act, { do: K }>;
 /** People and misfortune: does what a scenario's acts say, to whatever there is at that moment. */
 export class Actors {
   readonly #world: World;
+  readonly #began: number;
 
   constructor(world: World) {
     this.#world = world;
+    this.#began = world.clock.now;
   }
 
   async perform(act: Act): Promise<void> {
     this.#world.watch.acts += 1;
     const who = act.do in PEOPLE ? "people" : "fate";
     this.#world.say(who, () => describe(act));
-    if (!isPersons(act)) return this.#fate(act);
+    if (!isPersons(act)) return this.#world.watch.count(act.do, await this.#fate(act));
     const wasDone = await this.#person(act);
+    this.#world.watch.count(act.do, wasDone);
     if ("twice" in act && act.twice) this.#world.clock.after(this.#gap(act), () => this.#again(act, wasDone));
   }
 
@@ -30,6 +34,7 @@ export class Actors {
     this.#world.say("people", () => `${act.do}, a second time`);
     const before = this.#serving();
     const isDone = await this.#person(act);
+    this.#world.watch.count(`${act.do}, again`, isDone);
     this.#world.watch.repeated(act.do, wasDone && isDone && before !== this.#serving());
   }
 
@@ -58,7 +63,48 @@ export class Actors {
         return desk.unlock();
       case "apply":
         return desk.apply(act.change);
+      case "drain host":
+        return this.#drain(act);
+      case "destroy":
+        return desk.destroy();
+      case "restart":
+        return desk.restart();
+      case "scale":
+        return desk.scale({
+          ...(act.web !== null && { web: act.web }),
+          ...(act.worker !== null && { worker: act.worker }),
+        });
+      case "run":
+        return desk.run(act.deadlineMs);
     }
+  }
+
+  async #drain({ host: place, force, then }: Of<"drain host">): Promise<boolean> {
+    const { desk, hosts, clock } = this.#world;
+    const host = hosts[place];
+    if (!host || host.isRemoved || !(await desk.drain(host.id, force))) return false;
+    if (then === "remove") this.#removeWhenEmpty(host);
+    else if (then) clock.after(then.undoAfterMs, () => void desk.drain(host.id, null));
+    return true;
+  }
+
+  /** As whoever takes a machine away does it: looks now and then, and has the time. */
+  #removeWhenEmpty(host: Host): void {
+    const { control, clock, scenario } = this.#world;
+    const { instances, workers, runs } = control.store;
+    const isBusy = [...instances, ...workers].some(
+      ({ hostId, stoppedAt }) => hostId === host.id && stoppedAt === null,
+    );
+    const isRunning = runs.some(({ hostId, endedAt }) => hostId === host.id && endedAt === null);
+    if (host.isRemoved || clock.now - this.#began > scenario.quietAt) return;
+    if (isBusy || isRunning || !control.isUp) return clock.after(5_000, () => this.#removeWhenEmpty(host));
+    this.#world.say("people", () => `remove ${host.name}, which is empty`);
+    return void this.#remove(host);
+  }
+
+  async #remove(host: Host): Promise<void> {
+    host.remove();
+    await this.#world.control.removeHost(host.id);
   }
 
   /** The release on its way, or else the one that is to be next. */
@@ -112,17 +158,15 @@ export class Actors {
 
   // --- fate -------------------------------------------------------------------------------------------------------------
 
-  async #fate(act: Exclude<Act, PersonsAct>): Promise<void> {
+  /** False: there was nothing to be done to. */
+  async #fate(act: Exclude<Act, PersonsAct>): Promise<boolean> {
     const { clock, control, hosts } = this.#world;
-    if (act.do === "end")
-      for (const one of this.#chosen(act)) {
-        one.isBroken ||= act.forGood;
-        one.end("exited with code 1");
-      }
-    if (act.do === "freeze") for (const one of this.#chosen(act)) one.freeze(act.forMs);
-    if (act.do === "remove container")
-      for (const { id } of this.#chosen(act))
-        for (const host of hosts) if (host.containers.has(id)) host.lose(id);
+    if (act.do === "end" || act.do === "freeze" || act.do === "remove container") return this.#strike(act);
+    if (act.do === "end in turn") return this.#endInTurn(act, 0);
+    if (act.do === "take port") {
+      const those = hosts.filter((host, n) => !host.isRemoved && (act.host === "all" || act.host === n));
+      return those.map((host) => host.takePort(act.slot, act.forMs)).includes(true);
+    }
     if (act.do === "clock jumps") control.jump(act.byMs);
     if (act.do === "enrol host") this.#world.addHost(act.slots);
     if (act.do === "control ends") {
@@ -143,19 +187,39 @@ export class Actors {
         this.#world.edgeSince = clock.now;
       });
     }
-    if (!("host" in act)) return;
+    if (!("host" in act)) return true;
     const host = hosts[act.host];
-    if (!host || host.isRemoved) return;
+    if (!host || host.isRemoved) return false;
     if (act.do === "agent ends") host.endAgent(act.forMs);
     if (act.do === "host ends") host.end(act.forMs);
     if (act.do === "cut") host.cut(act.from, act.forMs);
-    if (act.do !== "remove host") return;
-    host.remove();
-    await control.removeHost(host.id);
+    if (act.do !== "remove host") return true;
+    await this.#remove(host);
     this.#world.watch.movedAt = clock.now;
+    return true;
   }
 
-  #chosen({ which, of }: Of<"end" | "freeze" | "remove container">): Container[] {
+  #strike(act: Of<"end" | "freeze" | "remove container">): boolean {
+    const chosen = this.#chosen(act);
+    for (const one of chosen) {
+      if (act.do === "freeze") one.freeze(act.forMs);
+      else if (act.do === "end") {
+        one.isBroken ||= act.forGood;
+        one.end("exited with code 1");
+      } else for (const host of this.#world.hosts) if (host.containers.has(one.id)) host.lose(one.id);
+    }
+    return chosen.length > 0;
+  }
+
+  /** One after the other, each back before the next one ends. */
+  #endInTurn(act: Of<"end in turn">, turn: number): boolean {
+    const all = this.#chosen({ which: "all", of: act.of });
+    all[turn % all.length]?.end("exited with code 1");
+    if (turn + 1 < act.times) this.#world.clock.after(act.everyMs, () => void this.#endInTurn(act, turn + 1));
+    return all.length > 0;
+  }
+
+  #chosen({ which, of }: Pick<Of<"end">, "which" | "of">): Container[] {
     const { releases, stable } = this.#world.control.store;
     const newest = releases.at(-1)?.id;
     const wanted = of === "newest" ? newest : of === "stable" ? stable : null;
@@ -177,6 +241,11 @@ const PEOPLE = {
   lock: 1,
   unlock: 1,
   apply: 1,
+  "drain host": 1,
+  destroy: 1,
+  restart: 1,
+  scale: 1,
+  run: 1,
 } as const;
 type PersonsAct = Of<keyof typeof PEOPLE>;
 const isPersons = (act: Act): act is PersonsAct => act.do in PEOPLE;

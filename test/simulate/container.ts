@@ -1,4 +1,5 @@
 import type { Host, Report } from "./host.ts";
+import type { LeasedJob } from "./port.ts";
 import type { App } from "./scenario.ts";
 import type { World } from "./world.ts";
 
@@ -11,14 +12,17 @@ const KEPT_EXITS = 5;
 interface Place {
   readonly id: string;
   readonly releaseId: string;
-  readonly slotId: string;
+  /** Null: a worker, which has none. */
+  readonly slotId: string | null;
+  readonly worker: LeasedJob["worker"];
 }
 
 /** One instance as it really is, whatever anybody knows of it. */
 export class Container {
   readonly id: string;
   readonly releaseId: string;
-  readonly slotId: string;
+  readonly slotId: string | null;
+  readonly worker: LeasedJob["worker"];
   state: "booting" | "ready" | "down" | "gone" = "down";
   /** When it last began, or ceased, to answer. Epoch ms. */
   since: number;
@@ -44,6 +48,7 @@ export class Container {
     this.id = place.id;
     this.releaseId = place.releaseId;
     this.slotId = place.slotId;
+    this.worker = place.worker;
     this.since = world.clock.now;
     world.watch.started(this.id);
   }
@@ -65,6 +70,7 @@ export class Container {
   boot(): void {
     const life = ++this.#life;
     this.#become("booting");
+    if (this.worker?.isAlone) this.#world.watch.runsAlone(this);
     const { boot, bootMs } = this.#app;
     this.#world.clock.after(bootMs, () => {
       if (life !== this.#life) return;

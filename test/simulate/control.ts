@@ -1,3 +1,4 @@
+import { workerOf } from "../../src/domain/processes/process.ts";
 import { advance } from "../../src/domain/rollout/advance.ts";
 import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
 import {
@@ -28,6 +29,7 @@ const HOOK_SLACK_MS = 30_000;
 const SAFETY_MS = 2_000;
 const SWEEP_MS = 60_000;
 const MAX_PASSES = 100;
+const ENDING_LOOK_MS = 5_000;
 const RENEW_BEFORE_MS = 40_000;
 
 interface Lease {
@@ -56,6 +58,8 @@ export class Control implements ControlPort {
   readonly #reported = new Map<string, { readonly boot: string; readonly seq: number }>();
   #wakeups = new Set<string>();
   #skewMs = 0;
+  /** The environment was destroyed, and nothing of it is left. */
+  isGone = false;
   #alarm = 0;
   #isPoked = false;
   #leased = 0;
@@ -107,6 +111,7 @@ export class Control implements ControlPort {
 
   /** Ticks until nothing is due. */
   async advance(): Promise<void> {
+    if (this.isGone) return;
     if (!this.isUp) return this.#arm(this.now + SAFETY_MS);
     try {
       for (let pass = 0; pass < MAX_PASSES; pass++) {
@@ -140,6 +145,7 @@ export class Control implements ControlPort {
     }
     for (const instance of decision.probes) this.#probe(instance);
     for (const { release, when } of decision.smokes) this.#smoke(release.id, when);
+    if (facts.ending) return this.#end(facts, decision.wakeAt);
     const busy = facts.releases.some(({ state }) => isActive(state));
     const judging = facts.releases.some(
       ({ state, weightBp, spec }) =>
@@ -149,6 +155,14 @@ export class Control implements ControlPort {
         spec.strategy.analysis.enabled,
     );
     return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
+  }
+
+  /** As `endEnvironment` of control's ending.ts. */
+  #end(facts: EnvironmentFacts, wakeAt: number | null): number | null {
+    const { instances, workers = [], runs = [], jobs } = facts;
+    const isHook = jobs.some(({ kind, finishedAt }) => kind === "run" && finishedAt === null);
+    this.isGone = instances.length + workers.length + runs.length === 0 && !isHook;
+    return this.isGone ? null : earliest(wakeAt, this.now + ENDING_LOOK_MS);
   }
 
   commit(facts: EnvironmentFacts, decision: Decision, cause: Cause): void {
@@ -246,11 +260,19 @@ export class Control implements ControlPort {
     const lease = `lease-${++this.#leased}`;
     job.state = "leased";
     // Renewals are left out: a lease lasts as long as its job may.
-    const expiresAt = this.now + (job.kind === "start" || job.kind === "run" ? 4 * LEASE_MS : LEASE_MS);
+    const expiresAt = this.now + (LONG.includes(job.kind) ? 4 * LEASE_MS : LEASE_MS);
     this.#leases.set(job.id, { lease, boot, expiresAt });
     const { id, kind, releaseId, instanceId, deadlineAt } = job;
     const slotId = this.store.instances.find((one) => one.id === instanceId)?.slotId ?? null;
-    return { id, kind, releaseId, instanceId, slotId, lease, deadlineAt };
+    const run = kind === "command" ? String(job.payload.run) : null;
+    return { id, kind, releaseId, instanceId, slotId, worker: this.#workerOf(job), run, lease, deadlineAt };
+  }
+
+  #workerOf({ instanceId, releaseId }: Job): LeasedJob["worker"] {
+    const process = this.store.workers.find(({ id }) => id === instanceId)?.process;
+    if (process === undefined) return null;
+    const spec = workerOf(this.store.releaseById(releaseId).spec, process);
+    return { process, isAlone: spec?.handover === "stop-first" && spec.replicas === 1 };
   }
 
   done(jobId: string, lease: string, outcome: Outcome): "done" | "lease lost" | "unreachable" {
@@ -271,10 +293,13 @@ export class Control implements ControlPort {
   /** True: taken, or known already. */
   report(hostId: string, boot: string, instance: string, report: Report): boolean {
     if (!this.isUp || !this.store.hosts.some(({ id }) => id === hostId)) return false;
-    const row = this.store.instances.find(({ id }) => id === instance);
+    const row = this.#rows().find(({ id }) => id === instance);
     if (row && this.#isNews(instance, boot, report.seq)) this.#write(row, boot, report);
     return true;
   }
+
+  /** Instances and workers are rows of one table. */
+  #rows = (): Row[] => [...this.store.instances, ...this.store.workers];
 
   #isNews(instance: string, boot: string, seq: number): boolean {
     const last = this.#reported.get(instance);
@@ -282,7 +307,7 @@ export class Control implements ControlPort {
   }
 
   /** As `columnsOf` of store/reports.ts: since when it is ready, or is not. */
-  #write(row: Instance, boot: string, report: Report): void {
+  #write(row: Row, boot: string, report: Report): void {
     this.#reported.set(row.id, { boot, seq: report.seq });
     const changed = row.reportState !== report.state || row.exits.length !== report.exits.length;
     const turned = (row.reportState === "ready") !== (report.state === "ready") || row.reportAt === null;
@@ -297,7 +322,8 @@ export class Control implements ControlPort {
 
   /** As `reconcile` of store/reports.ts: what a poll lists is held against what is written. */
   #reconcile(hostId: string, boot: string, { seq, instances }: Inventory): void {
-    for (const row of this.store.instances.filter((one) => one.hostId === hostId && one.stoppedAt === null)) {
+    for (const row of this.#rows()) {
+      if (row.hostId !== hostId || row.stoppedAt !== null) continue;
       const listed = instances.get(row.id);
       if (listed) {
         const isTold = row.reportState !== null || listed.state !== "starting";
@@ -326,11 +352,12 @@ export class Control implements ControlPort {
     const { store, now } = this;
     const stopped = { state: "stopped", stateSince: now, stoppedAt: now } as const;
     store.hosts = store.hosts.filter((host) => host.id !== id);
-    for (const one of store.instances)
+    for (const one of this.#rows())
       if (one.hostId === id && one.stoppedAt === null) Object.assign(one, stopped);
     for (const job of store.jobs) {
       if (job.hostId !== id || job.finishedAt !== null) continue;
-      const state = job.kind === "stop" ? "cancelled" : "failed";
+      const isNobodys = job.kind === "stop" || (job.kind === "command" && job.state === "queued");
+      const state = isNobodys ? "cancelled" : "failed";
       Object.assign(job, { state, error: REMOVED, finishedAt: now });
     }
     store.rev += 1;
@@ -342,18 +369,22 @@ export class Control implements ControlPort {
   tableFor(known: number | null): TableAnswer {
     if (!this.isUp) throw new Error("control is away");
     const { table } = this;
-    if (!table) return { kind: "unknown" };
+    // Hostnames of one that is destroyed lead nowhere.
+    if (!table || this.store.ending) return { kind: "unknown" };
     return table.version === known ? { kind: "unchanged", version: known } : { kind: "table", table };
   }
 }
 
+type Row = Instance | Store["workers"][number];
+
 const isUp = ({ stoppedAt, state }: Instance): boolean => stoppedAt === null && state !== "stopping";
 
+const LONG: readonly Job["kind"][] = ["start", "run", "command"];
 const LISTED: readonly string[] = ["ready", "serving", "draining", "warm"];
 
 /** As in store/jobs.ts: an agent that has a hook says how it ended. */
 const endsAt = ({ kind, state, deadlineAt }: Job): number =>
-  kind === "run" && state === "leased" ? deadlineAt + HOOK_SLACK_MS : deadlineAt;
+  (kind === "run" || kind === "command") && state === "leased" ? deadlineAt + HOOK_SLACK_MS : deadlineAt;
 
 const REMOVED = { code: "host_removed", message: "the host was removed", logs: [] };
 const OVERDUE = { code: "deadline", message: "the job was not done before its deadline", logs: [] };

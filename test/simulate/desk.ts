@@ -1,10 +1,14 @@
 import { planRelease } from "../../src/control/views/plan.ts";
+import { destroy } from "../../src/domain/commands/destroy.ts";
 import * as modes from "../../src/domain/commands/modes.ts";
 import type { Outcome } from "../../src/domain/commands/refusal.ts";
 import * as commands from "../../src/domain/commands/releases.ts";
 import * as rollbacks from "../../src/domain/commands/rollback.ts";
+import { createRun } from "../../src/domain/commands/runs.ts";
+import { restart, scale } from "../../src/domain/commands/scale.ts";
 import * as steer from "../../src/domain/commands/steer.ts";
 import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
+import { movingFrom } from "../../src/domain/rollout/upkeep/stranded.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import type { Control } from "./control.ts";
 import type { Act } from "./scenario.ts";
@@ -24,6 +28,12 @@ export interface Desk {
   lock(forMs: number): Promise<boolean>;
   unlock(): Promise<boolean>;
   apply(change: Partial<EnvironmentSpec>): Promise<boolean>;
+  /** Null: not to be emptied any more. */
+  drain(host: string, force: boolean | null): Promise<boolean>;
+  destroy(): Promise<boolean>;
+  restart(): Promise<boolean>;
+  scale(counts: Readonly<Record<string, number>>): Promise<boolean>;
+  run(deadlineMs: number): Promise<boolean>;
 }
 
 const ACTOR = "ann";
@@ -48,6 +58,8 @@ export class DomainDesk implements Desk {
     const control = this.#control;
     if (!control.isUp) return false;
     const facts = control.facts();
+    // As the coordinator's own refusal (ending.ts of control).
+    if (facts.ending && name !== "destroy") return this.#refused(name, "it is being destroyed");
     try {
       const made = make(facts, control.now);
       if (!made.ok) return this.#refused(name, made.error.detail);
@@ -139,8 +151,53 @@ export class DomainDesk implements Desk {
     return this.#command("unlock", (facts, now) => modes.unlock(facts, { actor: ACTOR }, now));
   }
 
+  /** As control's routes/host-drain.ts. */
+  async drain(id: string, force: boolean | null): Promise<boolean> {
+    const control = this.#control;
+    const host = control.store.hosts.find((one) => one.id === id);
+    if (!control.isUp || !host) return false;
+    const { stranded } = movingFrom(control.facts(), id, control.now);
+    if (force === false && !host.draining && stranded.length > 0)
+      return this.#refused("drain", stranded.join("; "));
+    host.draining = force !== null;
+    control.store.rev += 1;
+    control.poke();
+    return true;
+  }
+
+  destroy(): Promise<boolean> {
+    return this.#command("destroy", (facts, now) => destroy(facts, { actor: ACTOR }, now));
+  }
+
+  restart(): Promise<boolean> {
+    return this.#again("restart", (facts, now, id) => restart(facts, { id, actor: ACTOR }, now));
+  }
+
+  scale(counts: Readonly<Record<string, number>>): Promise<boolean> {
+    return this.#again("scale", (facts, now, id) => scale(facts, { id, actor: ACTOR, counts }, now));
+  }
+
+  /** A release of what is live, by the same app. */
+  #again(
+    name: string,
+    make: (facts: EnvironmentFacts, now: number, id: string) => Outcome<object>,
+  ): Promise<boolean> {
+    const id = `rel-${++this.#made}`;
+    const { stable } = this.#control.store;
+    if (stable) this.#world.setApp(id, this.#world.appOf(stable));
+    return this.#command(name, (facts, now) => make(facts, now, id));
+  }
+
+  run(deadlineMs: number): Promise<boolean> {
+    const id = `run-${++this.#made}`;
+    return this.#command("run", (facts, now) =>
+      createRun(facts, { id, command: ["work"], deadlineMs, actor: ACTOR }, now),
+    );
+  }
+
   async apply(change: Partial<EnvironmentSpec>): Promise<boolean> {
     const control = this.#control;
+    if (control.store.ending) return false;
     control.store.spec = { ...control.store.spec, ...change };
     control.store.rev += 1;
     control.poke();

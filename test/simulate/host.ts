@@ -34,6 +34,10 @@ export class Host {
   readonly #hooks = new Map<string, Outcome | null>();
   /** The newest report of each instance that control has not acknowledged. */
   readonly #reports = new Map<string, Report>();
+  /** The journal's commands, by their run: begun, and how they ended. */
+  readonly #commands = new Map<string, Outcome | null>();
+  /** Slots whose ports somebody else has. */
+  readonly #takenPorts = new Set<string>();
   #seq = 0;
 
   constructor(world: World, name: string) {
@@ -55,6 +59,18 @@ export class Host {
 
   // --- what happens to it -----------------------------------------------------------------------------------------------
 
+  /** Somebody else's process takes the port of a slot, if that is free. */
+  takePort(n: number, forMs: number): boolean {
+    const slotId = `${this.name}/${n}`;
+    if (!this.isUp || this.#inSlot(slotId) || this.#takenPorts.has(slotId)) return false;
+    this.#takenPorts.add(slotId);
+    this.#world.clock.after(forMs, () => void this.#takenPorts.delete(slotId));
+    return true;
+  }
+
+  #inSlot = (slotId: string): Container | undefined =>
+    [...this.containers.values()].find((one) => one.slotId === slotId);
+
   /** Whoever removes it says that the machine is gone, with all that runs on it. */
   remove(): void {
     this.isRemoved = true;
@@ -71,6 +87,7 @@ export class Host {
     this.isUp = false;
     this.#endProcess();
     for (const container of this.containers.values()) container.powerOff();
+    for (const run of this.#commands.keys()) this.#endCommand(run, failure("lost", "its machine ended"));
     this.#world.clock.after(forMs, () => {
       this.isUp = true;
       this.#beginAgent();
@@ -110,10 +127,14 @@ export class Host {
     return this.#dice.int(5, 40 + this.#world.scenario.network.slowMs);
   }
   #isLost(): boolean {
-    return this.#dice.chance(this.#world.scenario.network.lost);
+    const isLost = this.#dice.chance(this.#world.scenario.network.lost);
+    if (isLost) this.#world.watch.lostMessages += 1;
+    return isLost;
   }
   #isTwice(): boolean {
-    return this.#dice.chance(this.#world.scenario.network.twice);
+    const isTwice = this.#dice.chance(this.#world.scenario.network.twice);
+    if (isTwice) this.#world.watch.doubledMessages += 1;
+    return isTwice;
   }
 
   #pollIn(ms: number): void {
@@ -209,6 +230,7 @@ export class Host {
     if (job.kind === "pull") return this.#pull(job, finish);
     if (job.kind === "start") return this.#start(job, finish);
     if (job.kind === "stop") return this.#stop(job, finish);
+    if (job.kind === "command") return this.#command(job, finish);
     return this.#hook(job, finish);
   }
 
@@ -221,15 +243,19 @@ export class Host {
   #start(job: LeasedJob, finish: (outcome: Outcome) => void): void {
     const { instanceId, slotId } = job;
     const boot = this.#boot;
-    if (instanceId === null || slotId === null) throw new Error(`${job.id} starts nothing`);
+    if (instanceId === null || (slotId === null && job.worker === null))
+      return finish(failure("gone", `${job.id} starts nothing that is there any more`));
     let container = this.containers.get(instanceId);
     if (!container) {
-      const other = [...this.containers.values()].find((one) => one.slotId === slotId);
+      if (slotId !== null && this.#takenPorts.has(slotId))
+        return finish(failure("port_in_use", `the port of ${slotId} is in use`));
+      const other = slotId === null ? undefined : this.#inSlot(slotId);
       if (other) {
         this.#world.watch.fault("two in a slot", `${instanceId} and ${other.id} in ${slotId}`);
         return finish(failure("port_taken", `${other.id} has its port`));
       }
-      container = new Container(this.#world, this, { id: instanceId, releaseId: job.releaseId, slotId });
+      const { releaseId, worker } = job;
+      container = new Container(this.#world, this, { id: instanceId, releaseId, slotId, worker });
       this.containers.set(instanceId, container);
       container.boot();
     }
@@ -246,6 +272,7 @@ export class Host {
   #stop(job: LeasedJob, finish: (outcome: Outcome) => void): void {
     this.#world.clock.after(this.#dice.int(100, 3_000), () => {
       this.#remove(job.instanceId ?? "");
+      this.#endCommand(job.instanceId ?? "", failure("stopped", "it was stopped"));
       finish(DONE);
     });
   }
@@ -263,6 +290,30 @@ export class Host {
     this.containers.get(instance)?.remove();
     this.containers.delete(instance);
     this.#reports.delete(instance);
+  }
+
+  /** Runs once, until it ends, its time is over, it is stopped or its machine ends; the journal knows it. */
+  #command(job: LeasedJob, finish: (outcome: Outcome) => void): void {
+    const { watch, clock, control } = this.#world;
+    const run = job.run ?? "";
+    if (!this.#commands.has(run)) {
+      this.#commands.set(run, null);
+      watch.commandBegins(run);
+      const timeMs = Math.max(0, job.deadlineAt - control.now - HEARD_WITHIN_MS);
+      const takesMs = this.#dice.int(500, 20_000);
+      const outcome = takesMs > timeMs ? failure("deadline", "it took too long") : DONE;
+      clock.after(Math.min(takesMs, timeMs), () => this.#endCommand(run, outcome));
+    }
+    const look = () => {
+      const ended = this.#commands.get(run);
+      if (ended) finish(ended);
+      else clock.after(500, look);
+    };
+    look();
+  }
+
+  #endCommand(run: string, outcome: Outcome): void {
+    if (this.#commands.get(run) === null) this.#commands.set(run, outcome);
   }
 
   /** Goes on to its end whatever becomes of its job; the journal knows it. */

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { type Ran, run } from "./run.ts";
 import { scenarioOf } from "./scenario.ts";
 import { partOf, replayOf, shrink } from "./shrink.ts";
-import { simulate } from "./spread.ts";
+import { type Figures, simulate } from "./spread.ts";
 import { faultsOf, storyOf } from "./story.ts";
 import { FAULTS, type FaultKind } from "./watch.ts";
 
@@ -62,9 +62,9 @@ async function many(): Promise<void> {
     failed: failed.length,
     ...figures,
     seconds: Math.round(tookMs / 1_000),
-    faults: Object.fromEntries(kinds.map(([kind, seeds]) => [kind, seeds.length])),
+    faults: Object.fromEntries(kinds.map(([kind, seeds]) => [kind, seeds.map(({ seed }) => seed)])),
   };
-  console.log(values.json ? JSON.stringify(answer) : `\n${words(answer)}`);
+  console.log(values.json ? JSON.stringify(answer) : `\n${words(answer)}\n\n${actsOf(answer.byAct)}`);
   process.exitCode = failed.length > 0 ? 1 : 0;
 }
 
@@ -74,7 +74,8 @@ async function report(kind: FaultKind, seeds: readonly Ran[]): Promise<void> {
   if (!first || values.json) return;
   const shrunk = await shrink(scenarioOf(first.seed), kind);
   const text = first.faults.find((fault) => fault.kind === kind)?.text;
-  console.log(`${FAULTS[kind]}. ${kind}: ${seeds.length} seeds, first ${first.seed}: ${text}`);
+  const named = seeds.slice(0, 12).map(({ seed }) => seed);
+  console.log(`${FAULTS[kind]}. ${kind}: ${seeds.length} seeds (${named.join(", ")}), first: ${text}`);
   console.log(`   ${replayOf(first.seed, shrunk)}`);
 }
 
@@ -85,16 +86,18 @@ function byKind(failed: readonly Ran[]): [FaultKind, Ran[]][] {
   return [...kinds].sort(([a], [b]) => FAULTS[a] - FAULTS[b]);
 }
 
-const words = (a: {
-  seeds: number;
-  failed: number;
-  events: number;
-  visits: number;
-  lost: number;
-  acts: number;
-  seconds: number;
-}) =>
-  `${a.seeds} seeds, ${a.failed} failed; ${a.events} events, ${a.acts} acts, ${a.visits} visits of which ${a.lost} got no answer; ${a.seconds} s`;
+const words = (a: Figures & { seeds: number; failed: number; seconds: number }) =>
+  `${a.seeds} seeds, ${a.failed} failed; ${a.events} events, ${a.acts} acts, ${a.lostMessages} messages lost and ${a.doubledMessages} doubled, ${a.visits} visits of which ${a.lost} got no answer; ${a.seconds} s`;
+
+/** How often each was done; and how often it was refused, or had nothing to be done to. */
+const actsOf = (acts: Figures["byAct"]): string =>
+  Object.entries(acts)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(
+      ([name, { done, refused }]) =>
+        `${name.padEnd(20)} ${String(done).padStart(7)} ${String(refused).padStart(7)}`,
+    )
+    .join("\n");
 
 /** The plain stories through the real control, held against the double. */
 function throughControl(): void {

@@ -12,6 +12,10 @@ export interface LeasedJob {
   readonly releaseId: string;
   readonly instanceId: string | null;
   readonly slotId: string | null;
+  /** It is one of a process beside the web. */
+  readonly worker: { readonly process: string; readonly isAlone: boolean } | null;
+  /** It is one of a command: how long it may take, by its own word. */
+  readonly run: string | null;
   readonly lease: string;
   /** Epoch ms, by control's clock. */
   readonly deadlineAt: number;
@@ -23,7 +27,7 @@ export interface ControlPort {
   readonly now: number;
   isUp: boolean;
   /** What is written. */
-  readonly store: Pick<Store, "releases" | "instances" | "hosts" | "stable">;
+  readonly store: Pick<Store, "releases" | "instances" | "workers" | "runs" | "hosts" | "stable" | "ending">;
   readonly table: RoutingTable | undefined;
   jump(byMs: number): void;
   /** A tick soon. */

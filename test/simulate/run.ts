@@ -2,7 +2,7 @@ import { Control } from "./control.ts";
 import { DomainDesk } from "./desk.ts";
 import { type Scenario, scenarioOf } from "./scenario.ts";
 import { Visitors } from "./visitors.ts";
-import type { Fault } from "./watch.ts";
+import type { ByAct, Fault } from "./watch.ts";
 import { type Cast, type Told, World } from "./world.ts";
 
 export interface Ran {
@@ -14,6 +14,10 @@ export interface Ran {
     readonly answered: number;
     readonly lost: number;
     readonly acts: number;
+    /** Messages that were lost or came twice. */
+    readonly lostMessages: number;
+    readonly doubledMessages: number;
+    readonly byAct: ByAct;
   };
   readonly story: readonly Told[];
 }
@@ -35,6 +39,9 @@ export async function run(scenario: Scenario, isTold = false): Promise<Ran> {
     answered: watch.answered,
     lost: watch.lost,
     acts: watch.acts,
+    lostMessages: watch.lostMessages,
+    doubledMessages: watch.doubledMessages,
+    byAct: watch.byAct,
   };
   return { seed: scenario.seed, faults: [...watch.faults.values()], figures, story: world.story ?? [] };
 }

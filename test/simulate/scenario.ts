@@ -1,3 +1,4 @@
+import type { ProcessSpec } from "../../src/domain/processes/process.ts";
 import type { AnalysisSpec, EnvironmentSpec, Step, StrategySpec } from "../../src/domain/spec.ts";
 import { aSpec, weightStep } from "../domain/rollout/spec.ts";
 import { Dice } from "./dice.ts";
@@ -54,6 +55,25 @@ export type Act = { readonly at: number } & (
   | { readonly do: "clock jumps"; readonly byMs: number }
   | { readonly do: "remove host"; readonly host: number }
   | { readonly do: "enrol host"; readonly slots: number }
+  | {
+      readonly do: "drain host";
+      readonly host: number;
+      readonly force: boolean;
+      /** Null: it stays so; or it is removed as soon as it is empty. */
+      readonly then: { readonly undoAfterMs: number } | "remove" | null;
+    }
+  | { readonly do: "destroy"; readonly twice: boolean }
+  | { readonly do: "restart"; readonly twice: boolean }
+  | { readonly do: "scale"; readonly web: number | null; readonly worker: number | null }
+  | { readonly do: "run"; readonly deadlineMs: number; readonly twice: boolean }
+  | { readonly do: "end in turn"; readonly of: Of; readonly everyMs: number; readonly times: number }
+  | {
+      readonly do: "take port";
+      /** The slot's number. */
+      readonly slot: number;
+      readonly host: number | "all";
+      readonly forMs: number;
+    }
 );
 
 export interface Scenario {
@@ -79,7 +99,7 @@ export function scenarioOf(seed: number, plain = false): Scenario {
   const dice = new Dice(seed, "scenario");
   const replicas = dice.pick([1, 1, 2, 2, 2, 3, 3, 4, 6]);
   const hosts = hostsFor(dice, replicas);
-  const spec = specOf(dice, replicas);
+  const spec = { ...specOf(dice, replicas), ...(plain ? {} : { processes: processesOf(seed) }) };
   const acts: Act[] = [{ at: 0, do: "deploy", app: GOOD, whenBusy: "queue", hold: false }];
   const deploys = plain ? dice.int(1, 2) : dice.int(1, 4);
   let at = 0;
@@ -92,6 +112,7 @@ export function scenarioOf(seed: number, plain = false): Scenario {
       acts.push(plain ? personAt(dice, when) : actAt(dice, when, hosts.length));
     }
   }
+  if (!plain) acts.push(...furtherActs(seed, { until: at + MINUTE, hosts: hosts.length }));
   const quietAt = Math.max(...acts.map((act) => act.at)) + 2 * MINUTE;
   const bad = !plain && dice.chance(0.5);
   return {
@@ -133,6 +154,31 @@ function specOf(dice: Dice, replicas: number): EnvironmentSpec {
       releaseMs: 15 * MINUTE,
     },
   });
+}
+
+/** One in four has a worker, one in eight a schedule. */
+function processesOf(seed: number): Record<string, ProcessSpec> {
+  const dice = new Dice(seed, "processes");
+  const base = { command: ["work"], env: {} };
+  const at = dice.pick(["live", "live", "start"] as const);
+  const worker: ProcessSpec = {
+    ...base,
+    kind: "worker",
+    replicas: dice.int(1, 2),
+    stopGraceMs: 5_000,
+    at,
+    // No manifest may have both: it would run beside the older one.
+    handover: at === "start" ? "start-first" : dice.pick(["start-first", "stop-first"]),
+    health: { intervalMs: 5_000, timeoutMs: 1_000, failures: 3, deadlineMs: MINUTE },
+  };
+  const scheduled: ProcessSpec = {
+    ...base,
+    kind: "scheduled",
+    schedule: { cron: "*/3 * * * *", zone: "UTC" },
+    overlap: dice.pick(["skip", "queue"]),
+    deadlineMs: MINUTE,
+  };
+  return { ...(dice.chance(0.25) && { worker }), ...(dice.chance(0.125) && { report: scheduled }) };
 }
 
 function strategyOf(dice: Dice): StrategySpec {
@@ -248,5 +294,47 @@ function actAt(dice: Dice, at: number, hosts: number): Act {
     () => ({ at, do: "clock jumps", byMs: dice.pick([-60_000, -5_000, 5_000, 30_000]) }),
     () => ({ at, do: "remove host", host }),
     () => ({ at, do: "enrol host", slots: dice.int(1, 4) }),
+  ])();
+}
+
+/** With dice of their own: whoever leaves these out leaves the rest of the story as it is. */
+function furtherActs(seed: number, { until, hosts }: { until: number; hosts: number }): Act[] {
+  const dice = new Dice(seed, "further acts");
+  const count = dice.pick([0, 0, 1, 1, 2, 3]);
+  return Array.from({ length: count }, () => furtherAct(dice, dice.int(20_000, until), hosts));
+}
+
+function furtherAct(dice: Dice, at: number, hosts: number): Act {
+  const host = dice.int(0, hosts - 1);
+  const twice = dice.chance(0.3);
+  const drain = (then: Extract<Act, { do: "drain host" }>["then"]): Act => ({
+    ...{ at, do: "drain host", host, then },
+    force: dice.chance(0.3),
+  });
+  return dice.pick<() => Act>([
+    () => drain(null),
+    () => drain("remove"),
+    () => drain({ undoAfterMs: dice.pick([3_000, 40_000, 200_000]) }),
+    () => (dice.chance(0.4) ? { at, do: "destroy", twice } : { at, do: "restart", twice }),
+    () => ({ at, do: "restart", twice }),
+    () => ({
+      ...{ at, do: "scale" },
+      web: dice.chance(0.7) ? dice.int(1, 4) : null,
+      worker: dice.chance(0.3) ? dice.int(0, 3) : null,
+    }),
+    () => ({ at, do: "run", deadlineMs: dice.pick([5_000, MINUTE]), twice }),
+    () => ({
+      ...{ at, do: "end in turn", of: dice.pick<Of>(["newest", "stable"]) },
+      everyMs: dice.pick([5_000, 15_000, 40_000]),
+      times: dice.int(2, 8),
+    }),
+    () => ({
+      ...{ at, do: "take port", slot: dice.int(0, 3), host: dice.pick([host, "all"] as const) },
+      forMs: dice.pick([60_000, 400_000, 3_000_000]),
+    }),
+    () => ({
+      ...{ at: dice.pick([0, at]), do: "take port", slot: dice.int(0, 2), host: "all" },
+      forMs: dice.pick([400_000, 3_000_000]),
+    }),
   ])();
 }

@@ -17,7 +17,7 @@ export interface Simulated {
 /** Plays a range of seeds on several threads; each takes the next few when it is done. */
 export async function simulate({ from, count }: Range, threads: number): Promise<Simulated> {
   const failed: Ran[] = [];
-  let figures: Figures = { events: 0, visits: 0, answered: 0, lost: 0, acts: 0 };
+  let figures = NONE;
   let next = from;
   const take = (): Range | null => {
     const left = from + count - next;
@@ -46,10 +46,26 @@ export async function simulate({ from, count }: Range, threads: number): Promise
   return { failed: failed.sort((a, b) => a.seed - b.seed), figures };
 }
 
+export const NONE: Figures = {
+  ...{ events: 0, visits: 0, answered: 0, lost: 0, acts: 0, lostMessages: 0, doubledMessages: 0 },
+  byAct: {},
+};
+
 export const sum = (a: Figures, b: Figures): Figures => ({
   events: a.events + b.events,
   visits: a.visits + b.visits,
   answered: a.answered + b.answered,
   lost: a.lost + b.lost,
   acts: a.acts + b.acts,
+  lostMessages: a.lostMessages + b.lostMessages,
+  doubledMessages: a.doubledMessages + b.doubledMessages,
+  byAct: sumOfActs(a.byAct, b.byAct),
 });
+
+function sumOfActs(a: Figures["byAct"], b: Figures["byAct"]): Figures["byAct"] {
+  const names = new Set([...Object.keys(a), ...Object.keys(b)]);
+  const of = (name: string, what: "done" | "refused") => (a[name]?.[what] ?? 0) + (b[name]?.[what] ?? 0);
+  return Object.fromEntries(
+    [...names].map((name) => [name, { done: of(name, "done"), refused: of(name, "refused") }]),
+  );
+}

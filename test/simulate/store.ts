@@ -40,6 +40,7 @@ export class Store {
   salt = "";
   nextVersion = 1;
   held: Held | null = null;
+  ending: EnvironmentFacts["ending"] = null;
   /** What the judge says of the canary on its way. */
   analysis: EnvironmentFacts["analysis"] = null;
   releases: Release[] = [];
@@ -89,6 +90,7 @@ export class Store {
       fence: this.fence,
       nextVersion: this.nextVersion,
       held: this.held,
+      ending: this.ending ?? null,
       analysis: this.analysis,
       stableReleaseId: this.stable,
       releases: this.releases.toReversed().map(copy),
@@ -123,6 +125,7 @@ export class Store {
     if (decision.raiseFence) this.fence += 1;
     const { environment } = decision;
     if (environment.held !== undefined) this.held = environment.held;
+    this.ending = environment.ending ?? this.ending ?? null;
     if (environment.stableReleaseId !== undefined) this.stable = environment.stableReleaseId;
     this.salt = environment.salt ?? this.salt;
     this.schedules = environment.schedules ?? this.schedules;

@@ -1,11 +1,11 @@
 import { parentPort } from "node:worker_threads";
 import { type Ran, runSeed } from "./run.ts";
-import { type Range, type Simulated, sum } from "./spread.ts";
+import { NONE, type Range, type Simulated, sum } from "./spread.ts";
 
 /** One of the simulation's threads: plays each range of seeds that it is sent. */
 parentPort?.on("message", async ({ from, count }: Range) => {
   const failed: Ran[] = [];
-  let figures = { events: 0, visits: 0, answered: 0, lost: 0, acts: 0 };
+  let figures = NONE;
   for (let seed = from; seed < from + count; seed++) {
     const ran = await runSeed(seed);
     figures = sum(figures, ran.figures);

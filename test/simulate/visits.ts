@@ -30,7 +30,7 @@ export function judgeVisit(world: World, visit: Visit): void {
   if (!isLost && attempts.some(({ container }) => container)) world.watch.answered += 1;
   if (!isLost) return;
   const { store, table } = world.control;
-  if (!table || !store.releases.some(({ weightBp }) => weightBp > 0)) return;
+  if (!table || store.ending || !store.releases.some(({ weightBp }) => weightBp > 0)) return;
   world.watch.lost += 1;
   const weighed = store.releases.filter(({ weightBp }) => weightBp > 0).map(({ id }) => id);
   const live = store.instances.filter(({ stoppedAt }) => stoppedAt === null);

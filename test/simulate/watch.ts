@@ -2,6 +2,7 @@ import type { Decision } from "../../src/domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
 import { isActive, isAtRest } from "../../src/domain/rollout/release.ts";
 import type { PlanView } from "../../src/protocol/api/plans.ts";
+import type { Container } from "./container.ts";
 import type { Cause } from "./control.ts";
 import { judgeMove } from "./moves.ts";
 import type { Release } from "./store.ts";
@@ -25,6 +26,8 @@ export const FAULTS = {
   "two in a slot": 5,
   "started twice": 6,
   "hook twice": 6,
+  "command twice": 6,
+  "two beside each other": 6,
   "two hooks at once": 6,
   "all traffic, never ready": 7,
   "another plan": 8,
@@ -42,6 +45,8 @@ export interface Fault {
   readonly text: string;
 }
 
+export type ByAct = Readonly<Record<string, { readonly done: number; readonly refused: number }>>;
+
 export interface Commit {
   readonly before: EnvironmentFacts;
   readonly decision: Decision;
@@ -51,6 +56,9 @@ export interface Commit {
 /** Beyond a deadline, for whoever is to notice it: control may be away itself. */
 const NOTICED_MS = 35_000;
 const SETTLES_MS = 180_000;
+/** For its host's own word, and for one that waits behind another. */
+const RUN_ENDS_MS = 10 * 60_000;
+const RUNS: readonly Container["state"][] = ["booting", "ready"];
 const GOES_BACK_MS = 25 * 60_000;
 
 /** Looks at every move and every visit, and keeps what breaks an invariant: the first of each kind. */
@@ -61,6 +69,10 @@ export class Watch {
   /** Epoch ms of the last commit that changed who has traffic. */
   movedAt = 0;
   lost = 0;
+  /** What was done, by act: how often it was, and how often it was refused or had nothing to be done to. */
+  readonly byAct: Record<string, { done: number; refused: number }> = {};
+  lostMessages = 0;
+  doubledMessages = 0;
   /** By an instance. */
   answered = 0;
   /** The visits of the last minute, oldest first. */
@@ -69,11 +81,17 @@ export class Watch {
   readonly #began: number;
   readonly #started = new Set<string>();
   readonly #hooks = new Set<string>();
+  readonly #commands = new Set<string>();
   readonly #running = new Set<string>();
 
   constructor(world: World) {
     this.#world = world;
     this.#began = world.clock.now;
+  }
+
+  count(act: string, isDone: boolean): void {
+    this.byAct[act] ??= { done: 0, refused: 0 };
+    this.byAct[act][isDone ? "done" : "refused"] += 1;
   }
 
   fault(kind: FaultKind, text: string): void {
@@ -86,11 +104,12 @@ export class Watch {
     const { releases } = this.#world.control.store;
     const sum = releases.reduce((total, { weightBp }) => total + weightBp, 0);
     const servedBefore = commit.before.releases.some(({ weightBp }) => weightBp > 0);
-    if (sum !== 10_000 && (sum !== 0 || servedBefore)) this.fault("weights do not sum", `to ${sum}`);
+    const mayBeNone = !servedBefore || this.#world.control.store.ending != null;
+    if (sum !== 10_000 && (sum !== 0 || !mayBeNone)) this.fault("weights do not sum", `to ${sum}`);
     const actives = releases.filter(({ state }) => isActive(state));
     if (actives.length > 1)
       this.fault("engine throws", `two on their way: ${actives.map(({ version }) => version).join(", ")}`);
-    judgeMove(this.#world, commit);
+    if (!this.#world.control.store.ending) judgeMove(this.#world, commit);
     for (const [id, { weightBp }] of commit.decision.releases) if (weightBp === 10_000) this.#hasAll(id);
     if (movesTraffic(commit.decision)) this.movedAt = this.#world.clock.now;
     this.#checkPlan(commit.decision);
@@ -116,6 +135,20 @@ export class Watch {
   started(instance: string): void {
     if (this.#started.has(instance)) this.fault("started twice", instance);
     this.#started.add(instance);
+  }
+
+  /** A worker that must not run beside another one of its process. */
+  runsAlone(one: Container): void {
+    const others = this.#world.hosts.flatMap((host) => (host.isRemoved ? [] : [...host.containers.values()]));
+    const beside = others.find(
+      (other) => other !== one && other.worker?.process === one.worker?.process && RUNS.includes(other.state),
+    );
+    if (beside) this.fault("two beside each other", `${one.id} begins while ${beside.id} runs`);
+  }
+
+  commandBegins(run: string): void {
+    if (this.#commands.has(run)) this.fault("command twice", run);
+    this.#commands.add(run);
   }
 
   hookBegins(job: string): void {
@@ -205,8 +238,12 @@ export class Watch {
   outage = (): number => 90_000;
 
   isAllAtRest(): boolean {
-    const { releases, instances } = this.#world.control.store;
+    const { releases, instances, workers, ending } = this.#world.control.store;
+    const isLeaving = workers.some(
+      ({ stoppedAt, state }) => stoppedAt === null && (ending || state === "stopping"),
+    );
     return (
+      !isLeaving &&
       releases.every(({ state }) => isAtRest(state) && state !== "settling") &&
       instances.every(({ stoppedAt, state }) => stoppedAt !== null || state === "serving")
     );
@@ -214,7 +251,13 @@ export class Watch {
 
   /** After the longest that anything may take. */
   end(): void {
-    const { releases, instances } = this.#world.control.store;
+    const { releases, instances, workers, runs, ending } = this.#world.control.store;
+    for (const { id, state, stoppedAt } of workers)
+      if (stoppedAt === null && (ending || state === "stopping"))
+        this.fault("instance never leaves", `worker ${id} is ${state}`);
+    for (const { id, state, createdAt, deadlineMs, endedAt } of runs)
+      if (endedAt === null && this.#world.control.now - createdAt > deadlineMs + RUN_ENDS_MS)
+        this.fault("never ends", `run ${id} is ${state}`);
     for (const { state, version } of releases)
       if (!isAtRest(state) || state === "settling") this.fault("never ends", `${version} is ${state}`);
     for (const { id, state, stoppedAt, hostName } of instances)

@@ -196,7 +196,7 @@ export class RealControl implements ControlPort {
     if (kind === "accessory" || kind === "logs" || kind === "command" || releaseId === null || lease === null)
       return [];
     this.#leases.set(lease, hostId);
-    return [{ id, kind, releaseId, instanceId, slotId, lease, deadlineAt }];
+    return [{ id, kind, releaseId, instanceId, slotId, worker: null, run: null, lease, deadlineAt }];
   }
 
   async done(job: string, lease: string, outcome: Outcome): Promise<"done" | "lease lost"> {

@@ -10,6 +10,8 @@ import type { RealControl } from "./real-control.ts";
 
 const ACTOR = "ann";
 
+const impossible = (): Promise<boolean> => Promise.reject(new Error("no plain story asks for this"));
+
 /** People's wishes, asked of the real coordinator as the API's routes do. */
 export class RealDesk implements Desk {
   readonly #world: World;
@@ -73,6 +75,13 @@ export class RealDesk implements Desk {
   unlock(): Promise<boolean> {
     return this.#done(() => this.#control.coordinator.unlock({ actor: ACTOR }));
   }
+
+  /** Not of a plain story. */
+  drain = impossible;
+  destroy = impossible;
+  restart = impossible;
+  scale = impossible;
+  run = impossible;
 
   async apply(change: Partial<EnvironmentSpec>): Promise<boolean> {
     const db = openDb(env.DB);
