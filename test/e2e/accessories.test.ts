@@ -148,3 +148,39 @@ dockerTest("it is removed on command only, and its volume outlives it", async ()
   await expect(store("staging")).rejects.toThrow(/no such container/i);
   expect(await theEngine().bytes("GET", `/volumes/${volumeOf("staging")}`)).toBeDefined();
 });
+
+const containers = z.array(z.object({ Names: z.array(z.string()) }));
+const left = async () => {
+  const query = { all: "1", filters: JSON.stringify({ label: [`sluice.app=${APP}`] }) };
+  const found = await theEngine().json(containers, "GET", "/containers/json", { query });
+  return found.flatMap(({ Names }) => Names);
+};
+
+dockerTest(
+  "destroyed in the middle of a release, nothing is left of it but its volumes, and nobody is led anywhere",
+  async () => {
+    expect(await run(["deploy", "--version", "v9", "-e", "production", "--detach"])).toMatchObject({
+      code: 0,
+    });
+    const name = `${APP}/production`;
+    const [first, second] = await Promise.all(
+      [1, 2].map(() => run(["destroy", "-e", "production", "--yes", name])),
+    );
+    expect([first?.code, second?.code]).toEqual([0, 0]);
+    // Whoever was first heard of all that was there.
+    expect(`${first?.stderr}${second?.stderr}`).toContain(
+      `stays: the volume ${volumeOf("production")} on web-1`,
+    );
+    expect(first?.stderr).toContain(`${name} is gone`);
+    const port = Number(new URL(sluice.edgeUrl).port);
+    expect((await ask({ port, host: `${APP}.localhost` })).status).toBe(404);
+    await expect(store()).rejects.toThrow(/no such container/i);
+    // The other environment is no part of it.
+    expect((await ask({ port, host: `staging-${APP}.localhost` })).status).toBe(200);
+    expect(await run(["destroy", "--all", "--yes", APP])).toMatchObject({ code: 0 });
+    expect(await left()).toEqual([]);
+    expect(await theEngine().bytes("GET", `/volumes/${volumeOf("production")}`)).toBeDefined();
+    const again = await run(["destroy", "--all", "--yes", APP]);
+    expect([again.code, again.stderr]).toEqual([0, expect.stringContaining("nothing to destroy")]);
+  },
+);

@@ -131,6 +131,37 @@ describe("a weight by hand during a rollout", () => {
     expect(world.weights()).toEqual({ v1: 5_000, v2: 5_000 });
   });
 
+  it("above the steps to come goes on with a promote to the one that is more: never down", () => {
+    const world = canary();
+    world.weigh({ v1: 4_000, v2: 6_000 });
+    world.promote("v2");
+    expect(world.state("v2")).toBe("settling");
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+
+  it("above the steps to come stays what it is through the pauses and analyses between them", () => {
+    const world = new World();
+    world.deploy();
+    world.run();
+    const analysis = { kind: "analysis", forMs: 5 * MINUTE } as const;
+    const steps = [
+      weightStep(1_000, MINUTE),
+      weightStep(2_000),
+      analysis,
+      weightStep(5_000),
+      weightStep(10_000),
+    ];
+    world.spec = aSpec({ strategy: aCanary({ steps }) });
+    world.deploy();
+    world.weigh({ v1: 7_000, v2: 3_000 });
+    world.promote("v2");
+    later(world, MINUTE);
+    expect([world.weights(), world.release("v2").stepIndex]).toEqual([{ v1: 7_000, v2: 3_000 }, 2]);
+    world.judge("v2", "pass");
+    later(world, MINUTE);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+
   it("of 0 % keeps its instances for the step to come", () => {
     const world = canary();
     world.weigh({ v1: 10_000 });

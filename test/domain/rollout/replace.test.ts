@@ -215,7 +215,7 @@ describe("a host that is to be emptied", () => {
     expect([stranded, takes.length]).toEqual([[], 1]);
     world.hosts = [host("anna")];
     expect(movingFrom(world.facts(), "host-anna", world.now).stranded).toEqual([
-      expect.stringContaining("shop/production has 1 of 2 instances of v1 there"),
+      "shop/production has 1 of 2 instances of v1 there: no other host has the labels it asks for",
     ]);
   });
 

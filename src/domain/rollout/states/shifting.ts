@@ -90,7 +90,7 @@ function shift(draft: Draft, release: ReleaseFacts): void {
   // A first release has nobody to be compared with; a rollback goes to what has served before.
   if (release.kind !== "deploy" || !stable) return whenAble(draft, release, takeOver);
   if (release.stepSince === null) return enter(draft, release, step);
-  if (release.weightBp !== weightOf(release)) return enterAgain(draft, release);
+  if (release.weightBp < weightOf(release)) return enterAgain(draft, release);
   remain(draft, release, step);
 }
 
@@ -236,16 +236,24 @@ function judged(draft: Draft, release: ReleaseFacts): boolean {
 const judgement = (draft: Draft, release: ReleaseFacts) =>
   draft.facts.analysis?.release === release.id ? draft.facts.analysis.decision : undefined;
 
-/** Ends the step that has begun; one that has not (a release held at 0 %) begins now. */
+/**
+ * Ends the step that has begun; one that has not (a release held at 0 %) begins now. A release that a person gave more than
+ * its steps would is not taken down by the steps to come: those that are not more are passed over.
+ */
 export function nextStep(draft: Draft, release: ReleaseFacts): void {
   const steps = stepsOf(release.spec);
-  const index = (release.stepIndex ?? 0) + (release.stepSince === null ? 0 : 1);
+  let index = (release.stepIndex ?? 0) + (release.stepSince === null ? 0 : 1);
+  const isAhead = release.weightBp > weightOf(release);
+  while (isAhead && isNoMore(steps[index], release)) index += 1;
   if (release.paused) goOn(draft, release);
   draft.changeRelease(release.id, {
     stepIndex: Math.min(index, Math.max(0, steps.length - 1)),
     stepSince: null,
   });
 }
+
+const isNoMore = (step: Step | undefined, { weightBp }: ReleaseFacts): boolean =>
+  step?.kind === "weight" && step.weightBp <= weightBp;
 
 /** Ends a pause. The time it took is not the release's: its deadline is set anew. */
 export function goOn(draft: Draft, release: ReleaseFacts): void {

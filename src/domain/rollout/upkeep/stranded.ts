@@ -1,6 +1,6 @@
 import { workersOf } from "../../processes/process.ts";
 import type { EnvironmentFacts } from "../facts.ts";
-import { onlineHosts, place } from "../placing/placement.ts";
+import { onlineHosts, type PlacementProblem, place } from "../placing/placement.ts";
 import type { ReleaseFacts } from "../release.ts";
 
 /** What becomes of all that an environment has on a host, should that be emptied. */
@@ -35,11 +35,14 @@ export function movingFrom(
     if (placed.ok) takes.push(...placed.value.map(({ slotId }) => slotId));
     else
       stranded.push(
-        `${there} of ${release.spec.replicas} instances of ${release.version} there: ${placed.error.detail}`,
+        `${there} of ${release.spec.replicas} instances of ${release.version} there: ${whyOf(left, placed.error)}`,
       );
   }
   return { stranded: [...stranded, ...besideTheWeb(left, hostId, now)].map(named(facts)), takes };
 }
+
+const whyOf = ({ hosts }: EnvironmentFacts, { detail }: PlacementProblem): string =>
+  hosts.length === 0 ? "no other host has the labels it asks for" : detail;
 
 const named =
   ({ app, name }: EnvironmentFacts) =>
@@ -61,7 +64,7 @@ function besideTheWeb(left: EnvironmentFacts, hostId: string, now: number): stri
   if (!owner) return [];
   const online = onlineHosts({ ...left, spec: owner.spec }, now);
   if (online.ok) return [];
-  const why = online.error.detail;
+  const why = whyOf(left, online.error);
   const scheduled = Object.entries(owner.spec.processes ?? {}).filter(([, { kind }]) => kind === "scheduled");
   return [
     ...workersThere(left, owner, hostId).map((worker) => `${worker}: ${why}`),
