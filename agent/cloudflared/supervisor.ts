@@ -50,7 +50,7 @@ export class Supervisor {
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
-    this.#since = deps.clock.now();
+    this.#since = deps.clock.monotonic();
   }
 
   get facts(): TunnelFacts {
@@ -89,7 +89,7 @@ export class Supervisor {
     const seen = await observe(connector.port);
     if (seen.answers) this.#silentSince.delete(connector.id);
     else if (!this.#silentSince.has(connector.id))
-      this.#silentSince.set(connector.id, this.#deps.clock.now());
+      this.#silentSince.set(connector.id, this.#deps.clock.monotonic());
     return { connector, seen };
   }
 
@@ -119,7 +119,7 @@ export class Supervisor {
   }
 
   #isStartDue(right: readonly Look[]): boolean {
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.monotonic();
     if (now < this.#nextStart) return false;
     if (right.length === 0) return true;
     const isHung = ({ connector }: Look) => now - (this.#silentSince.get(connector.id) ?? now) >= HUNG_MS;
@@ -128,7 +128,7 @@ export class Supervisor {
 
   async #start({ token, rev }: Wanted): Promise<void> {
     const { connectors, clock, log } = this.#deps;
-    this.#nextStart = clock.now() + jittered(backOff(this.#starts++, RESTARTS));
+    this.#nextStart = clock.monotonic() + jittered(backOff(this.#starts++, RESTARTS));
     log.info("cloudflared starts", { as: connectors.kind, rev, attempt: this.#starts });
     const started = await connectors.start(token);
     if (started.ok) return;
@@ -159,13 +159,13 @@ export class Supervisor {
       this.#wasConnected = true;
       return "connected";
     }
-    const isYoung = this.#deps.clock.now() - this.#since < STARTING_MS;
+    const isYoung = this.#deps.clock.monotonic() - this.#since < STARTING_MS;
     return !this.#wasConnected && isYoung ? "starting" : "down";
   }
 
   /** Asked for often only until what control wrote is what runs. */
   async #configVersion({ connector }: Look, wanted: Wanted): Promise<number | undefined> {
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.monotonic();
     const known = this.#config;
     const isFresh = known && (known.version ?? 0) >= wanted.configVersion && now - known.at < CONFIG_MS;
     if (isFresh) return known.version;
@@ -188,7 +188,7 @@ export class Supervisor {
   }
 
   async #said(connector: Connector, ready: boolean): Promise<string | undefined> {
-    const now = this.#deps.clock.now();
+    const now = this.#deps.clock.monotonic();
     if (this.#lines && this.#lines.ready === ready && now - this.#lines.at < LINES_MS)
       return this.#lines.cause;
     const lines = await this.#deps.connectors.lines(connector);

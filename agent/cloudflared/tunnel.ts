@@ -80,13 +80,15 @@ export class Tunnel {
         log.error("looking after cloudflared failed", { detail: words(thrown) });
       }
       this.#tell();
-      await this.#news.wait(signal, this.#pauseMs(clock.now()));
+      await this.#news.wait(signal, this.#pauseMs(clock.monotonic()));
     }
   }
 
   #isAskDue(): boolean {
     return (
-      this.#heard !== this.#answered && this.#heard !== undefined && this.#options.clock.now() >= this.#askAt
+      this.#heard !== this.#answered &&
+      this.#heard !== undefined &&
+      this.#options.clock.monotonic() >= this.#askAt
     );
   }
 
@@ -97,7 +99,7 @@ export class Tunnel {
     if (!answer.ok) {
       if (this.#failures === 0)
         log.warn("control does not say how the tunnel is to run", { detail: answer.detail });
-      this.#askAt = clock.now() + jittered(backOff(this.#failures++, ERRORS));
+      this.#askAt = clock.monotonic() + jittered(backOff(this.#failures++, ERRORS));
       return;
     }
     this.#failures = 0;
@@ -105,7 +107,7 @@ export class Tunnel {
     if (value.state === "pending") {
       if (this.#waitingFor !== value.cause) log.info("the tunnel is being made", { cause: value.cause });
       this.#waitingFor = value.cause.slice(0, 500);
-      this.#askAt = clock.now() + Math.max(BUSY_MS, value.retryAfterMs);
+      this.#askAt = clock.monotonic() + Math.max(BUSY_MS, value.retryAfterMs);
       return;
     }
     this.#waitingFor = undefined;
@@ -125,14 +127,14 @@ export class Tunnel {
   async #supervise(): Promise<void> {
     const { clock, log, choose } = this.#options;
     if (!this.#wanted) return;
-    if (!this.#supervisor && clock.now() >= this.#chooseAt) {
+    if (!this.#supervisor && clock.monotonic() >= this.#chooseAt) {
       const choice = await choose();
       if ("connectors" in choice) this.#supervisor = new Supervisor({ ...choice, clock, log });
       else {
         this.#problem = choice.problem;
         log.error(choice.problem);
       }
-      this.#chooseAt = clock.now() + CHOOSE_MS;
+      this.#chooseAt = clock.monotonic() + CHOOSE_MS;
     }
     await this.#supervisor?.tick(this.#wanted);
   }

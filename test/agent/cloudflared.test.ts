@@ -18,7 +18,9 @@ import { imageWith } from "./images.ts";
 const quiet = { info: () => {}, warn: () => {}, error: () => {} };
 const clock = {
   time: 1_000_000,
-  now: () => clock.time,
+  /** What somebody set the host's clock by. */
+  stepped: 0,
+  now: () => clock.time + clock.stepped,
   monotonic: () => clock.time,
   sleep: () => new Promise<void>(() => {}),
 };
@@ -28,6 +30,7 @@ let state: string;
 const kinds: Connectors[] = [];
 
 beforeEach(async () => {
+  clock.stepped = 0;
   directory = await mkdtemp(path.join(tmpdir(), "sluice-cloudflared-"));
   program = await standInProgram(directory);
   state = path.join(directory, "state");
@@ -137,6 +140,23 @@ describe("a cloudflared that ends", () => {
     clock.time += 1_300;
     await expect.poll(tries).toBe(3);
   });
+
+  test.each([86_400_000, -86_400_000])(
+    "is started again at its time though the host's clock is set by %d ms meanwhile",
+    async (ms) => {
+      const { look } = supervised();
+      const { pid } = await running(look);
+      const count = async () => {
+        await look();
+        return (await started()).length;
+      };
+      end(pid);
+      clock.stepped = ms;
+      await expect.poll(count).toBe(1);
+      clock.time += 1_300;
+      await expect.poll(count).toBe(2);
+    },
+  );
 });
 
 describe("a cloudflared that hangs", () => {
