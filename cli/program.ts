@@ -30,6 +30,7 @@ import { registry } from "./commands/registry.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
 import { secrets } from "./commands/secrets.ts";
+import { promoteTo } from "./commands/shipping/promote-to.ts";
 import { ship } from "./commands/shipping/ship.ts";
 import { status } from "./commands/status.ts";
 import { pause, promote, resume } from "./commands/steer.ts";
@@ -47,6 +48,7 @@ const VERBS: readonly Register[] = [
   plan,
   deploy,
   ship,
+  promoteTo,
   watch,
   status,
   logs,

@@ -14,7 +14,7 @@ import {
   MANIFEST,
   type Route,
 } from "../support/fake-api.ts";
-import { MAIN, NODE } from "../support/run-cli.ts";
+import { callCli, MAIN, NODE } from "../support/run-cli.ts";
 import { ENV, endsAs, goodDeploy } from "./scenarios.ts";
 
 const REQUIRES = `${MANIFEST}    requires: { branch: main, cleanTree: true, upToDate: true }\n`;
@@ -279,4 +279,36 @@ test("an annotation stands at the key's line, or at what is nearest above it", (
   expect(lineOf(REQUIRES, "environments.production.requires.branch")).toBe(7);
   expect(lineOf(REQUIRES, "environments.production.smokeTest")).toBe(5);
   expect(lineOf("a: [", "b")).toBeUndefined();
+});
+
+describe("promote-to", { concurrent: true }, () => {
+  const staging = "GET /api/v1/apps/shop/envs/staging";
+  const files = { "sluice.yaml": MANIFEST };
+
+  test("sends the release that it showed, so that another one is refused and not promoted", async () => {
+    const live = aServingRelease({ id: "rel_7", version: "v7", environment: "staging" });
+    await using api = await fakeApi(
+      goodDeploy({ [staging]: (_asked, answer) => answer.json(200, anEnvironment([["v7", 100]], { live })) }),
+    );
+    const ran = await callCli(["promote-to", "production", "--from", "staging"], { files, url: api.url });
+    expect(ran.code, ran.stderr).toBe(0);
+    expect(ran.stderr).toContain("shop/staging serves v7");
+    const asked = api.asked.find(({ method }) => method === "POST");
+    expect(JSON.parse(asked?.body ?? "{}")).toMatchObject({
+      from: { environment: "staging", release: "rel_7" },
+    });
+  });
+
+  test("a refusal of what was looked at is exit 2, and nothing serving there is said", async () => {
+    await using api = await fakeApi({
+      [staging]: (_asked, answer) => answer.json(200, anEnvironment([])),
+      [`POST ${ENV}/releases`]: (_asked, answer) =>
+        answer.problem({ code: "precondition_failed", status: 412 }),
+    });
+    const stale = ["promote-to", "production", "--from", "staging", "--release", "v6"];
+    expect((await callCli(stale, { files, url: api.url })).code).toBe(2);
+    const none = await callCli(["promote-to", "production", "--from", "staging"], { files, url: api.url });
+    expect(none.code).toBe(2);
+    expect(none.stderr).toContain("nothing serves in shop/staging");
+  });
 });

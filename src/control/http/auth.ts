@@ -65,6 +65,7 @@ const MALFORMED =
 
 const BOOTSTRAP: Principal = {
   id: BOOTSTRAP_ID,
+  keyScope: BOOTSTRAP_ID,
   actor: "admin",
   identities: ["admin"],
   madeBy: [],
@@ -79,7 +80,19 @@ function toPrincipal(row: TokenRow): Principal {
   const actor = `${row.role === "agent" ? "agent" : row.trustId === null ? "token" : "ci"}:${row.name}`;
   const { id, role, app, environment, action, hostId } = row;
   const identities = [actor, `id:${id}`, ...(row.identities ?? [])];
-  return { id, actor, identities, madeBy: row.madeBy ?? [], role, app, environment, action, hostId };
+  const keyScope = row.trustId ?? id;
+  return {
+    id,
+    keyScope,
+    actor,
+    identities,
+    madeBy: row.madeBy ?? [],
+    role,
+    app,
+    environment,
+    action,
+    hostId,
+  };
 }
 
 function isBootstrapAdmin(env: ControlEnv, hash: string): boolean {

@@ -12,6 +12,8 @@ import { ProblemError } from "./problems.ts";
 /** Who asks. Looked up anew for every request, never cached: a revocation holds from the next request on. */
 export interface Principal {
   readonly id: string;
+  /** Whose keys its Idempotency-Keys are. A CI job has a new token each time, and is still the same that asks again. */
+  readonly keyScope: string;
   /** As events name it: `token:ci`, `agent:web-1`, `admin`. */
   readonly actor: string;
   /** All by which it can be told who that is: what two have in common makes them one person. */

@@ -26,6 +26,7 @@ import { type EnvironmentStatus, listReleases } from "../store/status.ts";
 import { accessoryViews } from "../views/accessory.ts";
 import { planRelease } from "../views/plan.ts";
 import { releaseView } from "../views/release.ts";
+import { promotion } from "./releases/promotion.ts";
 import { releaseStatusView, requireEnvironment, requireRelease } from "./status.ts";
 
 const keyHeader = z.object({
@@ -95,6 +96,7 @@ export const releaseRoutes = () =>
       const status = await requireEnvironment(c, app, env);
       const { environment } = status;
       const input = c.req.valid("json");
+      const promoted = input.from && (await promotion(c, app, input.from));
       const wanted = { environmentId: environment.id, app, environment: env };
       const lack = await secretsLack(c.var.db, c.env, { ...wanted, names: environment.spec.secrets ?? [] });
       if (c.req.valid("query").dryRun === "1") {
@@ -104,15 +106,13 @@ export const releaseRoutes = () =>
       if (lack) throw new ProblemError(lack);
       const key = c.req.header("idempotency-key");
       const made = await coordinatorOf(c.env, environment.id).createRelease({
-        image: input.image ?? null,
-        version: input.version ?? null,
-        git: input.git ?? null,
+        ...whatFor(input, promoted),
         whenBusy: input.whenBusy,
         hold: input.hold,
         override: input.override,
         actor: principal.actor,
         startedAs: principal.identities,
-        requestKey: key === undefined ? null : `${principal.id}:${parseKey(key)}`,
+        requestKey: key === undefined ? null : `${principal.keyScope}:${parseKey(key)}`,
       });
       const { release } = orRefuse(made);
       c.header("location", `/api/v1/releases/${release}`);
@@ -147,6 +147,17 @@ export const releaseRoutes = () =>
       );
       return c.json(await releaseStatusView(c, await requireRelease(c, id)), 202);
     });
+
+/** The image and where it comes from: as asked, or what serves elsewhere. */
+const whatFor = (
+  { image, version, git }: z.output<typeof createReleaseSchema>,
+  promoted: Awaited<ReturnType<typeof promotion>> | undefined,
+) => ({
+  image: promoted?.image ?? image ?? null,
+  origin: promoted?.origin ?? null,
+  version: version ?? null,
+  git: promoted?.git ?? git ?? null,
+});
 
 /** Changes nothing. */
 async function dryRun(

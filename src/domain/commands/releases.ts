@@ -7,6 +7,7 @@ import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { strengthOf } from "../rollout/watch.ts";
 import { openness } from "../windows.ts";
 import { type Asked, obstacles } from "./obstacles.ts";
+import type { Origin } from "./promotion.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
 
 export interface CreateRelease extends Asked {
@@ -14,6 +15,8 @@ export interface CreateRelease extends Asked {
   /** Full reference, or `:tag` / `@digest` of the manifest's repository; null: as the manifest says. */
   readonly image: string | null;
   readonly git: NewRelease["git"];
+  /** The environment that it was promoted from. */
+  readonly origin?: Origin | null;
   readonly actor: string;
   /** All by which it can be told who that is. */
   readonly startedAs?: readonly string[];
@@ -67,10 +70,13 @@ export function createRelease(
     );
   }
   const waits = active && !gives ? `, behind ${active.version}` : "";
-  draft.event("release.state", input.id, `${version}: queued${waits}`, {
+  const { origin } = input;
+  const whence = origin ? `, promoted from ${origin.environment} (${origin.version}, ${origin.release})` : "";
+  draft.event("release.state", input.id, `${version}: queued${whence}${waits}`, {
     state: "queued",
     from: null,
     version,
+    ...(origin ? { promotedFrom: origin } : {}),
   });
   return ok({ version, decision: draft.decision });
 }

@@ -126,6 +126,8 @@ export const createReleaseSchema = z
   .strictObject({
     /** A reference with tag or digest (`repo@sha256:…`), `:tag` or `@sha256:…` of the manifest's image, local image id (`sha256:…`) or `file:<directory>`; default: the manifest's image. */
     image: imageSchema.optional(),
+    /** Instead of an image: the very digest that serves in another environment, if that is the release (id or label) that was looked at. */
+    from: z.strictObject({ environment: z.string().max(40), release: z.string().min(1).max(64) }).optional(),
     /** Human label; default `v<n>`. Unique in the environment. */
     version: versionSchema.optional(),
     git: z
@@ -144,5 +146,6 @@ export const createReleaseSchema = z
     /** Begin outside the deploy windows, for the reason given, if any; audited. */
     override: z.union([z.boolean(), z.string().trim().min(1).max(500)]).default(false),
   })
+  .refine(({ from, image }) => !from || image === undefined, "takes `image` or `from`, not both")
   .meta({ id: "CreateRelease" });
 export type CreateRelease = z.input<typeof createReleaseSchema>;
