@@ -8,6 +8,8 @@ import { deploy } from "./commands/deploy.ts";
 import { destroy } from "./commands/destroy.ts";
 import { explain } from "./commands/explain.ts";
 import { dora } from "./commands/figures/dora.ts";
+import { events } from "./commands/figures/events.ts";
+import { top } from "./commands/figures/top.ts";
 import { hostnames } from "./commands/hostnames.ts";
 import { hosts } from "./commands/hosts.ts";
 import { completion } from "./commands/installation/completion.ts";
@@ -65,6 +67,8 @@ const VERBS: readonly Register[] = [
   run,
   runs,
   preview,
+  top,
+  events,
   verdicts,
   releases,
   lock,

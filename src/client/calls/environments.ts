@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { type EnvironmentView, environmentSchema } from "../../protocol/api/environments.ts";
+import { type VisitsView, visitsSchema } from "../../protocol/api/figures/visits.ts";
 import type { createLockSchema, createMaintenanceSchema } from "../../protocol/api/modes.ts";
 import { type RollbackAnswer, rollbackAnswerSchema, type Weights } from "../../protocol/api/moves.ts";
 import { type MOVES, type MovePlanView, movePlanSchema } from "../../protocol/api/plans.ts";
@@ -33,6 +34,12 @@ export class EnvironmentCalls {
   /** The log lines of an environment's instances, of all hosts in one, across lost connections. */
   logs(app: string, environment: string, options: LogsOptions = {}): AsyncGenerator<LogItem, void, void> {
     return followLogs(this.#wire.options, `${environmentPath(app, environment)}/logs`, options);
+  }
+
+  /** Requests, errors and latency of the last minute, by release and instance. */
+  visits(app: string, environment: string): Promise<VisitsView> {
+    const path = `${environmentPath(app, environment)}/visits`;
+    return this.#wire.parsed(visitsSchema, { method: "GET", path });
   }
 
   /** Keeps releases from beginning, until `unlock` or its end. */

@@ -1,5 +1,6 @@
 import { type MeterBatch, WINDOW_MS } from "../../domain/routing/meter.ts";
 import { addEntry, type Counted, nothingCounted } from "./counted.ts";
+import { Recent, type RecentCounts } from "./recent.ts";
 import { addToTotal, noTotal, type ReleaseTotal, sumByRelease, Totals } from "./totals.ts";
 
 /** Windows older than this are dropped. */
@@ -45,6 +46,7 @@ export class Counts {
   readonly #held = new Map<string, Counted>();
   readonly #unstored = new Set<string>();
   readonly #folded: Totals;
+  readonly #recent = new Recent();
   /** Of all that is stored. Undefined: nobody has asked since the object woke. */
   #totals: Map<string, ReleaseTotal> | undefined;
   /** What is to be added to them when it is stored. */
@@ -94,6 +96,7 @@ export class Counts {
       if (entry.window > now + WINDOW_MS || entry.window < now - KEEP_MS) continue;
       const counted = this.#hold(entry.release, entry.window);
       addEntry(counted, entry);
+      this.#recent.add(entry, now);
       this.#note(entry);
       this.#unstored.add(keyOf(counted));
     }
@@ -119,6 +122,11 @@ export class Counts {
     return [...found.values()]
       .filter(({ release }) => releases?.includes(release) ?? true)
       .sort((a, b) => a.window - b.window);
+  }
+
+  /** By instance, of the last whole windows, as far as memory goes. */
+  recent(now: number): RecentCounts[] {
+    return this.#recent.read(now);
   }
 
   /** What was ever counted of each release. Counts that came at rest are stored for it when they have waited too long. */

@@ -4,6 +4,7 @@ import type { ControlEnv } from "../env.ts";
 import type { Counted } from "./counted.ts";
 import { Counts, type StoredTotals } from "./counts.ts";
 import type { MeterPart } from "./parts.ts";
+import type { RecentCounts } from "./recent.ts";
 
 /** Batches of judged releases that come within this time are stored together: a row for all, not one for each. */
 const GATHER_MS = 100;
@@ -42,6 +43,10 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
 
   async totals(now: number): Promise<StoredTotals> {
     return this.#counts.totals(now);
+  }
+
+  async recent(now: number): Promise<RecentCounts[]> {
+    return this.#counts.recent(now);
   }
 
   async read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]> {

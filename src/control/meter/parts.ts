@@ -1,6 +1,7 @@
 import type { MeterBatch } from "../../domain/routing/meter.ts";
 import { addCounted, type Counted, nothingCounted } from "./counted.ts";
 import type { StoredTotals } from "./counts.ts";
+import { type RecentCounts, sumOf } from "./recent.ts";
 import { addToTotal, noTotal, type ReleaseTotal } from "./totals.ts";
 
 /** What a meter object answers. */
@@ -9,6 +10,8 @@ export interface MeterPart {
   read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]>;
   /** Visitors' requests, and rows that it wrote, since the UTC day of `now` (epoch ms) began. */
   day(now: number): Promise<DayCounts>;
+  /** What was counted of each instance within the minute before `now` (epoch ms). */
+  recent(now: number): Promise<RecentCounts[]>;
   /** What was ever counted of each release, as of `now` (epoch ms). */
   totals(now: number): Promise<StoredTotals>;
 }
@@ -57,6 +60,16 @@ export async function readTotals(
     releases.set(part.release, sum);
   }
   return { releases, lagMs: Math.max(...parts.map(({ lagMs }) => lagMs)) };
+}
+
+/** What all parts counted of each instance within the minute before `now` (epoch ms). */
+export async function readRecent(
+  meter: MeterParts,
+  environment: string,
+  now: number,
+): Promise<RecentCounts[]> {
+  const parts = partsOf(environment).map((name) => meter.getByName(name).recent(now));
+  return sumOf((await Promise.all(parts)).flat());
 }
 
 /** What all parts counted, from `from` up to `to` (epoch ms), merged per window and release, oldest first. */

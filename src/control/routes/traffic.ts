@@ -1,5 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { environmentSchema } from "../../protocol/api/environments.ts";
+import { visitsSchema } from "../../protocol/api/figures/visits.ts";
 import { rollbackAnswerSchema, rollbackSchema, weightsSchema } from "../../protocol/api/moves.ts";
 import { MOVES, movePlanSchema } from "../../protocol/api/plans.ts";
 import { toBasisPoints } from "../environment/weights.ts";
@@ -7,9 +8,12 @@ import { authorize } from "../http/auth.ts";
 import { coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, environmentParams, json, newRouter } from "../http/router.ts";
+import { readRecent } from "../meter/parts.ts";
+import { metersOf } from "../objects.ts";
 import { findReleases } from "../store/status.ts";
 import { movePlanView } from "../views/move-plan.ts";
 import { isReady } from "../views/rows.ts";
+import { visitsView } from "../views/visits.ts";
 import { etagOf, releaseStatusView, requireEnvironment, requireRelease, statusView } from "./status.ts";
 
 const rollback = createRoute({
@@ -56,7 +60,17 @@ const planned = createRoute({
   responses: { 200: json(movePlanSchema, "The split after it, or why it would be refused") },
 });
 
-/** Traffic, moved by hand. */
+const visits = createRoute({
+  method: "get",
+  path: "/api/v1/apps/{app}/envs/{env}/visits",
+  summary: "Requests, errors and latency of the last minute",
+  description: "By release and instance, as the edge counted them; whole windows of ten seconds.",
+  tags: ["traffic"],
+  request: { params: environmentParams },
+  responses: { 200: json(visitsSchema, "The last minute") },
+});
+
+/** Traffic, seen and moved by hand. */
 export const trafficRoutes = () =>
   newRouter()
     .openapi(rollback, async (c) => {
@@ -84,6 +98,14 @@ export const trafficRoutes = () =>
       authorize(c, { role: "viewer", app, environment: env });
       const { environment } = await requireEnvironment(c, app, env);
       return c.json(await movePlanView(c.var.db, environment.id, move, c.var.now()), 200);
+    })
+    .openapi(visits, async (c) => {
+      const { app, env } = c.req.valid("param");
+      authorize(c, { role: "viewer", app, environment: env });
+      const status = await requireEnvironment(c, app, env);
+      const now = c.var.now();
+      const counted = await readRecent(metersOf(c.env), status.environment.id, now);
+      return c.json(visitsView(status, counted, now), 200);
     })
     .openapi(weights, async (c) => {
       const { app, env } = c.req.valid("param");

@@ -82,6 +82,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`GET ${ENV}/releases`]: reads("environment"),
   [`POST ${ENV}/releases`]: deploys("environment", {}),
   [`GET ${ENV}/plan/{move}`]: reads("environment"),
+  [`GET ${ENV}/visits`]: reads("environment"),
   [`POST ${ENV}/rollback`]: deploys("environment", {}),
   [`PUT ${ENV}/weights`]: deploys("environment", { v1: 100 }),
   [`GET ${ENV}/secrets`]: reads("environment"),
