@@ -147,7 +147,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   destroy(input: { actor: string }): Promise<Result<null, Refusal>> {
-    return this.#command((facts, now) => destroy(facts, input, now), { whileEnding: true });
+    return this.#command((facts, now) => destroy(facts, input, now), { whileEnding: true, withHosts: true });
   }
 
   async createRun(input: Omit<runs.CreateRun, "id">): Promise<Result<{ run: string }, Refusal>> {
@@ -235,10 +235,10 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   /** Decides, writes and carries it out before it answers. */
   #command(
     make: (facts: EnvironmentFacts, now: number) => Result<{ decision: Decision }, Refusal>,
-    { whileEnding = false } = {},
+    { whileEnding = false, withHosts = false } = {},
   ): Promise<Result<null, Refusal>> {
     return this.#loop.turn.take(async () => {
-      const done = await this.#loop.decide(whileEnding ? make : unlessEnding(make));
+      const done = await this.#loop.decide(whileEnding ? make : unlessEnding(make), { withHosts });
       if (!done.ok) return done;
       await this.#loop.advanceNow({ goesOn: true });
       return ok(null);

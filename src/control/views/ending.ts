@@ -55,11 +55,12 @@ function waitsFor(
 function keeps({ environment, instances, accessories }: EnvironmentStatus): string[] {
   const { spec } = environment;
   const hosts = [...new Set(instances.map(({ hostName }) => hostName))];
+  const said = environment.ending?.keeps ?? [];
   const own = (spec.volumes ?? []).flatMap(({ source }) =>
     hosts.map((host) => `${source.startsWith("/") ? source : volumeName(spec, source)} on ${host}`),
   );
   const beside = accessories.flatMap((row) =>
     volumesOf(spec, row.spec).map((volume) => `${volume} on ${row.hostName}`),
   );
-  return [...own, ...beside];
+  return [...said, ...own, ...beside];
 }

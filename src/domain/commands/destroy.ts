@@ -1,3 +1,4 @@
+import { volumesOf } from "../accessory.ts";
 import { ok } from "../result.ts";
 import { Draft } from "../rollout/draft.ts";
 import { cancelJobs, endWithoutTraffic } from "../rollout/ending.ts";
@@ -5,6 +6,7 @@ import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { isOpen, type ReleaseFacts } from "../rollout/release.ts";
 import { stop } from "../rollout/retire.ts";
 import { drainInstance } from "../rollout/shift.ts";
+import { volumeName } from "../spec.ts";
 import type { Outcome } from "./refusal.ts";
 
 /**
@@ -18,16 +20,30 @@ export function destroy(
 ): Outcome<object> {
   const draft = new Draft(facts, now, input.actor);
   if (facts.ending) return ok({ decision: draft.decision });
+  const keeps = volumesLeft(facts);
   const message = `${facts.app}/${facts.name} is destroyed by ${input.actor}`;
   draft.changeEnvironment({
-    ending: { at: now, by: input.actor },
+    ending: { at: now, by: input.actor, keeps },
     stableReleaseId: null,
     held: null,
     mode: { kind: "open" },
   });
   for (const release of facts.releases) end(draft, release, message);
-  draft.event("environment.ending", null, message);
+  draft.event("environment.ending", null, message, { keeps });
   return ok({ decision: draft.decision });
+}
+
+/** Said now: who holds them is gone when they are all that is left. */
+function volumesLeft({ spec, instances, workers = [], accessories }: EnvironmentFacts): string[] {
+  const hosts = [...new Set([...instances, ...workers].map(({ hostName }) => hostName))];
+  const own = (spec.volumes ?? []).flatMap(({ source }) =>
+    hosts.map((host) => `${volumeName(spec, source)} on ${host}`),
+  );
+  const beside = accessories.flatMap(({ name, hostName }) => {
+    const accessory = spec.accessories?.[name];
+    return accessory ? volumesOf(spec, accessory).map((volume) => `${volume} on ${hostName}`) : [];
+  });
+  return [...own, ...beside];
 }
 
 function end(draft: Draft, release: ReleaseFacts, message: string): void {

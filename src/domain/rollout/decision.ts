@@ -1,6 +1,6 @@
 import type { RunChange, RunFacts, ScheduleMarks } from "../processes/run.ts";
 import type { TrafficMode } from "../routing/table.ts";
-import type { Held, InstanceFacts, InstanceState } from "./facts.ts";
+import type { Ending, Held, InstanceFacts, InstanceState } from "./facts.ts";
 import type { NewJob } from "./jobs.ts";
 import type { ReleaseFacts } from "./release.ts";
 
@@ -46,7 +46,7 @@ export interface EnvironmentChange {
   readonly mode?: TrafficMode;
   readonly spec?: ReleaseFacts["spec"];
   readonly schedules?: ScheduleMarks;
-  readonly ending?: { readonly at: number; readonly by: string };
+  readonly ending?: Ending;
 }
 
 export type ReleaseChange = Partial<Omit<ReleaseFacts, "id" | "kind" | "version" | "createdAt">>;

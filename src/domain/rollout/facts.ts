@@ -16,7 +16,7 @@ export interface EnvironmentFacts {
   /** A person's lock. */
   readonly held: Held | null;
   /** A person had the environment destroyed: everything of it is on its way out. */
-  readonly ending?: { readonly at: number; readonly by: string } | null;
+  readonly ending?: Ending | null;
   /** Open ones, those with instances, and the ones a rollback could name. Newest first. */
   readonly releases: readonly ReleaseFacts[];
   /** Those not stopped. */
@@ -48,6 +48,15 @@ export interface LastRest {
   readonly outAt: number;
   /** When the last edge has let go of any table that was published at rest and replaced. */
   readonly heldUntil?: number;
+}
+
+/** Who ordered an end, and when. */
+export interface Ending {
+  /** Epoch ms. */
+  readonly at: number;
+  readonly by: string;
+  /** Of an environment: volumes that stay, each with its host, in words. Absent: it was ordered before this was kept. */
+  readonly keeps?: readonly string[];
 }
 
 export interface AccessoryHome {

@@ -96,6 +96,18 @@ describe("an environment that is destroyed", () => {
     await untilGone();
   });
 
+  it("remembers which volumes stay, though nothing is left that holds them", async () => {
+    const volumes = [{ source: "data", target: "/data", readOnly: false }];
+    stage = await Stage.open({ volumes });
+    await stage.deploy();
+    await destroy();
+    await untilGone();
+    const keeps = ["sluice-shop_production_data on anna", "sluice-shop_production_data on bert"];
+    expect((await environment())?.ending).toMatchObject({ by: "token:ann", keeps });
+    const [told] = await stage.db.select().from(events).where(eq(events.type, "environment.ending"));
+    expect(told?.data).toEqual({ keeps });
+  });
+
   it("is destroyed once, however often it is said", async () => {
     await stage.deploy();
     await destroy();

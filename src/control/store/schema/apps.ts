@@ -1,5 +1,6 @@
 import { sqliteTable, text } from "drizzle-orm/sqlite-core";
-import { at, type Ending, json } from "./columns.ts";
+import type { Ending } from "../../../domain/rollout/facts.ts";
+import { at, json } from "./columns.ts";
 
 export const apps = sqliteTable("apps", {
   id: text("id").primaryKey(),

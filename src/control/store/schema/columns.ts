@@ -10,11 +10,5 @@ import { integer, text } from "drizzle-orm/sqlite-core";
  * And `jobs` of kind `logs`, which decide nothing: a log stream makes and removes its own.
  */
 
-/** Who ordered an end, and when. */
-export interface Ending {
-  readonly at: number;
-  readonly by: string;
-}
-
 export const at = (name: string) => integer(name, { mode: "number" });
 export const json = <T>(name: string) => text(name, { mode: "json" }).$type<T>();

@@ -1,10 +1,10 @@
 import { integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { ScheduleMarks } from "../../../domain/processes/run.ts";
-import type { Held } from "../../../domain/rollout/facts.ts";
+import type { Ending, Held } from "../../../domain/rollout/facts.ts";
 import type { TrafficMode } from "../../../domain/routing/table.ts";
 import type { EnvironmentSpec } from "../../../domain/spec.ts";
 import { apps } from "./apps.ts";
-import { at, type Ending, json } from "./columns.ts";
+import { at, json } from "./columns.ts";
 
 export const environments = sqliteTable(
   "environments",

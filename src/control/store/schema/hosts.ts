@@ -1,5 +1,6 @@
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
-import { at, type Ending, json } from "./columns.ts";
+import type { Ending } from "../../../domain/rollout/facts.ts";
+import { at, json } from "./columns.ts";
 
 export const hosts = sqliteTable("hosts", {
   id: text("id").primaryKey(),
