@@ -98,6 +98,25 @@ const HTTP: Reasons = {
   processes: ["needless", "what has a port is the app"],
 };
 
+const SERVICE: Reasons = {
+  protocol: ["needless", "HTTP through the tunnel"],
+  ports: ["needless", "visitors come by https, and Cloudflare ends TLS"],
+  concurrency: ["lost", "no instance has a limit of requests"],
+  processes: ["needless", "what has a port is the app"],
+  auto_stop_machines: ["needless", "instances run always"],
+  auto_start_machines: ["needless", "instances run always"],
+  min_machines_running: ["todo", "replicas"],
+  script_checks: ["todo", "health.readiness.command"],
+};
+
+function noteService(service: Table, ledger: Ledger): void {
+  ledger.note("taken", "services.internal_port", "port");
+  noteReasons(ledger, "services.", service, SERVICE);
+  const told = [...Object.keys(SERVICE), "internal_port", "http_checks", "tcp_checks"];
+  for (const key of Object.keys(service).filter((one) => !told.includes(one)))
+    ledger.note("lost", `services.${key}`, "Sluice has no such key");
+}
+
 function port(file: Table, ledger: Ledger): number {
   const http = recordOf(file.http_service);
   if (http.internal_port !== undefined) {
@@ -105,12 +124,9 @@ function port(file: Table, ledger: Ledger): number {
     return Number(http.internal_port);
   }
   const [first, ...others] = listOf(file.services).map(recordOf);
-  if (first)
-    ledger.note(
-      "taken",
-      "services",
-      `port${others.length > 0 ? "; more than one service of an app isn't published" : ""}`,
-    );
+  if (first) noteService(first, ledger);
+  if (others.length > 0)
+    ledger.note("lost", "services (all but the first)", "an app has one port; another is an app of its own");
   return Number(first?.internal_port ?? 8080);
 }
 
@@ -118,12 +134,18 @@ function health(file: Table, ledger: Ledger): Draft {
   const checks = [
     ...listOf(recordOf(file.http_service).checks),
     ...listOf(recordOf(listOf(file.services)[0]).http_checks),
+    ...listOf(recordOf(listOf(file.services)[0]).tcp_checks).map((one) => ({
+      ...recordOf(one),
+      type: "tcp",
+    })),
   ].map(recordOf);
+  const own = listOf(recordOf(file.http_service).checks).length > 0;
   const named = Object.values(recordOf(file.checks)).map(recordOf);
   const [check] = [...checks, ...named];
   if (file.checks !== undefined) ledger.note("taken", "checks", "health.readiness: the first one");
   if (!check) return {};
-  if (checks.length > 0) ledger.note("taken", "http_service.checks", "health.readiness: the first one");
+  if (checks.length > 0)
+    ledger.note("taken", own ? "http_service.checks" : "services.checks", "health.readiness: the first one");
   const isTcp = check.type === "tcp";
   return {
     readiness: compact({

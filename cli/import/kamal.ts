@@ -1,5 +1,7 @@
 import type { ComposeOptions, Read } from "./compose.ts";
-import { Ledger, listOf, noteReasons, type Reasons, recordOf, textOf, textsOf } from "./ledger.ts";
+import { filled } from "./erb.ts";
+import { optionsOf } from "./kamal-options.ts";
+import { Ledger, noteReasons, type Reasons, recordOf, textOf, textsOf } from "./ledger.ts";
 import {
   commandOf,
   compact,
@@ -45,6 +47,7 @@ export function readKamal(
     health: healthDraft(proxy, ledger),
     env,
     secrets,
+    ...webOf(file, ledger),
     volumes: volumes(file.volumes, "volumes", ledger),
     logging: logging(file, ledger),
     drain: takenDuration(ledger, { value: file.drain_timeout, key: "drain_timeout", became: "drain" }),
@@ -58,6 +61,19 @@ export function readKamal(
     environments: { production: environment(file, hostnames, ledger) },
   });
   return { draft, ledger };
+}
+
+/** What the web's role says of its containers. */
+function webOf(file: Table, ledger: Ledger): Draft {
+  const web = recordOf(recordOf(file.servers).web);
+  const command = commandOf(web.cmd);
+  if (command)
+    ledger.note(
+      textOf(web.cmd)?.includes("<%") ? "todo" : "taken",
+      "servers.web.cmd",
+      textOf(web.cmd)?.includes("<%") ? "command: what Ruby filled in is left to write" : "command",
+    );
+  return { command, ...optionsOf(web.options, "servers.web", ledger) };
 }
 
 const REASONS: Reasons = {
@@ -115,12 +131,12 @@ function variables(value: Table, key: string, ledger: Ledger): { env: Draft; sec
   for (const [name, given] of Object.entries(clear)) {
     const text = textOf(given) ?? "";
     if (name === "PORT") ledger.note("needless", `${at}.${name}`, "Sluice sets PORT from `port`");
-    else if (text.includes("<%")) {
+    else if (text.includes("<%") || given === null) {
       env[name] = `\${${name}}`;
       ledger.note(
         "taken",
         `${at}.${name}`,
-        `env.${name}, filled in from the variable of that name when it is applied (it was ERB)`,
+        `env.${name}, filled in from the variable of that name when it is applied${given === null ? "" : " (it was ERB)"}`,
       );
     } else {
       env[name] = text;
@@ -153,7 +169,7 @@ function healthDraft(proxy: Table, ledger: Ledger): Draft {
 }
 
 function volumes(value: unknown, key: string, ledger: Ledger): string[] {
-  const given = textsOf(value);
+  const given = textsOf(value).map(filled);
   for (const one of given) {
     const isFolder = one.startsWith("/");
     ledger.note(
@@ -184,17 +200,13 @@ function processes(file: Table, ledger: Ledger): Draft {
   for (const [name, role] of Object.entries(servers)) {
     const hosts = [
       ...textsOf(Array.isArray(role) ? role : recordOf(role).hosts),
-      ...listOf(role).flatMap((one) => Object.keys(recordOf(one))),
+      // A host may carry tags: `- 192.0.2.1: [monitoring]`.
+      ...(Array.isArray(role) ? role.flatMap((one) => Object.keys(recordOf(one))) : []),
     ];
     ledger.note(
       "todo",
       Array.isArray(role) ? `servers.${name}` : `servers.${name}.hosts`,
-      `enrol each as a host: ${
-        [...new Set(hosts)]
-          .filter((one) => one !== "hosts" && one !== "cmd")
-          .map(enrol)
-          .join("; ") || "sluice hosts enroll <name>"
-      }`,
+      `enrol each as a host: ${[...new Set(hosts)].map(enrol).join("; ") || "sluice hosts enroll <name>"}`,
     );
   }
   return Object.fromEntries(
@@ -207,14 +219,14 @@ const enrol = (host: string) => `sluice hosts enroll ${nameOf(host)}`;
 function processOf(name: string, role: Table, ledger: Ledger): Draft {
   const key = `servers.${name}`;
   if (role.cmd !== undefined) ledger.note("taken", `${key}.cmd`, `processes.${nameOf(name)}.command`);
-  const options = recordOf(role.options);
-  for (const option of Object.keys(options))
+  for (const option of Object.keys(recordOf(role.options)))
     ledger.note(
       "todo",
       `${key}.options.${option}`,
       "the app's `resources` and `container` are its processes', too",
     );
-  if (role.proxy !== undefined)
+  if (role.proxy === false) ledger.note("needless", `${key}.proxy`, "a process has no port");
+  else if (role.proxy !== undefined)
     ledger.note(
       "lost",
       `${key}.proxy`,
@@ -258,7 +270,11 @@ function accessoryOf(name: string, value: Table, ledger: Ledger): Draft {
   if (value.network !== undefined)
     ledger.note("needless", `${key}.network`, "each environment has a private network of its own");
   if (value.proxy !== undefined)
-    ledger.note("lost", `${key}.proxy`, "what visitors reach is an app of its own");
+    ledger.note(
+      "todo",
+      `${key}.proxy`,
+      "what visitors reach is an app of its own: give it a manifest, with its own hostname or a path of the app's",
+    );
   for (const part of ["labels", "registry"])
     if (value[part] !== undefined) ledger.note("needless", `${key}.${part}`, "not read, or the app's");
   const files = Object.fromEntries(
@@ -275,13 +291,11 @@ function accessoryOf(name: string, value: Table, ledger: Ledger): Draft {
       `${key}.directories`,
       "volumes of their own; copy what the old directories hold into them",
     );
-  const options = recordOf(value.options);
-  for (const option of Object.keys(options))
-    ledger.note("todo", `${key}.options.${option}`, "`container` and `resources` have what of it there is");
   const { env, secrets } = variables(recordOf(value.env), `${key}.env`, ledger);
   return compact({
     image: textOf(value.image),
     command: commandOf(value.cmd),
+    ...optionsOf(value.options, key, ledger),
     env,
     secrets,
     volumes: [...volumes(value.volumes, `${key}.volumes`, ledger), ...directories],
@@ -297,9 +311,6 @@ function environment(file: Table, hostnames: readonly string[], ledger: Ledger):
   });
   const web = recordOf(file.servers).web;
   const hosts = textsOf(Array.isArray(web) ? web : recordOf(web).hosts);
-  if (recordOf(web).options !== undefined)
-    ledger.note("todo", "servers.web.options", "`container` and `resources` have what of it there is");
-  if (recordOf(web).cmd !== undefined) ledger.note("todo", "servers.web.cmd", "command");
   return compact({
     hostnames: hostnames.length > 0 ? [...hostnames] : [PLACEHOLDER_HOSTNAME],
     replicas: hosts.length > 1 ? hosts.length : undefined,

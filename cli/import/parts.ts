@@ -21,7 +21,7 @@ export function variablesOf(value: unknown, key: string, ledger: Ledger): Variab
   for (const [name, given] of pairsOf(value)) {
     const at = `${key}.${name}`;
     if (name === "PORT") ledger.note("needless", at, "Sluice sets PORT from `port`");
-    else if (SECRET.test(name) && !isFromOutside(given)) {
+    else if (SECRET.test(name)) {
       secrets.push(name);
       ledger.note("todo", at, `a secret, and none is written into a file: sluice secrets set ${name}`);
     } else {
@@ -35,8 +35,6 @@ export function variablesOf(value: unknown, key: string, ledger: Ledger): Variab
   }
   return { env, secrets };
 }
-
-const isFromOutside = (value: string | null) => value === null || /^\$\{?\w+\}?$/.test(value);
 
 /** `$NAME` and `${NAME-x}` of compose, as the manifest has them. */
 const variablesIn = (text: string): string =>

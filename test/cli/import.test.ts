@@ -267,6 +267,79 @@ kill_signal = "SIGINT"
   expect(fateOf(json.keys, "weird")).toEqual(["lost"]);
 });
 
+const RUBY = `service: node-1
+image: <%= ENV["REGISTRY_USER"] %>/node-1
+servers:
+  web:
+    hosts:
+      - <%= ENV["HOST"] %>
+    cmd: daemon <%= ENV["GC"] == "true" ? "--gc" : "" %>
+    options: { cpus: '<%= ENV["CPUS"] || "4" %>', memory: 2G, group-add: 60000, ulimit: ["nofile=1024:4096"], publish: ["4001:4001/udp"] }
+  jobs: { cmd: bin/jobs, proxy: false, options: { memory: 512m } }
+proxy: { app_port: 8080 }
+env:
+  clear:
+    STORAGE: <%= ENV["STORAGE"] || "30TB" %>
+    WORKER: "<%= ENV["WORKER"] || "" %>"
+    VERSION: <%= \`git describe\`.strip %>
+volumes: ['<%= ENV["DATA"] || "/mnt/data" %>:/data']
+accessories:
+  db: { image: postgres:17, options: { user: "2233:11370", shm-size: 256m, gpus: all } }
+`;
+
+test("a deploy.yml that Ruby has not filled in is read as it means it, and what only Ruby can say is left to do", async () => {
+  const { code, json, manifest } = await inFolder({ "deploy.yml": RUBY }, [
+    "import",
+    "deploy.yml",
+    "--hostname",
+    "a.example.com",
+  ]);
+  expect(code).toBe(0);
+  expect(manifest).toMatchObject({
+    image: `\${REGISTRY_USER}/node-1`,
+    env: { STORAGE: `\${STORAGE:-30TB}`, WORKER: `\${WORKER:-}`, VERSION: `\${VERSION}` },
+    resources: { cpus: 4, memory: "2g" },
+    container: { groups: ["60000"], ulimits: { nofile: { soft: 1024, hard: 4096 } } },
+    volumes: ["/mnt/data:/data"],
+    processes: { jobs: { command: ["bin/jobs"] } },
+    accessories: { db: { container: { user: "2233:11370", shm: "256m" } } },
+  });
+  expect(fateOf(json.keys, "servers.web.options.publish")).toEqual(["lost"]);
+  expect(fateOf(json.keys, "servers.web.cmd")).toEqual(["todo"]);
+  expect(fateOf(json.keys, "servers.jobs.proxy")).toEqual(["needless"]);
+  expect(fateOf(json.keys, "accessories.db.options.gpus")).toEqual(["todo"]);
+  expect(json.keys.find(({ key }: Key) => key === "servers.web.hosts").words).toContain(
+    "sluice hosts enroll host",
+  );
+});
+
+test("a fly.toml's TCP check is one, each key of its service has a fate, and no secret is written into a file", async () => {
+  const fly = `app = "rt"
+[env]
+  SECRET_KEY_BASE = "abc"
+[[services]]
+  internal_port = 4000
+  odd = 1
+  [services.concurrency]
+    hard_limit = 10
+  [[services.tcp_checks]]
+    interval = "15s"
+`;
+  const { json, manifest } = await inFolder({ "fly.toml": fly }, [
+    "import",
+    "fly.toml",
+    "--hostname",
+    "rt.example.com",
+  ]);
+  expect(manifest).toMatchObject({
+    port: 4000,
+    health: { readiness: { tcp: true, interval: "15s" } },
+    secrets: ["SECRET_KEY_BASE"],
+  });
+  expect(fateOf(json.keys, "services.concurrency")).toEqual(["lost"]);
+  expect(fateOf(json.keys, "services.odd")).toEqual(["lost"]);
+});
+
 describe("init", () => {
   test("reads Dockerfile and Procfile, and is a manifest at once", async () => {
     const files = {

@@ -5,6 +5,7 @@ import { parse as parseYaml, stringify } from "yaml";
 import { parseManifest } from "../../../src/protocol/manifest/manifest.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { readCompose } from "../../import/compose.ts";
+import { withoutErb } from "../../import/erb.ts";
 import { readFly } from "../../import/fly.ts";
 import { readKamal } from "../../import/kamal.ts";
 import type { Entry } from "../../import/ledger.ts";
@@ -59,7 +60,7 @@ async function run(session: Session, file: string, options: Options): Promise<Ou
   const { out } = session;
   out.say(report(entries));
   const todo = entries.filter(({ fate }) => fate === "todo").length;
-  const wrong = parseManifest(text);
+  const wrong = parseManifest(text.replace(/\$\{\w+(?::-([^}]*))?\}/g, (_, fallback) => fallback || "x"));
   out.say(`${options.output} is written: ${plural(todo, "thing")} left to do by hand`);
   if (!wrong.ok)
     for (const error of wrong.errors) out.say(`  ✖ line ${error.line ?? "?"}: ${clean(error.detail)}`);
@@ -75,7 +76,8 @@ function readOther(session: Session, file: string, options: Options) {
     const source = orRefuse(file, () => parseToml(text));
     return { ...readFly(source, more), source };
   }
-  const source: unknown = orRefuse(file, () => parseYaml(text, { merge: true, logLevel: "error" }));
+  const yaml = withoutErb(text);
+  const source: unknown = orRefuse(file, () => parseYaml(yaml, { merge: true, logLevel: "error" }));
   const isKamal =
     typeof source === "object" && source !== null && "service" in source && !("services" in source);
   return { ...(isKamal ? readKamal(source, more) : readCompose(source, more)), source };
