@@ -1,4 +1,5 @@
-/** The pages' one script: countdowns, and news without a reload. Every page reads without it. */
+/** The pages' one script: countdowns, news without a reload, log lines. Every page reads without it. */
+import { followLog } from "./log.ts";
 
 const POLL_MS = 5_000;
 /** Beside a feed that tells of every change, for what only counts on. */
@@ -138,3 +139,5 @@ if (document.getElementById("live")) {
   for (const event of ["visibilitychange", "online", "pageshow"])
     (event === "visibilitychange" ? document : window).addEventListener(event, () => void refresh());
 }
+const log = document.getElementById("log");
+if (log) followLog(log);

@@ -66,6 +66,18 @@ export async function environmentPage(c: AppContext, place: Place): Promise<Resp
           </div>
           <Moves c={c} place={place} view={view} />
         </div>
+        <p class="soft">
+          <a href={`/ui/apps/${app}/${env}/logs`}>Log</a> · <a href={`/ui/apps/${app}/${env}/runs`}>Runs</a>
+          {view.active && (
+            <>
+              {" "}
+              ·{" "}
+              <a href={`/ui/apps/${app}/${env}/logs?release=${view.active.id}`}>
+                Log of {view.active.version}
+              </a>
+            </>
+          )}
+        </p>
         <Split view={view} />
         {view.active && <Rollout release={view.active} now={now} />}
         {judged && (

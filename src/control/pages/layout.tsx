@@ -19,6 +19,7 @@ export interface PageProps {
 const SECTIONS = [
   ["/", "Overview"],
   ["/ui/hosts", "Hosts"],
+  ["/ui/dora", "DORA"],
   ["/ui/audit", "Audit"],
   ["/ui/settings", "Settings"],
 ] as const;

@@ -113,3 +113,7 @@ const MARKS = { ok: "✓", moving: "→", warn: "‖", bad: "✗", idle: "·" } 
   string
 >;
 export const markOf = (tone: Tone): string => MARKS[tone];
+
+/** How far a token, a trust or a webhook reaches. */
+export const scope = (app: string | null, environment: string | null): string =>
+  app === null ? "everything" : environment === null ? app : `${app} / ${environment}`;

@@ -4,15 +4,19 @@ import { ProblemError } from "../http/problems.ts";
 import { environmentParams, newRouter } from "../http/router.ts";
 import { auditPage } from "./audit.tsx";
 import { comparePage } from "./compare.tsx";
+import { doraPage } from "./dora.tsx";
 import { environmentPage } from "./environment.tsx";
 import { hostsPage } from "./hosts.tsx";
 import { readAssets } from "./layout.tsx";
 import { loginPage } from "./login.tsx";
+import { logsPage } from "./logs.tsx";
 import { type Forward, makeMove, movePage } from "./moves.tsx";
 import { overviewPage } from "./overview.tsx";
 import type { Tone } from "./parts.tsx";
 import { releasePage } from "./release.tsx";
+import { runsPage } from "./runs.tsx";
 import { settingsPage } from "./settings.tsx";
+import { webhookPage } from "./webhooks.tsx";
 
 /** The dashboard. Its pages read what the API reads; what changes something is sent through the API itself. */
 export const pageRoutes = (forward: Forward) =>
@@ -20,11 +24,15 @@ export const pageRoutes = (forward: Forward) =>
     .get("/login", loginPage)
     .get("/", overviewPage)
     .get("/ui/hosts", hostsPage)
+    .get("/ui/dora", doraPage)
     .get("/ui/audit", auditPage)
     .get("/ui/settings", settingsPage)
+    .get("/ui/webhooks/:id", webhookPage)
     .get("/ui/releases/:id", (c) => releasePage(c, c.req.param("id")))
     .get("/ui/apps/:app/:env", (c) => environmentPage(c, at(c)))
     .get("/ui/apps/:app/:env/compare", (c) => comparePage(c, at(c)))
+    .get("/ui/apps/:app/:env/logs", (c) => logsPage(c, at(c)))
+    .get("/ui/apps/:app/:env/runs", (c) => runsPage(c, at(c)))
     .get("/ui/apps/:app/:env/moves/:move", (c) => movePage(c, { ...at(c), move: c.req.param("move") }))
     .post("/ui/apps/:app/:env/moves/:move", (c) =>
       makeMove(c, { ...at(c), move: c.req.param("move") }, forward),

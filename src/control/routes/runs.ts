@@ -11,8 +11,8 @@ import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, decodeCursor, environmentParams, json, newRouter, pageQuery, toPage } from "../http/router.ts";
-import { iso, isoOrNull } from "../iso.ts";
 import { listRuns, type RunRow, readRun } from "../store/processes/runs.ts";
+import { runView } from "../views/run.ts";
 import { requireEnvironment } from "./status.ts";
 
 const tags = ["processes"];
@@ -146,22 +146,3 @@ async function require(c: AppContext, environmentId: string, id: string): Promis
     next: [{ command: "sluice runs", when: "to see its runs" }],
   });
 }
-
-const runView = ({ run, version, host }: RunRow): RunView => ({
-  id: run.id,
-  process: run.process,
-  release: run.releaseId,
-  version,
-  command: [...run.command],
-  by: run.by,
-  dueAt: isoOrNull(run.dueAt),
-  missed: run.missed,
-  state: run.state,
-  cause: run.cause,
-  exitCode: run.exitCode,
-  logs: [...run.logs],
-  host,
-  createdAt: iso(run.createdAt),
-  startedAt: isoOrNull(run.startedAt),
-  endedAt: isoOrNull(run.endedAt),
-});

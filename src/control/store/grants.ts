@@ -11,6 +11,15 @@ export const readGrants = (db: Db, app: string) =>
     .where(eq(hostnameGrants.app, app))
     .orderBy(asc(hostnameGrants.pattern)) satisfies Statement;
 
+/** Of all apps, by app and pattern. */
+export const listGrants = (db: Db, limit: number): Promise<GrantRow[]> =>
+  db
+    .select()
+    .from(hostnameGrants)
+    .orderBy(asc(hostnameGrants.app), asc(hostnameGrants.pattern))
+    .limit(limit)
+    .all();
+
 /** One that is there already stays as it is, except that a claim is added to it. */
 export const putGrant = (db: Db, row: GrantRow) =>
   db
