@@ -14,6 +14,7 @@ import { hostnames } from "./commands/hostnames.ts";
 import { hosts } from "./commands/hosts.ts";
 import { completion } from "./commands/installation/completion.ts";
 import { doctor } from "./commands/installation/doctor.ts";
+import { people } from "./commands/installation/people.ts";
 import { setup } from "./commands/installation/setup.ts";
 import { teardown } from "./commands/installation/teardown.ts";
 import { token } from "./commands/installation/token.ts";
@@ -84,6 +85,7 @@ const VERBS: readonly Register[] = [
   doctor,
   token,
   trust,
+  people,
   audit,
   dora,
   setup,

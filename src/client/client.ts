@@ -4,6 +4,7 @@ import { EnvironmentCalls } from "./calls/environments.ts";
 import { HostnameCalls } from "./calls/hostnames.ts";
 import { HostCalls } from "./calls/hosts.ts";
 import { InstallationCalls } from "./calls/installation.ts";
+import { PeopleCalls } from "./calls/people.ts";
 import { ProcessCalls } from "./calls/processes.ts";
 import { RegistryCalls } from "./calls/registries.ts";
 import { ReleaseCalls } from "./calls/releases.ts";
@@ -34,6 +35,7 @@ export class Client {
   readonly hosts: HostCalls;
   readonly tokens: TokenCalls;
   readonly trusts: TrustCalls;
+  readonly people: PeopleCalls;
   readonly webhooks: WebhookCalls;
   readonly installation: InstallationCalls;
 
@@ -50,6 +52,7 @@ export class Client {
     this.hosts = new HostCalls(wire);
     this.tokens = new TokenCalls(wire);
     this.trusts = new TrustCalls(wire);
+    this.people = new PeopleCalls(wire);
     this.webhooks = new WebhookCalls(wire);
     this.installation = new InstallationCalls(wire);
   }

@@ -2,7 +2,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { manifestJsonSchema } from "../protocol/manifest/json-schema.ts";
-import { authenticate } from "./http/auth.ts";
+import { authenticatePeople } from "./http/auth.ts";
 import type { AppContext, AppEnv } from "./http/context.ts";
 import { docsPage } from "./http/docs-page.ts";
 import { idempotent } from "./http/idempotency.ts";
@@ -35,6 +35,7 @@ import { healthRoutes } from "./routes/health.ts";
 import { drainRoutes } from "./routes/host-drain.ts";
 import { hostnameRoutes } from "./routes/hostnames.ts";
 import { hostRoutes } from "./routes/hosts.ts";
+import { peopleRoutes } from "./routes/identity/people.ts";
 import { sessionRoutes } from "./routes/identity/sessions.ts";
 import { exchangeRoutes, trustRoutes } from "./routes/identity/trusts.ts";
 import { installRoutes } from "./routes/install.ts";
@@ -108,10 +109,10 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   // What the token of a CI system is shown to: it is no token of control's yet.
   app.use("/api/v1/oidc/exchange", people);
   app.route("/", exchangeRoutes(keys));
-  app.use("/api/v1/*", people, authenticate, idempotent);
-  app.use("/metrics", people, authenticate);
+  app.use("/api/v1/*", people, authenticatePeople(keys), idempotent);
+  app.use("/metrics", people, authenticatePeople(keys));
   app.on("POST", ["/login", "/logout"], people);
-  for (const pages of ["/", "/ui/*"]) app.use(pages, people, authenticate);
+  for (const pages of ["/", "/ui/*"]) app.use(pages, people, authenticatePeople(keys));
   const agents = rateLimit(perMinute.agents, strangers);
   const logChunks = rateLimit(LOG_CHUNKS_PER_MINUTE, strangers);
   // Lines in plenty must not keep a host from its polls: they have a bucket of their own.
@@ -156,6 +157,7 @@ function resources(options: AppOptions) {
     webhookRoutes(),
     deliveryRoutes(),
     sessionRoutes(),
+    peopleRoutes(),
     auditRoutes(),
     metricsRoutes(),
     doraRoutes(),

@@ -15,6 +15,7 @@ export type IdPrefix =
   | "log"
   | "acc"
   | "run"
+  | "grant"
   | "hook"
   | "msg";
 

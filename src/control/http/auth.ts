@@ -3,13 +3,15 @@ import { err, ok, type Result } from "../../domain/result.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import type { ControlEnv } from "../env.ts";
 import { takeOver } from "../hosts/rotate.ts";
+import { whoFromAccess } from "../identity/access.ts";
+import type { Keys } from "../identity/keys.ts";
 import { sha256 } from "../ids.ts";
 import { iso } from "../iso.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { noteStaleToken } from "../store/hosts.ts";
 import { BOOTSTRAP_ID, findToken, type TokenRow, touchToken } from "../store/tokens.ts";
-import { type AppContext, type AppEnv, inBackground, type Principal } from "./context.ts";
+import { type AppContext, type AppEnv, inBackground, type Principal, type Reach } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 import { sessionOf, tokenOfSession } from "./session.ts";
 
@@ -101,36 +103,44 @@ function isBootstrapAdmin(env: ControlEnv, hash: string): boolean {
   return wanted.byteLength === given.byteLength && crypto.subtle.timingSafeEqual(wanted, given);
 }
 
-/** Who sent a request: by its Authorization header, else by its browser's session. */
-async function whoAsks(c: AppContext, db: Db): ReturnType<typeof identify> {
+/** Who sent a request: by its Authorization header, else by its browser's session, else by what Access says. */
+async function whoAsks(c: AppContext, db: Db, keys: Keys | null): ReturnType<typeof identify> {
   const sent = c.req.header("authorization");
   const at = { env: c.env, db, now: c.var.now(), sent };
-  const session = sent === undefined ? sessionOf(c) : undefined;
-  if (session === undefined) return identify(at, await tokenHash(sent));
-  const hash = await tokenOfSession(c, db, session);
-  return hash.ok ? identify(at, hash.value) : hash;
+  if (sent !== undefined) return identify(at, await tokenHash(sent));
+  const session = sessionOf(c);
+  const signedIn = session === undefined ? undefined : await tokenOfSession(c, db, session);
+  if (signedIn?.ok) return identify(at, signedIn.value);
+  const visitor = keys ? await whoFromAccess(c, db, keys) : undefined;
+  if (visitor) return visitor.ok ? ok({ principal: visitor.value, row: null }) : visitor;
+  return signedIn ?? identify(at, await tokenHash(sent));
 }
 
 /** Puts the principal and the database into the context, or refuses. */
-export const authenticate: MiddlewareHandler<AppEnv> = async (c, next) => {
-  const db = openDb(c.env.DB);
-  const now = c.var.now();
-  const found = await whoAsks(c, db);
-  if (!found.ok) throw new ProblemError(found.error);
-  c.set("db", db);
-  c.set("principal", found.value.principal);
-  const { row } = found.value;
-  // Awaited: from its first use on, nothing may pass with the token that this one takes the place of.
-  if (row?.replaces != null && row.hostId !== null)
-    await takeOver(
-      db,
-      { tokenHash: row.hash, name: row.name, hostId: row.hostId, replaces: row.replaces },
-      now,
-    );
-  if (row && now - (row.lastUsedAt ?? 0) > TOUCH_MS)
-    inBackground(c, "token.touch", touchToken(db, row.id, now));
-  await next();
-};
+export const authenticatePeople =
+  (keys: Keys | null): MiddlewareHandler<AppEnv> =>
+  async (c, next) => {
+    const db = openDb(c.env.DB);
+    const now = c.var.now();
+    const found = await whoAsks(c, db, keys);
+    if (!found.ok) throw new ProblemError(found.error);
+    c.set("db", db);
+    c.set("principal", found.value.principal);
+    const { row } = found.value;
+    // Awaited: from its first use on, nothing may pass with the token that this one takes the place of.
+    if (row?.replaces != null && row.hostId !== null)
+      await takeOver(
+        db,
+        { tokenHash: row.hash, name: row.name, hostId: row.hostId, replaces: row.replaces },
+        now,
+      );
+    if (row && now - (row.lastUsedAt ?? 0) > TOUCH_MS)
+      inBackground(c, "token.touch", touchToken(db, row.id, now));
+    await next();
+  };
+
+/** Hosts come with their token alone. */
+export const authenticate = authenticatePeople(null);
 
 export interface Need {
   readonly role: Exclude<Principal["role"], "agent">;
@@ -143,12 +153,15 @@ export interface Need {
 }
 export const everything = (role: Need["role"]): Need => ({ role, app: null, environment: null });
 
-/** Whether a principal's role and scope are enough. */
+/** Whether a principal's role and scope are enough: one of them, where there are several. */
 export const reaches = (principal: Principal, need: Need): boolean =>
-  (principal.app === null || principal.app === need.app) &&
-  (principal.environment === null || principal.environment === need.environment) &&
-  RANK[principal.role] >= RANK[need.role] &&
+  [principal, ...(principal.also ?? [])].some((reach) => isEnough(reach, need)) &&
   (principal.action === null || need.role === "viewer" || principal.action === need.action);
+
+const isEnough = ({ role, app, environment }: Reach, need: Need): boolean =>
+  (app === null || app === need.app) &&
+  (environment === null || environment === need.environment) &&
+  RANK[role] >= RANK[need.role];
 
 /** Refuses a principal whose role or scope does not reach. The answer names what it has and what it would need. */
 export function authorize(c: AppContext, need: Need): Principal {

@@ -9,6 +9,13 @@ import type { Db } from "../store/db.ts";
 import type { TokenRow } from "../store/tokens.ts";
 import { ProblemError } from "./problems.ts";
 
+/** A role, and where it holds: null is everything, or the whole app. */
+export interface Reach {
+  readonly role: TokenRow["role"];
+  readonly app: string | null;
+  readonly environment: string | null;
+}
+
 /** Who asks. Looked up anew for every request, never cached: a revocation holds from the next request on. */
 export interface Principal {
   readonly id: string;
@@ -23,6 +30,8 @@ export interface Principal {
   readonly role: TokenRow["role"];
   readonly app: string | null;
   readonly environment: string | null;
+  /** What else they may do, and where: a person may have several roles. */
+  readonly also?: readonly Reach[];
   /** All that a CI job's token is for, beside reading; null: whatever its role may. */
   readonly action: "deploy" | null;
   /** The host of an agent's token. */

@@ -26,9 +26,16 @@ export function sessionOf(c: AppContext): string | undefined {
   return value !== undefined && SESSION.test(value) ? value : undefined;
 }
 
-/** What a request proves itself with, as sent: its Authorization header, else its session. */
+/** What Cloudflare Access puts into each request, or the browser's cookie of it: the same token (Access' documentation). */
+export function accessAssertionOf(c: AppContext): string | undefined {
+  const token = c.req.header("cf-access-jwt-assertion") ?? getCookie(c, "CF_Authorization");
+  return token !== undefined && token.length <= MOST_ASSERTION ? token : undefined;
+}
+const MOST_ASSERTION = 8_000;
+
+/** What a request proves itself with, as sent: its Authorization header, else its session, else what Access says. */
 export const credentialOf = (c: AppContext): string | undefined =>
-  c.req.header("authorization") ?? sessionOf(c);
+  c.req.header("authorization") ?? sessionOf(c) ?? accessAssertionOf(c);
 
 /** Begins a session for whoever holds the token; answers when it ends, epoch ms. */
 export async function beginSession(c: AppContext, db: Db, tokenHash: string): Promise<number> {

@@ -24,6 +24,13 @@ interface Known {
   readonly readAt: number;
 }
 
+interface At {
+  readonly now: number;
+  readonly isLocal: boolean;
+  /** Where the keys are, if that is known; else the issuer's discovery document says it. */
+  readonly keysAt?: string;
+}
+
 /** How documents are asked for. */
 export interface AskOptions {
   readonly ask?: (url: string, init: RequestInit) => Promise<Response>;
@@ -44,7 +51,7 @@ export class Keys {
   }
 
   /** The issuer's keys, with the one of that id among them if the issuer has it. */
-  async of(issuer: string, kid: string | undefined, at: { now: number; isLocal: boolean }) {
+  async of(issuer: string, kid: string | undefined, at: At) {
     const known = this.#known.get(issuer);
     const hasKey =
       known !== undefined && (kid === undefined || known.keys.keys.some((key) => key.kid === kid));
@@ -58,9 +65,18 @@ export class Keys {
     return hasKey && age < STALE_MS ? ok(asGetKey(known.keys)) : read;
   }
 
-  async #read(issuer: string, { now, isLocal }: { now: number; isLocal: boolean }) {
-    this.#askedAt.set(issuer, now);
+  async #read(issuer: string, at: At) {
+    this.#askedAt.set(issuer, at.now);
     const signal = AbortSignal.timeout(this.#withinMs);
+    const place = at.keysAt === undefined ? await this.#discover(issuer, at, signal) : ok(at.keysAt);
+    if (!place.ok) return place;
+    const keys = await this.#document(place.value, keySetSchema, signal);
+    if (!keys.ok) return keys;
+    this.#known.set(issuer, { keys: keys.value, readAt: at.now });
+    return ok(keys.value);
+  }
+
+  async #discover(issuer: string, { isLocal }: At, signal: AbortSignal): Promise<Result<string, string>> {
     const where = `${issuer}/.well-known/openid-configuration`;
     const discovery = await this.#document(where, discoverySchema, signal);
     if (!discovery.ok) return discovery;
@@ -71,10 +87,7 @@ export class Keys {
       return err(`${where} names keys at another address, ${keysAt.slice(0, 200)}`);
     if (discovery.value.issuer !== issuer)
       return err(`${where} speaks for another issuer, ${discovery.value.issuer.slice(0, 200)}`);
-    const keys = await this.#document(keysAt, keySetSchema, signal);
-    if (!keys.ok) return keys;
-    this.#known.set(issuer, { keys: keys.value, readAt: now });
-    return ok(keys.value);
+    return ok(keysAt);
   }
 
   async #document<T extends z.ZodType>(

@@ -242,7 +242,14 @@ function apiRequest(
   const { release, step, from, etag, reason, digest } = seenSchema.parse(form);
   const environment = `/api/v1/apps/${app}/envs/${env}`;
   const headers = new Headers({ "content-type": "application/json" });
-  for (const name of ["authorization", "cookie", "origin", "sec-fetch-site", "cf-connecting-ip"]) {
+  for (const name of [
+    "authorization",
+    "cookie",
+    "origin",
+    "sec-fetch-site",
+    "cf-connecting-ip",
+    "cf-access-jwt-assertion",
+  ]) {
     const value = c.req.header(name);
     if (value !== undefined) headers.set(name, value);
   }

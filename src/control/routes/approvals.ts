@@ -4,6 +4,7 @@ import { releaseSchema } from "../../protocol/api/releases.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { body, json, newRouter, releaseParams } from "../http/router.ts";
+import { allIdentities } from "../store/identity/people.ts";
 import { releaseStatusView, requireRelease } from "./status.ts";
 
 const keyHeader = z.object({ "idempotency-key": z.string().optional() });
@@ -39,11 +40,18 @@ export const approvalRoutes = () =>
   newRouter()
     .openapi(approve, async (c) => {
       const { id } = c.req.valid("param");
-      const { principal, port } = await approvable(c, id);
-      const { actor, identities, madeBy } = principal;
+      const { principal, release, port } = await approvable(c, id);
+      const { actor, madeBy } = principal;
       const { digest: subject = null } = c.req.valid("json");
-      const input = { release: id, actor, identities, madeBy, starter: [], subject };
-      orRefuse(await port.approve(input));
+      const [identities, starter] = await Promise.all(
+        [principal.identities, release.startedAs ?? [release.by]].map((of) => allIdentities(c.var.db, of)),
+      );
+      orRefuse(
+        await port.approve({
+          ...{ release: id, actor, madeBy, subject },
+          ...{ identities: identities ?? [], starter: starter ?? [] },
+        }),
+      );
       return c.json(await releaseStatusView(c, await requireRelease(c, id)), 200);
     })
     .openapi(reject, async (c) => {

@@ -17,8 +17,17 @@ export const BOOTSTRAP_ID = "admin";
 /** Whether what was begun with a token may go on. */
 export async function isTokenGood(db: Db, id: string, now: number): Promise<boolean> {
   if (id === BOOTSTRAP_ID) return true;
+  if (id.startsWith("access:")) return isGranted(db, id.slice("access:".length));
   const row = await readToken(db, id);
   return row !== undefined && row.revokedAt === null && (row.expiresAt === null || row.expiresAt > now);
+}
+
+/** Whether anything is still granted to who came through Access. Their groups are not known here: any group's grant counts. */
+async function isGranted(db: Db, name: string): Promise<boolean> {
+  const rows = await db.all<{ good: number }>(sql`SELECT EXISTS (SELECT 1 FROM access_settings) AND EXISTS (
+    SELECT 1 FROM people_grants WHERE who IN (${name}, ${`*@${name.split("@").at(-1)}`}, ${`service:${name}`})
+      OR who LIKE 'group:%') AS good`);
+  return rows[0]?.good === 1;
 }
 
 /** Newest first, `limit` of those older than the id. Ids sort by time. */

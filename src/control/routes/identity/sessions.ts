@@ -4,7 +4,7 @@ import { authorize, identify, tokenHash } from "../../http/auth.ts";
 import type { AppContext, Principal } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
 import { json, newRouter } from "../../http/router.ts";
-import { beginSession, foreignPage, leaveSession } from "../../http/session.ts";
+import { accessAssertionOf, beginSession, foreignPage, leaveSession, sessionOf } from "../../http/session.ts";
 import { iso } from "../../iso.ts";
 import type { Refusal } from "../../refusal.ts";
 import { openDb } from "../../store/db.ts";
@@ -70,8 +70,11 @@ export const sessionRoutes = () =>
     .openapi(signOut, async (c) => {
       const foreign = foreignPage(c.req.raw);
       if (foreign) throw new ProblemError(foreign);
+      const isAccess = sessionOf(c) === undefined && accessAssertionOf(c) !== undefined;
       await leaveSession(c, openDb(c.env.DB));
-      return isFormOf(c) ? c.redirect("/login", 303) : c.body(null, 204);
+      // Who came through Access leaves there: control has no session of theirs.
+      const to = isAccess ? "/cdn-cgi/access/logout" : "/login";
+      return isFormOf(c) ? c.redirect(to, 303) : c.body(null, 204);
     })
     .openapi(whoami, (c) => {
       const { app, environment } = c.var.principal;
