@@ -111,7 +111,7 @@ async function principalOf(db: Db, visitor: Visitor): Promise<Result<Principal, 
   const { role, app, environment } = widest;
   const own = isService ? [`service:${name}`] : [`person:${name}`];
   const identities = [actor, ...(await allIdentities(db, own))];
-  const about = { id: actor, actor, identities, madeBy: [], action: null, hostId: null };
+  const about = { id: actor, keyScope: actor, actor, identities, madeBy: [], action: null, hostId: null };
   return ok({ ...about, role, app, environment, also: grants.slice(1) });
 }
 
