@@ -31,7 +31,7 @@ export async function applyFirst(session: Session, manifest: ManifestFile): Prom
       {
         next: [
           {
-            command: session.carry("sluice ship --no-apply --from release"),
+            command: session.carry("sluice ship --no-apply"),
             when: "what is applied already is meant",
           },
         ],
