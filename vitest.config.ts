@@ -8,6 +8,9 @@ import { SlowestFirst } from "./test/support/slowest-first.ts";
 await bundleForControl();
 const migrations = await readD1Migrations("migrations");
 
+/** Control within the limits that the local runtime does not keep. */
+const LIMITED = "./test/control/main.ts";
+
 /** What a page's markup becomes calls of. */
 const JSX = ["hono/jsx/jsx-runtime", "hono/jsx/jsx-dev-runtime"];
 
@@ -42,6 +45,7 @@ export default defineConfig({
       {
         plugins: [
           cloudflareTest({
+            main: LIMITED,
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
               bindings: {
@@ -66,6 +70,7 @@ export default defineConfig({
       {
         plugins: [
           cloudflareTest(({ inject }) => ({
+            main: LIMITED,
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
               bindings: { TEST_MIGRATIONS: migrations, ...inject<Record<string, string>>("cloudflare") },

@@ -15,3 +15,30 @@ export async function atMost<T, R>(
   await Promise.all(Array.from({ length: Math.min(most, items.length) }, worker));
   return results;
 }
+
+/** Lets so many at once through, whoever they work for; the others wait their turn, and who is `first` before all others. */
+export class Gate {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(most = AT_ONCE) {
+    this.#free = most;
+  }
+
+  async through<T>(work: () => Promise<T>, { first = false } = {}): Promise<T> {
+    if (this.#free > 0) this.#free -= 1;
+    else
+      await new Promise<void>((resolve) => {
+        if (first) this.#waiting.unshift(resolve);
+        else this.#waiting.push(resolve);
+      });
+    try {
+      return await work();
+    } finally {
+      // Whoever waits takes over the place.
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#free += 1;
+    }
+  }
+}

@@ -4,7 +4,7 @@ import type { EnvironmentFacts, InstanceFacts } from "../../domain/rollout/facts
 import { probed } from "../../domain/rollout/probed.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { isLookedAt } from "../../domain/rollout/smoke.ts";
-import { AT_ONCE, atMost } from "../at-most.ts";
+import { AT_ONCE, atMost, Gate } from "../at-most.ts";
 import { lookAt, lookFailure } from "./look.ts";
 import { type ProbeOutcome, probeInstance } from "./probe.ts";
 import type { Path } from "./reach.ts";
@@ -35,6 +35,8 @@ interface Answer {
 export class Asking {
   readonly #parts: Parts;
   readonly #asked = new Set<string>();
+  /** Probes, smoke checks and a rollback's questions are one object's: what the runtime queues waits with its own timer running. */
+  readonly #gate = new Gate();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -67,7 +69,7 @@ export class Asking {
       await atMost(AT_ONCE, instances, async (instance) => {
         const release = facts.releases.find(({ id }) => id === instance.releaseId);
         if (!release) return;
-        const { cause } = await probeInstance(instance, release, path);
+        const { cause } = await this.#gate.through(() => probeInstance(instance, release, path));
         this.#asked.delete(instance.id);
         if (probed(instance, cause, now())) news.push({ instance: instance.id, cause, at: now() });
       });
@@ -88,9 +90,11 @@ export class Asking {
     });
   }
 
-  /** What each instance of a release answers right now. */
+  /** What each instance of a release answers right now: a person waits for it. */
   ask(release: ReleaseFacts, instances: readonly InstanceFacts[]): Promise<ProbeOutcome[]> {
-    return atMost(AT_ONCE, instances, (instance) => probeInstance(instance, release, this.#parts.path));
+    return atMost(AT_ONCE, instances, (instance) =>
+      this.#gate.through(() => probeInstance(instance, release, this.#parts.path), { first: true }),
+    );
   }
 
   /** Runs a release's smoke checks, unless they run already. */
@@ -109,8 +113,8 @@ export class Asking {
     );
     const [first] = instances;
     const [failure, look] = await Promise.all([
-      runSmoke(release, instances, path),
-      first && isLookedAt(release, when) ? lookAt(release, first, path) : [],
+      runSmoke(release, instances, path, this.#gate),
+      first && isLookedAt(release, when) ? this.#gate.through(() => lookAt(release, first, path)) : [],
     ]);
     const found = failure ?? (first ? lookFailure(release, first, look) : null);
     await write((draft) => {

@@ -2,19 +2,20 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { sweep } from "../../../src/control/sweep.ts";
 import { LIMITS } from "../../support/limits.ts";
+import { Api } from "../support/api.ts";
+import { asInvocation, peak } from "../support/invocation.ts";
 import { Stage } from "../support/stage.ts";
-import { withinConnections, withinD1Limits } from "../support/within-limits.ts";
+import { withinD1Limits } from "../support/within-limits.ts";
 
 const SMOKE = Array.from({ length: 10 }, (_, n) => ({ path: `/check-${n}`, status: 200 }));
 let stage: Stage;
-let network: ReturnType<typeof withinConnections>;
 beforeEach(async () => {
-  network = withinConnections(async () => {
+  peak.connections = 0;
+  vi.stubGlobal("fetch", async () => {
     // All that are asked at once have begun by then.
     for (let n = 0; n < 50; n++) await null;
     return new Response("ok");
   });
-  vi.stubGlobal("fetch", network.fetch);
   stage = await Stage.open({ smoke: SMOKE });
 });
 afterEach(() => void vi.unstubAllGlobals());
@@ -42,8 +43,8 @@ describe("within the Free plan's limits", () => {
 
   it("no probe or smoke check waits in the runtime's queue while its own time runs", async () => {
     await release("v1", withinD1Limits(env.DB));
-    expect(network.most()).toBeGreaterThan(1);
-    expect(network.most()).toBeLessThanOrEqual(LIMITS.fetch.connections);
+    expect(peak.connections).toBeGreaterThan(1);
+    expect(peak.connections).toBeLessThanOrEqual(LIMITS.fetch.connections);
   });
 
   it("a sweep is one invocation", async () => {
@@ -51,5 +52,53 @@ describe("within the Free plan's limits", () => {
     const limits = withinD1Limits(env.DB);
     expect(await sweep({ ...env, DB: limits.DB }, Date.now())).toMatchObject({ failed: 0 });
     expect(limits.most()).toBeLessThanOrEqual(30);
+  });
+});
+
+describe("all of control's tests run within them", () => {
+  const queries = async (db: D1Database, count: number) => {
+    for (let n = 0; n < count; n++) await db.prepare("SELECT 1").run();
+  };
+
+  it("an object's storage takes no value, no list of keys and no query that Cloudflare's would not", async () => {
+    await stage.inside((_coordinator, { storage }) => {
+      expect(() => storage.put("big", "a".repeat(2_097_152))).toThrow("larger than 2097152 bytes");
+      expect(() => storage.get(Array.from({ length: 129 }, (_, n) => `${n}`))).toThrow(
+        "Maximum number of keys",
+      );
+      const many = Array.from({ length: 101 }, () => 1);
+      expect(() => storage.sql.exec(`SELECT ${many.map(() => "?").join()}`, ...many)).toThrow(
+        "SQL variables",
+      );
+    });
+  });
+
+  it("an object's call has 50 queries of D1, and an API's request too", async () => {
+    // What the class itself is given, and not what this test has.
+    const own = await stage.inside((coordinator) => (coordinator as unknown as { env: typeof env }).env.DB);
+    for (const db of [own, new Api().env.DB]) {
+      await asInvocation(() => queries(db, LIMITS.d1.queriesOnFree));
+      await expect(asInvocation(() => queries(db, LIMITS.d1.queriesOnFree + 1))).rejects.toThrow(
+        "too many queries",
+      );
+      const values = Array.from({ length: 101 }, () => 1);
+      expect(() => db.prepare("SELECT 1").bind(...values)).toThrow("101 parameters");
+      expect(() => db.prepare("SELECT ?").bind("a".repeat(2_000_001))).toThrow("too big");
+    }
+  });
+
+  it("a call's seventh connection waits, and its fifty-first subrequest fails", async () => {
+    let [open, most] = [0, 0];
+    vi.stubGlobal("fetch", async () => {
+      most = Math.max(most, ++open);
+      await scheduler.wait(1);
+      open -= 1;
+      return new Response("ok");
+    });
+    const ask = (times: number) =>
+      asInvocation(() => Promise.all(Array.from({ length: times }, () => fetch("http://anna-1.test/"))));
+    await ask(LIMITS.fetch.subrequestsOnFree);
+    expect(most).toBe(LIMITS.fetch.connections);
+    await expect(ask(LIMITS.fetch.subrequestsOnFree + 1)).rejects.toThrow("Too many subrequests");
   });
 });

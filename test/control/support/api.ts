@@ -4,6 +4,8 @@ import { type AppOptions, createApp } from "../../../src/control/app.ts";
 import type { ControlEnv } from "../../../src/control/env.ts";
 import { newSecret, sha256 } from "../../../src/control/ids.ts";
 import { FakeCoordinators } from "./coordinators.ts";
+import { asInvocation } from "./invocation.ts";
+import { checkRequest, withinLimits } from "./within-limits.ts";
 
 export const ADMIN_TOKEN = newSecret("slu");
 const ADMIN_TOKEN_SHA256 = await sha256(ADMIN_TOKEN);
@@ -27,7 +29,7 @@ export class Api {
     const COORDINATOR = this.coordinators.namespace();
     // Cloudflare's own counters know no other time than the wall's.
     const { STRANGERS: _, CALLERS: __, ...rest } = env;
-    this.env = { ...rest, COORDINATOR, ADMIN_TOKEN_SHA256, ...bindings };
+    this.env = withinLimits({ ...rest, COORDINATOR, ADMIN_TOKEN_SHA256, ...bindings });
     this.#app = createApp({ now: () => this.time, ...options });
   }
 
@@ -38,7 +40,8 @@ export class Api {
 
   async send(request: Request): Promise<Response> {
     const ctx = createExecutionContext();
-    const response = await this.#app.fetch(request, this.env, ctx);
+    checkRequest(request);
+    const response = await asInvocation(() => this.#app.fetch(request, this.env, ctx));
     await waitOnExecutionContext(ctx);
     return response;
   }

@@ -1,4 +1,16 @@
+import type { ControlEnv } from "../../../src/control/env.ts";
 import { LIMITS } from "../../support/limits.ts";
+import { asInvocation, invocation } from "./invocation.ts";
+import { limitStorage } from "./limited-storage.ts";
+
+const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
+
+/** Control's bindings as Cloudflare would bind them. */
+export const withinLimits = <E extends Pick<ControlEnv, "DB" | "TABLES">>(bindings: E): E => ({
+  ...bindings,
+  DB: limitedDatabase(bindings.DB),
+  TABLES: limitedKv(bindings.TABLES),
+});
 
 /** A D1 binding that refuses what Cloudflare would. `begin`: another invocation begins. */
 export function withinD1Limits(db: D1Database): { DB: D1Database; begin: () => void; most: () => number } {
@@ -9,7 +21,14 @@ export function withinD1Limits(db: D1Database): { DB: D1Database; begin: () => v
     most = Math.max(most, queries);
     if (queries > LIMITS.d1.queriesOnFree) throw new Error("D1_ERROR: too many queries by one invocation");
   };
-  const DB = new Proxy(db, {
+  const begin = () => {
+    queries = 0;
+  };
+  return { DB: limitedDatabase(db, query), begin, most: () => most };
+}
+
+function limitedDatabase(db: D1Database, query = () => invocation()?.query()): D1Database {
+  return new Proxy(db, {
     get(target, key) {
       if (key === "prepare") return (text: string) => limited(target.prepare(checked(text)), query);
       const value = Reflect.get(target, key);
@@ -20,16 +39,21 @@ export function withinD1Limits(db: D1Database): { DB: D1Database; begin: () => v
       };
     },
   });
-  const begin = () => {
-    queries = 0;
-  };
-  return { DB, begin, most: () => most };
 }
 
 function checked(text: string): string {
-  const bytes = new TextEncoder().encode(text).length;
+  const bytes = bytesOf(text);
   if (bytes > LIMITS.d1.statementBytes) throw new Error(`D1_ERROR: a statement of ${bytes} bytes`);
   return text;
+}
+
+function checkValues(values: readonly unknown[]): void {
+  if (values.length > LIMITS.d1.parameters) throw new Error(`D1_ERROR: ${values.length} parameters`);
+  for (const value of values) {
+    const bytes =
+      typeof value === "string" ? bytesOf(value) : value instanceof ArrayBuffer ? value.byteLength : 0;
+    if (bytes > LIMITS.d1.valueBytes) throw new Error(`D1_ERROR: string or blob too big: ${bytes} bytes`);
+  }
 }
 
 function limited(statement: D1PreparedStatement, query: () => void): D1PreparedStatement {
@@ -39,7 +63,7 @@ function limited(statement: D1PreparedStatement, query: () => void): D1PreparedS
       if (typeof value !== "function") return value;
       if (key === "bind")
         return (...values: unknown[]) => {
-          if (values.length > LIMITS.d1.parameters) throw new Error(`D1_ERROR: ${values.length} parameters`);
+          checkValues(values);
           return limited(target.bind(...values), query);
         };
       return async (...args: unknown[]) => {
@@ -50,21 +74,61 @@ function limited(statement: D1PreparedStatement, query: () => void): D1PreparedS
   });
 }
 
-/** A `fetch` with Cloudflare's connections: the next one queues until the head of another's response is there. */
-export function withinConnections(answer: typeof fetch): { fetch: typeof fetch; most: () => number } {
-  let open = 0;
-  let most = 0;
-  const queue: (() => void)[] = [];
-  const limitedFetch: typeof fetch = async (...args) => {
-    if (open >= LIMITS.fetch.connections) await new Promise<void>((resolve) => queue.push(resolve));
-    open += 1;
-    most = Math.max(most, open + queue.length);
-    try {
-      return await answer(...args);
-    } finally {
-      open -= 1;
-      queue.shift()?.();
-    }
+function limitedKv(kv: KVNamespace): KVNamespace {
+  const check = (key: string, value?: unknown) => {
+    const [keyBytes, bytes] = [bytesOf(key), typeof value === "string" ? bytesOf(value) : 0];
+    if (keyBytes > LIMITS.kv.keyBytes) throw new Error(`KV PUT failed: 414 a key of ${keyBytes} bytes`);
+    if (bytes > LIMITS.kv.valueBytes) throw new Error(`KV PUT failed: 413 a value of ${bytes} bytes`);
   };
-  return { fetch: limitedFetch, most: () => most };
+  return new Proxy(kv, {
+    get(target, name) {
+      const value = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      return async (key: unknown, ...rest: unknown[]) => {
+        if (typeof key === "string") check(key, name === "put" ? rest[0] : undefined);
+        return value.call(target, key, ...rest);
+      };
+    },
+  });
+}
+
+/** A `fetch` with the limits of the invocation that calls it. */
+export const withinFetchLimits =
+  (answer: typeof fetch): typeof fetch =>
+  (...args) => {
+    const { url } = new Request(...args);
+    if (url.length > LIMITS.fetch.urlChars) throw new Error(`a URL of ${url.length} characters`);
+    return invocation()?.connect(() => answer(...args)) ?? answer(...args);
+  };
+
+/** Of a request that a test sends. Throws where Cloudflare would not let it through to a Worker. */
+export function checkRequest(request: Request): void {
+  const headers = [...request.headers].reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+  if (headers > LIMITS.fetch.headerBytes) throw new Error(`431: headers of ${headers} bytes`);
+  if (request.url.length > LIMITS.fetch.urlChars) throw new Error("414: URL too long");
+  const body = Number(request.headers.get("content-length") ?? 0);
+  if (body > LIMITS.fetch.bodyBytes) throw new Error(`413: a body of ${body} bytes`);
+}
+
+type ObjectClass = new (state: DurableObjectState, env: ControlEnv) => object;
+
+/** One of control's classes, each of whose events is an invocation within the limits. */
+export function limitedObject<C extends ObjectClass>(Base: C): C {
+  class Limited extends (Base as ObjectClass) {
+    constructor(state: DurableObjectState, given: ControlEnv) {
+      super(limitStorage(state), withinLimits({ ...given }));
+    }
+  }
+  for (const name of Object.getOwnPropertyNames(Base.prototype)) {
+    const method = Object.getOwnPropertyDescriptor(Base.prototype, name)?.value as unknown;
+    if (name === "constructor" || typeof method !== "function") continue;
+    Object.defineProperty(Limited.prototype, name, {
+      configurable: true,
+      writable: true,
+      value(this: object, ...args: unknown[]) {
+        return asInvocation(() => method.apply(this, args));
+      },
+    });
+  }
+  return Limited as unknown as C;
 }

@@ -1,0 +1,71 @@
+import { LIMITS } from "../../support/limits.ts";
+
+const { storage: MOST } = LIMITS;
+const textBytes = (text: string): number => new TextEncoder().encode(text).length;
+
+/** The size of a value as stored, near enough: of its JSON, or of its bytes. */
+const sizeOf = (value: unknown): number =>
+  value instanceof Uint8Array || value instanceof ArrayBuffer
+    ? value.byteLength
+    : textBytes(JSON.stringify(value, (_key, one) => (typeof one === "bigint" ? String(one) : one)) ?? "");
+
+function checkEntry(key: string, value: unknown): void {
+  const bytes = textBytes(key) + sizeOf(value);
+  if (bytes > MOST.entryBytes)
+    throw new RangeError(`Values cannot be larger than 2097152 bytes: ${key} has ${bytes}`);
+}
+
+function checkKeys(count: number): void {
+  if (count > MOST.keys) throw new RangeError(`Maximum number of keys is ${MOST.keys}: ${count}`);
+}
+
+/** What is asked of `get`, `put` and `delete`. */
+function check(name: string, [first, second]: readonly unknown[]): void {
+  if (Array.isArray(first)) return checkKeys(first.length);
+  if (name !== "put") return;
+  if (typeof first === "string") return checkEntry(first, second);
+  const entries = Object.entries((first ?? {}) as Record<string, unknown>);
+  checkKeys(entries.length);
+  for (const [key, value] of entries) checkEntry(key, value);
+}
+
+/** The state whose storage refuses what Cloudflare's would: the same object, since the runtime takes no other. */
+export function limitStorage(state: DurableObjectState): DurableObjectState {
+  const { storage } = state;
+  const sql = limitedSql(storage);
+  const value = new Proxy(storage, {
+    get(target, name) {
+      if (name === "sql") return sql();
+      const found = Reflect.get(target, name, target);
+      if (typeof found !== "function") return found;
+      if (name !== "get" && name !== "put" && name !== "delete") return found.bind(target);
+      return (...args: unknown[]) => {
+        check(name, args);
+        return found.apply(target, args);
+      };
+    },
+  });
+  Object.defineProperty(state, "storage", { configurable: true, value });
+  return state;
+}
+
+function limitedSql(storage: DurableObjectStorage): () => SqlStorage {
+  return () =>
+    new Proxy(storage.sql, {
+      get(target, name) {
+        const found = Reflect.get(target, name, target);
+        if (typeof found !== "function") return found;
+        if (name !== "exec") return found.bind(target);
+        return (query: string, ...bindings: unknown[]) => {
+          if (textBytes(query) > MOST.statementBytes)
+            throw new Error(`statement too long: ${textBytes(query)}`);
+          if (bindings.length > MOST.parameters)
+            throw new Error(`too many SQL variables: ${bindings.length}`);
+          for (const value of bindings)
+            if (typeof value === "string" && textBytes(value) > MOST.entryBytes)
+              throw new Error("string or blob too big");
+          return found.call(target, query, ...bindings);
+        };
+      },
+    });
+}
