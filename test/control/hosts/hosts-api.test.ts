@@ -62,8 +62,8 @@ describe("a host", () => {
       { ...at, slot: 0 },
       { id: "ins-w", slotId: null, process: "mailer", state: "ready" },
     );
-    await world.job(at, { kind: "run", state: "leased", payload: { hook: "contract" } });
-    await world.job(at, { kind: "command", state: "leased", payload: { process: "backup" } });
+    await world.job(at, { id: "run-1", kind: "run", state: "leased", payload: { hook: "contract" } });
+    await world.job(at, { id: "run-2", kind: "command", state: "leased", payload: { process: "backup" } });
     await world.job(at, { kind: "command", state: "queued", payload: { process: "later" } });
     expect(await show()).toMatchObject({
       instances: [],
