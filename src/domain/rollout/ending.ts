@@ -39,10 +39,13 @@ export function endWithoutTraffic(
  */
 export function giveBack(
   draft: Draft,
-  release: ReleaseFacts,
+  { id }: Pick<ReleaseFacts, "id">,
   message: string,
   failure: ReleaseFailure,
 ): boolean {
+  // As this step leaves it: its first instances may have begun to serve just now.
+  const release = draft.release(id);
+  if (!release) throw new Error(`no release ${id}`);
   const rolls = release.spec.strategy.kind === "rolling" && draft.stable() !== undefined;
   const to = rolls || release.weightBp === 0 ? undefined : receiverOf(draft, release, failure);
   if (to?.id === release.id)

@@ -228,6 +228,16 @@ describe("a rolling release counts those that answer", () => {
     expect(Math.min(...seen.map(({ serving }) => serving))).toBe(4);
   });
 
+  it("and serves with what it has where a first one finds no slot for the rest", () => {
+    const world = new World({ anna: 3 });
+    world.spec = aSpec({ replicas: 4, strategy: strategyOf({}), keepMs: 0 });
+    world.deploy();
+    world.run(world.now + 10 * MINUTE);
+    expect(world.weights()).toEqual({ v1: 10_000 });
+    expect([world.state("v1"), world.release("v1").failure?.code]).toEqual(["live", "no_slots"]);
+    expect(world.statesOf("v1")).toEqual(["serving", "serving", "serving"]);
+  });
+
   it("and leaves a canary its share, when it goes back while that is on its way", () => {
     const world = new World({ anna: 8, bert: 8 });
     world.spec = aSpec({ replicas: 4 });
