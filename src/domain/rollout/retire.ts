@@ -64,6 +64,12 @@ export function stop(draft: Draft, instance: InstanceFacts): void {
 type Container = Pick<InstanceFacts, "id" | "hostId" | "releaseId">;
 
 export function orderStop(draft: Draft, instance: Container, graceMs: number): void {
+  // A host that is away may yet come to a start, after it has stopped what it had.
+  const starts = draft.facts.jobs.filter(
+    ({ kind, instanceId, finishedAt }) =>
+      kind === "start" && instanceId === instance.id && finishedAt === null,
+  );
+  draft.cancel(starts);
   const attempt = stopsOf(draft, instance).length + 1;
   draft.order({
     id: `stop-${instance.id}-${attempt}`,

@@ -248,6 +248,21 @@ describe("workers and hosts", () => {
   });
 });
 
+describe("a worker that stops before it has started", () => {
+  it("is not started any more by a host that comes to it later", () => {
+    const world = live({ replicas: 1 });
+    const isStart = (job: Job) => job.kind === "start" && isWorkerJob(world, job);
+    world.agents = { ...world.agents, job: (job) => (isStart(job) ? null : { digest: DIGEST }) };
+    world.deploy();
+    world.run(world.now + 5 * SECOND);
+    const [start] = world.jobs.filter((job) => isStart(job) && job.releaseId === world.release("v2").id);
+    expect(start?.state).toBe("queued");
+    world.rollback();
+    world.run(world.now + 5 * SECOND);
+    expect(world.jobs.find(({ id }) => id === start?.id)?.state).toBe("cancelled");
+  });
+});
+
 describe("a singleton (`handover: stop-first`)", () => {
   const SINGLE = { replicas: 1, handover: "stop-first" } as const;
 
