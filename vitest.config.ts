@@ -51,7 +51,8 @@ export default defineConfig({
               bindings: {
                 TEST_MIGRATIONS: migrations,
                 PRINT_ACCESS_MATRIX: process.env.ACCESS_MATRIX ?? "",
-                SIMULATE_SEEDS: process.env.SIMULATE_SEEDS ?? "5",
+                SIMULATE_SEEDS: process.env.SIMULATE_SEEDS ?? "6",
+                SIMULATE_FROM: process.env.SIMULATE_FROM ?? "1",
               },
             },
           }),

@@ -9,6 +9,7 @@ declare global {
       readonly PRINT_ACCESS_MATRIX: string;
       /** How many stories control plays beside its double. */
       readonly SIMULATE_SEEDS: string;
+      readonly SIMULATE_FROM: string;
     }
   }
 }

@@ -224,6 +224,7 @@ export class Actors {
     const newest = releases.at(-1)?.id;
     const wanted = of === "newest" ? newest : of === "stable" ? stable : null;
     return this.#world.hosts
+      .filter(({ isRemoved }) => !isRemoved)
       .flatMap(({ containers }) => [...containers.values()])
       .filter((one) => one.state === "ready" && (wanted === null || one.releaseId === wanted))
       .filter((one) => isChosen(which, one.id));

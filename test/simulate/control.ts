@@ -118,6 +118,7 @@ export class Control implements ControlPort {
         const wakeAt = await this.#tick();
         if (wakeAt === "again") continue;
         this.#absence.ticked(this.now, wakeAt);
+        this.#world.noteShares();
         return this.#arm(wakeAt);
       }
       this.#world.watch.fault("never at rest", `${MAX_PASSES} passes in one tick`);

@@ -15,7 +15,7 @@ import { FAULTS, type FaultKind } from "./watch.ts";
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "10000" },
-    mode: { type: "string", default: "domain" },
+    real: { type: "string" },
     from: { type: "string", default: "1" },
     seed: { type: "string" },
     only: { type: "string" },
@@ -100,12 +100,12 @@ const actsOf = (acts: Figures["byAct"]): string =>
     .join("\n");
 
 /** The plain stories through the real control, held against the double. */
-function throughControl(): void {
+function throughControl(count: string): void {
   const args = ["vitest", "run", "--project", "control", "test/control/simulate"];
-  const env = { ...process.env, SIMULATE_SEEDS: values.seeds };
+  const env = { ...process.env, SIMULATE_SEEDS: count, SIMULATE_FROM: values.from };
   process.exitCode = spawnSync("npx", args, { stdio: "inherit", env }).status ?? 1;
 }
 
-if (values.mode === "control") throughControl();
+if (values.real !== undefined) throughControl(values.real);
 else if (values.seed === undefined) await many();
 else await one(Number(values.seed));

@@ -55,7 +55,7 @@ export function judgeVisit(world: World, visit: Visit): void {
     others.length > 0 &&
     world.watch.movedAt <= knownAt &&
     method === "GET" &&
-    areDead(world, serving, own)
+    areDead(world, serving, own, knownAt)
   )
     world.watch.fault("lost beside another release", `${said}; ${names(others)} would answer`);
   // Control that was away hears every agent first.
@@ -102,13 +102,13 @@ const isUsedUp = (world: World, { attempts }: Visit): boolean =>
   attempts.length > MOST_RETRIES && !isKnownDead(world, attempts.at(-1)?.container);
 
 /** None of the release's serving instances answers, for longer than an edge takes to see it by itself. */
-function areDead(world: World, serving: readonly Instance[], release: string): boolean {
+function areDead(world: World, serving: readonly Instance[], release: string, knownAt: number): boolean {
   const own = serving.filter(({ releaseId }) => releaseId === release);
   return own.every(({ id }) => {
     const container = world.container(id);
     // One that hangs is known only by its agent's word: a request to it can't be sent again.
-    const knownMs = container?.isFrozen ? patience(world, container) : KNOWN_MS;
-    return !container || (!container.isReachable && world.clock.now - deadSince(world, container) > knownMs);
+    if (container?.isFrozen) return isKnownDead(world, container, knownAt);
+    return !container || (!container.isReachable && world.clock.now - deadSince(world, container) > KNOWN_MS);
   });
 }
 

@@ -139,7 +139,10 @@ export class Watch {
 
   /** A worker that must not run beside another one of its process. */
   runsAlone(one: Container): void {
-    const others = this.#world.hosts.flatMap((host) => (host.isRemoved ? [] : [...host.containers.values()]));
+    // A machine that was removed is gone, with what ran on it.
+    const there = this.#world.hosts.filter(({ isRemoved }) => !isRemoved);
+    const others = there.flatMap(({ containers }) => [...containers.values()]);
+    if (!others.includes(one) && this.#world.container(one.id)) return;
     const beside = others.find(
       (other) => other !== one && other.worker?.process === one.worker?.process && RUNS.includes(other.state),
     );

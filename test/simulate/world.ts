@@ -41,6 +41,8 @@ export class World {
   readonly hosts: Host[] = [];
   /** Null: nobody listens. */
   readonly story: Told[] | null;
+  /** Who had what share, in order: a line each time that this was another at the end of a tick. */
+  readonly shares: string[] = [];
   /** How many cuts there are between the edge and control, and when that, or control, last changed. */
   edgeCuts = 0;
   edgeSince = 0;
@@ -71,6 +73,13 @@ export class World {
 
   say(who: string, what: () => string): void {
     this.story?.push({ at: this.clock.now - BEGIN, who, what: what() });
+  }
+
+  noteShares(): void {
+    const { releases } = this.control.store;
+    const weighed = releases.filter(({ weightBp }) => weightBp > 0);
+    const line = weighed.map(({ version, weightBp }) => `${version} ${weightBp}`).sort();
+    if (line.join(", ") !== this.shares.at(-1)) this.shares.push(line.join(", "));
   }
 
   dice(purpose: string): Dice {

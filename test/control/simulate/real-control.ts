@@ -130,6 +130,7 @@ export class RealControl implements ControlPort {
     this.store.stable = environment[0]?.stableReleaseId ?? null;
     this.store.releases = releaseRows;
     this.store.instances = instanceRows.map((row) => ({ ...row, hostRemoved: false }));
+    this.#world.noteShares();
     this.#open = new Set(open.map(({ hostId }) => hostId));
     for (const { id, hostId } of open) {
       if (this.#woken.has(id)) continue;

@@ -10,8 +10,9 @@ import { HOSTNAME } from "../support/stage.ts";
 import { RealControl } from "./real-control.ts";
 import { RealDesk } from "./real-desk.ts";
 
-/** More of them: `npm run simulate -- --mode control --seeds 300`. */
+/** More of them: `npm run simulate -- --real 300`, and others with `--from`. */
 const SEEDS = Number(env.SIMULATE_SEEDS);
+const FROM = Number(env.SIMULATE_FROM);
 const STORY_MS = 600_000;
 
 afterEach(() => vi.unstubAllGlobals());
@@ -73,9 +74,9 @@ const routed = (table: RoutingTable | undefined) =>
   }));
 
 describe("the simulation's control", () => {
-  const seeds = Array.from({ length: SEEDS }, (_, n) => n + 1);
+  const seeds = Array.from({ length: SEEDS }, (_, n) => n + FROM);
   it.each(seeds)(
-    "ends the plain story %d as the real one does",
+    "shifts traffic in the plain story %d as the real one does, step by step, and ends so",
     async (seed) => {
       const scenario = scenarioOf(seed, true);
       const double = doubled(scenario);
@@ -83,6 +84,7 @@ describe("the simulation's control", () => {
       const { world, control } = await real(scenario);
       await world.play();
       const told = `${storyOf(double.story ?? [])}\n---\n${storyOf(world.story ?? [])}`;
+      expect(world.shares, told).toEqual(double.shares);
       expect(endOf(world), told).toEqual(endOf(double));
       const answer = await control.coordinator.table(HOSTNAME, null);
       expect(routed(answer.kind === "table" ? answer.table : undefined)).toEqual(
