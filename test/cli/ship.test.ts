@@ -208,14 +208,30 @@ describe("docker", { concurrent: true }, () => {
 });
 
 describe("run again after it was cut short", { concurrent: true }, () => {
-  test("in a build: nothing was released, and the command to go on is said", async () => {
-    await using work = await checkout({ "sluice.yaml": MANIFEST });
-    const docker = `case "$1" in build) echo building; sleep 60;; buildx) exit 1;; esac`;
-    const ran = await ship(work, { docker, kill: "building" });
+  const sleeps = (stage: string) =>
+    `case "$1" in ${stage}) echo "at $2 it"; sleep 60;; buildx) exit 1;; esac`;
+  test.each<[string, string, string]>([
+    ["requires", `${MANIFEST}    requires: { test: [sh, -c, "echo run it; sleep 60"] }\n`, ":"],
+    ["build", MANIFEST, sleeps("build")],
+    ["push", MANIFEST, sleeps("push")],
+  ])("at %s: nothing was released, and the command to go on is said", async (stage, manifest, docker) => {
+    await using work = await checkout({ "sluice.yaml": manifest });
+    const ran = await ship(work, { docker, kill: " it\n" });
     expect(ran.code, ran.stderr).toBe(130);
     expect(ran.stderr).toContain(
-      "interrupted at build: nothing was released, and nothing goes on.\n  again   sluice ship --from build",
+      `interrupted at ${stage}: nothing was released, and nothing goes on.\n  again   sluice ship --from ${stage}`,
     );
+  });
+
+  test("in its smoke test: what serves is said, and how to look again or go back", async () => {
+    const manifest = `${MANIFEST}    smokeTest: [sh, -c, "echo it; sleep 60"]\n`;
+    await using work = await checkout({ "sluice.yaml": manifest });
+    await using api = await fakeApi(goodShip());
+    const ran = await ship(work, { url: api.url, kill: "\nit\n" });
+    expect(ran.code, ran.stderr).toBe(130);
+    expect(ran.stderr).toContain("the release serves, and its smoke test was cut short");
+    expect(ran.stderr).toContain("again   sluice ship --from smoke");
+    expect(ran.stderr).toContain("undo    sluice rollback");
   });
 
   test("while the release went on: it goes on, and the ways to follow and to abort it are said", async () => {
