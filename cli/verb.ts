@@ -35,14 +35,19 @@ export const timeoutOption = () =>
 /** Where people reach the environment: its first hostname. A wildcard is no place to go. */
 export function publicUrl(session: Session, environment: EnvironmentView | undefined): string | undefined {
   const hostname = environment?.hostnames.find((name) => !name.startsWith("*."));
-  return hostname === undefined ? undefined : edgeUrl(session, hostname);
+  return hostname === undefined ? undefined : edgeUrl(session, hostname) + pathOf(hostname);
 }
 
-/** A hostname's address, or the local edge's address for it. */
+/** The address of a hostname, or the local edge's for it: without the path that it may end in. */
 export function edgeUrl(session: Session, hostname: string): string {
   const { edge } = session.config;
-  if (edge === undefined) return `https://${hostname}`;
+  const name = nameOf(hostname);
+  if (edge === undefined) return `https://${name}`;
   const url = new URL(edge);
-  url.hostname = hostname;
+  url.hostname = name;
   return url.origin;
 }
+
+/** `shop.example.com/api` is a name and the beginning of a path. */
+export const nameOf = (hostname: string): string => hostname.split("/", 1)[0] ?? hostname;
+export const pathOf = (hostname: string): string => hostname.slice(nameOf(hostname).length);

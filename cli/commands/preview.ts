@@ -35,7 +35,8 @@ async function run(session: Session, id: string | undefined, options: PreviewOpt
     expiresInMinutes: Math.max(1, Math.ceil(expires / 60_000)),
     ...(hostname === undefined ? {} : { hostname }),
   });
-  const url = edgeUrl(session, new URL(pass.url).hostname);
+  const { hostname: name, pathname } = new URL(pass.url);
+  const url = edgeUrl(session, name) + pathname.replace(/\/$/, "");
   const header = `${pass.header.name}: ${pass.header.value}`;
   const lines = facts([
     ["curl", `curl -H ${quote(header)} ${url}/`],

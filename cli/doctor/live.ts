@@ -2,7 +2,7 @@ import { connect } from "node:tls";
 import type { DoctorView } from "../../src/protocol/api/doctor.ts";
 import { type Interception, interceptionOf } from "../../src/protocol/interception.ts";
 import type { Session } from "../session.ts";
-import { edgeUrl } from "../verb.ts";
+import { edgeUrl, nameOf, pathOf } from "../verb.ts";
 import type { Check } from "./local.ts";
 
 const DEADLINE_MS = 10_000;
@@ -22,9 +22,11 @@ export async function examineLive(session: Session, view: DoctorView): Promise<C
     ...view.slots.map(async ({ host, origin }) =>
       judgeShield(host, origin, await ask(origin, session.signal)),
     ),
-    ...hostnames.map(async (name) => judgePublic(name, await ask(edgeUrl(session, name), session.signal))),
+    ...hostnames.map(async (name) =>
+      judgePublic(name, await ask(edgeUrl(session, name) + pathOf(name), session.signal)),
+    ),
     ...certified.map(async (name) =>
-      judgeCertificate(name, await certificateOf({ host: name }), session.now()),
+      judgeCertificate(name, await certificateOf({ host: nameOf(name) }), session.now()),
     ),
   ]);
 }

@@ -15,7 +15,10 @@ export interface Progress {
   /** Why there is no contact at the moment. */
   readonly lost: string | undefined;
 }
-type InstanceLine = Pick<InstanceView, "id" | "host" | "slot" | "state" | "ready" | "cause">;
+/** `process`: it is a worker, and has no slot. */
+type InstanceLine = Pick<InstanceView, "id" | "host" | "slot" | "state" | "ready" | "cause"> & {
+  readonly process?: string | undefined;
+};
 
 const STAGES = ["queued", "preparing", "starting", "verifying", "shifting", "settling"] as const;
 /** States in which the release has all it was asked for. `settling` only cleans up behind it. */
@@ -88,6 +91,7 @@ function instanceOf(id: string, data: EventView["data"], before: InstanceLine | 
     id,
     host: typeof data.host === "string" ? data.host : (before?.host ?? "?"),
     slot: typeof data.slot === "number" ? data.slot : (before?.slot ?? 0),
+    process: typeof data.process === "string" ? data.process : before?.process,
     state,
     ready: READY.has(state),
     cause: typeof data.cause === "string" ? data.cause : null,
@@ -131,7 +135,9 @@ function leftMs({ createdAt, paused, plan, step }: ReleaseView, elapsedMs: numbe
 }
 
 const place = (instance: InstanceLine) =>
-  clean(`${instance.host} slot ${instance.slot}${instance.cause ? ` (${instance.cause})` : ""}`);
+  clean(`${nameOf(instance)}${instance.cause ? ` (${instance.cause})` : ""}`);
+
+const nameOf = ({ host, slot, process }: InstanceLine) => `${host} ${process ?? `slot ${slot}`}`;
 
 // --- append-only --------------------------------------------------------------------------------------------------
 
@@ -149,7 +155,7 @@ export function logLine(progress: Progress, event: EventView): string | undefine
 function sentence(progress: Progress, event: EventView): string {
   if (event.type !== "instance.state" || typeof event.data.instance !== "string") return event.message;
   const instance = instanceOf(event.data.instance, event.data, progress.instances.get(event.data.instance));
-  return `${instance.host} slot ${instance.slot}: ${instance.state}${instance.cause ? `, ${instance.cause}` : ""}`;
+  return `${nameOf(instance)}: ${instance.state}${instance.cause ? `, ${instance.cause}` : ""}`;
 }
 
 /** The line that says "still there" while nothing changes. `elapsedMs` since the release's creation. */
@@ -224,7 +230,7 @@ function instanceLines(progress: Progress, paint: Paint): string[] {
   const lines = shown.map((instance) => {
     const mark = instance.ready ? paint("green", "✔") : paint("cyan", "●");
     const cause = instance.cause ? `: ${instance.cause}` : "";
-    return `  ${mark} ${clean(`${instance.host} slot ${instance.slot}  ${instance.state}${cause}`)}`;
+    return `  ${mark} ${clean(`${nameOf(instance)}  ${instance.state}${cause}`)}`;
   });
   const rest = all.length - shown.length;
   return rest > 0 ? [...lines, `    and ${rest} more, ${all.filter((i) => i.ready).length} ready`] : lines;
