@@ -4,6 +4,7 @@ import type { WebhookView } from "../../src/protocol/webhooks.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirm } from "../io/confirm.ts";
 import { ago, clean, quote, table, until } from "../io/print.ts";
+import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, parseCount, type Register } from "../verb.ts";
 
@@ -28,15 +29,15 @@ export const webhooks: Register = (program, act) => {
     .option("--events <types>", "only these, e.g. 'release.*,traffic.alert'", (text: string) =>
       text.split(","),
     )
-    .addOption(
-      new Option(
-        "--severity <level>",
-        "info: all; warn: what waits for a person, and failures; error: failures",
-      )
-        .choices(["info", "warn", "error"])
-        .default("info"),
-    )
+    .addOption(severityOption())
     .action(act(add));
+  group
+    .command("slack")
+    .argument("<channel>", "its id or name; the app's bot has to be in it")
+    .description("tell a channel by a Slack app: one message per release, with buttons")
+    .addOption(severityOption())
+    .addHelpText("after", "\nReads SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET from the environment.")
+    .action(act(addSlack));
   group.command("list", { isDefault: true }).description("who is told of what").action(act(list));
   const withId = (name: string, description: string) =>
     group.command(name).argument("<id>", "as `sluice webhooks list` shows it").description(description);
@@ -51,6 +52,34 @@ export const webhooks: Register = (program, act) => {
   withId("test", "send a test message").action(act(test));
   withId("rotate-secret", "make another secret; for a day messages are signed by both").action(act(rotate));
 };
+
+const severityOption = () =>
+  new Option("--severity <level>", "info: all; warn: what waits for a person, and failures; error: failures")
+    .choices(["info", "warn", "error"])
+    .default("info");
+
+/** Secrets stand in no command line. */
+async function addSlack(
+  session: Session,
+  channel: string,
+  { severity }: { severity: Severity },
+): Promise<Outcome> {
+  const { SLACK_BOT_TOKEN: token, SLACK_SIGNING_SECRET: signingSecret } = session.env;
+  if (!token || !signingSecret)
+    throw new CliError("usage", "set SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET in the environment");
+  const { app, env } = session.globals;
+  const made = await session.client.webhooks.add({
+    slack: { token, channel, signingSecret },
+    severity,
+    ...(app === undefined ? {} : { app }),
+    ...(env === undefined ? {} : { environment: env }),
+  });
+  session.out.say(`${made.id}: ${clean(channel)} is told of ${scopeOf(made)}`);
+  session.out.say(
+    `  its buttons: set the app's interactivity request URL to <control>/slack/${made.id}/actions`,
+  );
+  return { exit: EXIT.ok, json: { webhook: made }, text: made.id };
+}
 
 /** What it is told of is what `-a` and `-e` say and nothing from the manifest, as with tokens. */
 async function add(

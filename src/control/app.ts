@@ -49,6 +49,7 @@ import { steerRoutes } from "./routes/steer.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { trafficRoutes } from "./routes/traffic.ts";
 import { deliveryRoutes } from "./routes/webhooks/deliveries.ts";
+import { slackActionRoutes } from "./routes/webhooks/slack-actions.ts";
 import { webhookRoutes } from "./routes/webhooks/targets.ts";
 import type { FeedTimes } from "./streams/feed.ts";
 import type { LogTimes } from "./streams/log-order.ts";
@@ -111,7 +112,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.route("/", exchangeRoutes(keys));
   app.use("/api/v1/*", people, authenticatePeople(keys), idempotent);
   app.use("/metrics", people, authenticatePeople(keys));
-  app.on("POST", ["/login", "/logout"], people);
+  app.on("POST", ["/login", "/logout", "/slack/*"], people);
   for (const pages of ["/", "/ui/*"]) app.use(pages, people, authenticatePeople(keys));
   const agents = rateLimit(perMinute.agents, strangers);
   const logChunks = rateLimit(LOG_CHUNKS_PER_MINUTE, strangers);
@@ -156,6 +157,7 @@ function resources(options: AppOptions) {
     tokenRoutes(),
     webhookRoutes(),
     deliveryRoutes(),
+    slackActionRoutes(),
     sessionRoutes(),
     peopleRoutes(),
     auditRoutes(),

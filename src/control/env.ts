@@ -59,6 +59,8 @@ export interface ControlEnv {
   readonly NOTIFY_RESOLVER?: string;
   /** Where D1 and all objects are to be: a name of `REGIONS`. Unset: an object is made near its first caller. */
   readonly REGION?: string;
+  /** Another address of Slack's API, for tests. */
+  readonly SLACK_API_URL?: string;
   /** Shown by /health. */
   readonly VERSION?: string;
 }

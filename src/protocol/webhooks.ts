@@ -9,7 +9,17 @@ const pattern = z
 
 export const createWebhookSchema = z
   .strictObject({
-    url: z.string().max(2_000),
+    url: z.string().max(2_000).optional(),
+    /** In the place of `url`: a Slack app's bot, which edits one message per release. */
+    slack: z
+      .strictObject({
+        token: z.string().regex(/^xoxb-[\w-]{10,300}$/, "must be a bot token (xoxb-…)"),
+        channel: z
+          .string()
+          .regex(/^(?:[CG][A-Z0-9]{5,20}|#?[a-z0-9_-]{1,80})$/, "must be a channel's id or name"),
+        signingSecret: z.string().regex(/^[0-9a-f]{16,64}$/, "must be the app's signing secret"),
+      })
+      .optional(),
     app: nameSchema.optional(),
     environment: nameSchema.optional(),
     /** Absent: all of them. */
@@ -21,12 +31,13 @@ export const createWebhookSchema = z
     message: "an environment needs its `app`",
     path: ["app"],
   })
+  .refine((w) => (w.url === undefined) !== (w.slack === undefined), "names one of `url` and `slack`")
   .meta({ id: "CreateWebhook" });
 
 export const webhookSchema = z
   .object({
     id: z.string(),
-    kind: z.enum(["webhook", "slack"]),
+    kind: z.enum(["webhook", "slack", "slack_app"]),
     /** Of Slack's incoming webhooks without its path, which is the secret. */
     url: z.string(),
     app: z.string().nullable(),

@@ -93,18 +93,26 @@ function readVisitor(payload: JWTPayload): Result<Visitor, Refusal> {
 const textsOf = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((one) => typeof one === "string").slice(0, MOST_GROUPS) : [];
 
+/** Somebody whom control knows by another way than Access: their groups are not known then. */
+export const personOf = (db: Db, email: string, way: "slack"): Promise<Result<Principal, Refusal>> =>
+  principalOf(db, { name: email, isService: false, groups: [] }, way);
+
 /** Looked up for each request: what was taken away holds from the next one on. */
-async function principalOf(db: Db, visitor: Visitor): Promise<Result<Principal, Refusal>> {
+async function principalOf(
+  db: Db,
+  visitor: Visitor,
+  way: "access" | "slack" = "access",
+): Promise<Result<Principal, Refusal>> {
   const grants = (await grantsOf(db, namesOf(visitor))).toSorted(byReach);
   const [widest] = grants;
   const { name, isService } = visitor;
-  const actor = `access:${name}`;
+  const actor = `${way}:${name}`;
   if (!widest) {
     const who = isService ? `service:${name}` : name;
     const next = [{ command: `sluice people allow ${who} --role viewer`, when: "an administrator agrees" }];
     return err({
       code: "unauthenticated",
-      detail: `Access let ${name} in, and nobody granted them a role`,
+      detail: `${name} is known, and nobody granted them a role`,
       next,
     });
   }

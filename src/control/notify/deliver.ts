@@ -11,9 +11,11 @@ import {
   readDue,
   readUntold,
 } from "../store/notify/deliveries.ts";
-import { disableWebhook, type WebhookRow } from "../store/notify/webhooks.ts";
+import { disableWebhook, quietWebhook, type WebhookRow } from "../store/notify/webhooks.ts";
+import { openKeys } from "./keys.ts";
 import { deliveryFor } from "./message.ts";
-import { type Sent, send } from "./send.ts";
+import { failed, type Sent, send } from "./send.ts";
+import { sendToSlack } from "./slack-app.ts";
 
 /** Each costs three requests (two look-ups and itself), and a Worker on the Free plan may make 50 in one run. */
 const AT_ONCE = 5;
@@ -59,7 +61,7 @@ async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
     if (due.length === 0) return;
     await Promise.all(
       due.map(async (row) => {
-        const sent = await send(row, { env, keyring, now: now() });
+        const sent = await sendBy(row, { env, db, keyring, now: now() });
         // Dying before this is written sends it once more, under the same id.
         await runBatch(db, outcome(db, row, sent, now()));
       }),
@@ -67,7 +69,43 @@ async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
   }
 }
 
+/** A bot has more to do than to post a body. */
+async function sendBy(
+  row: { delivery: DeliveryRow; webhook: WebhookRow },
+  at: { env: ControlEnv; db: Db; keyring: Keyring; now: number },
+): Promise<Sent> {
+  if (row.webhook.kind !== "slack_app") return send(row, at);
+  const keys = await openKeys(at.keyring, row.webhook);
+  const slack = keys.ok ? keys.value.slack : undefined;
+  return slack ? sendToSlack(row.delivery, slack, at) : failed("its keys can't be opened");
+}
+
+/** How it went, and how long its target is left in peace. */
 function outcome(
+  db: Db,
+  row: { delivery: DeliveryRow; webhook: WebhookRow },
+  sent: Sent,
+  now: number,
+): Statement[] {
+  const quiet = sent.quietMs === undefined ? [] : [quietWebhook(db, row.webhook.id, now + sent.quietMs)];
+  if (!sent.isPaced) return [...quiet, ...ending(db, row, sent, now)];
+  const { attempts, finishedAt } = row.delivery;
+  const nextAttemptAt = now + (sent.retryAfterMs ?? 0);
+  const { status, error } = sent;
+  return [
+    ...quiet,
+    noteAttempt(db, row.delivery.id, {
+      state: "pending",
+      attempts,
+      nextAttemptAt,
+      finishedAt,
+      status,
+      error,
+    }),
+  ];
+}
+
+function ending(
   db: Db,
   { delivery, webhook }: { delivery: DeliveryRow; webhook: WebhookRow },
   sent: Sent,
@@ -80,7 +118,7 @@ function outcome(
   const about = { at: now, actor: "sluice", app: webhook.app, environment: webhook.environment };
   const data = { webhook: webhook.id, delivery: delivery.id, error };
   if (sent.gone) {
-    const cause = "it answered 410: it wants nothing any more";
+    const cause = sent.status === 410 ? "it answered 410: it wants nothing any more" : String(error);
     const message = `messages to ${webhook.url} stopped: ${cause}`;
     return [
       noteAttempt(db, delivery.id, { ...done, state: "failed" }),

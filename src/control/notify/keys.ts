@@ -7,7 +7,16 @@ export interface TargetKeys {
   /** Where it really is. */
   readonly url: string;
   /** `whsec_…`: newest first; an older one is signed with until its time. None: the kind signs nothing. */
+  readonly slack?: SlackKeys;
   readonly secrets: readonly { readonly secret: string; readonly until: number | null }[];
+}
+
+/** Of a Slack app's bot. */
+export interface SlackKeys {
+  readonly token: string;
+  readonly channel: string;
+  /** By it Slack signs what is pressed. */
+  readonly signingSecret: string;
 }
 
 /** How long messages carry the signature of the secret before, too. */

@@ -6,6 +6,7 @@ import type { NewDelivery, Untold } from "../store/notify/deliveries.ts";
 import type { WebhookRow } from "../store/notify/webhooks.ts";
 import type { Message } from "./body.ts";
 import { slackBody } from "./slack.ts";
+import { slackAppBody } from "./slack-blocks.ts";
 
 /** What a target is to be sent of an event; undefined: it did not ask for it. */
 export function deliveryFor(
@@ -20,20 +21,31 @@ export function deliveryFor(
   const isOwnTest = event.type === "webhook.test";
   if (isOwnTest ? event.data.webhook !== target.id : !wants(target, notice, event)) return undefined;
   if (target.kind === "slack" && !isOwnTest && !isLast(notice)) return undefined;
+  // A channel of people: what programs are told beside that (tokens, hosts, apps) is in the audit log.
+  const isReleases = event.releaseId !== null || notice.type.endsWith(".alert");
+  if (target.kind === "slack_app" && !isOwnTest && !isReleases) return undefined;
   return {
     id: newId("msg", at.now),
     webhookId: target.id,
     eventId: event.id,
     type: notice.type,
     lane: event.releaseId ?? event.environmentId ?? "",
-    body: bodyFor(target, messageOf(untold, notice, at.env)),
+    body: bodyFor(target, messageOf(untold, notice, at.env), digestOf(event.data)),
     createdAt: at.now,
     nextAttemptAt: at.now,
   };
 }
 
-const bodyFor = ({ kind }: WebhookRow, message: Message): string =>
-  kind === "slack" ? slackBody(message) : JSON.stringify(message);
+function bodyFor({ kind }: WebhookRow, message: Message, digest: string | null): string {
+  if (kind === "slack_app") return JSON.stringify(slackAppBody(message, digest));
+  return kind === "slack" ? slackBody(message) : JSON.stringify(message);
+}
+
+/** Of a release that waits for an approval: which image. */
+function digestOf({ approval }: Readonly<Record<string, unknown>>): string | null {
+  const isAsked = typeof approval === "object" && approval !== null && "subject" in approval;
+  return isAsked && typeof approval.subject === "string" ? approval.subject : null;
+}
 
 /** With an address that can only add messages, Slack gets one at the end of a release, and one for each alert. */
 const isLast = ({ type }: Notice): boolean =>

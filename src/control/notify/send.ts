@@ -13,8 +13,12 @@ export interface Sent {
   readonly error: string | null;
   /** What the target asked for before the next try. */
   readonly retryAfterMs: number | null;
-  /** It wants nothing any more: 410. */
+  /** It wants nothing any more: 410; of Slack also what no second try mends. */
   readonly gone: boolean;
+  /** Nothing is sent to the target for so long. */
+  readonly quietMs?: number;
+  /** It was too early, and no failure: the try doesn't count. */
+  readonly isPaced?: boolean;
 }
 
 const WITHIN_MS = 15_000;
@@ -22,7 +26,7 @@ const WITHIN_MS = 15_000;
 const READ_BYTES = 300;
 const GONE = 410;
 
-const failed = (error: string, more: Partial<Sent> = {}): Sent => ({
+export const failed = (error: string, more: Partial<Sent> = {}): Sent => ({
   ok: false,
   status: null,
   error,

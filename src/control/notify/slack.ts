@@ -5,7 +5,9 @@ import type { Message } from "./body.ts";
  * anybody's to choose: `&`, `<` and `>` are escaped as Slack asks, so that none can mention or link
  * (https://docs.slack.dev/messaging/formatting-message-text).
  */
-export function slackBody({ data }: Message): string {
+export const slackBody = (message: Message): string => JSON.stringify(slackParts(message));
+
+export function slackParts({ data }: Message): { text: string; blocks: object[] } {
   const where = [data.app, data.environment].filter((part) => part !== null).join("/");
   const head = [where && `*${plain(where)}*`, data.version && plain(data.version)].filter(Boolean).join("  ");
   const text = [
@@ -21,14 +23,14 @@ export function slackBody({ data }: Message): string {
     data.links.release && `<${data.links.release}|release>`,
     data.links.app && `<${data.links.app}|open>`,
   ].filter(Boolean);
-  return JSON.stringify({
+  return {
     // For notifications, which show no blocks.
     text: cut(plain(`${where} ${data.message}`.trim()), 300),
     blocks: [
       { type: "section", text: { type: "mrkdwn", text: cut(text, SECTION) } },
       { type: "context", elements: [{ type: "mrkdwn", text: cut(facts.join(" · "), CONTEXT) }] },
     ],
-  });
+  };
 }
 
 /** What Slack takes in one text object of a section, and of a context. */

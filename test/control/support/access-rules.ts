@@ -148,6 +148,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   "POST /api/v1/webhooks/{id}/replay": administers({}),
   "POST /api/v1/webhooks/{id}/test": administers(),
   "POST /api/v1/webhooks/{id}/secret": administers(),
+  "POST /slack/{id}/actions": anybody,
   "GET /api/v1/audit": reads("own"),
   "GET /api/v1/audit/chain": reads("everything"),
   "GET /metrics": reads("own"),

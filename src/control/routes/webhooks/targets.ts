@@ -121,20 +121,33 @@ async function giveAnotherSecret(c: AppContext, row: WebhookRow, actor: string) 
   return { secret, beforeUntil: iso(until) };
 }
 
-async function newWebhook(c: AppContext, asked: z.output<typeof createWebhookSchema>, actor: string) {
-  const problem = await targetProblem(asked.url, c.env);
+interface NewKeys {
+  readonly kind: WebhookRow["kind"];
+  readonly secret: string | null;
+  readonly keys: TargetKeys;
+}
+
+async function newKeys(c: AppContext, asked: z.output<typeof createWebhookSchema>): Promise<NewKeys> {
+  const { url = "", slack } = asked;
+  if (slack) return { kind: "slack_app", secret: null, keys: { url: "", secrets: [], slack } };
+  const problem = await targetProblem(url, c.env);
   if (problem !== undefined)
     throw new ProblemError({ code: "invalid_request", detail: `no message may go there: ${problem}` });
+  if (new URL(url).hostname === "hooks.slack.com")
+    return { kind: "slack", secret: null, keys: { url, secrets: [] } };
+  const secret = newSigningSecret();
+  return { kind: "webhook", secret, keys: { url, secrets: [{ secret, until: null }] } };
+}
+
+async function newWebhook(c: AppContext, asked: z.output<typeof createWebhookSchema>, actor: string) {
   const now = c.var.now();
   const id = newId("hook", now);
-  const kind = new URL(asked.url).hostname === "hooks.slack.com" ? "slack" : "webhook";
-  const secret = kind === "webhook" ? newSigningSecret() : null;
-  const keys: TargetKeys = { url: asked.url, secrets: secret === null ? [] : [{ secret, until: null }] };
+  const { kind, secret, keys } = await newKeys(c, asked);
   const sealed = await sealKeys(await requireKeyring(c.env), id, keys);
   const row: WebhookRow = {
     id,
     kind,
-    url: shownUrl(kind, asked.url),
+    url: asked.slack ? `slack:${asked.slack.channel}` : shownUrl(kind, keys.url),
     app: asked.app ?? null,
     environment: asked.environment ?? null,
     events: asked.events ?? null,
@@ -145,6 +158,7 @@ async function newWebhook(c: AppContext, asked: z.output<typeof createWebhookSch
     createdBy: actor,
     disabledAt: null,
     disabledCause: null,
+    quietUntil: null,
   };
   return { row, secret };
 }

@@ -140,15 +140,22 @@ const isNext = sql`deliveries.state = 'pending' AND webhooks.disabled_at IS NULL
 
 /** What is to be sent by now: of each release of each target the first that is still to be, so that they come in order. */
 export async function readDue(db: Db, now: number, limit: number) {
-  return db
+  const rows = await db
     .select({ delivery: deliveries, webhook: webhooks })
     .from(deliveries)
     .innerJoin(webhooks, eq(webhooks.id, deliveries.webhookId))
-    .where(sql`${deliveries.nextAttemptAt} <= ${now} AND ${isNext}`)
+    .where(sql`${deliveries.nextAttemptAt} <= ${now} AND ${isNext} AND ${isOpenAt(now)}`)
     .orderBy(asc(deliveries.nextAttemptAt), asc(deliveries.eventId))
     .limit(limit)
     .all();
+  const paced = new Map(rows.map((row) => [row.webhook.id, row.delivery.id] as const).toReversed());
+  // One message of a bot's at a time.
+  return rows.filter(
+    ({ delivery, webhook }) => webhook.kind !== "slack_app" || paced.get(webhook.id) === delivery.id,
+  );
 }
+
+const isOpenAt = (now: number) => sql`coalesce(webhooks.quiet_until, 0) <= ${now}`;
 
 /** How a try went. */
 export const noteAttempt = (
@@ -160,7 +167,7 @@ export const noteAttempt = (
 /** When the next try of all is due; null: there is nothing to send. */
 export async function nextDueAt(db: Db): Promise<number | null> {
   const rows = await db.all<{ at: number | null }>(sql`
-    SELECT min(next_attempt_at) AS at FROM deliveries JOIN webhooks ON webhooks.id = webhook_id WHERE ${isNext}`);
+    SELECT min(max(next_attempt_at, coalesce(quiet_until, 0))) AS at FROM deliveries JOIN webhooks ON webhooks.id = webhook_id WHERE ${isNext}`);
   return rows[0]?.at ?? null;
 }
 
@@ -169,7 +176,7 @@ export async function isTellingDue(db: Db, now: number): Promise<boolean> {
   const rows = await db.all<{ due: number }>(sql`
     SELECT EXISTS (SELECT 1 FROM webhooks WHERE disabled_at IS NULL AND cursor < (SELECT max(id) FROM events))
       OR EXISTS (SELECT 1 FROM deliveries JOIN webhooks ON webhooks.id = webhook_id
-        WHERE next_attempt_at <= ${now} AND ${isNext}) AS due`);
+        WHERE next_attempt_at <= ${now} AND ${isNext} AND ${isOpenAt(now)}) AS due`);
   return rows[0]?.due === 1;
 }
 

@@ -37,6 +37,10 @@ export const disableWebhook = (db: Db, id: string, at: { now: number; cause: str
     .set({ disabledAt: at.now, disabledCause: at.cause })
     .where(and(eq(webhooks.id, id), isNull(webhooks.disabledAt))) satisfies Statement;
 
+/** Nothing is sent to it before. */
+export const quietWebhook = (db: Db, id: string, until: number) =>
+  db.update(webhooks).set({ quietUntil: until }).where(eq(webhooks.id, id)) satisfies Statement;
+
 /** Targets that nothing reaches any more, and how many messages were given up in the last while. */
 export async function readBrokenWebhooks(
   db: Db,

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { Severity } from "../../../domain/notice.ts";
 import { at, json } from "./columns.ts";
 
@@ -9,7 +9,7 @@ import { at, json } from "./columns.ts";
  */
 export const webhooks = sqliteTable("webhooks", {
   id: text("id").primaryKey(),
-  kind: text("kind", { enum: ["webhook", "slack"] }).notNull(),
+  kind: text("kind", { enum: ["webhook", "slack", "slack_app"] }).notNull(),
   /** As people may see it: of Slack's own, where the address is the secret, the host only. */
   url: text("url").notNull(),
   app: text("app"),
@@ -26,6 +26,8 @@ export const webhooks = sqliteTable("webhooks", {
   createdBy: text("created_by").notNull(),
   disabledAt: at("disabled_at"),
   disabledCause: text("disabled_cause"),
+  /** Nothing is sent to it before: its own wish, or its pace. */
+  quietUntil: at("quiet_until"),
 });
 
 /** What a target is sent: what is to be, and what was, for a while. */
@@ -57,4 +59,19 @@ export const deliveries = sqliteTable(
     index("deliveries_due").on(t.nextAttemptAt).where(sql`state = 'pending'`),
     index("deliveries_finished").on(t.finishedAt).where(sql`finished_at IS NOT NULL`),
   ],
+);
+
+/** A release's message in a Slack channel, by Slack's name of it: it is changed as the release goes. */
+export const slackThreads = sqliteTable(
+  "slack_threads",
+  {
+    webhookId: text("webhook_id")
+      .notNull()
+      .references(() => webhooks.id, { onDelete: "cascade" }),
+    lane: text("lane").notNull(),
+    ts: text("ts").notNull(),
+    /** Its id: a message is changed by the channel's id alone, not by its name. */
+    channel: text("channel").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.webhookId, t.lane] })],
 );
