@@ -112,7 +112,8 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.route("/", exchangeRoutes(keys));
   app.use("/api/v1/*", people, authenticatePeople(keys), idempotent);
   app.use("/metrics", people, authenticatePeople(keys));
-  app.on("POST", ["/login", "/logout", "/slack/*"], people);
+  app.on("POST", ["/login", "/logout"], people);
+  app.use("/slack/*", people);
   for (const pages of ["/", "/ui/*"]) app.use(pages, people, authenticatePeople(keys));
   const agents = rateLimit(perMinute.agents, strangers);
   const logChunks = rateLimit(LOG_CHUNKS_PER_MINUTE, strangers);
