@@ -140,6 +140,7 @@ const counted = (Base) => {
   }
   return Counted;
 };
+export const Auditor = counted(all.Auditor);
 export const Coordinator = counted(all.Coordinator);
 export const HostLink = counted(all.HostLink);
 export const LogRelay = counted(all.LogRelay);
