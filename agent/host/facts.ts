@@ -21,7 +21,11 @@ export interface FactSources {
   ports?: SlotPorts | undefined;
   tunnel(): HostFactsReport["tunnel"];
   policy?(): HostFactsReport["policy"] | Promise<HostFactsReport["policy"]>;
+  /** How full a file system is: the system's own, unless given. */
+  statfs?: DiskUsage;
 }
+
+type DiskUsage = (path: string) => Promise<{ bsize: number; blocks: number; bavail: number }>;
 
 /** What this host says of itself: with the first poll of an agent, and again when something worth telling changed. */
 export class Facts {
@@ -69,7 +73,7 @@ export async function collectFacts(sources: FactSources): Promise<HostFactsRepor
   const asked = sources.engine && (await askEngine(sources.engine));
   const [tunnel, policy] = [sources.tunnel(), await sources.policy?.()];
   const ports = sources.ports && (await factsOfPorts(sources.ports));
-  const disk = await tightestDisk([asked?.root, sources.directory]);
+  const disk = await tightestDisk([asked?.root, sources.directory], sources.statfs ?? statfs);
   return {
     // In a container the engine knows the host's system, and this process only its image's.
     os: (asked?.os ?? (await systemName())).slice(0, 200),
@@ -131,16 +135,19 @@ async function systemName(): Promise<string> {
 }
 
 /** Of the file systems that hold these paths, the one with the smallest share free. */
-async function tightestDisk(paths: (string | undefined)[]): Promise<HostFactsReport["disk"]> {
-  const disks = await Promise.all(paths.map((path) => (path ? diskOf(path) : undefined)));
+async function tightestDisk(
+  paths: (string | undefined)[],
+  usage: DiskUsage,
+): Promise<HostFactsReport["disk"]> {
+  const disks = await Promise.all(paths.map((path) => (path ? diskOf(path, usage) : undefined)));
   const found = disks.filter((disk) => disk !== undefined && disk.totalBytes > 0);
   const share = (disk: NonNullable<HostFactsReport["disk"]>) => disk.freeBytes / disk.totalBytes;
   return found.sort((a, b) => (a && b ? share(a) - share(b) : 0))[0];
 }
 
-async function diskOf(path: string): Promise<HostFactsReport["disk"]> {
+async function diskOf(path: string, usage: DiskUsage): Promise<HostFactsReport["disk"]> {
   try {
-    const { bsize, blocks, bavail } = await statfs(path);
+    const { bsize, blocks, bavail } = await usage(path);
     return { path, totalBytes: bsize * blocks, freeBytes: bsize * bavail };
   } catch {
     // The engine's directory, seen from within a container: it isn't there.

@@ -1,7 +1,7 @@
-import { mkdtemp, rm, statfs } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { collectFacts, type FactSources, Facts } from "../../agent/host/facts.ts";
 import { portsProblem } from "../../agent/host/ports.ts";
 import { createEngine } from "../../agent/runtime/docker/engine.ts";
@@ -10,14 +10,10 @@ import { hostFactsSchema } from "../../src/protocol/agent/host-facts.ts";
 import { dockerTest, theEngine } from "../support/docker.ts";
 import { agentBench } from "./running-agent.ts";
 
-vi.mock("node:fs/promises", async (original) => {
-  const real = await original<typeof import("node:fs/promises")>();
-  return { ...real, statfs: vi.fn(real.statfs) };
-});
-
 let directory: string;
 let tunnel: HostFactsReport["tunnel"];
 let sources: FactSources;
+let percentFree = 40;
 const clock = {
   time: 1_000_000,
   set: 0,
@@ -29,12 +25,11 @@ const clock = {
 beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), "sluice-facts-"));
   tunnel = undefined;
-  sources = { directory, tunnel: () => tunnel };
+  percentFree = 40;
+  const statfs = async () => ({ bsize: 1_000, blocks: 1_000, bavail: percentFree * 10 });
+  sources = { directory, tunnel: () => tunnel, statfs };
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
-
-const free = (percent: number) =>
-  vi.mocked(statfs).mockResolvedValue({ bsize: 1_000, blocks: 1_000, bavail: percent * 10 } as never);
 
 describe("the slots' ports", () => {
   const kernel =
@@ -60,8 +55,6 @@ describe("the slots' ports", () => {
 
 describe("a host's facts", () => {
   test("name system, architecture, Node and disk on a host without an engine", async () => {
-    vi.mocked(statfs).mockReset();
-    free(40);
     const facts = hostFactsSchema.parse(await collectFacts(sources));
     expect(facts).toEqual({
       os: expect.stringMatching(/\w/),
@@ -72,7 +65,6 @@ describe("a host's facts", () => {
   });
 
   dockerTest("name the engine, and the fuller of its disk and the agent's", async () => {
-    free(40);
     const facts = hostFactsSchema.parse(await collectFacts({ ...sources, engine: theEngine() }));
     expect(facts.engine).toEqual({
       version: expect.stringMatching(/^\d+\./),
@@ -92,7 +84,6 @@ describe("a host's facts", () => {
 
 describe("what the next poll carries", () => {
   test("is all of it first, and nothing once control has it", async () => {
-    free(40);
     const facts = new Facts(sources, clock);
     const first = await facts.due();
     expect(first).toBeDefined();
@@ -106,7 +97,7 @@ describe("what the next poll carries", () => {
   test("is free disk only when it crosses 20, 10 and 5 %", async () => {
     const facts = new Facts(sources, clock);
     const isTold = async (percent: number) => {
-      free(percent);
+      percentFree = percent;
       clock.time += 60_000;
       const due = await facts.due();
       if (due) facts.told(due);
@@ -118,7 +109,6 @@ describe("what the next poll carries", () => {
   });
 
   test("is looked up once a minute at most, unless something is known to have changed", async () => {
-    free(40);
     const facts = new Facts(sources, clock);
     const first = await facts.due();
     if (first) facts.told(first);
@@ -130,7 +120,6 @@ describe("what the next poll carries", () => {
   });
 
   test("is looked up again although the host's clock was set back", async () => {
-    free(40);
     const facts = new Facts(sources, clock);
     const first = await facts.due();
     if (first) facts.told(first);
@@ -142,7 +131,6 @@ describe("what the next poll carries", () => {
 });
 
 test("an agent tells its facts with its first poll, and keeps quiet about them in the next", async () => {
-  free(40);
   const bench = await agentBench();
   const { control } = bench;
   await control.until(() => control.polls.length >= 2, "polled twice");
