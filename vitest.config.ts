@@ -95,6 +95,8 @@ export default defineConfig({
         test: {
           name: "edge",
           include: ["test/edge/**/*.test.ts"],
+          globalSetup: ["test/support/bundled-workers.ts"],
+          isolate: false,
           ...patience,
         },
       },

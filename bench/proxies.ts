@@ -6,9 +6,9 @@ import { get } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { bundleWorker } from "../local/bundle.ts";
 import type { RoutingTable } from "../src/domain/routing/table.ts";
 import { COMPATIBILITY_DATE } from "../test/support/compatibility-date.ts";
-import { bundleEdge } from "../test/support/edge-stack.ts";
 
 export interface Running {
   readonly port: number;
@@ -86,7 +86,7 @@ export async function startOrigin(): Promise<Running> {
 }
 
 export async function startEdge(name: string, table: RoutingTable, directory: string): Promise<Running> {
-  writeFileSync(join(directory, "edge.mjs"), await bundleEdge());
+  writeFileSync(join(directory, "edge.mjs"), await bundleWorker("edge"));
   writeFileSync(join(directory, `${name}-control.mjs`), controlStub(table));
   return serve(directory, name, [
     worker("main", "edge.mjs", [

@@ -5,8 +5,13 @@ import { bundleForControl } from "./bundle-agent.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
+/** Variable that names a folder with both Workers bundled: whoever starts many stacks of the same sources bundles them once. */
+export const BUNDLED = "SLUICE_BUNDLED_WORKERS";
+
 /** Bundles one of the two Workers as wrangler does: a single ES module. */
 export async function bundleWorker(name: "control" | "edge"): Promise<string> {
+  const folder = process.env[BUNDLED];
+  if (folder !== undefined) return readFile(join(folder, `${name}.mjs`), "utf8");
   if (name === "control") await bundleForControl();
   const result = await build({
     entryPoints: [join(ROOT, "src", name, "worker.ts")],

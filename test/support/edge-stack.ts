@@ -2,8 +2,8 @@
  * The real edge, bundled as it is deployed, in workerd, with a control whose answers a test scripts from Node. Requests
  * come in on raw sockets, without Miniflare's own Worker in front.
  */
-import { build } from "esbuild";
 import { Miniflare, type Request, type Response } from "miniflare";
+import { bundleWorker } from "../../local/bundle.ts";
 import { slotDoors } from "../../local/doors.ts";
 import type { MeterBatch } from "../../src/domain/routing/meter.ts";
 import type { TableAnswer } from "../../src/domain/routing/table.ts";
@@ -60,22 +60,6 @@ export default { fetch(request, env, ctx) {
 } };
 `;
 
-/** Builds the edge as wrangler does: one ES module. */
-export async function bundleEdge(minify = false): Promise<string> {
-  const result = await build({
-    entryPoints: [new URL("../../src/edge/worker.ts", import.meta.url).pathname],
-    bundle: true,
-    format: "esm",
-    target: "es2024",
-    minify,
-    write: false,
-    external: ["cloudflare:*"],
-  });
-  const [output] = result.outputFiles;
-  if (output === undefined) throw new Error("esbuild gave no output for src/edge/worker.ts");
-  return output.text;
-}
-
 export async function startEdgeStack(
   script: ControlScript,
   options: {
@@ -90,7 +74,7 @@ export async function startEdgeStack(
   } = {},
 ): Promise<EdgeStack> {
   const control = { ...script };
-  const source = await bundleEdge();
+  const source = await bundleWorker("edge");
   const { clockHeader } = options;
   const names = Array.from({ length: options.edges ?? 1 }, (_, index) => `edge-${index}`);
   const vars = Object.entries(options.vars ?? {}).map(
