@@ -9,6 +9,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { bundleServedCli, oneLanguage } from "./bundle-cli.ts";
+import { bundleDocs } from "./bundle-docs.ts";
 import { bundlePages } from "./bundle-pages.ts";
 
 const ROOT = path.join(import.meta.dirname, "..");
@@ -47,7 +48,15 @@ export async function bundleAgent(outfile: string): Promise<void> {
 }
 
 /** What control serves, each a module of its Worker. */
-const TEXTS = ["agent.txt", "install.txt", "cli.txt", "cli-install.txt", "page-style.txt", "page-script.txt"];
+const TEXTS = [
+  "docs.txt",
+  "agent.txt",
+  "install.txt",
+  "cli.txt",
+  "cli-install.txt",
+  "page-style.txt",
+  "page-script.txt",
+];
 
 /** Writes what `src/control/hosts/bundle.ts` imports: agent, command line, their installers. Each by a rename, since others may read them. */
 export async function bundleForControl(): Promise<void> {
@@ -64,6 +73,7 @@ export async function bundleForControl(): Promise<void> {
     await bundleServedCli(draft("cli.txt"));
     await copyFile(path.join(ROOT, "cli/install.sh"), draft("cli-install.txt"));
     await bundlePages({ style: draft("page-style.txt"), script: draft("page-script.txt") });
+    await bundleDocs(draft("docs.txt"));
     for (const name of [...TEXTS, "agent.mjs"]) await rename(draft(name), path.join(dist, name));
   } finally {
     await rm(drafts, { recursive: true, force: true });

@@ -24,6 +24,7 @@ import { agentJobRoutes } from "./routes/agent-jobs.ts";
 import { approvalRoutes } from "./routes/approvals.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
+import { docsRoutes } from "./routes/docs.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
 import { doctorQuestionRoutes } from "./routes/doctor-questions.ts";
 import { endingRoutes } from "./routes/endings.ts";
@@ -99,6 +100,7 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
   app.route("/", healthRoutes());
   app.use(httpsOnly);
   app.route("/", installRoutes());
+  app.route("/", docsRoutes());
   let description: OpenApiDocument | undefined;
   const described = () => (description ??= openApiDocument(app));
   app.get("/api/openapi.json", (c) => c.json(described()));

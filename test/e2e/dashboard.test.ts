@@ -102,11 +102,72 @@ test("a sign-in that ends under an open page is said, and what was shown stays",
   if (cookie) await admin.addCookies([cookie]);
 });
 
+test("of 100,000 log lines those in sight are drawn, and a hidden tab draws none until it is looked at", async () => {
+  const line = (i: number) => ({
+    at: "2026-11-23T12:00:00.000Z",
+    host: "web-1",
+    instance: "ins_1",
+    version: "v1",
+    stream: i % 1_000 === 0 ? "stderr" : "stdout",
+    text: i === 99_999 ? "<b>the last</b> مرحبا" : `line ${i}`,
+  });
+  const chunks = Array.from({ length: 100 }, (_, chunk) => {
+    const lines = Array.from({ length: 1_000 }, (_, i) => line(chunk * 1_000 + i));
+    return `event: lines\nid: ${chunk}\ndata: ${JSON.stringify({ lines })}\n\n`;
+  });
+  const end = `event: end\ndata: {"hosts":[],"answered":[],"message":"all was said"}\n\n`;
+  const log = await admin.newPage();
+  await log.route("**/logs?follow=1&**", (route) =>
+    route.fulfill({ contentType: "text/event-stream", body: chunks.join("") + end }),
+  );
+  await log.addInitScript("Object.defineProperty(document, 'hidden', { get: () => !window.isSeen })");
+  await log.goto(url(`${HOME}/logs`));
+  await log.getByText("all was said").waitFor();
+  expect(await log.locator("#log > div > div").count()).toBe(0);
+  const took = await log.evaluate(async () => {
+    const page = globalThis as unknown as { isSeen: boolean; document: EventTarget };
+    const start = performance.now();
+    page.isSeen = true;
+    page.document.dispatchEvent(new Event("visibilitychange"));
+    await new Promise((drawn) => setTimeout(drawn));
+    return performance.now() - start;
+  });
+  await log.getByText("<b>the last</b>").waitFor();
+  expect(await log.locator("#log").getAttribute("data-lines")).toBe("100000");
+  expect(await log.locator("#log > div > div").count()).toBeLessThan(150);
+  expect(took).toBeLessThan(500);
+  await log.getByLabel("Only lines with").fill("line 4242");
+  await expect.poll(() => log.locator("#log").getAttribute("data-lines")).toBe("11");
+  await log.close();
+});
+
+test("an app's lines come to the page by themselves, and the page says when its connection is lost and back", async () => {
+  const log = await admin.newPage();
+  await log.goto(url(`${HOME}/logs`));
+  await log.locator("#log > div > div").first().waitFor();
+  await log.locator("#log-says", { hasText: "following" }).waitFor();
+  await log.goto(url(HOME));
+  await admin.setOffline(true);
+  await log.getByText("Control does not answer").waitFor({ timeout: 8_000 });
+  await admin.setOffline(false);
+  await log.locator("#notice").waitFor({ state: "hidden", timeout: 8_000 });
+  await log.close();
+});
+
 test("no page has anything serious in a screen reader's way", async () => {
   const { items } = await sluice.client.releases.list(APP, "production");
   const [a, b] = items;
   const paths = ["/", HOME, `/ui/releases/${a?.id}`, `${HOME}/compare?a=${b?.id}&b=${a?.id}`];
-  const others = [`${HOME}/moves/weight`, "/ui/hosts", "/ui/audit", "/ui/settings", "/login"];
+  const others = [
+    `${HOME}/logs`,
+    `${HOME}/runs`,
+    "/ui/dora",
+    `${HOME}/moves/weight`,
+    "/ui/hosts",
+    "/ui/audit",
+    "/ui/settings",
+    "/login",
+  ];
   const found: string[] = [];
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });

@@ -28,6 +28,9 @@ test.runIf(process.env.SCREENSHOTS)("pictures of every page", async () => {
       release: `/ui/releases/${items[0]?.id}`,
       compare: `${home}/compare?a=${items[1]?.id}&b=${items[0]?.id}`,
       hosts: "/ui/hosts",
+      logs: `${home}/logs`,
+      runs: `${home}/runs`,
+      dora: "/ui/dora",
       audit: "/ui/audit",
       settings: "/ui/settings",
     };

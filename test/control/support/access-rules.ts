@@ -34,6 +34,8 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   "GET /agent/agent.mjs": anybody,
   "GET /cli.sh": anybody,
   "GET /cli.mjs": anybody,
+  "GET /llms.txt": anybody,
+  "GET /docs/{page}": anybody,
   "GET /api/openapi.json": anybody,
   "GET /api/docs": anybody,
   "GET /api/manifest.schema.json": anybody,
