@@ -42,6 +42,7 @@ import { watch } from "./commands/watch.ts";
 import { webhooks } from "./commands/webhooks.ts";
 import { weight } from "./commands/weight.ts";
 import { EXIT, EXIT_MEANINGS } from "./exit-codes.ts";
+import { mcp } from "./mcp/mcp.ts";
 import { type Act, examples, type Register } from "./verb.ts";
 
 const VERBS: readonly Register[] = [
@@ -88,6 +89,7 @@ const VERBS: readonly Register[] = [
   people,
   audit,
   dora,
+  mcp,
   setup,
   teardown,
   explain,
