@@ -25,6 +25,8 @@ let ahead = aheadIn(document);
 let feed: EventSource | undefined;
 let pending: ReturnType<typeof setTimeout> | undefined;
 let isAsking = false;
+/** What is replaced between press and release is never clicked. */
+let isPressed = false;
 
 function aheadIn(page: Document): number {
   const said = Number(page.documentElement.dataset.now);
@@ -91,7 +93,7 @@ function ended(): void {
 function take(page: Document): void {
   ahead = aheadIn(page);
   const [now, next] = [document.getElementById("live"), page.getElementById("live")];
-  if (!now || !next) return;
+  if (!now || !next || isPressed) return;
   document.title = page.title;
   const [icon, nextIcon] = [iconOf(document), iconOf(page)];
   if (icon && nextIcon && icon.href !== nextIcon.href) icon.href = nextIcon.href;
@@ -138,6 +140,10 @@ if (document.getElementById("live")) {
   // A tab that slept, and a machine that did.
   for (const event of ["visibilitychange", "online", "pageshow"])
     (event === "visibilitychange" ? document : window).addEventListener(event, () => void refresh());
+  for (const event of ["pointerdown", "pointerup", "pointercancel"])
+    addEventListener(event, () => {
+      isPressed = event === "pointerdown";
+    });
 }
 const log = document.getElementById("log");
 if (log) followLog(log);

@@ -80,8 +80,11 @@ function connect(log: Log, url: string): void {
   const source = new EventSource(url);
   source.onopen = () => say(log, "following");
   source.addEventListener("lines", ({ data }) => add(log, JSON.parse(data).lines));
-  for (const type of ["host", "gap"])
-    source.addEventListener(type, ({ data }) => say(log, JSON.parse(data).message));
+  source.addEventListener("gap", ({ data }) => say(log, JSON.parse(data).message));
+  source.addEventListener("host", ({ data }) => {
+    const { state, message } = JSON.parse(data);
+    say(log, state === "joined" ? "following" : message);
+  });
   source.addEventListener("end", ({ data }) => {
     source.close();
     say(log, JSON.parse(data).message);

@@ -40,6 +40,7 @@ test.runIf(process.env.SCREENSHOTS)("pictures of every page", async () => {
         const page = await signIn(context, sluice.controlUrl, sluice.home.token);
         for (const [name, path] of Object.entries(pages)) {
           await page.goto(`${sluice.controlUrl}${path}`);
+          if (name === "logs") await page.locator("#log > div > div").first().waitFor();
           await page.screenshot({ path: join(FOLDER, `${name}-${size}-${colorScheme}.png`) });
         }
         await context.close();
