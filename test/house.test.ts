@@ -38,6 +38,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "dist/cli-install.txt",
       "dist/page-style.txt",
       "dist/page-script.txt",
+      "dist/docs.txt",
     ],
   },
   { folder: "src/client", may: ["src/client", "src/protocol"], packages: ["zod", /^eventsource-parser/] },

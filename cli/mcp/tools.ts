@@ -22,7 +22,9 @@ function tool<T extends z.ZodObject>(
 }
 
 /** What an agent may look at. */
-export const readTools = (client: Client): Tool[] => [
+export const readTools = (client: Client): Tool[] => [...releaseTools(client), ...runningTools(client)];
+
+const releaseTools = (client: Client): Tool[] => [
   tool({
     name: "apps",
     description: "Every app with its environments",
@@ -61,6 +63,9 @@ export const readTools = (client: Client): Tool[] => [
     run: ({ app, environment, image }) =>
       client.releases.plan(app, environment, image === undefined ? {} : { image }),
   }),
+];
+
+const runningTools = (client: Client): Tool[] => [
   tool({
     name: "visits",
     description: "Requests, errors and latency of the last minute, by release and instance",

@@ -24,7 +24,7 @@ import { agentJobRoutes } from "./routes/agent-jobs.ts";
 import { approvalRoutes } from "./routes/approvals.ts";
 import { appRoutes } from "./routes/apps.ts";
 import { auditRoutes } from "./routes/audit.ts";
-import { docsRoutes } from "./routes/docs.ts";
+import { docsRoutes } from "./routes/docs/docs.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
 import { doctorQuestionRoutes } from "./routes/doctor-questions.ts";
 import { endingRoutes } from "./routes/endings.ts";

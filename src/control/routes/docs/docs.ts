@@ -1,6 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { ProblemError } from "../http/problems.ts";
-import { newRouter } from "../http/router.ts";
+import { ProblemError } from "../../http/problems.ts";
+import { newRouter } from "../../http/router.ts";
 
 const text = (type: string, description: string) => ({
   description,
@@ -43,7 +43,7 @@ export const docsRoutes = () =>
 
 /** Text by file name, as `npm run build:agent` packed it. */
 async function readDocs(): Promise<Readonly<Record<string, string>>> {
-  const { default: packed } = await import("../../../dist/docs.txt");
+  const { default: packed } = await import("../../../../dist/docs.txt");
   return z.record(z.string(), z.string()).parse(JSON.parse(packed));
 }
 
