@@ -32,6 +32,8 @@ const VERSIONS = ["v1", "v2", "v3", "v4", "v5", "v6"] as const;
 const IMAGE = `sluice-demo-${process.pid}`;
 const TAG = (version: string) => `${IMAGE}:${version}`;
 const PORTS_PER_HOST = 8;
+/** Of all phases. */
+let failedGets = 0;
 /** After a switch, how long its effect is watched. */
 const WATCH_MS = 1_000;
 
@@ -130,7 +132,14 @@ async function prepare(): Promise<World> {
   const client = new Client({ url: stack.controlUrl, token: home.token, signal: interrupted.signal });
   const hosts = await Promise.all([startHost("web-1", base), startHost("web-2", base + PORTS_PER_HOST)]);
   say(`hosts: ${hosts.map((host) => host.name).join(", ")} enrolled\n`);
-  const load = new Load({ edgeUrl: stack.edgeUrl, hostname: HOSTNAME, rate: Number(flags.rate) });
+  const load = new Load({
+    edgeUrl: stack.edgeUrl,
+    hostname: HOSTNAME,
+    rate: Number(flags.rate),
+    onFailure: (_phase, failure) => {
+      if (failure.startsWith("GET ")) failedGets += 1;
+    },
+  });
   return { home, stack, client, hosts, runtime, load };
 
   async function startHost(name: string, portBase: number): Promise<LocalHost> {
@@ -245,9 +254,10 @@ async function progressive(world: World): Promise<DemoPhase[]> {
   return [good, bad, rolling];
 }
 
-/** A canary with 20 % errors: how many visitors met one, and how soon it was gone. */
+/** A canary with 20 % errors: how soon it was gone. Its GETs are answered by stable, so only POSTs can have met one. */
 async function badCanary(world: World): Promise<DemoPhase> {
   const phase = "canary v5 (20 % errors)";
+  const before = failedGets;
   const deployed = await deploy(world, phase, "v5", { exit: 3, budgetMs: 60_000 });
   const goneAfterMs = (world.load.lastSeen("v5") ?? 0) - (world.load.firstSeen("v5") ?? 0);
   return {
@@ -255,7 +265,9 @@ async function badCanary(world: World): Promise<DemoPhase> {
     ms: goneAfterMs,
     budgetMs: 60_000,
     harm: "expected",
-    note: `rolled back by analysis; ${deployed.failed} visitors' requests failed because of v5`,
+    note: `rolled back by analysis; ${deployed.failed} POSTs failed because of v5, and no GET: stable answered those`,
+    error:
+      deployed.error ?? (failedGets > before ? `${failedGets - before} GETs failed because of v5` : null),
   };
 }
 
