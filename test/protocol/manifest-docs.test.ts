@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { manifestDocs } from "../../local/manifest-docs.ts";
+import { troubleshootingDocs } from "../../local/troubleshooting-docs.ts";
 import { keysOf, manifestJsonSchema } from "../../src/protocol/manifest/json-schema.ts";
 import { WORDS } from "../../src/protocol/manifest/words.ts";
 
@@ -18,6 +19,10 @@ test("docs/manifest.md and its JSON Schema are those of this schema (npm run doc
   expect(JSON.parse(readFileSync(new URL("manifest.schema.json", docs), "utf8"))).toEqual(
     manifestJsonSchema(),
   );
+});
+
+test("docs/troubleshooting.md is what `sluice explain` says (npm run docs)", () => {
+  expect(readFileSync(new URL("troubleshooting.md", docs), "utf8")).toBe(troubleshootingDocs());
 });
 
 test("every example can be read", () => {
