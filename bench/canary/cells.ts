@@ -1,5 +1,5 @@
 /** The bar of the canary analysis, line by line: what is simulated, how often, and what it must stay within. */
-import { canaryConfig } from "../../src/domain/canary/judge.ts";
+import { canaryConfig } from "../../src/domain/canary/index.ts";
 import type { Random } from "./random.ts";
 import type { Outage, Scenario } from "./simulation.ts";
 

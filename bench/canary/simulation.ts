@@ -9,7 +9,7 @@ import {
   type Judgement,
   tick,
   update,
-} from "../../src/domain/canary/judge.ts";
+} from "../../src/domain/canary/index.ts";
 import { HISTOGRAM_BUCKETS } from "../../src/domain/routing/meter.ts";
 import { type Random, random } from "./random.ts";
 

@@ -4,12 +4,12 @@ import { confirm } from "../io/confirm.ts";
 import { clean } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome } from "../session.ts";
+import { adminToken, type Made, putSecrets, type Workbench } from "./carry-out.ts";
 import type { WorkerFacts } from "./facts.ts";
 import { keepNextSecretsKey, keptSecretsKey, promoteSecretsKey } from "./files.ts";
 import type { Reach } from "./health.ts";
 import { controlUrl, controlWorker, type Rotation } from "./installation.ts";
 import { isSecretsKey, newSecretsKey, newShieldKey, sha256 } from "./secrets.ts";
-import { adminToken, type Made, putSecrets, type Workbench } from "./work.ts";
 
 interface Options {
   readonly ports: Reach;

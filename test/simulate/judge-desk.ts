@@ -1,5 +1,5 @@
 import { Judge } from "../../src/control/environment/judge.ts";
-import type { ArmWindow, HistoryWindow } from "../../src/domain/canary/judge.ts";
+import type { ArmWindow, HistoryWindow } from "../../src/domain/canary/index.ts";
 import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
 import { HISTOGRAM_BUCKETS, type MeterBatch, WINDOW_MS } from "../../src/domain/routing/meter.ts";
 

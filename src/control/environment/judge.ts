@@ -10,7 +10,7 @@ import {
   serialise,
   tick,
   update,
-} from "../../domain/canary/judge.ts";
+} from "../../domain/canary/index.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { WINDOW_MS, windowOf } from "../../domain/routing/meter.ts";

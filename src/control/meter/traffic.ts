@@ -1,4 +1,4 @@
-import type { ArmWindow, CanaryWindow, HistoryWindow } from "../../domain/canary/judge.ts";
+import type { ArmWindow, CanaryWindow, HistoryWindow } from "../../domain/canary/index.ts";
 import { HISTOGRAM_BUCKETS, WINDOW_MS } from "../../domain/routing/meter.ts";
 import type { Counted, Judged } from "./counted.ts";
 

@@ -1,5 +1,5 @@
 import { and, desc, eq, lt, sql } from "drizzle-orm";
-import type { Judgement } from "../../domain/canary/judge.ts";
+import type { Judgement } from "../../domain/canary/index.ts";
 import type { Db } from "./db.ts";
 import { verdicts } from "./schema/releases.ts";
 

@@ -1,4 +1,4 @@
-import type { Judgement } from "../canary/judge.ts";
+import type { Judgement } from "../canary/index.ts";
 import type { RunFacts, ScheduleMarks } from "../processes/run.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import type { ReleaseFacts } from "./release.ts";

@@ -2,7 +2,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { tallies } from "../../../src/control/store/schema/tallies.ts";
 import { recordVerdicts } from "../../../src/control/store/verdicts.ts";
-import { canaryConfig, decide, init } from "../../../src/domain/canary/judge.ts";
+import { canaryConfig, decide, init } from "../../../src/domain/canary/index.ts";
 import { Api } from "../support/api.ts";
 import { countRows } from "../support/count-rows.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";

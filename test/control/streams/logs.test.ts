@@ -24,7 +24,7 @@ let anna: EnrollAnswer;
 let bert: EnrollAnswer;
 beforeEach(async () => {
   await world.emptyWorld();
-  api = new Api({ logs: { ...LOG_TIMES, answerMs: 300, lookMs: 50 } });
+  api = new Api({ logs: { ...LOG_TIMES, answerMs: 1_500, lookMs: 50 } });
   environmentId = await world.applied(api);
   releaseId = await world.release(environmentId);
   anna = await world.enrolled(api, "anna");

@@ -16,7 +16,7 @@ import {
   tick,
   update,
   windowFrom,
-} from "../../../src/domain/canary/judge.ts";
+} from "../../../src/domain/canary/index.ts";
 import { HISTOGRAM_BUCKETS, type MeterEntry } from "../../../src/domain/routing/meter.ts";
 
 /** All answers at once around `ms`. */

@@ -1,4 +1,4 @@
-import { decide, init, type Judgement, update } from "../../../src/domain/canary/judge.ts";
+import { decide, init, type Judgement, update } from "../../../src/domain/canary/index.ts";
 
 /** Windows of 10 s: what the canary and stable counted in each, `times` over. */
 function judged(

@@ -10,7 +10,7 @@ import {
   serialise,
   tick,
   update,
-} from "../../../src/domain/canary/judge.ts";
+} from "../../../src/domain/canary/index.ts";
 import { HISTOGRAM_BUCKETS } from "../../../src/domain/routing/meter.ts";
 
 const size = fc.oneof(

@@ -9,7 +9,7 @@ import {
   logEPass,
   quantileBucket,
   update,
-} from "../../../src/domain/canary/judge.ts";
+} from "../../../src/domain/canary/index.ts";
 import { HISTOGRAM_BUCKETS } from "../../../src/domain/routing/meter.ts";
 import vectors from "../../vectors/canary-vectors.json" with { type: "json" };
 

@@ -1,5 +1,5 @@
 import { and, asc, eq, isNull, type SQL, sql } from "drizzle-orm";
-import type { Judgement } from "../../../domain/canary/judge.ts";
+import type { Judgement } from "../../../domain/canary/index.ts";
 import type { Db } from "../db.ts";
 import { apps } from "../schema/apps.ts";
 import { environments } from "../schema/environments.ts";

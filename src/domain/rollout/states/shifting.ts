@@ -1,5 +1,5 @@
 import { awaited, isGated, notApproved, passes, waitWords } from "../../approval/gate.ts";
-import { describe, endStep } from "../../canary/judge.ts";
+import { describe, endStep } from "../../canary/index.ts";
 import { workerFailure } from "../../processes/workers.ts";
 import { WINDOW_MS } from "../../routing/meter.ts";
 import { FULL_WEIGHT } from "../../routing/table.ts";
