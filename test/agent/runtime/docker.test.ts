@@ -233,10 +233,11 @@ describe("docker runtime, on its own", () => {
   );
 
   dockerTest("takes an image that only this engine has, by its tag, when told to", async () => {
-    const id = await nodeImage();
+    // Of its own: another test's image may be in a registry meanwhile, and would be no longer only here.
+    const id = await imageWith("only-here", { lines: ["LABEL only=here"] });
     const local = await open();
     const found = { ok: true, value: { image: id, digest: id } };
-    expect(await local.pull({ image: "sluice-test:node" }, quiet, never)).toEqual(found);
+    expect(await local.pull({ image: "sluice-test:only-here" }, quiet, never)).toEqual(found);
     // As control pins it.
     const image = `sluice-test@${id}`;
     expect(await local.pull({ image }, quiet, never)).toEqual(found);
