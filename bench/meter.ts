@@ -15,6 +15,7 @@ const ISOLATES = 1_000;
 const COLOS = 50;
 const SECONDS = Number(process.env.BENCH_METER_S ?? (process.argv.includes("--quick") ? 8 : 30));
 const TABLE_EVERY_MS = 50;
+const MOST_TRIES = 5;
 
 /** Answers for the edge's service binding over HTTP: a data centre's batches of a second, its table, and what was counted. */
 const AROUND = `
@@ -81,7 +82,15 @@ export async function run(): Promise<BenchResult> {
 
 const ask = async (stand: Stand, path: string, body?: unknown): Promise<unknown> => {
   const init = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
-  return (await fetch(`${stand.controlUrl}/bench/${path}`, init)).json();
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await (await fetch(`${stand.controlUrl}/bench/${path}`, init)).json();
+    } catch (error) {
+      // A connection that workerd has closed: an edge sends the batch again, under the same id.
+      if (!(error instanceof TypeError) || tries === MOST_TRIES) throw error;
+      await sleep(TABLE_EVERY_MS);
+    }
+  }
 };
 
 async function tableOf(stand: Stand): Promise<{ environment: string }> {
