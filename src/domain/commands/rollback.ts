@@ -51,7 +51,10 @@ export function planRollback(
   if (onItsWay && stable) return err(shiftingAlready(onItsWay));
   const blind = to === null && seen === null;
   const back = facts.releases.find(
-    ({ state, weightBp }) => state === "rolling_back" && (weightBp > 0 || blind),
+    ({ state, weightBp, stateSince }) =>
+      state === "rolling_back" &&
+      // What has come since is no second press of the same button.
+      (weightBp > 0 || (blind && (serving.servingAt ?? 0) < stateSince)),
   );
   if (back) {
     const detail = `${back.version} is rolling back already, and ${serving.version} serves: to go back further, name the release (\`--to\`)`;

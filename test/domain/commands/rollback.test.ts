@@ -43,6 +43,20 @@ describe("a rollback asked for twice", () => {
     expect(world.rollback("v1")).toMatchObject({ ok: true });
   });
 
+  it("is another one where a release has come since: that is taken back at once", () => {
+    const world = served(2);
+    world.spec = { ...world.spec, drainMs: 5 * MINUTE };
+    world.deploy();
+    later(world, 40 * SECOND);
+    world.rollback();
+    world.deploy();
+    later(world, 40 * SECOND);
+    expect(world.weights()).toEqual({ v4: 10_000 });
+    expect(world.releases.find(({ version }) => version === "v3")?.state).toBe("rolling_back");
+    expect(world.rollback()).toMatchObject({ ok: true, value: "instant" });
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+
   it("goes further back for whoever saw the release that the first one brought back", () => {
     const world = served(3);
     world.rollback(null, "v3");
