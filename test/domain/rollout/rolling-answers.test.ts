@@ -267,6 +267,32 @@ describe("a rolling release counts those that answer", () => {
     expect(world.state("v2")).toBe("rolled_back");
   });
 
+  it("and comes to rest where the next one begins to roll while a lost one goes back", () => {
+    const world = new World({ anna: 8 });
+    const strategy = strategyOf({ surge: { count: 0 }, unavailable: { count: 1 } });
+    world.spec = aSpec({ replicas: 2, strategy, keepMs: 10 * MINUTE });
+    for (let n = 0; n < 2; n++) {
+      world.deploy();
+      world.run(world.now + MINUTE);
+    }
+    const probe = ({ releaseId }: { readonly releaseId: string }) => (releaseId === "rel-2" ? "530" : null);
+    world.agents = { job: ({ kind }) => (kind === "pull" ? null : {}), probe };
+    world.deploy();
+    world.run(world.now + 25 * SECOND);
+    expect([world.state("v2"), world.state("v3"), world.weights()]).toEqual([
+      "rolling_back",
+      "preparing",
+      { v1: 10_000 },
+    ]);
+    world.agents = { job: () => ({}), probe };
+    world.run(world.now + 5 * MINUTE);
+    expect([world.state("v2"), world.state("v3"), world.weights()]).toEqual([
+      "rolled_back",
+      "live",
+      { v3: 10_000 },
+    ]);
+  });
+
   it("and keeps no instance that was to take the place of one that is back", () => {
     const world = new World();
     world.spec = aSpec({ replicas: 2, strategy: strategyOf({}), keepMs: 10 * MINUTE });

@@ -46,10 +46,17 @@ function isFirst(draft: Draft, { id }: ReleaseFacts): boolean {
 
 /**
  * Its traffic is away, and what is on its way beside stable has a share by its own steps: that is not to be taken instance by
- * instance. What stable lacks is replaced as anybody's is.
+ * instance. Nor is stable to be filled up while another roll, which may have no share yet, lets its instances go. What stable
+ * lacks is replaced as anybody's is.
  */
 const isSteered = (draft: Draft, { weightBp }: ReleaseFacts): boolean =>
-  weightBp === 0 && draft.releases().some((other) => other.state === "shifting" && other.weightBp > 0);
+  weightBp === 0 &&
+  draft
+    .releases()
+    .some(
+      ({ state, spec, weightBp: share }) =>
+        state === "shifting" && (share > 0 || spec.strategy.kind === "rolling"),
+    );
 
 /** One tick of putting the old instances back. True: stable has all that it will get. */
 function rollBack(
