@@ -13,8 +13,8 @@ export function retire(draft: Draft, instance: InstanceFacts): void {
   if (!release) throw new Error(`instance ${instance.id} is of unknown release ${instance.releaseId}`);
   if (instance.hostRemoved) return end(draft, instance);
   if (instance.state === "stopping") return confirmStop(draft, instance);
-  // Never had traffic, so there is nothing to drain.
-  if (instance.state === "ready" && release.state === "rolling_back") return stop(draft, instance);
+  // Never had traffic, so there is nothing to drain. Its host may be away: it is not waited for to be ready.
+  if (isNew(instance) && release.state === "rolling_back") return stop(draft, instance);
   // Made by the very decision that ended its release.
   if (isNew(instance) && (release.state === "failed" || release.state === "aborted"))
     return stop(draft, instance);

@@ -323,6 +323,23 @@ describe("a rolling release counts those that answer", () => {
     ]);
   });
 
+  it("and stops a replacement that still starts when its release is lost and gives all away", () => {
+    const world = new World();
+    world.spec = aSpec({ replicas: 1, strategy: strategyOf({}), keepMs: 10 * MINUTE });
+    const probe = ({ id }: { readonly id: string }) => (id === "rel-2-1" ? "530" : null);
+    for (let n = 0; n < 2; n++) {
+      world.deploy();
+      world.run(world.now + MINUTE);
+    }
+    world.agents = { job: ({ id }) => (id === "start-rel-2-2" ? null : {}), probe };
+    for (const one of world.instancesOf("v2"))
+      Object.assign(one, { reportState: "gone", reportAt: world.now });
+    world.run(world.now + 25 * SECOND);
+    expect(world.weights()).toEqual({ v1: 10_000 });
+    world.run(world.now + 5 * MINUTE);
+    expect([world.state("v2"), world.statesOf("v2")]).toEqual(["rolled_back", ["stopped", "stopped"]]);
+  });
+
   it("and keeps one that comes and goes for as long as it answers: it counts towards the floor", () => {
     const world = rolling({ replicas: 3 });
     const [, , weak] = world.instancesOf("v1");
