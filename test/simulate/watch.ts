@@ -143,8 +143,14 @@ export class Watch {
     const there = this.#world.hosts.filter(({ isRemoved }) => !isRemoved);
     const others = there.flatMap(({ containers }) => [...containers.values()]);
     if (!others.includes(one) && this.#world.container(one.id)) return;
+    // Who scaled it up meant it to have siblings of its own release from then on.
+    const isSibling = (other: Container) => other.releaseId === one.releaseId && !other.worker?.isAlone;
     const beside = others.find(
-      (other) => other !== one && other.worker?.process === one.worker?.process && RUNS.includes(other.state),
+      (other) =>
+        other !== one &&
+        other.worker?.process === one.worker?.process &&
+        RUNS.includes(other.state) &&
+        !isSibling(other),
     );
     if (beside) this.fault("two beside each other", `${one.id} begins while ${beside.id} runs`);
   }
