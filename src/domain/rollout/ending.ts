@@ -101,7 +101,8 @@ function keep(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): fal
   const stable = draft.stable();
   const other = stable ? strengthOf(draft, stable) : "there is no other release";
   const message = `${version} keeps its traffic, for nobody else can carry it (${other}), though ${failure.message}`;
-  if (release.failure?.message !== failure.message) {
+  // Its words may grow with the time that has passed.
+  if (release.failure?.code !== failure.code) {
     draft.changeRelease(release.id, { failure });
     draft.event("traffic.alert", release.id, message, { failure });
   }

@@ -151,6 +151,25 @@ describe("when no host is heard from, as after an outage of control", () => {
   });
 });
 
+describe("a canary past its deadline that nobody can take over from", () => {
+  it("says so once, however long it lasts", () => {
+    const world = new World(slots);
+    world.spec = aSpec({ replicas: 3 });
+    world.deploy();
+    later(world, 20 * MINUTE);
+    const steps = [weightStep(1_000), { kind: "pause", forMs: null } as const, weightStep(10_000)];
+    const strategy = aCanary({ steps, analysis: { enabled: false } });
+    world.spec = aSpec({ replicas: 3, strategy, deadlines: { ...world.spec.deadlines, pauseMs: MINUTE } });
+    world.deploy();
+    // With a host that was removed; for another one of it there is no slot.
+    for (const one of world.instancesOf("v1").slice(0, 2))
+      Object.assign(one, { state: "stopped", stoppedAt: world.now });
+    for (const host of world.hosts) Object.assign(host, { slots: [] });
+    later(world, 5 * MINUTE);
+    expect(alerts(world).filter((message) => /v2 keeps its traffic/.test(message))).toHaveLength(1);
+  });
+});
+
 describe("a crash loop", () => {
   const served = (keepMs = 5 * MINUTE, replicas = 2) => {
     const world = new World(slots);
