@@ -49,7 +49,11 @@ function wrongMove(world: World, { before, decision }: Commit, answers: Answers)
   const rolling = [...before.releases, ...store.releases].find(
     ({ state, spec }) => ["shifting", "rolling_back"].includes(state) && spec.strategy.kind === "rolling",
   );
-  if (rolling) return wrongRoll(world, { rolling, was, is, text });
+  // What was live and is lost goes back at once, with the roll that was replacing it: no step of a roll.
+  const isTakenBack = before.releases.some(
+    ({ id, state }) => SERVED.includes(state) && decision.releases.get(id)?.state === "rolling_back",
+  );
+  if (rolling && !isTakenBack) return wrongRoll(world, { rolling, was, is, text });
   const isBack = [...decision.releases.values()].some(
     ({ state }) => state !== undefined && BACK.includes(state),
   );
@@ -57,6 +61,7 @@ function wrongMove(world: World, { before, decision }: Commit, answers: Answers)
   return isWrong ? { kind: isBack ? "going back lost answers" : "a move lost answers", text } : null;
 }
 
+const SERVED: readonly string[] = ["settling", "live"];
 const BACK: readonly string[] = ["rolling_back", "rolled_back", "aborted", "failed"];
 
 /** A roll may have fewer for a moment, as many as `maxUnavailable` says. */
