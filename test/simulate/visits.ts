@@ -82,7 +82,9 @@ function isAble(world: World, one: Instance): boolean {
 function isKnownDead(world: World, container: Container | undefined, by = world.clock.now): boolean {
   if (!container) return by - world.watch.movedAt > SILENT_MS;
   if (container.isReachable) return false;
-  return by - deadSince(world, container) > patience(world, container);
+  // An agent can tell, and the edge hear, only once control is there again.
+  const since = Math.max(deadSince(world, container), world.edgeSince);
+  return by - since > patience(world, container);
 }
 
 function deadSince(world: World, container: Container): number {
