@@ -277,11 +277,15 @@ export class Host {
     });
   }
 
-  /** Somebody removes the container behind the agent's back: it finds out, and can't make it again. */
+  /**
+   * Somebody removes the container behind the agent's back: it finds out, and can't make it again, unless its start is still
+   * open: that is then begun anew.
+   */
   lose(instance: string): void {
     const container = this.containers.get(instance);
     this.containers.delete(instance);
     container?.remove();
+    this.#world.watch.removed(instance);
     if (this.agentIsUp)
       this.report(instance, { state: "gone", cause: "was removed from its host", exits: [] });
   }

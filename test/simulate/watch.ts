@@ -136,6 +136,10 @@ export class Watch {
     if (this.#started.has(instance)) this.fault("started twice", instance);
     this.#started.add(instance);
   }
+  /** Nothing is left of it to run beside another start. */
+  removed(instance: string): void {
+    this.#started.delete(instance);
+  }
 
   /** A worker that must not run beside another one of its process. */
   runsAlone(one: Container): void {
