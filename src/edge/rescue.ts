@@ -40,7 +40,7 @@ export async function deliver(passage: Passage, tables: Tables): Promise<Deliver
   const body = kept instanceof Promise ? await kept : kept;
   if (body === "broken-off" || body === TIMED_OUT) return undelivered(instance, visit, body === TIMED_OUT);
   const outgoing: Outgoing = { headers: originHeaders(visit), body };
-  const mayBeRecalled = visit.isHarmless && body === null;
+  const mayBeRecalled = visit.isHarmless && body === null && visit.route.table.rescue !== "off";
   if (mayBeRecalled) tables.waiting.watch(visit, tables);
   const attempts: Tried[] = [];
   /** Where a request that was called back goes: found, and paid for, when it was. */

@@ -245,17 +245,21 @@ describe("a request whose instance is called unready before it has answered", ()
     expect([await post, good.seen.length]).toEqual(["gave up", 1]);
   });
 
-  it("stays where it is when there is nobody else", async () => {
+  it.each<[string, Partial<RoutingTable>, boolean]>([
+    ["there is nobody else", {}, false],
+    ["its environment wants nothing asked twice", { rescue: "off" }, true],
+  ])("stays where it is when %s", async (_, overrides, hasOther) => {
     const answers = Promise.withResolvers<void>();
     misbehave = async (_, response) => {
       await answers.promise;
       response.end(`{"name":"thawed"}`);
     };
     const timeouts = { responseMs: 100_000 };
-    const host = serve([releaseOf("r1", 10_000, [bad.url])], { timeouts });
+    const others = hasOther ? [good.url] : [];
+    const host = serve([releaseOf("r1", 10_000, [bad.url])], { timeouts, ...overrides });
     const waits = ask({ port, host });
     await reached(bad, 1);
-    publish(host, [releaseOf("r1", 10_000, [{ origin: bad.url, ready: false }])]);
+    publish(host, [releaseOf("r1", 10_000, [{ origin: bad.url, ready: false }, ...others])]);
     await sleep(2_500);
     answers.resolve();
     expect([servedBy(await waits), bad.seen.length]).toEqual(["thawed", 1]);
