@@ -127,6 +127,15 @@ describe("the hostname cache", () => {
     expect([cache.get("a", 30_000), cache.get("b", 5_000)]).toEqual([undefined, undefined]);
   });
 
+  it("reads what lies below a wildcard once in 30 s, however many names ask", async () => {
+    const cache = new HostnameCache();
+    let reads = 0;
+    const read = async () => [`name-${++reads}.example.com`];
+    for (const now of [0, 10, 29_999])
+      expect(await cache.below("*.example.com", now, read)).toEqual(["name-1.example.com"]);
+    expect(await cache.below("*.example.com", 30_000, read)).toEqual(["name-2.example.com"]);
+  });
+
   it("lets no flood of made-up names push out a real one, nor grow without end", () => {
     const cache = new HostnameCache();
     cache.set("real", owner, 0);
