@@ -210,8 +210,8 @@ export const EXPLANATIONS = {
     "Log in (`docker login <registry>`) as somebody who may push, then go on: sluice ship --from push",
   ],
   disk_full: [
-    "The disk that docker keeps images on is full. Nothing was released.",
-    "`docker system df` says what takes the room; `docker builder prune` frees the build's cache.",
+    "The disk that docker keeps images on is full: this machine's, or that of the host that is named. Nothing was released.",
+    "`docker system df` there says what takes the room, `docker builder prune` frees the build's cache; `sluice hosts show <host>` says how much a host has left.",
   ],
   no_contact: [
     "The control plane can't be reached. The edge goes on serving the apps without it.",

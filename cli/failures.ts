@@ -1,7 +1,7 @@
 import type { JobError } from "../src/protocol/agent/job-results.ts";
 
 type FailureCode =
-  | Exclude<JobError["code"], "internal" | "secrets_missing">
+  | Exclude<JobError["code"], "internal" | "secrets_missing" | "disk_full">
   | "aborted"
   | "analysis_failed"
   | "analysis_inconclusive"
@@ -40,10 +40,6 @@ export const FAILURES = {
   policy_refused: [
     "The host's own policy file does not allow it; control can't change that.",
     "The message names the rule. Whoever runs the host changes /etc/sluice/policy.yaml, or the manifest asks for less.",
-  ],
-  disk_full: [
-    "The host's disk is full.",
-    "`sluice hosts show <host>` says how much is free; `docker system df` there says what takes it.",
   ],
   runtime_unavailable: [
     "The host's Docker engine does not answer its agent.",

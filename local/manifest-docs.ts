@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type JsonSchema, keysOf, manifestJsonSchema } from "../src/protocol/manifest/json-schema.ts";
 import { WORDS } from "../src/protocol/manifest/words.ts";
+import { markdownTable } from "./markdown.ts";
 
 const DOCS = path.join(import.meta.dirname, "../docs");
 
@@ -48,13 +49,10 @@ function typeOf(schema: JsonSchema): string {
   return schema.type === "string" ? "text" : String(schema.type ?? "");
 }
 
-const cell = (text: string) => text.replaceAll("|", "\\|");
-
-function row([key, schema]: [string, JsonSchema]): string {
+function row([key, schema]: [string, JsonSchema]): string[] {
   const words = WORDS.get(key) ?? { what: "" };
-  const fill = words.default === undefined ? "" : words.default;
   const example = words.example === undefined ? "" : `\`${words.example}\``;
-  return `| \`${key.replaceAll(".*", ".<name>")}\` | ${[typeOf(schema), words.what, fill, example].map(cell).join(" | ")} |`;
+  return [`\`${key.replaceAll(".*", ".<name>")}\``, typeOf(schema), words.what, words.default ?? "", example];
 }
 
 /** The text of docs/manifest.md. */
@@ -63,8 +61,7 @@ export function manifestDocs(): string {
   const unique = keys.filter(([key], index) => keys.findIndex(([other]) => other === key) === index);
   const groups = Map.groupBy(unique, ([key]) => sectionOf(key));
   const sections = [...groups].map(([name, rows]) => {
-    const table = ["| key | is | for | default | example |", "|---|---|---|---|---|", ...rows.map(row)];
-    return `## ${name}\n\n${table.join("\n")}\n`;
+    return `## ${name}\n\n${markdownTable(["key", "is", "for", "default", "example"], rows.map(row))}\n`;
   });
   return [HEAD, ...sections].join("\n");
 }

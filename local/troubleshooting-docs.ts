@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { EXIT_MEANINGS, EXIT_OF_PROBLEM } from "../cli/exit-codes.ts";
 import { EXPLANATIONS } from "../cli/explanations.ts";
 import { FAILURES } from "../cli/failures.ts";
+import { markdownTable } from "./markdown.ts";
 
 const HEAD = `# Troubleshooting, by what Sluice says
 
@@ -24,14 +25,6 @@ when something breaks is in [faults](faults.md); what to do when D1 or control i
 | everything, once | \`sluice doctor\`; on a real zone \`sluice doctor --live\` |
 `;
 
-/** Outside of code `<name>` would be taken for markup. */
-const cell = (text: string) =>
-  text
-    .replaceAll("|", "\\|")
-    .split("`")
-    .map((part, index) => (index % 2 === 0 ? part.replaceAll("<", "\\<") : part))
-    .join("`");
-const lines = (rows: readonly (readonly string[])[]) => rows.map((row) => `| ${row.map(cell).join(" | ")} |`);
 const code = (text: string) => `\`${text}\``;
 
 /** The text of docs/troubleshooting.md. */
@@ -45,11 +38,11 @@ export function troubleshootingDocs(): string {
   return [
     HEAD,
     "## Why a release, an instance or an accessory failed\n",
-    ["| code | means | do |", "|---|---|---|", ...lines(failures)].join("\n"),
+    markdownTable(["code", "means", "do"], failures),
     "\n## Why a command or a call was refused\n",
-    ["| code | exit | means | do |", "|---|---|---|---|", ...lines(problems)].join("\n"),
+    markdownTable(["code", "exit", "means", "do"], problems),
     "\n## Exit codes\n",
-    ["| exit | means |", "|---|---|", ...lines(exits)].join("\n"),
+    markdownTable(["exit", "means"], exits),
     "",
   ].join("\n");
 }

@@ -35,7 +35,7 @@ async function run(_session: Session, code: string | undefined): Promise<Outcome
   if (code === undefined) return everything();
   const exit = Object.values(EXIT).find((value) => String(value) === code);
   if (exit !== undefined) return ofExit(exit);
-  if (!isCode(code) && isFailure(code)) return ofFailure(code);
+  if (isFailure(code)) return ofFailure(code);
   if (!isCode(code))
     throw new CliError("usage", `there is no code \`${code}\``, {
       next: [{ command: "sluice explain", when: "to see them all" }],
