@@ -67,12 +67,9 @@ function filterOf({ globals }: Session): (event: EventView) => boolean {
 
 /** Newest first, down to the one that is known already. */
 async function newest({ client }: Session, known: number, most = MOST): Promise<EventView[]> {
-  let isKnown = false;
   const items = await collect(async (page) => {
-    if (isKnown) return { items: [], nextCursor: null };
     const found = await client.installation.audit(page);
-    isKnown = found.items.some(({ id }) => id <= known);
-    return isKnown ? { ...found, nextCursor: null } : found;
+    return found.items.some(({ id }) => id <= known) ? { ...found, nextCursor: null } : found;
   }, most);
   return items.filter(({ id }) => id > known);
 }
