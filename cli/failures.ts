@@ -6,10 +6,13 @@ type FailureCode =
   | "analysis_failed"
   | "analysis_inconclusive"
   | "host_removed"
+  | "host_silent"
   | "image_differs"
   | "instances_lost"
+  | "look_failed"
   | "not_approved"
   | "rejected"
+  | "rolled_back"
   | "smoke_failed"
   | "unreachable"
   | "worker_failed"
@@ -137,6 +140,18 @@ export const FAILURES = {
   instances_lost: [
     "Fewer than half of the instances answer, and something else took over, or nobody can.",
     "The message names hosts and causes. `sluice status` says who serves now.",
+  ],
+  look_failed: [
+    "Control asked for the front page as a visitor would, before the first one, and nobody would have got anything: a circle of redirects, the app's own name refused, or a way to loopback.",
+    "The message names the page and the framework's own remedy. `look: warn` in the manifest lets it through.",
+  ],
+  rolled_back: [
+    "A person or a rule rolled it back; the message says why and to which release.",
+    "sluice audit says who. Deploy again when it is mended.",
+  ],
+  host_silent: [
+    "A worker that must not run twice may still run on a host that is not heard from, so the new one waits.",
+    "It starts when the host answers; where the machine is gone: sluice hosts remove <host>",
   ],
   host_removed: ["A host that was to run it was removed on the way.", "Deploy again."],
   not_approved: [

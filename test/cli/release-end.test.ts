@@ -1,8 +1,11 @@
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { wholeSplit } from "../../cli/commands/weight.ts";
 import { EXIT } from "../../cli/exit-codes.ts";
 import { EXPLANATIONS } from "../../cli/explanations.ts";
+import { FAILURES } from "../../cli/failures.ts";
 import { endOf, isRestored, stopBlock } from "../../cli/follow/release-end.ts";
 import { plain } from "../../cli/io/print.ts";
 import { CLI_CODES } from "../../cli/io/problem.ts";
@@ -10,6 +13,8 @@ import { RELEASE_STATES } from "../../src/domain/rollout/release.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { PROBLEM_CODES } from "../../src/protocol/problem.ts";
 import { aFailedRelease, anEnvironment, anInstance, aRelease } from "../support/fake-api.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
 
 describe("the end", () => {
   test("claims 3 only with proof: whatever the split, 3 means nothing of it and all of the rest is ready", () => {
@@ -63,6 +68,17 @@ describe("the end", () => {
 
 test("every problem, of the API and of the CLI, can be explained", () => {
   expect(Object.keys(EXPLANATIONS).sort()).toEqual([...PROBLEM_CODES, ...Object.keys(CLI_CODES)].sort());
+});
+
+test("every failure that the engine names can be explained, too", () => {
+  const places = ["src/domain/{rollout,processes,commands}/**/*.ts", "src/control/environment/*.ts"];
+  const files = places.flatMap((place) => globSync(place, { cwd: ROOT }));
+  const named = files.flatMap((file) =>
+    [...readFileSync(join(ROOT, file), "utf8").matchAll(/code: "([a-z_]+)"/g)].map(([, code = ""]) => code),
+  );
+  expect(named.length).toBeGreaterThan(30);
+  const known = { ...EXPLANATIONS, ...FAILURES };
+  expect([...new Set(named)].filter((code) => !Object.hasOwn(known, code))).toEqual([]);
 });
 
 describe("the whole split from what was said", () => {
