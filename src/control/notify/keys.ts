@@ -6,8 +6,8 @@ import { type Keyring, open, type Sealed, type SealedPlace, seal } from "../secr
 export interface TargetKeys {
   /** Where it really is. */
   readonly url: string;
-  /** `whsec_…`: newest first; an older one is signed with until its time. None: the kind signs nothing. */
   readonly slack?: SlackKeys;
+  /** `whsec_…`: newest first; an older one is signed with until its time. None: the kind signs nothing. */
   readonly secrets: readonly { readonly secret: string; readonly until: number | null }[];
 }
 

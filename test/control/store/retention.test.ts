@@ -82,6 +82,11 @@ describe("what is over", () => {
     const first = await counts();
     await age(100, 12);
     const now = Date.now();
+    await stage.db.run(sql`INSERT INTO webhooks (id, kind, url, severity, sealed, key_id, cursor, created_at, created_by)
+      VALUES ('wh_1', 'slack_app', 'https://slack.com/#ops', 'info', 'x', 'k1', 0, ${now}, 'ci')`);
+    await stage.db.run(
+      sql`INSERT INTO slack_threads (webhook_id, lane, ts, channel) SELECT 'wh_1', id, '1.0', 'C1' FROM releases`,
+    );
     let previous = await counts();
     for (let minute = 0; minute < 12; minute++) {
       await prune(openDb(env.DB), now + minute * 60_000);
@@ -92,6 +97,9 @@ describe("what is over", () => {
     }
     // The last twenty that served, this one among them, may be rolled back to.
     expect(previous.releases).toBe(KEPT_BY_DEFAULT.servedAtLeast);
+    expect(await stage.db.all(sql`SELECT lane FROM slack_threads`)).toHaveLength(
+      KEPT_BY_DEFAULT.servedAtLeast,
+    );
     expect(previous).toMatchObject({ jobs: first.jobs, verdicts: 0, events: first.events });
   });
 

@@ -104,7 +104,10 @@ export const webhookRoutes = () =>
 
 async function giveAnotherSecret(c: AppContext, row: WebhookRow, actor: string) {
   if (row.kind !== "webhook") {
-    const detail = `${row.id} is Slack's: its address is its secret. Make another one there, and add it`;
+    const detail =
+      row.kind === "slack_app"
+        ? `${row.id} is a Slack app's: renew its token or signing secret in Slack, add it again (\`sluice webhooks slack\`), and give Slack the new request URL`
+        : `${row.id} is Slack's: its address is its secret. Make another one there, and add it`;
     throw new ProblemError({ code: "invalid_request", detail });
   }
   const keyring = await requireKeyring(c.env);

@@ -7,6 +7,7 @@ import { instances } from "../schema/instances.ts";
 import { jobs } from "../schema/jobs.ts";
 import { releases, verdicts } from "../schema/releases.ts";
 import { runs } from "../schema/runs.ts";
+import { slackThreads } from "../schema/webhooks.ts";
 
 /** Rows of each kind that go at once, and environments that are looked at in one sweep. */
 const PIECE = 500;
@@ -58,6 +59,10 @@ async function pruneEnvironment(db: Db, id: string, kept: Retention, now: number
     // Ids rise with time: the oldest are at the beginning of the index, and no more than a piece of it is read.
     db.delete(events).where(sql`id IN (SELECT id FROM (SELECT id, at FROM events WHERE environment_id = ${id}
       ORDER BY id LIMIT ${PIECE}) WHERE at < ${now - kept.eventsMs})`),
+    // Found by its whole key, so that nothing is read where nothing goes.
+    db
+      .delete(slackThreads)
+      .where(sql`(webhook_id, lane) IN (SELECT webhooks.id, gone.id FROM (${old}) AS gone, webhooks)`),
     db.delete(jobs).where(sql`release_id IN (${old})`),
     db.delete(verdicts).where(sql`release_id IN (${old})`),
     db.delete(instances).where(sql`release_id IN (${old})`),
