@@ -22,7 +22,7 @@ export function deliveryFor(
   if (isOwnTest ? event.data.webhook !== target.id : !wants(target, notice, event)) return undefined;
   if (target.kind === "slack" && !isOwnTest && !isLast(notice)) return undefined;
   // A channel of people: what programs are told beside that (tokens, hosts, apps) is in the audit log.
-  const isReleases = event.releaseId !== null || notice.type.endsWith(".alert");
+  const isReleases = /^release\.|\.alert$/.test(notice.type);
   if (target.kind === "slack_app" && !isOwnTest && !isReleases) return undefined;
   return {
     id: newId("msg", at.now),
@@ -30,21 +30,15 @@ export function deliveryFor(
     eventId: event.id,
     type: notice.type,
     lane: event.releaseId ?? event.environmentId ?? "",
-    body: bodyFor(target, messageOf(untold, notice, at.env), digestOf(event.data)),
+    body: bodyFor(target, messageOf(untold, notice, at.env), untold.release),
     createdAt: at.now,
     nextAttemptAt: at.now,
   };
 }
 
-function bodyFor({ kind }: WebhookRow, message: Message, digest: string | null): string {
-  if (kind === "slack_app") return JSON.stringify(slackAppBody(message, digest));
+function bodyFor({ kind }: WebhookRow, message: Message, release: Untold["release"]): string {
+  if (kind === "slack_app") return JSON.stringify(slackAppBody(message, release));
   return kind === "slack" ? slackBody(message) : JSON.stringify(message);
-}
-
-/** Of a release that waits for an approval: which image. */
-function digestOf({ approval }: Readonly<Record<string, unknown>>): string | null {
-  const isAsked = typeof approval === "object" && approval !== null && "subject" in approval;
-  return isAsked && typeof approval.subject === "string" ? approval.subject : null;
 }
 
 /** With an address that can only add messages, Slack gets one at the end of a release, and one for each alert. */

@@ -34,15 +34,17 @@ interface At {
  */
 export async function sendToSlack(delivery: DeliveryRow, slack: SlackKeys, at: At): Promise<Sent> {
   // Written by `slackAppBody`.
-  const { parent, reply, broadcast } = JSON.parse(delivery.body) as SlackAppBody;
+  const { parent, reply, broadcast, isAside } = JSON.parse(delivery.body) as SlackAppBody;
   const { webhookId, lane } = delivery;
   const thread = reply === null ? undefined : await readThread(at.db, { webhookId, lane });
   if (!thread) return post(delivery, { slack, parent, isThread: reply !== null }, at);
   const { ts, channel } = thread;
-  const told = await callSlack(at.env, slack, "chat.update", { channel, ts, ...parent });
-  // Somebody deleted it.
-  if (told.error === "message_not_found") return post(delivery, { slack, parent, isThread: true }, at);
-  if (!told.ok) return sentOf(told);
+  if (!isAside) {
+    const told = await callSlack(at.env, slack, "chat.update", { channel, ts, ...parent });
+    // Somebody deleted it.
+    if (told.error === "message_not_found") return post(delivery, { slack, parent, isThread: true }, at);
+    if (!told.ok) return sentOf(told);
+  }
   const more = { channel, thread_ts: ts, reply_broadcast: broadcast };
   return sentOf(await callSlack(at.env, slack, "chat.postMessage", { ...reply, ...more }));
 }

@@ -1,3 +1,6 @@
+import { awaited } from "../../domain/approval/gate.ts";
+import { isAtRest } from "../../domain/rollout/release.ts";
+import type { TellableRelease } from "../store/notify/deliveries.ts";
 import type { Message } from "./body.ts";
 import { slackParts } from "./slack.ts";
 
@@ -8,6 +11,8 @@ export interface SlackAppBody {
   readonly reply: SlackMessage | null;
   /** Shown in the channel, too: failures alone. */
   readonly broadcast: boolean;
+  /** The release's message, where there is one, stays as it is: this tells nothing of how far the release is. */
+  readonly isAside: boolean;
 }
 export interface SlackMessage {
   readonly text: string;
@@ -17,31 +22,32 @@ export interface SlackMessage {
 export const ACTIONS = { approve: "Approve", reject: "Reject", abort: "Abort" } as const;
 export type SlackAction = keyof typeof ACTIONS;
 
-/** Types after which nothing is left to be pressed. */
-const OVER = /^release\.(?:live|failed|aborted|rolled_back|rolling_back|superseded|settling)$/;
-
-/** `digest`: of a release that waits for an approval. */
-export function slackAppBody(message: Message, digest: string | null): SlackAppBody {
-  const { release, severity } = message.data;
+/** `release`: as it is by now; null: the message is of none. */
+export function slackAppBody(message: Message, release: TellableRelease | null): SlackAppBody {
   const { text, blocks } = slackParts(message);
-  const buttons = release === null ? [] : buttonsOf(message, digest);
+  const { type, data } = message;
+  const buttons = release === null ? [] : buttonsOf(data.release, release);
   const actions = buttons.length === 0 ? [] : [{ type: "actions", elements: buttons }];
+  const isOver = release !== null && isAtRest(release.state) && !type.startsWith(`release.${release.state}`);
   return {
     parent: { text, blocks: [...blocks, ...actions] },
     reply: release === null ? null : { text, blocks: blocks.slice(0, 1) },
-    broadcast: severity === "error",
+    broadcast: data.severity === "error",
+    isAside: !type.startsWith("release.") || isOver,
   };
 }
 
-function buttonsOf({ type, data }: Message, digest: string | null): object[] {
-  if (OVER.test(type)) return [];
-  const which: SlackAction[] = digest === null ? ["abort"] : ["approve", "reject"];
+function buttonsOf(id: string | null, release: TellableRelease): object[] {
+  const approval = awaited(release);
+  if (!approval && (isAtRest(release.state) || release.state === "rolling_back")) return [];
+  const which: SlackAction[] = approval ? ["approve", "reject"] : ["abort"];
+  const seen = approval ? { digest: approval.subject, step: approval.step ?? undefined } : {};
   return which.map((action) => ({
     type: "button",
     action_id: action,
     text: { type: "plain_text", text: ACTIONS[action] },
     ...(action === "approve" ? { style: "primary" } : { style: "danger" }),
-    value: JSON.stringify({ release: data.release, ...(digest === null ? {} : { digest }) }),
+    value: JSON.stringify({ release: id, ...seen }),
     ...(action === "approve" ? {} : { confirm: confirmOf(action) }),
   }));
 }

@@ -8,7 +8,10 @@ export const isGated = ({ spec, kind }: ReleaseFacts, gate: Gate): boolean =>
   kind === "deploy" && spec.approval?.before === gate;
 
 /** What it waits for now; undefined: for nobody's approval. */
-export const awaited = ({ approval, state }: ReleaseFacts): Approval | undefined =>
+export const awaited = ({
+  approval,
+  state,
+}: Pick<ReleaseFacts, "approval" | "state">): Approval | undefined =>
   approval && !isGiven(approval) && (state === "preparing" || state === "shifting") ? approval : undefined;
 
 /** True: it may pass. Else it is asked for, once; who is not approved in time is ended by its deadline. */

@@ -1,17 +1,19 @@
 import { env } from "cloudflare:workers";
 import { createHmac } from "node:crypto";
+import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { deliver } from "../../../src/control/notify/deliver.ts";
 import { openDb } from "../../../src/control/store/db.ts";
 import { insertEvent } from "../../../src/control/store/events.ts";
 import { listWebhooks } from "../../../src/control/store/notify/webhooks.ts";
+import { releases } from "../../../src/control/store/schema/releases.ts";
 import { Api } from "../support/api.ts";
 import { SlackStandIn } from "../support/slack.ts";
 import * as world from "../support/world.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const SLACK = { token: "xoxb-1234567890", channel: "#releases", signingSecret: SECRET };
-const APPROVAL = { gate: "traffic", step: null, needed: 1, deadlineAt: 9e12, subject: "sha256:ab" };
+const APPROVAL = { gate: "traffic" as const, step: null, needed: 1, deadlineAt: 9e12, subject: "sha256:ab" };
 const failure = { code: "smoke_failed", message: "GET /health answered 500, 200 wanted", logs: [] };
 
 let api: Api;
@@ -38,12 +40,19 @@ beforeEach(async () => {
 });
 afterEach(() => vi.unstubAllGlobals());
 
-const happen = (message: string, data: object, more: object = {}) =>
-  insertEvent(openDb(env.DB), {
+/** An event, and the release as it is since then. */
+async function happen(message: string, data: Record<string, unknown>, more: object = {}): Promise<void> {
+  const state = typeof data.state === "string" && !("run" in data) ? { state: data.state as "live" } : {};
+  const approval = data.approval ? { approval: { ...APPROVAL, askedAt: 0, given: [] } } : {};
+  const change = { ...state, ...approval };
+  if (Object.keys(change).length > 0)
+    await world.db.update(releases).set(change).where(eq(releases.id, release));
+  await insertEvent(openDb(env.DB), {
     ...{ at: api.time, type: "release.state", actor: "token:ci", app: "shop", environment: "production" },
-    ...{ environmentId: "env_1", releaseId: release, message, data: { ...data } },
+    ...{ environmentId: "env_1", releaseId: release, message, data },
     ...more,
   });
+}
 /** Time goes on to each next try, as the notifier's alarm has it. */
 async function tell(forMs = 0): Promise<void> {
   const until = api.time + forMs;
@@ -55,6 +64,36 @@ async function tell(forMs = 0): Promise<void> {
   api.time = Math.max(api.time, until);
 }
 const texts = () => slack.messages.map(({ text }) => text.replace("shop/production ", ""));
+
+describe("the buttons of a release's message", () => {
+  const buttons = () => slack.parents.map((one) => slack.buttonsOf(one).map(({ action_id }) => action_id));
+
+  it("are for approval as long as it waits for one, whatever else is told of it", async () => {
+    await happen(
+      "v2: waits for approval (0 of 2 given)",
+      { approval: APPROVAL },
+      { type: "release.approval" },
+    );
+    await happen("v2: step 2 of 3, pause", { step: 1, of: 3 }, { type: "release.progress" });
+    await happen("v2: approved by bob, 1 more needed", { approved: {} }, { type: "release.approval" });
+    await tell(60_000);
+    expect(buttons()).toEqual([["approve", "reject"]]);
+    await world.db.update(releases).set({ approval: null }).where(eq(releases.id, release));
+    await happen("v2: traffic begins to shift", { state: "shifting" });
+    await tell();
+    expect(buttons()).toEqual([["abort"]]);
+  });
+
+  it("are none once it is live, and what its schedules and workers do leaves its message alone", async () => {
+    await happen("v2 is live", { state: "live" });
+    await tell();
+    await happen("cron: succeeded", { run: "r", state: "succeeded" }, { type: "run.state" });
+    await happen("v2 can't carry its traffic", { failure }, { type: "traffic.alert" });
+    await tell(60_000);
+    expect([buttons(), texts()]).toEqual([[[]], ["v2 is live", "v2 can't carry its traffic"]]);
+    expect(slack.parents[0]?.text).toContain("v2 is live");
+  });
+});
 
 describe("a Slack app", () => {
   it("has one message per release, changed as it goes, and its events in the thread", async () => {

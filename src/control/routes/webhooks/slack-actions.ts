@@ -43,7 +43,11 @@ const payloadSchema = z.object({
     )
     .length(1),
 });
-const valueSchema = z.object({ release: z.string().max(64), digest: z.string().max(500).optional() });
+const valueSchema = z.object({
+  release: z.string().max(64),
+  digest: z.string().max(500).optional(),
+  step: z.number().int().min(0).optional(),
+});
 
 interface Pressed extends z.infer<typeof valueSchema> {
   readonly action: SlackAction;
@@ -147,7 +151,8 @@ function order(
 ): Promise<Result<null, Refusal>> {
   const port = coordinatorOf(c.env, environmentId);
   const { actor, identities, madeBy } = person;
-  const { release, digest: subject = null, action } = pressed;
-  if (action === "approve") return port.approve({ release, actor, identities, madeBy, starter, subject });
+  const { release, digest: subject = null, step = null, action } = pressed;
+  if (action === "approve")
+    return port.approve({ release, actor, identities, madeBy, starter, subject, step });
   return port[action]({ release, actor, reason: "in Slack" });
 }

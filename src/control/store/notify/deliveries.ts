@@ -58,10 +58,16 @@ export async function replay(
   return rows.length;
 }
 
+/** As it is by now. */
+export type TellableRelease = Pick<
+  typeof releases.$inferSelect,
+  "version" | "createdAt" | "by" | "state" | "approval"
+>;
+
 /** An event that targets have not been asked about, with what of its release goes into a message. */
 export interface Untold {
   readonly event: EventRow;
-  readonly release: { readonly version: string; readonly createdAt: number; readonly by: string } | null;
+  readonly release: TellableRelease | null;
   readonly hostname: string | null;
 }
 
@@ -84,6 +90,8 @@ export async function readUntold(
       version: releases.version,
       createdAt: sql<number | null>`${releases.createdAt}`.as("release_created_at"),
       by: sql<string | null>`${releases.by}`.as("release_by"),
+      state: sql<TellableRelease["state"] | null>`${releases.state}`.as("release_state"),
+      approval: releases.approval,
       hostname: sql<
         string | null
       >`(SELECT min(hostname) FROM ${hostnames} h WHERE h.environment_id = ${events.environmentId}
@@ -95,10 +103,13 @@ export async function readUntold(
     .orderBy(asc(events.id))
     .limit(limit)
     .all();
-  const untold = rows.map(({ event, version, createdAt, by, hostname }) => ({
+  const untold = rows.map(({ event, version, createdAt, by, state, approval, hostname }) => ({
     event,
     hostname,
-    release: version === null || createdAt === null || by === null ? null : { version, createdAt, by },
+    release:
+      version === null || createdAt === null || by === null || state === null
+        ? null
+        : { version, createdAt, by, state, approval },
   }));
   return { targets, untold };
 }
