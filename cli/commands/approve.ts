@@ -35,12 +35,16 @@ export const reject: Register = (program, act) => {
     );
 };
 
-/** Sends the digest that was seen just now, so that nobody approves what nobody looked at. */
+/** Sends the digest and the step that were seen just now, so that nobody approves what nobody looked at. */
 async function run(session: Session, id: string | undefined, options: { digest?: string }): Promise<Outcome> {
   const { client } = session;
   const seen = await client.releases.get(await meantRelease(session, "approve", id));
   const digest = options.digest ?? seen.approval?.digest;
-  const release = await client.releases.approve(seen.id, digest === undefined ? {} : { digest });
+  const step = seen.approval?.step ?? undefined;
+  const release = await client.releases.approve(seen.id, {
+    ...(digest === undefined ? {} : { digest }),
+    ...(step === undefined ? {} : { step }),
+  });
   const left = (release.approval?.needed ?? 0) - (release.approval?.given.length ?? 0);
   const more = left > 0 ? `; ${left} more needed` : "";
   return tell(session, "approve", release, `is approved as ${digest ?? "it is"}${more}`);

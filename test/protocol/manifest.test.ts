@@ -352,6 +352,12 @@ describe("a wrong value is named, with what it must be", () => {
       "must be a whole number",
     ],
     ["no replica", withEnv("replicas: 0"), "environments.production.replicas", "must be at least 1"],
+    [
+      "approval at pauses that there are not",
+      withEnv("approval: { before: step }"),
+      "environments.production.approval.before",
+      "asks at each `pause: {}` of a canary, and `strategy` has none: add one, or say `traffic`",
+    ],
     ["a duration without a unit", withTop("drain: 30"), "drain", "must be a duration such as 250ms"],
     ["a duration without an end", withTop("drain: 99999999999d"), "drain", "must be at most 365d"],
     [

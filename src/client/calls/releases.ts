@@ -55,7 +55,7 @@ export class ReleaseCalls {
   }
 
   /** Lets a release that waits for it go on. `digest`: the one that was seen; another is refused. */
-  approve(id: string, body: { digest?: string } = {}): Promise<ReleaseView> {
+  approve(id: string, body: { digest?: string; step?: number } = {}): Promise<ReleaseView> {
     return this.#move(id, "approve", body);
   }
 

@@ -1,4 +1,4 @@
-import { isLooser } from "../../domain/approval/approval.ts";
+import { isLooser } from "../../domain/approval/looser.ts";
 import { covers, type Grant, heldAbove, publicHost } from "../../domain/hostnames.ts";
 import { WEB, workersOf } from "../../domain/processes/process.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
@@ -143,7 +143,7 @@ function looserApproval(
 ): Refusal | undefined {
   const looser = environments.find(({ name, spec, deletedAt }) => {
     const next = toSpec(manifest, name);
-    return deletedAt === null && next !== undefined && isLooser(next.approval, spec.approval);
+    return deletedAt === null && next !== undefined && isLooser(next, spec);
   });
   if (!looser || grants) return undefined;
   const detail = `the manifest loosens \`approval\` of ${app?.name}/${looser.name}: this needs a token with the role admin for everything`;

@@ -109,11 +109,15 @@ export async function movePage(c: AppContext, { app, env, move: named }: MovePla
   });
 }
 
+/** Where it waits for an approval: the step that this is for, if it is for one. */
+const seenStep = ({ active }: EnvironmentView): number | null | undefined =>
+  active?.approval?.waits ? active.approval.step : active?.step?.index;
+
 /** What the page shows is what is acted upon: if it has moved on, the API refuses. */
 const Seen = ({ view, etag }: { view: EnvironmentView; etag: string }) => (
   <>
     <input type="hidden" name="release" value={view.active?.id ?? ""} />
-    <input type="hidden" name="step" value={String(view.active?.step?.index ?? "")} />
+    <input type="hidden" name="step" value={String(seenStep(view) ?? "")} />
     <input type="hidden" name="from" value={view.rollback.from?.release ?? ""} />
     <input type="hidden" name="digest" value={view.active?.approval?.digest ?? ""} />
     <input type="hidden" name="etag" value={etag} />
@@ -266,7 +270,7 @@ function apiRequest(
   const bodies: Partial<Record<MoveName, object>> = {
     abort: because,
     reject: because,
-    approve: digest === "" ? {} : { digest },
+    approve: { ...(digest === "" ? {} : { digest }), ...(step === undefined ? {} : { step }) },
   };
   const body = bodies[move] ?? (step === undefined ? {} : { step });
   return send("POST", `/api/v1/releases/${encodeURIComponent(release || "none")}/${move}`, body);

@@ -42,13 +42,13 @@ export const approvalRoutes = () =>
       const { id } = c.req.valid("param");
       const { principal, release, port } = await approvable(c, id);
       const { actor, madeBy } = principal;
-      const { digest: subject = null } = c.req.valid("json");
+      const { digest: subject = null, step = null } = c.req.valid("json");
       const [identities, starter] = await Promise.all(
         [principal.identities, release.startedAs ?? [release.by]].map((of) => allIdentities(c.var.db, of)),
       );
       orRefuse(
         await port.approve({
-          ...{ release: id, actor, madeBy, subject },
+          ...{ release: id, actor, madeBy, subject, step },
           ...{ identities: identities ?? [], starter: starter ?? [] },
         }),
       );

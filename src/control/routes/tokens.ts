@@ -58,8 +58,9 @@ export const tokenRoutes = () =>
       return c.json(toPage(rows, limit, { item: tokenView, cursor: ({ id }) => id }), 200);
     })
     .openapi(create, async (c) => {
-      const { actor, identities } = authorize(c, everything("admin"));
-      const { row, token } = await newToken(c.req.valid("json"), identities, c.var.now());
+      const { actor, identities, madeBy } = authorize(c, everything("admin"));
+      const makers = [...new Set([...identities, ...madeBy])];
+      const { row, token } = await newToken(c.req.valid("json"), makers, c.var.now());
       const view = tokenView(row);
       await runBatch(c.var.db, [
         insertToken(c.var.db, row),

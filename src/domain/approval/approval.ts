@@ -29,6 +29,8 @@ export interface Given {
   readonly actor: string;
   /** All by which it can be told who that is. */
   readonly identities: readonly string[];
+  /** Those of whoever made the token that it was said with. Absent in what was given before this was kept. */
+  readonly madeBy?: readonly string[];
   readonly at: number;
 }
 
@@ -38,8 +40,11 @@ export const isGiven = ({ given, needed }: Approval): boolean => given.length >=
 export const isSamePerson = (one: readonly string[], other: readonly string[]): boolean =>
   one.some((identity) => other.includes(identity));
 
-/** Whether a rule lets pass what another one, or none at all, would not. */
-export function isLooser(next: ApprovalRule | undefined, before: ApprovalRule | undefined): boolean {
-  if (!before) return false;
-  return next?.before !== before.before || next.by < before.by;
-}
+/** Whether two are one approver: a token counts as who made it. */
+export const isSameApprover = (
+  one: Omit<Given, "at" | "actor">,
+  other: Omit<Given, "at" | "actor">,
+): boolean =>
+  isSamePerson(one.identities, other.identities) ||
+  isSamePerson(one.identities, other.madeBy ?? []) ||
+  isSamePerson(one.madeBy ?? [], other.identities);

@@ -1,4 +1,4 @@
-import { type Approval, isGiven, isSamePerson } from "../approval/approval.ts";
+import { type Approval, isGiven, isSameApprover, isSamePerson } from "../approval/approval.ts";
 import { awaited } from "../approval/gate.ts";
 import { err, ok, type Result } from "../result.ts";
 import { Draft } from "../rollout/draft.ts";
@@ -20,6 +20,8 @@ export interface Approve {
   readonly starter: readonly string[];
   /** The digest that the approver saw. Null: whatever it is. */
   readonly subject: string | null;
+  /** The step at which the approver saw it wait. Absent or null: at whichever. */
+  readonly step?: number | null;
 }
 
 /** Says yes to a release that waits for it. Who started it can't; said twice by one person it counts once. */
@@ -27,13 +29,15 @@ export function approve(facts: EnvironmentFacts, input: Approve, now: number): O
   const found = waiting(facts, input.release, now);
   if (!found.ok) return found;
   const { release, approval } = found.value;
-  const refusal = ownRelease(release, input) ?? otherSubject(release, approval, input);
+  const refusal =
+    ownRelease(release, input) ??
+    otherSubject(release, approval, input) ??
+    otherStep(release, approval, input);
   if (refusal) return err(refusal);
   const draft = new Draft(facts, now, input.actor);
-  if (approval.given.some(({ identities }) => isSamePerson(identities, input.identities)))
-    return ok({ decision: draft.decision });
-  const { actor, identities } = input;
-  const next = { ...approval, given: [...approval.given, { actor, identities, at: now }] };
+  if (approval.given.some((one) => isSameApprover(one, input))) return ok({ decision: draft.decision });
+  const { actor, identities, madeBy } = input;
+  const next = { ...approval, given: [...approval.given, { actor, identities, madeBy, at: now }] };
   draft.changeRelease(release.id, { approval: next });
   const left = next.needed - next.given.length;
   const more = left > 0 ? `, ${left} more needed` : "";
@@ -101,4 +105,12 @@ function otherSubject(release: ReleaseFacts, { subject }: Approval, seen: Approv
   if (seen.subject === null || seen.subject === subject) return undefined;
   const detail = `${release.version} is ${subject}, not ${seen.subject}: look again before you approve`;
   return { code: "precondition_failed", detail };
+}
+
+/** Pressed twice, or late: what was seen is over, and nobody has looked at what waits now. */
+function otherStep({ version }: ReleaseFacts, { step }: Approval, seen: Approve): Refusal | undefined {
+  if (seen.step == null || seen.step === step) return undefined;
+  const now = step === null ? "before its first step" : `in step ${step + 1}`;
+  const detail = `${version} waited in step ${seen.step + 1} when you looked, and waits ${now} by now: look again (\`sluice status\`), then decide`;
+  return { code: "stale_step", detail };
 }

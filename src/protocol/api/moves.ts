@@ -14,6 +14,8 @@ export const approveSchema = z
   .strictObject({
     /** The digest that you looked at: another one now is refused (412 `precondition_failed`). */
     digest: z.string().max(500).optional(),
+    /** The step (from 0) at which you saw it wait: another one now is refused (`stale_step`). */
+    ...stepRef,
   })
   .meta({ id: "Approve" });
 export const rejectSchema = z.strictObject({ reason: z.string().max(500).optional() }).meta({ id: "Reject" });

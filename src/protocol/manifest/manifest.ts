@@ -1,5 +1,6 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap } from "yaml";
 import { z } from "zod";
+import { stepsOf } from "../../domain/rollout/steps.ts";
 import { buildSchema } from "./build.ts";
 import {
   accessoriesSchema,
@@ -15,6 +16,7 @@ import { type ManifestError, readSource, schemaErrors, yamlErrors } from "./erro
 import { healthSchema } from "./health.ts";
 import { processesSchema, refuseUnknownProcesses } from "./processes.ts";
 import { commandSchema, durationSchema, envSchema, IMAGE, NAME, NAME_RULE, path } from "./scalars.ts";
+import { toStrategy } from "./strategy.ts";
 import { verifySchema } from "./verify.ts";
 
 export type { ManifestError } from "./errors.ts";
@@ -39,6 +41,21 @@ function refuseSharedHostnames(
       const message = `has \`${hostname}\`, which environment \`${first}\` has already`;
       context.addIssue({ code: "custom", path: [name, "hostnames"], message });
     }
+}
+
+/** A rule that never asks would look like one that does. */
+function refuseRulesWithoutPauses(
+  environments: Record<string, Pick<z.infer<typeof environmentSchema>, "approval" | "strategy">>,
+  context: z.RefinementCtx,
+): void {
+  for (const [name, { approval, strategy }] of Object.entries(environments)) {
+    if (approval?.before !== "step") continue;
+    const steps = stepsOf({ strategy: toStrategy(strategy) });
+    if (steps.some((step) => step.kind === "pause" && step.forMs === null)) continue;
+    const message =
+      "asks at each `pause: {}` of a canary, and `strategy` has none: add one, or say `traffic`";
+    context.addIssue({ code: "custom", path: [name, "approval", "before"], message });
+  }
 }
 
 /** An app's variables are its manifest's and its environment's together: each has one value, plain or secret. */
@@ -159,7 +176,8 @@ export const manifestSchema = z
       .superRefine(refuseBadNames)
       .refine((environments) => Object.keys(environments).length > 0, "must have at least one environment")
       .refine((environments) => Object.keys(environments).length <= 100, "must have at most 100 environments")
-      .superRefine(refuseSharedHostnames),
+      .superRefine(refuseSharedHostnames)
+      .superRefine(refuseRulesWithoutPauses),
   })
   .superRefine(refuseNamedTwice)
   .superRefine(refuseReserved)

@@ -54,6 +54,34 @@ it("who starts and who approves are told by all that is known of them", async ()
   expect(api.coordinators.of("createRelease")[0]?.input).toMatchObject({ startedAs: ["admin"] });
 });
 
+it("a token that is made by a token is made by whoever made that one, too", async () => {
+  const made = async (name: string, token?: string) => {
+    const body = { name, role: "admin" };
+    const answer = await api.post("/api/v1/tokens", body, token === undefined ? {} : { token });
+    return (await answer.json<{ token: string }>()).token;
+  };
+  const id = await waiting();
+  await api.post(
+    `/api/v1/releases/${id}/approve`,
+    { step: 1 },
+    { token: await made("a2", await made("a1")) },
+  );
+  const [asked] = api.coordinators.of("approve");
+  expect(asked?.input).toMatchObject({ step: 1, madeBy: expect.arrayContaining(["token:a1", "admin"]) });
+});
+
+it("no deployer takes the pauses away at which it is asked for", async () => {
+  const token = await api.token("deployer");
+  const rule = APPROVAL.replace("traffic", "step");
+  const steps =
+    "    strategy: { canary: { steps: [{ weight: 10 }, { pause: {} }, { weight: 50 }, { pause: {} }, { weight: 100 }] } }\n";
+  const paused = await api.apply("shop", world.manifest("shop", rule + steps));
+  expect(paused.status).toBe(200);
+  const without = steps.replace("{ weight: 50 }, { pause: {} }, ", "");
+  const refused = await api.apply("shop", world.manifest("shop", rule + without), { token });
+  expect(await problemOf(refused)).toBe("403 forbidden");
+});
+
 it("no viewer, and no job that may only deploy, approves", async () => {
   const id = await waiting();
   const viewer = await api.token("viewer");
@@ -67,7 +95,7 @@ it("no viewer, and no job that may only deploy, approves", async () => {
 it("a deployer can't take the rule away that asks for approvals", async () => {
   const token = await api.token("deployer");
   const apply = (more: string) => api.apply("shop", world.manifest("shop", more), { token });
-  for (const looser of ["", APPROVAL.replace("by: 2", "by: 1"), APPROVAL.replace("traffic", "step")])
+  for (const looser of ["", APPROVAL.replace("by: 2", "by: 1"), APPROVAL.replace("traffic", "release")])
     expect(await problemOf(await apply(looser))).toBe("403 forbidden");
   expect((await apply(APPROVAL.replace("by: 2", "by: 3"))).status).toBe(200);
   expect((await api.apply("shop", world.manifest("shop"))).status).toBe(200);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { ApprovalRule } from "../../../src/domain/approval/approval.ts";
-import { isLooser } from "../../../src/domain/approval/approval.ts";
+import { isLooser } from "../../../src/domain/approval/looser.ts";
 import { type Approve, approve, reject } from "../../../src/domain/commands/approve.ts";
+import type { Step } from "../../../src/domain/spec.ts";
 import { aCanary, aSpec, DIGEST, OTHER_DIGEST, weightStep } from "../rollout/spec.ts";
 import { World } from "../rollout/world.ts";
 
@@ -168,10 +169,76 @@ describe("a release that needs an approval", () => {
   });
 });
 
-it("knows which rule lets pass more than another", () => {
-  expect(isLooser(undefined, rule())).toBe(true);
-  expect(isLooser(rule({ by: 1 }), rule({ by: 2 }))).toBe(true);
-  expect(isLooser(rule({ before: "step" }), rule())).toBe(true);
-  expect(isLooser(rule({ by: 2 }), rule())).toBe(false);
-  expect(isLooser(rule(), undefined)).toBe(false);
+const forPerson = { kind: "pause", forMs: null } as const;
+const stepwise = (...steps: readonly Step[]) => ({
+  strategy: aCanary({ steps, analysis: { enabled: false } }),
+});
+
+describe("an approval at each pause for a person", () => {
+  const twice = stepwise(weightStep(1_000), forPerson, weightStep(5_000), forPerson, weightStep(10_000));
+
+  it("is for the pause that was seen: pressed once more it lets nothing else pass", () => {
+    const world = waiting(rule({ before: "step" }), twice);
+    const seen = { subject: DIGEST, step: 1 };
+    expect(by(world, "v2", "bob", seen).ok).toBe(true);
+    world.settleNow();
+    expect(world.weights()).toEqual({ v1: 5_000, v2: 5_000 });
+    expect(by(world, "v2", "bob", seen)).toMatchObject({ ok: false, error: { code: "stale_step" } });
+    expect(by(world, "v2", "bob", { subject: DIGEST, step: 3 }).ok).toBe(true);
+    world.settleNow();
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+
+  it("holds, once given, also where the steps are gone through again", () => {
+    const timed = { kind: "pause", forMs: 600_000 } as const;
+    const world = waiting(
+      rule({ before: "step" }),
+      stepwise(weightStep(1_000), forPerson, timed, weightStep(10_000)),
+    );
+    by(world, "v2", "bob");
+    world.settleNow();
+    world.pause("v2");
+    world.weigh({ v1: 8_000, v2: 2_000 });
+    world.settleNow();
+    world.resume("v2");
+    world.settleNow();
+    expect(world.release("v2").paused?.reason ?? "").not.toContain("approval");
+    world.run();
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+});
+
+it("counts a person once, also by a token of their making", () => {
+  const world = waiting(rule({ by: 2 }));
+  const eve = ["access:eve", "person:eve@acme.test"];
+  by(world, "v2", "eve", { identities: eve });
+  by(world, "v2", "eves", { madeBy: eve });
+  world.settleNow();
+  expect(world.weights()).toEqual({ v1: 10_000 });
+  by(world, "v2", "bob");
+  world.settleNow();
+  expect(world.weights()).toEqual({ v2: 10_000 });
+});
+
+describe("a rule that lets pass more than another", () => {
+  const asks = (change: Partial<ApprovalRule> = {}, spec: object = {}) =>
+    aSpec({ ...spec, approval: rule(change) });
+
+  it("asks for less, or elsewhere, or nobody", () => {
+    expect(isLooser(aSpec(), asks())).toBe(true);
+    expect(isLooser(asks({ by: 1 }), asks({ by: 2 }))).toBe(true);
+    expect(isLooser(asks({ before: "step" }), asks())).toBe(true);
+    expect(isLooser(asks({ by: 2 }), asks())).toBe(false);
+    expect(isLooser(asks(), aSpec())).toBe(false);
+  });
+
+  it("where it asks at pauses: has fewer of them, or gives more before", () => {
+    const step = { before: "step" } as const;
+    const before = asks(step, stepwise(weightStep(1_000), forPerson, weightStep(10_000)));
+    expect(isLooser(asks(step), before)).toBe(true);
+    expect(isLooser(asks(step, stepwise(weightStep(5_000), forPerson)), before)).toBe(true);
+    expect(isLooser(asks(step, stepwise(weightStep(500), forPerson, weightStep(10_000))), before)).toBe(
+      false,
+    );
+  });
 });

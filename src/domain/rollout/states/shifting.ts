@@ -148,7 +148,9 @@ function begin(draft: Draft, release: ReleaseFacts, step: Step): void {
     shiftWeights(draft, weights);
   }
   if (step.kind === "pause" && step.forMs === null && isGated(release, "step")) {
-    passes(draft, release, { gate: "step", step: release.stepIndex ?? 0 });
+    const at = { gate: "step", step: release.stepIndex ?? 0 } as const;
+    // Gone through again: what was approved is.
+    if (passes(draft, release, at)) return nextStep(draft, draft.release(release.id) ?? release);
     waitForApproval(draft, release);
   } else if (step.kind === "pause") {
     const until = step.forMs === null ? null : draft.now + step.forMs;
