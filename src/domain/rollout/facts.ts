@@ -39,7 +39,7 @@ export interface EnvironmentFacts {
   readonly accessories: readonly AccessoryHome[];
 }
 
-/** The last tables at rest of which a newer one let somebody go. Times are epoch ms. */
+/** The last tables at rest, up to when something moved or was let go. Times are epoch ms. */
 export interface LastRest {
   /** When the first of them was published, and when another took the last one's place: who served only outside is in none. */
   readonly beganAt: number;

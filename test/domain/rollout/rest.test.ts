@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { lastRest } from "../../../src/domain/rollout/table/rest.ts";
+import { askedUntil, lastRest } from "../../../src/domain/rollout/table/rest.ts";
 
 const MINUTE = 60_000;
 
@@ -43,6 +43,24 @@ describe("what an edge that was quiet may still hold", () => {
     // Another rest ends while the first one's last visitors are under way.
     const rest = lastRest(table(out - 5_000, ["b"]), table(out + 10_000, ["c"]), first, moment);
     expect(rest?.beganAt).toBe(0);
+  });
+
+  it("is waited for also where something moved before it was let go", () => {
+    const T0 = 600_000;
+    const moving = (publishedAt: number, serving: readonly string[]) => ({
+      ...table(publishedAt, serving),
+      staleMs: 2_000,
+    });
+    const held = table(0, ["a1", "a2"]);
+    const same = moving(T0, ["a1", "a2"]);
+    const before = lastRest(held, same, null, { now: T0 });
+    const rest = lastRest(same, moving(T0 + 5_000, ["a2", "a3"]), before, { now: T0 + 5_000 });
+    const [facts, release, instance] = [
+      { lastRest: rest },
+      { servingAt: 1_000, spec: { drainMs: 30_000 } },
+      { drainUntil: T0 + 38_000 },
+    ] as unknown as Parameters<typeof askedUntil>;
+    expect(askedUntil(facts, release, instance)).toBe(T0 + MINUTE + 3_000 + 30_000);
   });
 
   it("is nothing while something moves: those tables are asked for anew", () => {

@@ -30,12 +30,12 @@ const isMoving = ({ releases, instances }: EnvironmentFacts): boolean =>
 type Replaced = Pick<RoutingTable, "releases" | "publishedAt" | "staleMs">;
 
 /**
- * What becomes of it when `next` takes a table's place at `now`. Only a table that lets go of somebody ends anything: one that
- * a warm instance's coming and going made leads everybody where the last one did.
+ * What becomes of it when `next` takes a table's place at `now`. A rest goes on where the next one is at rest, too, and lets
+ * nobody go: one that a warm instance's coming and going made leads everybody where the last one did.
  */
 export function lastRest(
   replaced: Replaced | undefined,
-  next: Pick<RoutingTable, "releases">,
+  next: Pick<RoutingTable, "releases" | "staleMs">,
   before: LastRest | null,
   { now, drainMs = 0 }: Moment,
 ): LastRest | null {
@@ -43,7 +43,8 @@ export function lastRest(
   if (!replaced || staleMs <= MOVING_STALE_MS) return before;
   const { beganAt, endedAt, outAt, heldUntil } = before ?? NEVER;
   const held = Math.max(heldUntil ?? 0, now + staleMs + STALENESS_BOUND_MS);
-  if (!letsGo(replaced, next)) return { beganAt, endedAt, outAt, heldUntil: held };
+  const goesOn = (next.staleMs ?? MOVING_STALE_MS) > MOVING_STALE_MS && !letsGo(replaced, next);
+  if (goesOn) return { beganAt, endedAt, outAt, heldUntil: held };
   // Who was sent by the last of those before may still be under way.
   const isSame = outAt + drainMs > now;
   return {
