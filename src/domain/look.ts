@@ -1,3 +1,5 @@
+import { nameOf, prefixOf, sitesOver } from "./routing/site.ts";
+
 /** What a visitor would meet at an app that nobody visits yet: judged from a walk over its front page. Pure. */
 
 /** One answer of the walk, as the app gave it. */
@@ -15,8 +17,8 @@ export interface Page {
 
 export interface Walk {
   readonly pages: readonly Page[];
-  /** `answered`: the last page is none that leads on. `elsewhere`: it leads to another site. */
-  readonly end: "answered" | "elsewhere" | "loop";
+  /** `answered`: the last page is none that leads on. `elsewhere`: it leads to another site. `long`: it leads on for longer than a browser follows. */
+  readonly end: "answered" | "elsewhere" | "loop" | "long";
 }
 
 /** The app's names, and what it might take for its name. */
@@ -61,6 +63,10 @@ const HTTPS =
 
 function loops({ pages, end }: Walk, { host }: Names): Sight[] {
   const last = pages.at(-1);
+  if (end === "long" && last) {
+    const detail = `after ${pages.length} pages ${last.url} still leads on (to ${last.location}), and browsers give up`;
+    return [fatal("too_many_redirects", detail, HTTPS)];
+  }
   if (end !== "loop" || !last) return [];
   const fix = `${HTTPS}; or it insists on another name than ${host}`;
   return [fatal("redirect_loop", `GET ${last.url} leads in a circle (to ${last.location})`, fix)];
@@ -248,9 +254,16 @@ export function urlOf(address: string, base: string): URL | null {
 export const isOwn = ({ hostname }: URL, { host, hostnames }: Names): boolean =>
   hostname === host ||
   hostnames.some(
-    (name) =>
-      name.split("/", 1)[0] === hostname || (name.startsWith("*.") && hostname.endsWith(name.slice(1))),
+    (name) => nameOf(name) === hostname || (name.startsWith("*.") && hostname.endsWith(name.slice(1))),
   );
+
+/** Of the site of the environment's that an address lies in, the path that it begins with; undefined: it is none of its own. */
+export function prefixAt(url: URL, names: Names): string | undefined {
+  const own = names.hostnames.filter((site) => nameOf(site) === url.hostname);
+  if (own.length === 0) return isOwn(url, names) ? "" : undefined;
+  const [site] = sitesOver(own, url.pathname);
+  return site === undefined ? undefined : prefixOf(site);
+}
 
 /** The instance's own address, as the app sees its connection. */
 export const isOrigin = ({ host, hostname }: URL, { origin }: Names): boolean =>

@@ -1,10 +1,10 @@
 import { publicHost } from "../../domain/hostnames.ts";
 import {
   isOrigin,
-  isOwn,
   judgeLook,
   type Names,
   type Page,
+  prefixAt,
   type Sight,
   urlOf,
   type Walk,
@@ -17,7 +17,8 @@ import { type Path, reach } from "./reach.ts";
 
 /** For all of it: nobody's release waits longer for a look. */
 const LOOK_MS = 5_000;
-const MOST_PAGES = 6;
+/** As many redirects as browsers follow. */
+const MOST_PAGES = 20;
 const BODY_MOST = { bytes: 200_000, ms: 2_000 };
 
 /**
@@ -31,9 +32,10 @@ export async function lookAt(
 ): Promise<readonly Sight[]> {
   const [first = ""] = spec.hostnames;
   const names = { host: publicHost(spec.hostnames), hostnames: spec.hostnames, origin: new URL(origin).host };
-  const path = `${spec.stripPrefix ? "" : prefixOf(first)}/`;
+  const begin = new URL(`https://${names.host}${prefixOf(first)}/`);
+  const isCut = spec.stripPrefix === true;
   try {
-    const walk = await walkFrom({ origin, path, names, by, signal: AbortSignal.timeout(LOOK_MS) });
+    const walk = await walkFrom(begin, { origin, isCut, names, by, signal: AbortSignal.timeout(LOOK_MS) });
     return judgeLook(walk, names);
   } catch {
     // Slow, gone or breaking off: probes and smoke checks have words for that.
@@ -58,37 +60,55 @@ export function lookFailure(
   };
 }
 
-interface Start {
+interface Way {
   readonly origin: string;
-  readonly path: string;
+  /** The app doesn't see the path of the hostname that it is reached by. */
+  readonly isCut: boolean;
   readonly names: Names;
   readonly by: Path;
   readonly signal: AbortSignal;
 }
 
-async function walkFrom({ origin, path, names, by, signal }: Start): Promise<Walk> {
+/** From one address that a visitor sees to the next: each is asked of the app as the edge would ask it. */
+async function walkFrom(begin: URL, way: Way): Promise<Walk> {
+  const { names } = way;
   const pages: Page[] = [];
   const seen = new Set<string>();
   const jar = new Map<string, string>();
-  let url = `https://${names.host}${path}`;
+  let url = begin;
   while (true) {
-    const { pathname, search } = new URL(url);
+    const prefix = prefixAt(url, names);
+    if (prefix === undefined) return { pages, end: "elsewhere" };
     const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
     // A page that sets a cookie and leads to itself is no circle.
-    const key = `${pathname}${search} ${cookie}`;
-    if (seen.has(key) || pages.length === MOST_PAGES) return { pages, end: "loop" };
+    const key = `${url.href} ${cookie}`;
+    if (seen.has(key)) return { pages, end: "loop" };
+    if (pages.length === MOST_PAGES) return { pages, end: "long" };
     seen.add(key);
-    const headers = { accept: "text/html,application/xhtml+xml,*/*;q=0.8", ...(cookie ? { cookie } : {}) };
-    const question = { origin, path: pathname + search, publicHost: names.host, headers };
-    const page = await readPage(url, await reach(question, by, signal));
+    const page = await readPage(url.href, await ask(url, way, { prefix, cookie }));
     pages.push(page);
     for (const set of page.cookies) keep(jar, set);
-    const next = page.status >= 300 && page.status < 400 && page.location ? urlOf(page.location, url) : null;
+    const next =
+      page.status >= 300 && page.status < 400 && page.location ? urlOf(page.location, url.href) : null;
     if (next === null) return { pages, end: "answered" };
-    if (!isOwn(next, names) && !isOrigin(next, names)) return { pages, end: "elsewhere" };
-    // As the edge mends it.
-    url = `https://${names.host}${next.pathname}${next.search}`;
+    // As the edge mends it: the instance's own address is the one that was asked for.
+    const host = isOrigin(next, names) ? url.hostname : next.hostname;
+    url = new URL(`https://${host}${next.pathname}${next.search}`);
   }
+}
+
+function ask(
+  { hostname, pathname, search }: URL,
+  { origin, isCut, names, by, signal }: Way,
+  { prefix, cookie }: { prefix: string; cookie: string },
+): Promise<Response> {
+  const path = (isCut ? pathname.slice(prefix.length) || "/" : pathname) + search;
+  const headers = {
+    accept: "text/html,application/xhtml+xml,*/*;q=0.8",
+    ...(isCut && prefix !== "" ? { "x-forwarded-prefix": prefix } : {}),
+    ...(cookie ? { cookie } : {}),
+  };
+  return reach({ origin, path, publicHost: names.host, visited: hostname, headers }, by, signal);
 }
 
 async function readPage(url: string, response: Response): Promise<Page> {

@@ -23,6 +23,8 @@ export interface Question {
   readonly origin: string;
   readonly path: string;
   readonly publicHost: string;
+  /** The name that a visitor would have used, where it is another one. */
+  readonly visited?: string;
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -31,7 +33,7 @@ export interface Question {
  * depends on the zone it comes from, so the proof is shown only to a shield that asked for it: it never reaches the app.
  */
 export async function reach(
-  { origin, path, publicHost, headers: asked }: Question,
+  { origin, path, publicHost, visited = publicHost, headers: asked }: Question,
   by: Path,
   signal: AbortSignal,
 ): Promise<Response> {
@@ -40,7 +42,7 @@ export async function reach(
     "user-agent": "sluice",
     ...asked,
     "x-sluice-probe": "1",
-    "x-forwarded-host": publicHost,
+    "x-forwarded-host": visited,
     "x-forwarded-proto": "https",
   };
   const isSlot = by.SLOT_ZONE !== undefined && isSlotHostname(hostname, by.SLOT_ZONE);

@@ -149,6 +149,56 @@ describe("a look as a visitor would", () => {
     expect(await failure()).toMatchObject({ code: "look_failed", message: expect.stringContaining(words) });
   });
 
+  const asked: string[] = [];
+  /** An app by what it is asked: the name that the visitor used, and the path as the app gets it. */
+  const app = (answers: Record<string, string | number>) => {
+    asked.length = 0;
+    vi.stubGlobal("fetch", async (input: RequestInfo | URL, init: RequestInit = {}) => {
+      const headers = new Headers(init.headers);
+      if (!headers.get("accept")?.includes("text/html")) return new Response("ok");
+      const at = `${headers.get("x-forwarded-host")}${headers.get("x-forwarded-prefix") ?? ""} ${new URL(String(input)).pathname}`;
+      asked.push(at);
+      const answer = answers[at] ?? 404;
+      if (typeof answer === "number") return new Response("page", { status: answer });
+      return new Response(null, { status: 302, headers: { location: answer } });
+    });
+  };
+
+  it("goes on at another of the environment's names, as a visitor does", async () => {
+    const hostnames = ["shop.example.com", "www.shop.example.com"];
+    await deploy({ ...look, hostnames });
+    app({ "shop.example.com /": "https://www.shop.example.com/", "www.shop.example.com /": 200 });
+    await stage.until("v2", "settling");
+    expect(asked).toEqual(["shop.example.com /", "www.shop.example.com /"]);
+  });
+
+  it("cuts the path that the app doesn't see from where it is led, too, and leaves what is another's alone", async () => {
+    await deploy({ ...look, hostnames: ["shop.example.com/app"], stripPrefix: true });
+    app({
+      "shop.example.com/app /": "/app/home",
+      "shop.example.com/app /home": "https://shop.example.com/login",
+    });
+    await stage.until("v2", "settling");
+    expect(asked).toEqual(["shop.example.com/app /", "shop.example.com/app /home"]);
+  });
+
+  it("follows as far as a browser does, and says of more what it is", async () => {
+    const steps = (count: number) =>
+      Object.fromEntries(
+        Array.from({ length: count }, (_, n) => [
+          `shop.example.com /${n === 0 ? "" : n}`,
+          n === count - 1 ? 200 : `/${n + 1}`,
+        ]),
+      );
+    await deploy(look);
+    app(steps(20));
+    await stage.until("v2", "settling");
+    await deploy(look);
+    app(steps(22));
+    await stage.until("v2", "failed");
+    expect((await failure())?.message).toContain("after 20 pages https://shop.example.com/19 still leads on");
+  });
+
   it("only says so where the manifest wants no more, and asks nothing where it wants nothing", async () => {
     await deploy({ smoke: [], look: "warn" });
     front(() => new Response("DisallowedHost at /", { status: 400 }));
