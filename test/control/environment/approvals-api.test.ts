@@ -102,6 +102,20 @@ it("a deployer can't take the rule away that asks for approvals", async () => {
   expect((await environment()).spec.approval).toBeUndefined();
 });
 
+it("a deployer can't lead an environment's visitors to one that asks nobody", async () => {
+  const manifest = (production: string, staging: string, rule = APPROVAL) =>
+    `${world.manifest("shop", rule).replace("shop.example.com", production)}  staging:\n    hostnames: [${staging}]\n`;
+  const [shop, staging] = ["shop.example.com", "staging.example.com"];
+  expect((await api.apply("shop", manifest(shop, staging))).status).toBe(200);
+  const token = await api.token("deployer");
+  const swapped = await api.apply("shop", manifest(staging, shop), { token });
+  expect(await problemOf(swapped)).toBe("403 forbidden");
+  // Left out for once, and back without the rule.
+  expect((await api.apply("shop", world.manifest("shop").replace("production", "other"))).status).toBe(200);
+  const back = await api.apply("shop", world.manifest("shop"), { token });
+  expect(await problemOf(back)).toBe("403 forbidden");
+});
+
 it("the dashboard's button approves the digest that it showed", async () => {
   const id = await waiting();
   const session =
