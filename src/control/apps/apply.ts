@@ -1,4 +1,3 @@
-import { isLooser } from "../../domain/approval/looser.ts";
 import { covers, type Grant, heldAbove, publicHost } from "../../domain/hostnames.ts";
 import { WEB, workersOf } from "../../domain/processes/process.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
@@ -28,6 +27,7 @@ import { type GrantRow, lookAgainAt, putGrant } from "../store/grants.ts";
 import { renameSlots } from "../store/slots.ts";
 import { accessoryViews } from "../views/accessory.ts";
 import { type Difference, differences } from "../views/differences.ts";
+import { looserApproval } from "./approval.ts";
 import { grantsFor, type Leave } from "./grants.ts";
 
 const ATTEMPTS = 5;
@@ -133,34 +133,6 @@ function endingOf({ app, environments }: AppState, manifest: Manifest): Refusal 
     detail: `${what} is being destroyed: apply it again when it is gone, and it is made anew`,
     next: [{ command: `sluice destroy -a ${app.name}${at}`, when: "to see what it still waits for" }],
   };
-}
-
-/**
- * Whoever an approval is asked of can't take that away, nor lead its visitors to where nobody is asked: only an administrator of
- * everything can. An environment that was left out for a while comes back with its rule.
- */
-function looserApproval(
-  { app, environments, owners }: AppState,
-  manifest: Manifest,
-  { grants }: Leave,
-): Refusal | undefined {
-  if (grants) return undefined;
-  const heirs = ({ id, name }: EnvironmentRow): string[] => {
-    const own = owners.filter(({ environmentId }) => environmentId === id).map(({ hostname }) => hostname);
-    const takers = Object.entries(manifest.environments).filter(([, { hostnames }]) =>
-      hostnames.some((hostname) => own.includes(hostname)),
-    );
-    return [...new Set([name, ...takers.map(([taker]) => taker)])];
-  };
-  for (const row of environments)
-    for (const name of heirs(row)) {
-      const next = toSpec(manifest, name);
-      if (next === undefined || !isLooser(next, row.spec)) continue;
-      const to = name === row.name ? "" : `: its visitors would go to ${name}, which asks for less`;
-      const detail = `the manifest loosens \`approval\` of ${app?.name}/${row.name}${to}. This needs a token with the role admin for everything`;
-      return { code: "forbidden", detail };
-    }
-  return undefined;
 }
 
 function foreignHostname(state: AppState, app: string, wanted: readonly string[]): Refusal | undefined {
