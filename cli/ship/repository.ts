@@ -47,6 +47,12 @@ export async function readRepository(
     git("submodule", "status", "--recursive"),
     git("rev-parse", "--is-shallow-repository"),
   ]);
+  for (const [what, { code }] of [
+    ["git status", status],
+    ["git submodule status", submodules],
+  ] as const)
+    if (code !== 0)
+      return { problem: `${what} ${code === null ? "gave no answer within 30 s" : `ended with ${code}`}` };
   const checkedOut = symbolic.code === 0 ? symbolic.stdout.trim() : undefined;
   return {
     repository: {

@@ -1,4 +1,5 @@
 import type { Requires } from "../../src/protocol/manifest/build.ts";
+import { webAddress } from "../io/git.ts";
 import { clean, plural, quote } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import { type Git, gitIn, type Repository, readRepository } from "./repository.ts";
@@ -70,19 +71,24 @@ async function remoteUnmet(git: Git, { branch, sha, isShallow }: Repository): Pr
     git("config", "--get", `branch.${branch}.merge`),
   ]);
   const remote = named.stdout.trim() || "origin";
+  const shown = shownRemote(remote);
   const ref = merge.stdout.trim() || `refs/heads/${branch}`;
   const asked = await git("ls-remote", "--", remote, ref);
-  if (asked.code !== 0) return unmet(`the remote \`${clean(remote)}\` gave no answer: ${lastLine(asked)}`);
+  if (asked.code !== 0) return unmet(`the remote \`${shown}\` gave no answer: ${lastLine(asked)}`);
   const tip = asked.stdout
     .split("\n")
     .find((line) => line.endsWith(`\t${ref}`))
     ?.split("\t")[0];
-  if (tip === undefined) return unmet(`\`${clean(branch)}\` is not on \`${clean(remote)}\`: push it`);
+  if (tip === undefined) return unmet(`\`${clean(branch)}\` is not on \`${shown}\`: push it`);
   if (tip === sha) return undefined;
   return unmet(
-    `${await relation(git, { sha, tip, isShallow })}; \`${clean(branch)}\` of \`${clean(remote)}\` is at ${tip.slice(0, 12)}`,
+    `${await relation(git, { sha, tip, isShallow })}; \`${clean(branch)}\` of \`${shown}\` is at ${tip.slice(0, 12)}`,
   );
 }
+
+/** A remote may be an address, with a password in it. */
+const shownRemote = (remote: string): string =>
+  clean(webAddress(remote) ?? (URL.canParse(remote) ? "its address" : remote));
 
 const lastLine = ({ code }: { code: number | null }) =>
   code === null ? "nothing within 30 s" : `git ended with ${code}`;
@@ -106,7 +112,9 @@ export async function runTests(command: Command, options: ToolOptions): Promise<
   const ended = await runTool(command, options);
   if (ended.code === 0) return;
   const said = command.map(quote).join(" ");
-  const why = ended.missing ? "there is no such program" : `it ended with ${ended.code ?? "a signal"}`;
+  const why = ended.missing
+    ? "there is no such program, or it may not be run"
+    : `it ended with ${ended.code ?? "a signal"}`;
   throw new ToolFailed("requirement_unmet", `\`${clean(said)}\`: ${why}`, { tail: ended.tail });
 }
 

@@ -8,9 +8,11 @@ import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { buildImage, isPushedByBuild, knownDigest, pushImage } from "./image.ts";
 import { applyFirst, type Begun, beginRelease } from "./release.ts";
+import { gitIn, type Repository, readRepository } from "./repository.ts";
 import { runTests, type Unmet } from "./requires.ts";
 import { smoke, smokeOfLive } from "./smoke.ts";
 import { STAGES, type Stage, type StageLog, type Stages } from "./stages.ts";
+import type { ToolOptions } from "./tool.ts";
 import type { Voyage } from "./voyage.ts";
 
 export interface ShipOptions extends ReleaseOptions {
@@ -53,10 +55,29 @@ export async function sail(voyage: Voyage, parts: Parts): Promise<Sailed> {
   return release(voyage, { ...parts, image });
 }
 
-async function meet({ requires, unmet, tools, notes }: Voyage, log: StageLog): Promise<void> {
+async function meet({ requires, unmet, tools, notes, repository }: Voyage, log: StageLog): Promise<void> {
   if (unmet.length > 0) throw unmetError(unmet);
-  if (requires.test) await runTests(requires.test as [string, ...string[]], { ...tools, onLine: log.line });
+  if (requires.test) {
+    await runTests(requires.test as [string, ...string[]], { ...tools, onLine: log.line });
+    await requireSame(repository, tools);
+  }
   log.note([...notes, ...(requires.test ? [`${requires.test.map(quote).join(" ")} passed`] : [])].join("; "));
+}
+
+/** The image is called by the commit that was seen: tests that change files, or a checkout meanwhile, make it another. */
+async function requireSame(before: Repository | undefined, tools: ToolOptions): Promise<void> {
+  if (before === undefined) return;
+  const found = await readRepository(gitIn(tools), tools.env);
+  const now = "repository" in found ? found.repository : undefined;
+  if (now && now.sha === before.sha && now.changed.join("\n") === before.changed.join("\n")) return;
+  const what =
+    now === undefined || now.sha === before.sha
+      ? now?.changed.slice(0, 5).map(clean).join(", ")
+      : "another commit is checked out";
+  throw new CliError(
+    "requirement_unmet",
+    `the tree changed while the tests ran: ${what ?? "git no longer answers"}`,
+  );
 }
 
 const unmetError = (unmet: readonly Unmet[]): CliError =>

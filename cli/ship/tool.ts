@@ -13,7 +13,7 @@ export interface ToolOptions {
   readonly onLine?: (line: string) => void;
 }
 
-/** How a command ended. `missing`: there is no such program. */
+/** How a command ended. `missing`: there is no such program, or none that may be run. */
 export interface ToolEnd {
   readonly code: number | null;
   readonly missing: boolean;
@@ -28,6 +28,8 @@ const TAIL_LINES = 60;
 const STDOUT_MOST = 256 * 1024;
 /** After the polite signal, how long until the one that nobody can refuse. */
 const KILL_AFTER_MS = 5_000;
+/** After its end, for what is on its way from it. */
+const LAST_WORDS_MS = 2_000;
 
 /** What is the control plane's, or asks for tokens in this job's name: neither tests nor builds have a use for it. */
 const OURS = /^(?:SLUICE_(?:TOKEN|OIDC_TOKEN|URL|OUTPUT_FILE)|ACTIONS_ID_TOKEN_REQUEST_.*)$/;
@@ -75,6 +77,14 @@ function ended(child: ChildProcess): Promise<{ code: number | null; missing: boo
         : reject(error),
     );
     child.once("close", (code) => resolve({ code, missing: false }));
+    // What it started may hold its outputs open for as long as it likes.
+    child.once("exit", (code) => {
+      setTimeout(() => {
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+        resolve({ code, missing: false });
+      }, LAST_WORDS_MS).unref();
+    });
   });
 }
 
@@ -82,7 +92,8 @@ function ended(child: ChildProcess): Promise<{ code: number | null; missing: boo
 function endWith(child: ChildProcess, signal: AbortSignal): () => void {
   let timer: NodeJS.Timeout | undefined;
   const kill = (name: NodeJS.Signals) => {
-    if (child.pid === undefined || child.exitCode !== null) return;
+    // Of its group some may live on after it.
+    if (child.pid === undefined) return;
     try {
       process.kill(process.platform === "win32" ? child.pid : -child.pid, name);
     } catch {
