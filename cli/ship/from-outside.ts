@@ -22,7 +22,7 @@ const BODY_MOST = 1_000_000;
 const AGAIN_MS = 500;
 const PATIENCE_MS = 10_000;
 
-/** Asks the public address what the manifest's `smoke` asks for, as a visitor would. The first that is not as wanted. */
+/** Asks below the public address (`url`, without a slash at its end) what the manifest's `smoke` asks for, as a visitor would. The first that is not as wanted. */
 export async function smokeFromOutside(
   url: string,
   checks: readonly SmokeCheck[],
@@ -35,7 +35,7 @@ export async function smokeFromOutside(
   const until = performance.now() + patienceMs;
   for (const [index, check] of checks.entries())
     for (;;) {
-      const look = await ask(new URL(check.path, url), check, { index, version: release.version, signal });
+      const look = await ask(new URL(url + check.path), check, { index, version: release.version, signal });
       if (look.kind === "good") break;
       if (performance.now() >= until) return look;
       await sleep(AGAIN_MS, undefined, { signal });
@@ -67,12 +67,12 @@ async function ask(
     };
   } catch (error) {
     if (signal.aborted) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code, name, message } = error as NodeJS.ErrnoException;
     const isName = code === "ENOTFOUND" || code === "EAI_AGAIN";
     return {
       kind: isName ? "blind" : "bad",
       index,
-      detail: `${what}: ${isName ? "this machine can't find that name" : message}`,
+      detail: `${what}: ${isName ? "this machine can't find that name" : /Abort|Timeout/.test(name) ? `no answer within ${TIMEOUT_MS / 1_000} s` : message}`,
     };
   }
 }

@@ -87,8 +87,7 @@ export async function takeBack(
 ): Promise<ExitCode> {
   const { out } = session;
   try {
-    const outcome = await rollBack(session, target, { from: release.id, timeout: timeoutMs });
-    if (outcome.exit === EXIT.ok) return EXIT.restored;
+    await rollBack(session, target, { from: release.id, timeout: timeoutMs });
   } catch (error) {
     if (!(error instanceof ApiError) && !(error instanceof CliError)) throw error;
     out.say(`${clean(release.version)} was not rolled back: ${clean(error.message)}`);

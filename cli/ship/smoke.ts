@@ -1,10 +1,11 @@
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT } from "../exit-codes.ts";
 import { tell } from "../follow/ending.ts";
+import { isRestored, splitText } from "../follow/release-end.ts";
 import { clean, plural, quote } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { edgeUrl } from "../verb.ts";
+import { edgeUrl, pathOf } from "../verb.ts";
 import { smokeFromOutside } from "./from-outside.ts";
 import { lineOf } from "./manifest-line.ts";
 import { type Begun, takeBack } from "./release.ts";
@@ -82,12 +83,23 @@ async function afterFailure(
     outcome: { exit, json: { command: "ship", outcome, exitCode: exit, release, failure } },
   });
   const { environment } = await session.client.environments.get(target.app, target.environment);
+  const version = clean(release.version);
+  if (isRestored(release, environment)) {
+    session.out.say(`${version} has no traffic any more: ${splitText(environment)}`);
+    return end(EXIT.restored, "superseded");
+  }
+  // Another release is on its way, and what failed is what a rollback would lead back to.
+  if (environment.rollback.to?.release === release.id) {
+    const next = environment.active?.version;
+    session.out.say(
+      `${version} is left as it is: ${next === undefined ? "another release" : clean(next)} is on its way, and a rollback would lead back to ${version}. Look: ${session.command("status", target)}`,
+    );
+    return end(EXIT.notRestored, "live");
+  }
   // One that has served for long is no longer this run's: what broke may be the check.
   if (began === "serving" && environment.rollback.how !== "instant") {
     const undo = session.command("rollback", target);
-    session.out.say(
-      `${clean(release.version)} served before this run, and is left as it is. To go back: ${undo}`,
-    );
+    session.out.say(`${version} served before this run, and is left as it is. To go back: ${undo}`);
     return end(EXIT.notRestored, "live");
   }
   const exit = await takeBack(session, target, { release, timeoutMs: options.timeout });
@@ -99,10 +111,16 @@ interface Looking {
   readonly log: StageLog;
 }
 
-const publicPlace = ({ environment }: Voyage, session: Session): string | undefined => {
-  const hostname = environment.hostnames.find((name) => !name.startsWith("*."));
-  return hostname === undefined ? undefined : edgeUrl(session, hostname);
-};
+/** A wildcard is no place to go. */
+const firstHostname = ({ environment }: Voyage): string | undefined =>
+  environment.hostnames.find((name) => !name.startsWith("*."));
+
+/** What the app's own paths come after, as visitors write them: its part of the hostname's, where the app doesn't see that. */
+function baseOf(voyage: Voyage, session: Session): string | undefined {
+  const hostname = firstHostname(voyage);
+  if (hostname === undefined) return undefined;
+  return edgeUrl(session, hostname) + (voyage.environment.stripPrefix ? pathOf(hostname) : "");
+}
 
 /** The manifest's smoke requests, at the public address. */
 async function findingOfRequests(
@@ -111,7 +129,7 @@ async function findingOfRequests(
   { release, log }: Looking,
 ): Promise<Finding | undefined> {
   const { manifest } = voyage.target.manifest;
-  const url = publicPlace(voyage, session);
+  const url = baseOf(voyage, session);
   if (url === undefined || manifest.smoke.length === 0) {
     log.note("the manifest asks for none");
     return undefined;
@@ -131,9 +149,10 @@ async function findingOfCommand(
 ): Promise<Finding | undefined> {
   const { environment, target, tools } = voyage;
   if (!environment.smokeTest) return undefined;
+  const hostname = firstHostname(voyage);
   const env = {
     ...tools.env,
-    SLUICE_PUBLIC_URL: publicPlace(voyage, session),
+    SLUICE_PUBLIC_URL: hostname && edgeUrl(session, hostname) + pathOf(hostname),
     SLUICE_ENVIRONMENT: target.environment,
     SLUICE_VERSION: release.version,
   };
@@ -145,6 +164,8 @@ async function findingOfCommand(
     return undefined;
   }
   for (const line of ended.tail.slice(-20)) session.out.say(`  | ${clean(line)}`);
-  const why = ended.missing ? "there is no such program" : `ended with ${ended.code ?? "a signal"}`;
+  const why = ended.missing
+    ? "there is no such program, or it may not be run"
+    : `ended with ${ended.code ?? "a signal"}`;
   return { detail: `\`${said}\` ${why}`, pointer: `environments.${target.environment}.smokeTest` };
 }

@@ -115,6 +115,16 @@ describe("requires", { concurrent: true }, () => {
       "the remote `origin` gave no answer",
     ],
     [
+      "a remote that is gone, by its address without the password in it",
+      (work) => work.git("config", "branch.main.remote", "https://bob:s3cr3t@127.0.0.1:9/x.git"),
+      "the remote `https://127.0.0.1:9/x` gave no answer",
+    ],
+    [
+      "an index that git can't read",
+      (work) => work.write({ ".git/index": "garbage" }),
+      "`cleanTree` can't be looked at: git status ended with 128",
+    ],
+    [
       "no repository",
       (work) => rm(join(work.folder, ".git"), { recursive: true }),
       "this is no git repository",
@@ -126,7 +136,26 @@ describe("requires", { concurrent: true }, () => {
     expect(ran.code, ran.stderr).toBe(2);
     expect(ran.stderr).toContain(words);
     expect(ran.stderr).toMatch(/^::error file=sluice\.yaml,line=7,title=requirement unmet::/m);
+    expect(ran.stderr).not.toContain("s3cr3t");
     expect(ran.asked).not.toContain("build");
+  });
+
+  test("tests that change what is to be built are no proof of it", async () => {
+    const manifest = `${MANIFEST}    requires: { cleanTree: true, test: [sh, -c, "echo broken >>app.js"] }\n`;
+    await using work = await checkout({ "sluice.yaml": manifest, "app.js": "good\n" });
+    const ran = await ship(work);
+    expect(ran.code, ran.stderr).toBe(2);
+    expect(ran.stderr).toContain("the tree changed while the tests ran: app.js");
+    expect(ran.asked).not.toContain("build");
+  });
+
+  test("what the tests leave running holds nothing up", async () => {
+    const manifest = `${MANIFEST}    requires: { test: [sh, -c, "sleep 60 & exit 1"] }\n`;
+    await using work = await checkout({ "sluice.yaml": manifest });
+    const begun = performance.now();
+    const ran = await ship(work);
+    expect(ran.code, ran.stderr).toBe(2);
+    expect(performance.now() - begun).toBeLessThan(45_000);
   });
 
   test("a job's bare commit is of the branch that its CI system names, in a shallow clone too", async () => {
@@ -207,6 +236,49 @@ describe("docker", { concurrent: true }, () => {
   });
 });
 
+describe("a release whose smoke test fails", { concurrent: true }, () => {
+  const manifest = `${MANIFEST}    smokeTest: ["false"]\n`;
+  const endsIn = async (environment: ReturnType<typeof anEnvironment>) => {
+    await using work = await checkout({ "sluice.yaml": manifest });
+    let released = false;
+    await using api = await fakeApi(
+      goodShip({
+        [`POST ${ENV}/releases`]: (_asked, answer) => {
+          released = true;
+          answer.json(202, aRelease());
+        },
+        [`GET ${ENV}`]: (_asked, answer) => answer.json(200, released ? environment : anEnvironment()),
+      }),
+    );
+    const ran = await ship(work, { url: api.url, args: ["--json"] });
+    const { outcome } = JSON.parse(ran.stdout);
+    return { ...ran, outcome, rolledBack: api.asked.some(({ path }) => path.endsWith("/rollback")) };
+  };
+
+  test("is not given the traffic back while another is on its way, and that is said", async () => {
+    const to = { release: "rel_2", version: "v2" };
+    const back = { possible: true, how: "instant", from: null, to, reason: "v2 is warm" } as const;
+    const ran = await endsIn(
+      anEnvironment(
+        [
+          ["v2", 90],
+          ["v3", 10],
+        ],
+        { active: aRelease({ id: "rel_3", version: "v3" }), rollback: back },
+      ),
+    );
+    expect(ran, ran.stderr).toMatchObject({ code: 4, outcome: "live", rolledBack: false });
+    expect(ran.stderr).toContain(
+      "v2 is left as it is: v3 is on its way, and a rollback would lead back to v2",
+    );
+  });
+
+  test("and that has no traffic any more is not said to be rolled back", async () => {
+    const ran = await endsIn(anEnvironment([["v3", 100]]));
+    expect(ran, ran.stderr).toMatchObject({ code: 3, outcome: "superseded", rolledBack: false });
+  });
+});
+
 describe("run again after it was cut short", { concurrent: true }, () => {
   const sleeps = (stage: string) =>
     `case "$1" in ${stage}) echo "at $2 it"; sleep 60;; buildx) exit 1;; esac`;
@@ -216,10 +288,11 @@ describe("run again after it was cut short", { concurrent: true }, () => {
     ["push", MANIFEST, sleeps("push")],
   ])("at %s: nothing was released, and the command to go on is said", async (stage, manifest, docker) => {
     await using work = await checkout({ "sluice.yaml": manifest });
-    const ran = await ship(work, { docker, kill: " it\n" });
+    const args = ["--no-apply", "--hold", "--version", "1.2"];
+    const ran = await ship(work, { docker, kill: " it\n", args });
     expect(ran.code, ran.stderr).toBe(130);
     expect(ran.stderr).toContain(
-      `interrupted at ${stage}: nothing was released, and nothing goes on.\n  again   sluice ship --from ${stage}`,
+      `interrupted at ${stage}: nothing was released, and nothing goes on.\n  again   sluice ship --from ${stage} ${args.join(" ")}`,
     );
   });
 
@@ -231,7 +304,7 @@ describe("run again after it was cut short", { concurrent: true }, () => {
     expect(ran.code, ran.stderr).toBe(130);
     expect(ran.stderr).toContain("the release serves, and its smoke test was cut short");
     expect(ran.stderr).toContain("again   sluice ship --from smoke");
-    expect(ran.stderr).toContain("undo    sluice rollback");
+    expect(ran.stderr).toContain("undo    sluice rollback -a shop -e production --from rel_2");
   });
 
   test("while the release went on: it goes on, and the ways to follow and to abort it are said", async () => {

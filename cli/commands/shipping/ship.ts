@@ -3,7 +3,7 @@ import { ApiError } from "../../../src/client/index.ts";
 import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { waitOption } from "../../follow/wait.ts";
-import { clean } from "../../io/print.ts";
+import { clean, quote } from "../../io/print.ts";
 import { CliError, Interrupted, toProblem } from "../../io/problem.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { dryRun } from "../../ship/dry-run.ts";
@@ -57,7 +57,7 @@ async function run(session: Session, options: ShipOptions & { dryRun?: boolean }
   } catch (error) {
     tellFailure(session, { voyage, stages, error });
     if (error instanceof Interrupted || (session.signal.aborted && !(error instanceof CliError)))
-      return interrupted(session, { stages, voyage, begun });
+      return interrupted(session, { stages, voyage, begun, options });
     throw error;
   }
 }
@@ -70,28 +70,46 @@ interface Told {
 /** Ctrl-C, or a job that is being ended: what is left of it, and how to go on. */
 function interrupted(
   session: Session,
-  { stages, voyage, begun }: Told & { begun: ReleaseView | undefined },
+  { stages, voyage, begun, options }: Told & { begun: ReleaseView | undefined; options: ShipOptions },
 ): Outcome {
-  const stage = stages.ends.at(-1)?.stage ?? "requires";
-  const again = session.carry(`sluice ship --from ${stage}`);
+  const last = stages.ends.at(-1);
+  const stage = last?.stage ?? "requires";
+  const again = session.carry(`sluice ship --from ${stage}${flagsOf(options)}`);
   const { out } = session;
+  if (stage === "smoke" && last?.result === "failed") {
+    const status = session.command("status", voyage.target);
+    out.say(`interrupted: the smoke test failed, and a rollback was asked for.\n  look    ${status}`);
+    return ended({ command: status, when: "to see who serves" });
+  }
   if (stage === "smoke") {
+    const from = begun === undefined ? "" : ` --from ${begun.id}`;
     out.say(`interrupted: the release serves, and its smoke test was cut short.\n  again   ${again}`);
-    out.say(`  undo    ${session.command("rollback", voyage.target)}`);
+    out.say(`  undo    ${session.command("rollback", voyage.target)}${from}`);
   } else if (begun) {
     out.say(`interrupted. ${begun.version} goes on without this command.`);
     out.say(
       `  watch  ${session.command(`watch ${begun.id}`)}\n  abort  ${session.command(`abort ${begun.id}`)}`,
     );
   } else out.say(`interrupted at ${stage}: nothing was released, and nothing goes on.\n  again   ${again}`);
-  const next = [{ command: again, when: "to go on where it stopped" }];
-  const outcome = begun ? "detached" : "interrupted";
-  const exitCode = EXIT.interrupted;
-  return {
-    exit: exitCode,
-    json: { command: "ship", outcome, exitCode, release: begun ?? null, stages: stages.ends, next },
-  };
+  return ended({ command: again, when: "to go on where it stopped" });
+
+  function ended(next: { command: string; when: string }): Outcome {
+    const outcome = begun ? "detached" : "interrupted";
+    const exitCode = EXIT.interrupted;
+    const about = { release: begun ?? null, stages: stages.ends, next: [next] };
+    return { exit: exitCode, json: { command: "ship", outcome, exitCode, ...about } };
+  }
 }
+
+/** What a second run has to be told, too. */
+const flagsOf = ({ apply, hold, override, version, whenBusy }: ShipOptions): string =>
+  [
+    apply ? "" : " --no-apply",
+    hold ? " --hold" : "",
+    override === true ? " --override" : override ? ` --override ${quote(override)}` : "",
+    version === undefined ? "" : ` --version ${quote(version)}`,
+    whenBusy === "queue" ? "" : ` --when-busy ${whenBusy}`,
+  ].join("");
 
 /** A CI job's summary, and the place in the manifest of what failed there. */
 function tellJob(
