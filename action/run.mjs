@@ -188,6 +188,8 @@ export function statusOf({ code, answer }) {
   if (code === 3) return { state: "failure", description: `${version} was taken back: ${why}` };
   if (code === 4) return { state: "failure", description: `ACT NOW, not restored: ${why}` };
   if (code === 1 || code === 2) return { state: "error", description: `refused: ${why}` };
+  if (answer.outcome === "interrupted")
+    return { state: "error", description: "interrupted: nothing was released" };
   return undefined;
 }
 
@@ -213,8 +215,11 @@ async function main() {
     console.error(`run: ${line(command)} is none of ${COMMANDS.join(", ")}`);
     return 1;
   }
-  const environment = input("environment") || "production";
-  const isTold = input("deployment") !== "false" && input("github_token") !== "";
+  const environment = input("environment");
+  const isWanted = input("deployment") !== "false" && input("github_token") !== "";
+  // Which one the manifest means is known when it is over: a Deployment of another one would be a lie.
+  if (isWanted && environment === "") warn("no Deployment at GitHub: name the input `environment`");
+  const isTold = isWanted && environment !== "";
   const deployment = isTold
     ? await beside("no Deployment at GitHub", () => beginDeployment(environment))
     : undefined;

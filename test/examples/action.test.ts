@@ -158,6 +158,7 @@ test.concurrent.each<[number, string, string | undefined]>([
   [3, "rolled_back", "failure"],
   [4, "failed", "failure"],
   [6, "lost", undefined],
+  [130, "interrupted", "error"],
 ])("a command that ends with %i (%s) leaves GitHub's Deployment at %s", async (code, outcome, state) => {
   const { asked } = await act({ ENVIRONMENT: "production" }, { code, answer: { ...DONE, outcome } });
   expect(asked[0]).toMatchObject({
@@ -167,6 +168,11 @@ test.concurrent.each<[number, string, string | undefined]>([
   const states = asked.slice(1).map(({ body }) => body.state);
   expect(states).toEqual(["in_progress", ...(state === undefined ? [] : [state])]);
   if (state === "success") expect(asked.at(-1)?.body.environment_url).toBe("https://shop.example.com");
+});
+
+test.concurrent("no Deployment is kept of an environment that nobody named", async () => {
+  const { asked } = await act({});
+  expect(asked).toEqual([]);
 });
 
 test.concurrent("a pull request has one comment, which is changed when it is there", async () => {
