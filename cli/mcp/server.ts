@@ -41,14 +41,19 @@ export async function answerLine(server: Server, line: string): Promise<object |
   const message = parse(line);
   if (message === undefined) return failure(null, PARSE_ERROR, "that is no JSON");
   const request = requestSchema.safeParse(message);
-  if (!request.success) return failure(null, INVALID_REQUEST, "that is no JSON-RPC 2.0 request");
+  if (!request.success)
+    return failure(idOf(message), INVALID_REQUEST, "that is no JSON-RPC 2.0 request, or not one alone");
   const { id } = request.data;
   if (id === undefined) return undefined;
   const answer = await answerOf(server, request.data);
   return "error" in answer ? { jsonrpc: "2.0", id, ...answer } : { jsonrpc: "2.0", id, result: answer };
 }
 
-const failure = (id: null, code: number, message: string) => ({
+/** Who asked wrongly waits for an answer all the same. */
+const idOf = (message: unknown): string | number | null =>
+  z.object({ id: z.union([z.string(), z.number()]) }).safeParse(message).data?.id ?? null;
+
+const failure = (id: string | number | null, code: number, message: string) => ({
   jsonrpc: "2.0",
   id,
   error: { code, message },
