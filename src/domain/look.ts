@@ -251,7 +251,7 @@ export function urlOf(address: string, base: string): URL | null {
 }
 
 /** One of the environment's names, at whatever port. */
-export const isOwn = ({ hostname }: URL, { host, hostnames }: Names): boolean =>
+const isOwn = ({ hostname }: URL, { host, hostnames }: Names): boolean =>
   hostname === host ||
   hostnames.some(
     (name) => nameOf(name) === hostname || (name.startsWith("*.") && hostname.endsWith(name.slice(1))),
