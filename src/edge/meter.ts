@@ -9,6 +9,7 @@ import {
   type MirrorEntry,
   windowOf,
 } from "../domain/routing/meter.ts";
+import { RouteNames, routeName } from "../domain/routing/route-name.ts";
 import type { RoutingTable } from "../domain/routing/table.ts";
 import { writeAnalytics } from "./analytics.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
@@ -27,6 +28,8 @@ const FLUSH_DEADLINE_MS = 5_000;
 const KEPT_BATCHES = 600;
 /** Batches sent per flush: a backlog drains without a storm. */
 const BATCHES_PER_FLUSH = 10;
+/** Environments whose routes are told apart at a time. */
+const MOST_SPLIT = 100;
 
 /** A MeterEntry while it grows. */
 interface Tally {
@@ -42,6 +45,14 @@ interface Tally {
   failed: number;
   readonly latency: Map<number, number>;
   readonly erroredVisitors: Set<number>;
+  /** Null: traffic is not split, and nobody compares routes. */
+  routes: Map<string, RouteTally> | null;
+}
+
+interface RouteTally {
+  requests: number;
+  errors: number;
+  visitors: Set<number> | null;
 }
 
 interface Unsent {
@@ -63,6 +74,8 @@ interface EnvironmentCounts {
 
 export class Meter {
   readonly #counts = new Map<string, EnvironmentCounts>();
+  /** By environment, while its traffic is split. */
+  readonly #routes = new Map<string, RouteNames>();
   readonly #unsent: Unsent[] = [];
   /** Epoch ms. Past it a flush counts as lost, and the next request starts another. */
   #flushUntil = 0;
@@ -79,6 +92,7 @@ export class Meter {
     const counts = this.#countsOf(visit.route.table);
     const tally = tallyOf(counts, first, window, eligible);
     add(tally, first, passage);
+    if (eligible && visit.route.isSplit) this.#countRoute(tally, first, passage);
     if (first.verdict.error) {
       if (last.verdict.error) tally.failed += 1;
       else tally.rescued += 1;
@@ -88,6 +102,30 @@ export class Meter {
       }
     }
     this.#schedule(visit, last.endedAt);
+  }
+
+  #countRoute(tally: Tally, { verdict, endedAt }: Tried, { visit, visitor }: Passage): void {
+    if (verdict.pathFault) return;
+    const { environment } = visit.route.table;
+    let names = this.#routes.get(environment);
+    if (names === undefined) {
+      // Few are split at a time: whoever comes after them begins anew.
+      if (this.#routes.size >= MOST_SPLIT) this.#routes.clear();
+      names = new RouteNames();
+      this.#routes.set(environment, names);
+    }
+    const route = names.admit(routeName(visit.method, visit.url.target), verdict.error, endedAt);
+    tally.routes ??= new Map();
+    let counts = tally.routes.get(route);
+    if (counts === undefined) {
+      counts = { requests: 0, errors: 0, visitors: null };
+      tally.routes.set(route, counts);
+    }
+    counts.requests += 1;
+    if (!verdict.error) return;
+    counts.errors += 1;
+    counts.visitors ??= new Set();
+    counts.visitors.add(bucketFor(visitor, visit));
   }
 
   countMirrored(visit: Visit, release: string, outcome: { error: boolean; mismatch: boolean }): void {
@@ -187,6 +225,7 @@ function tallyOf(counts: EnvironmentCounts, tried: Tried, window: number, eligib
     failed: 0,
     latency: new Map(),
     erroredVisitors: new Set(),
+    routes: null,
   };
   byInstance.set(id, tally);
   return tally;
@@ -207,6 +246,13 @@ function add(tally: Tally, tried: Tried, { visit, visitor }: Passage): void {
   else tally.erroredVisitors.add(bucketFor(visitor, visit));
 }
 
-function entryOf(tally: Tally): MeterEntry {
-  return { ...tally, latency: [...tally.latency], erroredVisitors: [...tally.erroredVisitors] };
+function entryOf({ routes, ...tally }: Tally): MeterEntry {
+  const entry = { ...tally, latency: [...tally.latency], erroredVisitors: [...tally.erroredVisitors] };
+  if (routes === null) return entry;
+  const byRoute = [...routes].map(([route, counts]) => ({
+    route,
+    ...counts,
+    visitors: [...(counts.visitors ?? [])],
+  }));
+  return { ...entry, routes: byRoute };
 }

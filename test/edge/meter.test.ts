@@ -112,6 +112,29 @@ beforeEach(() => {
 });
 
 describe("the meter", () => {
+  it.concurrent("counts by route while traffic is split, made-up paths as one", async () => {
+    const canary = releaseOf("r2", 5_000, [app.url]);
+    const host = serve([canary, releaseOf("r1", 5_000, [app.url])], { rescue: "off" });
+    for (let i = 0; i < 8; i += 1) await ask({ port, host, path: `/orders/${i}?page=${i}` });
+    for (let i = 0; i < 60; i += 1) await ask({ port, host, path: `/made-up-${"abcdefghij"[i % 10]}${i}` });
+    for (let i = 0; i < 4; i += 1) await ask({ port, host, method: "POST", path: "/status/500" });
+    await ask({ port, host, path: "/status/530" });
+    const entries = await counted(host, 73);
+    const routes = entries.flatMap((entry) => entry.routes ?? []);
+    const of = (route: string) => routes.filter((one) => one.route === route);
+    expect(of("GET /orders/:id").reduce((total, one) => total + one.requests, 0)).toBe(8);
+    const failing = of("POST /status/:id");
+    expect(failing.reduce((total, one) => total + one.errors, 0)).toBe(4);
+    expect(failing.flatMap(({ visitors }) => visitors).length).toBeGreaterThan(0);
+    // What the path lost is no route's.
+    expect(routes.reduce((total, one) => total + one.requests, 0)).toBe(72);
+    expect(new Set(routes.map(({ route }) => route)).size).toBeLessThanOrEqual(34);
+
+    const whole = serve([releaseOf("r1", 10_000, [app.url])]);
+    await ask({ port, host: whole, path: "/orders/1" });
+    expect((await counted(whole, 1))[0]).not.toHaveProperty("routes");
+  });
+
   it.concurrent("tells control of every request, by class, once", async () => {
     const host = serve([releaseOf("r1", 10_000, [app.url])]);
     const statuses = [200, 204, 301, 404, 404, 500];

@@ -30,6 +30,17 @@ export interface MeterEntry {
   readonly erroredVisitors: readonly number[];
   /** False: traffic outside the rollout's eligible population, kept out of the baseline. */
   readonly eligible: boolean;
+  /** By route, while traffic is split among eligible visitors; absent otherwise. */
+  readonly routes?: readonly RouteEntry[];
+}
+
+/** Counts of one route (route-name.ts), without what the path lost. */
+export interface RouteEntry {
+  readonly route: string;
+  readonly requests: number;
+  readonly errors: number;
+  /** Distinct visitor buckets that met an error. */
+  readonly visitors: readonly number[];
 }
 
 /** What became of the copies sent to a release under test. Visitors never saw these answers. */
