@@ -1,5 +1,5 @@
 /** The bar of the canary analysis, line by line: what is simulated, how often, and what it must stay within. */
-import { canaryConfig } from "../../src/domain/canary/index.ts";
+import { canaryConfig, watchConfig } from "../../src/domain/canary/index.ts";
 import type { Random } from "./random.ts";
 import type { Outage, Scenario } from "./simulation.ts";
 
@@ -43,6 +43,8 @@ const BURSTS: PerRate = { 200: 480, 20: 480, 2: 1000 };
 const p95Max = { latShift: 20, ...canaryConfig({ p95MaxMs: 300 }) };
 const errorMax = canaryConfig({ errorRateMax: 0.01 });
 const raw = { perVisitor: false };
+/** Kept warm for ten minutes, as is usual. */
+const after = { weight: 0.5, minutes: 10, config: watchConfig({ plannedWindows: 60 }) };
 
 export const CELLS: readonly Cell[] = [
   { name: "A/A", scenario: {}, runs: all(1000), falseUpperPct: 1 },
@@ -176,6 +178,27 @@ export const CELLS: readonly Cell[] = [
     runs: all(100),
     showFalse: true,
   },
+  // After a switch: a release against what was before it, half of the rate each.
+  { name: "switch, A/A", scenario: after, runs: all(1000), falseUpperPct: 1 },
+  {
+    name: "switch, latency jitter 20 %",
+    scenario: { ...after, jitter: 0.2 },
+    runs: all(480),
+    falseUpperPct: 1,
+  },
+  {
+    name: "switch, 100 % failing from the first minute's end",
+    scenario: { ...after, canaryError: 1, changeAtMin: 1, tickS: 1 },
+    runs: all(100),
+    p95S: { 200: 10, 20: 10, 2: 20 },
+  },
+  {
+    name: "switch, 5 % failing from the first minute's end",
+    scenario: { ...after, canaryError: 0.05, changeAtMin: 1, tickS: 1 },
+    runs: all(100),
+    showTimes: true,
+  },
+  { name: "switch, latency 3x", scenario: { ...after, canaryLatency: 3 }, runs: all(100), showTimes: true },
   // The user's own limits; a wide margin leaves the p95 limit alone with the canary.
   {
     name: "p95Max 300 ms, p95 at it",

@@ -31,6 +31,11 @@ export interface EnvironmentSpec {
   readonly timeouts: { readonly responseMs: number };
   /** Absent in specs from before there was a choice: `errors`. */
   readonly rescue?: import("./routing/table.ts").Rescue;
+  /**
+   * What is done where a release turns out worse than the one before, after the switch and while a rolling one comes: it is taken
+   * back, or people are told. Absent, in specs from before there was any: nothing.
+   */
+  readonly watch?: "on" | "alert" | "off";
   readonly marks?: import("./routing/table.ts").Marks;
   /** Of specs from before there were `marks`. */
   readonly showRelease?: boolean;
@@ -205,6 +210,8 @@ export interface AnalysisStep {
 
 export interface AnalysisSpec {
   readonly enabled: boolean;
+  /** Verdicts are told, and nothing is done by them. Absent: they act. */
+  readonly mode?: "report";
   /** Fractions: 0.01 is 1 %. */
   readonly errorRateMax?: number;
   readonly p95MaxMs?: number;

@@ -24,6 +24,9 @@ const FLUSH_EVERY_MS = 1_000;
 /** At rest nobody judges, and each flush costs: this many times FLUSH_EVERY_MS go by between two. */
 const FLUSHES_AT_REST = 10;
 const FLUSH_DEADLINE_MS = 5_000;
+/** Of a watched release: so many errors at once, and at least this share of the requests, are not to wait either. */
+const URGENT_ERRORS = 3;
+const URGENT_SHARE = 0.05;
 /** Batches kept while control is away; past it the oldest goes. Ten minutes of one a second. */
 const KEPT_BATCHES = 600;
 /** Batches sent per flush: a backlog drains without a storm. */
@@ -64,6 +67,10 @@ interface Unsent {
 interface EnvironmentCounts {
   /** Somebody judges these counts: they are not to wait. */
   judged: boolean;
+  requests: number;
+  errors: number;
+  /** A watched release's errors are many. */
+  urgent: boolean;
   /** By instance, eligible and other traffic apart. */
   readonly eligible: Map<string, Tally>;
   readonly other: Map<string, Tally>;
@@ -81,6 +88,7 @@ export class Meter {
   #flushUntil = 0;
   /** Some of the counts that wait are judged. */
   #isJudged = false;
+  #isUrgent = false;
 
   /** Counts a delivery: for the rollout only if an eligible visitor was dealt this release. */
   count(passage: Passage, delivery: Delivery): void {
@@ -93,7 +101,11 @@ export class Meter {
     const tally = tallyOf(counts, first, window, eligible);
     add(tally, first, passage);
     if (eligible && visit.route.isSplit) this.#countRoute(tally, first, passage);
+    counts.requests += 1;
     if (first.verdict.error) {
+      counts.errors += 1;
+      counts.urgent ||= visit.route.table.watched === true && isMany(counts);
+      this.#isUrgent ||= counts.urgent;
       if (last.verdict.error) tally.failed += 1;
       else tally.rescued += 1;
       // Later attempts were steered here by another's failure: they say nothing about a fair split.
@@ -143,7 +155,16 @@ export class Meter {
   #countsOf({ environment, judged = true }: RoutingTable): EnvironmentCounts {
     let counts = this.#counts.get(environment);
     if (counts === undefined) {
-      counts = { judged, eligible: new Map(), other: new Map(), closed: [], mirrored: new Map() };
+      counts = {
+        judged,
+        requests: 0,
+        errors: 0,
+        urgent: false,
+        eligible: new Map(),
+        other: new Map(),
+        closed: [],
+        mirrored: new Map(),
+      };
       this.#counts.set(environment, counts);
     }
     counts.judged ||= judged;
@@ -160,9 +181,10 @@ export class Meter {
   async #flush(env: Env, colo: string): Promise<void> {
     for (let waited = 0; waited < FLUSHES_AT_REST; waited++) {
       await scheduler.wait(FLUSH_EVERY_MS);
-      if (this.#isJudged) break;
+      if (this.#isJudged || this.#isUrgent) break;
     }
     this.#isJudged = false;
+    this.#isUrgent = false;
     // From here on, new counts schedule the next flush.
     const batches = this.#take(colo);
     this.#flushUntil = 0;
@@ -197,6 +219,7 @@ export class Meter {
         environment,
         colo,
         judged: counts.judged,
+        ...(counts.urgent ? { urgent: true } : {}),
         entries,
         mirrored: [...counts.mirrored.values()],
       });
@@ -205,6 +228,9 @@ export class Meter {
     return batches;
   }
 }
+
+const isMany = ({ requests, errors }: EnvironmentCounts): boolean =>
+  errors >= URGENT_ERRORS && errors >= requests * URGENT_SHARE;
 
 function tallyOf(counts: EnvironmentCounts, tried: Tried, window: number, eligible: boolean): Tally {
   const byInstance = eligible ? counts.eligible : counts.other;

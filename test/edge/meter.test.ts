@@ -352,6 +352,26 @@ describe("the meter", () => {
     );
   });
 
+  it("sends a watched release's counts at once when many of its answers are errors", async () => {
+    const rest = { judged: false, watched: true } as const;
+    const sound = serve([releaseOf("r1", 10_000, [app.url])], rest);
+    const broken = serve([releaseOf("r1", 10_000, [app.url])], rest);
+    for (let i = 0; i < 6; i += 1) {
+      await ask({ port, host: sound, ...(i === 0 ? { path: "/status/500" } : {}) });
+      await sleep(200);
+    }
+    expect(entriesOf(sound)).toEqual([]);
+    for (let i = 0; i < 3; i += 1) await ask({ port, host: broken, path: "/status/500" });
+    await counted(broken, 3);
+    const urgent = distinct().filter(({ environment }) => [sound, broken].includes(environment));
+    expect(urgent.map(({ environment, urgent: is }) => [environment === broken, is ?? false])).toEqual(
+      expect.arrayContaining([
+        [true, true],
+        [false, false],
+      ]),
+    );
+  });
+
   it("loses nothing while control is away, and counts nothing twice after", async () => {
     const host = serve([releaseOf("r1", 10_000, [app.url])]);
     refuseBatches = true;

@@ -54,6 +54,7 @@ describe("a good manifest", () => {
       timeouts: { responseMs: 100_000 },
       rescue: "errors",
       look: "fail",
+      watch: "on",
       marks: "rollout",
       retention: KEPT_BY_DEFAULT,
       deadlines: {

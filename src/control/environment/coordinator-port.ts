@@ -44,6 +44,8 @@ export interface CoordinatorPort {
   destroy(input: { actor: string }): Promise<Result<null, Refusal>>;
   /** Something changed in D1 that may let a release move: a job ended, an instance's health changed, a spec was applied. */
   poke(): Promise<void>;
+  /** Many of a watched release's answers were errors. */
+  judgeNow(): Promise<void>;
   table(hostname: string, known: number | null): Promise<TableAnswer>;
   /** What only the coordinator knows, for status answers. */
   inspect(): Promise<CoordinatorView>;

@@ -189,6 +189,11 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return this.#poked;
   }
 
+  judgeNow(): Promise<void> {
+    this.#loop.judge.hurry();
+    return this.poke();
+  }
+
   async table(hostname: string, known: number | null): Promise<TableAnswer> {
     let table = await this.#loop.publisher.table();
     if (!table?.hostnames.includes(hostname)) {

@@ -2,7 +2,6 @@ import {
   type CanaryState,
   canaryConfig,
   decide,
-  describe,
   init,
   type Judgement,
   parse,
@@ -10,11 +9,13 @@ import {
   serialise,
   tick,
   update,
+  watchConfig,
 } from "../../domain/canary/index.ts";
-import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
+import { wordsOf } from "../../domain/rollout/analysis/heed.ts";
+import { analysisOf, type Judged, judgedIn } from "../../domain/rollout/analysis/judged.ts";
+import type { Analysis, EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { WINDOW_MS, windowOf } from "../../domain/routing/meter.ts";
-import type { Canary } from "../../domain/spec.ts";
 import type { Traffic } from "../meter/traffic.ts";
 import { MOST_VERDICTS } from "../store/verdicts.ts";
 
@@ -24,6 +25,8 @@ const SETTLE_MS = 3_000;
 const MOST_AT_ONCE = MOST_VERDICTS - 1;
 const HISTORY_MS = 1_800_000;
 const REFERENCE_MS = 600_000;
+/** What has switched is looked at this often; an edge that sees it fail hurries. */
+const WATCH_EVERY_MS = 30_000;
 /** Between two windows the newest counts are looked at this often, against the error ceiling alone. */
 export const TICK_MS = 2_000;
 
@@ -38,6 +41,8 @@ export interface RecordedJudgement {
 /** What a judge keeps between ticks: one state for the whole rollout, never begun anew per step. */
 interface Kept {
   readonly release: string;
+  /** Absent, as it was before there was a watch: beside. */
+  readonly how?: Analysis["how"];
   /** The judge's state, serialised. */
   readonly state: string;
   /** Start of the next window to be folded in. */
@@ -64,52 +69,82 @@ export type RecordJudgements = (release: string, judgements: readonly RecordedJu
 export class Judge {
   readonly #storage: DurableObjectStorage;
   readonly #read: ReadTraffic;
+  #lookedAt = 0;
 
   constructor(storage: DurableObjectStorage, read: ReadTraffic) {
     this.#storage = storage;
     this.#read = read;
   }
 
+  /** Errors were told of: the next look at what has switched is not put off. */
+  hurry(): void {
+    this.#lookedAt = 0;
+  }
+
   /**
    * Folds in the windows that are whole by now. What it led to is recorded first and remembered after: dying in between
    * folds the same windows again, from the same state.
    */
-  async judge(
-    facts: EnvironmentFacts,
-    now: number,
-    record: RecordJudgements,
-  ): Promise<EnvironmentFacts["analysis"]> {
-    const canary = underAnalysis(facts);
-    const stable = facts.stableReleaseId;
-    if (!canary || !stable || stable === canary.release.id) return null;
-    const { release, strategy } = canary;
-    const kept = await this.#keep(release, strategy, stable, now);
+  async judge(facts: EnvironmentFacts, now: number, record: RecordJudgements): Promise<Analysis | null> {
+    const judged = judgedIn(facts);
+    if (!judged) return null;
+    const { release, how } = judged;
+    const kept = await this.#keep(judged, now);
     if (!kept) return null;
-    if (isFinal(kept.last)) {
+    const saying = (last: RecordedJudgement) => ({ release: release.id, how, decision: last.decision });
+    // Where nothing is done by it, the judge goes on.
+    const isReport = how === "beside" && analysisOf(release.spec).mode === "report";
+    if (isFinal(kept.last) && !isReport) {
       if (kept.heeded !== isHeeded(release)) await this.#put({ ...kept, heeded: isHeeded(release) });
-      return { release: release.id, decision: kept.last.decision };
+      return saying(kept.last);
     }
-    const releases = [release.id, stable];
-    const traffic = await this.#read({ from: kept.next, to: now + 1, releases });
+    if (how === "before" && now - this.#lookedAt < WATCH_EVERY_MS) return kept.last && saying(kept.last);
+    this.#lookedAt = now;
+    const { state, next, fresh } = await this.#fold(judged, kept, now);
+    const last = fresh.at(-1) ?? kept.last;
+    if (fresh.length > 0) {
+      const told =
+        how === "beside" ? fresh : fresh.filter((one, n) => isNews(one, fresh[n - 1] ?? kept.last));
+      if (told.length > 0) await record(release.id, told);
+      await this.#put({ ...identityOf(judged), state: serialise(state), next, last });
+    }
+    return last && saying(last);
+  }
+
+  async #fold(judged: Judged, kept: Kept, now: number) {
+    const pairs = await this.#pairs(judged, { from: kept.next, now });
     const fresh: RecordedJudgement[] = [];
     let state = restore(kept.state);
     let { next } = kept;
     const isWhole = () => next + WINDOW_MS + SETTLE_MS <= now;
     for (; isWhole() && fresh.length < MOST_AT_ONCE && !isFinal(fresh.at(-1)); next += WINDOW_MS) {
-      state = update(horizon(state), traffic.window(next, release.id, stable));
-      fresh.push(this.#say(decide(state), { window: next, now, strategy }));
+      state = update(judged.how === "beside" ? horizon(state) : state, pairs(next));
+      fresh.push(say(decide(state), { window: next, now, judged }));
     }
-    const peeked =
-      isFinal(fresh.at(-1)) || isWhole()
-        ? null
-        : tick(state, open(traffic, { from: next, now, canary: release.id, stable }));
-    if (peeked) fresh.push(this.#say(peeked, { window: next, now, strategy }));
-    const last = fresh.at(-1) ?? kept.last;
-    if (fresh.length > 0) {
-      await record(release.id, fresh);
-      await this.#put({ release: release.id, state: serialise(state), next, last });
+    if (isFinal(fresh.at(-1)) || isWhole()) return { state, next, fresh };
+    const open = [];
+    for (let at = next; at <= now; at += WINDOW_MS) open.push(pairs(at));
+    const peeked = tick(state, open);
+    if (peeked) fresh.push(say(peeked, { window: next, now, judged }));
+    return { state, next, fresh };
+  }
+
+  /** Answers both sides' counts of a window. What was before the switch is taken as far from it as the window is, each once. */
+  async #pairs({ release, against, how }: Judged, { from, now }: { from: number; now: number }) {
+    if (how === "beside") {
+      const traffic = await this.#read({ from, to: now + 1, releases: [release.id, against] });
+      return (window: number) => traffic.window(window, release.id, against);
     }
-    return last && { release: release.id, decision: last.decision };
+    const switched = windowOf(release.servingAt ?? now);
+    const mirrored = (window: number) => 2 * switched - window - WINDOW_MS;
+    const [after, before] = await Promise.all([
+      this.#read({ from, to: now + 1, releases: [release.id] }),
+      this.#read({ from: mirrored(windowOf(now)), to: mirrored(from) + 1, releases: [against] }),
+    ]);
+    return (window: number) => ({
+      canary: after.window(window, release.id, against).canary,
+      baseline: before.window(mirrored(window), release.id, against).baseline,
+    });
   }
 
   /** The last word, for status answers. */
@@ -118,58 +153,60 @@ export class Judge {
     return kept?.last ? { ...kept.last, release: kept.release } : null;
   }
 
-  #say(decision: Judgement, at: { window: number; now: number; strategy: Canary }): RecordedJudgement {
-    const words = describe(decision, at.strategy.analysis.onFailure);
-    return { window: at.window, at: at.now, decision, words };
-  }
-
   #put(kept: Kept): Promise<void> {
     return this.#storage.put("judge", kept);
   }
 
-  /** What is known of this rollout so far; undefined: it has had no traffic yet. */
-  async #keep(
-    release: ReleaseFacts,
-    strategy: Canary,
-    stable: string,
-    now: number,
-  ): Promise<Kept | undefined> {
+  /** What is known so far; undefined: it has had no traffic yet, or a person let it go on in spite of what was said. */
+  async #keep(judged: Judged, now: number): Promise<Kept | undefined> {
+    const { release, how } = judged;
     const kept = await this.#storage.get<Kept>("judge");
     const current = windowOf(now);
-    if (kept?.release === release.id) {
+    if (kept?.release === release.id && (kept.how ?? "beside") === how) {
       if (kept.heeded && !isHeeded(release)) {
         const state = serialise(renew(restore(kept.state)));
-        const anew = { release: release.id, state, next: current, last: null };
+        const anew = { ...identityOf(judged), state, next: current, last: null };
         await this.#put(anew);
         return anew;
       }
       return { ...kept, next: within(kept.next, current) };
     }
-    if (release.weightBp === 0) return undefined;
-    const { errorRateMax, p95MaxMs, warmUpMs } = strategy.analysis;
-    const config = canaryConfig({
-      ...(errorRateMax === undefined ? {} : { errorRateMax }),
-      ...(p95MaxMs === undefined ? {} : { p95MaxMs }),
-      warmUpWindows: Math.ceil(warmUpMs / WINDOW_MS),
-      plannedWindows: plannedWindows(strategy),
-    });
-    const traffic = await this.#read({ from: current - HISTORY_MS, to: current, releases: [stable] });
-    const reference = traffic.latency(stable, current - REFERENCE_MS, current);
-    const history = traffic.history(stable, current - HISTORY_MS, current);
-    const state = serialise(init(reference, config, history));
-    const made = { release: release.id, state, next: current, last: null };
+    if (release.weightBp === 0 || (kept?.release === release.id && kept.last && isFinal(kept.last)))
+      return undefined;
+    const made = await this.#begin(judged, how === "before" ? windowOf(release.servingAt ?? now) : current);
     await this.#put(made);
     return made;
   }
+
+  /** What it is compared with is known from before. */
+  async #begin(judged: Judged, from: number): Promise<Kept> {
+    const { against, how, release } = judged;
+    const { errorRateMax, p95MaxMs, warmUpMs } = analysisOf(release.spec);
+    const limits = {
+      ...(errorRateMax === undefined ? {} : { errorRateMax }),
+      ...(p95MaxMs === undefined ? {} : { p95MaxMs }),
+      warmUpWindows: Math.ceil(warmUpMs / WINDOW_MS),
+      plannedWindows: Math.ceil(plannedMs(judged) / WINDOW_MS),
+    };
+    const config = how === "beside" ? canaryConfig(limits) : watchConfig(limits);
+    const traffic = await this.#read({ from: from - HISTORY_MS, to: from, releases: [against] });
+    const reference = traffic.latency(against, from - REFERENCE_MS, from);
+    const history = traffic.history(against, from - HISTORY_MS, from);
+    const state = serialise(init(reference, config, history));
+    return { ...identityOf(judged), state, next: from, last: null };
+  }
 }
 
-/** The windows that are not whole yet. */
-function open(traffic: Traffic, of: { from: number; now: number; canary: string; stable: string }) {
-  const windows = [];
-  for (let at = of.from; at <= of.now; at += WINDOW_MS)
-    windows.push(traffic.window(at, of.canary, of.stable));
-  return windows;
+const identityOf = ({ release, how }: Judged) => ({ release: release.id, how });
+
+function say(decision: Judgement, at: { window: number; now: number; judged: Judged }): RecordedJudgement {
+  const words = wordsOf(decision, at.judged);
+  return { window: at.window, at: at.now, decision, words };
 }
+
+/** A watch is long, and what it says is told where that changes. */
+const isNews = (one: RecordedJudgement, before: RecordedJudgement | null | undefined): boolean =>
+  one.decision.verdict !== before?.decision.verdict;
 
 /** After a clock that jumped: no further back than windows are kept, and never to wait for a future that won't come. */
 const within = (next: number, current: number): number =>
@@ -177,26 +214,21 @@ const within = (next: number, current: number): number =>
 
 const isHeeded = (release: ReleaseFacts): boolean => release.paused?.by === "analysis";
 
-/** The canary on its way, if its strategy asks for analysis. Also while its weight is 0 for a moment. */
-function underAnalysis(facts: EnvironmentFacts): { release: ReleaseFacts; strategy: Canary } | undefined {
-  const release = facts.releases.find(({ state }) => state === "shifting");
-  const strategy = release?.spec.strategy;
-  if (release?.kind !== "deploy" || strategy?.kind !== "canary" || !strategy.analysis.enabled)
-    return undefined;
-  return { release, strategy };
-}
-
 const isFinal = (judgement: RecordedJudgement | null | undefined): judgement is RecordedJudgement =>
   judgement?.decision.verdict === "rollback";
 
 /** A rollout that outlives its horizon begins its evidence afresh, rather than looking away. */
 const horizon = (state: CanaryState): CanaryState => (decide(state).horizonLeft > 0 ? state : renew(state));
 
-function plannedWindows({ steps, analysis }: Canary): number {
+/** How long it is judged at most, ms. */
+function plannedMs({ release: { spec }, how }: Judged): number {
+  if (how === "before") return spec.keepMs;
+  if (spec.strategy.kind !== "canary") return spec.deadlines.releaseMs;
+  const { steps, analysis } = spec.strategy;
   const ms = steps.map((step) =>
     step.kind === "weight" ? step.bakeMs + analysis.maxWaitMs : (step.forMs ?? 0),
   );
-  return Math.ceil(ms.reduce((sum, one) => sum + one, 0) / WINDOW_MS);
+  return ms.reduce((sum, one) => sum + one, 0);
 }
 
 function restore(text: string): CanaryState {

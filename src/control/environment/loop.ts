@@ -1,10 +1,11 @@
 import { err, ok, type Result } from "../../domain/result.ts";
 import { advance } from "../../domain/rollout/advance.ts";
+import { judgedIn } from "../../domain/rollout/analysis/judged.ts";
 import { type Decision, hasChanges } from "../../domain/rollout/decision.ts";
 import { Draft } from "../../domain/rollout/draft.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { isRuleOwed } from "../../domain/rollout/host-rule.ts";
-import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
+import { isActive } from "../../domain/rollout/release.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure, logWarning } from "../log.ts";
@@ -193,7 +194,7 @@ export class Loop {
     this.asking.probe(facts, decision.probes);
     for (const smoke of decision.smokes) this.asking.smoke(facts, smoke);
     const busy = loaded.facts.releases.some((release) => isActive(release.state));
-    const judging = facts.releases.some(isJudged);
+    const judging = isJudged(facts);
     return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
   }
 
@@ -311,8 +312,11 @@ export class Loop {
   }
 }
 
-const isJudged = (release: ReleaseFacts): boolean =>
-  release.state === "shifting" && release.weightBp > 0 && release.spec.strategy.kind === "canary";
+/** Where both share the traffic each window counts; what has switched already is looked at when its instances are, or it hurries. */
+const isJudged = (facts: EnvironmentFacts): boolean => {
+  const judged = judgedIn(facts);
+  return judged?.how === "beside" && judged.release.weightBp > 0;
+};
 
 export const gone = (): Refusal => ({
   code: "not_found",

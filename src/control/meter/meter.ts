@@ -1,6 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
 import type { MeterBatch } from "../../domain/routing/meter.ts";
 import type { ControlEnv } from "../env.ts";
+import { logFailure } from "../log.ts";
+import { objectIn } from "../objects.ts";
 import type { Counted } from "./counted.ts";
 import { Counts, type StoredTotals } from "./counts.ts";
 import type { MeterPart } from "./parts.ts";
@@ -8,6 +10,8 @@ import type { RecentCounts } from "./recent.ts";
 
 /** Batches of judged releases that come within this time are stored together: a row for all, not one for each. */
 const GATHER_MS = 100;
+/** All that come within this time have the judge look once. */
+const URGENT_EVERY_MS = 1_000;
 
 /**
  * Counts what a part of the edge's data centres saw of one environment. Apart from the coordinator, so that no routing
@@ -16,6 +20,7 @@ const GATHER_MS = 100;
 export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   readonly #counts: Counts;
   #storing: Promise<void> | undefined;
+  #toldAt = 0;
   /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
   gatherMs = GATHER_MS;
@@ -26,9 +31,20 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   }
 
   async absorb(batch: MeterBatch): Promise<void> {
-    if (!this.#counts.absorb(batch, this.clock())) return;
+    const waits = this.#counts.absorb(batch, this.clock());
+    if (batch.urgent) this.#hurry(batch.environment);
+    if (!waits) return;
     this.#storing ??= this.#store();
     await this.#storing;
+  }
+
+  /** Told or not, whoever judges looks again by its own alarm. */
+  #hurry(environment: string): void {
+    const now = this.clock();
+    if (now - this.#toldAt < URGENT_EVERY_MS) return;
+    this.#toldAt = now;
+    const told = objectIn(this.env.COORDINATOR, environment, this.env).judgeNow();
+    this.ctx.waitUntil(told.catch((error: unknown) => logFailure("meter.urgent", error, { environment })));
   }
 
   async #store(): Promise<void> {

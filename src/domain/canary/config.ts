@@ -120,6 +120,18 @@ export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
   return config;
 }
 
+/**
+ * For a release that is compared with what was before it, and not with what is beside it: the hour, the day's visitors and
+ * caches that are still cold differ as well, so only what is clearly worse counts. Twice the error rate and half a percent;
+ * twice the latency, from the second minute on.
+ */
+export const watchConfig = (limits: AnalysisLimits): Partial<CanaryConfig> => ({
+  ...canaryConfig({ ...limits, warmUpWindows: Math.max(6, limits.warmUpWindows ?? 0) }),
+  rho0: 2,
+  delta: 0.005,
+  latShift: 8,
+});
+
 /** A low ceiling needs alternatives close above it: against 25 % alone, 4 % would speak *for* a limit of 1 %. */
 function ceilingAt(rate: number): Pick<CanaryConfig, "ceiling" | "guardThetas" | "guardSkipMax"> {
   if (!(rate > 0 && rate < 1)) throw new RangeError(`errorRateMax must lie between 0 and 1, got ${rate}`);

@@ -1,21 +1,36 @@
 import type { Compared, Judgement, Side } from "./decide.ts";
 import type { StepPolicy } from "./policy.ts";
 
-/** One line for people, with the numbers the verdict was reached from. All of them are in the decision itself. */
-export function describe(decision: Judgement, onFailure: StepPolicy["onFailure"] = "rollback"): string {
-  const end = onFailure === "pause" ? "failed, paused" : "rolled back";
+/** What a failed verdict leads to; `tell` and `report`: nothing. */
+type End = StepPolicy["onFailure"] | "tell" | "report";
+const ENDS: Readonly<Record<End, string>> = {
+  rollback: ": rolled back",
+  pause: ": failed, paused",
+  tell: "",
+  report: "",
+};
+
+/**
+ * One line for people, with the numbers the verdict was reached from. All of them are in the decision itself. `against`: whom it
+ * was compared with.
+ */
+export function describe(decision: Judgement, onFailure: End = "rollback", against = "on stable"): string {
+  return textOf(decision, ENDS[onFailure]).replaceAll("on stable", against);
+}
+
+function textOf(decision: Judgement, end: string): string {
   const { verdict, reason, rollout, suspicion, limits } = decision;
   switch (verdict) {
     case "rollback":
       switch (reason) {
         case "errors":
-          return `${errors(suspicion)}: ${end}`;
+          return errors(suspicion) + end;
         case "error-ceiling":
-          return `${errors(suspicion)}, over the limit of ${percent(limits.errorRateMax)}: ${end}`;
+          return `${errors(suspicion)}, over the limit of ${percent(limits.errorRateMax)}${end}`;
         case "latency":
-          return `${latency(suspicion, suspicion.quantile)}: ${end}`;
+          return `${latency(suspicion, suspicion.quantile)}${end}`;
         case "latency-ceiling":
-          return `${latency(suspicion, 0.95)}, over the limit of ${thousands(limits.p95MaxMs ?? 0)} ms: ${end}`;
+          return `${latency(suspicion, 0.95)}, over the limit of ${thousands(limits.p95MaxMs ?? 0)} ms${end}`;
       }
       break;
     case "hold":

@@ -29,14 +29,21 @@ export interface EnvironmentFacts {
   readonly schedules?: ScheduleMarks | null;
   /** Unfinished ones, and all of releases that are on their way. */
   readonly jobs: readonly JobFacts[];
-  /** What the judge says of the canary that is on its way. */
-  readonly analysis: { readonly release: string; readonly decision: Judgement } | null;
+  /** What the judge says of the release that is on its way, or has just switched. */
+  readonly analysis: Analysis | null;
   /** Hosts that carry the labels the environment asks for, with their slots. */
   readonly hosts: readonly HostFacts[];
   /** Null: no table at rest may be in use any more than the one that is published. */
   readonly lastRest?: LastRest | null;
   /** Where its accessories live, of those that were ever started. Read when something is to be placed. */
   readonly accessories: readonly AccessoryHome[];
+}
+
+/** What the judge says of a release, compared with another that has traffic `beside` it, or had it `before` the switch. */
+export interface Analysis {
+  readonly release: string;
+  readonly how: "beside" | "before";
+  readonly decision: Judgement;
 }
 
 /** The last tables at rest, up to when something moved or was let go. Times are epoch ms. */

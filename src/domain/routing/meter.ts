@@ -64,6 +64,8 @@ export interface MeterBatch {
   readonly colo: string;
   /** While a release is judged each batch is stored before it is acknowledged. Absent, from an older edge: it is. */
   readonly judged?: boolean;
+  /** Many of a watched release's answers were errors: whoever judges it is to look now. */
+  readonly urgent?: true;
   readonly entries: readonly MeterEntry[];
   readonly mirrored: readonly MirrorEntry[];
 }

@@ -137,6 +137,7 @@ const TABLE = shape({
   match: orNull(list(MATCH)),
   staleMs: optional(count),
   judged: optional(flag),
+  watched: optional(flag),
   mirror: orNull(shape({ release: id, shareBp: share })),
   mode: tagged({
     open: shape({}),

@@ -98,6 +98,8 @@ export interface RoutingTable {
   readonly staleMs?: number;
   /** A release is being judged: counts come each second, not every ten. Absent, from an older control: it is. */
   readonly judged?: boolean;
+  /** What is live is taken back where it fails: an edge that sees many errors sends its counts at once. Absent: nobody waits for them. */
+  readonly watched?: true;
   /** A sampled share of GET/HEAD copied to `release`, answers dropped. */
   readonly mirror: { readonly release: string; readonly shareBp: number } | null;
   readonly mode: TrafficMode;

@@ -92,6 +92,11 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
     default: "{}",
     example: "{ errorRateMax: 1% }",
   },
+  "strategy.canary.analysis.mode": {
+    what: "`report`: verdicts are told and kept, and nothing is done by them: steps end by their time.",
+    default: "act",
+    example: "report",
+  },
   "strategy.canary.analysis.errorRateMax": {
     what: "More 5xx than this is a failure, whatever stable has.",
     example: "1%",
@@ -160,6 +165,11 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
     what: "What is asked of somebody else when a release fails it: requests that it gave no answer to, or a gateway's error (`gateway`); besides, while traffic is split, GETs that the new release answers with any 5xx (`errors`); or nothing (`off`).",
     default: "errors",
     example: "gateway",
+  },
+  watch: {
+    what: "After a switch, for as long as the release before is warm, and while a rolling one comes: a release that answers worse is taken back (`on`), people are told (`alert`), or nobody looks (`off`).",
+    default: "on",
+    example: "alert",
   },
   marks: {
     what: "When answers say which release they are from: while traffic is split (`rollout`), `always` or `never`.",

@@ -68,6 +68,7 @@ export const environmentSchema = z.strictObject({
   affinity: affinitySchema.default("cookie"),
   timeouts: z.strictObject({ response: deadline.optional() }).default({}),
   rescue: z.enum(["off", "gateway", "errors"], { error: RESCUE }).default("errors"),
+  watch: z.enum(["on", "alert", "off"], { error: "must be on, alert or off" }).default("on"),
   marks: z.enum(["rollout", "always", "never"], { error: MARKS }).optional(),
   /** Older than `marks`: true is `always`, false `never`. */
   showRelease: z.boolean().optional(),

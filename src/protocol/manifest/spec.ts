@@ -68,6 +68,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     affinity: toAffinity(env.affinity),
     timeouts: { responseMs: env.timeouts.response ?? 100_000 },
     rescue: env.rescue,
+    watch: env.watch,
     marks: env.marks ?? olderMarks(env.showRelease),
     retention: toRetention(env.retention),
     deadlines: toDeadlines(env),

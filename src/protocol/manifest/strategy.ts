@@ -73,6 +73,7 @@ const analysisSchema = z.union(
   [
     z.literal(false),
     z.strictObject({
+      mode: z.enum(["act", "report"], { error: "must be act or report" }).default("act"),
       errorRateMax: rateSchema.optional(),
       p95Max: durationSchema.refine((ms) => ms > 0, "must be more than 0ms").optional(),
       warmUp: durationSchema.default(0),
@@ -167,9 +168,10 @@ const OFF: AnalysisSpec = {
 function toAnalysis({ analysis }: CanaryInput): AnalysisSpec {
   const given = analysis ?? analysisSchema.parse({});
   if (given === false) return OFF;
-  const { errorRateMax, p95Max, warmUp, maxWait, onInconclusive, onFailure } = given;
+  const { mode, errorRateMax, p95Max, warmUp, maxWait, onInconclusive, onFailure } = given;
   return {
     enabled: true,
+    ...(mode === "report" ? { mode } : {}),
     ...(errorRateMax === undefined ? {} : { errorRateMax }),
     ...(p95Max === undefined ? {} : { p95MaxMs: p95Max }),
     warmUpMs: warmUp,

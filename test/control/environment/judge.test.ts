@@ -272,3 +272,86 @@ describe("a step", () => {
     expect(answer).toMatchObject({ match, mirror: { shareBp: 500 } });
   });
 });
+
+describe("a release that has switched", () => {
+  /** Requests of a window. */
+  const EACH = 200;
+
+  /** v1 had traffic for five minutes, then v2 took its place. */
+  async function switched(watch: "on" | "off"): Promise<{ v1: string; v2: string }> {
+    stage = await Stage.open({ watch, keepMs: 3_600_000 });
+    await stage.lookAlive(NOON + 2 * 3_600_000);
+    stage.at = NOON - 400_000;
+    const v1 = await stage.deploy();
+    for (let at = NOON - 300_000; at < NOON; at += WINDOW)
+      await absorb(at + 1_000, [counts(v1, at, EACH, 0)]);
+    await goTo(NOON);
+    const v2 = await stage.deploy();
+    await tick();
+    return { v1, v2 };
+  }
+  const serve = (v2: string, k: number, errors = 0) =>
+    absorb(NOON + k * WINDOW + 9_000, [counts(v2, NOON + k * WINDOW, EACH, errors)]);
+
+  it("is taken back within 10 s of when its errors begin, a minute after the switch", async () => {
+    const { v2 } = await switched("on");
+    for (let k = 0; k < 6; k++) {
+      await serve(v2, k);
+      await goTo(NOON + (k + 1) * WINDOW);
+    }
+    expect(await weights()).toEqual({ v2: 10_000 });
+    const began = NOON + 6 * WINDOW;
+    let goneAt = 0;
+    for (let second = 1; second <= 10 && goneAt === 0; second++) {
+      stage.at = began + second * 1_000;
+      // What the edge does: a second's counts, all of them errors, said to be urgent.
+      await stage.absorb({ ...batchOf([counts(v2, began, 20, 20)]), judged: false, urgent: true });
+      await stage.inside((coordinator) => coordinator.judgeNow());
+      if ((await weights()).v1 === 10_000) goneAt = second;
+    }
+    expect(goneAt).toBeGreaterThan(0);
+    expect(goneAt).toBeLessThanOrEqual(4);
+    const release = await stage.release("v2");
+    expect(release.failure).toMatchObject({ code: "analysis_failed" });
+    expect(release.failure?.message).toMatch(/against 0 % before the switch.*: rolled back$/);
+    expect((await said()).at(-1)).toMatchObject({ releaseId: v2, verdict: "rollback" });
+  });
+
+  it("is taken back when it is worse by little, and more than what was before", async () => {
+    const { v2 } = await switched("on");
+    for (let k = 0; k < 12 && (await weights()).v2 === 10_000; k++) {
+      await serve(v2, k, 12);
+      await goTo(NOON + (k + 1) * WINDOW + 3_000);
+    }
+    expect(await weights()).toEqual({ v1: 10_000 });
+  });
+
+  it("stays where it is as good, and is told of in a few rows", async () => {
+    const { v2 } = await switched("on");
+    for (let k = 0; k < 30; k++) {
+      await serve(v2, k);
+      await goTo(NOON + (k + 1) * WINDOW + 3_000);
+    }
+    expect(await weights()).toEqual({ v2: 10_000 });
+    expect((await said()).map(({ verdict }) => verdict)).toEqual(["continue", "pass"]);
+  });
+
+  it("is judged by nobody where its watch is off", async () => {
+    const { v2 } = await switched("off");
+    for (let k = 0; k < 4; k++) {
+      await serve(v2, k, EACH);
+      await goTo(NOON + (k + 1) * WINDOW + 3_000);
+    }
+    expect(await weights()).toEqual({ v2: 10_000 });
+    expect(await said()).toEqual([]);
+  });
+
+  it("has the coordinator look when a meter hears that it is urgent", async () => {
+    const { v2 } = await switched("on");
+    await serve(v2, 0);
+    stage.at = NOON + 15_000;
+    await stage.inside(() => {});
+    await stage.absorb({ ...batchOf([counts(v2, NOON + WINDOW, 60, 60)]), judged: false, urgent: true });
+    await vi.waitFor(async () => expect(await weights()).toEqual({ v1: 10_000 }), 5_000);
+  });
+});

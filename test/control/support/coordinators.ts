@@ -109,6 +109,7 @@ export class FakeCoordinators {
         return ok(null);
       },
       poke: async () => note("poke", null),
+      judgeNow: async () => note("judgeNow", null),
       table: async (hostname, known) => {
         note("table", { hostname, known });
         return { kind: "unknown" };

@@ -104,8 +104,8 @@ export class World extends Store {
     return { release: this.release(version).id, actor: "ann", step: null };
   }
   /** What the judge says from now on of the release. */
-  judge(version: string, judgement: JudgementName): void {
-    this.analysis = { release: this.release(version).id, decision: JUDGEMENTS[judgement] };
+  judge(version: string, judgement: JudgementName, how: "beside" | "before" = "beside"): void {
+    this.analysis = { release: this.release(version).id, how, decision: JUDGEMENTS[judgement] };
   }
   /** Any other command. */
   command(make: (facts: EnvironmentFacts, now: number) => Outcome<object>): Result<unknown, Refusal> {

@@ -1,4 +1,5 @@
 import { FULL_WEIGHT } from "../../routing/table.ts";
+import { heedWatch } from "../analysis/heed.ts";
 import { isHeard } from "../carry.ts";
 import { failureOf } from "../causes.ts";
 import type { Draft } from "../draft.ts";
@@ -13,7 +14,7 @@ import type { StateRule } from "./state-rule.ts";
 export const live: StateRule = {
   work: (draft, release) => {
     const fate = release.weightBp > 0 ? guard(draft, release) : "sound";
-    if (fate === "given away") return;
+    if (fate === "given away" || heedWatch(draft, release)) return;
     replace(draft, release);
     if (fate === "sound") contract(draft, release);
   },

@@ -1,9 +1,11 @@
 import { awaited, isGated, notApproved, passes, waitWords } from "../../approval/gate.ts";
-import { describe, endStep } from "../../canary/index.ts";
+import { describe, endStep, type Judgement, type StepAction } from "../../canary/index.ts";
 import { workerFailure } from "../../processes/workers.ts";
 import { WINDOW_MS } from "../../routing/meter.ts";
 import { FULL_WEIGHT } from "../../routing/table.ts";
 import type { AnalysisSpec, Step } from "../../spec.ts";
+import { analysisFailed, judgementOf, tellOnce, wordsOf } from "../analysis/heed.ts";
+import { analysisOf } from "../analysis/judged.ts";
 import { answering, canCarry, isLost } from "../carry.ts";
 import { late, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
@@ -177,10 +179,11 @@ function remain(draft: Draft, release: ReleaseFacts, step: Step): void {
   const bakeMs = step.kind === "weight" ? step.bakeMs : 0;
   const until = (release.stepSince ?? draft.now) + bakeMs;
   if (draft.now < until) return draft.wakeAt(until);
-  const decision = judgement(draft, release);
+  const decision = judgementOf(draft, release, "beside");
   const waitMs = step.kind === "analysis" ? step.forMs : analysis.maxWaitMs;
   const canWait = draft.now < until + waitMs;
   if (!analysis.enabled || (step.kind === "weight" && bakeMs === 0)) return nextStep(draft, release);
+  if (analysis.mode === "report") return report(draft, release, analysis, decision);
   if (!decision || (decision.verdict === "continue" && canWait)) {
     if (canWait) return draft.wakeAt(Math.min(until + waitMs, draft.now + WINDOW_MS));
     return inconclusive(draft, release, analysis, "no request was measured");
@@ -197,6 +200,30 @@ function remain(draft: Draft, release: ReleaseFacts, step: Step): void {
   pause(draft, release, { by: "analysis", reason: `${end.because} (${said})`, until: null });
 }
 
+/** Says what it would have done, and goes on. */
+function report(
+  draft: Draft,
+  release: ReleaseFacts,
+  analysis: AnalysisSpec,
+  decision: Judgement | undefined,
+): void {
+  const end = decision && endStep(decision, { ...analysis, canWait: true });
+  const would = end ? WOULD[end.action] : "would have waited: no request was measured";
+  const said = decision ? ` (${describe(decision, "report")})` : "";
+  const message = `${release.version}: report only, ${would}${end ? `: ${end.because}` : ""}${said}`;
+  draft.event("release.progress", release.id, message, { verdict: decision?.verdict ?? null });
+  nextStep(draft, release);
+}
+
+const WOULD: Readonly<Record<StepAction, string>> = {
+  rollback: "would have been rolled back",
+  pause: "would have been paused",
+  promote: "would have been promoted",
+  ask: "would have asked",
+  abort: "would have been aborted",
+  wait: "would have waited",
+};
+
 function inconclusive(draft: Draft, release: ReleaseFacts, analysis: AnalysisSpec, because: string): void {
   const message = `the step's time is up and ${because}`;
   // Nothing measured is never a pass, even where the policy says promote.
@@ -210,33 +237,34 @@ const bad = (message: string): ReleaseFailure => ({ code: "analysis_inconclusive
 
 /** A failed analysis acts at once, in the middle of any step. True: it did. */
 function judged(draft: Draft, release: ReleaseFacts): boolean {
-  const { strategy } = release.spec;
-  const decision = judgement(draft, release);
-  if (strategy.kind !== "canary" || decision?.verdict !== "rollback" || release.weightBp === 0) return false;
-  const message = describe(decision, strategy.analysis.onFailure);
-  if (strategy.analysis.onFailure === "pause") {
+  const { strategy, watch } = release.spec;
+  const decision = judgementOf(draft, release, "beside");
+  if (decision?.verdict !== "rollback" || release.weightBp === 0) return false;
+  const { onFailure, mode } = analysisOf(release.spec);
+  if (mode === "report") return reported(draft, release, decision);
+  const message = wordsOf(decision, { release, how: "beside" });
+  const failure = analysisFailed(decision, message);
+  if (strategy.kind === "rolling" && watch === "alert") {
+    tellOnce(draft, release, failure, `${release.version} is worse than stable: ${message}`);
+    return false;
+  }
+  if (onFailure === "pause") {
     if (release.paused?.reason === message) return false;
     pause(draft, release, { by: "analysis", reason: message, until: null });
     return true;
   }
-  const [canary, stable] = [decision.rollout.canary, decision.rollout.baseline];
-  const rate = (side: { errors: number; requests: number }) =>
-    `${((100 * side.errors) / Math.max(1, side.requests)).toFixed(1)} % of ${side.requests}`;
-  const failure = {
-    code: "analysis_failed",
-    message,
-    check: {
-      name: `canary analysis (${decision.reason})`,
-      value: `errors ${rate(canary)}`,
-      limit: `stable: ${rate(stable)}`,
-    },
-    logs: [],
-  };
   return giveBack(draft, release, `${release.version} rolls back: ${message}`, failure);
 }
 
-const judgement = (draft: Draft, release: ReleaseFacts) =>
-  draft.facts.analysis?.release === release.id ? draft.facts.analysis.decision : undefined;
+/** Said once: the time that the verdict took is kept. */
+function reported(draft: Draft, release: ReleaseFacts, decision: Judgement): false {
+  if (release.timings.verdict !== undefined) return false;
+  const verdict = Math.max(0, draft.now - (release.startedAt ?? release.createdAt));
+  draft.changeRelease(release.id, { timings: { ...release.timings, verdict } });
+  const message = `${release.version}: report only, would have been rolled back: ${wordsOf(decision, { release, how: "beside" })}`;
+  draft.event("release.progress", release.id, message, { verdict: decision.verdict });
+  return false;
+}
 
 /**
  * Ends the step that has begun; one that has not (a release held at 0 %) begins now. A release that a person gave more than

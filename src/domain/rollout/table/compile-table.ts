@@ -11,6 +11,7 @@ import {
 } from "../../routing/table.ts";
 import type { EnvironmentSpec } from "../../spec.ts";
 import { PARTIAL_LEASE_MS } from "../advance.ts";
+import { judgedIn } from "../analysis/judged.ts";
 import { isHeard, isUp } from "../carry.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
@@ -67,7 +68,8 @@ export function compileTable(
     stable,
     partialUntil: partial && stable !== null ? stamp.now + PARTIAL_LEASE_MS : null,
     staleMs: staleMsOf(facts),
-    judged: partial || facts.releases.some(isWatched),
+    judged: partial || facts.releases.some(mayMove),
+    ...(isWatched(facts) ? { watched: true } : {}),
     ...stepRules(facts.releases.find(({ state }) => state === "shifting")),
     mode: environment.mode,
     previewKey: environment.previewKey,
@@ -86,8 +88,14 @@ export function compileTable(
 const marksOf = ({ marks, showRelease }: EnvironmentSpec): Marks =>
   marks ?? (showRelease === false ? "never" : "rollout");
 
+/** What is live may be taken back: an edge that sees it fail says so at once. Where that was told already, nobody hurries. */
+function isWatched(facts: EnvironmentFacts): boolean {
+  const judged = judgedIn(facts);
+  return judged?.how === "before" && judged.release.failure === null;
+}
+
 /** What the edge counts of it may yet move traffic. */
-const isWatched = ({ state }: ReleaseFacts): boolean =>
+const mayMove = ({ state }: ReleaseFacts): boolean =>
   state === "shifting" || state === "settling" || state === "rolling_back";
 
 /** Who is eligible for the release on its way, and how much is copied to it: as its last weight step says. */

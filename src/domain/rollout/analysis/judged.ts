@@ -1,0 +1,61 @@
+import { FULL_WEIGHT } from "../../routing/table.ts";
+import type { AnalysisSpec, EnvironmentSpec } from "../../spec.ts";
+import { isUp } from "../carry.ts";
+import type { Analysis, EnvironmentFacts } from "../facts.ts";
+import type { ReleaseFacts } from "../release.ts";
+import { rollbackTarget } from "../target.ts";
+
+/** Which release is judged by what the edge counts, and against whom. */
+export interface Judged {
+  readonly release: ReleaseFacts;
+  /** The release that it is compared with. */
+  readonly against: string;
+  /** `beside`: both have traffic now. `before`: the other one had it before the switch, and is warm. */
+  readonly how: Analysis["how"];
+}
+
+type Facts = Pick<EnvironmentFacts, "releases" | "instances" | "stableReleaseId">;
+
+/** Undefined: nobody is. A canary on its way is also judged while its weight is 0 for a moment. */
+export function judgedIn(facts: Facts): Judged | undefined {
+  const shifting = facts.releases.find(({ state }) => state === "shifting");
+  const { stableReleaseId: stable } = facts;
+  if (!shifting) return watchedIn(facts);
+  if (!stable || stable === shifting.id || shifting.kind !== "deploy" || !isCompared(shifting.spec))
+    return undefined;
+  return { release: shifting, against: stable, how: "beside" };
+}
+
+/** Whether a release is judged while it shares the traffic with what it replaces. */
+const isCompared = ({ strategy, watch }: EnvironmentSpec): boolean =>
+  strategy.kind === "canary" ? strategy.analysis.enabled : strategy.kind === "rolling" && isWatched(watch);
+
+/** What has all traffic, for as long as what it took over from is warm. */
+function watchedIn({ releases, instances, stableReleaseId }: Facts): Judged | undefined {
+  const release = releases.find(({ id }) => id === stableReleaseId);
+  if (!release || !isWatched(release.spec.watch) || !hasSwitched(release)) return undefined;
+  const target = rollbackTarget({ releases }, release);
+  const isWarm = target && instances.some((one) => one.releaseId === target.id && isUp(one));
+  return isWarm ? { release, against: target.id, how: "before" } : undefined;
+}
+
+const isWatched = (watch: EnvironmentSpec["watch"]): boolean => watch === "on" || watch === "alert";
+
+const hasSwitched = ({ kind, state, weightBp, servingAt }: ReleaseFacts): boolean =>
+  kind === "deploy" &&
+  (state === "settling" || state === "live") &&
+  weightBp === FULL_WEIGHT &&
+  servingAt !== null;
+
+/** The limits that a release is judged by. */
+export function analysisOf({ strategy }: EnvironmentSpec): AnalysisSpec {
+  return strategy.kind === "canary" && strategy.analysis.enabled ? strategy.analysis : WITHOUT_LIMITS;
+}
+
+const WITHOUT_LIMITS: AnalysisSpec = {
+  enabled: true,
+  warmUpMs: 0,
+  onInconclusive: "promote",
+  onFailure: "rollback",
+  maxWaitMs: 0,
+};
