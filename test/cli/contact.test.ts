@@ -8,12 +8,13 @@ const EVENTS = "GET /api/v1/releases/rel_2/events";
 
 describe.concurrent("a deploy whose contact breaks", () => {
   test("goes on from the last event after the connection is lost, and repeats no line", async () => {
+    let cut = () => {};
     const feed: Route = (_asked, answer, nth) => {
       const stream = answer.feed();
       const [from, to] = nth === 1 ? [0, 3] : [2, 7];
       for (const event of GOOD_EVENTS.slice(from, to)) stream.event(event);
       if (nth > 1) return stream.end();
-      setTimeout(() => stream.drop(), 50);
+      cut = stream.drop;
     };
     await using api = await fakeApi(
       goodDeploy({
@@ -22,7 +23,10 @@ describe.concurrent("a deploy whose contact breaks", () => {
           endsAs(aServingRelease())(asked, answer, nth <= 2 ? 1 : nth),
       }),
     );
-    const ran = await runCli(["deploy"], { url: api.url, files });
+    const { done, said } = await startCli(["deploy"], { url: api.url, files });
+    await said("web-1 slot 3: starting");
+    cut();
+    const ran = await done;
     expect(ran.code, ran.stderr).toBe(0);
     expect(api.asked.filter((call) => `GET ${call.path}` === EVENTS)[1]?.headers["last-event-id"]).toBe("3");
     expect(ran.stderr.match(/web-1 slot 3: starting/g)).toHaveLength(1);
