@@ -1,7 +1,10 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Answer, ask } from "./http-client.ts";
 
 const ANSWER_WITHIN_MS = 10_000;
+/** A visitor's round of six requests takes at least so long: without a pause they would use the whole machine. */
+const ROUND_MS = 200;
 
 /** What visitors met, and what they were told is ordered. */
 interface Visits {
@@ -34,9 +37,11 @@ export async function startCrowd(size: number, urls: () => string[]): Promise<Cr
     const visitor = new Visitor(`visitor-${index}-${randomUUID().slice(0, 8)}@example.com`, urls, visits);
     await visitor.logIn();
     while (!isOver) {
+      const pause = sleep(ROUND_MS);
       await visitor.order();
       await visitor.checkSelf();
       await newcomer(urls, visits);
+      await pause;
       rounds[index] = (rounds[index] ?? 0) + 1;
     }
   };
