@@ -39,6 +39,7 @@ export default defineConfig({
             "test/{house,domain,simulate,streams,protocol,client,cli,agent,examples}/**/*.test.ts",
             "test/*.test.ts",
           ],
+          globalSetup: ["test/support/bundled-cli.ts"],
           ...patience,
         },
       },
@@ -104,6 +105,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          globalSetup: ["test/support/bundled-cli.ts", "test/support/bundled-workers.ts"],
           ...patience,
           testTimeout: 300_000,
           hookTimeout: 300_000,

@@ -14,7 +14,7 @@ import {
   MANIFEST,
   type Route,
 } from "../support/fake-api.ts";
-import { callCli, MAIN, NODE } from "../support/run-cli.ts";
+import { COMPILE_CACHE, callCli, MAIN, NODE } from "../support/run-cli.ts";
 import { ENV, endsAs, goodDeploy } from "./scenarios.ts";
 
 const REQUIRES = `${MANIFEST}    requires: { branch: main, cleanTree: true, upToDate: true }\n`;
@@ -54,6 +54,7 @@ async function ship(
       // Where docker is missing, this machine's own must not be found.
       PATH: docker === null ? bin : `${bin}:/usr/bin:/bin`,
       HOME: home,
+      NODE_COMPILE_CACHE: COMPILE_CACHE,
       GIT_CEILING_DIRECTORIES: home,
       SLUICE_URL: options.url ?? "http://127.0.0.1:9",
       SLUICE_TOKEN: "slu_test",

@@ -7,7 +7,7 @@ import { baseImage, removeImages } from "../../local/images.ts";
 import { type Checkout, checkout } from "../support/checkout.ts";
 import { dockerTest, engine, type Registry, startRegistry } from "../support/docker.ts";
 import { Installation } from "../support/installation.ts";
-import { MAIN, NODE } from "../support/run-cli.ts";
+import { COMPILE_CACHE, MAIN, NODE } from "../support/run-cli.ts";
 
 /** From commit to live with a real git repository, engine, registry, control and host. */
 const EXAMPLE = join(import.meta.dirname, "../../examples/hello");
@@ -97,6 +97,7 @@ async function ship(
     env: {
       PATH: process.env.PATH ?? "",
       HOME: home,
+      NODE_COMPILE_CACHE: COMPILE_CACHE,
       TERM: "xterm-256color",
       DOCKER_CONFIG: home,
       GIT_CEILING_DIRECTORIES: home,

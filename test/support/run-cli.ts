@@ -9,7 +9,9 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 export const NODE = join(ROOT, "node_modules/.bin/node");
 /** Halves the start of each process. */
 export const COMPILE_CACHE = join(ROOT, "node_modules/.cache/sluice-cli");
-export const MAIN = join(ROOT, "cli/main.ts");
+/** Variable that names the bundle of the command line; without it the sources are run. */
+export const BUNDLED_CLI = "SLUICE_BUNDLED_CLI";
+export const MAIN = process.env[BUNDLED_CLI] ?? join(ROOT, "cli/main.ts");
 
 export interface Ran {
   readonly code: number | null;
