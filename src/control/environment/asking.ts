@@ -70,8 +70,8 @@ export class Asking {
         const release = facts.releases.find(({ id }) => id === instance.releaseId);
         if (!release) return;
         const { cause } = await this.#gate.through(() => probeInstance(instance, release, path));
-        this.#asked.delete(instance.id);
         if (probed(instance, cause, now())) news.push({ instance: instance.id, cause, at: now() });
+        else this.#asked.delete(instance.id);
       });
     } finally {
       clearInterval(timer);
@@ -88,6 +88,7 @@ export class Asking {
         if (change) draft.changeInstance(instance, change);
       }
     });
+    for (const { instance } of answers) this.#asked.delete(instance);
   }
 
   /** What each instance of a release answers right now: a person waits for it. */

@@ -37,7 +37,6 @@ const SHOWN_MS = 3_600_000;
  */
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
   readonly #loop: Loop;
-  #poked: Promise<void> | undefined;
   /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
   fault: (point: FaultPoint) => void | Promise<void> = () => {};
@@ -102,7 +101,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
         instant
           ? rollbacks.rollbackInstantly(facts, plan.value, { actor: input.actor, reason, silent }, now)
           : rollbacks.rollbackByRelease(facts, plan.value, { id, actor: input.actor }, now);
-      const done = await this.#loop.decide(unlessEnding(decide), { named: input.to });
+      // What was read before they were asked: what any decision has changed since is refused, and read again.
+      const done = await this.#loop.decide(unlessEnding(decide), { named: input.to, from: loaded });
       if (!done.ok) return done;
       await this.#loop.advanceNow({ goesOn: true });
       const how = instant ? "instant" : "restart";
@@ -180,13 +180,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     return done.ok ? ok({ release: version === null ? null : id }) : done;
   }
 
-  /** Many come at once, of agents that tell of what a wake-up led to: those that wait for their turn are one. */
   poke(): Promise<void> {
-    this.#poked ??= this.#loop.turn.take(() => {
-      this.#poked = undefined;
-      return this.#loop.advanceNow();
-    });
-    return this.#poked;
+    return this.#loop.poke();
   }
 
   judgeNow(): Promise<void> {

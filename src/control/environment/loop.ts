@@ -74,8 +74,13 @@ export class Loop {
   #failures = 0;
   /** Turns that ended before everything was done, in a row. */
   #turns = 0;
-  /** What the last write left, read in the same trip. */
-  #written: LoadedEnvironment | undefined;
+  /** What the last write left, read in the same trip, and how much news was in it. */
+  #written: { readonly loaded: LoadedEnvironment; readonly news: number } | undefined;
+  /** The newest that was read. Good enough to write findings upon: the guard refuses them where a decision came between. */
+  #known: LoadedEnvironment | undefined;
+  /** Pokes that came, and those of them that what was acted on last had in it. */
+  #news = 0;
+  #heeded = 0;
   /** Something was to be placed the last time: hosts are read in the same trip. */
   #places = false;
   /** Wake-ups that were handed over, or not: noted with the next trip. */
@@ -131,8 +136,20 @@ export class Loop {
     return name;
   }
 
+  /** After this turn's answer, from what this turn has just written. */
   advanceSoon(): void {
-    this.#state.waitUntil(this.turn.take(() => this.advanceNow()));
+    this.#state.waitUntil(this.turn.take(() => this.advanceNow({ goesOn: true })));
+  }
+
+  /**
+   * Something may be new in D1. Many say so at once, of agents that tell of what a wake-up led to: whoever waited while
+   * another turn read it has nothing left to do.
+   */
+  poke(): Promise<void> {
+    const news = ++this.#news;
+    return this.turn.take(async () => {
+      if (this.#heeded < news) await this.advanceNow();
+    });
   }
 
   /**
@@ -144,8 +161,10 @@ export class Loop {
     try {
       await armBy(this.#storage, this.#now() + SAFETY_MS);
       for (let pass = 0; pass < PASSES_A_TURN; pass++) {
-        const wakeAt = await this.#tick();
+        const { loaded, news } = await this.#read();
+        const wakeAt = await this.#tick(loaded);
         if (wakeAt === "again") continue;
+        this.#heeded = news;
         this.#failures = 0;
         this.#turns = 0;
         // News of those who were woken take along that they were; if none come, a tick does.
@@ -164,11 +183,17 @@ export class Loop {
     }
   }
 
-  /** Loads, publishes what is owed, does what is due once. Answers when to tick next, or `again` if something changed. */
-  async #tick(): Promise<number | null | "again"> {
-    this.#retryAt = null;
-    const loaded = this.#written ?? (await this.load());
+  /** What this turn has just written, or what is there now. */
+  async #read() {
+    const written = this.#written;
     this.#written = undefined;
+    const news = this.#news;
+    return written ?? { loaded: await this.load(), news };
+  }
+
+  /** Publishes what is owed, does what is due once. Answers when to tick next, or `again` if something changed. */
+  async #tick(loaded: LoadedEnvironment | undefined): Promise<number | null | "again"> {
+    this.#retryAt = null;
     if (!loaded) return this.#farewell();
     const now = this.#now();
     if (await this.#absence.forgive(this.#db, loaded, now)) return "again";
@@ -205,14 +230,17 @@ export class Loop {
     await Promise.allSettled([...hosts].map((host) => objectIn(env.HOST_LINK, host, env).tend(host)));
   }
 
-  /** Decides about the newest facts and writes it, again from new facts where another writer was first. */
+  /**
+   * Decides about the newest facts and writes it, again from new facts where another writer was first. `from`: what was read
+   * already, which is where it begins.
+   */
   async decide<T extends { decision: Decision }>(
     make: (facts: EnvironmentFacts, now: number, takenLabels: number) => Result<T, Refusal>,
-    load?: LoadOptions,
+    { from, ...load }: LoadOptions & { from?: LoadedEnvironment | undefined } = {},
   ): Promise<Result<T, Refusal>> {
     let takenLabels = 0;
     for (let attempt = 0; attempt < MAX_STALE; attempt++) {
-      const loaded = await this.load(load);
+      const loaded = attempt === 0 && from ? from : await this.load(load);
       if (!loaded) return err(gone());
       const now = this.#now();
       const made = make(loaded.facts, now, takenLabels);
@@ -241,14 +269,14 @@ export class Loop {
     await this.#fault("armed");
     const fence = await this.#fence.next(facts.fence, decision.raiseFence);
     const isPlacing = decision.newReleases.length > 0 || facts.hosts.length > 0;
+    const news = this.#news;
     const { statements, read } = reading(this.#db, this.id, { now, isPlacing });
     const woken = [...this.#woken];
     const written = await commit(this.#db, { facts, decision, fence, now }, [...woken, ...statements]);
     if (written.ok) {
       this.#woken.splice(0, woken.length);
-      const left = await read(written.value.slice(woken.length));
-      this.#places = (left?.facts.hosts.length ?? 0) > 0;
-      this.#written = left && heardAsOf(left, now);
+      const loaded = this.#keep(await read(written.value.slice(woken.length)), now);
+      this.#written = loaded && { loaded, news };
     }
     await this.#fault("committed");
     if (written.ok && decision.events.length > 0) this.#state.waitUntil(pokeNotifier(this.#env()));
@@ -287,11 +315,14 @@ export class Loop {
   /** What was found out beside the turn, written within it. */
   #write(change: (draft: Draft) => void): Promise<void> {
     return this.turn.take(async () => {
-      await this.decide((facts, now) => {
-        const draft = new Draft(facts, now);
-        change(draft);
-        return ok({ decision: draft.decision });
-      });
+      await this.decide(
+        (facts, now) => {
+          const draft = new Draft(facts, now);
+          change(draft);
+          return ok({ decision: draft.decision });
+        },
+        { from: this.#known },
+      );
       await this.advanceNow({ goesOn: true });
     });
   }
@@ -302,9 +333,13 @@ export class Loop {
     const woken = [...this.#woken];
     const rows = await runBatch(this.#db, [...woken, ...statements]);
     this.#woken.splice(0, woken.length);
-    const loaded = await read(rows.slice(woken.length));
-    this.#places = (loaded?.facts.hosts.length ?? 0) > 0;
-    return loaded && heardAsOf(loaded, now);
+    return this.#keep(await read(rows.slice(woken.length)), now);
+  }
+
+  #keep(read: LoadedEnvironment | undefined, now: number): LoadedEnvironment | undefined {
+    this.#places = (read?.facts.hosts.length ?? 0) > 0;
+    this.#known = read && heardAsOf(read, now);
+    return this.#known;
   }
 
   async traffic(range: Parameters<typeof readCounts>[2]): Promise<Traffic> {

@@ -2,7 +2,13 @@ import type { EnvironmentView } from "../../protocol/api/environments.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
 import { type AppContext, coordinatorOf } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { type EnvironmentStatus, type ReleaseStatus, readEnvironment, readRelease } from "../store/status.ts";
+import {
+  type EnvironmentStatus,
+  findEnvironment,
+  type ReleaseStatus,
+  readEnvironment,
+  readRelease,
+} from "../store/status.ts";
 import { listVerdicts } from "../store/verdicts.ts";
 import { environmentView } from "../views/environment.ts";
 import { releaseView } from "../views/release.ts";
@@ -15,12 +21,22 @@ export async function requireEnvironment(
 ): Promise<EnvironmentStatus> {
   const status = await readEnvironment(c.var.db, app, environment);
   if (status) return status;
-  throw new ProblemError({
+  throw noEnvironment(app, environment);
+}
+
+/** Its id alone: a trip to the database, and a small one. */
+export async function requireEnvironmentId(c: AppContext, app: string, environment: string): Promise<string> {
+  const id = await findEnvironment(c.var.db, app, environment);
+  if (id !== undefined) return id;
+  throw noEnvironment(app, environment);
+}
+
+const noEnvironment = (app: string, environment: string) =>
+  new ProblemError({
     code: "not_found",
     detail: `there is no environment \`${environment}\` of an app \`${app}\``,
     next: [{ command: "sluice apply", when: "its manifest was never applied, or without this environment" }],
   });
-}
 
 export async function requireRelease(c: AppContext, id: string): Promise<ReleaseStatus> {
   const status = await readRelease(c.var.db, id);

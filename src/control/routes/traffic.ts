@@ -14,7 +14,14 @@ import { findReleases } from "../store/status.ts";
 import { movePlanView } from "../views/move-plan.ts";
 import { isReady } from "../views/rows.ts";
 import { visitsView } from "../views/visits.ts";
-import { etagOf, releaseStatusView, requireEnvironment, requireRelease, statusView } from "./status.ts";
+import {
+  etagOf,
+  releaseStatusView,
+  requireEnvironment,
+  requireEnvironmentId,
+  requireRelease,
+  statusView,
+} from "./status.ts";
 
 const rollback = createRoute({
   method: "post",
@@ -76,9 +83,9 @@ export const trafficRoutes = () =>
     .openapi(rollback, async (c) => {
       const { app, env } = c.req.valid("param");
       const { actor } = authorize(c, { role: "deployer", app, environment: env, action: "deploy" });
-      const { environment } = await requireEnvironment(c, app, env);
+      const id = await requireEnvironmentId(c, app, env);
       const { to = null, from: seen = null } = c.req.valid("json");
-      const done = orRefuse(await coordinatorOf(c.env, environment.id).rollback({ to, seen, actor }));
+      const done = orRefuse(await coordinatorOf(c.env, id).rollback({ to, seen, actor }));
       const [from, target, followed] = await Promise.all([
         requireRelease(c, done.from),
         requireRelease(c, done.to),

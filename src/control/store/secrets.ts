@@ -1,4 +1,4 @@
-import { and, asc, eq, sql } from "drizzle-orm";
+import { and, asc, eq, type SQL, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
 import { accessories } from "./schema/accessories.ts";
 import { apps } from "./schema/apps.ts";
@@ -21,12 +21,11 @@ const facts = {
 export type SecretFacts = Omit<SecretRow, "sealed">;
 
 export const listSecrets = (db: Db, environmentIds: readonly string[]): Promise<SecretFacts[]> =>
-  db
-    .select(facts)
-    .from(secrets)
-    .where(sql`${secrets.environmentId} IN (SELECT value FROM json_each(${JSON.stringify(environmentIds)}))`)
-    .orderBy(asc(secrets.name))
-    .all();
+  selectSecrets(db, sql`(SELECT value FROM json_each(${JSON.stringify(environmentIds)}))`).all();
+
+/** `within`: ids of environments. */
+export const selectSecrets = (db: Db, within: SQL) =>
+  db.select(facts).from(secrets).where(sql`${secrets.environmentId} IN ${within}`).orderBy(asc(secrets.name));
 
 export const readSecret = (db: Db, environmentId: string, name: string): Promise<SecretRow | undefined> =>
   db.select().from(secrets).where(isSecret(environmentId, name)).get();

@@ -10,7 +10,7 @@ import { hosts } from "./schema/hosts.ts";
 import { instances } from "./schema/instances.ts";
 import { releases } from "./schema/releases.ts";
 import { slots } from "./schema/slots.ts";
-import { listSecrets, type SecretFacts } from "./secrets.ts";
+import { type SecretFacts, selectSecrets } from "./secrets.ts";
 
 /** What the API's answers are made from: reads only, of nouns that other files write. */
 export type AppRow = typeof apps.$inferSelect;
@@ -120,37 +120,46 @@ export const listApps = (
 export const readApp = (db: Db, name: string): Promise<AppRow | undefined> =>
   db.select().from(apps).where(eq(apps.name, name)).get();
 
-/** The living environments of some apps (by id), all that a status says of them. */
-export async function readEnvironments(
-  db: Db,
-  of: { apps: readonly string[]; environment?: string | null },
-): Promise<EnvironmentStatus[]> {
+/** Apps by id or by name; null or absent: all of their environments. */
+type Wanted = ({ readonly apps: readonly string[] } | { readonly app: string }) & {
+  readonly environment?: string | null;
+};
+
+/** The living environments of some apps, all that a status says of them, in one trip. */
+export async function readEnvironments(db: Db, of: Wanted): Promise<EnvironmentStatus[]> {
   const named = of.environment ? sql`AND name = ${of.environment}` : sql``;
-  const ids = sql`(SELECT id FROM environments WHERE deleted_at IS NULL ${named}
-    AND app_id IN (SELECT value FROM json_each(${JSON.stringify(of.apps)})))`;
-  const [rows, names, releaseRows, instanceRows, accessoryRows, workerRows] = await Promise.all([
-    db
-      .select({ app: apps.name, environment: environments })
-      .from(environments)
-      .innerJoin(apps, eq(apps.id, environments.appId))
-      .where(sql`${environments.id} IN ${ids}`)
-      .orderBy(asc(apps.name), asc(environments.name)),
-    db
-      .select()
-      .from(hostnames)
-      .where(sql`${hostnames.environmentId} IN ${ids}`)
-      .orderBy(asc(hostnames.hostname)),
-    db
-      .select()
-      .from(releases)
-      .where(and(sql`${releases.environmentId} IN ${ids}`, isRelevant))
-      .orderBy(desc(releases.createdAt), desc(releases.id)),
-    selectInstances(db).where(sql`${instances.environmentId} IN ${ids} AND ${instances.stoppedAt} IS NULL`),
-    readAccessories(db, ids),
-    selectWorkers(db, ids),
-  ]);
-  const found = rows.map(({ environment }) => environment.id);
-  const secretRows = await listSecrets(db, found);
+  const ofApps =
+    "app" in of
+      ? sql`(SELECT id FROM apps WHERE name = ${of.app})`
+      : sql`(SELECT value FROM json_each(${JSON.stringify(of.apps)}))`;
+  const ids = sql`(SELECT id FROM environments WHERE deleted_at IS NULL ${named} AND app_id IN ${ofApps})`;
+  const [rows, [names, releaseRows, workerRows, secretRows], instanceRows, accessoryRows] = await Promise.all(
+    [
+      db
+        .select({ app: apps.name, environment: environments })
+        .from(environments)
+        .innerJoin(apps, eq(apps.id, environments.appId))
+        .where(sql`${environments.id} IN ${ids}`)
+        .orderBy(asc(apps.name), asc(environments.name)),
+      // Of one table each, as batches answer rows by column name; an invocation has six connections at a time.
+      db.batch([
+        db
+          .select()
+          .from(hostnames)
+          .where(sql`${hostnames.environmentId} IN ${ids}`)
+          .orderBy(asc(hostnames.hostname)),
+        db
+          .select()
+          .from(releases)
+          .where(and(sql`${releases.environmentId} IN ${ids}`, isRelevant))
+          .orderBy(desc(releases.createdAt), desc(releases.id)),
+        selectWorkers(db, ids),
+        selectSecrets(db, ids),
+      ]),
+      selectInstances(db).where(sql`${instances.environmentId} IN ${ids} AND ${instances.stoppedAt} IS NULL`),
+      readAccessories(db, ids),
+    ],
+  );
   return rows.map(({ app, environment }) => ({
     app,
     environment,
@@ -166,13 +175,20 @@ export async function readEnvironments(
   }));
 }
 
-export async function readEnvironment(
+export const readEnvironment = async (
   db: Db,
   app: string,
   environment: string,
-): Promise<EnvironmentStatus | undefined> {
-  const row = await readApp(db, app);
-  return row ? (await readEnvironments(db, { apps: [row.id], environment }))[0] : undefined;
+): Promise<EnvironmentStatus | undefined> => (await readEnvironments(db, { app, environment }))[0];
+
+/** The id alone, where a coordinator is all that is wanted. */
+export async function findEnvironment(db: Db, app: string, environment: string): Promise<string | undefined> {
+  const [row] = await db
+    .select({ id: environments.id })
+    .from(environments)
+    .innerJoin(apps, eq(apps.id, environments.appId))
+    .where(and(eq(apps.name, app), eq(environments.name, environment), isNull(environments.deletedAt)));
+  return row?.id;
 }
 
 const isRelevant = or(

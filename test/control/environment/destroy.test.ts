@@ -70,6 +70,7 @@ describe("an environment that is destroyed", () => {
     "ends a release that is %s first",
     async (state) => {
       await stage.deploy();
+      if (state === "verifying") vi.stubGlobal("fetch", async () => new Response("", { status: 530 }));
       await stage.create();
       await stage.until("v2", state);
       expect(await destroy()).toMatchObject({ ok: true });

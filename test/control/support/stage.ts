@@ -35,6 +35,8 @@ export class Stage {
   readonly db = drizzle(env.DB);
   /** What is added to the coordinator's clock. */
   ahead = 0;
+  /** How often it waited for the coordinator's turns: one load each. */
+  waits = 0;
   /** Where the coordinator's clock stands still; null: it goes with the time. */
   at: number | null = null;
 
@@ -156,6 +158,7 @@ export class Stage {
   /** Agents and alarm take turns until the release is in the state. */
   async until(version: string, state: ReleaseState): Promise<void> {
     for (let turn = 0; turn < 60; turn++) {
+      await this.#turnsEnd();
       if ((await this.release(version)).state === state) return;
       await this.work();
       await this.inside(() => {});
@@ -163,6 +166,12 @@ export class Stage {
     }
     const release = await this.release(version);
     throw new Error(`${version} never got ${state}: ${release.state} ${JSON.stringify(release.failure)}`);
+  }
+
+  /** What the coordinator is at is over: a command, be it refused, waits for its turn. */
+  async #turnsEnd(): Promise<void> {
+    this.waits += 1;
+    await this.coordinator.abort({ release: "rel_none", actor: "ann", reason: null }).catch(() => {});
   }
 
   async deploy(): Promise<string> {
