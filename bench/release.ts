@@ -35,7 +35,7 @@ export async function run(): Promise<BenchResult> {
     for (let n = 1; n <= RELEASES; n += 1) measured.push(await measure(stand, `v${n}`));
     return resultOf("release", figuresOf(measured), {
       controlMs: { atMost: D1_MS === 0 ? 1_500 : 3_000 },
-      coordinatorTrips: { atMost: 20 },
+      coordinatorTrips: { atMost: 14 },
     });
   } finally {
     await stand.close();

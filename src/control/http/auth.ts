@@ -1,3 +1,4 @@
+import type { SQL } from "drizzle-orm";
 import type { MiddlewareHandler } from "hono";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { NextStep } from "../../protocol/problem.ts";
@@ -10,7 +11,7 @@ import { iso } from "../iso.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { noteStaleToken } from "../store/hosts.ts";
-import { BOOTSTRAP_ID, findToken, type TokenRow, touchToken } from "../store/tokens.ts";
+import { BOOTSTRAP_ID, findToken, hostByToken, type TokenRow, touchToken } from "../store/tokens.ts";
 import { type AppContext, type AppEnv, inBackground, type Principal, type Reach } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 import { sessionOf, tokenOfSession } from "./session.ts";
@@ -184,6 +185,22 @@ export function authorizeAgent(c: AppContext): { hostId: string; actor: string }
   if (role === "agent" && hostId !== null) return { hostId, actor };
   const detail = `${actor} has the role ${role}: this needs the token that a host got when it was enrolled`;
   throw new ProblemError({ code: "forbidden", detail });
+}
+
+/**
+ * Does a host's work in the trip that looks at its token. Where that found nothing to do, the host is identified, or told
+ * why it is none, and it is done again under its id.
+ */
+export async function asHost<T>(
+  c: AppContext,
+  work: (db: Db, hostId: string | SQL) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const hash = await tokenHash(c.req.header("authorization"));
+  const db = openDb(c.env.DB);
+  const done = hash === undefined ? undefined : await work(db, hostByToken(hash, c.var.now()));
+  if (done !== undefined) return done;
+  await authenticate(c, async () => {});
+  return work(db, authorizeAgent(c).hostId);
 }
 
 /** As an administrator would type it; the name is theirs to change. */

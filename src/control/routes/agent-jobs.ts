@@ -4,7 +4,7 @@ import {
   jobProgressAnswerSchema,
   jobProgressSchema,
 } from "../../protocol/agent/job-results.ts";
-import { authenticate, authorizeAgent } from "../http/auth.ts";
+import { asHost, authenticate, authorizeAgent } from "../http/auth.ts";
 import { type AppContext, pokeAll } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, json, newRouter } from "../http/router.ts";
@@ -28,7 +28,6 @@ const done = createRoute({
   path: "/agent/v1/jobs/{id}/done",
   summary: "End a job with its result",
   tags,
-  middleware: [authenticate] as const,
   request: { params: jobParams, body: body(jobDoneSchema) },
   responses: { 200: json(z.object({}), "Written; the same again answers the same") },
 });
@@ -45,12 +44,11 @@ export const agentJobRoutes = () =>
       return c.json({ leaseExpiresAt: now + LEASE_MS }, 200);
     })
     .openapi(done, async (c) => {
-      const { hostId } = authorizeAgent(c);
       const { lease, ...outcome } = c.req.valid("json");
-      const held = { job: c.req.valid("param").id, hostId, lease, now: c.var.now() };
-      const environment = await finishJob(c.var.db, held, outcome);
-      if (environment === undefined) await refuseUnlessRepeated(c, held, outcome);
-      else pokeAll(c, [environment]);
+      const held = { job: c.req.valid("param").id, lease, now: c.var.now() };
+      const environment = await asHost(c, (db, hostId) => finishJob(db, { ...held, hostId }, outcome));
+      if (environment !== undefined) pokeAll(c, [environment]);
+      else await refuseUnlessRepeated(c, { ...held, hostId: authorizeAgent(c).hostId }, outcome);
       return c.json({}, 200);
     });
 

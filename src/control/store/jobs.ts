@@ -88,7 +88,7 @@ const byAge = (a: JobRow, b: JobRow) => a.createdAt - b.createdAt || (a.id < b.i
 
 export interface HeldLease {
   readonly job: string;
-  readonly hostId: string;
+  readonly hostId: string | SQL;
   readonly lease: string;
   readonly now: number;
 }

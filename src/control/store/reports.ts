@@ -14,7 +14,7 @@ export interface InstanceReport {
 }
 
 export interface ReportedBy {
-  readonly hostId: string;
+  readonly hostId: string | SQL;
   /** Of the agent process: numbers of another one say nothing about this one's. */
   readonly boot: string;
   readonly now: number;
@@ -31,8 +31,13 @@ export interface Inventory {
 /**
  * Writes the agent's reports, each only if it is newer than the last one written. Answers the environments in which an
  * instance's state is another than before, or that ended and came back meanwhile: a repeated or late report wakes nobody.
+ * Undefined: nothing is on that host, if it is one.
  */
-export const writeReports = (db: Db, by: ReportedBy, reports: readonly InstanceReport[]): Promise<string[]> =>
+export const writeReports = (
+  db: Db,
+  by: ReportedBy,
+  reports: readonly InstanceReport[],
+): Promise<string[] | undefined> =>
   writeAndCompare(
     db,
     by,
@@ -57,8 +62,12 @@ const countFailure = (db: Db, by: ReportedBy, { instance, seq }: InstanceReport,
  * Puts right what is written here of a host's instances by what its agent runs: reports that were lost on the way, and
  * instances that it does not have. Answers the environments of those that changed.
  */
-export const reconcile = (db: Db, by: ReportedBy, { seq, instances: listed }: Inventory): Promise<string[]> =>
-  writeAndCompare(db, by, [
+export const reconcile = async (
+  db: Db,
+  by: ReportedBy,
+  { seq, instances: listed }: Inventory,
+): Promise<string[]> =>
+  (await writeAndCompare(db, by, [
     ...listed.map((report) => writeReport(db, by, report, isToldByPoll(sql`instances`, report.state))),
     db
       .update(instances)
@@ -71,7 +80,7 @@ export const reconcile = (db: Db, by: ReportedBy, { seq, instances: listed }: In
           sql`${instances.id} NOT IN (SELECT value FROM json_each(${idsOf(listed)}))`,
         ),
       ),
-  ]);
+  ])) ?? [];
 
 /** How many of a host's instances {@link reconcile} would write: to be read with the heartbeat, so that idle polls stay one query. */
 export function countDiffering(hostId: SQL, boot: string, { seq, instances: listed }: Inventory): SQL {
@@ -110,6 +119,7 @@ async function writeAndCompare(db: Db, { hostId }: ReportedBy, writes: readonly 
   const results = await runBatch(db, [read(), ...writes, read()]);
   // The first and the last statement are the same selection, before and after.
   const before = results[0] as Awaited<ReturnType<typeof read>>;
+  if (before.length === 0) return undefined;
   const after = results.at(-1) as typeof before;
   const changed = after.filter((row) => {
     const was = before.find(({ id }) => id === row.id);

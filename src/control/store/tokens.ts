@@ -1,4 +1,4 @@
-import { and, desc, eq, isNull, lt, sql } from "drizzle-orm";
+import { and, desc, eq, isNull, lt, type SQL, sql } from "drizzle-orm";
 import type { Db, Statement } from "./db.ts";
 import { tokens } from "./schema/tokens.ts";
 
@@ -7,6 +7,14 @@ type NewToken = typeof tokens.$inferInsert;
 
 export const findToken = (db: Db, hash: string): Promise<TokenRow | undefined> =>
   db.select().from(tokens).where(eq(tokens.hash, hash)).get();
+
+/**
+ * The host of an agent's token, looked up by the statement that it is part of: one trip less. Null where the token is not good,
+ * or takes another's place that still counts: then who asks is to be identified, which says why or ends the other one.
+ */
+export const hostByToken = (hash: string, now: number): SQL => sql`(SELECT t.host_id FROM tokens t
+  WHERE t.hash = ${hash} AND t.role = 'agent' AND t.revoked_at IS NULL AND t.replaces IS NULL
+    AND (t.expires_at IS NULL OR t.expires_at > ${now}))`;
 
 export const readToken = (db: Db, id: string): Promise<TokenRow | undefined> =>
   db.select().from(tokens).where(eq(tokens.id, id)).get();

@@ -283,6 +283,36 @@ describe("polling", () => {
     expect(await problemOf(await call(`/agent/v1/jobs/${id}/done`, otherwise))).toBe("409 lease_lost");
   });
 
+  it("is told how a job ended, and of an instance, in one trip each that looks at the token too", async () => {
+    const instance = await world.instance({ ...of, slot: 0 }, { reportSeq: -1, reportState: null });
+    const id = await world.job(of);
+    const [job] = (await poll()).jobs;
+    const { counted, DB } = countQueries(env.DB);
+    const counting = new Api({}, { DB });
+    counting.time = api.time;
+    const tell = async (path: string, body: unknown) => {
+      counted.queries = 0;
+      expect((await counting.post(path, body, { token: host.token })).status).toBe(200);
+      return counted.queries;
+    };
+    expect(await tell(`/agent/v1/jobs/${id}/done`, { lease: job?.lease, ok: true, result: {} })).toBe(1);
+    const reports = [{ instance, seq: 0, state: "ready", at: 1 }];
+    expect(await tell("/agent/v1/health", { reports })).toBe(1);
+  });
+
+  it("takes nothing of a token that ended, though its lease is good and its instance runs", async () => {
+    const instance = await world.instance({ ...of, slot: 0 }, { reportSeq: -1, reportState: null });
+    const id = await world.job(of);
+    const [job] = (await poll()).jobs;
+    await db.update(tokens).set({ revokedAt: api.time });
+    const done = await call(`/agent/v1/jobs/${id}/done`, { lease: job?.lease, ok: true, result: {} });
+    expect(await problemOf(done)).toBe("401 token_revoked");
+    const reports = [{ instance, seq: 0, state: "ready", at: 1 }];
+    expect(await problemOf(await call("/agent/v1/health", { reports }))).toBe("401 token_revoked");
+    expect(await readJob(id)).toMatchObject({ state: "leased" });
+    expect((await db.select().from(instances))[0]).toMatchObject({ reportState: null });
+  });
+
   it("keeps the exact cause of a failed job", async () => {
     const id = await world.job(of);
     const [job] = (await poll()).jobs;

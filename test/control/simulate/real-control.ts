@@ -215,7 +215,7 @@ export class RealControl implements ControlPort {
   async report(hostId: string, boot: string, instance: string, report: Report): Promise<boolean> {
     const by = { hostId, boot, now: this.now, clockSkewMs: 0 };
     const touched = await writeReports(this.#db, by, [toWire(instance, report)]);
-    if (touched.length > 0) this.poke();
+    if (touched?.length) this.poke();
     return true;
   }
 }
