@@ -13,6 +13,7 @@ type FailureCode =
   | "not_approved"
   | "rejected"
   | "rolled_back"
+  | "slots_needed"
   | "smoke_failed"
   | "unreachable"
   | "worker_failed"
@@ -148,6 +149,10 @@ export const FAILURES = {
   rolled_back: [
     "A person or a rule rolled it back; the message says why and to which release.",
     "sluice audit says who. Deploy again when it is mended.",
+  ],
+  slots_needed: [
+    "What serves lost instances, could not carry its traffic any more, and no other slot was free, so the canary made way.",
+    "Add a host, or let them have more slots; then deploy it again.",
   ],
   host_silent: [
     "A worker that must not run twice may still run on a host that is not heard from, so the new one waits.",

@@ -1,3 +1,4 @@
+import type { ReleaseChange } from "../../src/domain/rollout/decision.ts";
 import type { InstanceFacts } from "../../src/domain/rollout/facts.ts";
 import { HOST_OFFLINE_MS } from "../../src/domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../src/domain/rollout/release.ts";
@@ -11,7 +12,7 @@ interface Carrying {
   readonly count: number;
   /** Share of traffic that goes to a release of which at least one answers. */
   readonly any: number;
-  /** Share of traffic, each release's scaled by how many of its replicas answer. */
+  /** Share of traffic for which instances answer: one of three has strength for a third of all, and for 5 % of a canary's as well. */
   readonly strength: number;
 }
 interface State {
@@ -54,11 +55,24 @@ function wrongMove(world: World, { before, decision }: Commit, answers: Answers)
     ({ id, state }) => SERVED.includes(state) && decision.releases.get(id)?.state === "rolling_back",
   );
   if (rolling && !isTakenBack) return wrongRoll(world, { rolling, was, is, text });
-  const isBack = [...decision.releases.values()].some(
-    ({ state }) => state !== undefined && BACK.includes(state),
-  );
-  const isWrong = is.any < was.any - EPSILON || is.strength < Math.min(was.strength, HALF) - EPSILON;
+  const back = [...decision.releases].filter(([, { state }]) => state !== undefined && BACK.includes(state));
+  const isBack = back.length > 0;
+  const isWeaker = is.strength < Math.min(was.strength, HALF) - EPSILON;
+  // What was ended for what it is goes, though its few instances are missed where nobody can carry.
+  const isMeant = isBack && back.every(([id, change]) => isEndedWeak(before, { id, change }, answers));
+  const isWrong = is.any < was.any - EPSILON || (isWeaker && !isMeant);
   return isWrong ? { kind: isBack ? "going back lost answers" : "a move lost answers", text } : null;
+}
+
+/** It can't carry its own share either, and that is not why it goes back. */
+function isEndedWeak(
+  { releases, instances }: State,
+  { id, change }: { readonly id: string; readonly change: ReleaseChange },
+  answers: Answers,
+): boolean {
+  const own = instances.filter((one) => one.releaseId === id && answers(one)).length;
+  const { replicas } = releases.find((release) => release.id === id)?.spec ?? { replicas: 0 };
+  return own * 2 < replicas && change.failure?.code !== "instances_lost";
 }
 
 const SERVED: readonly string[] = ["settling", "live"];
@@ -91,7 +105,7 @@ function carrying({ releases, instances }: State, answers: Answers): Carrying {
     const answering = instances.filter((one) => one.releaseId === id && answers(one)).length;
     count += answering;
     if (answering > 0) any += share;
-    strength += share * Math.min(1, answering / spec.replicas);
+    strength += Math.min(share, answering / spec.replicas);
   }
   return { count, any, strength };
 }

@@ -1,5 +1,5 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
-import { answering, canCarry } from "./carry.ts";
+import { answering, canCarry, isCrashing } from "./carry.ts";
 import type { Draft } from "./draft.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { stop } from "./retire.ts";
@@ -70,11 +70,15 @@ function receiverOf(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure
   if (able) return able;
   const strength = ({ id }: ReleaseFacts) => answering(draft.instancesOf(id), now).length;
   if (canCarry(release, draft.instancesOf(release.id), now)) return release;
+  // Its own are among the few that answer: without them it were fewer still.
+  const isLoss = failure.code === "instances_lost";
+  const sound = answering(draft.instancesOf(release.id), now).filter((one) => !isCrashing(one, now));
+  if (isLoss && sound.length > 0) return release;
   // Fewer than half on every side: whoever answers at all is better than who does not.
   const [strongest] = [...others, release].sort((a, b) => strength(b) - strength(a));
   if (strongest && strength(strongest) > 0) return strongest;
   // Nobody is known to answer, as when control itself was away: a loss is then no reason to move.
-  return failure.code === "instances_lost" ? release : others[0];
+  return isLoss ? release : others[0];
 }
 
 /** The first release there is: what serves of it is all that anybody has. */

@@ -49,7 +49,7 @@ function end(draft: Draft, instance: InstanceFacts): void {
 
 /** One whose weight a person set to 0 on its way is kept: the next step may give it traffic again. */
 function keptFor(release: ReleaseFacts): number {
-  if (release.state === "shifting") return Number.POSITIVE_INFINITY;
+  if (release.state === "shifting" && release.weightBp === 0) return Number.POSITIVE_INFINITY;
   return release.state === "superseded" ? (release.warmUntil ?? 0) : 0;
 }
 

@@ -151,6 +151,28 @@ describe("when no host is heard from, as after an outage of control", () => {
   });
 });
 
+describe("a canary that is lost beside a stable that is, too", () => {
+  it("goes on with those that answer, and ends when stable can carry all again", () => {
+    const world = new World(slots);
+    world.spec = aSpec({ replicas: 3 });
+    world.deploy();
+    later(world, 20 * MINUTE);
+    const steps = [weightStep(1_000), { kind: "pause", forMs: null } as const, weightStep(10_000)];
+    world.spec = aSpec({ replicas: 3, strategy: aCanary({ steps, analysis: { enabled: false } }) });
+    world.deploy();
+    die(world, "v1", 2);
+    die(world, "v2", 2);
+    later(world, MINUTE);
+    expect(world.weights()).toEqual({ v1: 9_000, v2: 1_000 });
+    expect(alerts(world)).toContainEqual(expect.stringContaining("v2 keeps its traffic, for nobody else"));
+    for (const one of world.instancesOf("v1"))
+      Object.assign(one, { reportState: "ready", reportAt: world.now });
+    world.agents = { ...world.agents, probe: ({ id }) => (id.startsWith("rel-2") ? "answered 530" : null) };
+    later(world, 2 * MINUTE);
+    expect(world.weights()).toEqual({ v1: 10_000 });
+  });
+});
+
 describe("a canary past its deadline that nobody can take over from", () => {
   it("says so once, however long it lasts", () => {
     const world = new World(slots);
@@ -161,10 +183,10 @@ describe("a canary past its deadline that nobody can take over from", () => {
     const strategy = aCanary({ steps, analysis: { enabled: false } });
     world.spec = aSpec({ replicas: 3, strategy, deadlines: { ...world.spec.deadlines, pauseMs: MINUTE } });
     world.deploy();
-    // With a host that was removed; for another one of it there is no slot.
+    // With a host that was removed; no other one takes anything new.
     for (const one of world.instancesOf("v1").slice(0, 2))
       Object.assign(one, { state: "stopped", stoppedAt: world.now });
-    for (const host of world.hosts) Object.assign(host, { slots: [] });
+    for (const host of world.hosts) host.draining = true;
     later(world, 5 * MINUTE);
     expect(alerts(world).filter((message) => /v2 keeps its traffic/.test(message))).toHaveLength(1);
   });

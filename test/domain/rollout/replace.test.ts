@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { movingFrom } from "../../../src/domain/rollout/upkeep/stranded.ts";
 import type { Instance } from "../../simulate/store.ts";
-import { aCanary, DIGEST } from "./spec.ts";
+import { aCanary, aSpec, DIGEST, weightStep } from "./spec.ts";
 import { World } from "./world.ts";
 
 const MINUTE = 60_000;
@@ -77,6 +77,24 @@ describe("an instance that is gone from its host", () => {
     expect(serving.every(({ reportState }) => reportState === "ready")).toBe(true);
   });
 
+  it.each(["a paused canary", "a lock"])("is replaced while a release waits behind %s", (what) => {
+    const steps = [weightStep(500), { kind: "pause", forMs: null } as const];
+    const strategy = aCanary({ steps, analysis: { enabled: false } });
+    if (what === "a lock") {
+      const expiresAt = world.now + 60 * MINUTE;
+      world.held = { holder: "ann", reason: "a look at the data", since: world.now, expiresAt };
+    } else {
+      world.spec = { ...world.spec, strategy };
+      world.deploy();
+      world.run(world.now + MINUTE);
+    }
+    const { version } = world.deploy();
+    instanceOn("anna").reportState = "gone";
+    world.run(world.now + MINUTE);
+    expect(world.state(version)).toBe("queued");
+    expect(world.instancesOf("v1").filter(({ state }) => state === "serving")).toHaveLength(2);
+  });
+
   it("leaves no replacement behind when another release takes over while it starts", () => {
     instanceOn("anna").reportState = "gone";
     world.agents = {
@@ -143,6 +161,78 @@ describe("an app whose instances exit one after the other", () => {
     }
     expect(world.weights()).toEqual({ v1: 10_000 });
     expect(world.release("v2").failure).toMatchObject({ code: "instances_lost" });
+  });
+});
+
+describe("what serves and lost a host, where a canary holds the slots that it needs", () => {
+  const steps = (share: number) => [weightStep(share), { kind: "pause", forMs: null } as const];
+  /** v1 has one of three instances left, v2 two, and no slot is free. */
+  const shortOf = (share: number, pauseMs = 24 * 60 * MINUTE) => {
+    world = new World({ anna: 3, bert: 3 });
+    world.spec = aSpec({ replicas: 3 });
+    world.deploy();
+    world.run(world.now + 20 * MINUTE);
+    const strategy = aCanary({ steps: steps(share), analysis: { enabled: false } });
+    world.spec = aSpec({ replicas: 3, strategy, deadlines: { ...world.spec.deadlines, pauseMs } });
+    world.deploy();
+    world.run(world.now + MINUTE);
+    const lost = world.instancesOf("v1").filter(({ hostName }) => hostName === "anna");
+    expect(lost).toHaveLength(2);
+    for (const one of [...lost, ...world.instancesOf("v2").filter(({ hostName }) => hostName === "anna")])
+      Object.assign(one, { state: "stopped", stoppedAt: world.now });
+    world.hosts = world.hosts.filter(({ name }) => name !== "anna");
+  };
+  const servingOf = (version: string) =>
+    world.instancesOf(version).filter(({ state }) => state === "serving").length;
+
+  it("gets them: the canary keeps as many as its share needs, and goes back when what serves can carry it", () => {
+    shortOf(500);
+    world.settleNow();
+    expect(world.weights()).toEqual({ v1: 9_500, v2: 500 });
+    expect([servingOf("v1"), servingOf("v2")]).toEqual([1, 1]);
+    const told = world.events.filter(({ type }) => type === "traffic.alert").map(({ message }) => message);
+    expect(told.join()).toMatch(
+      /v2 keeps .*1 of 3 instances of v1 answers.* v1 lost instances and needs its slots/,
+    );
+    world.run(world.now + 2 * MINUTE);
+    expect(world.weights()).toEqual({ v1: 10_000 });
+    expect([world.state("v2"), world.release("v2").failure?.code]).toEqual(["rolled_back", "slots_needed"]);
+    world.run(world.now + 2 * MINUTE);
+    expect(servingOf("v1")).toBe(3);
+  });
+
+  it("gets none of one that has more of the traffic, and that takes all where its deadline could give it to nobody", () => {
+    shortOf(7_500, 5 * MINUTE);
+    world.run(world.now + MINUTE);
+    expect(world.weights()).toEqual({ v1: 2_500, v2: 7_500 });
+    expect([servingOf("v1"), servingOf("v2")]).toEqual([1, 2]);
+    world.run(world.now + 5 * MINUTE);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+    world.run(world.now + 15 * MINUTE);
+    expect([world.state("v2"), servingOf("v2")]).toEqual(["live", 3]);
+  });
+
+  it("gets what is warm first", () => {
+    world = new World({ anna: 2, bert: 3 });
+    world.spec = aSpec({ replicas: 1, keepMs: 24 * 60 * MINUTE });
+    world.deploy();
+    world.run(world.now + 20 * MINUTE);
+    world.spec = aSpec({ replicas: 3 });
+    world.deploy();
+    world.run(world.now + MINUTE);
+    const strategy = aCanary({ steps: steps(500), analysis: { enabled: false } });
+    world.spec = aSpec({ replicas: 1, strategy });
+    world.deploy();
+    world.run(world.now + MINUTE);
+    expect([world.statesOf("v1"), servingOf("v2"), servingOf("v3")]).toEqual([["warm"], 3, 1]);
+    for (const one of world.instancesOf("v2").slice(0, 2))
+      Object.assign(one, { state: "stopped", stoppedAt: world.now });
+    for (const { slots } of world.hosts)
+      for (const slot of slots)
+        if (!isTaken(slot.id)) Object.assign(slot, { asideUntil: world.now + 60 * MINUTE });
+    world.run(world.now + 2 * MINUTE);
+    expect([world.statesOf("v1"), servingOf("v2"), servingOf("v3")]).toEqual([["stopped"], 2, 1]);
+    expect(world.weights()).toEqual({ v2: 9_500, v3: 500 });
   });
 });
 

@@ -12,7 +12,7 @@ type Kept = Pick<EnvironmentFacts, "releases" | "instances" | "hosts">;
 function reclaimable({ releases, instances, hosts }: Kept, now: number): InstanceFacts[] {
   const order = new Map(releases.map((release) => [release.id, release]));
   const madeAt = ({ releaseId }: InstanceFacts) => order.get(releaseId)?.createdAt ?? 0;
-  const usable = new Set(hosts.filter((host) => isOnline(host, now)).map(({ id }) => id));
+  const usable = usableIds(hosts, now);
   return instances
     .filter(
       ({ state, hostId, releaseId }) =>
@@ -20,6 +20,9 @@ function reclaimable({ releases, instances, hosts }: Kept, now: number): Instanc
     )
     .sort((a, b) => madeAt(a) - madeAt(b));
 }
+
+const usableIds = (hosts: readonly HostFacts[], now: number): ReadonlySet<string> =>
+  new Set(hosts.filter((host) => isOnline(host, now)).map(({ id }) => id));
 
 /** One on its way whose weight a person set to 0 is kept: its next step may want it. */
 const isSpare = (release: ReleaseFacts | undefined): boolean =>
@@ -30,11 +33,16 @@ export function makeRoom(draft: Draft, wanted: number): boolean {
   if (wanted <= 0) return true;
   const now = draft.instances();
   const view = { releases: draft.releases(), instances: now, hosts: draft.facts.hosts };
-  const freeing = now.filter(({ state }) => state === "stopping").length;
+  const usable = usableIds(draft.facts.hosts, draft.now);
+  const isFreeing = ({ state, hostId }: InstanceFacts) => FREEING.includes(state) && usable.has(hostId);
+  const freeing = now.filter(isFreeing).length;
   const spare = reclaimable(view, draft.now);
   for (const instance of spare.slice(0, Math.max(0, wanted - freeing))) letGo(draft, instance);
   return freeing + spare.length >= wanted;
 }
+
+/** Those that this very step saw stopped hold their slots until it is written. */
+const FREEING: readonly InstanceFacts["state"][] = ["stopping", "stopped"];
 
 function letGo(draft: Draft, instance: InstanceFacts): void {
   const release = draft.release(instance.releaseId);

@@ -11,11 +11,13 @@ import { late, openWork } from "../causes.ts";
 import type { Draft } from "../draft.ts";
 import { giveBack } from "../ending.ts";
 import type { Paused, ReleaseFacts, ReleaseFailure } from "../release.ts";
+import { comingOf } from "../roll.ts";
 import { rollOn } from "../rolling.ts";
 import { servingStable, shiftWeights } from "../shift.ts";
 import { brokenStart } from "../starts.ts";
 import { stepLabel, stepsOf } from "../steps.ts";
 import { rollbackTarget } from "../target.ts";
+import { leavingOf, makesWay, wayOwed } from "../upkeep/make-way.ts";
 import { lossOf, strengthOf, watch } from "../watch.ts";
 import { takeOver, takeOverFrom } from "./settling.ts";
 import type { StateRule } from "./state-rule.ts";
@@ -28,9 +30,19 @@ export const shifting: StateRule = {
     const failure = approval
       ? notApproved(release, approval)
       : late(draft, release, waitsFor(draft, release));
-    giveBack(draft, release, `${release.version} rolls back: ${failure.message}`, failure);
+    if (giveBack(draft, release, `${release.version} rolls back: ${failure.message}`, failure)) return;
+    if (!approval) finishAnyway(draft, release);
   },
 };
+
+/** Whoever could have it back has had another look, can't carry it, and gets no more instances: most of it is here already. */
+function finishAnyway(draft: Draft, release: ReleaseFacts): void {
+  const stable = servingStable(draft, release);
+  if (release.failure === null || !stable || stable.weightBp >= release.weightBp) return;
+  const isMoving = [...comingOf(draft, stable), ...leavingOf(draft, release)].length > 0;
+  if (isMoving || !canCarry(release, draft.instancesOf(release.id), draft.now)) return;
+  takeOverFrom(draft, release, `${strengthOf(draft, stable)}, ${strengthOf(draft, release)}`);
+}
 
 function waitsFor(draft: Draft, release: ReleaseFacts): string {
   const { paused } = release;
@@ -72,7 +84,7 @@ function shift(draft: Draft, release: ReleaseFacts): void {
   const { strategy } = release.spec;
   const stable = servingStable(draft, release);
   if (stable) watch(draft, stable);
-  const loss = lossOnItsWay(draft, release);
+  const loss = lossOnItsWay(draft, release) ?? wayOwed(draft, release);
   if (loss && giveBack(draft, release, `${release.version} rolls back: ${loss.message}`, loss)) return;
   if (judged(draft, release)) return;
   // What nobody has let in yet stays out, whatever becomes of stable.
@@ -80,7 +92,7 @@ function shift(draft: Draft, release: ReleaseFacts): void {
   if (strategy.kind !== "rolling" && stable && isBeyondHelp(draft, stable, release))
     return takeOverFrom(draft, release, `${strengthOf(draft, stable)}, ${strengthOf(draft, release)}`);
   // It keeps what it has, and gets no more.
-  if (loss) return;
+  if (loss || makesWay(release)) return;
   if (release.paused) {
     if (release.paused.until === null || release.paused.until > draft.now)
       return draft.wakeAt(release.paused.until);

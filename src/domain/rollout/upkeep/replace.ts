@@ -3,11 +3,13 @@ import { answers, isHeard } from "../carry.ts";
 import type { Draft } from "../draft.ts";
 import type { InstanceFacts } from "../facts.ts";
 import { startInstance } from "../instances.ts";
+import { heldNow } from "../lock.ts";
 import { place } from "../placing/placement.ts";
 import { isActive, type ReleaseFacts, type Replacing } from "../release.ts";
 import { stop } from "../retire.ts";
 import { drainInstance } from "../shift.ts";
 import { askNew, startFailure } from "../starts.ts";
+import { makeWay } from "./make-way.ts";
 
 /**
  * A release that serves keeps the instances it wants: one whose host is lost, that is gone from its host by its agent's word,
@@ -34,21 +36,26 @@ export function replace(draft: Draft, release: ReleaseFacts): void {
   const whole = wholeOf(release, sorted);
   dismiss(draft, release, { ...sorted, surplus: staying.length + leaving.length - whole });
   const wanted = whole - staying.length - coming.length;
+  if (wanted > 0 && makeWay(draft, release)) return tryAtOnce(draft, release);
   if (wanted > 0) return order(draft, release, wanted);
   for (const extra of coming.slice(0, -wanted)) stop(draft, extra);
   if (coming.length === 0) calm(draft, release);
 }
 
-/** A rollout finds its slots, or moves instances, itself. A canary beside does not: it may take days. */
-const isBusy = (draft: Draft): boolean =>
-  draft
-    .releases()
-    .some(
-      ({ state, spec }) =>
-        state === "queued" ||
-        state === "rolling_back" ||
-        (isActive(state) && (state !== "shifting" || spec.strategy.kind === "rolling")),
-    );
+/**
+ * A rollout finds its slots, or moves instances, itself. A canary beside does not: it may take days, and so may what waits
+ * behind it, or behind a lock.
+ */
+function isBusy(draft: Draft): boolean {
+  const releases = draft.releases();
+  const isNextDue = !releases.some(({ state }) => isActive(state)) && !heldNow(draft.facts, draft.now);
+  return releases.some(
+    ({ state, spec }) =>
+      (state === "queued" && isNextDue) ||
+      state === "rolling_back" ||
+      (isActive(state) && (state !== "shifting" || spec.strategy.kind === "rolling")),
+  );
+}
 
 interface Sorted {
   /** Serve, and are to go on. */
@@ -143,6 +150,11 @@ function order(draft: Draft, release: ReleaseFacts, wanted: number): void {
     const message = `${release.version} wants ${wanted} more of ${release.spec.replicas} instances, and none can be placed: ${placed.error.detail}`;
     draft.event("release.progress", release.id, message, { code: placed.error.code });
   }
+}
+
+/** As soon as the first of the slots is free. */
+function tryAtOnce(draft: Draft, { id, replacing }: ReleaseFacts): void {
+  if (replacing) draft.changeRelease(id, { replacing: null });
 }
 
 const waitMs = ({ tries }: Replacing): number => Math.min(BACKOFF_MS * 2 ** (tries - 1), MAX_BACKOFF_MS);
