@@ -49,6 +49,7 @@ export default defineConfig({
             main: LIMITED,
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
+              r2Buckets: ["IMAGES"],
               bindings: {
                 TEST_MIGRATIONS: migrations,
                 PRINT_ACCESS_MATRIX: process.env.ACCESS_MATRIX ?? "",

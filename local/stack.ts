@@ -80,6 +80,7 @@ const controlWorker = (options: StackOptions, code: string, date: string) => ({
     env: {
       DB: { type: "d1" as const, id: "sluice" },
       TABLES: { type: "kv" as const, id: "tables" },
+      IMAGES: { type: "r2" as const, name: "images" },
       ...Object.fromEntries(Object.entries(OBJECTS).map(([name, exportName]) => [name, object(exportName)])),
       ADMIN_TOKEN_SHA256: text(options.adminTokenSha256),
       SECRETS_KEY: text(options.secretsKey),

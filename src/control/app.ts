@@ -39,6 +39,8 @@ import { hostRoutes } from "./routes/hosts.ts";
 import { peopleRoutes } from "./routes/identity/people.ts";
 import { sessionRoutes } from "./routes/identity/sessions.ts";
 import { exchangeRoutes, trustRoutes } from "./routes/identity/trusts.ts";
+import { agentImageRoutes } from "./routes/images/agent-images.ts";
+import { imageRoutes } from "./routes/images/images.ts";
 import { installRoutes } from "./routes/install.ts";
 import { logRoutes } from "./routes/logs.ts";
 import { previewRoutes } from "./routes/preview.ts";
@@ -152,6 +154,7 @@ function resources(options: AppOptions) {
     guardRoutes(),
     secretRoutes(),
     registryRoutes(),
+    imageRoutes(),
     hostnameRoutes(),
   ];
   const others = [
@@ -170,6 +173,7 @@ function resources(options: AppOptions) {
     doctorQuestionRoutes(),
     agentRoutes(),
     agentJobRoutes(),
+    agentImageRoutes(),
     logRoutes(readers, options.logs),
   ];
   return [...environments, ...releases, ...others];

@@ -26,6 +26,8 @@ export interface ControlEnv {
   /** Requests of addresses that no known token stands behind, and of known tokens. Absent: control counts by itself only. */
   readonly STRANGERS?: RateLimiter;
   readonly CALLERS?: RateLimiter;
+  /** Images that were shipped without a registry. Absent: control keeps none. */
+  readonly IMAGES?: R2Bucket;
   /** SHA-256 (hex) of the first admin token: how the first person gets in. A Worker secret. */
   readonly ADMIN_TOKEN_SHA256?: string;
   /**

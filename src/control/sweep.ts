@@ -5,6 +5,7 @@ import { tendHostnames } from "./cloudflare/tend-hostnames.ts";
 import type { ControlEnv } from "./env.ts";
 import { coordinatorOf } from "./http/context.ts";
 import { KEPT_MS } from "./http/idempotency.ts";
+import { sweepImages } from "./images/sweep.ts";
 import { logFailure } from "./log.ts";
 import { pokeNotifier } from "./notify/poke.ts";
 import { objectIn } from "./objects.ts";
@@ -29,8 +30,8 @@ const AT_ONCE = 20;
 /** A tunnel's alarm that is this late was lost. */
 const LATE_MS = 30_000;
 const MINUTE_MS = 60_000;
-/** Deliveries that are over wait for this to be dropped. */
-const PRUNE_EACH_MS = 60 * MINUTE_MS;
+/** Deliveries that are over, and images that nobody needs, wait for this to be dropped. */
+const HOUR_MS = 60 * MINUTE_MS;
 
 /**
  * Each minute: pokes every coordinator that has something due, and every host whose tunnel is late, in case its alarm was
@@ -67,6 +68,8 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   await prune(db, now);
   await tell(env, db, now);
   await resealSome(env, db);
+  if (isHourly(now))
+    await sweepImages(env, db, now).catch((error) => logFailure("sweep.images_failed", error));
   return { poked: due.length, failed };
 }
 
@@ -82,8 +85,10 @@ async function resumeEnds(env: ControlEnv, db: Db, now: number): Promise<void> {
 /** Events that no coordinator wrote, and messages whose alarm was lost. */
 async function tell(env: ControlEnv, db: Db, now: number): Promise<void> {
   if (await isTellingDue(db, now)) await pokeNotifier(env, { changed: true });
-  if (now % PRUNE_EACH_MS < MINUTE_MS) await pruneDeliveries(db, now);
+  if (isHourly(now)) await pruneDeliveries(db, now);
 }
+
+const isHourly = (now: number): boolean => now % HOUR_MS < MINUTE_MS;
 
 /** While there is a key before, what it sealed is sealed anew, some each minute. Without one it costs no query. */
 async function resealSome(env: ControlEnv, db: Db): Promise<void> {

@@ -6,12 +6,15 @@ import { ProblemError } from "./problems.ts";
 /** Nothing here needs more: the largest are an agent's log lines and its list of instances. */
 const MOST_BYTES = 1024 * 1024;
 
+/** Parts of images go to the bucket as they come: their route reads none of it. */
+const STREAMED = /^\/api\/v1\/apps\/[^/]+\/envs\/[^/]+\/images\/parts\//;
+
 /** Reads the body before anybody looks at it, so that one that is too long, or never comes, is refused in one place. */
 export const wholeBody =
   (withinMs: number): MiddlewareHandler<AppEnv> =>
   async (c, next) => {
     const { raw } = c.req;
-    if (raw.body === null) return next();
+    if (raw.body === null || (c.req.method === "PUT" && STREAMED.test(c.req.path))) return next();
     if (Number(raw.headers.get("content-length")) > MOST_BYTES) throw tooLong();
     const { bytes, end } = await readBody(raw.body, { bytes: MOST_BYTES, ms: withinMs }).catch(brokenOff);
     if (end === "too-long") throw tooLong();

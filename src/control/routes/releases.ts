@@ -19,6 +19,7 @@ import {
   releaseParams,
   toPage,
 } from "../http/router.ts";
+import { imageLack } from "../images/lack.ts";
 import type { Refusal } from "../refusal.ts";
 import { secretsLack } from "../secrets/secrets.ts";
 import { loadEnvironment } from "../store/environments.ts";
@@ -97,8 +98,7 @@ export const releaseRoutes = () =>
       const { environment } = status;
       const input = c.req.valid("json");
       const promoted = input.from && (await promotion(c, app, input.from));
-      const wanted = { environmentId: environment.id, app, environment: env };
-      const lack = await secretsLack(c.var.db, c.env, { ...wanted, names: environment.spec.secrets ?? [] });
+      const lack = await lackOf(c, status, promoted?.image ?? input.image ?? null);
       if (c.req.valid("query").dryRun === "1") {
         const plan = await dryRun(c, status, input);
         return c.json({ ...plan, problems: [...plan.problems, ...planProblems(lack)] }, 200);
@@ -147,6 +147,21 @@ export const releaseRoutes = () =>
       );
       return c.json(await releaseStatusView(c, await requireRelease(c, id)), 202);
     });
+
+/** What the environment or the store of images has not got, and a release would need. */
+async function lackOf(
+  c: AppContext,
+  { app, environment }: EnvironmentStatus,
+  image: string | null,
+): Promise<Refusal | undefined> {
+  const { id: environmentId, name, appId, spec } = environment;
+  const { db } = c.var;
+  const wanted = { environmentId, app, environment: name, names: spec.secrets ?? [] };
+  return (
+    (await secretsLack(db, c.env, wanted)) ??
+    (await imageLack(db, { app, appId, manifestImage: spec.image, image, now: c.var.now() }))
+  );
+}
 
 /** The image and where it comes from: as asked, or what serves elsewhere. */
 const whatFor = (

@@ -103,7 +103,7 @@ export function nobodyElse(draft: Draft, release: ReleaseFacts): Refusal {
 }
 
 /** `:v2` and `@sha256:…` alone name a tag or digest of the manifest's repository. */
-function fullImage(repository: string, asked: string | null): string {
+export function fullImage(repository: string, asked: string | null): string {
   if (asked === null) return repository;
   const bare = repository.replace(/@.*$/, "").replace(/:[^/:]+$/, "");
   return asked.startsWith(":") || asked.startsWith("@") ? bare + asked : asked;

@@ -31,6 +31,7 @@ export const EVENT_TYPES = [
   "secret.removed",
   "registry.set",
   "registry.removed",
+  "image.shipped",
   "secret.resealed",
   "accessory.state",
   "trust.added",

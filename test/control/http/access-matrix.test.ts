@@ -83,6 +83,8 @@ async function stage(): Promise<Stage> {
     host: "web-1",
     registry: "ghcr.io",
     pattern: "a.example.com",
+    digest: world.DIGEST,
+    blob: world.DIGEST,
   };
   return {
     api,

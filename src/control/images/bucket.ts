@@ -1,0 +1,12 @@
+import type { ControlEnv } from "../env.ts";
+import { ProblemError } from "../http/problems.ts";
+
+/** The bucket, or what to do where there is none. */
+export function requireBucket({ IMAGES }: ControlEnv): R2Bucket {
+  if (IMAGES) return IMAGES;
+  throw new ProblemError({
+    code: "not_configured",
+    detail: "this control plane keeps no images: it has no bucket for them",
+    next: [{ command: "sluice setup --images", when: "its administrator wants images without a registry" }],
+  });
+}
