@@ -36,6 +36,8 @@ export interface EnvironmentSpec {
    * back, or people are told. Absent, in specs from before there was any: nothing.
    */
   readonly watch?: "on" | "alert" | "off";
+  /** Patterns of paths that are built assets beside those that look like it; `off`: none is looked for elsewhere. Absent: no patterns. */
+  readonly assets?: readonly string[] | "off";
   readonly marks?: import("./routing/table.ts").Marks;
   /** Of specs from before there were `marks`. */
   readonly showRelease?: boolean;

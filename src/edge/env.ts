@@ -11,6 +11,8 @@ export interface Env {
    * `Host`; behind tunnels cloudflared sends the public one instead.
    */
   readonly [slot: `http://${string}`]: Fetcher | undefined;
+  /** Kept copies of built assets that all colos share; without it each colo's cache has its own. */
+  readonly ASSETS?: R2Bucket;
   readonly ANALYTICS?: AnalyticsEngineDataset;
   /** Cloudflare Access service token that opens the tunnel hostnames, when they are behind Access. */
   readonly ACCESS_CLIENT_ID?: string;

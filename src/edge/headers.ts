@@ -68,6 +68,7 @@ const blank = (): Draft => ({
   connection: null,
   address: null,
   preview: null,
+  deployment: null,
   contentLength: null,
   destination: null,
   isUpgrade: false,
@@ -99,6 +100,7 @@ function note(value: string, name: string): void {
   else if (name === "upgrade") draft.isUpgrade = true;
   else if (name === "destination") draft.destination = value;
   else if (name === "x-request-id") draft.requestId = value;
+  else if (name === "x-deployment-id") draft.deployment = value;
   else if (isDropped(name, first)) {
     if (name === "x-sluice-preview") draft.preview = value;
     else if (name === "x-sluice-trace") draft.isTraced = value === "1";

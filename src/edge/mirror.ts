@@ -8,7 +8,7 @@ import type { Passage } from "./passage.ts";
 import type { Visit } from "./visit.ts";
 
 /** Marks a copy, so that the app can keep it out of its own statistics. */
-const MIRROR_HEADER = "X-Sluice-Mirror";
+export const MIRROR_HEADER = "X-Sluice-Mirror";
 
 /** Sends the copy behind the visitor's answer, which had `status`. */
 export function mirror({ visit, instance: served }: Passage, meter: Meter, status: number): void {

@@ -5,6 +5,7 @@ import {
   chooseInstance,
   chooseRelease,
   type Errand,
+  ownRelease,
   type RouteInstance,
 } from "../domain/routing/choose.ts";
 import { PREVIEW, previewToken } from "../domain/routing/cookie.ts";
@@ -53,12 +54,22 @@ const withoutPreview = (visit: Visit, tables: Tables) =>
 
 function forVisitor(visit: Visit, tables: Tables): Passage | Response | Promise<Passage | Response> {
   const visitor = identify(visit);
+  turn += 1;
+  const own = visit.route.pins === null ? null : ofOwnRelease(visit, visitor);
+  if (own !== null) return { visit, visitor, instance: own, isDealt: false, isPinned: false };
   const chosen = chooseRelease(visit.route, visitor, visit.arrivedAt);
   if (chosen === null) return refuse(visit, noRelease(visit.route));
-  turn += 1;
   const instance = chooseInstance(chosen, errandOf(visit, visitor, visit.arrivedAt));
   if (instance === null) return withoutChoice(visit, visitor, tables);
   return { visit, visitor, instance, isDealt: true, isPinned: false };
+}
+
+/** A server action, or a chunk, of a page that is open: of the release that the page is of, while that is there. */
+function ofOwnRelease(visit: Visit, visitor: Visitor): RouteInstance | null {
+  const { survey, url, route, arrivedAt } = visit;
+  const name = survey.deployment ?? /[?&]dpl=([\w.-]+)/.exec(url.target)?.[1];
+  const release = name === undefined ? null : ownRelease(route, name, arrivedAt);
+  return release && chooseInstance(release, errandOf(visit, visitor, arrivedAt));
 }
 
 async function whenOpen(visit: Visit, tables: Tables): Promise<Passage | Response> {

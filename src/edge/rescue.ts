@@ -5,7 +5,7 @@
 
 import { judge } from "../domain/routing/attempt.ts";
 import { chooseInstance, chooseRescue, type RouteInstance } from "../domain/routing/choose.ts";
-import { fullBudget, type RetryBudget, spend } from "../domain/routing/retry-budget.ts";
+import { Budgets } from "./budget.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
 import { forward, type Outgoing, type Tried } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
@@ -21,8 +21,7 @@ const MOST_RETRIES = 2;
 /** An error that is there is not held back for longer than this: stable may be slow, too. */
 const STABLE_DEADLINE_MS = 10_000;
 
-/** Per environment in this isolate. Requests since the last spending earn their share when it is next asked. */
-const budgets = new Map<string, { budget: RetryBudget; requests: number }>();
+const budgets = new Budgets();
 
 export interface Delivery {
   readonly first: Tried;
@@ -34,8 +33,7 @@ export interface Delivery {
 /** Forwards to the passage's instance, and on to others when that fails or is called unready meanwhile. */
 export async function deliver(passage: Passage, tables: Tables): Promise<Delivery> {
   const { visit, instance } = passage;
-  const budget = budgetOf(visit);
-  budget.requests += 1;
+  budgets.earn(visit);
   const kept = keepBody(visit);
   const body = kept instanceof Promise ? await kept : kept;
   if (body === "broken-off" || body === TIMED_OUT) return undelivered(instance, visit, body === TIMED_OUT);
@@ -99,7 +97,7 @@ async function askStable(
   const stable = (held?.table.environment === visit.route.table.environment ? held : visit.route).stable;
   const errand = { turn: attempts.length, isResendable: true, now: Date.now(), keeper: visitor.keeper };
   const to = stable && chooseInstance(stable, errand);
-  if (to === null || to.release.id === failed?.instance.release.id || !pay(budgetOf(visit))) return null;
+  if (to === null || to.release.id === failed?.instance.release.id || !budgets.pay(visit)) return null;
   const asked = send(to);
   const tried = await within(asked, STABLE_DEADLINE_MS);
   if (tried === TIMED_OUT) {
@@ -114,7 +112,7 @@ async function askStable(
 }
 
 /** Nobody reads its answer; that it can't even be cancelled changes nothing. */
-const unread = ({ response }: Tried): void => void response?.body?.cancel().catch(() => {});
+export const unread = ({ response }: Tried): void => void response?.body?.cancel().catch(() => {});
 
 /**
  * The next instance by the table of now: while the request waited, its release may have gone and another have come. When that
@@ -146,7 +144,7 @@ function findRescue(
   const { keeper } = visitor;
   const errand = { turn: tried.length, isResendable: visit.isHarmless, now: Date.now(), keeper };
   const next = chooseRescue(isOwn ? found : visit.route, { tried, isPinned }, errand);
-  return next !== null && pay(budgetOf(visit)) ? next : null;
+  return next !== null && budgets.pay(visit) ? next : null;
 }
 
 /** The visitor left, or took too long, before there was anything to send. */
@@ -174,22 +172,4 @@ function mayResend({ isHarmless, route }: Visit, tried: Tried, outgoing: Outgoin
   const { resend } = tried.verdict;
   if (route.table.rescue === "off" || resend === "never" || outgoing.body === "stream") return false;
   return resend === "any" || isHarmless;
-}
-
-function budgetOf(visit: Visit): { budget: RetryBudget; requests: number } {
-  const { environment } = visit.route.table;
-  let held = budgets.get(environment);
-  if (held === undefined) {
-    held = { budget: fullBudget(visit.arrivedAt), requests: 0 };
-    budgets.set(environment, held);
-  }
-  return held;
-}
-
-function pay(held: { budget: RetryBudget; requests: number }): boolean {
-  const rest = spend(held.budget, held.requests, Date.now());
-  if (rest === null) return false;
-  held.budget = rest;
-  held.requests = 0;
-  return true;
 }

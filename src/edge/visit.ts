@@ -10,6 +10,8 @@ export interface Survey {
   /** The visitor's address, from Cloudflare; null where nobody vouches for one. */
   readonly address: string | null;
   readonly preview: string | null;
+  /** What a page says it was built as. */
+  readonly deployment: string | null;
   /** Bytes, if declared. */
   readonly contentLength: number | null;
   /** Where a WebDAV request copies or moves to (RFC 4918 §10.3). */

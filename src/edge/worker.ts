@@ -2,6 +2,7 @@
 import { isSafe } from "../domain/routing/attempt.ts";
 import { normalHostname, splitUrl } from "../domain/routing/hostname.ts";
 import { answer } from "./answer.ts";
+import { Skew } from "./assets/skew.ts";
 import type { Env } from "./env.ts";
 import { errorAnswer } from "./error-answer.ts";
 import { EDGE_FAILED, tableUnavailable, USER_IN_HOST, unknownHostname } from "./error-causes.ts";
@@ -17,6 +18,7 @@ import type { Visit } from "./visit.ts";
 
 const tables = new Tables();
 const meter = new Meter();
+const skew = new Skew();
 
 export default {
   /** One function, since each promise between the request and its forward costs as much as the choice. */
@@ -49,9 +51,12 @@ export default {
       const choice = choosePassage(visit, tables);
       const passage = choice instanceof Promise ? await choice : choice;
       if (passage instanceof Response) return passage;
-      const delivery = await deliver(passage, tables);
-      meter.count(passage, delivery);
-      const response = answer(passage, delivery);
+      const found = skew.remembered(passage);
+      const elsewhere = found && (await found);
+      const delivery = elsewhere ?? (await deliver(passage, tables));
+      meter.count(elsewhere ? { ...passage, isDealt: false } : passage, delivery);
+      const mended = elsewhere ? null : skew.mended(passage, delivery);
+      const response = answer(passage, mended ? await mended : delivery);
       if (route.table.mirror !== null && !passage.isPinned) mirror(passage, meter, response.status);
       return response;
     } catch (error) {

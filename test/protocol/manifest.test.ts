@@ -53,6 +53,7 @@ describe("a good manifest", () => {
       affinity: { kind: "cookie" },
       timeouts: { responseMs: 100_000 },
       rescue: "errors",
+      assets: [],
       look: "fail",
       watch: "on",
       marks: "rollout",

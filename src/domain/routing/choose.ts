@@ -43,6 +43,8 @@ export interface Route {
   /** All visitors go to one release, and to its instances in turn: whoever they are. */
   readonly isForAnyone: boolean;
   readonly marks: Marks;
+  /** Releases by what their own pages call them; null: there is one, or none is called anything. */
+  readonly pins: ReadonlyMap<string, RouteRelease> | null;
   /** Origins left out because their host is outside the tunnel zone. */
   readonly refusedOrigins: readonly string[];
 }
@@ -93,8 +95,19 @@ export function compileRoute(table: RoutingTable, previous: Route | null): Route
     isSplit: dealt.length > 1,
     isForAnyone: isForAnyone(table, dealt),
     marks: table.marks ?? (table.showRelease ? "always" : "never"),
+    pins: pinsOf(table, releases),
     refusedOrigins,
   };
+}
+
+/** The newer release has a name that two share: a rollback's are its target's. */
+function pinsOf(table: RoutingTable, releases: readonly RouteRelease[]): Route["pins"] {
+  const pins = new Map<string, RouteRelease>();
+  for (const [index, { deployments = [] }] of table.releases.entries()) {
+    const release = releases[index];
+    for (const name of deployments) if (release && !pins.has(name)) pins.set(name, release);
+  }
+  return pins.size === 0 ? null : pins;
 }
 
 function isForAnyone({ match, affinity }: RoutingTable, dealt: readonly RouteRelease[]): boolean {
@@ -117,6 +130,17 @@ export function chooseRelease(
   const expired = partialUntil !== null && now > partialUntil;
   if (route.stable !== null && (expired || !visitor.eligible)) return route.stable;
   return route.dealt[shareOf(route.ends, visitor.bucket ?? 0)] ?? null;
+}
+
+/** The release that a page says it is of, unless it has lost its judge. */
+export function ownRelease(
+  { pins, stable, table, isSplit }: Route,
+  name: string,
+  now: number,
+): RouteRelease | null {
+  const own = pins?.get(name) ?? null;
+  const expired = isSplit && table.partialUntil !== null && now > table.partialUntil;
+  return expired && own !== stable ? null : own;
 }
 
 /** The request that looks for an instance. */

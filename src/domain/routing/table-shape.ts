@@ -105,7 +105,13 @@ const oneOf =
 const keptTo = optional(oneOf("instance"));
 const pair = shape({ name: text, value: text });
 const INSTANCE = shape({ id, origin: originUrl, ready: flag });
-const RELEASE = shape({ id, version: text, weightBp: share, instances: list(INSTANCE) });
+const RELEASE = shape({
+  id,
+  version: text,
+  weightBp: share,
+  instances: list(INSTANCE),
+  deployments: optional(list(text)),
+});
 const MATCH = shape({
   header: optional(pair),
   cookie: optional(pair),
@@ -148,6 +154,7 @@ const TABLE = shape({
   originSuffixes: list(text),
   timeouts: shape({ responseMs: count }),
   rescue: optional(oneOf("off", "gateway", "errors")),
+  assets: optional(shape({ also: list(text), from: list(id) })),
   marks: optional(oneOf("rollout", "always", "never")),
   showRelease: flag,
 } satisfies Record<keyof RoutingTable, Check>);

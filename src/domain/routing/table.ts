@@ -35,6 +35,8 @@ export interface TableRelease {
   /** Share of eligible visitors in basis points. 0: reachable by preview only. */
   readonly weightBp: number;
   readonly instances: readonly TableInstance[];
+  /** What its own pages may call it by in `X-Deployment-Id` or `?dpl=`: those requests are its own while it is there. */
+  readonly deployments?: readonly string[];
 }
 
 /** Who is eligible for releases other than stable. All given conditions must hold; the weights split those who match. */
@@ -63,6 +65,14 @@ export type Marks = "rollout" | "always" | "never";
  * `errors`: besides, while traffic is split, a GET or HEAD that a release other than stable answers with any 5xx is asked of stable.
  */
 export type Rescue = "off" | "gateway" | "errors";
+
+/** Built assets that pages of other releases may still ask for. */
+export interface SkewRule {
+  /** Patterns of paths that are assets beside those that look like it. */
+  readonly also: readonly string[];
+  /** Releases that visitors had pages of and that are there, the newest first. */
+  readonly from: readonly string[];
+}
 
 export interface RoutingTable {
   readonly schema: typeof TABLE_SCHEMA;
@@ -113,6 +123,8 @@ export interface RoutingTable {
   };
   /** Absent in tables from before there was a choice: `gateway`. */
   readonly rescue?: Rescue;
+  /** Absent: what a release has not is missing. */
+  readonly assets?: SkewRule;
   /** When answers carry marks. Absent in tables from before there was a choice of three: `showRelease` says it then. */
   readonly marks?: Marks;
   readonly showRelease: boolean;

@@ -171,6 +171,11 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
     default: "on",
     example: "alert",
   },
+  assets: {
+    what: "Paths of built assets beside those with a hash in their names (`*` within a folder, `**` across): one that the release lacks is looked for in releases that pages are still open of, and in kept copies. `off`: it isn't.",
+    default: "[]",
+    example: '["/packs/**"]',
+  },
   marks: {
     what: "When answers say which release they are from: while traffic is split (`rollout`), `always` or `never`.",
     default: "rollout",

@@ -11,6 +11,7 @@ import { strategySchema, windowsSchema } from "./strategy.ts";
 
 const MARKS = "must be rollout, always or never";
 const RESCUE = "must be off, gateway or errors";
+const ASSETS = 'must be off, or a list of paths such as "/packs/**"';
 const AFFINITY =
   "must be cookie, ip, none or header:<name>, or { by: cookie, to: instance } to keep each visitor to one instance";
 const DAY_MS = 86_400_000;
@@ -69,6 +70,24 @@ export const environmentSchema = z.strictObject({
   timeouts: z.strictObject({ response: deadline.optional() }).default({}),
   rescue: z.enum(["off", "gateway", "errors"], { error: RESCUE }).default("errors"),
   watch: z.enum(["on", "alert", "off"], { error: "must be on, alert or off" }).default("on"),
+  assets: z
+    .union(
+      [
+        z.literal("off"),
+        z
+          .array(
+            z
+              .string()
+              .max(200)
+              .regex(/^\/[^\s?#*]*(?:\*{1,2}[^\s?#*]+){0,3}\*{0,2}$/, ASSETS),
+          )
+          .max(20),
+      ],
+      {
+        error: ASSETS,
+      },
+    )
+    .default([]),
   marks: z.enum(["rollout", "always", "never"], { error: MARKS }).optional(),
   /** Older than `marks`: true is `always`, false `never`. */
   showRelease: z.boolean().optional(),

@@ -69,6 +69,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     timeouts: { responseMs: env.timeouts.response ?? 100_000 },
     rescue: env.rescue,
     watch: env.watch,
+    assets: env.assets,
     marks: env.marks ?? olderMarks(env.showRelease),
     retention: toRetention(env.retention),
     deadlines: toDeadlines(env),

@@ -17,6 +17,7 @@ import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
 import { stepsOf } from "../steps.ts";
 import { staleMsOf } from "./rest.ts";
+import { skewRule, withDeployments } from "./skew.ts";
 
 /** What a table is made from: the facts that decisions are made from, and what only visitors meet. */
 export interface Routable {
@@ -64,7 +65,7 @@ export function compileTable(
     appPort: facts.spec.port,
     salt: environment.salt,
     affinity: facts.spec.affinity,
-    releases,
+    releases: withDeployments(releases, facts),
     stable,
     partialUntil: partial && stable !== null ? stamp.now + PARTIAL_LEASE_MS : null,
     staleMs: staleMsOf(facts),
@@ -79,6 +80,7 @@ export function compileTable(
     ),
     timeouts: facts.spec.timeouts,
     rescue: facts.spec.rescue ?? "errors",
+    ...skewRule(facts, releases),
     marks: marksOf(facts.spec),
     // What an edge reads that was deployed before there were `marks`.
     showRelease: marksOf(facts.spec) !== "never",
