@@ -33,6 +33,12 @@ const affinitySchema = z.union(
   ],
   { error: AFFINITY },
 );
+/** Few stars: what matches them is anybody's to send. */
+const assetPattern = z
+  .string()
+  .max(200)
+  .regex(/^\/[^\s?#*]*(?:\*{1,2}[^\s?#*]+){0,3}\*{0,2}$/, ASSETS);
+const assetsSchema = z.union([z.literal("off"), z.array(assetPattern).max(20)], { error: ASSETS });
 const approvalSchema = z.strictObject({
   before: z
     .enum(GATES, { error: `must be ${GATES.slice(0, -1).join(", ")} or ${GATES.at(-1)}` })
@@ -70,24 +76,7 @@ export const environmentSchema = z.strictObject({
   timeouts: z.strictObject({ response: deadline.optional() }).default({}),
   rescue: z.enum(["off", "gateway", "errors"], { error: RESCUE }).default("errors"),
   watch: z.enum(["on", "alert", "off"], { error: "must be on, alert or off" }).default("on"),
-  assets: z
-    .union(
-      [
-        z.literal("off"),
-        z
-          .array(
-            z
-              .string()
-              .max(200)
-              .regex(/^\/[^\s?#*]*(?:\*{1,2}[^\s?#*]+){0,3}\*{0,2}$/, ASSETS),
-          )
-          .max(20),
-      ],
-      {
-        error: ASSETS,
-      },
-    )
-    .default([]),
+  assets: assetsSchema.default([]),
   marks: z.enum(["rollout", "always", "never"], { error: MARKS }).optional(),
   /** Older than `marks`: true is `always`, false `never`. */
   showRelease: z.boolean().optional(),

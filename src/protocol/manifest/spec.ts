@@ -65,16 +65,21 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     ...(env.approval ? { approval: toApproval(env.approval) } : {}),
     rules: env.windows,
     keepMs: env.keep,
-    affinity: toAffinity(env.affinity),
-    timeouts: { responseMs: env.timeouts.response ?? 100_000 },
-    rescue: env.rescue,
     watch: env.watch,
-    assets: env.assets,
-    marks: env.marks ?? olderMarks(env.showRelease),
+    ...toEdge(env),
     retention: toRetention(env.retention),
     deadlines: toDeadlines(env),
   };
 }
+
+/** What the edge alone goes by. */
+const toEdge = ({ affinity, timeouts, rescue, assets, marks, showRelease }: Environment) => ({
+  affinity: toAffinity(affinity),
+  timeouts: { responseMs: timeouts.response ?? 100_000 },
+  rescue,
+  assets,
+  marks: marks ?? olderMarks(showRelease),
+});
 
 const toDeadlines = ({ deadlines, strategy }: Environment): EnvironmentSpec["deadlines"] => ({
   prepareMs: deadlines.prepare ?? 600_000,
