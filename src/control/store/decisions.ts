@@ -177,14 +177,14 @@ function reserveSlot(db: Db, slotId: string, { id: environmentId, spec }: Enviro
     .where(eq(slots.id, slotId));
 }
 
-const newRelease = (
-  facts: EnvironmentFacts,
-  release: NewRelease,
-  now: number,
-): typeof releases.$inferInsert => ({
+/** One of its own, where anybody is told of traces. */
+const OWN_TRACE = sql<null>`(SELECT '{}' FROM webhooks WHERE kind = 'otlp' AND disabled_at IS NULL LIMIT 1)`;
+
+const newRelease = (facts: EnvironmentFacts, release: NewRelease, now: number) => ({
   ...release,
+  trace: release.trace ?? OWN_TRACE,
   environmentId: facts.id,
-  state: "queued",
+  state: "queued" as const,
   weightBp: 0,
   instancesMade: 0,
   createdAt: now,
