@@ -17,8 +17,6 @@ export interface ClientOptions {
   /** Further attempts of a GET or an idempotency-keyed POST. Default 3. */
   readonly retries?: number;
   readonly userAgent?: string;
-  /** Sent with each call: the context of a trace. */
-  readonly headers?: Readonly<Record<string, string>>;
   /** Ends every call of this client when aborted; they throw its reason. */
   readonly signal?: AbortSignal;
   /** For a call with all its attempts. Default 30 s. */
@@ -162,7 +160,6 @@ export function request(
     ...(call.text ? { "content-type": call.text.type } : {}),
     ...(call.idempotencyKey === undefined ? {} : { "idempotency-key": `"${call.idempotencyKey}"` }),
     ...(call.ifMatch === undefined ? {} : { "if-match": call.ifMatch }),
-    ...options.headers,
     ...call.headers,
   };
   const body = call.text?.body ?? (call.json === undefined ? null : JSON.stringify(call.json));

@@ -292,6 +292,21 @@ describe.concurrent("verdicts", () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ release: "rel_2", items: [item] });
   });
 
+  test("are judged again by other limits", async () => {
+    const said = { verdict: "pass", words: "errors 0.2 %: no worse than stable" };
+    const answer = {
+      ...{ release: "rel_2", version: "v2", kept: 12, windows: 3, provenAfter: null },
+      ...{ was: said, now: { verdict: "rollback", words: "errors 2 %, over the limit of 1 %" } },
+    };
+    const route = { "GET /api/v1/releases/rel_2/replay": says(answer) };
+    const asked = ["verdicts", "rel_2", "--replay", "--error-rate-max", "1%", "--p95-max", "500ms"];
+    const { stdout } = await run(asked, route);
+    expect(stdout).toBe(
+      "v2, judged again: would be rolled back after 30 s\n  was:  pass, errors 0.2 %: no worse than stable\n  now:  rollback, errors 2 %, over the limit of 1 %\n",
+    );
+    expect((await run(["verdicts", "--replay", "--error-rate-max", "lots"], route)).code).toBe(1);
+  });
+
   test("say that there are none", async () => {
     const { stdout } = await run(["verdicts", "rel_2"], {
       "GET /api/v1/releases/rel_2/verdicts": says({ items: [], nextCursor: null }),

@@ -2,7 +2,12 @@ import type { z } from "zod";
 import { type PlanView, planSchema } from "../../protocol/api/plans.ts";
 import { type createPreviewSchema, type PreviewView, previewSchema } from "../../protocol/api/previews.ts";
 import { type CreateRelease, type ReleaseView, releaseSchema } from "../../protocol/api/releases.ts";
-import { type VerdictView, verdictSchema } from "../../protocol/api/verdicts.ts";
+import {
+  type ReplayView,
+  replaySchema,
+  type VerdictView,
+  verdictSchema,
+} from "../../protocol/api/verdicts.ts";
 import { type FeedItem, type FollowOptions, followFeed } from "../feed.ts";
 import { API, environmentPath, type Page, type PageQuery, seg, type Wire } from "../wire.ts";
 
@@ -76,6 +81,16 @@ export class ReleaseCalls {
   /** A canary's judgements with their numbers, newest first. */
   verdicts(release: string, page: PageQuery = {}): Promise<Page<VerdictView>> {
     return this.#wire.page(verdictSchema, `${API}/releases/${seg(release)}/verdicts`, page);
+  }
+
+  /** How a release would have come out by the environment's limits of today, or by others. */
+  replay(
+    release: string,
+    { errorRateMax, p95MaxMs }: { errorRateMax?: number | undefined; p95MaxMs?: number | undefined } = {},
+  ): Promise<ReplayView> {
+    const query = { errorRateMax: errorRateMax?.toString(), p95MaxMs: p95MaxMs?.toString() };
+    const path = `${API}/releases/${seg(release)}/replay`;
+    return this.#wire.parsed(replaySchema, { method: "GET", path, query });
   }
 
   /** A signed pass to a release, whatever its weight. */

@@ -1,18 +1,18 @@
 import {
   type CanaryState,
-  canaryConfig,
   decide,
   init,
   type Judgement,
+  type KeptWindow,
+  keepWindow,
   parse,
   renew,
   serialise,
   tick,
   update,
-  watchConfig,
 } from "../../domain/canary/index.ts";
 import { wordsOf } from "../../domain/rollout/analysis/heed.ts";
-import { analysisOf, type Judged, judgedIn } from "../../domain/rollout/analysis/judged.ts";
+import { analysisOf, configOf, type Judged, judgedIn } from "../../domain/rollout/analysis/judged.ts";
 import type { Analysis, EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { WINDOW_MS, windowOf } from "../../domain/routing/meter.ts";
@@ -36,6 +36,8 @@ export interface RecordedJudgement {
   readonly at: number;
   readonly decision: Judgement;
   readonly words: string;
+  /** Absent in the last word of a judge from before they were kept. */
+  readonly counted?: KeptWindow;
 }
 
 /** What a judge keeps between ticks: one state for the whole rollout, never begun anew per step. */
@@ -118,14 +120,16 @@ export class Judge {
     let { next } = kept;
     const isWhole = () => next + WINDOW_MS + SETTLE_MS <= now;
     for (; isWhole() && fresh.length < MOST_AT_ONCE && !isFinal(fresh.at(-1)); next += WINDOW_MS) {
-      state = update(judged.how === "beside" ? horizon(state) : state, pairs(next));
-      fresh.push(say(decide(state), { window: next, now, judged }));
+      const before = judged.how === "beside" ? horizon(state) : state;
+      const counted = pairs(next);
+      state = update(before, counted);
+      fresh.push(say(decide(state), { window: next, now, judged, kept: keepWindow(counted, before) }));
     }
     if (isFinal(fresh.at(-1)) || isWhole()) return { state, next, fresh };
     const open = [];
     for (let at = next; at <= now; at += WINDOW_MS) open.push(pairs(at));
     const peeked = tick(state, open);
-    if (peeked) fresh.push(say(peeked, { window: next, now, judged }));
+    if (peeked) fresh.push(say(peeked, { window: next, now, judged, kept: keepWindow(pairs(next), state) }));
     return { state, next, fresh };
   }
 
@@ -181,14 +185,7 @@ export class Judge {
   /** What it is compared with is known from before. */
   async #begin(judged: Judged, from: number): Promise<Kept> {
     const { against, how, release } = judged;
-    const { errorRateMax, p95MaxMs, warmUpMs } = analysisOf(release.spec);
-    const limits = {
-      ...(errorRateMax === undefined ? {} : { errorRateMax }),
-      ...(p95MaxMs === undefined ? {} : { p95MaxMs }),
-      warmUpWindows: Math.ceil(warmUpMs / WINDOW_MS),
-      plannedWindows: Math.ceil(plannedMs(judged) / WINDOW_MS),
-    };
-    const config = how === "beside" ? canaryConfig(limits) : watchConfig(limits);
+    const config = configOf(release.spec, how);
     const traffic = await this.#read({ from: from - HISTORY_MS, to: from, releases: [against] });
     const reference = traffic.latency(against, from - REFERENCE_MS, from);
     const history = traffic.history(against, from - HISTORY_MS, from);
@@ -199,9 +196,14 @@ export class Judge {
 
 const identityOf = ({ release, how }: Judged) => ({ release: release.id, how });
 
-function say(decision: Judgement, at: { window: number; now: number; judged: Judged }): RecordedJudgement {
-  const words = wordsOf(decision, at.judged);
-  return { window: at.window, at: at.now, decision, words };
+interface Said {
+  readonly window: number;
+  readonly now: number;
+  readonly judged: Judged;
+  readonly kept: KeptWindow;
+}
+function say(decision: Judgement, { window, now, judged, kept }: Said): RecordedJudgement {
+  return { window, at: now, decision, words: wordsOf(decision, judged), counted: kept };
 }
 
 /** A watch is long, and what it says is told where that changes. */
@@ -219,17 +221,6 @@ const isFinal = (judgement: RecordedJudgement | null | undefined): judgement is 
 
 /** A rollout that outlives its horizon begins its evidence afresh, rather than looking away. */
 const horizon = (state: CanaryState): CanaryState => (decide(state).horizonLeft > 0 ? state : renew(state));
-
-/** How long it is judged at most, ms. */
-function plannedMs({ release: { spec }, how }: Judged): number {
-  if (how === "before") return spec.keepMs;
-  if (spec.strategy.kind !== "canary") return spec.deadlines.releaseMs;
-  const { steps, analysis } = spec.strategy;
-  const ms = steps.map((step) =>
-    step.kind === "weight" ? step.bakeMs + analysis.maxWaitMs : (step.forMs ?? 0),
-  );
-  return ms.reduce((sum, one) => sum + one, 0);
-}
 
 function restore(text: string): CanaryState {
   const parsed = parse(text);

@@ -56,7 +56,8 @@ export async function statusView(c: AppContext, status: EnvironmentStatus): Prom
 
 export async function releaseStatusView(c: AppContext, status: ReleaseStatus): Promise<ReleaseView> {
   const { release, environment } = status;
-  const isJudged = release.spec.strategy.kind === "canary" && release.startedAt !== null;
+  const { strategy, watch = "off" } = release.spec;
+  const isJudged = (strategy.kind === "canary" || watch !== "off") && release.startedAt !== null;
   const [live, [lastVerdict]] = await Promise.all([
     coordinatorOf(c.env, environment.id).inspect(),
     isJudged ? listVerdicts(c.var.db, { release: release.id, before: null, limit: 1 }) : [],

@@ -4,14 +4,15 @@ import type { Result } from "../../domain/result.ts";
 import { pauseSchema, promoteSchema, resumeSchema } from "../../protocol/api/moves.ts";
 import { releaseSchema } from "../../protocol/api/releases.ts";
 import { pageOf } from "../../protocol/api/scalars.ts";
-import { verdictSchema } from "../../protocol/api/verdicts.ts";
+import { replayQuerySchema, replaySchema, verdictSchema } from "../../protocol/api/verdicts.ts";
 import type { CoordinatorPort } from "../environment/coordinator-port.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, releaseParams, toPage } from "../http/router.ts";
 import type { Refusal } from "../refusal.ts";
-import { listVerdicts } from "../store/verdicts.ts";
+import { listKeptWindows, listVerdicts } from "../store/verdicts.ts";
 import { verdictView } from "../views/release.ts";
+import { replayView } from "../views/replay.ts";
 import { releaseStatusView, requireRelease } from "./status.ts";
 
 const keyHeader = z.object({ "idempotency-key": z.string().optional() });
@@ -59,6 +60,19 @@ const verdicts = createRoute({
   responses: { 200: json(pageOf(verdictSchema), "A page, newest first") },
 });
 
+const replays = createRoute({
+  method: "get",
+  path: "/api/v1/releases/{id}/replay",
+  summary: "A canary judged again, by today's settings",
+  description:
+    "Judges the counts that were kept with its verdicts by the environment's limits of today, or by others. Nothing is done.",
+  tags: ["releases"],
+  request: { params: releaseParams, query: replayQuerySchema },
+  responses: { 200: json(replaySchema, "How it would have come out") },
+});
+/** Three hours. */
+const MOST_REPLAYED = 1_080;
+
 type Order = (port: CoordinatorPort, steer: Steer) => Promise<Result<null, Refusal>>;
 
 /** A person at the wheel of a release on its way. */
@@ -83,6 +97,21 @@ export const steerRoutes = () =>
     .openapi(resume, async (c) => {
       const { step } = c.req.valid("json");
       return c.json(await steer(c, c.req.valid("param").id, step, (port, input) => port.resume(input)), 200);
+    })
+    .openapi(replays, async (c) => {
+      const { id } = c.req.valid("param");
+      const { app, environment, release } = await requireRelease(c, id);
+      authorize(c, { role: "viewer", app, environment: environment.name });
+      const { errorRateMax, p95MaxMs } = c.req.valid("query");
+      const other = {
+        ...(errorRateMax === undefined ? {} : { errorRateMax }),
+        ...(p95MaxMs === undefined ? {} : { p95MaxMs }),
+      };
+      const [kept, [last]] = await Promise.all([
+        listKeptWindows(c.var.db, id, MOST_REPLAYED),
+        listVerdicts(c.var.db, { release: id, before: null, limit: 1 }),
+      ]);
+      return c.json(replayView({ release, kept, last, spec: environment.spec, other }), 200);
     })
     .openapi(verdicts, async (c) => {
       const { id } = c.req.valid("param");

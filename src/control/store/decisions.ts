@@ -177,14 +177,14 @@ function reserveSlot(db: Db, slotId: string, { id: environmentId, spec }: Enviro
     .where(eq(slots.id, slotId));
 }
 
-/** One of its own, where anybody is told of traces. */
-const OWN_TRACE = sql<null>`(SELECT '{}' FROM webhooks WHERE kind = 'otlp' AND disabled_at IS NULL LIMIT 1)`;
-
-const newRelease = (facts: EnvironmentFacts, release: NewRelease, now: number) => ({
+const newRelease = (
+  facts: EnvironmentFacts,
+  release: NewRelease,
+  now: number,
+): typeof releases.$inferInsert => ({
   ...release,
-  trace: release.trace ?? OWN_TRACE,
   environmentId: facts.id,
-  state: "queued" as const,
+  state: "queued",
   weightBp: 0,
   instancesMade: 0,
   createdAt: now,

@@ -1,5 +1,5 @@
-import { and, desc, eq, lt, sql } from "drizzle-orm";
-import type { Judgement } from "../../domain/canary/index.ts";
+import { and, desc, eq, isNotNull, lt, sql } from "drizzle-orm";
+import type { Judgement, KeptWindow } from "../../domain/canary/index.ts";
 import type { Db } from "./db.ts";
 import { verdicts } from "./schema/releases.ts";
 
@@ -8,9 +8,10 @@ interface RecordedJudgement {
   readonly at: number;
   readonly decision: Judgement;
   readonly words: string;
+  readonly counted?: KeptWindow;
 }
 
-/** Rows of seven values: D1 binds a hundred at most. */
+/** Rows of eight values: D1 binds a hundred at most. */
 export const MOST_VERDICTS = 12;
 
 /** Keeps up to MOST_VERDICTS judgements with the numbers they were reached from. Twice the same window is once; a later word wins. */
@@ -21,9 +22,9 @@ export async function recordVerdicts(
 ): Promise<void> {
   // One statement can't change a row twice.
   const byWindow = new Map(judgements.map((judgement) => [judgement.window, judgement]));
-  const rows = [...byWindow.values()].map(({ window, at, words, decision }) => {
+  const rows = [...byWindow.values()].map(({ window, at, words, decision, counted }) => {
     const { verdict, reason, ...numbers } = decision;
-    return { releaseId, window, at, verdict, reason, words, numbers };
+    return { releaseId, window, at, verdict, reason, words, numbers, counted: counted ?? null };
   });
   if (rows.length === 0) return;
   const set = {
@@ -32,6 +33,7 @@ export async function recordVerdicts(
     reason: sql`excluded.reason`,
     words: sql`excluded.words`,
     numbers: sql`excluded.numbers`,
+    counted: sql`excluded.counted`,
   };
   await db
     .insert(verdicts)
@@ -58,3 +60,15 @@ export const listVerdicts = (
     .orderBy(desc(verdicts.window))
     .limit(query.limit)
     .all();
+
+/** A release's windows as far as their counts were kept, oldest first. */
+export async function listKeptWindows(db: Db, release: string, limit: number): Promise<KeptWindow[]> {
+  const rows = await db
+    .select({ counted: verdicts.counted })
+    .from(verdicts)
+    .where(and(eq(verdicts.releaseId, release), isNotNull(verdicts.counted)))
+    .orderBy(verdicts.window)
+    .limit(limit)
+    .all();
+  return rows.flatMap(({ counted }) => (counted ? [counted] : []));
+}

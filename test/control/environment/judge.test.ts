@@ -1,9 +1,11 @@
 import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { verdicts } from "../../../src/control/store/schema/releases.ts";
+import { replay } from "../../../src/domain/canary/index.ts";
+import { configOf } from "../../../src/domain/rollout/analysis/judged.ts";
 import { latencyBucket } from "../../../src/domain/routing/meter.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
-import { aCanary, weightStep } from "../../domain/rollout/spec.ts";
+import { aCanary, aSpec, weightStep } from "../../domain/rollout/spec.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";
 import { ENVIRONMENT, Stage } from "../support/stage.ts";
 
@@ -98,6 +100,18 @@ describe("a canary that is judged by what the edge counted", () => {
       await goTo(window + WINDOW + 3_000);
     }
     expect((await weights()).v2).toBe(weight);
+  });
+
+  it("comes out the same when the counts that were kept are judged again", async () => {
+    const ids = await begin(aCanary(), { latency: [[50, 1_796]] });
+    for (let k = 0; k < 3; k++) await pass(ids, k, [200, 10], [1_800, 4]);
+    const rows = await said();
+    const again = replay(
+      rows.flatMap(({ counted }) => (counted ? [counted] : [])),
+      configOf({ ...aSpec({ strategy: aCanary() }) }, "beside"),
+    );
+    const { verdict, reason, numbers } = rows.at(-1) ?? {};
+    expect(again.decision).toEqual({ verdict, reason, ...numbers });
   });
 
   it("goes to 100 % by itself when it is good", async () => {

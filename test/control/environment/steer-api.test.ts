@@ -9,7 +9,7 @@ import { environmentSchema } from "../../../src/protocol/api/environments.ts";
 import { previewSchema } from "../../../src/protocol/api/previews.ts";
 import { type ReleaseView, releaseSchema } from "../../../src/protocol/api/releases.ts";
 import { pageOf } from "../../../src/protocol/api/scalars.ts";
-import { verdictSchema } from "../../../src/protocol/api/verdicts.ts";
+import { replaySchema, verdictSchema } from "../../../src/protocol/api/verdicts.ts";
 import { releaseOf, tableOf } from "../../support/tables.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";
@@ -207,6 +207,47 @@ describe("verdicts", () => {
     });
     const odd = await api.get(`/api/v1/releases/${id}/verdicts?cursor=${btoa("rel_1 x")}`);
     expect(await problemOf(odd)).toBe("400 invalid_request");
+  });
+});
+
+describe("a release judged again", () => {
+  const kept = (n: number, errors: number, bucket: number) => ({
+    ...{ n, errors, distinctErrors: errors },
+    hist: [[bucket, n - errors] as const],
+  });
+  const replayed = async (id: string, query = "") =>
+    replaySchema.parse(await (await api.get(`/api/v1/releases/${id}/replay${query}`)).json());
+
+  it("comes out by today's limits, or by others, from the counts that were kept", async () => {
+    const id = await shifting();
+    for (let k = 1; k <= 30; k++)
+      await judged(id, {
+        window: k * 10_000,
+        counted: { canary: kept(200, 1, 51), baseline: kept(1_800, 9, 50) },
+      });
+    const today = await replayed(id);
+    expect(today).toMatchObject({
+      kept: 30,
+      windows: 30,
+      was: { verdict: "continue" },
+      now: { verdict: "pass" },
+    });
+    expect(today.provenAfter).toBeGreaterThan(0);
+    const strict = await replayed(id, "?p95MaxMs=80");
+    expect(strict.now).toMatchObject({
+      verdict: "rollback",
+      words: expect.stringContaining("limit of 80 ms"),
+    });
+    expect(strict.windows).toBeLessThan(30);
+  });
+
+  it("is nothing where no counts were kept, and refuses limits that are none", async () => {
+    const id = await shifting();
+    await judged(id);
+    expect(await replayed(id)).toMatchObject({ kept: 0, now: null });
+    expect(await problemOf(await api.get(`/api/v1/releases/${id}/replay?errorRateMax=7`))).toBe(
+      "400 invalid_request",
+    );
   });
 });
 

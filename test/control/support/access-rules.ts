@@ -100,6 +100,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`GET ${RELEASE}`]: reads("environment"),
   [`GET ${RELEASE}/events`]: reads("environment"),
   [`GET ${RELEASE}/verdicts`]: reads("environment"),
+  [`GET ${RELEASE}/replay`]: reads("environment"),
   [`POST ${RELEASE}/approve`]: approves("environment", {}),
   [`POST ${RELEASE}/reject`]: approves("environment", {}),
   [`POST ${RELEASE}/abort`]: approves("environment", {}),

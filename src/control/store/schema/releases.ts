@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { Approval } from "../../../domain/approval/approval.ts";
+import type { KeptWindow } from "../../../domain/canary/index.ts";
 import type { NewRelease } from "../../../domain/rollout/decision.ts";
 import type {
   Paused,
@@ -12,7 +13,6 @@ import type {
   WorkerTrouble,
 } from "../../../domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../../domain/spec.ts";
-import type { ReleaseTrace } from "../../../domain/tracing/context.ts";
 import { at, json } from "./columns.ts";
 import { environments } from "./environments.ts";
 
@@ -53,8 +53,6 @@ export const releases = sqliteTable(
     contractedAt: at("contracted_at"),
     /** `Idempotency-Key` of the request that made it. */
     requestKey: text("request_key"),
-    /** The trace it is part of: of whoever made it, or its own. Null: nobody was told of traces when it was made. */
-    trace: json<ReleaseTrace>("trace"),
     createdAt: at("created_at").notNull(),
     startedAt: at("started_at"),
     servingAt: at("serving_at"),
@@ -91,6 +89,8 @@ export const verdicts = sqliteTable(
     /** One sentence. */
     words: text("words").notNull(),
     numbers: json<Record<string, unknown>>("numbers").notNull(),
+    /** What was counted in the window; null: of before it was kept. */
+    counted: json<KeptWindow>("counted"),
   },
   (t) => [primaryKey({ columns: [t.releaseId, t.window] })],
 );

@@ -1,3 +1,5 @@
+import { type AnalysisLimits, type CanaryConfig, canaryConfig, watchConfig } from "../../canary/index.ts";
+import { WINDOW_MS } from "../../routing/meter.ts";
 import { FULL_WEIGHT } from "../../routing/table.ts";
 import type { AnalysisSpec, EnvironmentSpec } from "../../spec.ts";
 import { isUp } from "../carry.ts";
@@ -59,3 +61,30 @@ const WITHOUT_LIMITS: AnalysisSpec = {
   onFailure: "rollback",
   maxWaitMs: 0,
 };
+
+/** What a release is judged by. `other`: other limits than its own. */
+export function configOf(
+  spec: EnvironmentSpec,
+  how: Judged["how"],
+  other: Pick<AnalysisLimits, "errorRateMax" | "p95MaxMs"> = {},
+): Partial<CanaryConfig> {
+  const { errorRateMax, p95MaxMs, warmUpMs } = analysisOf(spec);
+  const limits = {
+    ...(errorRateMax === undefined ? {} : { errorRateMax }),
+    ...(p95MaxMs === undefined ? {} : { p95MaxMs }),
+    ...other,
+    warmUpWindows: Math.ceil(warmUpMs / WINDOW_MS),
+    plannedWindows: Math.ceil(plannedMs(spec, how) / WINDOW_MS),
+  };
+  return how === "beside" ? canaryConfig(limits) : watchConfig(limits);
+}
+
+/** How long it is judged at most, ms. */
+function plannedMs({ strategy, keepMs, deadlines }: EnvironmentSpec, how: Judged["how"]): number {
+  if (how === "before") return keepMs;
+  if (strategy.kind !== "canary") return deadlines.releaseMs;
+  const ms = strategy.steps.map((step) =>
+    step.kind === "weight" ? step.bakeMs + strategy.analysis.maxWaitMs : (step.forMs ?? 0),
+  );
+  return ms.reduce((sum, one) => sum + one, 0);
+}

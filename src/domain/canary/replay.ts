@@ -1,0 +1,78 @@
+import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
+import type { CanaryConfig } from "./config.ts";
+import { decide, type Judgement } from "./decide.ts";
+import { type CanaryState, type Dispersion, init } from "./state.ts";
+import { update } from "./update.ts";
+import type { ArmWindow, CanaryWindow } from "./window.ts";
+
+/** One side's counts as they are kept with a verdict; the histogram sparse, as [bucket, count]. */
+interface KeptArm {
+  readonly n: number;
+  readonly errors: number;
+  readonly distinctErrors: number | null;
+  readonly hist: readonly (readonly [bucket: number, count: number])[];
+}
+
+/** What one window's verdict was reached from. Plain JSON. */
+export interface KeptWindow {
+  readonly canary: KeptArm;
+  readonly baseline: KeptArm;
+  /** What was known of stable before the first window; with that one alone. */
+  readonly learned?: { readonly reference: KeptArm["hist"]; readonly dispersion: Dispersion };
+}
+
+/** `before`: the state that the window is folded into. */
+export function keepWindow(window: CanaryWindow, before: CanaryState): KeptWindow {
+  const arms = { canary: keepArm(window.canary), baseline: keepArm(window.baseline) };
+  if (before.k > 0) return arms;
+  return { ...arms, learned: { reference: sparse(before.reference), dispersion: before.dispersion } };
+}
+
+const keepArm = ({ n, errors, distinctErrors, hist }: ArmWindow): KeptArm => ({
+  n,
+  errors,
+  distinctErrors: distinctErrors ?? null,
+  hist: sparse(hist ?? []),
+});
+
+const sparse = (hist: readonly number[]): KeptArm["hist"] =>
+  hist.flatMap((count, bucket) => (count > 0 ? [[bucket, count] as const] : []));
+
+/** How a rollout whose windows were kept would have come out. */
+export interface Replayed {
+  /** The verdict that ends it, or the last one; null: no window was kept. */
+  readonly decision: Judgement | null;
+  /** Windows until then. */
+  readonly windows: number;
+  /** Windows until it was first proven no worse; null: never. */
+  readonly provenAfter: number | null;
+}
+
+/** Judges kept windows, oldest first, by other settings. Between two of them nobody looks: a dead canary is found a window later. */
+export function replay(kept: readonly KeptWindow[], config: Partial<CanaryConfig>): Replayed {
+  const learned = kept[0]?.learned;
+  let state = init(learned ? dense(learned.reference) : undefined, config);
+  if (learned) state = { ...state, dispersion: learned.dispersion };
+  let decision: Judgement | null = null;
+  let provenAfter: number | null = null;
+  for (const [n, { canary, baseline }] of kept.entries()) {
+    state = update(state, { canary: toArm(canary), baseline: toArm(baseline) });
+    decision = decide(state);
+    if (decision.verdict === "pass") provenAfter ??= n + 1;
+    if (decision.verdict === "rollback") return { decision, windows: n + 1, provenAfter };
+  }
+  return { decision, windows: kept.length, provenAfter };
+}
+
+const toArm = ({ n, errors, distinctErrors, hist }: KeptArm): ArmWindow => ({
+  n,
+  errors,
+  ...(distinctErrors === null ? {} : { distinctErrors }),
+  hist: dense(hist),
+});
+
+function dense(hist: KeptArm["hist"]): number[] {
+  const full = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
+  for (const [bucket, count] of hist) if (bucket in full) full[bucket] = count;
+  return full;
+}
