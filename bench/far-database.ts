@@ -1,3 +1,10 @@
+import { parseArgs } from "node:util";
+
+/** Milliseconds to D1 and back, as `--d1-latency` says. */
+export const D1_MS = Number(
+  parseArgs({ options: { "d1-latency": { type: "string" } }, strict: false }).values["d1-latency"] ?? 0,
+);
+
 /**
  * A module around control whose database is so far away: each trip to D1 takes as long, and is counted. A batch is one trip. Its
  * address `/bench/trips` answers how many there were, of all and of the coordinators.

@@ -3,16 +3,12 @@
  * slowest instance. Pulling is not taken off: of a directory it is a few ms of hashing, counted as control's own.
  * `--d1-latency <ms>`: with a database that is so far away; trips are counted in any case.
  */
-import { parseArgs } from "node:util";
 import type { ReleaseView } from "../src/protocol/api/releases.ts";
-import { aroundFarDatabase } from "./far-database.ts";
+import { aroundFarDatabase, D1_MS } from "./far-database.ts";
 import { type BenchResult, median, resultOf } from "./result.ts";
 import { Stand } from "./stand.ts";
 
 const RELEASES = process.argv.includes("--quick") ? 5 : 11;
-const D1_MS = Number(
-  parseArgs({ options: { "d1-latency": { type: "string" } }, strict: false }).values["d1-latency"] ?? 0,
-);
 /** States on the way to all traffic, in order. */
 const STATES = ["queued", "preparing", "starting", "verifying", "shifting"];
 
@@ -35,7 +31,8 @@ export async function run(): Promise<BenchResult> {
     for (let n = 1; n <= RELEASES; n += 1) measured.push(await measure(stand, `v${n}`));
     return resultOf("release", figuresOf(measured), {
       controlMs: { atMost: D1_MS === 0 ? 1_500 : 3_000 },
-      coordinatorTrips: { atMost: 14 },
+      // Where a trip takes no time, each agent's news is read alone.
+      coordinatorTrips: { atMost: D1_MS === 0 ? 20 : 14 },
     });
   } finally {
     await stand.close();
