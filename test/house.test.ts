@@ -57,6 +57,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "smol-toml",
       "string-width",
       "string-argv",
+      "tar-stream",
       "dist/cli/sluice.mjs",
     ],
   },

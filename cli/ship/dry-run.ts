@@ -3,8 +3,9 @@ import type { PlanView } from "../../src/protocol/api/plans.ts";
 import { releaseBody } from "../commands/deploy.ts";
 import { planText } from "../commands/plan.ts";
 import { EXIT } from "../exit-codes.ts";
-import { clean, facts, quote } from "../io/print.ts";
+import { clean, facts, plural, quote } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
+import { layersOf } from "./hosts/to-hosts.ts";
 import { buildCommand, pushCommand } from "./image.ts";
 import type { ShipOptions } from "./sail.ts";
 import type { Command } from "./tool.ts";
@@ -17,6 +18,7 @@ export async function dryRun(session: Session, voyage: Voyage, options: ShipOpti
   const { plan, requires, target, unmet, environment } = voyage;
   const commands = { build: buildCommand(plan), push: pushCommand(plan) };
   const answer = await askControl(session, voyage, options);
+  const pushing = plan.toHosts ? await whatIsSent(session, voyage) : words(commands.push);
   const wants = [
     requires.branch === undefined ? undefined : `branch ${[requires.branch].flat().join(" or ")}`,
     requires.cleanTree ? "a clean tree" : undefined,
@@ -32,7 +34,7 @@ export async function dryRun(session: Session, voyage: Voyage, options: ShipOpti
     ...facts([
       ["requires", clean(wants.join("; ") || "nothing")],
       ["build", clean(words(commands.build))],
-      ["push", clean(words(commands.push))],
+      ["push", clean(pushing)],
       [
         "release",
         options.apply
@@ -58,13 +60,31 @@ export async function dryRun(session: Session, voyage: Voyage, options: ShipOpti
   return { exit, json, text };
 }
 
+/** Asks control which layers of the image it has, where an earlier run has built it. */
+async function whatIsSent(session: Session, { plan, target, tools }: Voyage): Promise<string> {
+  const to = "to control, for hosts to fetch";
+  const diffIds = await layersOf(plan.reference, tools);
+  if (!diffIds) return `what control lacks of the image, ${to}`;
+  try {
+    const { layers } = await session.client.images.known(target, { layers: diffIds });
+    const missing = diffIds.filter((one) => !layers.some(({ diffId }) => diffId === one)).length;
+    return `${missing} of ${plural(diffIds.length, "layer")} ${to}; the others are there`;
+  } catch (error) {
+    if (isProblem(error, "not_found")) return `all of ${plural(diffIds.length, "layer")}, ${to}`;
+    if (error instanceof ApiError || error instanceof ConnectionError)
+      return `what control lacks of the image, ${to} (not asked: ${error.message})`;
+    throw error;
+  }
+}
+
 async function askControl(
   session: Session,
   { target, plan }: Voyage,
   options: ShipOptions,
 ): Promise<PlanView | string> {
   try {
-    const body = await releaseBody(session, { ...options, image: plan.reference });
+    // What is not sent yet has no digest, without which control would refuse it.
+    const body = await releaseBody(session, plan.toHosts ? options : { ...options, image: plan.reference });
     return await session.client.releases.plan(target.app, target.environment, body);
   } catch (error) {
     if (isProblem(error, "not_found"))

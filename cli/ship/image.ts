@@ -14,6 +14,8 @@ export interface ImagePlan {
   readonly repository: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly hasBuildx: boolean;
+  /** It goes to control, for hosts to fetch, and to no registry. */
+  readonly toHosts: boolean;
 }
 
 const platforms = ({ platform }: Build): readonly string[] =>
@@ -51,19 +53,30 @@ function buildxFlags(plan: ImagePlan, output: "keep" | "push"): string[] {
   ];
 }
 
-function cacheFlags({ build, repository }: ImagePlan): string[] {
+function cacheFlags({ build, repository, toHosts }: ImagePlan): string[] {
   if (build.cache === "gha")
     return ["--cache-from=type=gha", "--cache-to=type=gha,mode=max,ignore-error=true"];
-  if (build.cache !== "registry") return [];
+  if (build.cache !== "registry" || toHosts) return [];
   const at = `type=registry,ref=${repository}:buildcache`;
   return [`--cache-from=${at}`, `--cache-to=${at},mode=max,ignore-error=true`];
 }
 
 export const pushCommand = (plan: ImagePlan): Command =>
-  isPushedByBuild(plan) ? buildCommand(plan, "push") : ["docker", "push", plan.reference];
+  plan.toHosts
+    ? ["docker", "save", plan.reference]
+    : isPushedByBuild(plan)
+      ? buildCommand(plan, "push")
+      : ["docker", "push", plan.reference];
 
 /** Throws where this machine's docker can't build what the manifest asks for. */
-function refuseWithoutBuildx({ build, hasBuildx }: ImagePlan): void {
+function refuseUnbuildable(plan: ImagePlan): void {
+  const { build, hasBuildx, toHosts } = plan;
+  if (toHosts && isPushedByBuild(plan))
+    throw new CliError(
+      "build_failed",
+      "an image of several platforms lies in no engine, only in a registry: `--to-hosts` takes one platform",
+      { errors: [{ pointer: "build.platform", detail: "names several, and the image goes to hosts" }] },
+    );
   if (hasBuildx) return;
   const [key, words] =
     build.secrets.length > 0
@@ -85,7 +98,7 @@ export async function hasBuildx(options: ToolOptions): Promise<boolean> {
 
 /** Builds it. Throws with the build's last lines. */
 export async function buildImage(plan: ImagePlan, options: ToolOptions): Promise<void> {
-  refuseWithoutBuildx(plan);
+  refuseUnbuildable(plan);
   const ended = await runTool(buildCommand(plan), options);
   if (ended.code !== 0) throw failureOf("build_failed", "the image was not built", ended);
 }
@@ -144,7 +157,7 @@ const CAUSES: readonly Cause[] = [
   },
 ];
 
-function failureOf(code: "build_failed" | "push_failed", what: string, ended: ToolEnd): CliError {
+export function failureOf(code: "build_failed" | "push_failed", what: string, ended: ToolEnd): CliError {
   if (ended.missing) return noDocker("docker is not installed, or not on the PATH");
   const said = ended.tail.slice(-20).join("\n");
   const cause = CAUSES.find(

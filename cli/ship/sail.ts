@@ -1,3 +1,4 @@
+import { isProblem } from "../../src/client/index.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { type ReleaseOptions, releaseBody } from "../commands/deploy.ts";
 import { tell, waitFor } from "../follow/ending.ts";
@@ -6,6 +7,8 @@ import type { Wait } from "../follow/wait.ts";
 import { clean, plural, quote } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
+import { megabytes } from "./hosts/send.ts";
+import { sendImage } from "./hosts/to-hosts.ts";
 import { buildImage, isPushedByBuild, knownDigest, pushImage } from "./image.ts";
 import { applyFirst, type Begun, beginRelease } from "./release.ts";
 import { gitIn, type Repository, readRepository } from "./repository.ts";
@@ -16,6 +19,7 @@ import type { ToolOptions } from "./tool.ts";
 import type { Voyage } from "./voyage.ts";
 
 export interface ShipOptions extends ReleaseOptions {
+  readonly toHosts?: boolean;
   readonly from: Stage;
   readonly apply: boolean;
   readonly timeout: number;
@@ -45,8 +49,10 @@ export async function sail(voyage: Voyage, parts: Parts): Promise<Sailed> {
   else skip("requires");
   if (runs("build")) await stages.run("build", (log) => build(voyage, log));
   else skip("build");
-  const pushed = runs("push") ? await stages.run("push", (log) => push(voyage, log)) : undefined;
-  if (!runs("push")) skip("push");
+  // Of what was sent to control only a push knows the digest: what is there is not sent again.
+  const pushes = runs("push") || (voyage.plan.toHosts && runs("release"));
+  const pushed = pushes ? await stages.run("push", (log) => push(voyage, parts, log)) : undefined;
+  if (!pushes) skip("push");
   if (!runs("release")) {
     skip("release");
     return smokeOfLive(voyage, parts);
@@ -88,15 +94,41 @@ const unmetError = (unmet: readonly Unmet[]): CliError =>
 async function build({ plan, tools }: Voyage, log: StageLog): Promise<void> {
   if (plan.build.cache !== undefined && !plan.hasBuildx)
     log.line("build.cache needs buildx, which this docker has not: building without it");
+  if (plan.build.cache === "registry" && plan.toHosts)
+    log.line("build.cache is in a registry, and this image goes to none: building without it");
   await buildImage(plan, { ...tools, onLine: log.line });
   log.note(isPushedByBuild(plan) ? `${plan.reference}, for several platforms` : plan.reference);
 }
 
 /** As `@sha256:…`, or `:<tag>` where docker named no digest: the hosts then find it, and agree on it. */
-async function push({ plan, tools }: Voyage, log: StageLog): Promise<string> {
+async function push(voyage: Voyage, parts: Parts, log: StageLog): Promise<string> {
+  const { plan, tools } = voyage;
+  if (plan.toHosts) return pushToHosts(voyage, parts, log);
   const digest = await pushImage(plan, { ...tools, onLine: log.line });
   log.note(digest === undefined ? plan.reference : `${plan.repository}@${digest.slice(0, 19)}…`);
   return digest === undefined ? tagPart(plan.reference) : `@${digest}`;
+}
+
+/** To control, which has to know the app before it keeps an image of it. */
+async function pushToHosts(
+  { plan, tools, target }: Voyage,
+  { session, options }: Parts,
+  log: StageLog,
+): Promise<string> {
+  const { app, environment } = target;
+  const sending = { at: { app, environment }, reference: plan.reference, tools, line: log.line };
+  const send = () => sendImage({ client: session.client, ...sending });
+  const shipped = await send().catch(async (error: unknown) => {
+    if (!options.apply || !isProblem(error, "not_found")) throw error;
+    await applyFirst(session, target.manifest);
+    return send();
+  });
+  const { image, layers, sent } = shipped;
+  const what = `${plural(sent.blobs, "blob")} of ${plural(layers, "layer")} and a configuration`;
+  const words = sent.bytes === 0 ? "all of it was there" : `${megabytes(sent.bytes)} MB sent: ${what}`;
+  const digest = image.slice(image.indexOf("@"));
+  log.note(`${plan.repository}${digest.slice(0, 20)}…, ${words}`);
+  return digest;
 }
 
 const tagPart = (reference: string) => reference.slice(reference.lastIndexOf(":"));

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { Interrupted } from "../io/problem.ts";
 
@@ -41,22 +42,11 @@ const toolEnv = (env: ToolOptions["env"]): Record<string, string> =>
   );
 
 /** Runs a command to its end, in bounded memory however much it prints. Throws {@link Interrupted} when the signal ended it. */
-export async function runTool([program, ...args]: Command, options: ToolOptions): Promise<ToolEnd> {
-  options.signal.throwIfAborted();
-  const child = spawn(program, args, {
-    cwd: options.cwd,
-    env: toolEnv(options.env),
-    stdio: ["ignore", "pipe", "pipe"],
-    // A group of its own: a Ctrl-C reaches us alone, and what we end is the whole of it.
-    detached: process.platform !== "win32",
-  });
+export async function runTool(command: Command, options: ToolOptions): Promise<ToolEnd> {
+  const child = begin(command, options);
   const tail: string[] = [];
   let stdout = "";
-  const line = (text: string) => {
-    tail.push(text);
-    if (tail.length > TAIL_LINES) tail.shift();
-    options.onLine?.(text);
-  };
+  const line = into(tail, options);
   child.stdout.on("data", (chunk: Buffer) => {
     if (stdout.length < STDOUT_MOST) stdout += chunk.toString();
   });
@@ -68,6 +58,59 @@ export async function runTool([program, ...args]: Command, options: ToolOptions)
   if (options.signal.aborted) throw new Interrupted();
   return { code, missing, tail, stdout: stdout.slice(0, STDOUT_MOST) };
 }
+
+/**
+ * Runs a command whose stdout is read as it comes, and no faster than it is read. A reader that throws ends the command, and its
+ * error is thrown, unless the command had failed first.
+ */
+export async function pipeTool(
+  command: Command,
+  options: ToolOptions,
+  read: (stdout: Readable) => Promise<void>,
+): Promise<Omit<ToolEnd, "stdout">> {
+  const child = begin(command, options);
+  const tail: string[] = [];
+  const flush = intoLines(child.stderr, into(tail, options));
+  const stop = new AbortController();
+  const unwatch = endWith(child, AbortSignal.any([options.signal, stop.signal]));
+  const reading = read(child.stdout).then(
+    () => undefined,
+    (error: unknown) => {
+      stop.abort();
+      return { error };
+    },
+  );
+  const closed = new Promise<{ code: number | null; missing: boolean }>((resolve) => {
+    child.once("error", () => resolve({ code: null, missing: true }));
+    child.once("close", (code) => resolve({ code, missing: false }));
+  });
+  const [failed, { code, missing }] = await Promise.all([reading, closed]);
+  unwatch();
+  flush();
+  if (options.signal.aborted) throw new Interrupted();
+  // What it sent is cut short where it failed by itself: that is the cause, and the reader's trouble what follows.
+  if (failed && (code === 0 || (code === null && !missing))) throw failed.error;
+  return { code, missing, tail };
+}
+
+function begin([program, ...args]: Command, options: ToolOptions) {
+  options.signal.throwIfAborted();
+  return spawn(program, args, {
+    cwd: options.cwd,
+    env: toolEnv(options.env),
+    stdio: ["ignore", "pipe", "pipe"],
+    // A group of its own: a Ctrl-C reaches us alone, and what we end is the whole of it.
+    detached: process.platform !== "win32",
+  });
+}
+
+const into =
+  (tail: string[], { onLine }: ToolOptions) =>
+  (text: string): void => {
+    tail.push(text);
+    if (tail.length > TAIL_LINES) tail.shift();
+    onLine?.(text);
+  };
 
 function ended(child: ChildProcess): Promise<{ code: number | null; missing: boolean }> {
   return new Promise((resolve, reject) => {

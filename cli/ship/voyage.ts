@@ -1,4 +1,5 @@
 import { dirname, resolve } from "node:path";
+import { SHIPPED } from "../../src/protocol/images.ts";
 import type { Requires } from "../../src/protocol/manifest/build.ts";
 import type { Manifest } from "../../src/protocol/manifest/manifest.ts";
 import { gitFacts } from "../io/git.ts";
@@ -25,8 +26,8 @@ export interface Voyage {
 
 const NOTHING: Requires = { cleanTree: false, upToDate: false };
 
-/** Looks, and changes nothing. Throws where there is no app, or one that has no image to build. */
-export async function planVoyage(session: Session): Promise<Voyage> {
+/** Looks, and changes nothing. `toHosts`: without a registry, also where the manifest names one. Throws where there is no app, or one that has no image to build. */
+export async function planVoyage(session: Session, { toHosts = false } = {}): Promise<Voyage> {
   const { manifest, ...at } = session.target();
   if (!manifest) throw noManifest();
   const environment = manifest.manifest.environments[at.environment];
@@ -35,7 +36,7 @@ export async function planVoyage(session: Session): Promise<Voyage> {
   const tools = { cwd: folder, env: session.env, signal: session.signal };
   const requires = environment.requires ?? NOTHING;
   const { repository, unmet, notes } = await unmetByGit(requires, tools);
-  const name = repositoryOf(manifest);
+  const name = toHosts ? `${SHIPPED}/${at.app}` : repositoryOf(manifest);
   const git = await gitFacts(folder, session.env);
   return {
     target: { ...at, manifest },
@@ -52,6 +53,7 @@ export async function planVoyage(session: Session): Promise<Voyage> {
       reference: `${name}:${tagOf(repository)}`,
       labels: labelsOf(repository, git?.url),
       hasBuildx: await hasBuildx(tools),
+      toHosts: name.startsWith(`${SHIPPED}/`),
     },
   };
 }

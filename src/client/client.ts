@@ -3,6 +3,7 @@ import { AppCalls } from "./calls/apps.ts";
 import { EnvironmentCalls } from "./calls/environments.ts";
 import { HostnameCalls } from "./calls/hostnames.ts";
 import { HostCalls } from "./calls/hosts.ts";
+import { ImageCalls } from "./calls/images.ts";
 import { InstallationCalls } from "./calls/installation.ts";
 import { PeopleCalls } from "./calls/people.ts";
 import { ProcessCalls } from "./calls/processes.ts";
@@ -31,6 +32,7 @@ export class Client {
   readonly processes: ProcessCalls;
   readonly secrets: SecretCalls;
   readonly registries: RegistryCalls;
+  readonly images: ImageCalls;
   readonly hostnames: HostnameCalls;
   readonly hosts: HostCalls;
   readonly tokens: TokenCalls;
@@ -48,6 +50,7 @@ export class Client {
     this.processes = new ProcessCalls(wire);
     this.secrets = new SecretCalls(wire);
     this.registries = new RegistryCalls(wire);
+    this.images = new ImageCalls(options);
     this.hostnames = new HostnameCalls(wire);
     this.hosts = new HostCalls(wire);
     this.tokens = new TokenCalls(wire);

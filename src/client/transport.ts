@@ -33,6 +33,9 @@ export interface Call {
   readonly query?: Readonly<Record<string, string | number | undefined>>;
   readonly json?: unknown;
   readonly text?: { readonly body: string; readonly type: string };
+  readonly bytes?: Uint8Array<ArrayBuffer>;
+  /** Sent twice it does the same as sent once. */
+  readonly isRepeatable?: boolean;
   readonly idempotencyKey?: string;
   readonly ifMatch?: string | undefined;
   readonly headers?: Readonly<Record<string, string>>;
@@ -68,8 +71,8 @@ export const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
   });
 
 /**
- * Sends a call and reads its whole answer. Only calls that can't do a thing twice are sent again (GETs and POSTs with
- * an Idempotency-Key), after lost connections, 502–504, 429 and `idempotency_in_flight`. Throws ApiError,
+ * Sends a call and reads its whole answer. Only calls that can't do a thing twice are sent again (GETs, POSTs with
+ * an Idempotency-Key, and those that say so), after lost connections, 502–504, 429 and `idempotency_in_flight`. Throws ApiError,
  * ConnectionError, ProtocolError, or the signal's reason.
  */
 export async function send(options: ClientOptions, call: Call): Promise<Answer> {
@@ -105,7 +108,8 @@ export async function tellingWhenSlow<T>(options: ClientOptions, work: () => Pro
   }
 }
 
-const isRepeatable = (call: Call) => call.method === "GET" || call.idempotencyKey !== undefined;
+const isRepeatable = (call: Call) =>
+  call.method === "GET" || call.idempotencyKey !== undefined || call.isRepeatable === true;
 
 function retryDelay(error: unknown, attempt: number): number | undefined {
   const backoffMs = BACKOFF_MS * 2 ** (attempt - 1);
@@ -158,11 +162,12 @@ export function request(
     "user-agent": options.userAgent ?? "sluice-client",
     ...(call.json === undefined ? {} : { "content-type": "application/json" }),
     ...(call.text ? { "content-type": call.text.type } : {}),
+    ...(call.bytes ? { "content-type": "application/octet-stream" } : {}),
     ...(call.idempotencyKey === undefined ? {} : { "idempotency-key": `"${call.idempotencyKey}"` }),
     ...(call.ifMatch === undefined ? {} : { "if-match": call.ifMatch }),
     ...call.headers,
   };
-  const body = call.text?.body ?? (call.json === undefined ? null : JSON.stringify(call.json));
+  const body = call.bytes ?? call.text?.body ?? (call.json === undefined ? null : JSON.stringify(call.json));
   // A redirect would drop the token or turn a PUT into a GET: the address is wrong, and the answer says so.
   return doFetch(urlOf(options, call), { method: call.method, headers, body, signal, redirect: "manual" });
 }

@@ -492,10 +492,14 @@ describe("a wrong value is named, with what it must be", () => {
 
   test("what is missing is said to be missing", () => {
     expect(errorsOf("app: shop\n").map((error) => error.detail)).toEqual([
-      "`image` is missing",
       "`port` is missing",
       "`environments` is missing",
     ]);
+  });
+
+  test("without an image it is one that is shipped to hosts", () => {
+    const parsed = parseManifest(MINIMAL.replace(/^image: .*\n/m, ""));
+    expect(parsed.ok && parsed.manifest.image).toBe("sluice.local/shop");
   });
 
   test("two environments can't have the same hostname", () => {

@@ -25,6 +25,10 @@ export const ship: Register = (program, act) => {
     .addOption(
       new Option("--from <stage>", "begin there, after an earlier run").choices(STAGES).default("requires"),
     )
+    .option(
+      "--to-hosts",
+      "without a registry: send control what it lacks of the image, and hosts fetch it there",
+    )
     .option("--dry-run", "only say what would be run and done")
     .option("--no-apply", "release with what is applied already")
     .option("--version <label>", "a label for people (default: v<n>)")
@@ -35,13 +39,18 @@ export const ship: Register = (program, act) => {
     .addOption(timeoutOption())
     .addHelpText(
       "before",
-      examples("sluice ship", "sluice ship -e staging --dry-run", "sluice ship --from push"),
+      examples(
+        "sluice ship",
+        "sluice ship --to-hosts",
+        "sluice ship -e staging --dry-run",
+        "sluice ship --from push",
+      ),
     )
     .action(act(run));
 };
 
 async function run(session: Session, options: ShipOptions & { dryRun?: boolean }): Promise<Outcome> {
-  const voyage = await planVoyage(session);
+  const voyage = await planVoyage(session, options);
   if (options.dryRun) return dryRun(session, voyage, options);
   const { plan, target, tools } = voyage;
   session.out.say(`${target.app}/${target.environment} from ${tools.cwd} as ${plan.reference}`);
@@ -102,8 +111,9 @@ function interrupted(
 }
 
 /** What a second run has to be told, too. */
-const flagsOf = ({ apply, hold, override, version, whenBusy }: ShipOptions): string =>
+const flagsOf = ({ apply, hold, override, toHosts, version, whenBusy }: ShipOptions): string =>
   [
+    toHosts ? " --to-hosts" : "",
     apply ? "" : " --no-apply",
     hold ? " --hold" : "",
     override === true ? " --override" : override ? ` --override ${quote(override)}` : "",

@@ -1,6 +1,7 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type YAMLMap } from "yaml";
 import { z } from "zod";
 import { stepsOf } from "../../domain/rollout/steps.ts";
+import { SHIPPED } from "../images.ts";
 import { buildSchema } from "./build.ts";
 import {
   accessoriesSchema,
@@ -146,10 +147,8 @@ export const manifestSchema = z
     image: z
       .string()
       .max(500)
-      .regex(
-        IMAGE,
-        "must be an image such as ghcr.io/acme/shop, or file:<directory> for the process runtime",
-      ),
+      .regex(IMAGE, "must be an image such as ghcr.io/acme/shop, or file:<directory> for the process runtime")
+      .optional(),
     build: buildSchema.optional(),
     port: z.number().int().min(1).max(65_535),
     command: commandSchema.optional(),
@@ -183,7 +182,8 @@ export const manifestSchema = z
   .superRefine(refuseReserved)
   .superRefine(refuseStrangers)
   .superRefine(refuseUnknownProcesses);
-export type Manifest = z.infer<typeof manifestSchema>;
+/** Without an `image` it is in no registry: what `sluice ship` builds goes to control, and from there to hosts. */
+export type Manifest = z.infer<typeof manifestSchema> & { readonly image: string };
 
 export type ParsedManifest =
   | { readonly ok: true; readonly manifest: Manifest }
@@ -208,7 +208,10 @@ function parse(text: string): ParsedManifest {
   if (objections.length > 0) return { ok: false, errors: objections };
   keepEnvironmentText(source.document);
   const parsed = manifestSchema.safeParse(withoutExtensions(source.document.toJS() ?? {}));
-  if (parsed.success) return { ok: true, manifest: parsed.data };
+  if (parsed.success) {
+    const { image = `${SHIPPED}/${parsed.data.app}` } = parsed.data;
+    return { ok: true, manifest: { ...parsed.data, image } };
+  }
   const grammar = { schema: manifestSchema, notLanded: NOT_LANDED, named: "the manifest" };
   return { ok: false, errors: schemaErrors(parsed.error.issues, source, grammar) };
 }

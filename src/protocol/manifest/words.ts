@@ -136,7 +136,7 @@ export const WORDS: ReadonlyMap<string, Words> = new Map([
     $schema: { what: "For editors; not read." },
     app: { what: "Names the app: a–z, 0–9 and -.", example: "shop" },
     image: {
-      what: "Its image, without a tag: a deploy says which. `file:<directory>` for hosts that run plain processes.",
+      what: "Its image, without a tag: a deploy says which. `file:<directory>` for hosts that run plain processes. Without it the image is in no registry: `sluice ship` sends it to control, where hosts fetch it (ship.md).",
       example: "ghcr.io/acme/shop",
     },
     port: { what: "Port that the app listens on. It is told as `PORT`.", example: "3000" },
