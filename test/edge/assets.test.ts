@@ -80,7 +80,7 @@ beforeAll(async () => {
       },
       meter: () => {},
     },
-    { clockHeader: CLOCK },
+    { clockHeader: CLOCK, bucket: true },
   );
   port = edge.ports[0] ?? 0;
 });
@@ -226,6 +226,20 @@ describe("a kept copy", () => {
     await change(host, "v3");
     expect((await get(host, "/assets/Deep-Ab3dEf9h.js")).text).toBe("deep");
     expect((await get(host, "/assets/Other-Ab3dEf9h.js")).text).toBe("other");
+  });
+
+  it("lies in a bucket too, where one is bound: what no cache of this data centre has", async () => {
+    const path = "/assets/r-Ab3dEf9h.js";
+    files.v1[path] = file("of v1", { "cache-control": "max-age=60" });
+    const host = serve("v1");
+    await get(host, path);
+    await copied("v1", path);
+    const elsewhere = serve("v2");
+    await expect.poll(() => edge.moveInBucket(`${host}/`, `${elsewhere}/`)).toBe(1);
+    for (let i = 0; i < 2; i++) {
+      const { status, text, headers } = await get(elsewhere, path);
+      expect([status, text, headers["cache-control"]]).toEqual([200, "of v1", "max-age=60"]);
+    }
   });
 
   it("is nobody else's: another environment's file of the same name stays its own", async () => {

@@ -13,13 +13,15 @@ export interface Platform {
   meter(batch: MeterBatch): Promise<void>;
   /** What KV holds. */
   copy(): unknown;
+  /** The data centre's; absent: there is none. */
+  readonly caches?: Pick<CacheStorage, "open">;
 }
 
 export interface Isolate {
   /** When control last answered it; 0: never. Epoch ms. */
   readonly heardAt: number;
   /** The edge Worker's own answer to a request. */
-  visit(request: { id: string; method: string; cookie: string | null }): Promise<Answer>;
+  visit(request: { id: string; method: string; cookie: string | null; path?: string }): Promise<Answer>;
 }
 export interface Answer {
   readonly status: number;
@@ -84,7 +86,7 @@ export function openIsolate(platform: Platform): Isolate {
     { wait: (ms: number) => new Promise<void>((resolve) => setTimer(resolve, ms)) },
     setTimer,
     (timer: object) => timers.delete(timer),
-    { open: () => Promise.reject(new Error("no cache")) },
+    platform.caches ?? { open: () => Promise.reject(new Error("no cache")) },
     DISCARD,
   );
   let heardAt = 0;
@@ -102,10 +104,10 @@ export function openIsolate(platform: Platform): Isolate {
     get heardAt() {
       return heardAt;
     },
-    async visit({ id, method, cookie }) {
+    async visit({ id, method, cookie, path = "/" }) {
       const headers = new Headers({ "x-request-id": id, accept: "application/json" });
       if (cookie !== null) headers.set("cookie", `__Host-sluice_visitor=${cookie}`);
-      const request = { url: `https://${HOSTNAME}/`, method, headers, body: null, cf: { colo: "AMS" } };
+      const request = { url: `https://${HOSTNAME}${path}`, method, headers, body: null, cf: { colo: "AMS" } };
       const response = await worker.default.fetch(request, env, ctx);
       return { status: response.status, error: response.headers.get("x-sluice-error") };
     },

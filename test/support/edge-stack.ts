@@ -26,6 +26,8 @@ export interface EdgeStack {
   readonly logs: readonly string[];
   putKv(key: string, value: unknown): Promise<void>;
   deleteKv(key: string): Promise<void>;
+  /** Moves all that lies in the bucket under `from` to `to`. */
+  moveInBucket(from: string, to: string): Promise<number>;
   /** Sets the edges' clocks forward by so many ms from the time there is; needs a `clockHeader`. */
   setAhead(ms: number): Promise<void>;
   dispose(): Promise<void>;
@@ -69,6 +71,8 @@ export async function startEdgeStack(
     readonly vars?: Readonly<Record<string, string>>;
     /** Slots' origins that are reached as the local stack does: so that the app gets its public name. */
     readonly doors?: readonly string[];
+    /** Edges keep copies in R2, too. */
+    readonly bucket?: boolean;
     /** Everything that an edge fetches ends here instead of on the network. */
     readonly outbound?: (request: Request) => Response | Promise<Response>;
   } = {},
@@ -102,6 +106,7 @@ export async function startEdgeStack(
           env: {
             CONTROL: { type: "worker" as const, worker: "control", exportName: "EdgePort" },
             TABLES: { type: "kv" as const, id: "tables" },
+            ...(options.bucket && { ASSETS: { type: "r2" as const, name: "assets" } }),
             ...(script.analytics && {
               ANALYTICS: { type: "worker" as const, worker: "control", exportName: "Dataset" },
             }),
@@ -162,6 +167,18 @@ export async function startEdgeStack(
     logs,
     putKv: (key, value) => kv.put(key, JSON.stringify(value)),
     deleteKv: (key) => kv.delete(key),
+    async moveInBucket(from, to) {
+      const bucket = await mf.getR2Bucket("ASSETS", "edge-0");
+      const { objects } = await bucket.list({ prefix: from });
+      for (const { key } of objects) {
+        const found = await bucket.get(key);
+        if (!found) continue;
+        const { customMetadata = {} } = found;
+        await bucket.put(to + key.slice(from.length), await found.arrayBuffer(), { customMetadata });
+        await bucket.delete(key);
+      }
+      return objects.length;
+    },
     async setAhead(ms) {
       if (clockHeader === undefined) throw new Error("no clockHeader: the edges' clocks can't be moved");
       // Nobody's hostname: it reaches no app.
