@@ -4,7 +4,7 @@ import type { Draft } from "./draft.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { stop } from "./retire.ts";
 import { shiftWeights } from "./shift.ts";
-import { rollbackTarget } from "./target.ts";
+import { heirsOf } from "./target.ts";
 import { strengthOf } from "./watch.ts";
 
 /** Ends a release that has no traffic. What it started is stopped, what serves is left alone. */
@@ -63,7 +63,7 @@ export function giveBack(
 /** Who gets what a release gives up. Itself: nobody else can carry it. Undefined: nobody answers, and there is no other. */
 function receiverOf(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): ReleaseFacts | undefined {
   const { now } = draft;
-  const others = [draft.stable(), rollbackTarget({ releases: draft.releases() }, release)].filter(
+  const others = [draft.stable(), ...heirsOf({ releases: draft.releases() }, release)].filter(
     (other) => other !== undefined && other.id !== release.id,
   ) as ReleaseFacts[];
   const able = others.find((other) => canCarry(other, draft.instancesOf(other.id), now));

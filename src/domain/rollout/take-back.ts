@@ -4,8 +4,8 @@ import type { Draft } from "./draft.ts";
 import { giveBack } from "./ending.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
 import { shiftWeights } from "./shift.ts";
-import { rollbackTarget } from "./target.ts";
-import { lossOf, strengthOf, watch } from "./watch.ts";
+import { heirsOf } from "./target.ts";
+import { ableHeir, lossOf, strengthOf, watch } from "./watch.ts";
 
 /** What is live is watched for as long as something warm could take over; later its loss can only be told. */
 
@@ -13,11 +13,10 @@ const WATCH_LIVE_MS = 10_000;
 
 /** `lost`: it can't carry its traffic, and nobody else can. */
 export function guard(draft: Draft, release: ReleaseFacts): "sound" | "lost" | "given away" {
-  const target = rollbackTarget({ releases: draft.releases() }, release);
-  if (target && draft.instancesOf(target.id).some(isUp)) {
-    watch(draft, release, WATCH_LIVE_MS);
-    watch(draft, target, WATCH_LIVE_MS);
-  }
+  const heirs = heirsOf({ releases: draft.releases() }, release);
+  const warm = heirs.filter(({ id }) => draft.instancesOf(id).some(isUp));
+  if (warm.length > 0) watch(draft, release, WATCH_LIVE_MS);
+  for (const heir of warm) watch(draft, heir, WATCH_LIVE_MS);
   const loss = lossOf(draft, release);
   if (loss && takeBack(draft, release, loss)) return "given away";
   if (loss) alert(draft, release, loss);
@@ -49,15 +48,16 @@ export function takeBack(draft: Draft, release: ReleaseFacts, failure: ReleaseFa
 
 /** Undefined: the release keeps what it has. */
 function receiverOf(draft: Draft, release: ReleaseFacts): ReleaseFacts | undefined {
-  const target = rollbackTarget({ releases: draft.releases() }, release);
   const answeringOf = ({ id }: ReleaseFacts) => answering(draft.instancesOf(id), draft.now).length;
-  if (target && canCarry(target, draft.instancesOf(target.id), draft.now)) return target;
+  const able = ableHeir(draft, release);
+  if (able) return able;
   if (answeringOf(release) > 0) return undefined;
   // What is on its way out was called bad, and has served: better than nobody.
   const leaving = draft
     .releases()
     .filter(({ state, servingAt }) => state === "rolling_back" && servingAt !== null);
-  return [target, ...leaving].find((other) => other && other.id !== release.id && answeringOf(other) > 0);
+  const heirs = heirsOf({ releases: draft.releases() }, release);
+  return [...heirs, ...leaving].find((other) => other.id !== release.id && answeringOf(other) > 0);
 }
 
 /** A canary beside the lost release keeps its share. One that takes its instances' places one by one has nothing to go on from. */

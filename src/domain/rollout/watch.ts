@@ -2,7 +2,7 @@ import { answering, canCarry, downAt, isDown, isLost, isUp, outagesNow } from ".
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
-import { rollbackTarget } from "./target.ts";
+import { heirsOf } from "./target.ts";
 
 /** How often an instance that does not answer over its real path yet is asked again. */
 const PROBE_INTERVAL_MS = 500;
@@ -34,7 +34,7 @@ export function lossOf(draft: Draft, release: ReleaseFacts): ReleaseFailure | un
   for (const instance of own) draft.wakeAt(downAt(instance, now));
   // A rolling release that has begun nothing yet has nothing to lose.
   if (release.weightBp === 0 && own.length === 0) return undefined;
-  const isGone = own.length === 0 && hasHeir(draft, release);
+  const isGone = own.length === 0 && ableHeir(draft, release) !== undefined;
   const isPart = isGrowing(release) || (!isGone && isReplaced(draft, release));
   if (!isLost(release, own, { now, isPart })) return undefined;
   const down = own.filter((instance) => isDown(instance, now));
@@ -50,11 +50,11 @@ export function lossOf(draft: Draft, release: ReleaseFacts): ReleaseFailure | un
 const isGrowing = ({ state, spec }: ReleaseFacts): boolean =>
   state === "shifting" && spec.strategy.kind === "rolling";
 
-/** What is warm could take over at once: nobody has to wait for those that come. */
-function hasHeir(draft: Draft, release: ReleaseFacts): boolean {
-  const warm = rollbackTarget({ releases: draft.releases() }, release);
-  return warm !== undefined && canCarry(warm, draft.instancesOf(warm.id), draft.now);
-}
+/** What is warm, or shares the traffic, and could take over at once: nobody has to wait for those that come. */
+export const ableHeir = (draft: Draft, release: ReleaseFacts): ReleaseFacts | undefined =>
+  heirsOf({ releases: draft.releases() }, release).find((heir) =>
+    canCarry(heir, draft.instancesOf(heir.id), draft.now),
+  );
 
 /** Another one takes its instances' places one by one, so that those that went are no loss. */
 const isReplaced = (draft: Draft, release: ReleaseFacts): boolean =>

@@ -289,6 +289,17 @@ describe("a release that is live", () => {
     expect([world.state("v1"), world.state("v2")]).toEqual(["live", "rolled_back"]);
   });
 
+  it("and lost gives its traffic to what is still warm of before, where what gave way to it is dead", () => {
+    const world = live();
+    world.deploy();
+    later(world, MINUTE);
+    expect([world.state("v3"), world.statesOf("v1")[0]]).toEqual(["live", "warm"]);
+    die(world, "v2");
+    die(world, "v3");
+    later(world, 40 * SECOND);
+    expect([world.weights(), world.state("v1")]).toEqual([{ v1: 10_000 }, "live"]);
+  });
+
   it("does so when fewer than half of its instances are left, and not before", () => {
     const world = live();
     die(world, "v2", 1);

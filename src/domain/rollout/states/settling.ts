@@ -6,7 +6,7 @@ import type { ReleaseFacts } from "../release.ts";
 import { shiftWeights } from "../shift.ts";
 import { smokeOutcome } from "../smoke.ts";
 import { takeBack } from "../take-back.ts";
-import { rollbackTarget } from "../target.ts";
+import { heirsOf } from "../target.ts";
 import { lossOf, watch } from "../watch.ts";
 import type { StateRule } from "./state-rule.ts";
 
@@ -35,8 +35,7 @@ export function takeOverFrom(draft: Draft, release: ReleaseFacts, lost: string):
 
 function settle(draft: Draft, release: ReleaseFacts): void {
   watch(draft, release);
-  const target = rollbackTarget({ releases: draft.releases() }, release);
-  if (target) watch(draft, target);
+  for (const heir of heirsOf({ releases: draft.releases() }, release)) watch(draft, heir);
   const outcome = lossOf(draft, release) ?? smokeOutcome(draft, release, "after");
   if (outcome === "asking") return;
   // What a person went back to is kept, whatever becomes of its workers.

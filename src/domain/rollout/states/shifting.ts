@@ -16,9 +16,8 @@ import { rollOn } from "../rolling.ts";
 import { servingStable, shiftWeights } from "../shift.ts";
 import { brokenStart } from "../starts.ts";
 import { stepLabel, stepsOf } from "../steps.ts";
-import { rollbackTarget } from "../target.ts";
 import { leavingOf, makesWay, wayOwed } from "../upkeep/make-way.ts";
-import { lossOf, strengthOf, watch } from "../watch.ts";
+import { ableHeir, lossOf, strengthOf, watch } from "../watch.ts";
 import { takeOver, takeOverFrom } from "./settling.ts";
 import type { StateRule } from "./state-rule.ts";
 
@@ -121,8 +120,7 @@ function isBeyondHelp(draft: Draft, stable: ReleaseFacts, release: ReleaseFacts)
   const { now } = draft;
   const [theirs, mine] = [draft.instancesOf(stable.id), draft.instancesOf(release.id)];
   if (!isLost(stable, theirs, { now })) return false;
-  const warm = rollbackTarget({ releases: draft.releases() }, stable);
-  if (warm && canCarry(warm, draft.instancesOf(warm.id), now)) return false;
+  if (ableHeir(draft, stable)) return false;
   if (canCarry(release, mine, now)) return true;
   return answering(theirs, now).length === 0 && answering(mine, now).length > 0;
 }
