@@ -1,4 +1,3 @@
-import { seenIn } from "../../domain/commands/moves.ts";
 import { planRollback } from "../../domain/commands/rollback.ts";
 import { lockOf } from "../../domain/rollout/lock.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
@@ -85,7 +84,7 @@ function staleOf({ secrets, instances, accessories }: EnvironmentStatus): StaleS
 /** What a rollback would do now: the same decision that takes it, so that the two can't differ. */
 function rollbackView(status: EnvironmentStatus, now: number): EnvironmentView["rollback"] {
   const facts = factsOf(status);
-  const plan = planRollback(facts, { to: null, seen: seenIn(facts) }, now);
+  const plan = planRollback(facts, { to: null }, now);
   if (!plan.ok) return { possible: false, how: null, from: null, to: null, reason: plan.error.detail };
   const { how, from, to, prove, ongoing } = plan.value;
   return {

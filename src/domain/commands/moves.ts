@@ -57,7 +57,7 @@ function take(facts: EnvironmentFacts, move: Move, now: number): Outcome<object>
 }
 
 function takeRollback(facts: EnvironmentFacts, now: number): Outcome<object> {
-  const plan = planRollback(facts, { to: null, seen: seenIn(facts) }, now);
+  const plan = planRollback(facts, { to: null }, now);
   if (!plan.ok) return plan;
   const { how, from, to } = plan.value;
   if (how === "instant")
@@ -66,12 +66,6 @@ function takeRollback(facts: EnvironmentFacts, now: number): Outcome<object> {
   const message = `too few of ${to.version}'s instances are warm: its image is started again, and takes over from ${from.version} when it answers`;
   draft.event("release.progress", null, message);
   return ok({ decision: draft.decision });
-}
-
-/** What a person who looks now sees serving. */
-export function seenIn({ releases }: Pick<EnvironmentFacts, "releases">): string | null {
-  const serving = releases.filter(({ weightBp }) => weightBp > 0);
-  return serving.sort((a, b) => b.weightBp - a.weightBp)[0]?.id ?? null;
 }
 
 /** The facts as a decision leaves them, as far as traffic goes. */

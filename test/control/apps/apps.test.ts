@@ -317,6 +317,34 @@ describe("status", () => {
     expect((await view()).rollback).toMatchObject({ possible: true, how: "restart", to: { version: "v1" } });
   });
 
+  it("says of a rollback what its plan says, also while the last one drains", async () => {
+    const environmentId = await applied(api);
+    const path = "/api/v1/apps/shop/envs/production";
+    await release(environmentId, { version: "v1", state: "superseded", servingAt: 1, createdAt: 1 });
+    const live = await release(environmentId, {
+      version: "v2",
+      weightBp: 10_000,
+      servingAt: 2,
+      createdAt: 2,
+    });
+    const since = Date.now() - 1_000;
+    const gone = {
+      version: "v3",
+      state: "rolling_back",
+      servingAt: 3,
+      createdAt: 3,
+      stateSince: since,
+    } as const;
+    await release(environmentId, gone);
+    await db.update(environments).set({ stableReleaseId: live }).where(eq(environments.id, environmentId));
+    const view = environmentSchema.parse(await (await api.get(path)).json());
+    const plan = movePlanSchema.parse(await (await api.get(`${path}/plan/rollback`)).json());
+    // What the command answers then: test/domain/commands/moves.test.ts.
+    expect(view.rollback.reason).toMatch(/v3 is rolling back already, and v2 serves/);
+    expect(view.rollback).toMatchObject({ possible: false, to: null });
+    expect(plan).toMatchObject({ possible: false, refusal: { detail: view.rollback.reason } });
+  });
+
   it("has an ETag that changes with a decision and not with an agent's report", async () => {
     const environmentId = await applied(api);
     const host = await enrolled(api);

@@ -52,6 +52,24 @@ describe("a plan of a move", () => {
     expect(split(world, "abort")).toEqual({ v1: 10_000 });
   });
 
+  it("names no older release to roll back to while the last one's rollback drains: the command would not either", () => {
+    const world = new World({ anna: 8, bert: 8 });
+    for (let n = 0; n < 3; n++) {
+      world.deploy();
+      world.run(world.now + MINUTE);
+    }
+    world.rollback();
+    expect(world.state("v3")).toBe("rolling_back");
+    const plan = planned(world, "rollback");
+    const done = world.rollback();
+    expect(plan.refusal).toMatchObject({ code: "rollback_impossible" });
+    expect(done).toEqual({ ok: false, error: plan.refusal });
+    world.run(world.now + 5 * MINUTE);
+    expect(split(world, "rollback")).toEqual({ v1: 10_000 });
+    world.rollback();
+    expect(world.weights()).toEqual({ v1: 10_000 });
+  });
+
   it("says that a rollback has to start the old image again", () => {
     const world = new World();
     world.spec = aSpec({ keepMs: 0 });
