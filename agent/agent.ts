@@ -23,6 +23,7 @@ import { recallSecrets } from "./redaction/recall.ts";
 import type { Secrets } from "./redaction/secrets.ts";
 import type { Engine } from "./runtime/docker/engine.ts";
 import type { Runtime } from "./runtime/runtime.ts";
+import { fetchingFromControl } from "./shipped/fetching.ts";
 import { Signal } from "./signal.ts";
 import { Signatures } from "./verify/signatures.ts";
 import { AGENT_VERSION } from "./version.ts";
@@ -96,12 +97,15 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
 type Parts = Awaited<ReturnType<typeof assemble>>;
 
 async function assemble(options: AgentOptions, signal: AbortSignal) {
-  const { credentials, directory, runtime, policy, secrets, log, clock = systemClock } = options;
+  const { credentials, directory, policy, secrets, log, clock = systemClock } = options;
   const journal = await openJournal(directory, (message) => log.error(message));
   const identity = new Identity(directory, credentials);
+  const { url } = credentials;
+  const token = () => identity.token;
+  const runtime = fetchingFromControl(options.runtime, { url, token, clock });
   const control = createControl({
-    url: credentials.url,
-    token: () => identity.token,
+    url,
+    token,
     timeoutMs: CONTROL_TIMEOUT_MS,
     signal,
   });

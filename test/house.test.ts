@@ -68,6 +68,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "agent",
       "src/protocol/agent",
       "src/protocol/address.ts",
+      "src/protocol/images.ts",
       "src/protocol/interception.ts",
       "src/protocol/manifest/errors.ts",
       "src/protocol/problem.ts",

@@ -21,6 +21,8 @@ export interface ImageSource {
   image: string;
   /** For its registry; absent: the host's own. */
   login?: RegistryLogin | undefined;
+  /** The repository that it is pulled from in the place of its own: one that is in no registry. */
+  from?: string | undefined;
 }
 
 /** How an instance ended. `gone`: the runtime no longer has it, so nobody knows how. */

@@ -1,6 +1,7 @@
 import http from "node:http";
 import https from "node:https";
 import type { RegistryLogin } from "../../src/protocol/agent/image.ts";
+import { SHIPPED } from "../../src/protocol/images.ts";
 import { loginFor } from "../runtime/docker/registry-auth.ts";
 import type { ImageRef } from "../runtime/image-ref.ts";
 import type { Read } from "./attached.ts";
@@ -23,6 +24,8 @@ interface Answer {
  * `undefined`: the registry has no such thing. Throws with words when it can't be asked.
  */
 export function repositoryReader(ref: RegistryRef, given: RegistryLogin | undefined): Read {
+  // It is in no registry that could hold a signature beside it.
+  if (ref.registry === SHIPPED) return async () => undefined;
   const { base, name } = addressOf(ref);
   let authorization: string | undefined;
   return async (path, accept) => {

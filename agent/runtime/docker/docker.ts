@@ -38,6 +38,7 @@ import { sweepLeftovers } from "./leftovers.ts";
 import { followContainer } from "./logs.ts";
 import { callsOfInstance, mendContainer } from "./outside.ts";
 import { createDockerRuns } from "./runs.ts";
+import { engineRef } from "./shipped.ts";
 
 const listSchema = z.array(
   z.object({
@@ -74,8 +75,8 @@ export function createDockerRuntime({
   const callsOf = (instance: string) => callsOfInstance({ engine, calls, host }, instance);
   return {
     name: "docker",
-    pull: ({ image, login }, onProgress, signal) =>
-      pullImage({ engine, image, login, localImages, onProgress, signal, backWithinMs }),
+    pull: (source, onProgress, signal) =>
+      pullImage({ engine, ...source, localImages, onProgress, signal, backWithinMs }),
     start: (spec) =>
       startContainer({ engine, calls: callsOf(spec.instance), spec, host, localImages, backWithinMs }),
     restart: (instance, graceMs) =>
@@ -159,7 +160,7 @@ async function startOnce({ engine, calls, spec, host, localImages }: Start): Pro
   if (existing) await calls.remove(name);
   const refused = await prepareHousing(engine, spec, host);
   if (refused) return refused;
-  const image = localImages ? await engineName(engine, spec.image) : spec.image;
+  const image = localImages ? await engineName(engine, spec.image) : engineRef(spec.image);
   await calls.create(name, containerConfig({ ...spec, image }, host));
   await calls.start(name);
   const container = await calls.inspect(name);

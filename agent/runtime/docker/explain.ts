@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Explained } from "../runtime.ts";
 import { CALL_TIMEOUT_MS } from "./calls.ts";
 import type { Engine } from "./engine.ts";
+import { engineRef } from "./shipped.ts";
 
 const platformSchema = z.object({ Os: z.string(), Architecture: z.string() });
 const versionSchema = z.object({ Os: z.string(), Arch: z.string() });
@@ -35,7 +36,12 @@ export async function explain(
 async function otherMachine(engine: Engine, image: string): Promise<string | undefined> {
   const plain = { signal: AbortSignal.timeout(CALL_TIMEOUT_MS) };
   try {
-    const its = await engine.json(platformSchema, "GET", `/images/${encodeURIComponent(image)}/json`, plain);
+    const its = await engine.json(
+      platformSchema,
+      "GET",
+      `/images/${encodeURIComponent(engineRef(image))}/json`,
+      plain,
+    );
     const ours = await engine.json(versionSchema, "GET", "/version", plain);
     const [built, runs] = [`${its.Os}/${its.Architecture}`, `${ours.Os}/${ours.Arch}`];
     if (built === runs) return undefined;

@@ -9,6 +9,7 @@ import { type Engine, EngineError, EngineUnavailable } from "./engine.ts";
 import { rootOf } from "./failure.ts";
 import { pullMessageSchema, pullProgress } from "./progress.ts";
 import { isFor, registryAuth } from "./registry-auth.ts";
+import { engineRef, rename } from "./shipped.ts";
 
 const imageSchema = z.object({
   Id: z.string(),
@@ -23,6 +24,8 @@ export interface Pull {
   image: string;
   /** The job's own; absent: what `docker login` left on this host. */
   login?: RegistryLogin | undefined;
+  /** The repository that it is pulled from in the place of its own. */
+  from?: string | undefined;
   /** Take an image that only this engine has (never pushed) as it is. */
   localImages: boolean;
   onProgress: (message: string) => void;
@@ -53,7 +56,7 @@ export async function pullImage(pull: Pull): Promise<Outcome<PulledImage>> {
 }
 
 async function alreadyHere(pull: Pull, ref: ImageRef): Promise<Outcome<PulledImage> | undefined> {
-  const image = await inspectImage(pull.engine, pull.image);
+  const image = await inspectImage(pull.engine, engineRef(pull.image));
   if (ref.kind === "local") {
     if (image) return done({ image: image.Id, digest: image.Id });
     return failed(
@@ -75,6 +78,7 @@ async function neverPushed(engine: Engine, id: string): Promise<Outcome<PulledIm
 
 /** As the engine calls an image that control pinned: one that was never pushed it knows by its id only. */
 export async function engineName(engine: Engine, image: string): Promise<string> {
+  if (engineRef(image) !== image) return engineRef(image);
   const ref = parseImageRef(image);
   if (ref?.kind !== "registry" || !ref.digest || (await inspectImage(engine, image))) return image;
   const local = await neverPushed(engine, ref.digest);
@@ -94,9 +98,10 @@ async function fromRegistry(pull: Pull, ref: ImageRef): Promise<Outcome<PulledIm
   if (ref.kind === "local") throw new Error(`a local image can't be pulled: ${ref.id}`);
   let digest = ref.digest;
   let downloaded = false;
+  const repository = pull.from ?? ref.repository;
   const stream = pull.engine.messages("POST", "/images/create", {
     // Without a tag the engine would pull every tag there is.
-    query: { fromImage: ref.repository, tag: ref.digest ?? ref.tag ?? "latest" },
+    query: { fromImage: repository, tag: ref.digest ?? ref.tag ?? "latest" },
     headers: await registryAuth(ref.registry, pull.login),
     signal: pull.signal,
   });
@@ -110,6 +115,7 @@ async function fromRegistry(pull: Pull, ref: ImageRef): Promise<Outcome<PulledIm
   }
   if (!digest)
     return failed("image_pull_failed", `${pull.image} was pulled, but the engine named no digest for it`);
+  if (pull.from !== undefined) await rename(pull.engine, `${repository}@${digest}`, pull.image);
   return done({ image: `${ref.repository}@${digest}`, digest, ...(downloaded && { downloaded }) });
 }
 

@@ -4,13 +4,14 @@ import type { ImageStore, Removal } from "../runtime.ts";
 import { asOutcome, CALL_TIMEOUT_MS } from "./calls.ts";
 import { type Engine, EngineError } from "./engine.ts";
 import { rootOf } from "./failure.ts";
+import { engineRef } from "./shipped.ts";
 
 const imageSchema = z.object({ Id: z.string(), RepoTags: z.array(z.string()).nullish() });
 const rowsSchema = z.array(z.object({ ImageID: z.string() }));
 
 export function createDockerImages(engine: Engine): ImageStore {
   return {
-    remove: (image, tags) => asOutcome(() => remove(engine, image, tags)),
+    remove: (image, tags) => asOutcome(() => remove(engine, engineRef(image), tags)),
     space: async () => spaceAt(await rootOf(engine)),
   };
 }

@@ -6,6 +6,7 @@ import { type Engine, EngineError } from "./engine.ts";
 import { knownFailure } from "./failure.ts";
 import { prepareHousing } from "./housing.ts";
 import { engineName } from "./image.ts";
+import { engineRef } from "./shipped.ts";
 
 /** Hooks as containers: the engine keeps each, with its exit code and its log, until it is removed. */
 export function createDockerRuns({
@@ -49,7 +50,7 @@ async function startRun({ engine, calls, spec, host, localImages }: Start): Prom
     const refused = await prepareHousing(engine, spec, host);
     if (refused) return refused;
     // The name is the promise: a second container of it the engine refuses.
-    const image = localImages ? await engineName(engine, spec.image) : spec.image;
+    const image = localImages ? await engineName(engine, spec.image) : engineRef(spec.image);
     await calls.create(name, runConfig({ ...spec, image }, host));
     await calls.start(name);
     const container = await calls.inspect(name);

@@ -7,9 +7,6 @@ export type ImageRow = typeof images.$inferSelect;
 
 const isOf = (appId: string, digest: string) => and(eq(images.appId, appId), eq(images.digest, digest));
 
-export const readImage = (db: Db, appId: string, digest: string): Promise<ImageRow | undefined> =>
-  db.select().from(images).where(isOf(appId, digest)).get();
-
 /** Has an image that is there kept for a while longer. */
 export async function touchImage(db: Db, of: { appId: string; digest: string; now: number }) {
   const rows = await db
