@@ -7,14 +7,15 @@
  */
 import { compileRoute, type Route } from "../domain/routing/choose.ts";
 import { registeredName, wildcardsOver } from "../domain/routing/hostname.ts";
-import { nameOf } from "../domain/routing/site.ts";
 import { MOVING_STALE_MS, type RoutingTable, supersedes, type TableAnswer } from "../domain/routing/table.ts";
 import { parseTable } from "../domain/routing/table-shape.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import { logWarning } from "./log.ts";
 import { readColoCache, readKv, readKvPaths, UNREADABLE, writeColoCache } from "./tables/copies.ts";
+import { Listing } from "./tables/listing.ts";
 import { Paths } from "./tables/paths.ts";
+import { Until } from "./tables/until.ts";
 import { Waiting } from "./waiting.ts";
 
 const FRESH_MS = 1_000;
@@ -37,8 +38,8 @@ const TRUST_AGAIN_MS = 30_000;
 const WHOLE_EVERY_MS = 30_000;
 const UNKNOWN_MS = 1_000;
 const UNKNOWN_MOST = 1_000;
-/** Wildcards whose copies are looked for. Names with more labels have waited long enough. */
-const MOST_COPIES = 3;
+/** A name that has no copy is not looked for again so soon; control is asked all the same. */
+const COPYLESS_MS = 30_000;
 
 /** `unknown`: control says nobody owns the hostname. `unavailable`: no table could be had from anywhere. */
 export type Lookup = Route | "unknown" | "unavailable";
@@ -65,7 +66,9 @@ export class Tables {
   /** Names that are held by a wildcard's copy, oldest first. */
   readonly #borrowed = new Set<string>();
   readonly #paths = new Paths();
-  readonly #unknownUntil = new Map<string, number>();
+  readonly #unknown = new Until(UNKNOWN_MOST);
+  readonly #copyless = new Until(UNKNOWN_MOST);
+  readonly #listing = new Listing();
   /** Epoch ms until which a refresh counts as under way; past it, it is lost with the request that made it. */
   readonly #refreshing = new Map<string, number>();
 
@@ -132,7 +135,7 @@ export class Tables {
   }
 
   async #findCold(hostname: string, env: Env, ctx: ExecutionContext): Promise<Lookup> {
-    if (this.#isUnknown(hostname, Date.now())) return "unknown";
+    if (this.#unknown.holds(hostname, Date.now())) return "unknown";
     await this.#waitForRefresh(hostname, env, ctx, COLD_DEADLINE_MS);
     return this.#current(hostname);
   }
@@ -152,7 +155,7 @@ export class Tables {
   #current(hostname: string): Lookup {
     return (
       this.#held.get(this.#keyOf(hostname))?.route ??
-      (this.#isUnknown(hostname, Date.now()) ? "unknown" : "unavailable")
+      (this.#unknown.holds(hostname, Date.now()) ? "unknown" : "unavailable")
     );
   }
 
@@ -247,16 +250,25 @@ export class Tables {
 
   /** Without control: takes the copy, or takes its absence for control's word that the hostname is nobody's any more. */
   async #askCopy(hostname: string, env: Env): Promise<void> {
-    const [copy, paths] = await Promise.all([readCopy(env, hostname), readKvPaths(env, hostname)]);
+    if (this.#copyless.holds(hostname, Date.now())) return;
+    const copy = await readKv(env, hostname);
     const held = this.#held.get(hostname);
-    if (paths !== null) this.#paths.learn(hostname, paths, Date.now());
-    if (copy === UNREADABLE) {
+    if (copy?.table === UNREADABLE) {
       if (held !== undefined) held.trustedUntil = Date.now() + TRUST_AGAIN_MS;
-    } else if (copy !== null) {
-      this.#accept(hostname, { table: copy }, 0);
+      return;
+    }
+    if (this.#listing.takes(hostname, copy?.isOwn === true, Date.now())) {
+      const paths = await readKvPaths(env, hostname);
+      if (paths !== null) this.#paths.learn(hostname, paths, Date.now());
+    }
+    if (copy !== null) {
+      this.#accept(hostname, copy, 0);
       // An older copy, or one that is refused, takes nothing away.
       if (held !== undefined) held.trustedUntil = Date.now() + TRUST_MS;
-    } else if (held !== undefined) {
+      return;
+    }
+    this.#copyless.note(hostname, Date.now() + COPYLESS_MS);
+    if (held !== undefined) {
       logWarning("table.gone", { hostname, detail: "control is silent, and took its copy away" });
       this.#drop(hostname);
     }
@@ -280,7 +292,7 @@ export class Tables {
       logWarning("table.refused", { hostname, environment: table.environment, detail });
       return false;
     }
-    this.#unknownUntil.delete(hostname);
+    this.#unknown.forget(hostname);
     if (at > 0) this.#paths.learn(hostname, paths, at);
     this.#hold(key, table, at);
     this.#except(key, hostname, except);
@@ -334,17 +346,7 @@ export class Tables {
 
   #forget(hostname: string): void {
     this.#drop(hostname);
-    this.#unknownUntil.delete(hostname);
-    this.#unknownUntil.set(hostname, Date.now() + UNKNOWN_MS);
-    if (this.#unknownUntil.size <= UNKNOWN_MOST) return;
-    for (const oldest of this.#unknownUntil.keys()) {
-      this.#unknownUntil.delete(oldest);
-      break;
-    }
-  }
-
-  #isUnknown(hostname: string, now: number): boolean {
-    return (this.#unknownUntil.get(hostname) ?? 0) > now;
+    this.#unknown.note(hostname, Date.now() + UNKNOWN_MS);
   }
 }
 
@@ -357,16 +359,6 @@ interface Candidate {
 
 /** It gives visits to somebody: a release holds its traffic. */
 const isCarrying = (route: Route | undefined): boolean => route !== undefined && route.dealt.length > 0;
-
-/** The copy of a name, else of the longest wildcard over it that has one. */
-async function readCopy(env: Env, hostname: string): Promise<unknown> {
-  const over = nameOf(hostname) === hostname ? wildcardsOver(hostname) : [];
-  for (const name of [hostname, ...over.slice(0, MOST_COPIES)]) {
-    const copy = await readKv(env, name);
-    if (copy !== null) return copy;
-  }
-  return null;
-}
 
 /** Control's answer, or null when it failed or does not come any more. */
 async function askControl(env: Env, hostname: string, known: number | null): Promise<TableAnswer | null> {

@@ -1,4 +1,6 @@
 /** Copies of tables outside the isolate: the colo's cache, shared by its isolates for a second, and KV. */
+import { wildcardsOver } from "../../domain/routing/hostname.ts";
+import { nameOf } from "../../domain/routing/site.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import { TIMED_OUT, within } from "../deadline.ts";
 import type { Env } from "../env.ts";
@@ -47,20 +49,37 @@ export async function writeColoCache(
   }
 }
 
-/** The copy in KV, unparsed; null: there is none; UNREADABLE: KV did not answer. */
-export async function readKv(env: Env, hostname: string): Promise<unknown> {
+/** Wildcards whose copies are looked for. Names with more labels have waited long enough. */
+const MOST_COPIES = 3;
+
+/** A copy in KV, unparsed, and whether it is the name's own or a wildcard's; UNREADABLE: KV did not answer. */
+export interface KvCopy {
+  readonly table: unknown;
+  readonly isOwn: boolean;
+}
+
+/** The copy of a name, else of the longest wildcard over it that has one; null: there is none. */
+export async function readKv(env: Env, hostname: string): Promise<KvCopy | null> {
+  const over = nameOf(hostname) === hostname ? wildcardsOver(hostname) : [];
+  for (const name of [hostname, ...over.slice(0, MOST_COPIES)]) {
+    const table = await readOne(env, name);
+    if (table !== null) return { table, isOwn: name === hostname };
+  }
+  return null;
+}
+
+async function readOne(env: Env, name: string): Promise<unknown> {
   try {
-    const value = await within(env.TABLES.get(`table:${hostname}`, "json"), KV_DEADLINE_MS);
+    const value = await within(env.TABLES.get(`table:${name}`, "json"), KV_DEADLINE_MS);
     return value === TIMED_OUT ? UNREADABLE : value;
   } catch (error) {
-    logError("table.copy_unreadable", error, { hostname });
+    logError("table.copy_unreadable", error, { hostname: name });
     return UNREADABLE;
   }
 }
 
-/** The paths of a name that have copies of their own; null: nobody can tell, or it is a path itself. */
+/** The paths of a name that have copies of their own; null: nobody can tell. */
 export async function readKvPaths(env: Env, hostname: string): Promise<string[] | null> {
-  if (hostname.includes("/")) return null;
   try {
     const listed = await within(env.TABLES.list({ prefix: `table:${hostname}/` }), KV_DEADLINE_MS);
     return listed === TIMED_OUT ? null : listed.keys.map(({ name }) => name.slice("table:".length));
