@@ -1,8 +1,11 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { cp, readFile, writeFile } from "node:fs/promises";
+import net from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
+import { z } from "zod";
 import { baseImage, removeImages } from "../../local/images.ts";
 import { type Checkout, checkout } from "../support/checkout.ts";
 import { dockerTest, engine, type Registry, startRegistry } from "../support/docker.ts";
@@ -46,7 +49,7 @@ beforeAll(async () => {
   if (!engine) return;
   base = await baseImage(engine);
   [sluice, registry] = await Promise.all([
-    Installation.start({ hosts: 1, runtime: "docker" }),
+    Installation.start({ hosts: 2, runtime: "docker" }),
     startRegistry(),
   ]);
   work = await checkout({ "sluice.yaml": manifest() });
@@ -64,10 +67,24 @@ afterAll(async () => {
         .split("\n")
         .map((sha) => `${registry.address}/acme/hello:${sha.slice(0, 12)}`)
     : [];
-  if (engine) await removeImages(engine, tags);
+  if (engine) await removeImages(engine, [...tags, ...(await shippedTags())]);
   await registry?.close();
   await work?.[Symbol.asyncDispose]();
 });
+
+/** What was built for hosts, and what they fetched. */
+async function shippedTags(): Promise<string[]> {
+  const query = { filters: JSON.stringify({ reference: ["sluice.local/boat"] }) };
+  const rows = await engine?.json(
+    z.array(z.object({ RepoTags: z.array(z.string()) })),
+    "GET",
+    "/images/json",
+    {
+      query,
+    },
+  );
+  return rows?.flatMap(({ RepoTags }) => RepoTags) ?? [];
+}
 
 interface Shipped {
   readonly code: number | null;
@@ -75,19 +92,25 @@ interface Shipped {
   readonly stderr: string;
 }
 
+interface Way {
+  readonly tty?: boolean;
+  /** Where control is reached. */
+  readonly url?: string;
+  /** Kills it when it aborts. */
+  readonly kill?: AbortSignal;
+}
+
 /** `sluice ship` in the repository; on a pseudo-terminal if asked to. */
 async function ship(
   args: readonly string[],
   env: Record<string, string> = {},
-  tty = false,
+  { tty = false, url = sluice.controlUrl, kill }: Way = {},
 ): Promise<Shipped> {
   const command = [NODE, MAIN, "ship", ...args];
   const config = join(work.folder, "../cli.json");
-  await writeFile(
-    config,
-    JSON.stringify({ url: sluice.controlUrl, token: sluice.home.token, edge: sluice.edgeUrl }),
-    { mode: 0o600 },
-  );
+  await writeFile(config, JSON.stringify({ url, token: sluice.home.token, edge: sluice.edgeUrl }), {
+    mode: 0o600,
+  });
   const home = join(work.folder, "..");
   await cp(config, join(home, ".config/sluice/cli.json"));
   const [program = "", ...rest] = tty ? ["script", "-qec", command.join(" "), "/dev/null"] : command;
@@ -105,6 +128,7 @@ async function ship(
     },
   });
   const texts = { stdout: "", stderr: "" };
+  kill?.addEventListener("abort", () => child.kill("SIGKILL"));
   child.stdout.on("data", (chunk) => (texts.stdout += chunk));
   child.stderr.on("data", (chunk) => (texts.stderr += chunk));
   const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
@@ -112,7 +136,7 @@ async function ship(
 }
 
 dockerTest("a commit goes live on a terminal; the same commit again is the same release", async () => {
-  const first = await ship([], {}, true);
+  const first = await ship([], {}, { tty: true });
   if (process.env.SHIP_OUTPUT) await writeFile(`${process.env.SHIP_OUTPUT}-terminal.txt`, first.stdout);
   expect(first.code, first.stdout).toBe(0);
   expect(first.stdout).toContain("v1 serves 100% of hello/production");
@@ -166,5 +190,80 @@ dockerTest(
     expect(text).toContain("| smoke | failed |");
     expect(text).toContain(`${registry.address}/acme/hello@sha256:`);
     expect(sha).toMatch(/^[0-9a-f]{40}$/);
+  },
+);
+
+/** The line to control: counts what goes over it, and says when a part of an image has arrived. */
+async function countedLine(onPart: () => void = () => {}) {
+  let sent = 0;
+  const { hostname, port } = new URL(sluice.controlUrl);
+  const server = net.createServer((client) => {
+    const control = net.connect(Number(port), hostname);
+    client.on("data", (chunk) => {
+      sent += chunk.length;
+    });
+    control.on("data", (chunk) => {
+      if (chunk.includes("HTTP/1.1 204")) onPart();
+    });
+    client.pipe(control).pipe(client);
+    client.on("error", () => control.destroy());
+    control.on("error", () => client.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return {
+    url: `http://127.0.0.1:${address.port}`,
+    get sent() {
+      return sent;
+    },
+    async [Symbol.asyncDispose]() {
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+dockerTest(
+  "130 MB reach two hosts without a registry: cut short they go on, and what is there stays",
+  async () => {
+    const { image: _, ...rest } = parse(manifest({ replicas: 2 })) as { image: string };
+    await work.write({
+      "sluice.yaml": stringify({ ...rest, app: "boat" }).replace("hello.localhost", "boat.localhost"),
+    });
+    work.commit("without a registry");
+    work.git("push", "-q");
+    const killed = new AbortController();
+    await using first = await countedLine(() => killed.abort());
+    expect((await ship(["--json"], {}, { url: first.url, kill: killed.signal })).code).toBe(null);
+
+    await using second = await countedLine();
+    const whole = await ship(["--json"], {}, { url: second.url });
+    expect(whole.code, whole.stderr).toBe(0);
+    const { items } = await sluice.client.installation.audit({ limit: 200 });
+    const bytes = Number(items.find(({ type }) => type === "image.shipped")?.data.bytes);
+    expect(bytes).toBeGreaterThan(20e6);
+    // A part of 16 MiB at least had arrived before it was killed.
+    expect(second.sent).toBeLessThan(bytes - 16e6);
+    expect(JSON.parse(whole.stdout)).toMatchObject({
+      outcome: "live",
+      release: { image: expect.stringMatching(/^sluice\.local\/boat@sha256:/) },
+    });
+    const { environment } = await sluice.client.environments.get("boat", "production");
+    expect(new Set(environment.instances.map(({ host }) => host))).toEqual(new Set(["web-1", "web-2"]));
+
+    await work.write({ "package.json": '{ "type": "module", "description": "changed" }\n' });
+    work.commit("one file");
+    work.git("push", "-q");
+    await using third = await countedLine();
+    const dry = await ship(["--dry-run"], {}, { url: third.url });
+    expect(dry.stdout).toContain("what control lacks of the image");
+    const next = await ship(["--json"], {}, { url: third.url });
+    expect(next.code, next.stderr).toBe(0);
+    expect(JSON.parse(next.stdout).release.image).not.toBe(JSON.parse(whole.stdout).release.image);
+    expect(third.sent).toBeLessThan(100_000);
+    // And back to what is kept: its host fetches it where it is gone.
+    expect((await sluice.sluice("boat", {}, ["rollback"])).code).toBe(0);
   },
 );
