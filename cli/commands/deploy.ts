@@ -26,6 +26,7 @@ export interface ReleaseOptions {
   readonly override?: boolean | string;
 }
 interface DeployOptions extends ReleaseOptions {
+  readonly current?: boolean;
   readonly detach?: boolean;
   readonly apply?: boolean;
   readonly timeout: number;
@@ -46,6 +47,7 @@ export const deploy: Register = (program, act) => {
     .command("deploy")
     .description("release an image and wait until it serves all traffic, or is taken back")
     .option("--image <ref>", "what to release (default: the manifest's image)")
+    .option("--current", "the image that serves, with the manifest and the secrets of today")
     .option("--version <label>", "a label for people (default: v<n>)")
     .addOption(whenBusyOption())
     .addOption(holdOption())
@@ -59,6 +61,7 @@ export const deploy: Register = (program, act) => {
       examples(
         "sluice deploy --image ghcr.io/acme/shop@sha256:…",
         "sluice deploy --image ghcr.io/acme/shop:1.4.2 --version 1.4.2 -e staging",
+        "sluice deploy --current                            # a changed secret or variable, as a release",
         "sluice deploy --image … --json > release.json      # in CI",
         "sluice deploy --image … --wait=approval            # a later job promotes it",
       ),
@@ -69,7 +72,8 @@ export const deploy: Register = (program, act) => {
 async function run(session: Session, options: DeployOptions): Promise<Outcome> {
   const target = session.target();
   await matchManifest(session, target, options.apply === true);
-  const body = await releaseBody(session, options);
+  const image = options.current ? { image: await currentImage(session, target, options.image) } : {};
+  const body = await releaseBody(session, { ...options, ...image });
   const key = idempotencyKey(session.env, { ...target, body });
   const release = await createRelease(session, { ...target, idempotencyKey: key }, body);
   const watch = session.command(`watch ${release.id}`);
@@ -82,6 +86,19 @@ async function run(session: Session, options: DeployOptions): Promise<Outcome> {
   }
   const { timeout: timeoutMs, wait } = options;
   return waitAndTell(session, release, { command: "deploy", timeoutMs, wait });
+}
+
+/** The very image that serves: what changes is how it is run. */
+async function currentImage(session: Session, at: Target, image: string | undefined): Promise<string> {
+  if (image !== undefined) throw new CliError("usage", "--current and --image: one image at a time");
+  const { environment } = await session.client.environments.get(at.app, at.environment);
+  const { live } = environment;
+  if (!live)
+    throw new CliError("not_found", `nothing serves in ${at.app}/${at.environment} yet`, {
+      next: [{ command: session.command("deploy", at), when: "to release the manifest's image" }],
+    });
+  if (live.digest === null || live.image.startsWith("file:")) return live.image;
+  return `${live.image.replace(/@.*$/, "").replace(/:[^/:]+$/, "")}@${live.digest}`;
 }
 
 /** Interrupted while control hasn't answered, nobody here knows whether it has begun: that is said, with the way to see. */

@@ -31,6 +31,7 @@ export const secrets: Register = (program, act) => {
     .argument("[name]")
     .description("give a secret a value: asked for, or read from stdin, never an argument")
     .option("--from <file>", "set all that a dotenv file has; - is stdin")
+    .option("--revoke-old", "drop the older values: no release is started with one again")
     // So that a value that was typed as an argument is refused with the reason, and not echoed.
     .allowExcessArguments()
     .action(act(set));
@@ -53,12 +54,12 @@ export const secrets: Register = (program, act) => {
 async function set(
   session: Session,
   name: string | undefined,
-  options: { from?: string },
+  options: { from?: string; revokeOld?: boolean },
   command: Command,
 ): Promise<Outcome> {
   if (command.args.length > 1) throw noArgument(name ?? "NAME");
   if (name?.includes("=")) throw noArgument(name.slice(0, name.indexOf("=")));
-  if (options.from !== undefined) return setAll(session, options.from, name);
+  if (options.from !== undefined) return setAll(session, { ...options, from: options.from }, name);
   if (name === undefined)
     throw new CliError("usage", "which secret? Name it, or a file that has several", {
       next: [
@@ -70,7 +71,7 @@ async function set(
   const target = session.target();
   const example = `printf %s "$${name}" | ${session.command(`secrets set ${name}`, target)}`;
   const { text, newlineCut } = await readValue(session, { name, example });
-  const answer = await session.client.secrets.set({ ...target, name }, text);
+  const answer = await session.client.secrets.set({ ...target, name }, text, options);
   if (newlineCut) session.out.say("one newline at the end was cut");
   sayWhatNow(session, target, [answer]);
   return { exit: EXIT.ok, json: { secrets: [answer] } };
@@ -89,7 +90,11 @@ const noArgument = (name: string) => {
 };
 
 /** Nothing is sent before everything in the file was looked at. */
-async function setAll(session: Session, file: string, name: string | undefined): Promise<Outcome> {
+async function setAll(
+  session: Session,
+  { from: file, ...options }: { from: string; revokeOld?: boolean },
+  name: string | undefined,
+): Promise<Outcome> {
   if (name !== undefined)
     throw new CliError("usage", `--from sets all that ${clean(file)} has: leave \`${clean(name)}\` out`);
   const text = await readDotenv(session, file);
@@ -114,7 +119,7 @@ async function setAll(session: Session, file: string, name: string | undefined):
   const target = session.target();
   const answers: SetSecretAnswer[] = [];
   for (const [key, value = ""] of values)
-    answers.push(await session.client.secrets.set({ ...target, name: key }, value));
+    answers.push(await session.client.secrets.set({ ...target, name: key }, value, options));
   sayWhatNow(session, target, answers);
   return { exit: EXIT.ok, json: { secrets: answers } };
 }

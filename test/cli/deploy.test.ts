@@ -2,7 +2,14 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { aFailedRelease, anEnvironment, aRelease, fakeApi, MANIFEST } from "../support/fake-api.ts";
+import {
+  aFailedRelease,
+  anEnvironment,
+  aRelease,
+  aServingRelease,
+  fakeApi,
+  MANIFEST,
+} from "../support/fake-api.ts";
 import { callCli, runCli } from "../support/run-cli.ts";
 import { ENV, failedDeploy, goodDeploy, unchanged } from "./scenarios.ts";
 
@@ -30,6 +37,25 @@ watch  sluice watch rel_2
   undo      sluice rollback -a shop -e production   instant, to v1
 `);
     expect(ran.stdout).toBe("https://shop.example.com\n");
+  });
+
+  test("releases the very image that serves with --current, and one image at a time", async () => {
+    const digest = `sha256:${"ab".repeat(32)}`;
+    const live = { ...aServingRelease(), image: "ghcr.io/acme/shop:2", digest };
+    const bodies: unknown[] = [];
+    await using api = await fakeApi(
+      goodDeploy({
+        [`GET ${ENV}`]: (_asked, answer) => answer.json(200, { ...anEnvironment([["v2", 100]]), live }),
+        [`POST ${ENV}/releases`]: (asked, answer) => {
+          bodies.push(JSON.parse(asked.body));
+          answer.json(202, aRelease(), { location: "/api/v1/releases/rel_2" });
+        },
+      }),
+    );
+    expect((await callCli(["deploy", "--current", "--detach"], { url: api.url, files })).code).toBe(0);
+    expect(bodies).toMatchObject([{ image: `ghcr.io/acme/shop@${digest}` }]);
+    const both = await callCli(["deploy", "--current", "--image", ":3"], { url: api.url, files });
+    expect(both).toMatchObject({ code: 1, stderr: expect.stringContaining("one image at a time") });
   });
 
   test("says which check failed, where the traffic is now, the app's last lines and the next command", async () => {

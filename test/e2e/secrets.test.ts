@@ -9,7 +9,10 @@ const APP = "vault";
 const OLD = "postgres://shop:hunter2@db/shop";
 const NEW = "postgres://shop:correct-horse@db/shop";
 const answers = "JSON.stringify({ url: process.env.DATABASE_URL, plain: process.env.PLAIN })";
-const server = `require("node:http").createServer((_, response) => response.end(${answers})).listen(process.env.PORT)`;
+/** Like an app that connects when it is asked something: it starts with any address, and answers 500 with a wrong one. */
+const status = 'process.env.DATABASE_URL.includes("nowhere") ? 500 : 200';
+const server = `require("node:http").createServer(({ url }, response) =>
+  response.writeHead(url === "/health" ? 200 : ${status}).end(${answers})).listen(process.env.PORT)`;
 const migrates = 'if (!process.env.DATABASE_URL) throw new Error("no DATABASE_URL")';
 const OPTIONS: AppOptions = {
   command: ["node", "-e", server],
@@ -70,6 +73,27 @@ test("changed, it is said who still runs the old one; the command that is said h
   await expect.poll(left, { timeout: 90_000, interval: 200 }).toBe(false);
 });
 
+test("a bad one is taken back as a bad release is, before a visitor sees an error; what serves goes on with the one before", async () => {
+  const canary = { steps: [{ weight: 25, bake: "5m" }, { weight: 100 }] };
+  const options: AppOptions = { ...OPTIONS, ready: "/health", strategy: { canary } };
+  expect((await run(["secrets", "set", "DATABASE_URL"], "postgres://nowhere/shop")).code).toBe(0);
+  const port = Number(new URL(sluice.edgeUrl).port);
+  const seen: number[] = [];
+  const visitors = setInterval(() => {
+    void ask({ port, host: `${APP}.localhost` }).then((answer) => seen.push(answer.status));
+  }, 50);
+  const deployed = await sluice.sluice(APP, options, ["deploy", "--current", "--apply", "--json"]);
+  clearInterval(visitors);
+  expect(deployed.code, deployed.stderr).toBe(3);
+  const { release } = JSON.parse(deployed.stdout);
+  expect(release).toMatchObject({ state: "rolled_back", failure: { code: "analysis_failed" } });
+  // From its first visitor on: 9 s on a quiet machine.
+  expect(release.timings.shifting).toBeLessThanOrEqual(20_000);
+  expect(seen.length).toBeGreaterThan(40);
+  expect(seen.filter((each) => each !== 200)).toEqual([]);
+  expect(await visit()).toMatchObject({ url: NEW });
+});
+
 test("control's state on disk has neither value in it", async () => {
   const { stateDir } = sluice.home;
   const entries = await readdir(stateDir, { recursive: true, withFileTypes: true });
@@ -79,5 +103,5 @@ test("control's state on disk has neither value in it", async () => {
     files.filter((_, i) => contents[i]?.includes(text)).map(({ name }) => name);
   // The name is there, so what is looked through is what was written.
   expect(holding("DATABASE_URL").length).toBeGreaterThan(0);
-  expect([...holding("hunter2"), ...holding("correct-horse")]).toEqual([]);
+  expect([...holding("hunter2"), ...holding("correct-horse"), ...holding("//nowhere")]).toEqual([]);
 });

@@ -23,9 +23,14 @@ export class SecretCalls {
   }
 
   /** The same value again changes nothing. */
-  set(at: { app: string; environment: string; name: string }, value: string): Promise<SetSecretAnswer> {
+  set(
+    at: { app: string; environment: string; name: string },
+    value: string,
+    { revokeOld = false } = {},
+  ): Promise<SetSecretAnswer> {
     const path = `${environmentPath(at.app, at.environment)}/secrets/${seg(at.name)}`;
-    return this.#wire.parsed(setSecretAnswerSchema, { method: "PUT", path, json: { value } });
+    const json = { value, ...(revokeOld ? { revokeOld } : {}) };
+    return this.#wire.parsed(setSecretAnswerSchema, { method: "PUT", path, json });
   }
 
   async remove(at: { app: string; environment: string; name: string }): Promise<void> {

@@ -35,7 +35,9 @@ export async function claimInstance(
     spec: { ...specOf(release, instance), fence },
   });
   const secrets = release.spec.secrets ?? [];
-  const [handed] = await handOut(at.db, at.env, [{ job, instanceId: instance.id, secrets, anew: true }]);
+  const [handed] = await handOut(at.db, at.env, [
+    { job, instanceId: instance.id, releaseId: release.id, secrets, anew: true },
+  ]);
   if (handed === undefined || !handed.ok)
     return err({ code: "secrets_missing", detail: handed?.error.message ?? "it can't be opened" });
   if (handed.value.kind !== "start") throw new Error("a start was handed out as another job");

@@ -16,6 +16,7 @@ import { noteAccessorySecrets, noteInstanceSecrets, readVault, type Vault } from
 export interface ClaimedJob {
   readonly job: Job;
   readonly instanceId: string | null;
+  readonly releaseId: string | null;
   /** Names of the secrets it is to get. */
   readonly secrets: readonly string[];
   /** Its container is made anew: what it was started with before is gone. */
@@ -32,13 +33,14 @@ export async function handOut(db: Db, env: ControlEnv, claimed: readonly Claimed
   const vault = await readVault(db, {
     environments: [...new Set(claimed.map(({ job }) => job.environmentId))],
     names: [...new Set(wants.flatMap(({ names }) => names))],
+    releases: [...new Set(claimed.flatMap(({ releaseId }) => releaseId ?? []))],
   });
   const keyring = await readKeyring(env);
   const notes: Statement[] = [];
   const done: HandedOut[] = [];
   for (const [index, one] of claimed.entries()) {
     const { names, registry } = wants[index] ?? NOTHING;
-    const opened = await openSecrets(one.job, names, { vault, keyring });
+    const opened = await openSecrets(one, names, { vault, keyring });
     const login =
       registry === undefined ? ok(undefined) : await openLogin(one.job, registry, { vault, keyring });
     if (!opened.ok) done.push(opened);
@@ -74,14 +76,14 @@ interface Sources {
 }
 
 async function openSecrets(
-  job: Job,
+  { job, releaseId }: ClaimedJob,
   names: readonly string[],
   { vault, keyring }: Sources,
 ): Promise<Result<{ values: Record<string, string>; versions: Record<string, number> }, JobError>> {
   const values: Record<string, string> = {};
   const versions: Record<string, number> = {};
   for (const name of names) {
-    const row = vault.values.find((one) => one.environmentId === job.environmentId && one.name === name);
+    const row = secretFor(vault, { environmentId: job.environmentId, name, releaseId });
     if (!row) return err(missing(job, name));
     const place = { purpose: "secret", owner: row.environmentId, name } as const;
     const opened = await tryOpen(keyring, place, row);
@@ -90,6 +92,16 @@ async function openSecrets(
     versions[name] = row.version;
   }
   return ok({ values, versions });
+}
+
+/** The value that the release was made with, for as long as it is kept; else that of today. None is given that was removed. */
+function secretFor(vault: Vault, of: { environmentId: string; name: string; releaseId: string | null }) {
+  const isMeant = (one: { environmentId: string; name: string }) =>
+    one.environmentId === of.environmentId && one.name === of.name;
+  const current = vault.values.find(isMeant);
+  const pinned = vault.pins.find(({ release }) => release === of.releaseId)?.versions?.[of.name];
+  const past = vault.past.find((one) => isMeant(one) && one.version === pinned);
+  return current && (past ?? current);
 }
 
 /** The app's login at that registry, if it has one: without, the agent uses its host's own. */

@@ -29,7 +29,12 @@ export async function leaseForPoll(
     if (job.success)
       readable.push({
         row,
-        claimed: { job: job.data, instanceId: row.instanceId, secrets: namesIn(secrets) },
+        claimed: {
+          job: job.data,
+          instanceId: row.instanceId,
+          releaseId: row.releaseId,
+          secrets: namesIn(secrets),
+        },
       });
     else {
       // One unreadable job would make the agent drop the whole answer, again and again.

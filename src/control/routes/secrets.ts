@@ -15,7 +15,14 @@ import { type Keyring, open, readKeyring, seal } from "../secrets/seal.ts";
 import { requireKeyring, secretViews } from "../secrets/secrets.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
-import { deleteSecret, listSecrets, putSecret, readSecret } from "../store/secrets.ts";
+import {
+  deleteSecret,
+  dropPastSecrets,
+  keepPastSecret,
+  listSecrets,
+  putSecret,
+  readSecret,
+} from "../store/secrets.ts";
 import type { EnvironmentStatus } from "../store/status.ts";
 import { requireEnvironment } from "./status.ts";
 
@@ -79,8 +86,8 @@ export const secretRoutes = () =>
       const { actor } = authorize(c, { role: "deployer", app, environment: env });
       const status = await requireEnvironment(c, app, env);
       const keyring = await requireKeyring(c.env);
-      const { value } = c.req.valid("json");
-      const changed = await setSecret(c, status, { name, value, actor, keyring });
+      const { value, revokeOld: revoke } = c.req.valid("json");
+      const changed = await setSecret(c, status, { name, value, revoke, actor, keyring });
       const secret = (await viewsOf(c, status, keyring)).find((one) => one.name === name);
       if (!secret) throw new ProblemError({ code: "conflict", detail: `${name} was removed meanwhile` });
       return c.json({ secret, changed }, 200);
@@ -94,6 +101,7 @@ export const secretRoutes = () =>
         const event = { at: c.var.now(), type: "secret.removed", actor, app, environment: env };
         const message = `secret ${name} removed`;
         await runBatch(db, [
+          dropPastSecrets(db, environment.id, name),
           deleteSecret(db, environment.id, name),
           insertEvent(db, { ...event, environmentId: environment.id, message, data: { secret: name } }),
         ]);
@@ -118,6 +126,8 @@ const viewsOf = async (c: AppContext, { environment }: EnvironmentStatus, keyrin
 interface NewValue {
   readonly name: string;
   readonly value: string;
+  /** Nobody is to get the values before any more. */
+  readonly revoke: boolean;
   readonly actor: string;
   readonly keyring: Keyring;
 }
@@ -125,16 +135,20 @@ interface NewValue {
 /** False: it had this value, so that a pipeline which sets all of them each time makes no instance look old. */
 async function setSecret(c: AppContext, status: EnvironmentStatus, of: NewValue): Promise<boolean> {
   const { db } = c.var;
-  const { name, value, actor, keyring } = of;
+  const { name, value, revoke, actor, keyring } = of;
   const { id: environmentId } = status.environment;
   const place = { purpose: "secret", owner: environmentId, name } as const;
   const row = await readSecret(db, environmentId, name);
   const before = row && (await open(keyring, place, row));
-  if (before?.ok && before.value === value && row?.keyId === keyring.current.id) return false;
+  if (before?.ok && before.value === value && row?.keyId === keyring.current.id) {
+    if (revoke) await runBatch(db, [dropPastSecrets(db, environmentId, name)]);
+    return false;
+  }
   if (!row) await refuseTooMany(c, environmentId);
   const now = c.var.now();
   const sealed = await seal(keyring, place, value);
   await runBatch(db, [
+    revoke ? dropPastSecrets(db, environmentId, name) : keepPastSecret(db, environmentId, name),
     putSecret(db, { environmentId, name, ...sealed, updatedAt: now, updatedBy: actor }),
     insertEvent(db, {
       at: now,

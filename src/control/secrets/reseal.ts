@@ -3,7 +3,7 @@ import { placeOf } from "../notify/keys.ts";
 import { type Db, runBatch, type Statement } from "../store/db.ts";
 import { rekeyWebhook } from "../store/notify/webhooks.ts";
 import { resealRegistry } from "../store/registries.ts";
-import { countSealed, listSealedUnder, resealSecret } from "../store/secrets.ts";
+import { countSealed, listSealedUnder, resealPastSecret, resealSecret } from "../store/secrets.ts";
 import { type Keyring, lacksKey, open, type SealedPlace, seal } from "./seal.ts";
 
 /** Of each table at once: opening and sealing costs little, D1's batches are what is bounded. */
@@ -46,7 +46,7 @@ export async function reseal(db: Db, keyring: Keyring): Promise<ResealAnswer> {
 }
 
 async function readRows(db: Db, keyId: string): Promise<SealedRow[]> {
-  const { secrets, registries, webhooks } = await listSealedUnder(db, keyId, AT_ONCE);
+  const { secrets, pastSecrets, registries, webhooks } = await listSealedUnder(db, keyId, AT_ONCE);
   return [
     ...secrets.map(
       ({ app, environment, row }): SealedRow => ({
@@ -54,6 +54,14 @@ async function readRows(db: Db, keyId: string): Promise<SealedRow[]> {
         place: { purpose: "secret", owner: row.environmentId, name: row.name },
         row,
         write: (next) => resealSecret(db, row, next),
+      }),
+    ),
+    ...pastSecrets.map(
+      ({ app, environment, row }): SealedRow => ({
+        about: { kind: "secret", app, environment, name: row.name },
+        place: { purpose: "secret", owner: row.environmentId, name: row.name },
+        row,
+        write: (next) => resealPastSecret(db, row, next),
       }),
     ),
     ...webhooks.map(

@@ -16,6 +16,7 @@ import { outbox } from "./schema/outbox.ts";
 import { releases } from "./schema/releases.ts";
 import { runs } from "./schema/runs.ts";
 import { slots } from "./schema/slots.ts";
+import { secretVersionsOf } from "./secrets.ts";
 import { renamed, restSlotsOf } from "./slots.ts";
 
 /**
@@ -177,14 +178,11 @@ function reserveSlot(db: Db, slotId: string, { id: environmentId, spec }: Enviro
     .where(eq(slots.id, slotId));
 }
 
-const newRelease = (
-  facts: EnvironmentFacts,
-  release: NewRelease,
-  now: number,
-): typeof releases.$inferInsert => ({
+const newRelease = (facts: EnvironmentFacts, { secretsOf, ...release }: NewRelease, now: number) => ({
   ...release,
+  secretVersions: secretVersionsOf(facts.id, secretsOf),
   environmentId: facts.id,
-  state: "queued",
+  state: "queued" as const,
   weightBp: 0,
   instancesMade: 0,
   createdAt: now,

@@ -4,7 +4,8 @@ import { accessories } from "./schema/accessories.ts";
 import { apps } from "./schema/apps.ts";
 import { environments } from "./schema/environments.ts";
 import { instances } from "./schema/instances.ts";
-import { registries, secrets } from "./schema/secrets.ts";
+import { releases } from "./schema/releases.ts";
+import { pastSecrets, registries, secrets } from "./schema/secrets.ts";
 import { webhooks } from "./schema/webhooks.ts";
 
 export type SecretRow = typeof secrets.$inferSelect;
@@ -52,38 +53,88 @@ export const putSecret = (db: Db, row: Omit<SecretRow, "version">) => {
     .returning({ version: secrets.version }) satisfies Statement;
 };
 
+/** Keeps the value that a newer one is about to replace, for the releases that were made with it. */
+export const keepPastSecret = (db: Db, environmentId: string, name: string) =>
+  db
+    .insert(pastSecrets)
+    .select(
+      db
+        .select({
+          environmentId: secrets.environmentId,
+          name: secrets.name,
+          version: secrets.version,
+          sealed: secrets.sealed,
+          keyId: secrets.keyId,
+        })
+        .from(secrets)
+        .where(isSecret(environmentId, name)),
+    )
+    .onConflictDoNothing() satisfies Statement;
+
+/** From here on nobody gets an older value, whatever release it was made for. */
+export const dropPastSecrets = (db: Db, environmentId: string, name: string) =>
+  db
+    .delete(pastSecrets)
+    .where(and(eq(pastSecrets.environmentId, environmentId), eq(pastSecrets.name, name))) satisfies Statement;
+
 export const deleteSecret = (db: Db, environmentId: string, name: string) =>
   db.delete(secrets).where(isSecret(environmentId, name)) satisfies Statement;
 
+/** What a release that is made now notes: the versions of today, or those of another release. */
+export const secretVersionsOf = (environmentId: string, release: string | undefined) =>
+  release === undefined
+    ? sql<Record<string, number>>`(SELECT json_group_object(name, version) FROM secrets
+        WHERE environment_id = ${environmentId})`
+    : sql<Record<string, number>>`(SELECT secret_versions FROM releases WHERE id = ${release})`;
+
+/** Values that no release of these could be started with again. */
+export const prunePastSecrets = (db: Db, environmentId: string, startable: SQL) =>
+  db.delete(pastSecrets).where(
+    sql`environment_id = ${environmentId} AND NOT EXISTS (SELECT 1 FROM releases WHERE id IN (${startable})
+      AND json_extract(secret_versions, '$.' || past_secrets.name) = past_secrets.version)`,
+  ) satisfies Statement;
+
 /** An environment that comes back within the quarantine of its slots finds its secrets; later they are gone. */
 export async function dropSecretsOfDeleted(db: Db, deletedBefore: number): Promise<void> {
-  await db
-    .delete(secrets)
-    .where(
-      sql`${secrets.environmentId} IN (SELECT id FROM environments WHERE deleted_at <= ${deletedBefore})`,
-    );
+  const gone = sql`(SELECT id FROM environments WHERE deleted_at <= ${deletedBefore})`;
+  await db.batch([
+    db.delete(secrets).where(sql`${secrets.environmentId} IN ${gone}`),
+    db.delete(pastSecrets).where(sql`${pastSecrets.environmentId} IN ${gone}`),
+  ]);
 }
 
 // --- for the agents that claim jobs ---------------------------------------------------------------------------------
 
-/** Sealed values by name of some environments, and the logins of their apps. One round trip. */
-export async function readVault(db: Db, of: { environments: readonly string[]; names: readonly string[] }) {
+interface Wanted {
+  readonly environments: readonly string[];
+  readonly names: readonly string[];
+  readonly releases: readonly string[];
+}
+
+/**
+ * Sealed values by name of some environments, those that newer ones replaced among them, which versions these releases were made
+ * with, and the logins of the environments' apps. One round trip.
+ */
+export async function readVault(db: Db, of: Wanted) {
   const ids = sql`(SELECT value FROM json_each(${JSON.stringify(of.environments)}))`;
-  const [values, logins] = await db.batch([
-    db
-      .select()
-      .from(secrets)
-      .where(
-        sql`${secrets.environmentId} IN ${ids}
-          AND ${secrets.name} IN (SELECT value FROM json_each(${JSON.stringify(of.names)}))`,
-      ),
+  const names = sql`(SELECT value FROM json_each(${JSON.stringify(of.names)}))`;
+  const [values, logins, past, pins] = await db.batch([
+    db.select().from(secrets).where(sql`${secrets.environmentId} IN ${ids} AND ${secrets.name} IN ${names}`),
     db
       .select({ environmentId: environments.id, login: registries })
       .from(registries)
       .innerJoin(environments, eq(environments.appId, registries.appId))
       .where(sql`${environments.id} IN ${ids}`),
+    db
+      .select()
+      .from(pastSecrets)
+      .where(sql`${pastSecrets.environmentId} IN ${ids} AND ${pastSecrets.name} IN ${names}`),
+    db
+      .select({ release: releases.id, versions: releases.secretVersions })
+      .from(releases)
+      .where(sql`${releases.id} IN (SELECT value FROM json_each(${JSON.stringify(of.releases)}))`),
   ]);
-  return { values, logins };
+  return { values, logins, past, pins };
 }
 export type Vault = Awaited<ReturnType<typeof readVault>>;
 
@@ -126,18 +177,19 @@ export const noteAccessorySecrets = (
 /** Rows of both tables that are sealed under this key, with the words a person knows them by. */
 export async function listSealedUnder(db: Db, keyId: string, limit: number) {
   // Not a batch: its rows come by column name, and two tables have a `name`.
-  const [some, logins, targets] = await Promise.all([
+  const [some, past, logins, targets] = await Promise.all([
     secretsNamed(db).where(eq(secrets.keyId, keyId)).limit(limit),
+    pastSecretsNamed(db).where(eq(pastSecrets.keyId, keyId)).limit(limit),
     registriesNamed(db).where(eq(registries.keyId, keyId)).limit(limit),
     db.select().from(webhooks).where(eq(webhooks.keyId, keyId)).limit(limit).all(),
   ]);
-  return { secrets: some, registries: logins, webhooks: targets };
+  return { secrets: some, pastSecrets: past, registries: logins, webhooks: targets };
 }
 
 /** How many rows each key has sealed. */
 export async function countSealed(db: Db): Promise<Map<string, number>> {
   const rows = await db.all<{ keyId: string; n: number }>(
-    sql`SELECT key_id AS keyId, count(*) AS n FROM (SELECT key_id FROM secrets UNION ALL SELECT key_id FROM registries
+    sql`SELECT key_id AS keyId, count(*) AS n FROM (SELECT key_id FROM secrets UNION ALL SELECT key_id FROM past_secrets UNION ALL SELECT key_id FROM registries
       UNION ALL SELECT key_id FROM webhooks)
       GROUP BY key_id`,
   );
@@ -151,6 +203,15 @@ const secretsNamed = (db: Db) =>
     .innerJoin(environments, eq(environments.id, secrets.environmentId))
     .innerJoin(apps, eq(apps.id, environments.appId))
     .orderBy(asc(apps.name), asc(environments.name), asc(secrets.name))
+    .$dynamic();
+
+const pastSecretsNamed = (db: Db) =>
+  db
+    .select({ app: apps.name, environment: environments.name, row: pastSecrets })
+    .from(pastSecrets)
+    .innerJoin(environments, eq(environments.id, pastSecrets.environmentId))
+    .innerJoin(apps, eq(apps.id, environments.appId))
+    .orderBy(asc(apps.name), asc(environments.name), asc(pastSecrets.name))
     .$dynamic();
 
 const registriesNamed = (db: Db) =>
@@ -167,3 +228,19 @@ export const resealSecret = (db: Db, row: SecretRow, next: { sealed: string; key
     .update(secrets)
     .set(next)
     .where(and(isSecret(row.environmentId, row.name), eq(secrets.sealed, row.sealed))) satisfies Statement;
+
+export const resealPastSecret = (
+  db: Db,
+  { environmentId, name, version }: typeof pastSecrets.$inferSelect,
+  next: { sealed: string; keyId: string },
+) =>
+  db
+    .update(pastSecrets)
+    .set(next)
+    .where(
+      and(
+        eq(pastSecrets.environmentId, environmentId),
+        eq(pastSecrets.name, name),
+        eq(pastSecrets.version, version),
+      ),
+    ) satisfies Statement;

@@ -139,7 +139,7 @@ function handOutAgain(status: EnvironmentStatus, at: string): NextStep[] {
   const live = status.releases.find(({ id }) => id === status.environment.stableReleaseId);
   if (names.length === 0 || !live) return [];
   const step = {
-    command: `sluice deploy ${at} --image ${live.pinnedImage ?? live.image}`,
+    command: `sluice deploy ${at} --current`,
     when: `to hand out the new ${names.join(", ")}`,
   };
   return [step];

@@ -6,7 +6,7 @@ export { type AnalysisLimits, type CanaryConfig, canaryConfig, watchConfig } fro
 export { decide, type Judgement, tick } from "./decide.ts";
 export { logEError, logEGuard, logEOdds, logEPass, quantileBucket } from "./evidence.ts";
 export { endStep, type StepAction, type StepPolicy } from "./policy.ts";
-export { type KeptWindow, keepWindow, type Replayed, replay } from "./replay.ts";
+export { type KeptWindow, keepWindow, replay } from "./replay.ts";
 export { type CanaryState, type HistoryWindow, init, parse, renew, serialise } from "./state.ts";
 export { update } from "./update.ts";
 export { type ArmWindow, type CanaryWindow, windowFrom } from "./window.ts";

@@ -204,6 +204,7 @@ export function rollbackByRelease(
     hold: false,
     override: false,
     deadlineAt: now + plan.to.spec.deadlines.releaseMs,
+    secretsOf: plan.to.id,
   });
   const message = `${version}: rolling back from ${plan.from.version}, ${plan.to.version} is started again`;
   draft.event("release.state", input.id, message, { state: "queued", from: null, version });

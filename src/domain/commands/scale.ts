@@ -48,7 +48,8 @@ export function scale(
   draft.event("scale.changed", live.value.id, message, { counts });
   const replicas = counts[WEB] ?? live.value.spec.replicas;
   if (replicas === live.value.spec.replicas) return ok({ version: null, decision: draft.decision });
-  const version = again(draft, { ...live.value, spec }, { ...input, word: `web-${replicas}`, replicas });
+  const how = { ...input, word: `web-${replicas}`, replicas, secretsOf: live.value.id };
+  const version = again(draft, { ...live.value, spec }, how);
   return ok({ version, decision: draft.decision });
 }
 
@@ -88,10 +89,16 @@ function scaled(spec: EnvironmentSpec, counts: Counts): EnvironmentSpec {
 
 const ONE_BY_ONE = { kind: "rolling", maxSurge: { count: 1 }, maxUnavailable: { count: 0 } } as const;
 
+interface How {
+  readonly word: string;
+  readonly replicas: number;
+  readonly secretsOf?: string;
+}
+
 function again(
   draft: Draft,
   live: ReleaseFacts,
-  { id, actor, word, replicas }: Again & { readonly word: string; readonly replicas: number },
+  { id, actor, word, replicas, secretsOf }: Again & How,
 ): string {
   const base = `${live.version.replace(/-(restart|web-\d+)(-\d+)?$/, "")}-${word}`;
   let version = base;
@@ -109,6 +116,7 @@ function again(
     hold: false,
     override: false,
     deadlineAt: draft.now + live.spec.deadlines.releaseMs,
+    ...(secretsOf === undefined ? {} : { secretsOf }),
   });
   const message = `${version}: ${live.version} is started anew, one by one`;
   draft.event("release.state", id, message, { state: "queued", from: null, version });

@@ -98,6 +98,8 @@ export interface NewRelease {
   readonly hold: boolean;
   readonly override: boolean;
   readonly deadlineAt: number;
+  /** The release whose versions of the secrets it gets. Absent: those of today. */
+  readonly secretsOf?: string;
 }
 
 export interface NewEvent {

@@ -20,7 +20,13 @@ const valueSchema = z
   .refine((text) => text.isWellFormed(), "the value is not valid Unicode")
   .refine((text) => new TextEncoder().encode(text).length <= MAX_BYTES, "the value is larger than 64 KiB");
 
-export const setSecretSchema = z.strictObject({ value: valueSchema }).meta({ id: "SetSecret" });
+export const setSecretSchema = z
+  .strictObject({
+    value: valueSchema,
+    /** Older values are dropped: releases that were made with one get this one when they start again. */
+    revokeOld: z.boolean().default(false),
+  })
+  .meta({ id: "SetSecret" });
 
 export const secretSchema = z
   .object({

@@ -10,6 +10,7 @@ import { environments } from "../../../src/control/store/schema/environments.ts"
 import { events } from "../../../src/control/store/schema/events.ts";
 import { outbox } from "../../../src/control/store/schema/outbox.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
+import { secrets } from "../../../src/control/store/schema/secrets.ts";
 import type { WorkerSpec } from "../../../src/domain/processes/process.ts";
 import { Draft } from "../../../src/domain/rollout/draft.ts";
 import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
@@ -85,6 +86,18 @@ describe("the coordinator", () => {
       error: { code: "precondition_failed" },
     });
     expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
+  });
+
+  it("notes which secrets a release is made with; one that is started again has those that it had", async () => {
+    const row = { environmentId: ENVIRONMENT, keyId: "k", updatedAt: 1, updatedBy: "ann" };
+    await stage.db.insert(secrets).values({ ...row, name: "URL", sealed: "one", version: 1 });
+    await stage.deploy();
+    await stage.db.update(secrets).set({ version: 2 });
+    await stage.deploy();
+    answer.mockImplementation((url) => new Response("", { status: url.includes("-0.") ? 530 : 200 }));
+    await stage.coordinator.rollback({ to: null, actor: "ann" });
+    const noted = (await stage.releases()).map(({ version, secretVersions }) => [version, secretVersions]);
+    expect(Object.fromEntries(noted)).toEqual({ v1: { URL: 1 }, v2: { URL: 2 }, "v1-again": { URL: 1 } });
   });
 
   it("makes one release of two rollbacks that have to start the old image again", async () => {

@@ -5,7 +5,9 @@ import { accessories } from "../../../src/control/store/schema/accessories.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { instances } from "../../../src/control/store/schema/instances.ts";
 import { jobs } from "../../../src/control/store/schema/jobs.ts";
-import { secrets } from "../../../src/control/store/schema/secrets.ts";
+import { releases } from "../../../src/control/store/schema/releases.ts";
+import { pastSecrets, secrets } from "../../../src/control/store/schema/secrets.ts";
+import { prune } from "../../../src/control/store/upkeep/retention.ts";
 import { type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent/poll.ts";
 import type { EnvironmentView } from "../../../src/protocol/api/environments.ts";
 import { Api } from "../support/api.ts";
@@ -269,7 +271,7 @@ describe("a secret that was changed", () => {
       },
     ]);
     expect(status.next[0]).toEqual({
-      command: "sluice deploy -a shop -e production --image ghcr.io/acme/shop:1",
+      command: "sluice deploy -a shop -e production --current",
       when: "to hand out the new DATABASE_URL",
     });
     const next = await starting(["DATABASE_URL"], 1);
@@ -289,6 +291,52 @@ describe("a secret that was changed", () => {
     expect((await poll()).jobs).toMatchObject([{ spec: { env: { DATABASE_URL: "new" } } }]);
     expect(await versionsOf(id)).toEqual({ DATABASE_URL: 1 });
     expect((await statusOf()).staleSecrets).toMatchObject([{ instances: [id] }]);
+  });
+
+  describe("after a release was made with the value before", () => {
+    const given = async () => {
+      const { jobs: handed } = await poll();
+      return handed.map((job) => (job.kind === "start" ? job.spec.env.DATABASE_URL : undefined));
+    };
+    beforeEach(async () => {
+      await db
+        .update(releases)
+        .set({ secretVersions: { DATABASE_URL: 1 } })
+        .where(eq(releases.id, of.releaseId));
+      await set("DATABASE_URL", "postgres://nowhere");
+    });
+
+    it("is not what a new instance of that release gets: it has that release's", async () => {
+      const id = await starting(["DATABASE_URL"]);
+      expect(await given()).toEqual([VALUE]);
+      expect(await versionsOf(id)).toEqual({ DATABASE_URL: 1 });
+    });
+
+    it("is, once the old values are revoked, or the one before is no release's any more", async () => {
+      await api.put("/api/v1/apps/shop/envs/production/secrets/DATABASE_URL", {
+        value: "postgres://nowhere",
+        revokeOld: true,
+      });
+      await starting(["DATABASE_URL"]);
+      expect(await given()).toEqual(["postgres://nowhere"]);
+    });
+
+    it("stays readable under a new key, and goes with what it was kept for", async () => {
+      const rotated = new Api({}, { SECRETS_KEY: K2, SECRETS_KEY_BEFORE: K1 });
+      expect(await (await rotated.post("/api/v1/secrets/reseal", {})).json()).toMatchObject({ left: 0 });
+      await starting(["DATABASE_URL"]);
+      const { jobs: handed } = await poll(new Api({}, { SECRETS_KEY: K2 }));
+      expect(handed).toMatchObject([{ spec: { env: { DATABASE_URL: VALUE } } }]);
+      const noted = { secretVersions: { DATABASE_URL: 2 } };
+      await db.update(releases).set(noted).where(eq(releases.id, of.releaseId));
+      for (let minute = 0; minute < 4; minute++) await prune(db, Date.now() + minute * 60_000);
+      expect(await db.select().from(pastSecrets).all()).toEqual([]);
+    });
+
+    it("and removed is nobody's, in any version", async () => {
+      await api.delete("/api/v1/apps/shop/envs/production/secrets/DATABASE_URL");
+      expect(await db.select().from(pastSecrets).all()).toEqual([]);
+    });
   });
 
   it("and removed is named as such", async () => {

@@ -50,6 +50,8 @@ export const releases = sqliteTable(
     startFailures: json<readonly StartFailure[]>("start_failures").notNull().default([]),
     workerTroubles: json<Readonly<Record<string, WorkerTrouble>>>("worker_troubles"),
     smoke: json<SmokeOutcomes>("smoke"),
+    /** Version of each secret that it was made with. Null: of before that was noted; it gets those of today. */
+    secretVersions: json<Readonly<Record<string, number>>>("secret_versions"),
     contractedAt: at("contracted_at"),
     /** `Idempotency-Key` of the request that made it. */
     requestKey: text("request_key"),

@@ -17,6 +17,19 @@ export const secrets = sqliteTable(
   (t) => [primaryKey({ columns: [t.environmentId, t.name] })],
 );
 
+/** Values that newer ones took the place of, for the releases that were made with them: an instance of one may have to start again. */
+export const pastSecrets = sqliteTable(
+  "past_secrets",
+  {
+    environmentId: text("environment_id").notNull(),
+    name: text("name").notNull(),
+    version: integer("version").notNull(),
+    sealed: text("sealed").notNull(),
+    keyId: text("key_id").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.environmentId, t.name, t.version] })],
+);
+
 /** An app's logins at registries; the password is sealed. */
 export const registries = sqliteTable(
   "registries",

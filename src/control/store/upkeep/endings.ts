@@ -6,7 +6,7 @@ import { insertEvent } from "../events.ts";
 import { apps } from "../schema/apps.ts";
 import { environments } from "../schema/environments.ts";
 import { hostnameGrants, hostnames } from "../schema/hostnames.ts";
-import { registries, secrets } from "../schema/secrets.ts";
+import { pastSecrets, registries, secrets } from "../schema/secrets.ts";
 import { tokens } from "../schema/tokens.ts";
 
 /** The ends of environments and apps. What is over gives its name back at once; its history goes in pieces (retention.ts). */
@@ -47,6 +47,7 @@ export function endStatements(db: Db, { facts, actor, now }: End): Statement[] {
       })
       .where(eq(environments.id, id)),
     db.delete(secrets).where(eq(secrets.environmentId, id)),
+    db.delete(pastSecrets).where(eq(pastSecrets.environmentId, id)),
     db.delete(hostnames).where(eq(hostnames.environmentId, id)),
     db
       .update(tokens)

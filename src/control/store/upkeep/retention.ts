@@ -8,6 +8,7 @@ import { jobs } from "../schema/jobs.ts";
 import { releases, verdicts } from "../schema/releases.ts";
 import { runs } from "../schema/runs.ts";
 import { slackThreads } from "../schema/webhooks.ts";
+import { prunePastSecrets } from "../secrets.ts";
 
 /** Rows of each kind that go at once, and environments that are looked at in one sweep. */
 const PIECE = 500;
@@ -41,11 +42,13 @@ async function pruneEnvironment(db: Db, id: string, kept: Retention, now: number
     SELECT id FROM releases WHERE environment_id = ${id} AND ended_at IS NULL
     UNION SELECT id FROM releases WHERE environment_id = ${id} AND weight_bp > 0
     UNION SELECT release_id FROM instances WHERE environment_id = ${id} AND stopped_at IS NULL`;
+  const served = sql`
+    SELECT id FROM releases WHERE environment_id = ${id} AND serving_at IS NOT NULL
+      ORDER BY serving_at DESC LIMIT ${kept.servedAtLeast}`;
   const old = sql`
     SELECT id FROM releases WHERE environment_id = ${id} AND ended_at < ${now - kept.releasesMs}
       AND id NOT IN (${inUse})
-      AND id NOT IN (SELECT id FROM releases WHERE environment_id = ${id} AND serving_at IS NOT NULL
-        ORDER BY serving_at DESC LIMIT ${kept.servedAtLeast})
+      AND id NOT IN (${served})
     ORDER BY created_at LIMIT ${PIECE / 10}`;
   await db.batch([
     db.delete(jobs).where(sql`id IN (SELECT id FROM jobs WHERE environment_id = ${id}
@@ -67,5 +70,6 @@ async function pruneEnvironment(db: Db, id: string, kept: Retention, now: number
     db.delete(verdicts).where(sql`release_id IN (${old})`),
     db.delete(instances).where(sql`release_id IN (${old})`),
     db.delete(releases).where(sql`id IN (${old})`),
+    prunePastSecrets(db, id, sql`SELECT * FROM (${inUse}) UNION SELECT * FROM (${served})`),
   ]);
 }
