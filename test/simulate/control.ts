@@ -64,8 +64,12 @@ export class Control implements ControlPort {
   #isPoked = false;
   #leased = 0;
 
-  constructor(world: World) {
+  readonly #asksAtOnce: boolean;
+
+  /** `asksAtOnce`: what it asks beside its turn takes no time, as with the real one in virtual time. */
+  constructor(world: World, { asksAtOnce = false } = {}) {
     this.#world = world;
+    this.#asksAtOnce = asksAtOnce;
     this.store.spec = world.scenario.spec;
     this.store.now = world.clock.now;
     this.judge = new JudgeDesk();
@@ -219,7 +223,7 @@ export class Control implements ControlPort {
   #beside(key: string, ms: number, write: () => boolean): void {
     if (this.#asking.has(key)) return;
     this.#asking.add(key);
-    this.#world.clock.after(ms, () => {
+    this.#world.clock.after(this.#asksAtOnce ? 0 : ms, () => {
       this.#asking.delete(key);
       if (!this.isUp || !write()) return;
       this.store.rev += 1;

@@ -41,8 +41,8 @@ export class World {
   readonly hosts: Host[] = [];
   /** Null: nobody listens. */
   readonly story: Told[] | null;
-  /** Who had what share, in order: a line each time that this was another at the end of a tick. */
-  readonly shares: string[] = [];
+  /** Who had what share, in order, each time that this was another at the end of a tick. `at`: epoch ms. */
+  readonly #shares: { readonly at: number; readonly line: string }[] = [];
   /** How many cuts there are between the edge and control, and when that, or control, last changed. */
   edgeCuts = 0;
   edgeSince = 0;
@@ -79,7 +79,15 @@ export class World {
     const { releases } = this.control.store;
     const weighed = releases.filter(({ weightBp }) => weightBp > 0);
     const line = weighed.map(({ version, weightBp }) => `${version} ${weightBp}`).sort();
-    if (line.join(", ") !== this.shares.at(-1)) this.shares.push(line.join(", "));
+    const said = line.join(", ");
+    if (said !== this.#shares.at(-1)?.line) this.#shares.push({ at: this.clock.now, line: said });
+  }
+
+  /** Who had what share for at least so long, in order. */
+  sharesOf(ms: number): string[] {
+    const ends = (n: number) => this.#shares[n + 1]?.at ?? Number.POSITIVE_INFINITY;
+    const lasting = this.#shares.filter(({ at }, n) => ends(n) - at >= ms).map(({ line }) => line);
+    return lasting.filter((line, n) => line !== lasting[n - 1]);
   }
 
   dice(purpose: string): Dice {

@@ -159,7 +159,8 @@ export class RealControl implements ControlPort {
         ...{ id: `${name}/${n}`, hostId: `host-${name}`, n, hostPort: 20_000 + n },
         origin: `http://${name}.test:${20_000 + n}`,
       });
-      await this.#db.insert(slots).values(Array.from({ length: count }, slot));
+      // One at a time: D1 binds a hundred values at most.
+      for (const row of Array.from({ length: count }, slot)) await this.#db.insert(slots).values(row);
     }
   }
 
