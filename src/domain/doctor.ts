@@ -170,7 +170,7 @@ function engine({ facts, runtime, name }: HostFindings): Finding {
   const { problem, version = "?", apiVersion = "?", storageDriver = "?", liveRestore } = facts.engine;
   if (problem) return fail(id, `Docker: ${problem}`, `on ${name}: docker version, systemctl status docker`);
   const detail = `Docker ${version} (API ${apiVersion}, ${storageDriver})`;
-  const fix = `on ${name}: "live-restore": true in /etc/docker/daemon.json, then systemctl reload docker`;
+  const fix = `on ${name}: "live-restore": true, "userland-proxy": false in /etc/docker/daemon.json, then systemctl restart docker`;
   return liveRestore === false
     ? warn(id, `${detail}: when it is restarted or upgraded, all containers stop with it`, fix)
     : ok(id, detail);
