@@ -1,14 +1,14 @@
 import { ask } from "../io/confirm.ts";
 import { CliError } from "../io/problem.ts";
 import type { Session } from "../session.ts";
-import { needsOf, permissionLines } from "./permissions.ts";
+import { type Extras, needsOf, permissionLines } from "./permissions.ts";
 import { newToken } from "./probes.ts";
 
 /** Cloudflare's API token: from the environment, else typed unseen. Never an argument, which others could see. */
-export async function apiToken(session: Session, access: boolean, name: string): Promise<string> {
+export async function apiToken(session: Session, extras: Extras, name: string): Promise<string> {
   const given = session.env.CLOUDFLARE_API_TOKEN?.trim();
   if (given) return given;
-  const needs = needsOf("setup", access);
+  const needs = needsOf("setup", extras);
   const canAsk = process.stdin.isTTY && session.out.mode === "off" && !session.env.CI;
   if (canAsk) {
     session.out.say(

@@ -7,6 +7,7 @@ import { ask, type Sdk } from "./cloudflare.ts";
 import type { AccountFacts } from "./facts.ts";
 import { type Home, keepSecretsKey, keptSecretsKey, savedUrl, writePrivate } from "./files.ts";
 import {
+  bucketName,
   controlUrl,
   controlWorker,
   databaseName,
@@ -61,6 +62,8 @@ export async function carryOut(bench: Workbench, step: Step, made: Made): Promis
       return createDatabase(bench, made);
     case "namespace":
       return createNamespace(bench, made);
+    case "bucket":
+      return createBucket(bench);
     case "migrations":
       return migrate(bench, made);
     case "subdomain":
@@ -100,6 +103,18 @@ async function createNamespace({ sdk, installation }: Workbench, made: Made): Pr
     sdk.kv.namespaces.create({ account_id: installation.account.id, title }, ONCE),
   );
   made.namespaceId = namespace.id;
+}
+
+/** Near D1 and the objects: what is sent goes by way of control. */
+async function createBucket({ sdk, installation, facts }: Workbench): Promise<void> {
+  const name = bucketName(installation.name);
+  const hint = regionFor(facts, installation.region);
+  await ask(`create the R2 bucket ${name}`, "r2", () =>
+    sdk.r2.buckets.create(
+      { account_id: installation.account.id, name, ...(hint === null ? {} : { locationHint: hint }) },
+      ONCE,
+    ),
+  );
 }
 
 /** Its name is public and the account's for good, so it says nothing and meets nobody else's. */

@@ -2,6 +2,7 @@ import { type Region, regionOf } from "../../src/protocol/region.ts";
 import { CliError } from "../io/problem.ts";
 import { ask, type Sdk, unlessMissing } from "./cloudflare.ts";
 import {
+  bucketName,
   controlWorker,
   databaseName,
   edgeWorker,
@@ -19,6 +20,8 @@ export interface AccountFacts {
     readonly region: Region | null;
   } | null;
   readonly namespace: { readonly id: string } | null;
+  /** Looked for only where images are kept: an account need not have R2 switched on. */
+  readonly bucket: { readonly name: string } | null;
   /** The account's workers.dev subdomain: no Worker is reached by it, but Cloudflare sets no schedule without one. */
   readonly subdomain: { readonly name: string } | null;
   readonly control: WorkerFacts | null;
@@ -63,10 +66,12 @@ export async function readFacts(sdk: Sdk, installation: Installation): Promise<A
   const own = domains.filter(
     ({ hostname, service }) => hostname === controlHostname || service === controlWorker(name),
   );
+  const wantsBucket = installation.images || keepsImages({ control });
   const hasDomain = own.some(({ hostname }) => hostname === controlHostname);
   return {
     database,
     namespace,
+    bucket: wantsBucket ? await findBucket(sdk, account.id, bucketName(name)) : null,
     subdomain,
     control,
     edge,
@@ -126,6 +131,17 @@ export async function findNamespace(
       if (one.title === title) return { id: one.id };
     return null;
   });
+}
+
+/** Control is bound to a bucket for images. */
+export const keepsImages = ({ control }: Pick<AccountFacts, "control">): boolean =>
+  control?.bindings.some(({ type, name }) => type === "r2_bucket" && name === "IMAGES") === true;
+
+async function findBucket(sdk: Sdk, account_id: string, name: string): Promise<AccountFacts["bucket"]> {
+  const found = await ask(`look up the R2 bucket ${name}`, "r2", () =>
+    unlessMissing(() => sdk.r2.buckets.get(name, { account_id })),
+  );
+  return found ? { name } : null;
 }
 
 async function findSubdomain(sdk: Sdk, account_id: string): Promise<AccountFacts["subdomain"]> {

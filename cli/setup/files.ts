@@ -60,6 +60,7 @@ const recordSchema = z.object({
   slotZone: z.object({ id: z.string(), name: z.string() }),
   controlHostname: z.string(),
   access: z.boolean(),
+  images: z.boolean().default(false),
   region: z.enum(REGION_NAMES).nullable().default(null),
   /** Of what setup made, so that a teardown knows it again when control is gone. */
   ids: z.object({ database: z.string().optional(), namespace: z.string().optional() }),

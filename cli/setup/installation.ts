@@ -8,6 +8,8 @@ export interface Installation extends Target {
   readonly name: string;
   readonly controlHostname: string;
   readonly access: boolean;
+  /** Control keeps images for hosts, in a bucket. */
+  readonly images: boolean;
   /** Asked for by `--region`; null: never. Where D1 turned out to be counts more. */
   readonly region: Region | null;
 }
@@ -16,6 +18,7 @@ export const controlWorker = (name: string) => `${name}-control`;
 export const edgeWorker = (name: string) => `${name}-edge`;
 export const databaseName = (name: string) => name;
 export const namespaceTitle = (name: string) => `${name}-tables`;
+export const bucketName = (name: string) => `${name}-images`;
 export const serviceTokenName = (name: string) => `${name}-edge`;
 export const controlUrl = ({ controlHostname }: Installation) => `https://${controlHostname}`;
 

@@ -32,6 +32,13 @@ export const NEEDS = {
     why: "gives each host its tunnel",
     key: "argotunnel",
   },
+  r2: {
+    scope: "Account",
+    what: "Workers R2 Storage",
+    level: "Edit",
+    why: "keeps images for hosts, without a registry (--images)",
+    key: "workers_r2",
+  },
   zones: { scope: "Zone", what: "Zone", level: "Read", why: "finds the zone and its account", key: "zone" },
   dns: { scope: "Zone", what: "DNS", level: "Edit", why: "names the hosts' slots and your apps", key: "dns" },
   routes: {
@@ -62,10 +69,17 @@ const CONTROL: readonly NeedKey[] = ["tunnels", "zones", "dns", "routes"];
 const ACCESS: readonly NeedKey[] = ["accessApps", "accessTokens"];
 
 /** Who uses the token: setup itself, or control, which is given it for tunnels, records and routes alone. */
-export const needsOf = (user: "setup" | "control", access: boolean): NeedKey[] => [
+export const needsOf = (user: "setup" | "control", { access, images }: Extras): NeedKey[] => [
   ...(user === "setup" ? SETUP : CONTROL),
   ...(access ? ACCESS : []),
+  ...(images && user === "setup" ? (["r2"] as const) : []),
 ];
+
+/** What not every installation has. */
+export interface Extras {
+  readonly access: boolean;
+  readonly images: boolean;
+}
 
 export const permissionName = (key: NeedKey): string => {
   const { scope, what, level } = NEEDS[key];

@@ -3,6 +3,7 @@ import { clean, plural } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { AccountFacts, Binding, WorkerFacts } from "./facts.ts";
 import {
+  bucketName,
   controlUrl,
   controlWorker,
   databaseName,
@@ -24,6 +25,7 @@ export interface Step {
 export type Part =
   | "database"
   | "namespace"
+  | "bucket"
   | "migrations"
   | "subdomain"
   | "service token"
@@ -47,6 +49,7 @@ export function planSetup(facts: AccountFacts, wanted: Wanted): Step[] {
   return [
     there("database", databaseWords(facts, wanted.installation), facts.database),
     there("namespace", `KV namespace ${namespaceTitle(name)}`, facts.namespace),
+    ...(wanted.installation.images ? [bucketStep(facts, name)] : []),
     migrationStep(facts, wanted),
     there(
       "subdomain",
@@ -74,6 +77,9 @@ const there = (part: Part, words: string, found: object | null): Step => ({
   action: found ? "keep" : "create",
   words,
 });
+
+const bucketStep = (facts: AccountFacts, name: string): Step =>
+  there("bucket", `R2 bucket ${bucketName(name)}, of images for hosts without a registry`, facts.bucket);
 
 function migrationStep({ database }: AccountFacts, { installation, migrations }: Wanted): Step {
   const applied = database?.applied ?? [];

@@ -1,7 +1,15 @@
 import { APIError } from "cloudflare";
 import { CliError } from "../io/problem.ts";
 import { ask, isForbidden, type Sdk, saidBy } from "./cloudflare.ts";
-import { byHand, type NeedKey, needsOf, permissionLines, permissionName, tokenLink } from "./permissions.ts";
+import {
+  byHand,
+  type Extras,
+  type NeedKey,
+  needsOf,
+  permissionLines,
+  permissionName,
+  tokenLink,
+} from "./permissions.ts";
 import type { Target } from "./target.ts";
 
 /**
@@ -16,6 +24,7 @@ const PROBES: Readonly<Record<NeedKey, Probe>> = {
   kv: (sdk, { account }) => sdk.kv.namespaces.list({ account_id: account.id, per_page: 1 }),
   tunnels: (sdk, { account }) =>
     sdk.zeroTrust.tunnels.cloudflared.list({ account_id: account.id, per_page: 1 }),
+  r2: (sdk, { account }) => sdk.r2.buckets.list({ account_id: account.id, per_page: 1 }),
   // Found by it already.
   zones: () => Promise.resolve(),
   dns: (sdk, target) =>
@@ -30,9 +39,8 @@ const PROBES: Readonly<Record<NeedKey, Probe>> = {
 
 const zonesOf = ({ zone, slotZone }: Target) => [...new Set([zone.id, slotZone.id])];
 
-export interface Checked {
+export interface Checked extends Extras {
   readonly user: "setup" | "control";
-  readonly access: boolean;
   /** For the link. */
   readonly name: string;
 }
@@ -41,9 +49,9 @@ export interface Checked {
 export async function checkPermissions(
   sdk: Sdk,
   target: Target,
-  { user, access, name }: Checked,
+  { user, name, ...extras }: Checked,
 ): Promise<number> {
-  const needs = needsOf(user, access);
+  const needs = needsOf(user, extras);
   const refused = await Promise.all(needs.map((need) => isRefused(need, () => PROBES[need](sdk, target))));
   const missing = needs.filter((_, i) => refused[i]);
   if (missing.length > 0) throw lacking(missing, needs, { user, name });
@@ -102,7 +110,7 @@ export async function checkToken(sdk: Sdk): Promise<void> {
       `Cloudflare does not take the API token: ${saidBy(error)}. Check CLOUDFLARE_API_TOKEN.`,
       {
         title: "a bad API token",
-        next: newToken(needsOf("setup", false), "sluice"),
+        next: newToken(needsOf("setup", { access: false, images: false }), "sluice"),
       },
     );
   }

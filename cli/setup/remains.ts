@@ -1,6 +1,13 @@
 import { ask, type Sdk, unlessMissing } from "./cloudflare.ts";
 import type { WorkerFacts } from "./facts.ts";
-import { findDatabase, findNamespace, findServiceToken, findWorker, listDomains } from "./facts.ts";
+import {
+  findDatabase,
+  findNamespace,
+  findServiceToken,
+  findWorker,
+  keepsImages,
+  listDomains,
+} from "./facts.ts";
 import type { Kept } from "./files.ts";
 import {
   controlWorker,
@@ -22,6 +29,8 @@ export interface Remains {
   readonly namespace: string | null;
   readonly database: string | null;
   readonly serviceToken: string | null;
+  /** Has images in it, as a rule: Cloudflare removes none that is not empty. */
+  readonly bucket: boolean;
   /** Of hosts that were not removed, by name: `tunnel sluice-web-1-…`. */
   readonly ofHosts: readonly string[];
   /** Under our names, but nothing shows that it is ours. */
@@ -52,6 +61,7 @@ export async function readRemains(
     routes: isEdge || edge === null ? routes : [],
     domains: isControl ? domains.filter(({ service }) => service === controlWorker(name)) : [],
     records: await unchanged(sdk, ledger),
+    bucket: isControl && keepsImages({ control }),
     ...stores,
     serviceToken: installation.access
       ? ((await findServiceToken(sdk, account.id, serviceTokenName(name)))?.id ?? null)

@@ -7,7 +7,7 @@ import type { Outcome, Session } from "../session.ts";
 import { apiToken, controlToken } from "./api-token.ts";
 import { carryOut, type Made, type Workbench } from "./carry-out.ts";
 import { connect, type Sdk } from "./cloudflare.ts";
-import { type AccountFacts, readFacts, refuseForeign } from "./facts.ts";
+import { type AccountFacts, keepsImages, readFacts, refuseForeign } from "./facts.ts";
 import { type Home, homeOf, keepInstallation, keptInstallation } from "./files.ts";
 import { type Health, type Reach, waitForHealth } from "./health.ts";
 import { checkNames, controlUrl, controlWorker, type Installation, type Rotation } from "./installation.ts";
@@ -28,6 +28,7 @@ export interface SetupOptions {
   readonly region?: string;
   readonly controlHostname?: string;
   readonly access?: boolean;
+  readonly images?: boolean;
   readonly controlTokenEnv?: string;
   readonly rotate?: Rotation;
   readonly dryRun?: boolean;
@@ -46,8 +47,11 @@ export async function setup(session: Session, options: SetupOptions, ports: Port
   const home = homeOf(session.env, options.name);
   const region = options.region === undefined ? null : parseRegion(options.region);
   const before = keptInstallation(home)?.region ?? null;
-  const { sdk, installation, token } = await findOut(session, { ...options, asked: region ?? before }, home);
-  const facts = await readFacts(sdk, installation);
+  const found = await findOut(session, { ...options, asked: region ?? before }, home);
+  const { sdk, token } = found;
+  const facts = await readFacts(sdk, found.installation);
+  // Set up by another machine: what control is bound to stays.
+  const installation = { ...found.installation, images: found.installation.images || keepsImages(facts) };
   refuseForeign(facts, installation);
   refuseMove(facts, region, before);
   const bench: Workbench = {
@@ -82,13 +86,14 @@ async function findOut(
   const kept = keptInstallation(home);
   const { name } = options;
   const access = options.access ?? kept?.access ?? false;
+  const images = options.images ?? kept?.images ?? false;
   const zone = (options.zone ?? kept?.zone.name)?.toLowerCase();
   if (zone === undefined)
     throw new CliError(
       "usage",
       "say which domain it is for: --zone example.com (a zone of your Cloudflare account)",
     );
-  const token = await apiToken(session, access, name);
+  const token = await apiToken(session, { access, images }, name);
   const connection = { baseUrl: session.env.CLOUDFLARE_API_BASE_URL, signal: session.signal };
   const sdk = connect({ token, ...connection });
   await checkToken(sdk);
@@ -100,14 +105,15 @@ async function findOut(
     before?.controlHostname ??
     `sluice.${zone}`
   ).toLowerCase();
-  const installation = { ...target, name, access, controlHostname, region: options.asked };
+  const installation = { ...target, name, access, images, controlHostname, region: options.asked };
   checkNames(installation);
-  const count = await checkPermissions(sdk, target, { user: "setup", access, name });
+  const count = await checkPermissions(sdk, target, { user: "setup", access, images, name });
   const narrow = controlToken(session, options.controlTokenEnv);
   if (narrow !== undefined)
     await checkPermissions(connect({ token: narrow, ...connection }), target, {
       user: "control",
       access,
+      images,
       name: `${name}-control`,
     });
   introduce(session, installation, count);

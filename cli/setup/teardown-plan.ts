@@ -1,6 +1,7 @@
 import { clean } from "../io/print.ts";
 import type { Sdk } from "./cloudflare.ts";
 import {
+  bucketName,
   controlWorker,
   databaseName,
   edgeWorker,
@@ -64,12 +65,17 @@ const when = (id: string | null, make: (id: string) => Removal): Removal[] => (i
 
 export function keptLines(
   { name }: Installation,
-  { database, foreign, ofHosts }: Remains,
+  { bucket, database, foreign, ofHosts }: Remains,
   { deleteData }: { readonly deleteData?: boolean },
 ): string[] {
   const data = `keep    D1 database ${databaseName(name)}: releases, hosts, sealed secrets; --delete-data removes it, --export <file> first makes a copy`;
   return [
     ...(database !== null && !deleteData ? [data] : []),
+    ...(bucket
+      ? [
+          `keep    R2 bucket ${bucketName(name)}: images; empty it in Cloudflare's dashboard, and remove it there`,
+        ]
+      : []),
     ...foreign.map((what) => `keep    ${what}: nothing shows that this installation made it`),
     ...ofHosts.map((what) => `keep    ${clean(what)}: of a host that was not removed`),
   ];

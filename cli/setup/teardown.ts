@@ -75,7 +75,8 @@ async function findOut(session: Session, options: TeardownOptions, home: Home) {
       "usage",
       `this machine has no record of an installation ${name}; say which domain it is for: --zone example.com`,
     );
-  const token = await apiToken(session, kept?.access ?? false, name);
+  const extras = { access: kept?.access ?? false, images: false };
+  const token = await apiToken(session, extras, name);
   const sdk = connect({ token, baseUrl: session.env.CLOUDFLARE_API_BASE_URL, signal: session.signal });
   await checkToken(sdk);
   const target = await findTarget(sdk, {
@@ -86,7 +87,7 @@ async function findOut(session: Session, options: TeardownOptions, home: Home) {
   const installation: Installation = {
     ...target,
     name,
-    access: kept?.access ?? false,
+    ...extras,
     region: kept?.region ?? null,
     controlHostname: kept?.controlHostname ?? `sluice.${zone}`,
   };

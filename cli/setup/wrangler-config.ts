@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parse } from "smol-toml";
 import packageFile from "../../package.json" with { type: "json" };
 import type { Region } from "../../src/protocol/region.ts";
-import { controlWorker, databaseName, edgeWorker, type Installation } from "./installation.ts";
+import { bucketName, controlWorker, databaseName, edgeWorker, type Installation } from "./installation.ts";
 import { ROOT } from "./root.ts";
 
 /**
@@ -74,7 +74,7 @@ function program(which: Which, base: Table): Table {
 
 function controlParts(
   base: Table,
-  { account, name, zone, slotZone, controlHostname }: Installation,
+  { account, name, zone, slotZone, controlHostname, images }: Installation,
   ids: Ids,
 ) {
   const [database] = base.d1_databases as Table[]; // Our own file: it has one.
@@ -84,6 +84,7 @@ function controlParts(
     name: controlWorker(name),
     ratelimits: limits.map((limit) => ({ ...limit, namespace_id: counterId(name, limit.name) })),
     d1_databases: [{ ...database, database_name: databaseName(name), ...folders }],
+    ...(images ? { r2_buckets: [{ binding: "IMAGES", bucket_name: bucketName(name) }] } : {}),
     routes: [{ pattern: controlHostname, zone_id: zone.id, custom_domain: true }],
     vars: {
       CLOUDFLARE_ACCOUNT_ID: account.id,

@@ -273,6 +273,24 @@ function route({ routeState, routeCause, environment }: HostnameFindings, zone: 
   );
 }
 
+export interface ImageFindings {
+  readonly images: number;
+  readonly apps: number;
+  readonly bytes: number;
+  /** Of them, those of uploads that are not finished. */
+  readonly pending: number;
+}
+
+/** What is kept of images that are in no registry. */
+export function checkImages({ images, apps, bytes, pending }: ImageFindings): Check {
+  const gigabytes = (of: number) => `${(of / GB).toFixed(of < 10 * GB ? 2 : 0)} GB`;
+  const unfinished = pending === 0 ? "" : `, ${gigabytes(pending)} of it of unfinished uploads`;
+  const detail = `keeps ${plural(images, "image")} of ${plural(apps, "app")} for hosts, ${gigabytes(bytes)}${unfinished}`;
+  return { ...ok("control.images", detail), subject: "control" };
+}
+
+const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
 /** What visitors of an environment's live release would meet, by the look that was taken before it got traffic. */
 export const checkLook = (subject: string, look: readonly Sight[]): Check[] =>
   look.length === 0

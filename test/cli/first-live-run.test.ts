@@ -90,6 +90,7 @@ async function run(cloudflare: Cloudflare, { zone = BUILT_FOR, signal, access = 
     slotZone: of,
     controlHostname: "sluice.example.com",
     access,
+    images: false,
     region: null,
   };
   const never = new AbortController().signal;

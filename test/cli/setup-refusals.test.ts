@@ -289,6 +289,26 @@ test("places D1 and all objects in one region, and moves neither afterwards", as
   expect(moved.said).toContain("sluice setup --region oc");
 });
 
+test("with --images makes a bucket near D1, binds control to it, and keeps both ever after", async () => {
+  const cloudflare = await account();
+  const bound = () =>
+    cloudflare.state.workers.get("sluice-control")?.bindings.find(({ name }) => name === "IMAGES")
+      ?.bucket_name;
+  const desk = newDesk({ cloudflare });
+  await desk.setup({ region: "weur" });
+  expect([cloudflare.state.buckets, bound()]).toEqual([[], undefined]);
+  const { exit, said } = await desk.setup({ images: true });
+  expect(exit, said).toBe(0);
+  expect(said).toContain("R2 bucket sluice-images");
+  expect(cloudflare.state.buckets).toEqual([{ name: "sluice-images", locationHint: "weur" }]);
+  expect(bound()).toBe("sluice-images");
+  const before = cloudflare.log.length;
+  await desk.setup();
+  await newDesk({ cloudflare }).setup();
+  expect(changes(cloudflare.log.slice(before))).toEqual([]);
+  expect((await desk.teardown({ dryRun: true })).stdout).toContain("keep    R2 bucket sluice-images");
+});
+
 test("without a region puts objects where Cloudflare put D1", async () => {
   const cloudflare = await account();
   const desk = newDesk({ cloudflare });

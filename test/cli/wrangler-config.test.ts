@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { workerConfig } from "../../cli/setup/wrangler-config.ts";
 
 const installation = (name: string) => ({
-  ...{ name, controlHostname: `${name}.example.com`, access: false, region: null, token: "t" },
+  ...{ name, controlHostname: `${name}.example.com`, access: false, images: false, region: null, token: "t" },
   account: { id: "a".repeat(32), name: "one" },
   zone: { id: "z", name: "example.com" },
   slotZone: { id: "z", name: "example.com" },

@@ -16,6 +16,7 @@ export const setup: Register = (program, act) => {
     .option("--region <region>", "where D1 and all objects are to be, such as weur (default: near here)")
     .option("--name <name>", "of the installation; its Workers, D1 and KV are called after it", "sluice")
     .option("--access", "put Cloudflare Access before the hosts' slots")
+    .option("--images", "keep images in an R2 bucket, for `sluice ship --to-hosts`")
     .option("--control-token-env <variable>", "variable with a narrower API token for control")
     .addOption(new Option("--rotate <secret>", "put a new one in its place").choices(ROTATIONS))
     .option("--dry-run", "say what would be done, and do nothing")

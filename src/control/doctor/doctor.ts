@@ -1,8 +1,16 @@
-import { type Check, checkHost, checkHostname, checkLook, isOlder } from "../../domain/doctor.ts";
+import {
+  type Check,
+  checkHost,
+  checkHostname,
+  checkImages,
+  checkLook,
+  isOlder,
+} from "../../domain/doctor.ts";
 import { hostFactsSchema } from "../../protocol/agent/host-facts.ts";
 import type { ControlEnv } from "../env.ts";
 import { type Db, wordsOf } from "../store/db.ts";
 import { type Findings, readFindings } from "../store/findings.ts";
+import { readImageTotals } from "../store/images/retention.ts";
 
 const DEADLINE_MS = 5_000;
 
@@ -18,6 +26,7 @@ export async function examine(at: { env: ControlEnv; db: Db; now: number }): Pro
     ...own,
     secretsKey(env, needSecrets),
     cloudflare(env),
+    ...(env.IMAGES ? [checkImages(await readImageTotals(db))] : []),
     ...(hosts.length === 0 ? [noHosts] : []),
     ...hosts.flatMap((host) => {
       const facts = hostFactsSchema.safeParse(host.facts).data ?? null;

@@ -219,6 +219,17 @@ describe("a host", () => {
   });
 });
 
+it("is told by doctor, as what the bucket has", async () => {
+  await shipped();
+  await send(bytesOf("unfinished"));
+  const { checks } = await (await api.get("/api/v1/doctor")).json<{
+    checks: { id: string; detail: string }[];
+  }>();
+  expect(checks.find(({ id }) => id === "control.images")?.detail).toBe(
+    "keeps 1 image of 1 app for hosts, 0.00 GB, 0.00 GB of it of unfinished uploads",
+  );
+});
+
 describe("what no release needs", () => {
   const sweep = () => sweepImages(api.env, world.db, api.time);
 

@@ -24,6 +24,7 @@ interface Config {
   readonly routes?: readonly { readonly pattern: string; readonly zone_id: string }[];
   readonly d1_databases: readonly { binding: string; database_id: string; migrations_dir: string }[];
   readonly kv_namespaces: readonly { binding: string; id: string }[];
+  readonly r2_buckets?: readonly { binding: string; bucket_name: string }[];
   readonly durable_objects: { readonly bindings: readonly { name: string; class_name: string }[] };
   readonly services?: readonly { binding: string; service: string; entrypoint: string }[];
   readonly migrations: readonly { tag: string; new_sqlite_classes: readonly string[] }[];
@@ -118,6 +119,11 @@ function form(config: Config, isNew: boolean): FormData {
         type: "kv_namespace",
         name,
         namespace_id: id,
+      })),
+      ...(config.r2_buckets ?? []).map(({ binding: name, bucket_name }) => ({
+        type: "r2_bucket",
+        name,
+        bucket_name,
       })),
       ...config.durable_objects.bindings.map((one) => ({ type: "durable_object_namespace", ...one })),
       ...(config.services ?? []).map(({ binding: name, ...rest }) => ({ type: "service", name, ...rest })),

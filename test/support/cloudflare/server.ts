@@ -11,6 +11,7 @@ import { dnsRecords } from "./dns-records.ts";
 import { type Fault, Faults, wordsOf } from "./faults.ts";
 import { kv } from "./kv.ts";
 import { LIMITS } from "./limits.ts";
+import { r2 } from "./r2.ts";
 import { tunnels } from "./tunnels.ts";
 import { workerDomains } from "./worker-domains.ts";
 import { workerRoutes } from "./worker-routes.ts";
@@ -34,6 +35,7 @@ const RESOURCES = [
   workerDomains,
   d1,
   kv,
+  r2,
 ];
 
 type ZoneOptions = Partial<Omit<Zone, "id">> & Pick<Zone, "name">;

@@ -153,6 +153,8 @@ export interface World {
   readonly domains: WorkerDomain[];
   readonly databases: D1Database[];
   readonly namespaces: KvNamespace[];
+  /** R2's, each with where it was asked to be. */
+  readonly buckets: { readonly name: string; readonly locationHint?: string | undefined }[];
   readonly serviceTokens: ServiceToken[];
   readonly accessPolicies: AccessPolicy[];
   readonly accessApps: AccessApp[];
@@ -190,6 +192,7 @@ export function createWorld(): World {
     domains: [],
     databases: [],
     namespaces: [],
+    buckets: [],
     serviceTokens: [],
     accessPolicies: [],
     accessApps: [],

@@ -67,7 +67,10 @@ export const forgetParts = (db: Db, keys: readonly string[]) =>
 export async function readImageTotals(db: Db) {
   const [kept, stored] = await db.batch([
     db
-      .select({ images: sql<number>`count(*)`, apps: sql<number>`count(DISTINCT ${images.appId})` })
+      .select({
+        images: sql<number>`count(*)`.as("images"),
+        apps: sql<number>`count(DISTINCT ${images.appId})`.as("apps"),
+      })
       .from(images),
     db
       .select({
