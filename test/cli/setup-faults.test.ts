@@ -148,3 +148,16 @@ test("at the account's limit of Cron Triggers says whose it may be, and goes on 
   expect((await desk.setup()).exit).toBe(0);
   expect(cloudflare.state.workers.get("sluice-control")?.crons).toEqual(["* * * * *"]);
 });
+
+test("in a zone that takes no more routes is set up and torn down all the same: it makes none", async () => {
+  const cloudflare = await startCloudflare({
+    scripts: [],
+    zones: [{ name: "example.com", maxRoutes: 0, maxRecords: 1 }],
+  });
+  onTestFinished(() => cloudflare.close());
+  const desk = newDesk({ cloudflare });
+  expect((await desk.setup()).exit).toBe(0);
+  expect(cloudflare.state.routes).toEqual([]);
+  expect((await desk.teardown({ name: "sluice", yes: true, deleteData: true })).exit).toBe(0);
+  expect(cloudflare.state.workers.size).toBe(0);
+});

@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { type Cloudflare, startCloudflare } from "../support/cloudflare/server.ts";
+import type { Permission } from "../support/cloudflare/api.ts";
+import { API_TOKEN, type Cloudflare, startCloudflare } from "../support/cloudflare/server.ts";
 import { changes, deployedControl, newDesk } from "../support/setup-desk.ts";
 
 /** Teardown removes what setup and control made, and nothing else. */
@@ -13,6 +14,15 @@ async function account(): Promise<Cloudflare> {
   onTestFinished(() => cloudflare.close());
   return cloudflare;
 }
+
+const NEEDED: readonly Permission[] = [
+  "Account › Workers Scripts › Edit",
+  "Account › D1 › Edit",
+  "Account › Workers KV Storage › Edit",
+  "Zone › Zone › Read",
+  "Zone › DNS › Edit",
+  "Zone › Workers Routes › Edit",
+];
 
 const INSTANCE = {
   id: "ins_1",
@@ -246,6 +256,29 @@ test.each([
     expect.soft(rest.exit, path).toBe(0);
     expect.soft(inventory(cloudflare), path).toEqual(inventory(first));
   }
+});
+
+test.each([
+  "Account › Workers Scripts › Edit",
+  "Account › D1 › Edit",
+  "Account › Workers KV Storage › Edit",
+  "Zone › DNS › Edit",
+  "Zone › Workers Routes › Edit",
+])("with a token that may read, not edit, is told %s, and goes on once it has it", async (lacking) => {
+  const cloudflare = await account();
+  const before = inventory(cloudflare);
+  const desk = newDesk({ cloudflare });
+  await desk.setup();
+  routed(cloudflare);
+  const all = ["Account › * › Edit", "Zone › * › Edit"] as const;
+  const others = NEEDED.filter((one) => one !== lacking);
+  cloudflare.state.tokens.set(API_TOKEN, [...others, lacking.replace("Edit", "Read") as Permission]);
+  const { code, said } = await desk.teardown({ ...ALL, deleteData: true });
+  expect(code).toBe("cloudflare_refused");
+  expect(said).toContain(`lacks \`${lacking}\``);
+  cloudflare.state.tokens.set(API_TOKEN, [...all]);
+  expect((await desk.teardown({ ...ALL, deleteData: true })).exit).toBe(0);
+  expect(inventory(cloudflare)).toEqual({ ...before, records: ["kept.example.com"] });
 });
 
 test("takes nothing for its own that nothing shows it made", async () => {

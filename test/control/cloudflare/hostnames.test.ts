@@ -321,6 +321,36 @@ describe("a hostname's run that failed half-way", () => {
     },
   );
 
+  it.each([
+    ["routes", { maxRoutes: 1 }, "You have exceeded the limit of 1 routes (10034)"],
+    ["records", { maxRecords: 1 }, "Record quota exceeded. (81045)"],
+  ])(
+    "at the zone's limit of %s waits and says so, and goes on once there is room",
+    async (_what, limit, words) => {
+      account = await Account.open({ zones: [{ name: "example.com", ...limit }] });
+      await put({ name: "other.example.com" });
+      const { zones } = await account.look();
+      const route = {
+        id: "theirs-too",
+        zone: zones[0]?.id ?? "",
+        pattern: "other.example.com/*",
+        script: null,
+      };
+      await account.stage({ do: "put", route });
+      await apply("www.example.com");
+      await vi.waitFor(async () =>
+        expect(await routes()).toMatchObject([{ state: "pending", cause: expect.stringContaining(words) }]),
+      );
+      for (const id of ["theirs", "theirs-too"]) await account.stage({ do: "take", id });
+      await later(5);
+      expect(await routes()).toEqual([ready("www.example.com")]);
+      expect(await found()).toEqual({
+        routes: ["example.com: www.example.com/* → sluice-edge"],
+        records: ["www.example.com AAAA 100:: true"],
+      });
+    },
+  );
+
   it("leaves nothing behind either when the hostname goes before it was tried again", async () => {
     await account.stage({
       do: "fail",

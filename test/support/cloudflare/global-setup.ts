@@ -17,6 +17,8 @@ export type Backstage =
   | { readonly do: "connect"; readonly connections: number }
   /** What somebody else made. */
   | { readonly do: "put"; readonly record?: DnsRecord; readonly route?: WorkerRoute }
+  /** The record or route is taken away again. */
+  | { readonly do: "take"; readonly id: string }
   | { readonly do: "delete tunnel"; readonly id: string };
 
 const PATH = "/backstage";
@@ -56,6 +58,11 @@ function perform(cloudflare: Cloudflare, act: Backstage): unknown {
   else if (act.do === "connect") for (const tunnel of state.tunnels) tunnel.connections = act.connections;
   else if (act.do === "delete tunnel") {
     for (const tunnel of state.tunnels) if (tunnel.id === act.id) tunnel.deletedAt = "2026-11-25T00:00:00Z";
+  } else if (act.do === "take") {
+    for (const all of [state.records, state.routes]) {
+      const at = all.findIndex(({ id }) => id === act.id);
+      if (at >= 0) all.splice(at, 1);
+    }
   } else if (act.do === "put") {
     if (act.record) state.records.push(act.record);
     if (act.route) state.routes.push(act.route);
