@@ -102,7 +102,7 @@ export function simulate(scenario: Scenario, seed: number, run: number): Outcome
 type Side = "canary" | "baseline";
 
 /** What reaches the meters. */
-class World {
+export class World {
   readonly scenario: Scenario;
   readonly chance: Random;
   readonly outage: Outage | null;
