@@ -81,7 +81,14 @@ export class Session {
     const userAgent = `sluice-cli/${this.version}`;
     const onSlow = (at: string, slowMs: number) =>
       this.out.say(`no answer from ${at} for ${slowMs / 1_000} s: waiting on, half a minute in all`);
-    this.#client ??= new Client({ url, token, userAgent, signal: this.signal, onSlow });
+    this.#client ??= new Client({
+      url,
+      token,
+      userAgent,
+      headers: traceHeaders(this.env),
+      signal: this.signal,
+      onSlow,
+    });
     return this.#client;
   }
 
@@ -178,6 +185,13 @@ export class Session {
     ].filter((part): part is string => typeof part === "string" && part !== "");
     return [command, ...additions].join(" ");
   }
+}
+
+/** The trace that this command is part of, where a CI system or OpenTelemetry's own tools put it. */
+function traceHeaders({ TRACEPARENT, TRACESTATE }: NodeJS.ProcessEnv): Record<string, string> {
+  if (!TRACEPARENT || !/^[0-9a-f-]{55,200}$/.test(TRACEPARENT)) return {};
+  const isState = TRACESTATE && /^[\x20-\x7e]{1,512}$/.test(TRACESTATE);
+  return { traceparent: TRACEPARENT, ...(isState ? { tracestate: TRACESTATE } : {}) };
 }
 
 const TARGET_VERBS = new Set([

@@ -13,7 +13,9 @@ type Severity = WebhookView["severity"];
 export const webhooks: Register = (program, act) => {
   const group = program
     .command("webhooks")
-    .description("who is told of releases and alerts: programs, by signed messages, and Slack")
+    .description(
+      "who is told of releases and alerts: programs, by signed messages, Slack, and collectors of traces",
+    )
     .addHelpText(
       "before",
       examples(
@@ -38,6 +40,12 @@ export const webhooks: Register = (program, act) => {
     .addOption(severityOption())
     .addHelpText("after", "\nReads SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET from the environment.")
     .action(act(addSlack));
+  group
+    .command("otlp")
+    .argument("<url>", "https://otel.example.com, or all of it: https://otel.example.com/v1/traces")
+    .description("tell a collector of traces: each release as one, by OTLP")
+    .addHelpText("after", "\nReads OTEL_EXPORTER_OTLP_HEADERS (name=value,…) from the environment: its key.")
+    .action(act(addOtlp));
   group.command("list", { isDefault: true }).description("who is told of what").action(act(list));
   const withId = (name: string, description: string) =>
     group.command(name).argument("<id>", "as `sluice webhooks list` shows it").description(description);
@@ -81,6 +89,44 @@ async function addSlack(
   return { exit: EXIT.ok, json: { webhook: made }, text: made.id };
 }
 
+/** Its headers are secrets, too. */
+async function addOtlp(session: Session, url: string): Promise<Outcome> {
+  const { app, env } = session.globals;
+  const headers = parseHeaders(session.env.OTEL_EXPORTER_OTLP_HEADERS ?? "");
+  const made = await session.client.webhooks.add({
+    otlp: { url, headers },
+    ...(app === undefined ? {} : { app }),
+    ...(env === undefined ? {} : { environment: env }),
+  });
+  const names = Object.keys(headers).join(", ");
+  session.out.say(`${made.id}: ${clean(made.url)} gets each release of ${whereOf(made)} as a trace`);
+  session.out.say(
+    `  sent along: ${names === "" ? "nothing (OTEL_EXPORTER_OTLP_HEADERS is not set)" : clean(names)}`,
+  );
+  session.out.say(`  try it  ${session.carry(`sluice webhooks test ${made.id}`)}`);
+  return { exit: EXIT.ok, json: { webhook: made }, text: made.id };
+}
+
+/** As OpenTelemetry writes them: `name=value,name=value`, with values as in URLs. */
+function parseHeaders(text: string): Record<string, string> {
+  const pairs = text.split(",").filter((pair) => pair.trim() !== "");
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf("=");
+      if (at <= 0) throw new CliError("usage", "OTEL_EXPORTER_OTLP_HEADERS must be name=value,name=value");
+      return [pair.slice(0, at).trim(), decoded(pair.slice(at + 1).trim())];
+    }),
+  );
+}
+
+function decoded(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
+}
+
 /** What it is told of is what `-a` and `-e` say and nothing from the manifest, as with tokens. */
 async function add(
   session: Session,
@@ -102,10 +148,14 @@ async function add(
   return { exit: EXIT.ok, json: { webhook: made }, text: made.secret, secret: true };
 }
 
-const scopeOf = ({ app, environment, events, severity }: WebhookView): string => {
-  const where = [app ?? "every app", environment].filter((part) => part !== null).join("/");
+const whereOf = ({ app, environment }: WebhookView): string =>
+  [app ?? "every app", environment].filter((part) => part !== null).join("/");
+
+const scopeOf = (webhook: WebhookView): string => {
+  const { events, severity, kind } = webhook;
+  if (kind === "otlp") return `releases of ${whereOf(webhook)}, as traces`;
   const what = events === null ? "everything" : events.join(", ");
-  return `${what} of ${where}${severity === "info" ? "" : `, ${severity} and above`}`;
+  return `${what} of ${whereOf(webhook)}${severity === "info" ? "" : `, ${severity} and above`}`;
 };
 
 async function list(session: Session): Promise<Outcome> {

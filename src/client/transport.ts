@@ -17,6 +17,8 @@ export interface ClientOptions {
   /** Further attempts of a GET or an idempotency-keyed POST. Default 3. */
   readonly retries?: number;
   readonly userAgent?: string;
+  /** Sent with each call: the context of a trace. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Ends every call of this client when aborted; they throw its reason. */
   readonly signal?: AbortSignal;
   /** For a call with all its attempts. Default 30 s. */
@@ -165,6 +167,7 @@ export function request(
     ...(call.bytes ? { "content-type": "application/octet-stream" } : {}),
     ...(call.idempotencyKey === undefined ? {} : { "idempotency-key": `"${call.idempotencyKey}"` }),
     ...(call.ifMatch === undefined ? {} : { "if-match": call.ifMatch }),
+    ...options.headers,
     ...call.headers,
   };
   const body = call.bytes ?? call.text?.body ?? (call.json === undefined ? null : JSON.stringify(call.json));

@@ -7,6 +7,22 @@ const pattern = z
   .max(60)
   .regex(/^[a-z_]+(?:\.[a-z_]+)*(?:\.\*)?$/, "a type such as release.failed, or release.*");
 
+/** The exporter's own, or the connection's. */
+const TAKEN =
+  /^(?:host|connection|content-.+|transfer-encoding|te|trailer|upgrade|expect|cookie|cf-.*|x-forwarded-.*)$/;
+const otlpHeaders = z
+  .record(
+    z
+      .string()
+      .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, "must be a header's name")
+      .refine((name) => !TAKEN.test(name.toLowerCase()), "is a header that can't be set"),
+    z
+      .string()
+      .max(4_000)
+      .regex(/^[\x20-\x7e]*$/, "must be printable ASCII"),
+  )
+  .refine((headers) => Object.keys(headers).length <= 20, "are 20 at most");
+
 export const createWebhookSchema = z
   .strictObject({
     url: z.string().max(2_000).optional(),
@@ -20,6 +36,15 @@ export const createWebhookSchema = z
         signingSecret: z.string().regex(/^[0-9a-f]{16,64}$/, "must be the app's signing secret"),
       })
       .optional(),
+    /** In the place of `url`: a collector of traces, which gets each release as one, by OTLP over HTTP as JSON. */
+    otlp: z
+      .strictObject({
+        /** Of its traces, or its base: then /v1/traces is added, as OpenTelemetry's own exporters do. */
+        url: z.string().max(2_000),
+        /** Sent along, and shown to nobody: a key of its vendor's. */
+        headers: otlpHeaders.default({}),
+      })
+      .optional(),
     app: nameSchema.optional(),
     environment: nameSchema.optional(),
     /** Absent: all of them. */
@@ -31,14 +56,21 @@ export const createWebhookSchema = z
     message: "an environment needs its `app`",
     path: ["app"],
   })
-  .refine((w) => (w.url === undefined) !== (w.slack === undefined), "names one of `url` and `slack`")
+  .refine(
+    (w) => [w.url, w.slack, w.otlp].filter((one) => one !== undefined).length === 1,
+    "names one of `url`, `slack` and `otlp`",
+  )
+  .refine((w) => w.otlp === undefined || (w.events === undefined && w.severity === "info"), {
+    message: "a collector of traces gets all releases: leave out `events` and `severity`",
+    path: ["otlp"],
+  })
   .meta({ id: "CreateWebhook" });
 
 export const webhookSchema = z
   .object({
     id: z.string(),
-    kind: z.enum(["webhook", "slack", "slack_app"]),
-    /** Of Slack's incoming webhooks without its path, which is the secret. */
+    kind: z.enum(["webhook", "slack", "slack_app", "otlp"]),
+    /** Of Slack's incoming webhooks without its path, and of a collector without its query: they are secrets. */
     url: z.string(),
     app: z.string().nullable(),
     environment: z.string().nullable(),

@@ -17,6 +17,14 @@ const files = { "sluice.yaml": MANIFEST };
 const lines = (text: string) => text.trimEnd().split("\n");
 
 describe.concurrent("deploy without a terminal", () => {
+  test("holds the release in the trace that the CI job is part of", async () => {
+    await using api = await fakeApi(goodDeploy());
+    const TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    await callCli(["deploy"], { url: api.url, files, env: { TRACEPARENT, TRACESTATE: "ci=1" } });
+    const made = api.asked.find(({ method, path }) => method === "POST" && path === `${ENV}/releases`);
+    expect(made?.headers).toMatchObject({ traceparent: TRACEPARENT, tracestate: "ci=1" });
+  });
+
   test("appends one line per state change, then what serves, how long it took, what failed and the undo", async () => {
     await using api = await fakeApi(goodDeploy());
     const ran = await runCli(["deploy", "--image", "ghcr.io/acme/shop:2"], { url: api.url, files });

@@ -221,6 +221,18 @@ describe("a request on its way to the app", () => {
     expect(wire("X-Request-Id")).toEqual([answer.headers["x-request-id"]]);
   });
 
+  it("passes a visitor's trace on as it came, and begins none", async () => {
+    const trace = {
+      traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+      tracestate: "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE",
+      baggage: "user=7",
+    };
+    await ask({ port, headers: trace });
+    for (const [name, value] of Object.entries(trace)) expect(wire(name)).toEqual([value]);
+    await ask({ port });
+    for (const name of Object.keys(trace)) expect(wire(name)).toEqual([]);
+  });
+
   it("vouches for no address, host or scheme that came from outside", async () => {
     const spoofed = {
       "X-Forwarded-For": "6.6.6.6",

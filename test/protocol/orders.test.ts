@@ -3,7 +3,7 @@ import type { z } from "zod";
 import type { JobKind, NewJob } from "../../src/domain/rollout/jobs.ts";
 import type { jobSchema } from "../../src/protocol/agent/jobs.ts";
 
-/** What control adds when an agent leases a job; `secrets` are names, of which the agent gets the values as `env`. */
+/** What control adds when an agent leases a job; `secrets` are names, of which the agent gets the values as `env`, as it gets the context of a `trace`. */
 type Added = "kind" | "id" | "lease" | "environmentId" | "fence" | "deadlineAt" | "leaseExpiresAt" | "login";
 type Frozen<T> = T extends readonly (infer One)[]
   ? readonly Frozen<One>[]
@@ -11,7 +11,7 @@ type Frozen<T> = T extends readonly (infer One)[]
     ? { readonly [K in keyof T]: Frozen<T[K]> }
     : T;
 type Wire<K extends JobKind> = Frozen<Omit<Extract<z.input<typeof jobSchema>, { kind: K }>, Added>>;
-type Ordered<K extends JobKind> = Omit<Extract<NewJob, { kind: K }>["payload"], "secrets">;
+type Ordered<K extends JobKind> = Omit<Extract<NewJob, { kind: K }>["payload"], "secrets" | "trace">;
 /** Keys that a strict schema would refuse. */
 type Unknown<Order, Schema> = Exclude<keyof Order, keyof Schema>;
 type WireStart = Omit<Wire<"start">["spec"], "fence">;

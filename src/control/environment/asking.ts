@@ -114,7 +114,7 @@ export class Asking {
     );
     const [first] = instances;
     const [failure, look] = await Promise.all([
-      runSmoke(release, instances, path, this.#gate),
+      runSmoke(release, instances, { by: path, gate: this.#gate, when }),
       first && isLookedAt(release, when) ? this.#gate.through(() => lookAt(release, first, path)) : [],
     ]);
     const found = failure ?? (first ? lookFailure(release, first, look) : null);

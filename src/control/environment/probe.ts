@@ -3,6 +3,7 @@ import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import { whyNotNamed } from "../../domain/rollout/host-rule.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { ProbeSpec } from "../../domain/spec.ts";
+import { contextWithin } from "../trace-ids.ts";
 import { answeredText, type Path, reach } from "./reach.ts";
 
 /** What an instance answered over its real path: the tunnel and the network that visitors' requests will take. */
@@ -26,10 +27,11 @@ export async function probeInstance(
   if (cause !== null) return { instance: instance.id, cause };
   const { path, headers, port, statuses = SUCCESS, timeoutMs } = spec.health.readiness;
   const isGet = path !== undefined && (port === undefined || port === spec.port);
-  const asked = isGet ? { path, headers } : { path: "/" };
+  const asked = isGet ? { path, headers } : { path: "/", headers: {} };
   const url = instance.origin + asked.path;
   try {
-    const question = { ...asked, origin: instance.origin, publicHost: publicHost(spec.hostnames) };
+    const headers = { ...(await contextWithin(release)), ...asked.headers };
+    const question = { ...asked, headers, origin: instance.origin, publicHost: publicHost(spec.hostnames) };
     const response = await reach(question, by, AbortSignal.timeout(timeoutMs));
     return { instance: instance.id, cause: await causeOf(response, url, isGet ? statuses : NO_GATEWAY) };
   } catch (error) {

@@ -2,9 +2,11 @@ import { publicHost } from "../../domain/hostnames.ts";
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "../../domain/rollout/release.ts";
 import type { SmokeCheck } from "../../domain/spec.ts";
+import { smokeKey } from "../../domain/tracing/spans.ts";
 import { interceptionOf } from "../../protocol/interception.ts";
 import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { AT_ONCE, atMost, Gate } from "../at-most.ts";
+import { contextWithin } from "../trace-ids.ts";
 import { type Path, reach } from "./reach.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -14,20 +16,28 @@ const MOST_CHECKS = AT_ONCE - 2;
 const BODY_MOST = { bytes: 1_000_000, ms: TIMEOUT_MS };
 const EXCERPT = 200;
 
+interface How {
+  readonly by?: Path;
+  readonly gate?: Gate;
+  readonly when?: "before" | "after";
+}
+
 /** Runs a release's smoke checks against each of its instances over their real path. The first failure, or null. */
 export async function runSmoke(
   release: ReleaseFacts,
   instances: readonly InstanceFacts[],
-  by: Path = {},
-  gate = new Gate(),
+  { by = {}, gate = new Gate(), when = "before" }: How = {},
 ): Promise<ReleaseFailure | null> {
   const checks = instances.flatMap((instance) => release.spec.smoke.map((check) => ({ instance, check })));
+  const headers = await contextWithin(release, smokeKey(when));
   let failed = false;
   const each = await atMost(MOST_CHECKS, checks, async ({ instance, check }) => {
     // One failure is enough to know: what hasn't begun need not.
     const failure = failed
       ? null
-      : await gate.through(() => runCheck(instance, check, { by, host: publicHost(release.spec.hostnames) }));
+      : await gate.through(() =>
+          runCheck(instance, check, { by, host: publicHost(release.spec.hostnames), headers }),
+        );
     failed ||= failure !== null;
     return failure;
   });
@@ -37,7 +47,11 @@ export async function runSmoke(
 async function runCheck(
   instance: InstanceFacts,
   check: SmokeCheck,
-  { by, host }: { readonly by: Path; readonly host: string },
+  {
+    by,
+    host,
+    headers,
+  }: { readonly by: Path; readonly host: string; readonly headers: Record<string, string> },
 ): Promise<ReleaseFailure | null> {
   const url = instance.origin + check.path;
   const wanted = `${check.status}${check.contains === undefined ? "" : ` and a body with ${JSON.stringify(check.contains)}`}`;
@@ -50,11 +64,11 @@ async function runCheck(
     logs: [],
   });
   try {
-    const question = { origin: instance.origin, path: check.path, publicHost: host };
+    const question = { origin: instance.origin, path: check.path, publicHost: host, headers };
     const response = await reach(question, by, AbortSignal.timeout(TIMEOUT_MS));
     const body = textOf(await readBody(response.body, BODY_MOST));
-    const { status, headers } = response;
-    const stopped = interceptionOf({ status, headers, body });
+    const { status } = response;
+    const stopped = interceptionOf({ status, headers: response.headers, body });
     if (stopped?.by === "challenge" || status !== check.status)
       return fails(`answered ${status}${stopped ? `: ${stopped.words}. ${stopped.fix}` : ""}`);
     if (check.contains !== undefined && !body.includes(check.contains)) {

@@ -1,9 +1,11 @@
+import { jobKey } from "../../domain/tracing/spans.ts";
 import type { JobError } from "../../protocol/agent/job-results.ts";
 import { type Job, jobSchema } from "../../protocol/agent/jobs.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
 import type { Db } from "../store/db.ts";
 import { finishJob, type JobRow, type LeaseRequest, leaseJobs } from "../store/jobs.ts";
+import { contextWithin } from "../trace-ids.ts";
 import { type ClaimedJob, handOut } from "./hand-out.ts";
 
 /**
@@ -23,9 +25,9 @@ export async function leaseForPoll(
   };
   const readable: { row: JobRow; claimed: ClaimedJob }[] = [];
   for (const row of leased) {
-    // Control's own notes: which secrets are to be opened, what an accessory is declared and pinned as.
-    const { secrets, declared, pin, ...wire } = toWire(row);
-    const job = jobSchema.safeParse(wire);
+    // Control's own notes: which secrets are to be opened, what an accessory is declared and pinned as, whose trace a hook is part of.
+    const { secrets, declared, pin, trace, ...wire } = toWire(row);
+    const job = jobSchema.safeParse(await withContext(row, trace, wire));
     if (job.success)
       readable.push({
         row,
@@ -61,6 +63,17 @@ export async function leaseForPoll(
     } else if (result) await end(row, result.error);
   }
   return { jobs, secrets, touched: [...touched] };
+}
+
+/** A hook's command finds its trace where OpenTelemetry's environment carriers look for it, unless the manifest says another. */
+async function withContext(row: JobRow, trace: unknown, wire: Record<string, unknown>) {
+  if (row.releaseId === null || typeof trace !== "object" || trace === null) return wire;
+  const { traceparent, tracestate } = await contextWithin({ id: row.releaseId, trace }, jobKey(row.id));
+  const context = {
+    ...(traceparent && { TRACEPARENT: traceparent }),
+    ...(tracestate && { TRACESTATE: tracestate }),
+  };
+  return { ...wire, env: { ...context, ...(wire.env as object) } };
 }
 
 const toWire = (row: JobRow): Record<string, unknown> => ({

@@ -14,6 +14,7 @@ import {
 import { disableWebhook, quietWebhook, type WebhookRow } from "../store/notify/webhooks.ts";
 import { openKeys } from "./keys.ts";
 import { deliveryFor } from "./message.ts";
+import { sendTrace } from "./otlp/send-trace.ts";
 import { failed, type Sent, send } from "./send.ts";
 import { sendToSlack } from "./slack-app.ts";
 
@@ -69,13 +70,18 @@ async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
   }
 }
 
-/** A bot has more to do than to post a body. */
+/** A bot has more to do than to post a body, and a trace is made when it is sent. */
 async function sendBy(
   row: { delivery: DeliveryRow; webhook: WebhookRow },
   at: { env: ControlEnv; db: Db; keyring: Keyring; now: number },
 ): Promise<Sent> {
-  if (row.webhook.kind !== "slack_app") return send(row, at);
+  const { kind } = row.webhook;
+  if (kind !== "slack_app" && kind !== "otlp") return send(row, at);
   const keys = await openKeys(at.keyring, row.webhook);
+  if (kind === "otlp")
+    return keys.ok
+      ? sendTrace(row.delivery, keys.value, at)
+      : failed(`its keys can't be opened: ${keys.error}`);
   const slack = keys.ok ? keys.value.slack : undefined;
   return slack ? sendToSlack(row.delivery, slack, at) : failed("its keys can't be opened");
 }
@@ -127,11 +133,11 @@ function ending(
     ];
   }
   const next = retryAt(attempts, { now, random: Math.random(), retryAfterMs: sent.retryAfterMs });
-  if (next !== null) {
+  if (next !== null && !sent.isFinal) {
     const again = { ...done, state: "pending", nextAttemptAt: next, finishedAt: null } as const;
     return [noteAttempt(db, delivery.id, again)];
   }
-  const message = `${delivery.type} was given up for ${webhook.url} after ${attempts} tries: ${error}`;
+  const message = `${delivery.type} was given up for ${webhook.url} after ${attempts} ${attempts === 1 ? "try" : "tries"}: ${error}`;
   return [
     noteAttempt(db, delivery.id, { ...done, state: "failed" }),
     insertEvent(db, { ...about, type: "webhook.given_up", message, data }),

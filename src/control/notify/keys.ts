@@ -7,6 +7,8 @@ export interface TargetKeys {
   /** Where it really is. */
   readonly url: string;
   readonly slack?: SlackKeys;
+  /** Of a collector of traces: what is sent along. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** `whsec_…`: newest first; an older one is signed with until its time. None: the kind signs nothing. */
   readonly secrets: readonly { readonly secret: string; readonly until: number | null }[];
 }

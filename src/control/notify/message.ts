@@ -1,10 +1,12 @@
 import { type Notice, noticeOf, wants } from "../../domain/notice.ts";
+import { endOf } from "../../domain/tracing/outcome.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
 import { iso } from "../iso.ts";
 import type { NewDelivery, Untold } from "../store/notify/deliveries.ts";
 import type { WebhookRow } from "../store/notify/webhooks.ts";
 import type { Message } from "./body.ts";
+import type { TraceBody } from "./otlp/send-trace.ts";
 import { slackBody } from "./slack.ts";
 import { slackAppBody } from "./slack-blocks.ts";
 
@@ -24,13 +26,18 @@ export function deliveryFor(
   // A channel of people: what programs are told beside that (tokens, hosts, apps) is in the audit log.
   const isReleases = /^release\.|\.alert$/.test(notice.type);
   if (target.kind === "slack_app" && !isOwnTest && !isReleases) return undefined;
+  if (target.kind === "otlp" && !isOwnTest && !(event.releaseId !== null && endOf(event))) return undefined;
+  const trace: TraceBody = { release: isOwnTest ? null : event.releaseId };
   return {
     id: newId("msg", at.now),
     webhookId: target.id,
     eventId: event.id,
     type: notice.type,
     lane: event.releaseId ?? event.environmentId ?? "",
-    body: bodyFor(target, messageOf(untold, notice, at.env), untold.release),
+    body:
+      target.kind === "otlp"
+        ? JSON.stringify(trace)
+        : bodyFor(target, messageOf(untold, notice, at.env), untold.release),
     createdAt: at.now,
     nextAttemptAt: at.now,
   };

@@ -15,6 +15,8 @@ export interface Sent {
   readonly retryAfterMs: number | null;
   /** It wants nothing any more: 410; of Slack also what no second try mends. */
   readonly gone: boolean;
+  /** No second try mends it: this message is given up. */
+  readonly isFinal?: boolean;
   /** Nothing is sent to the target for so long. */
   readonly quietMs?: number;
   /** It was too early, and no failure: the try doesn't count. */
@@ -42,22 +44,35 @@ export async function send(
 ): Promise<Sent> {
   const keys = await openKeys(at.keyring, webhook);
   if (!keys.ok) return failed(`its keys can't be opened: ${keys.error}`);
-  const { url } = keys.value;
+  const headers = {
+    "content-type": "application/json",
+    "user-agent": "Sluice-Webhooks/1",
+    ...(await signatureHeaders(delivery, secretsAt(keys.value, at.now), at.now)),
+  };
+  const answer = await post(keys.value.url, { headers, body: delivery.body }, at);
+  return "answered" in answer ? answer.answered : answer;
+}
+
+/** What a target answered. */
+export interface Answer {
+  readonly answered: Sent;
+  /** The beginning of its body. */
+  readonly said: string;
+}
+
+/** Posts to a public address, once. How it went, with what was said where there was an answer. */
+export async function post(
+  url: string,
+  message: { headers: Readonly<Record<string, string>>; body: string },
+  at: { env: ControlEnv; now: number },
+): Promise<Answer | Sent> {
   const problem = await targetProblem(url, at.env);
   if (problem !== undefined) return failed(`not sent: ${problem}`);
   try {
-    const response = await fetch(url, {
-      method: "POST",
-      redirect: "manual",
-      signal: AbortSignal.timeout(WITHIN_MS),
-      headers: {
-        "content-type": "application/json",
-        "user-agent": "Sluice-Webhooks/1",
-        ...(await signatureHeaders(delivery, secretsAt(keys.value, at.now), at.now)),
-      },
-      body: delivery.body,
-    });
-    return await outcomeOf(response, at.now);
+    const signal = AbortSignal.timeout(WITHIN_MS);
+    const response = await fetch(url, { method: "POST", redirect: "manual", signal, ...message });
+    const said = await beginningOf(response);
+    return { answered: outcomeOf(response, said, at.now), said };
   } catch (error) {
     const isLate = error instanceof DOMException && error.name === "TimeoutError";
     return failed(
@@ -66,9 +81,8 @@ export async function send(
   }
 }
 
-async function outcomeOf(response: Response, now: number): Promise<Sent> {
+function outcomeOf(response: Response, said: string, now: number): Sent {
   const { status } = response;
-  const said = await beginningOf(response);
   if (response.ok) return { ok: true, status, error: null, retryAfterMs: null, gone: false };
   const isRedirect = status >= 300 && status < 400;
   const error = isRedirect

@@ -47,8 +47,10 @@ const Told = ({ webhook }: { webhook: WebhookView }) =>
     </>
   );
 
-const eventsOf = ({ events, severity }: WebhookView) =>
-  `${events === null ? "all" : events.join(", ")}${severity === "info" ? "" : `, from ${severity}`}`;
+const eventsOf = ({ kind, events, severity }: WebhookView) =>
+  kind === "otlp"
+    ? "releases, as traces"
+    : `${events === null ? "all" : events.join(", ")}${severity === "info" ? "" : `, from ${severity}`}`;
 
 /** One target: what it was told, what it is still to be told, and how each try went. */
 export async function webhookPage(c: AppContext): Promise<Response> {

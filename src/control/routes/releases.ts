@@ -1,5 +1,6 @@
 import { createRoute } from "@hono/zod-openapi";
 import { z } from "zod";
+import { traceContextOf } from "../../domain/tracing/context.ts";
 import { abortSchema } from "../../protocol/api/moves.ts";
 import { planSchema } from "../../protocol/api/plans.ts";
 import { createReleaseSchema, releaseSchema } from "../../protocol/api/releases.ts";
@@ -44,7 +45,13 @@ const create = createRoute({
   request: {
     params: environmentParams,
     query: dryRunQuery,
-    headers: keyHeader,
+    headers: keyHeader.extend({
+      traceparent: z
+        .string()
+        .optional()
+        .describe("W3C Trace Context: the trace that the release is to be part of"),
+      tracestate: z.string().optional(),
+    }),
     body: body(createReleaseSchema),
   },
   responses: {
@@ -113,6 +120,7 @@ export const releaseRoutes = () =>
         actor: principal.actor,
         startedAs: principal.identities,
         requestKey: key === undefined ? null : `${principal.keyScope}:${parseKey(key)}`,
+        trace: traceContextOf(c.req.header("traceparent"), c.req.header("tracestate")),
       });
       const { release } = orRefuse(made);
       c.header("location", `/api/v1/releases/${release}`);

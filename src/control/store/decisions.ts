@@ -178,9 +178,13 @@ function reserveSlot(db: Db, slotId: string, { id: environmentId, spec }: Enviro
     .where(eq(slots.id, slotId));
 }
 
+/** One of its own, where anybody is told of traces. */
+const OWN_TRACE = sql<null>`(SELECT '{}' FROM webhooks WHERE kind = 'otlp' AND disabled_at IS NULL LIMIT 1)`;
+
 const newRelease = (facts: EnvironmentFacts, { secretsOf, ...release }: NewRelease, now: number) => ({
   ...release,
   secretVersions: secretVersionsOf(facts.id, secretsOf),
+  trace: release.trace ?? OWN_TRACE,
   environmentId: facts.id,
   state: "queued" as const,
   weightBp: 0,

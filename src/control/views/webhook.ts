@@ -3,9 +3,12 @@ import { iso, isoOrNull } from "../iso.ts";
 import type { DeliveryRow } from "../store/notify/deliveries.ts";
 import type { WebhookRow } from "../store/notify/webhooks.ts";
 
-/** Whoever has an address of Slack's incoming webhooks can write to the channel: it is shown to nobody. */
-export const shownUrl = (kind: WebhookRow["kind"], url: string): string =>
-  kind === "slack" ? `${new URL(url).origin}/services/…` : url;
+/** What lets in whoever has it is shown to nobody: a path of Slack's incoming webhooks, a query of a collector's. */
+export function shownUrl(kind: WebhookRow["kind"], url: string): string {
+  const { origin, pathname } = new URL(url);
+  if (kind === "slack") return `${origin}/services/…`;
+  return kind === "otlp" ? origin + pathname : url;
+}
 
 export const webhookView = (row: WebhookRow): WebhookView => ({
   id: row.id,

@@ -5,6 +5,7 @@ import { endWithoutTraffic, giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { strengthOf } from "../rollout/watch.ts";
+import type { TraceContext } from "../tracing/context.ts";
 import { openness } from "../windows.ts";
 import { type Asked, obstacles } from "./obstacles.ts";
 import type { Origin } from "./promotion.ts";
@@ -22,6 +23,8 @@ export interface CreateRelease extends Asked {
   readonly startedAs?: readonly string[];
   /** Idempotency-Key: the same one again is the same release. Null: none was given. */
   readonly requestKey: string | null;
+  /** The trace that it is to be part of. */
+  readonly trace?: TraceContext | undefined;
   /** Prepare it, and keep it at 0 % until it is promoted. */
   readonly hold: boolean;
 }
@@ -52,6 +55,7 @@ export function createRelease(
     startedAs: input.startedAs ?? [input.actor],
     git: input.git,
     requestKey: input.requestKey,
+    trace: input.trace,
     hold: input.hold,
     override: Boolean(input.override),
     deadlineAt: now + facts.spec.deadlines.releaseMs,

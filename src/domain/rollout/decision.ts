@@ -1,5 +1,6 @@
 import type { RunChange, RunFacts, ScheduleMarks } from "../processes/run.ts";
 import type { TrafficMode } from "../routing/table.ts";
+import type { TraceContext } from "../tracing/context.ts";
 import type { Ending, Held, InstanceFacts, InstanceState } from "./facts.ts";
 import type { NewJob } from "./jobs.ts";
 import type { ReleaseFacts } from "./release.ts";
@@ -95,6 +96,8 @@ export interface NewRelease {
   /** All by which it can be told who that is. */
   readonly startedAs?: readonly string[];
   readonly requestKey: string | null;
+  /** Of whoever made it. */
+  readonly trace?: TraceContext | undefined;
   readonly hold: boolean;
   readonly override: boolean;
   readonly deadlineAt: number;

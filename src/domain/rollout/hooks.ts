@@ -50,6 +50,7 @@ export function orderHook(draft: Draft, release: ReleaseFacts, order: HookOrder)
       resources: spec.resources,
       ...housing(spec),
       secrets: spec.secrets ?? [],
+      ...(release.trace ? { trace: release.trace } : {}),
     },
     deadlineAt,
   });

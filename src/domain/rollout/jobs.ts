@@ -1,4 +1,5 @@
 import type { ContainerSpec, EnvironmentSpec, ImageRule, MountSpec } from "../spec.ts";
+import type { ReleaseTrace } from "../tracing/context.ts";
 
 /**
  * Work for one host, as a decision orders it. The payload is the kind's own part of the wire's job (protocol/agent.ts):
@@ -89,7 +90,11 @@ export type WorkerStartSpec = Startable & {
 };
 
 /** A hook. */
-export type RunPayload = CommandBase & { readonly hook: "expand" | "contract" };
+export type RunPayload = CommandBase & {
+  readonly hook: "expand" | "contract";
+  /** Control's note: the trace that it is part of. */
+  readonly trace?: ReleaseTrace;
+};
 
 /** A scheduled process, or what a person asked for: then `process` is empty. */
 export type CommandPayload = CommandBase & { readonly process: string };

@@ -1,6 +1,7 @@
 import type { Approval } from "../approval/approval.ts";
 import type { Sight } from "../look.ts";
 import type { EnvironmentSpec } from "../spec.ts";
+import type { ReleaseTrace } from "../tracing/context.ts";
 
 /**
  * A release's life, told by its states:
@@ -155,6 +156,8 @@ export interface ReleaseFacts {
   readonly workerTroubles?: Readonly<Record<string, WorkerTrouble>> | null;
   /** Where it was built from. */
   readonly git?: { readonly sha: string } | null;
+  /** What is asked on its behalf is part of it; null or absent: nobody is told of traces. */
+  readonly trace?: ReleaseTrace | null | undefined;
   /** Starts that failed on the way back, oldest first: where, and when. */
   readonly startFailures: readonly StartFailure[];
   readonly smoke: SmokeOutcomes | null;

@@ -39,6 +39,19 @@ describe("starting a release", () => {
     });
   });
 
+  it("is part of the trace that the client sends along, and of none that it does not record", async () => {
+    let n = 0;
+    api.coordinators.release = (_, environment) =>
+      world.release(environment, { state: "queued", version: `v${++n}` });
+    const trace = (flags: string) => `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-${flags}`;
+    for (const traceparent of [trace("01"), trace("00"), "nonsense"])
+      await api.post(`${ENVIRONMENT}/releases`, {}, { headers: { traceparent, tracestate: "ci=1" } });
+    const traces = api.coordinators
+      .of("createRelease")
+      .map(({ input }) => (input as { trace?: object }).trace);
+    expect(traces).toEqual([{ traceparent: trace("01"), tracestate: "ci=1" }, undefined, undefined]);
+  });
+
   it("passes the coordinator's refusal on, with its code and words", async () => {
     api.coordinators.refusal = { code: "release_in_progress", detail: "v1 is starting: wait for it" };
     const response = await api.post(`${ENVIRONMENT}/releases`, { whenBusy: "reject" });

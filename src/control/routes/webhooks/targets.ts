@@ -42,7 +42,7 @@ const add = createRoute({
   path: "/api/v1/webhooks",
   summary: "Tell an address of events",
   description:
-    "Signed by Standard Webhooks. An address of Slack's incoming webhooks (hooks.slack.com) is sent messages that Slack shows. Internal addresses are refused.",
+    "Signed by Standard Webhooks. An address of Slack's incoming webhooks (hooks.slack.com) is sent messages that Slack shows; `otlp` is sent each release as a trace. Internal addresses are refused.",
   tags,
   request: {
     headers: z.object({ "idempotency-key": z.string().optional() }),
@@ -104,11 +104,7 @@ export const webhookRoutes = () =>
 
 async function giveAnotherSecret(c: AppContext, row: WebhookRow, actor: string) {
   if (row.kind !== "webhook") {
-    const detail =
-      row.kind === "slack_app"
-        ? `${row.id} is a Slack app's: renew its token or signing secret in Slack, add it again (\`sluice webhooks slack\`), and give Slack the new request URL`
-        : `${row.id} is Slack's: its address is its secret. Make another one there, and add it`;
-    throw new ProblemError({ code: "invalid_request", detail });
+    throw new ProblemError({ code: "invalid_request", detail: `${row.id} ${UNSIGNED[row.kind]}` });
   }
   const keyring = await requireKeyring(c.env);
   const opened = await openKeys(keyring, row);
@@ -124,6 +120,14 @@ async function giveAnotherSecret(c: AppContext, row: WebhookRow, actor: string) 
   return { secret, beforeUntil: iso(until) };
 }
 
+/** Why it has no signing secret, and what to do in the place of another one. */
+const UNSIGNED = {
+  slack_app:
+    "is a Slack app's: renew its token or signing secret in Slack, add it again (`sluice webhooks slack`), and give Slack the new request URL",
+  slack: "is Slack's: its address is its secret. Make another one there, and add it",
+  otlp: "is a collector's: renew its key there, add it again (`sluice webhooks otlp`), and remove this one",
+} as const satisfies Record<Exclude<WebhookRow["kind"], "webhook">, string>;
+
 interface NewKeys {
   readonly kind: WebhookRow["kind"];
   readonly secret: string | null;
@@ -131,15 +135,25 @@ interface NewKeys {
 }
 
 async function newKeys(c: AppContext, asked: z.output<typeof createWebhookSchema>): Promise<NewKeys> {
-  const { url = "", slack } = asked;
+  const { slack, otlp } = asked;
   if (slack) return { kind: "slack_app", secret: null, keys: { url: "", secrets: [], slack } };
+  const url = otlp ? tracesUrl(otlp.url) : (asked.url ?? "");
   const problem = await targetProblem(url, c.env);
   if (problem !== undefined)
     throw new ProblemError({ code: "invalid_request", detail: `no message may go there: ${problem}` });
+  if (otlp) return { kind: "otlp", secret: null, keys: { url, secrets: [], headers: otlp.headers } };
   if (new URL(url).hostname === "hooks.slack.com")
     return { kind: "slack", secret: null, keys: { url, secrets: [] } };
   const secret = newSigningSecret();
   return { kind: "webhook", secret, keys: { url, secrets: [{ secret, until: null }] } };
+}
+
+/** A base gets the path that the protocol names; a text that is no URL stays, and is refused as that. */
+function tracesUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url?.pathname !== "/") return text;
+  url.pathname = "/v1/traces";
+  return url.href;
 }
 
 async function newWebhook(c: AppContext, asked: z.output<typeof createWebhookSchema>, actor: string) {

@@ -13,6 +13,7 @@ import type {
   WorkerTrouble,
 } from "../../../domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../../domain/spec.ts";
+import type { ReleaseTrace } from "../../../domain/tracing/context.ts";
 import { at, json } from "./columns.ts";
 import { environments } from "./environments.ts";
 
@@ -55,6 +56,8 @@ export const releases = sqliteTable(
     contractedAt: at("contracted_at"),
     /** `Idempotency-Key` of the request that made it. */
     requestKey: text("request_key"),
+    /** The trace it is part of: of whoever made it, or its own. Null: nobody was told of traces when it was made. */
+    trace: json<ReleaseTrace>("trace"),
     createdAt: at("created_at").notNull(),
     startedAt: at("started_at"),
     servingAt: at("serving_at"),

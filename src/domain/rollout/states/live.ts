@@ -49,7 +49,8 @@ function report(draft: Draft, release: ReleaseFacts, since: number): void {
   draft.changeRelease(release.id, { timings, ...(failure ? { failure } : {}) });
   const end = failure ? `failed, and is not run again: ${failure.message}` : "is done";
   const message = `${release.version}: the contract hook ${end}. Nothing older can serve any more`;
-  draft.event("release.progress", release.id, message, failure ? { failure } : {});
+  const data = { contracted: true, ...(failure ? { failure } : {}) };
+  draft.event("release.progress", release.id, message, data);
 }
 
 /** An agent that is gone never answers: then nobody knows how far it came. */
