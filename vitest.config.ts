@@ -30,6 +30,8 @@ export default defineConfig({
   test: {
     // For two cores: most tests wait for processes, containers and Workers that they started. More of them at once starve.
     maxWorkers: 3,
+    // What Workers say of the ordinary course of things.
+    onConsoleLog: (line) => !line.startsWith('{"level":"info"'),
     sequence: { sequencer: SlowestFirst },
     projects: [
       {

@@ -23,6 +23,8 @@ export interface StackOptions {
   readonly bindings?: Readonly<Record<string, string>>;
   /** A module around control's Worker, which is `./control.mjs` to it: what a benchmark counts with. */
   readonly around?: string;
+  /** Writes also what goes as it should. */
+  readonly isTelling?: boolean;
   /** Where workerd's inspector listens: what a benchmark looks into heaps with. */
   readonly inspectorPort?: number;
 }
@@ -36,6 +38,7 @@ export interface Stack {
 /** Cloudflare's cron runs each minute; nothing here does so by itself. */
 const CRON_MS = 60_000;
 const HOST = "127.0.0.1";
+const INFO = '{"level":"info"';
 /** What workerd says of Miniflare's own calls, and nobody here can change. */
 const NOISE = ["An RPC result was not disposed properly", "NOSENTRY"];
 
@@ -53,6 +56,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     ...(options.inspectorPort !== undefined && { inspectorPort: options.inspectorPort }),
     log: new Log(LogLevel.ERROR),
     handleStructuredLogs: ({ message }) => {
+      if (!options.isTelling && message.startsWith(INFO)) return;
       if (!NOISE.some((text) => message.includes(text))) console.error(message);
     },
     resourcePersistencePath: options.stateDir,

@@ -99,7 +99,8 @@ function refusal({ status, headers, text }: Received): Answer<never> {
   const stopped = problem ? null : interceptionOf({ status, headers: { get }, body: text });
   // Not control's word either, and over as soon as somebody changes a setting.
   if (stopped) return unreachable(`answered ${status}: ${stopped.words}. Mend: ${stopped.fix}`);
-  const detail = problem?.detail ?? `answered ${status}: ${text.slice(0, 200)}`;
+  const request = problem?.requestId === undefined ? "" : ` (request ${problem.requestId})`;
+  const detail = problem ? problem.detail + request : `answered ${status}: ${text.slice(0, 200)}`;
   // A gateway's 5xx is not control speaking, and neither is a redirect: the thing to do is the same as for no answer.
   if (status >= 500 || status === 429 || status < 400) return unreachable(detail);
   return { ok: false, kind: "refused", status, code: problem?.code, detail };

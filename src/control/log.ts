@@ -10,9 +10,12 @@ export interface LogFacts {
 }
 
 /** One line of JSON, as Workers Logs indexes it. `event` is stable, e.g. `sweep.poke_failed`. */
-function write(level: "warn" | "error", event: string, facts: LogFacts): void {
+function write(level: "info" | "warn" | "error", event: string, facts: LogFacts): void {
   console[level](JSON.stringify({ level, event, ...facts }));
 }
+
+/** What happened, so that the edge's and an agent's lines of the same ids have control's between them: few a release. */
+export const logInfo = (event: string, facts: LogFacts = {}): void => write("info", event, facts);
 
 /** Something is not as it should be, and goes on. */
 export const logWarning = (event: string, facts: LogFacts = {}): void => write("warn", event, facts);

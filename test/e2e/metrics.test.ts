@@ -58,6 +58,10 @@ describe.runIf(hasPrometheus)("with a real Prometheus", () => {
     await sluice?.close();
   });
 
+  /** Those of a log that name an id. */
+  const linesOf = async (file: string, id: string) =>
+    (await readFile(join(sluice.logs, file), "utf8")).split("\n").filter((line) => line.includes(id));
+
   test("it takes what control says, and its linter finds nothing", async () => {
     const response = await fetch(`${sluice.controlUrl}/metrics`, {
       headers: { authorization: `Bearer ${sluice.home.token}` },
@@ -95,6 +99,28 @@ describe.runIf(hasPrometheus)("with a real Prometheus", () => {
     // The judge's first window is whole after some 13 s.
     await expect.poll(empty, { timeout: 90_000, interval: 1_000 }).toEqual([]);
   });
+
+  test("a release's id finds the lines of edge, control and agent about it", async () => {
+    const { id } = await sluice.reaches(APP, "v2", ["shifting"]);
+    const [, pid] = [...(await sluice.running())].find(([instance]) => instance.startsWith(id)) ?? [];
+    // Visitors meet that it is gone, and the edge says so.
+    process.kill(-Number(pid), "SIGKILL");
+    const lines = async () => [
+      ...(await linesOf("control-and-edge.log", id)).map((line) => JSON.parse(line)),
+      ...(await linesOf("web-1.log", id)).map(spoken),
+    ];
+    const said = async () => (await lines()).map(({ event }) => event);
+    const wanted = ["release.requested", "release.state", "job.done", "instance.failing", "job start begins"];
+    await expect.poll(said, { timeout: 30_000 }).toEqual(expect.arrayContaining(wanted));
+    const found = await lines();
+    const start = found.find(({ event }) => event === "job start begins");
+    expect(start).toMatchObject({ release: id });
+    // And a job's id finds both sides of it.
+    expect(found.filter(({ job, event }) => job === start.job && event === "job.done")).toHaveLength(1);
+    // Each by the id of the request that it was told in, or met it.
+    for (const event of ["release.requested", "job.done", "instance.failing"])
+      expect(found.find((line) => line.event === event)?.request).toMatch(/^[\w-]{8,}$/);
+  });
 });
 
 test.runIf(hasPrometheus)("the alert rules fire when they should, and only then", async () => {
@@ -123,6 +149,12 @@ test("the Grafana dashboard has the shape that Grafana imports: ids, places and 
   );
   expect(overlaps).toEqual([]);
 });
+
+/** An agent's line for people: `<time> <event> · key=value …`. */
+function spoken(line: string): Record<string, string> {
+  const [event = "", facts = ""] = line.slice("00:00:00.000 ".length).split(" · ");
+  return { event, ...Object.fromEntries(facts.split(" ").map((pair) => pair.split("="))) };
+}
 
 /** As Grafana fills it in. The test is younger than any usual rate interval. */
 const filled = (expr: string) =>

@@ -11,6 +11,7 @@ const stack = await startStack({
   adminTokenSha256: home.tokenSha256,
   secretsKey: home.secretsKey,
   version: "test",
+  isTelling: true,
   bindings: JSON.parse(bindings),
   ...JSON.parse(slotPorts),
 });

@@ -8,7 +8,7 @@ import { isRuleOwed } from "../../domain/rollout/host-rule.ts";
 import { isActive } from "../../domain/rollout/release.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
-import { logFailure, logWarning } from "../log.ts";
+import { logFailure, logInfo, logWarning } from "../log.ts";
 import { readCounts } from "../meter/parts.ts";
 import { Traffic } from "../meter/traffic.ts";
 import { pokeNotifier } from "../notify/poke.ts";
@@ -278,6 +278,7 @@ export class Loop {
       const loaded = this.#keep(await read(written.value.slice(woken.length)), now);
       this.#written = loaded && { loaded, news };
     }
+    if (written.ok) logMoves(facts, decision);
     await this.#fault("committed");
     if (written.ok && decision.events.length > 0) this.#state.waitUntil(pokeNotifier(this.#env()));
     return written;
@@ -362,3 +363,11 @@ export const labelTaken = (): Refusal => ({
   code: "conflict",
   detail: "a release with this version label exists already: pick another --version",
 });
+
+/** What releases went through, for whoever follows one by its id. */
+function logMoves({ id: environment }: EnvironmentFacts, { events }: Decision): void {
+  for (const { type, releaseId, data } of events) {
+    if (type !== "release.state" || releaseId === null) continue;
+    logInfo("release.state", { release: releaseId, environment, state: data.state, from: data.from });
+  }
+}

@@ -8,6 +8,7 @@ import { asHost, authenticate, authorizeAgent } from "../http/auth.ts";
 import { type AppContext, pokeAll } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, json, newRouter } from "../http/router.ts";
+import { logInfo } from "../log.ts";
 import { finishJob, LEASE_MS, progressJob, readJob } from "../store/jobs.ts";
 
 const tags = ["agent"];
@@ -46,9 +47,16 @@ export const agentJobRoutes = () =>
     .openapi(done, async (c) => {
       const { lease, ...outcome } = c.req.valid("json");
       const held = { job: c.req.valid("param").id, lease, now: c.var.now() };
+      const { requestId: request } = c.var;
       const environment = await asHost(c, (db, hostId) => finishJob(db, { ...held, hostId }, outcome));
-      if (environment !== undefined) pokeAll(c, [environment]);
-      else await refuseUnlessRepeated(c, { ...held, hostId: authorizeAgent(c).hostId }, outcome);
+      if (environment !== undefined) {
+        logInfo(outcome.ok ? "job.done" : "job.failed", {
+          request,
+          job: held.job,
+          environment,
+        });
+        pokeAll(c, [environment]);
+      } else await refuseUnlessRepeated(c, { ...held, hostId: authorizeAgent(c).hostId }, outcome);
       return c.json({}, 200);
     });
 

@@ -21,6 +21,7 @@ import {
   toPage,
 } from "../http/router.ts";
 import { imageLack } from "../images/lack.ts";
+import { logInfo } from "../log.ts";
 import type { Refusal } from "../refusal.ts";
 import { secretsLack } from "../secrets/secrets.ts";
 import { loadEnvironment } from "../store/environments.ts";
@@ -123,6 +124,7 @@ export const releaseRoutes = () =>
         trace: traceContextOf(c.req.header("traceparent"), c.req.header("tracestate")),
       });
       const { release } = orRefuse(made);
+      logInfo("release.requested", { request: c.var.requestId, release, environment: environment.id });
       c.header("location", `/api/v1/releases/${release}`);
       return c.json(await releaseStatusView(c, await requireRelease(c, release)), 202);
     })

@@ -13,7 +13,7 @@ export interface InstanceHealth {
 
 export const HEALTHY: InstanceHealth = { failures: 0, ejectedUntil: 0, ejections: 0 };
 
-const FAILURES_TO_EJECT = 3;
+export const FAILURES_TO_EJECT = 3;
 const FIRST_EJECTION_MS = 1_000;
 const LONGEST_EJECTION_MS = 60_000;
 
