@@ -121,7 +121,7 @@ async function assemble(options: AgentOptions, signal: AbortSignal) {
   });
   const streams = new LogStreams({ runtime, instances, journal, control, clock, log, secrets });
   const wake = new Signal(clock);
-  const { facts, tunnel } = hostSide(options, { control, policy, clock, wake });
+  const { facts, tunnel } = hostSide(options, { control, policy, clock, wake, dispatch });
   const told = { control, identity, reports, facts, tunnel };
   return { clock, journal, boot, wake, ...told, instances, hooks, images, dispatch, streams };
 }
@@ -130,10 +130,18 @@ async function assemble(options: AgentOptions, signal: AbortSignal) {
 const letGo = ({ instances, hooks, streams, dispatch }: Parts, tunnelling: Promise<void>) =>
   Promise.all([dispatch.stop(), instances.releaseAll(), hooks.releaseAll(), streams.stop(), tunnelling]);
 
+interface HostSideParts {
+  control: Control;
+  policy: Policy;
+  clock: Clock;
+  wake: Signal;
+  dispatch: Dispatch;
+}
+
 /** What the agent tells of its host, and the tunnel that leads to it. */
 function hostSide(
   { credentials, directory, engine, cloudflared = {}, log }: AgentOptions,
-  { control, policy, clock, wake }: { control: Control; policy: Policy; clock: Clock; wake: Signal },
+  { control, policy, clock, wake, dispatch }: HostSideParts,
 ): { facts: Facts; tunnel: Tunnel } {
   const host = credentials.host.id;
   const tunnel: Tunnel = new Tunnel({
@@ -155,6 +163,10 @@ function hostSide(
       ports: credentials.ports,
       tunnel: () => tunnel.facts,
       policy: () => policy.summary(),
+      counted: async () => {
+        const cloudflared = await tunnel.counts();
+        return { jobs: { ...dispatch.counts }, ...(cloudflared && { cloudflared }) };
+      },
     },
     clock,
   );

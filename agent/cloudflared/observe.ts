@@ -35,6 +35,22 @@ export async function versionOf(port: number): Promise<string | undefined> {
   return /^build_info\{[^}]*\bversion="([^"]{1,80})"/m.exec(answer?.text ?? "")?.[1];
 }
 
+/** Requests that it has carried since it started, and those that failed between it and the app. */
+export async function countsOf(port: number): Promise<{ requests: number; errors: number } | undefined> {
+  const text = (await get(port, "/metrics"))?.text ?? "";
+  const requests = sumOf(text, "cloudflared_tunnel_total_requests");
+  return requests === undefined
+    ? undefined
+    : { requests, errors: sumOf(text, "cloudflared_tunnel_request_errors") ?? 0 };
+}
+
+/** Of all samples of a metric, whatever their labels; undefined: it has none. */
+function sumOf(text: string, name: string): number | undefined {
+  const samples = [...text.matchAll(new RegExp(`^${name}(?:\\{[^}\n]*\\})? (\\d[\\d.e+]*)$`, "gm"))];
+  if (samples.length === 0) return undefined;
+  return Math.round(samples.reduce((sum, [, value]) => sum + Number(value), 0));
+}
+
 /** Undefined: no answer in time. */
 function get(port: number, path: string): Promise<{ status: number; text: string } | undefined> {
   return new Promise((resolve) => {

@@ -4,7 +4,7 @@ import { Hysteresis } from "../instances/health.ts";
 import type { Log } from "../log.ts";
 import { causeOf, drawbackOf } from "./causes.ts";
 import { type Connector, type Connectors, hashOf } from "./connectors.ts";
-import { configVersionOf, type Observed, observe, versionOf } from "./observe.ts";
+import { configVersionOf, countsOf, type Observed, observe, versionOf } from "./observe.ts";
 import type { Wanted } from "./wanted.ts";
 
 export type TunnelFacts = NonNullable<HostFactsReport["tunnel"]>;
@@ -47,6 +47,8 @@ export class Supervisor {
   #config: { version: number | undefined; at: number } | undefined;
   #lines: { cause: string | undefined; at: number; ready: boolean } | undefined;
   #facts: TunnelFacts = { state: "starting" };
+  /** Of the one that carries the traffic. */
+  #port: number | undefined;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
@@ -55,6 +57,11 @@ export class Supervisor {
 
   get facts(): TunnelFacts {
     return this.#facts;
+  }
+
+  /** What the one that carries the traffic has counted. */
+  counts(): ReturnType<typeof countsOf> {
+    return this.#port === undefined ? Promise.resolve(undefined) : countsOf(this.#port);
   }
 
   /** Connected, and nothing is being replaced: the next look can wait. */
@@ -81,6 +88,7 @@ export class Supervisor {
     if (ready) await this.#retireOthers(ready, looks);
     else if (this.#isStartDue(right)) await this.#start(wanted);
     const serving = ready ?? looks.find(({ seen }) => seen.ready) ?? right[0] ?? looks[0];
+    this.#port = serving?.seen.answers ? serving.connector.port : undefined;
     this.#health.observe(serving?.seen.ready ?? false);
     await this.#settle(wanted, serving);
   }

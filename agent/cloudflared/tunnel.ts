@@ -1,3 +1,4 @@
+import type { HostUsage } from "../../src/protocol/agent/host-facts.ts";
 import { tunnelAnswerSchema } from "../../src/protocol/agent/tunnel.ts";
 import { backOff, type Clock, jittered } from "../clock.ts";
 import type { Control } from "../control/control.ts";
@@ -64,6 +65,11 @@ export class Tunnel {
     if (this.#wanted === undefined)
       return this.#waitingFor === undefined ? undefined : { state: "starting", cause: this.#waitingFor };
     return this.#supervisor?.facts ?? { state: "down", cause: this.#problem };
+  }
+
+  /** What cloudflared has carried; undefined: there is none to ask. */
+  async counts(): Promise<HostUsage["cloudflared"]> {
+    return this.#supervisor?.counts();
   }
 
   /** Runs until aborted, and then lets cloudflared run on. */

@@ -1,7 +1,7 @@
 import { readFile, statfs } from "node:fs/promises";
 import os from "node:os";
 import { z } from "zod";
-import type { HostFactsReport } from "../../src/protocol/agent/host-facts.ts";
+import type { HostFactsReport, HostUsage } from "../../src/protocol/agent/host-facts.ts";
 import type { Clock } from "../clock.ts";
 import { words } from "../outcome.ts";
 import type { Engine } from "../runtime/docker/engine.ts";
@@ -21,10 +21,13 @@ export interface FactSources {
   ports?: SlotPorts | undefined;
   tunnel(): HostFactsReport["tunnel"];
   policy?(): HostFactsReport["policy"] | Promise<HostFactsReport["policy"]>;
+  /** What only parts of this agent can count; absent: nobody is told how the host fares. */
+  counted?(): Counted | Promise<Counted>;
   /** How full a file system is: the system's own, unless given. */
   statfs?: DiskUsage;
 }
 
+export type Counted = Pick<HostUsage, "jobs" | "cloudflared">;
 type DiskUsage = (path: string) => Promise<{ bsize: number; blocks: number; bavail: number }>;
 
 /** What this host says of itself: with the first poll of an agent, and again when something worth telling changed. */
@@ -46,7 +49,8 @@ export class Facts {
     if (now - (this.#checkedAt ?? Number.NEGATIVE_INFINITY) < CHECK_MS) return this.#due;
     this.#checkedAt = now;
     const facts = await collectFacts(this.#sources);
-    this.#due = tellable(facts) === this.#told ? undefined : facts;
+    // How the host fares is another each time: it goes with the poll that comes anyway.
+    this.#due = facts.usage === undefined && tellable(facts) === this.#told ? undefined : facts;
     return this.#due;
   }
 
@@ -63,7 +67,7 @@ export class Facts {
 }
 
 /** Facts without what changes all the time. */
-function tellable({ disk, ...rest }: HostFactsReport): string {
+function tellable({ disk, usage: _, ...rest }: HostFactsReport): string {
   const freePercent = disk && disk.totalBytes > 0 ? (100 * disk.freeBytes) / disk.totalBytes : 100;
   const step = DISK_STEPS.filter((limit) => freePercent < limit).length;
   return JSON.stringify({ ...rest, disk: disk && { path: disk.path, total: disk.totalBytes, step } });
@@ -84,8 +88,18 @@ export async function collectFacts(sources: FactSources): Promise<HostFactsRepor
     ...(ports && { ports }),
     ...(policy && { policy }),
     ...(tunnel && { tunnel }),
+    ...(sources.counted && { usage: usageOf(asked, await sources.counted()) }),
   };
 }
+
+const usageOf = (asked: AskedEngine | undefined, counted: Counted): HostUsage => ({
+  uptimeMs: Math.round(process.uptime() * 1_000),
+  agentBytes: process.memoryUsage.rss(),
+  memory: { totalBytes: os.totalmem(), availableBytes: os.freemem() },
+  ...(asked?.tookMs !== undefined && { engineMs: asked.tookMs }),
+  ...(asked?.containers && { containers: asked.containers }),
+  ...counted,
+});
 
 async function factsOfPorts(ports: SlotPorts): Promise<HostFactsReport["ports"]> {
   const problem = await portsProblem(ports);
@@ -98,6 +112,9 @@ const infoSchema = z.object({
   DockerRootDir: z.string().optional(),
   OperatingSystem: z.string().optional(),
   LiveRestoreEnabled: z.boolean().optional(),
+  ContainersRunning: z.number().optional(),
+  ContainersPaused: z.number().optional(),
+  ContainersStopped: z.number().optional(),
 });
 const versionSchema = z.object({ ApiVersion: z.string().optional() });
 
@@ -105,9 +122,12 @@ interface AskedEngine {
   engine: NonNullable<HostFactsReport["engine"]>;
   root?: string | undefined;
   os?: string | undefined;
+  tookMs?: number;
+  containers?: HostUsage["containers"];
 }
 
 async function askEngine(engine: Engine): Promise<AskedEngine> {
+  const askedAt = performance.now();
   try {
     const signal = AbortSignal.timeout(ENGINE_WITHIN_MS);
     const [info, { ApiVersion }] = await Promise.all([
@@ -123,6 +143,12 @@ async function askEngine(engine: Engine): Promise<AskedEngine> {
       },
       root: info.DockerRootDir,
       os: info.OperatingSystem,
+      tookMs: Math.round(performance.now() - askedAt),
+      containers: {
+        running: info.ContainersRunning ?? 0,
+        paused: info.ContainersPaused ?? 0,
+        stopped: info.ContainersStopped ?? 0,
+      },
     };
   } catch (thrown) {
     return { engine: { problem: words(thrown).slice(0, 500) } };

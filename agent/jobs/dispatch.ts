@@ -62,6 +62,8 @@ export class Dispatch {
   readonly #starting = new Set<string>();
   readonly #delivering = new Map<string, Promise<void>>();
   readonly #stop = new AbortController();
+  /** Jobs that ended since this agent began. */
+  readonly counts = { done: 0, failed: 0 };
 
   constructor(deps: DispatchDeps) {
     this.#deps = deps;
@@ -161,6 +163,7 @@ export class Dispatch {
     const outcome = tellable(secrets, scopeOfJob(job), await this.#perform(job, running, deadlineAt));
     over.abort();
     if (!this.#stop.signal.aborted) {
+      this.counts[outcome.ok ? "done" : "failed"] += 1;
       log[outcome.ok ? "info" : "warn"](`job ${job.kind} ${outcome.ok ? "done" : "failed"}`, {
         ...idsOf(job),
         ...(!outcome.ok && { code: outcome.error.code, message: outcome.error.message }),

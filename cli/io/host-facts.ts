@@ -12,6 +12,7 @@ export function factRows(facts: HostView["facts"]): [string, string | undefined]
     ["disk", facts.disk && diskText(facts.disk)],
     ["policy", facts.policy && policyText(facts.policy)],
     ["tunnel", facts.tunnel && tunnelText(facts.tunnel)],
+    ["fares", facts.usage && usageText(facts.usage)],
   ];
   return rows.map(([name, text]) => [name, text && clean(text)]);
 }
@@ -30,6 +31,16 @@ const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
 
 const policyText = ({ file, images, volumes }: NonNullable<Facts["policy"]>) =>
   `${file}: images ${images.join(", ") || "none"}; volumes ${volumes.join(", ") || "none"}`;
+
+function usageText({ memory, agentBytes, jobs, engineMs, cloudflared }: NonNullable<Facts["usage"]>): string {
+  const parts = [
+    `memory ${gigabytes(memory.availableBytes)} free of ${gigabytes(memory.totalBytes)}`,
+    `agent ${Math.round(agentBytes / 1e6)} MB, ${jobs.done} jobs done, ${jobs.failed} failed`,
+    engineMs === undefined ? undefined : `docker answers in ${engineMs} ms`,
+    cloudflared && `cloudflared carried ${cloudflared.requests} requests, ${cloudflared.errors} failed`,
+  ];
+  return parts.filter((part) => part !== undefined).join("; ");
+}
 
 function tunnelText(tunnel: NonNullable<Facts["tunnel"]>): string {
   const { state, version, configVersion, readyConnections, cause } = tunnel;

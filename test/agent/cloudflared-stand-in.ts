@@ -54,7 +54,7 @@ http.createServer((request, response) => {
   if (url.pathname === "/exit") process.exit(1);
   if (url.pathname === "/ready") return response.writeHead(ready ? 200 : 503).end(state());
   if (url.pathname === "/config") return response.end(JSON.stringify({ version, config: { ingress: [] } }));
-  response.end('# TYPE build_info gauge\nbuild_info{goversion="go1.26",revision="",type="",version="2026.8.2"} 1\n');
+  response.end('# TYPE cloudflared_tunnel_total_requests counter\ncloudflared_tunnel_total_requests 1.234e+03\ncloudflared_tunnel_request_errors 7\n# TYPE build_info gauge\nbuild_info{goversion="go1.26",revision="",type="",version="2026.8.2"} 1\n');
 }).listen(Number(port), host, () => note("started"));
 process.on("SIGTERM", () => {
   note("told to end");

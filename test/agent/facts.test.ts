@@ -94,6 +94,21 @@ describe("what the next poll carries", () => {
     expect(await facts.due()).toBeUndefined();
   });
 
+  test("is how the host fares, once a minute: with a poll that comes anyway", async () => {
+    let done = 1;
+    const facts = new Facts({ ...sources, counted: () => ({ jobs: { done, failed: 0 } }) }, clock);
+    const first = await facts.due();
+    expect(hostFactsSchema.parse(first).usage).toMatchObject({
+      jobs: { done: 1, failed: 0 },
+      memory: { totalBytes: expect.any(Number) },
+    });
+    if (first) facts.told(first);
+    expect(await facts.due()).toBeUndefined();
+    done = 2;
+    clock.time += 60_000;
+    expect((await facts.due())?.usage?.jobs).toEqual({ done: 2, failed: 0 });
+  });
+
   test("is free disk only when it crosses 20, 10 and 5 %", async () => {
     const facts = new Facts(sources, clock);
     const isTold = async (percent: number) => {

@@ -95,6 +95,15 @@ describe("cloudflared under the agent", () => {
     });
   });
 
+  test("is told of with what it carried, which only this host can ask it", async () => {
+    await connected({ configVersion: 7 }, 7);
+    const told = bench.control.polls.findLast((poll) => poll.facts?.tunnel?.state === "connected");
+    expect(told?.facts?.usage).toMatchObject({
+      jobs: { done: 0, failed: 0 },
+      cloudflared: { requests: 1_234, errors: 7 },
+    });
+  });
+
   test("is not there on a host whose control makes no tunnels", async () => {
     await bench.control.until(() => bench.control.polls.length >= 2, "polled, and connected");
     expect(bench.control.asked).not.toContain("tunnel");

@@ -1,9 +1,9 @@
 import { lockOf } from "../../domain/rollout/lock.ts";
-import { isOnline } from "../../domain/rollout/placing/placement.ts";
 import { FULL_WEIGHT } from "../../domain/routing/table.ts";
 import type { ReleaseTotal } from "../meter/totals.ts";
 import type { MetricsRows } from "../store/figures/metrics.ts";
 import { Exposition } from "./exposition.ts";
+import { hostFamilies } from "./host-families.ts";
 import { latencyBuckets, latencySum } from "./latency.ts";
 import { deploymentFamilies } from "./tally-families.ts";
 import { verdictFamilies } from "./verdict-families.ts";
@@ -128,21 +128,4 @@ function lockFamily(out: Exposition, rows: MetricsRows, now: number): void {
     const lock = lockOf({ releases, held: byPerson, fence }, now);
     held.add(lock ? Math.max(0, now - lock.since) / 1_000 : 0, { app, environment: name });
   }
-}
-
-function hostFamilies(out: Exposition, { hosts, outboxDepth }: MetricsRows, now: number): void {
-  const up = out.family("host_up", "gauge", "Whether control hears from a host's agent.");
-  const heard = out.family(
-    "host_last_seen_timestamp_seconds",
-    "gauge",
-    "When control last heard from a host's agent.",
-  );
-  const versions = out.family("agents", "gauge", "Hosts by their agent's version.");
-  const byVersion = Map.groupBy(hosts, ({ agentVersion }) => agentVersion);
-  for (const { name, lastSeenAt } of hosts) {
-    up.add(isOnline({ lastSeenAt }, now) ? 1 : 0, { host: name });
-    if (lastSeenAt !== null) heard.add(lastSeenAt / 1_000, { host: name });
-  }
-  for (const [version, list] of byVersion) versions.add(list.length, { version });
-  out.family("outbox_depth", "gauge", "Wake-ups of hosts that are not delivered yet.").add(outboxDepth);
 }

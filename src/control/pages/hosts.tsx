@@ -28,7 +28,7 @@ export async function hostsPage(c: AppContext): Promise<Response> {
         <p class="lead">{says}</p>
         <Table
           label="Hosts"
-          heads={["host", "state", "slots", "tunnel", "disk", "agent"]}
+          heads={["host", "state", "slots", "tunnel", "disk and memory", "agent"]}
           none="No host yet: sluice hosts add <name> says how."
         >
           {hosts.map((host) => (
@@ -68,12 +68,14 @@ const Row = ({ host, now }: { host: HostView; now: number }) => (
     </td>
     <td>
       <Disk host={host} />
+      <Memory host={host} />
     </td>
     <td>
       {host.agentVersion}
       <div class="soft">
         {host.runtime}
         {host.facts?.engine?.version ? ` ${host.facts.engine.version}` : ""}
+        <Engine host={host} />
       </div>
     </td>
   </tr>
@@ -84,6 +86,7 @@ const share = (part: number, all: number) => (all === 0 ? 0 : (part / all) * 100
 const Tunnel = ({ host: { tunnel, facts } }: { host: HostView }) => {
   if (!tunnel) return <span class="soft">none: reached by its own address</span>;
   const seen = facts?.tunnel;
+  const carried = facts?.usage?.cloudflared;
   const isUp = tunnel.state === "ready" && seen?.state === "connected";
   const tone: Tone = isUp ? "ok" : seen?.state === "down" ? "bad" : "moving";
   return (
@@ -92,6 +95,11 @@ const Tunnel = ({ host: { tunnel, facts } }: { host: HostView }) => {
       <div class="soft">
         <Name>{tunnel.cause ?? seen?.cause ?? `${seen?.readyConnections ?? 0} connections`}</Name>
       </div>
+      {carried && (
+        <div class="soft">
+          {carried.requests.toLocaleString("en")} requests, {carried.errors.toLocaleString("en")} failed
+        </div>
+      )}
     </>
   );
 };
@@ -104,6 +112,35 @@ const Disk = ({ host: { facts } }: { host: HostView }) => {
     <State tone={isLow ? "warn" : "ok"}>
       {gigabytes(freeBytes)} of {gigabytes(totalBytes)} free
     </State>
+  );
+};
+
+const Memory = ({ host: { facts, state } }: { host: HostView }) => {
+  if (!facts?.usage || state !== "online") return null;
+  const { availableBytes, totalBytes } = facts.usage.memory;
+  return (
+    <div class="soft">
+      {gigabytes(availableBytes)} of {gigabytes(totalBytes)} memory free
+    </div>
+  );
+};
+
+/** How quick its engine is, what runs there, and what its agent did. */
+const Engine = ({ host: { facts, state } }: { host: HostView }) => {
+  if (!facts?.usage || state !== "online") return null;
+  const { engineMs, containers, jobs } = facts.usage;
+  return (
+    <>
+      {engineMs !== undefined && <div>answers in {engineMs} ms</div>}
+      {containers && (
+        <div>
+          {containers.running} running, {containers.stopped} stopped
+        </div>
+      )}
+      <div>
+        {jobs.done} jobs done, {jobs.failed} failed
+      </div>
+    </>
   );
 };
 

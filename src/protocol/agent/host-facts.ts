@@ -1,6 +1,23 @@
 import { z } from "zod";
 import { ms } from "./wire.ts";
 
+const count = z.number().int().nonnegative();
+
+/** How a host and its agent fare: as of the poll that carries it. Counts are since the agent, or cloudflared, started. */
+const hostUsageSchema = z.object({
+  uptimeMs: count,
+  /** Resident, of the agent. */
+  agentBytes: count,
+  memory: z.object({ totalBytes: count, availableBytes: count }),
+  /** How long the engine needed for what it says of itself. */
+  engineMs: count.optional(),
+  /** All of the engine's, not Sluice's alone. */
+  containers: z.object({ running: count, paused: count, stopped: count }).optional(),
+  jobs: z.object({ done: count, failed: count }),
+  cloudflared: z.object({ requests: count, errors: count }).optional(),
+});
+export type HostUsage = z.infer<typeof hostUsageSchema>;
+
 /**
  * What a host says of itself: with the first poll of an agent, and again when it changes. Not strict: a newer agent
  * may know more, and must not be refused its polls for it.
@@ -44,5 +61,6 @@ export const hostFactsSchema = z.object({
       cause: z.string().max(500).optional(),
     })
     .optional(),
+  usage: hostUsageSchema.optional().catch(undefined),
 });
 export type HostFactsReport = z.infer<typeof hostFactsSchema>;

@@ -63,6 +63,49 @@ describe("what /metrics shows", () => {
     expect(found.get("sluice_outbox_depth")).toBe(0);
   });
 
+  it("hosts as their agents say they fare, whatever of it they say, and nothing of silent ones", async () => {
+    const api = new Api();
+    const host = await world.enrolled(api);
+    const system = { os: "linux", arch: "x64", node: "v24" };
+    const usage = {
+      ...{
+        uptimeMs: 90_000,
+        agentBytes: 80e6,
+        memory: { totalBytes: 8e9, availableBytes: 2e9 },
+        engineMs: 12,
+      },
+      ...{ containers: { running: 3, paused: 0, stopped: 1 }, jobs: { done: 7, failed: 1 } },
+      cloudflared: { requests: 1_000, errors: 4 },
+    };
+    const tunnel = { state: "connected", readyConnections: 4 };
+    const poll = (facts: object) =>
+      api.post("/agent/v1/poll", world.pollBody({ facts: { ...system, ...facts } }), { token: host.token });
+    expect((await poll({ usage, tunnel })).status).toBe(200);
+    const found = await scrape(api);
+    const of = (name: string, more = "") => found.get(`sluice_${name}{host="web-1"${more}}`);
+    expect(of("host_memory_available_bytes")).toBe(2e9);
+    expect(of("agent_uptime_seconds")).toBe(90);
+    expect(of("agent_jobs_total", ',outcome="failed"')).toBe(1);
+    expect(of("engine_latency_seconds")).toBe(0.012);
+    expect(of("engine_containers", ',state="running"')).toBe(3);
+    expect(of("tunnel_up")).toBe(1);
+    expect(of("tunnel_connections")).toBe(4);
+    expect(of("tunnel_requests_total")).toBe(1_000);
+    expect(of("tunnel_request_errors_total")).toBe(4);
+    expect([...found.keys()].filter((key) => key.includes('host="web-1"')).length).toBeLessThanOrEqual(20);
+    // What can't be read is left out, and no poll is refused for it.
+    expect((await poll({ usage: { ...usage, agentBytes: -1 } })).status).toBe(200);
+    api.time += 5_000;
+    expect((await scrape(api)).has('sluice_agent_uptime_seconds{host="web-1"}')).toBe(false);
+    expect((await poll({ usage })).status).toBe(200);
+    api.time += 10 * 60_000;
+    const later = [...(await scrape(api)).keys()].filter((key) => key.includes('host="web-1"'));
+    expect(later).toEqual([
+      'sluice_host_up{host="web-1"}',
+      'sluice_host_last_seen_timestamp_seconds{host="web-1"}',
+    ]);
+  });
+
   it("requests by class and latency by release, of all parts of the meter", async () => {
     const api = new Api();
     const { environmentId, stable } = await shop(api);
