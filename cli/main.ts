@@ -6,6 +6,7 @@ import { errorBlock } from "./io/error-block.ts";
 import { findManifest } from "./io/manifest-file.ts";
 import { type JsonMode, Output, type Terminal } from "./io/output.ts";
 import { CliError, exitOf, Interrupted, toProblem } from "./io/problem.ts";
+import { useProxies } from "./io/proxy.ts";
 import { createProgram } from "./program.ts";
 import { type Globals, Session } from "./session.ts";
 
@@ -39,6 +40,7 @@ export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<
       },
   });
   try {
+    await useProxies(terminal.env);
     await program.parseAsync(normalise(argv), { from: "user" });
     return exit;
   } catch (error) {

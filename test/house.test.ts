@@ -47,7 +47,14 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
   {
     folder: "cli",
     // The package's first lines load the bundle, and what Node 20 lacks.
-    may: ["cli", "src/client", "src/protocol", "package.json", "core-js/actual/map/group-by.js"],
+    may: [
+      "cli",
+      "src/client",
+      "src/protocol",
+      "package.json",
+      "core-js/actual/map/group-by.js",
+      "undici/lib",
+    ],
     packages: [
       /^node:/,
       "commander",
@@ -58,6 +65,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "string-width",
       "string-argv",
       "tar-stream",
+      "undici",
       "dist/cli/sluice.mjs",
     ],
   },
