@@ -1,3 +1,4 @@
+import { ApiError, ConnectionError } from "../../src/client/index.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT } from "../exit-codes.ts";
 import { tell } from "../follow/ending.ts";
@@ -78,10 +79,13 @@ async function afterFailure(
   { release, began, finding }: Serving & { readonly finding: Finding },
 ): Promise<Ended> {
   const failure = { code: "smoke_failed", message: finding.detail };
-  const end = (exit: 3 | 4, outcome: string): Ended => ({
-    release,
-    outcome: { exit, json: { command: "ship", outcome, exitCode: exit, release, failure } },
-  });
+  const end = async (exit: 3 | 4, outcome: string): Promise<Ended> => {
+    const now = await asItIsNow(session, release);
+    return {
+      release: now,
+      outcome: { exit, json: { command: "ship", outcome, exitCode: exit, release: now, failure } },
+    };
+  };
   const { environment } = await session.client.environments.get(target.app, target.environment);
   const version = clean(release.version);
   if (isRestored(release, environment)) {
@@ -104,6 +108,16 @@ async function afterFailure(
   }
   const exit = await takeBack(session, target, { release, timeoutMs: options.timeout });
   return exit === EXIT.restored ? end(exit, "rolled_back") : end(EXIT.notRestored, "failed");
+}
+
+/** It was read before it was taken back. */
+async function asItIsNow(session: Session, release: ReleaseView): Promise<ReleaseView> {
+  try {
+    return await session.client.releases.get(release.id);
+  } catch (error) {
+    if (error instanceof ApiError || error instanceof ConnectionError) return release;
+    throw error;
+  }
 }
 
 interface Looking {

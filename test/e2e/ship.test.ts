@@ -186,6 +186,9 @@ dockerTest(
     expect(bad.stderr).toMatch(/^::error file=sluice\.yaml,line=\d+,title=smoke test failed::v3: /m);
     const { environment } = await sluice.client.environments.get("hello", "production");
     expect(environment.split).toMatchObject([{ version: "v2", weight: 100 }]);
+    // As it is after that, not as it was when it was looked at.
+    expect(JSON.parse(bad.stdout).release).toMatchObject({ version: "v3", weight: 0 });
+    expect(JSON.parse(bad.stdout).release.state).not.toBe("live");
     const text = await readFile(summary, "utf8");
     expect(text).toContain("| smoke | failed |");
     expect(text).toContain(`${registry.address}/acme/hello@sha256:`);
