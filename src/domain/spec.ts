@@ -36,6 +36,10 @@ export interface EnvironmentSpec {
    * back, or people are told. Absent, in specs from before there was any: nothing.
    */
   readonly watch?: "on" | "alert" | "off";
+  /** A GET that waits far longer than its release usually takes is asked of another instance, too. */
+  readonly hedge?: true;
+  /** WebSockets and event streams of an instance that leaves are ended one by one over `drainMs`. */
+  readonly sockets?: "spread";
   /** Patterns of paths that are built assets beside those that look like it; `off`: none is looked for elsewhere. Absent: no patterns. */
   readonly assets?: readonly string[] | "off";
   readonly marks?: import("./routing/table.ts").Marks;

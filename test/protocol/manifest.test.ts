@@ -150,6 +150,19 @@ environments:
     expect(parsed.ok && toSpec(parsed.manifest, "production")?.affinity).toEqual(affinity);
   });
 
+  test("what the edge does beyond forwarding is asked for by a word", () => {
+    const edgeOf = (text: string) => {
+      const { assets, hedge, sockets } = specOf(withEnv(text));
+      return [assets, hedge, sockets];
+    };
+    expect(edgeOf("hedge: on")).toEqual([[], true, undefined]);
+    expect(edgeOf("sockets: spread")).toEqual([[], undefined, "spread"]);
+    expect(edgeOf("assets: off")).toEqual(["off", undefined, undefined]);
+    expect(edgeOf('assets: ["/packs/**"]')).toEqual([["/packs/**"], undefined, undefined]);
+    for (const wrong of ["hedge: maybe", "sockets: cut", "assets: [packs]", 'assets: ["/a*b*c*d*e*f"]'])
+      expect(parseManifest(withEnv(wrong)).ok, wrong).toBe(false);
+  });
+
   test("may be JSON, have a byte order mark, or Windows line ends", () => {
     const json = JSON.stringify({
       app: "a",

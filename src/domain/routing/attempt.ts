@@ -6,6 +6,8 @@ export type Attempt =
   | { readonly kind: "timeout" }
   /** Its instance was called unready before it had answered. */
   | { readonly kind: "recalled" }
+  /** Another instance, asked later, gave a head sooner. */
+  | { readonly kind: "outrun" }
   /** The upload ended before its end: the visitor's doing, or, where nobody can tell, perhaps the app's. */
   | { readonly kind: "broken-off"; readonly isTooSlow: boolean }
   /** The runtime won't send such a request: the client's doing, and nothing was sent. */
@@ -33,6 +35,8 @@ const GOOD: AttemptVerdict = {
 };
 const NO_TRIAL: AttemptVerdict = { ...GOOD, isTrial: false };
 const APP_ERROR: AttemptVerdict = { ...GOOD, error: true };
+/** Slow, which is no error; thrice in a row is frozen. */
+const OUTRUN: AttemptVerdict = { ...GOOD, unhealthy: true };
 const TIMEOUT: AttemptVerdict = { ...APP_ERROR, unhealthy: true };
 const GATEWAY: AttemptVerdict = { ...TIMEOUT, resend: "safe" };
 const PATH: AttemptVerdict = { ...GATEWAY, pathFault: true };
@@ -48,6 +52,7 @@ const UNREACHED_ERRORS = ["1033", "1016"];
 export function judge(attempt: Attempt): AttemptVerdict {
   if (attempt.kind === "timeout") return TIMEOUT;
   if (attempt.kind === "disconnected" || attempt.kind === "recalled") return GATEWAY;
+  if (attempt.kind === "outrun") return OUTRUN;
   if (attempt.kind === "unsendable" || attempt.kind === "broken-off") return NO_TRIAL;
   const { status, tunnelError } = attempt;
   if (status < 500) return GOOD;

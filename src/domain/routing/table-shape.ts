@@ -154,6 +154,8 @@ const TABLE = shape({
   originSuffixes: list(text),
   timeouts: shape({ responseMs: count }),
   rescue: optional(oneOf("off", "gateway", "errors")),
+  hedge: optional(flag),
+  sockets: optional(shape({ drainMs: count })),
   assets: optional(shape({ also: list(text), from: list(id) })),
   marks: optional(oneOf("rollout", "always", "never")),
   showRelease: flag,

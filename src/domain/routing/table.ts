@@ -123,6 +123,10 @@ export interface RoutingTable {
   };
   /** Absent in tables from before there was a choice: `gateway`. */
   readonly rescue?: Rescue;
+  /** A GET that waits far longer than usual is asked of another instance, too. */
+  readonly hedge?: true;
+  /** WebSockets and event streams of an instance that leaves are ended one by one over so long. Absent: they are left to it. */
+  readonly sockets?: { readonly drainMs: number };
   /** Absent: what a release has not is missing. */
   readonly assets?: SkewRule;
   /** When answers carry marks. Absent in tables from before there was a choice of three: `showRelease` says it then. */

@@ -171,6 +171,16 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
     default: "on",
     example: "alert",
   },
+  hedge: {
+    what: "`on`: a GET without an answer after twice the time that 99 of 100 take (50 to 500 ms, or that time where it is longer) is asked of another instance of the release too; the first answer wins.",
+    default: "off",
+    example: "on",
+  },
+  sockets: {
+    what: "What becomes of WebSockets and event streams of an instance that leaves: they are its own until it stops (`keep`), or the edge ends them one by one over `drain` (`spread`), with close code 1012 and the event `sluice-restart`.",
+    default: "keep",
+    example: "spread",
+  },
   assets: {
     what: "Paths of built assets beside those with a hash in their names (`*` within a folder, `**` across): one that the release lacks is looked for in releases that pages are still open of, and in kept copies. `off`: it isn't.",
     default: "[]",

@@ -76,6 +76,8 @@ export const environmentSchema = z.strictObject({
   timeouts: z.strictObject({ response: deadline.optional() }).default({}),
   rescue: z.enum(["off", "gateway", "errors"], { error: RESCUE }).default("errors"),
   watch: z.enum(["on", "alert", "off"], { error: "must be on, alert or off" }).default("on"),
+  hedge: z.enum(["on", "off"], { error: "must be on or off" }).default("off"),
+  sockets: z.enum(["keep", "spread"], { error: "must be keep or spread" }).default("keep"),
   assets: assetsSchema.default([]),
   marks: z.enum(["rollout", "always", "never"], { error: MARKS }).optional(),
   /** Older than `marks`: true is `always`, false `never`. */

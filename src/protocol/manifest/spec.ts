@@ -73,10 +73,12 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
 }
 
 /** What the edge alone goes by. */
-const toEdge = ({ affinity, timeouts, rescue, assets, marks, showRelease }: Environment) => ({
+const toEdge = ({ affinity, timeouts, rescue, hedge, sockets, assets, marks, showRelease }: Environment) => ({
   affinity: toAffinity(affinity),
   timeouts: { responseMs: timeouts.response ?? 100_000 },
   rescue,
+  ...(hedge === "on" ? ({ hedge: true } as const) : {}),
+  ...(sockets === "spread" ? { sockets } : {}),
   assets,
   marks: marks ?? olderMarks(showRelease),
 });

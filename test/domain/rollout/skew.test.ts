@@ -55,3 +55,10 @@ it("knows releases by what their pages were built as; one that is taken back by 
     ["v1", "v1"],
   ]);
 });
+
+it("says what an environment asks of the edge beyond that, and nothing where it asks for nothing", () => {
+  const { hedge, sockets } = tableOf(withTwo({ hedge: true, sockets: "spread" }));
+  expect([hedge, sockets]).toEqual([true, { drainMs: 30_000 }]);
+  const plain = tableOf(withTwo());
+  expect([plain.hedge, plain.sockets]).toEqual([undefined, undefined]);
+});

@@ -80,6 +80,8 @@ export function compileTable(
     ),
     timeouts: facts.spec.timeouts,
     rescue: facts.spec.rescue ?? "errors",
+    ...(facts.spec.hedge ? { hedge: true } : {}),
+    ...(facts.spec.sockets === "spread" ? { sockets: { drainMs: facts.spec.drainMs } } : {}),
     ...skewRule(facts, releases),
     marks: marksOf(facts.spec),
     // What an edge reads that was deployed before there were `marks`.
