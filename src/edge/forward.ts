@@ -14,6 +14,8 @@ export interface Outgoing {
   readonly headers: Headers;
   /** Bytes were kept to be sent again. `stream` goes as it comes, and once. */
   readonly body: ArrayBuffer | "stream" | null;
+  /** Ends the attempt: nobody waits for it any more. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Tried {
@@ -70,9 +72,9 @@ function ask(
 ): Promise<Response> {
   const headers = withAccess(outgoing.headers, instance.host, visit.env);
   if (!meetsShield(visit.hostname, instance.host, visit.env))
-    return fetchFrom(visit, instance, headers, outgoing.body, upload);
+    return fetchFrom(visit, instance, headers, outgoing, upload);
   return withProof(headers, instance.host, visit.env).then((proven) =>
-    fetchFrom(visit, instance, proven, outgoing.body, upload),
+    fetchFrom(visit, instance, proven, outgoing, upload),
   );
 }
 
@@ -80,7 +82,7 @@ function fetchFrom(
   visit: Visit,
   instance: RouteInstance,
   headers: Headers,
-  body: Outgoing["body"],
+  { body, signal }: Outgoing,
   upload: Upload | null,
 ): Promise<Response> {
   const { method } = visit;
@@ -93,6 +95,7 @@ function fetchFrom(
   const init = isWhole
     ? { headers, redirect, cf: UNCACHED }
     : { method, headers, body: upload === null ? body : upload.body, redirect, cf: UNCACHED };
+  if (signal !== undefined) Object.assign(init, { signal });
   return door === undefined ? fetch(to, init) : door.fetch(to, init);
 }
 

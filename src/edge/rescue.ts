@@ -5,12 +5,13 @@
 
 import { judge } from "../domain/routing/attempt.ts";
 import { chooseInstance, chooseRescue, type RouteInstance } from "../domain/routing/choose.ts";
-import { Budgets } from "./budget.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
 import { forward, type Outgoing, type Tried } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
 import { note } from "./health.ts";
 import type { Passage } from "./passage.ts";
+import { Budgets } from "./rescue/budget.ts";
+import { isHedged, race } from "./rescue/hedge.ts";
 import type { Lookup, Tables } from "./table.ts";
 import type { Visit } from "./visit.ts";
 
@@ -44,8 +45,8 @@ export async function deliver(passage: Passage, tables: Tables): Promise<Deliver
   /** Where a request that was called back goes: found, and paid for, when it was. */
   let reserved: RouteInstance | null = null;
 
-  const send = (to: RouteInstance): Promise<Tried> => {
-    const asked = forward(visit, to, outgoing);
+  const send = (to: RouteInstance, signal?: AbortSignal): Promise<Tried> => {
+    const asked = forward(visit, to, signal === undefined ? outgoing : { ...outgoing, signal });
     if (!mayBeRecalled) return asked;
     return tables.waiting.orRecalled(visit, { instance: to, asked }, (route) => {
       if (attempts.length >= MOST_RETRIES) return false;
@@ -54,8 +55,8 @@ export async function deliver(passage: Passage, tables: Tables): Promise<Deliver
     });
   };
 
-  const first = await send(instance);
-  let last = first;
+  const pay = () => budgets.pay(visit);
+  let last = await (isHedged(passage) ? race(passage, attempts, { send, pay, unread }) : send(instance));
   while (true) {
     note(last, visit);
     attempts.push(last);
@@ -71,7 +72,7 @@ export async function deliver(passage: Passage, tables: Tables): Promise<Deliver
     unread(last);
     last = await send(next);
   }
-  return { first, last, attempts };
+  return { first: attempts[0] ?? last, last, attempts };
 }
 
 /** The new release answered with an error of its own, which stable may not have: the visitor need not see it. */

@@ -7,12 +7,12 @@
 import { isAsset, isPage, pathOf } from "../../domain/routing/asset.ts";
 import { judge } from "../../domain/routing/attempt.ts";
 import { chooseInstance, type Route } from "../../domain/routing/choose.ts";
-import { Budgets } from "../budget.ts";
 import { TIMED_OUT, within } from "../deadline.ts";
 import { forward, type Tried } from "../forward.ts";
 import { originHeaders } from "../headers.ts";
 import { note } from "../health.ts";
 import type { Passage } from "../passage.ts";
+import { Budgets } from "../rescue/budget.ts";
 import { type Delivery, unread } from "../rescue.ts";
 import type { Visit } from "../visit.ts";
 import { Keeper } from "./keeper.ts";

@@ -1,5 +1,5 @@
-import { fullBudget, type RetryBudget, spend } from "../domain/routing/retry-budget.ts";
-import type { Visit } from "./visit.ts";
+import { fullBudget, type RetryBudget, spend } from "../../domain/routing/retry-budget.ts";
+import type { Visit } from "../visit.ts";
 
 /** Of one environment in this isolate. Requests since the last spending earn their share when it is next asked. */
 interface Held {
