@@ -13,6 +13,7 @@ import { mirror } from "./mirror.ts";
 import { choosePassage } from "./passage.ts";
 import { deliver } from "./rescue.ts";
 import { guard, isShielded } from "./shield.ts";
+import { hold } from "./sockets.ts";
 import { Tables } from "./table.ts";
 import type { Visit } from "./visit.ts";
 
@@ -56,7 +57,8 @@ export default {
       const delivery = elsewhere ?? (await deliver(passage, tables));
       meter.count(elsewhere ? { ...passage, isDealt: false } : passage, delivery);
       const mended = elsewhere ? null : skew.mended(passage, delivery);
-      const response = answer(passage, mended ? await mended : delivery);
+      const served = mended ? await mended : delivery;
+      const response = hold(passage, served.last.instance, answer(passage, served), tables);
       if (route.table.mirror !== null && !passage.isPinned) mirror(passage, meter, response.status);
       return response;
     } catch (error) {
