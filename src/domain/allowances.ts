@@ -8,6 +8,8 @@ export interface DayOfUse {
   readonly hosts: number;
   /** Visitors' requests, as the edge counted them. */
   readonly visitors: number;
+  /** Calls of coordinators and meters: nearly all requests to Durable Objects. */
+  readonly objectCalls: number;
   /** Rows that the meters wrote: nearly all that Durable Objects write. */
   readonly objectRows: number;
   /** Copies of routing tables written to KV. */
@@ -18,6 +20,8 @@ export interface DayOfUse {
 
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
+/** A ping each 30 s, twenty of which are billed as one request. */
+const MINUTES_A_PINGS = 10;
 /** D1 rows of a release, at the most (docs/limits.md). */
 const ROWS_OF_RELEASE = 300;
 
@@ -33,6 +37,8 @@ interface Allowance {
 
 const PAID = "take the Workers Paid plan ($5 a month) before: dash.cloudflare.com, Workers & Pages, Plans";
 
+const OBJECTS_STOP = "the edge serves by its last tables; no release, rollback, weight or count goes through";
+
 /** Limits: https://developers.cloudflare.com/workers/platform/limits/, …/durable-objects/platform/pricing/, …/d1/platform/pricing/, …/kv/platform/limits/ */
 const ALLOWANCES: readonly Allowance[] = [
   {
@@ -46,11 +52,19 @@ const ALLOWANCES: readonly Allowance[] = [
     fix: PAID,
   },
   {
+    id: "plan.object_requests",
+    limit: 100_000,
+    what: "Durable Object requests",
+    used: ({ objectCalls, hosts }, minutes) => objectCalls + (hosts * minutes) / MINUTES_A_PINGS,
+    stops: OBJECTS_STOP,
+    fix: PAID,
+  },
+  {
     id: "plan.object_rows",
     limit: 100_000,
     what: "rows written by Durable Objects",
     used: ({ objectRows }) => objectRows,
-    stops: "the edge serves by its last tables; no release, rollback, weight or count goes through",
+    stops: OBJECTS_STOP,
     fix: PAID,
   },
   {

@@ -6,6 +6,7 @@ const calm: DayOfUse = {
   now: NOON,
   hosts: 2,
   visitors: 10_000,
+  objectCalls: 20_000,
   objectRows: 5_000,
   tableCopies: 20,
   releases: 2,
@@ -14,15 +15,22 @@ const check = (id: string, over: Partial<DayOfUse> = {}) =>
   checkAllowances({ ...calm, ...over }).find((one) => one.id === id);
 
 test("a hobby's day warns of nothing", () => {
-  expect(checkAllowances(calm).map(({ status }) => status)).toEqual(["ok", "ok", "ok", "ok"]);
+  expect(checkAllowances(calm).map(({ status }) => status)).toEqual(["ok", "ok", "ok", "ok", "ok"]);
 });
 
 test("polls and the schedule count as requests beside the visitors'", () => {
   expect(check("plan.requests")?.detail).toBe("about 12,160 of 100,000 Worker requests used today");
 });
 
+test("a host's pings count as requests to objects, twenty as one", () => {
+  expect(check("plan.object_requests")?.detail).toBe(
+    "about 20,144 of 100,000 Durable Object requests used today",
+  );
+});
+
 test.each([
   ["plan.requests", { visitors: 85_000 }, "error 1027"],
+  ["plan.object_requests", { objectCalls: 81_000 }, "no release, rollback"],
   ["plan.object_rows", { objectRows: 81_000 }, "no release, rollback"],
   ["plan.database_rows", { releases: 300 }, "agents' polls fail"],
   ["plan.table_copies", { tableCopies: 900 }, "serves by an old one"],

@@ -29,6 +29,7 @@ export async function examineAllowances({
     releases,
     visitors: sum(({ requests }) => requests),
     objectRows: sum(({ written }) => written),
+    objectCalls: sum(({ calls }) => calls),
     tableCopies: sum(({ copies }) => copies),
   });
 }
@@ -36,13 +37,13 @@ export async function examineAllowances({
 /** One that can't be asked counts as nothing: the others are worth telling. */
 async function dayOf(env: ControlEnv, environment: string, now: number) {
   try {
-    const [day, copies] = await Promise.all([
+    const [day, { copies, calls }] = await Promise.all([
       readDay(metersOf(env), environment, now),
-      coordinatorOf(env, environment).copiesToday(),
+      coordinatorOf(env, environment).usedToday(),
     ]);
-    return { ...day, copies };
+    return { ...day, copies, calls: day.calls + calls };
   } catch (error) {
     logWarning("doctor.day_unread", { environment, error: String(error) });
-    return { requests: 0, written: 0, copies: 0 };
+    return { requests: 0, written: 0, calls: 0, copies: 0 };
   }
 }

@@ -13,6 +13,7 @@ import type { Decision } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { WINDOW_MS } from "../../domain/routing/meter.ts";
 import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
+import { Calls } from "../calls.ts";
 import { placeHere } from "../doctor/places.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
@@ -37,6 +38,7 @@ const SHOWN_MS = 3_600_000;
  */
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
   readonly #loop: Loop;
+  readonly #calls: Calls;
   /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
   fault: (point: FaultPoint) => void | Promise<void> = () => {};
@@ -46,6 +48,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
+    this.#calls = new Calls(state.storage);
     this.#loop = new Loop({
       state,
       env: () => this.env,
@@ -181,6 +184,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   poke(): Promise<void> {
+    this.#calls.note(this.clock());
     return this.#loop.poke();
   }
 
@@ -190,6 +194,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async table(hostname: string, known: number | null): Promise<TableAnswer> {
+    this.#calls.note(this.clock());
     let table = await this.#loop.publisher.table();
     if (!table?.hostnames.includes(hostname)) {
       table = await this.#loop.turn.take(async () => {
@@ -206,6 +211,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async inspect(): Promise<CoordinatorView> {
+    this.#calls.note(this.clock());
     const table = await this.#loop.publisher.table();
     const verdict = await this.#loop.judge.last();
     const now = this.clock();
@@ -224,8 +230,9 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     };
   }
 
-  copiesToday(): Promise<number> {
-    return this.#loop.publisher.copiesToday(this.clock());
+  async usedToday(): Promise<{ copies: number; calls: number }> {
+    const now = this.clock();
+    return { copies: await this.#loop.publisher.copiesToday(now), calls: await this.#calls.today(now) };
   }
 
   override async alarm(): Promise<void> {

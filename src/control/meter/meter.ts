@@ -1,11 +1,12 @@
 import { DurableObject } from "cloudflare:workers";
 import type { MeterBatch } from "../../domain/routing/meter.ts";
+import { Calls } from "../calls.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
 import { objectIn } from "../objects.ts";
 import type { Counted } from "./counted.ts";
 import { Counts, type StoredTotals } from "./counts.ts";
-import type { MeterPart } from "./parts.ts";
+import type { DayCounts, MeterPart } from "./parts.ts";
 import type { RecentCounts } from "./recent.ts";
 
 /** Batches of judged releases that come within this time are stored together: a row for all, not one for each. */
@@ -19,6 +20,7 @@ const URGENT_EVERY_MS = 1_000;
  */
 export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   readonly #counts: Counts;
+  readonly #calls: Calls;
   #storing: Promise<void> | undefined;
   #toldAt = 0;
   /** Own properties are out of reach of RPC. Tests set these. */
@@ -28,9 +30,11 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
     this.#counts = new Counts(state.storage.sql);
+    this.#calls = new Calls(state.storage);
   }
 
   async absorb(batch: MeterBatch): Promise<void> {
+    this.#calls.note(this.clock());
     const waits = this.#counts.absorb(batch, this.clock());
     if (batch.urgent) this.#hurry(batch.environment);
     if (!waits) return;
@@ -53,19 +57,22 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
     this.#counts.store(this.clock());
   }
 
-  async day(now: number): Promise<{ requests: number; written: number }> {
-    return this.#counts.day(now);
+  async day(now: number): Promise<DayCounts> {
+    return { ...this.#counts.day(now), calls: await this.#calls.today(now) };
   }
 
   async totals(now: number): Promise<StoredTotals> {
+    this.#calls.note(now);
     return this.#counts.totals(now);
   }
 
   async recent(now: number): Promise<RecentCounts[]> {
+    this.#calls.note(now);
     return this.#counts.recent(now);
   }
 
   async read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]> {
+    this.#calls.note(this.clock());
     return this.#counts.read(from, to, releases);
   }
 }

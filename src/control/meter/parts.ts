@@ -8,7 +8,7 @@ import { addToTotal, noTotal, type ReleaseTotal } from "./totals.ts";
 export interface MeterPart {
   absorb(batch: MeterBatch): Promise<void>;
   read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]>;
-  /** Visitors' requests, and rows that it wrote, since the UTC day of `now` (epoch ms) began. */
+  /** Visitors' requests, rows that it wrote and calls of it, since the UTC day of `now` (epoch ms) began. */
   day(now: number): Promise<DayCounts>;
   /** What was counted of each instance within the minute before `now` (epoch ms). */
   recent(now: number): Promise<RecentCounts[]>;
@@ -18,6 +18,7 @@ export interface MeterPart {
 export interface DayCounts {
   readonly requests: number;
   readonly written: number;
+  readonly calls: number;
 }
 export interface MeterParts {
   getByName(name: string): MeterPart;
@@ -43,7 +44,11 @@ const partsOf = (environment: string): string[] =>
 export async function readDay(meter: MeterParts, environment: string, now: number): Promise<DayCounts> {
   const parts = await Promise.all(partsOf(environment).map((name) => meter.getByName(name).day(now)));
   const sum = (of: (part: DayCounts) => number) => parts.reduce((total, part) => total + of(part), 0);
-  return { requests: sum(({ requests }) => requests), written: sum(({ written }) => written) };
+  return {
+    requests: sum(({ requests }) => requests),
+    written: sum(({ written }) => written),
+    calls: sum(({ calls }) => calls),
+  };
 }
 
 /** What all parts ever counted of each release, by its id. `lagMs`: of the part that is furthest behind. */

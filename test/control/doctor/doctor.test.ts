@@ -88,12 +88,15 @@ it("tells what of the Free plan's day is used, by Sluice's own counts, and nothi
   const view = doctorSchema.parse(await (await configured.get("/api/v1/doctor?only=allowances")).json());
   expect(view.checks.map(({ id }) => id)).toEqual([
     "plan.requests",
+    "plan.object_requests",
     "plan.object_rows",
     "plan.database_rows",
     "plan.table_copies",
   ]);
   expect(view.checks[0]).toMatchObject({ subject: "free plan", status: "warn" });
   expect(view.checks[0]?.detail).toMatch(/^about 9\d,\d{3} of 100,000 .*error 1027/);
+  // The coordinator's and the meter's: one batch.
+  expect(view.checks[1]?.detail).toMatch(/^about 40,\d{3} of 100,000 Durable Object requests/);
 });
 
 it("goes on with the rest when one part does not answer", async () => {

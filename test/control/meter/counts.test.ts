@@ -177,3 +177,16 @@ describe("totals", () => {
     });
   });
 });
+
+it("knows how often it was called today, after it left memory too, and begins anew with the day", async () => {
+  const calls = (now: number) =>
+    stub()
+      .day(now)
+      .then((day) => day.calls);
+  for (let n = 0; n < 1_010; n++)
+    await stub().absorb({ ...batchOf([counts("rel_1", windowAt(0), 1)], `c-${n}`), judged: false });
+  expect(await calls(Date.now())).toBe(1_010);
+  await evictDurableObject(stub());
+  expect(await calls(Date.now())).toBe(1_000);
+  expect(await calls(Date.now() + 86_400_000)).toBe(0);
+});

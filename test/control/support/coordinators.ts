@@ -114,7 +114,7 @@ export class FakeCoordinators {
         note("table", { hostname, known });
         return { kind: "unknown" };
       },
-      copiesToday: async () => 0,
+      usedToday: async () => ({ copies: 0, calls: 40_000 }),
       place: async () => ({ colo: null, databaseMs: null }),
       inspect: async () => this.view,
     };
