@@ -32,6 +32,11 @@ export class Keeper {
   /** Epoch ms. Past it a run counts as lost with the request that it was behind. */
   #busyUntil = 0;
 
+  /** Nothing is left to do for this asset, nor for any other. */
+  hasSettled({ route }: Visit, path: string): boolean {
+    return this.#wanted.length === 0 && this.#known.get(route.table.environment)?.has(path) === true;
+  }
+
   /** A visitor got this path from this release. */
   want(visit: Visit, release: string, path: string): void {
     const { route, hostname, url } = visit;

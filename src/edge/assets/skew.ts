@@ -62,11 +62,12 @@ export class Skew {
     if (assets === undefined || response === null || attempt.kind !== "answered") return null;
     if ((attempt.status !== 200 && attempt.status !== 404) || visit.method !== "GET" || isPinned) return null;
     const path = pathOf(visit.url.target);
-    if (!isAsset(path, assets.also)) return null;
+    const isSettled = this.#keeper.hasSettled(visit, path);
+    if (!isSettled && !isAsset(path, assets.also)) return null;
     // A single-page app answers whatever it has not with its page.
     if (attempt.status === 404 || isPage(response.headers.get("content-type")))
       return this.#elsewhere(passage, delivery, path);
-    this.#keeper.want(visit, instance.release.id, path);
+    if (!isSettled) this.#keeper.want(visit, instance.release.id, path);
     return null;
   }
 
