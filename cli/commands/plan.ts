@@ -1,4 +1,4 @@
-import { MOVES, type MovePlanView, type PlanView } from "../../src/protocol/api/plans.ts";
+import { MOVES, type MovePlanView, type PlanView, type PriceView } from "../../src/protocol/api/plans.ts";
 import { EXIT } from "../exit-codes.ts";
 import { accessoryRows } from "../io/accessory-text.ts";
 import { clean, duration, facts, percent, plural } from "../io/print.ts";
@@ -81,14 +81,27 @@ export function planText(plan: PlanView, target: Target): string {
     ["keeps", plan.replaces ? keeps(plan.replaces.version, plan.keepMs) : undefined],
     ["rollback", clean(plan.rollback)],
   ];
+  const price = plan.price ? priceRows(plan.price) : [];
   const problems = plan.problems.map((problem) => `  ✖ ${problem.code}: ${clean(problem.detail)}`);
   const head = `${target.app}/${target.environment}`;
   return [
     head,
-    ...facts(rows),
+    ...facts([...rows, ...price]),
     ...accessoryRows(plan.accessories),
     ...(problems.length > 0 ? ["in the way:", ...problems] : []),
   ].join("\n");
+}
+
+/** What a bad release would cost, fault by fault. */
+function priceRows({ traffic, faults, says }: PriceView): [string, string][] {
+  const head = `by ${Number(traffic.rate.toPrecision(2))} requests a second, ${percent(traffic.errorRate * 100)} of them errors (the last ${duration(traffic.overMs)})`;
+  const lines = faults.map(({ what, afterMs, requests, failed }) => {
+    const hurt = failed > 0 ? `${plural(failed, "request")} failed` : `${plural(requests, "request")} slower`;
+    const gone = afterMs === null ? "not found by itself" : `gone after some ${duration(afterMs)}`;
+    return `${clean(what)}: ${gone}, ${hurt}`;
+  });
+  const rest = [...lines, ...says.map(clean)].map((line): [string, string] => ["", line]);
+  return [["price", head], ...rest];
 }
 
 /** One step is said in a word; a canary's are a list. */

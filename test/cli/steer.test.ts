@@ -420,6 +420,25 @@ describe.concurrent("deploy and plan", () => {
     expect(sent(without.asked, "POST")[0]?.body).not.toHaveProperty("hold");
   });
 
+  test("plan tells the price of a bad release, and what a step lacks", async () => {
+    const fault = { afterMs: 56_000, requests: 112, failed: 6 };
+    const price = {
+      traffic: { rate: 20.4, errorRate: 0.002, overMs: 97_200_000 },
+      faults: [
+        { what: "fails 5 % of its requests", ...fault },
+        { what: "takes twice as long", afterMs: null, requests: 1_200, failed: 0 },
+      ],
+      says: ["step 1, 10 % for 15 m: a good release is proven after some 4 m"],
+    };
+    const route = says({ ...aRelease().plan, price });
+    const { stdout } = await run(["plan"], { "POST /api/v1/apps/shop/envs/production/releases": route });
+    expect(stdout).toContain(`  price      by 20 requests a second, 0.2% of them errors (the last 1d3h)
+             fails 5 % of its requests: gone after some 56.0s, 6 requests failed
+             takes twice as long: not found by itself, 1,200 requests slower
+             step 1, 10 % for 15 m: a good release is proven after some 4 m
+`);
+  });
+
   test("plan lists a canary's steps, hooks, time, what can't be taken back, and what is in the way", async () => {
     const steps = aCanary().plan.steps;
     const hooks = [{ hook: "contract", command: ["npm", "run", "contract"], when: "once, 10 m after" }];

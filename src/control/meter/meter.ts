@@ -1,5 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
+import type { Traffic } from "../../domain/canary/forecast.ts";
+import { type Price, priceOf } from "../../domain/rollout/analysis/price.ts";
 import type { MeterBatch } from "../../domain/routing/meter.ts";
+import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { Calls } from "../calls.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
@@ -64,6 +67,11 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   async totals(now: number): Promise<StoredTotals> {
     this.#calls.note(now);
     return this.#counts.totals(now);
+  }
+
+  /** Here, for it takes some milliseconds of computing, and a Worker on the Free plan has ten. */
+  async price(spec: EnvironmentSpec, traffic: Traffic): Promise<Price> {
+    return priceOf(spec, traffic);
   }
 
   async recent(now: number): Promise<RecentCounts[]> {

@@ -1,4 +1,7 @@
+import type { Traffic } from "../../domain/canary/forecast.ts";
+import type { Price } from "../../domain/rollout/analysis/price.ts";
 import type { MeterBatch } from "../../domain/routing/meter.ts";
+import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { addCounted, type Counted, nothingCounted } from "./counted.ts";
 import type { StoredTotals } from "./counts.ts";
 import { type RecentCounts, sumOf } from "./recent.ts";
@@ -12,6 +15,8 @@ export interface MeterPart {
   day(now: number): Promise<DayCounts>;
   /** What was counted of each instance within the minute before `now` (epoch ms). */
   recent(now: number): Promise<RecentCounts[]>;
+  /** What a release like this would cost by such traffic. */
+  price(spec: EnvironmentSpec, traffic: Traffic): Promise<Price>;
   /** What was ever counted of each release, as of `now` (epoch ms). */
   totals(now: number): Promise<StoredTotals>;
 }

@@ -32,6 +32,7 @@ export function planRelease(input: PlanInput): PlanView {
     keepMs: spec.keepMs,
     rollback: rollbackWords(spec, stable),
     problems: obstacles(facts, asked, now).map(({ code, detail }) => ({ code, detail })),
+    price: null,
     accessories: input.accessories,
   };
 }
@@ -52,6 +53,7 @@ export function planOfRelease(
     keepMs: spec.keepMs,
     rollback: rollbackWords(spec, stable),
     problems: [],
+    price: null,
     accessories: [],
   };
 }

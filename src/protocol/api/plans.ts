@@ -1,6 +1,23 @@
 import { z } from "zod";
 import { accessorySchema } from "./accessories.ts";
 
+export const priceSchema = z.object({
+  /** Requests a second, and the share of them that fail; counted over so long. */
+  traffic: z.object({ rate: z.number(), errorRate: z.number(), overMs: z.number().int() }),
+  /** When a release with such a fault is gone, and its requests and failures until then. `afterMs` null: it is not found. */
+  faults: z.array(
+    z.object({
+      what: z.string(),
+      afterMs: z.number().int().nullable(),
+      requests: z.number().int(),
+      failed: z.number().int(),
+    }),
+  ),
+  /** In words, of each step: when a good release is proven, and what to change where it isn't. */
+  says: z.array(z.string()),
+});
+export type PriceView = z.infer<typeof priceSchema>;
+
 export const planSchema = z
   .object({
     instances: z.array(z.object({ host: z.string(), slot: z.number().int() })),
@@ -26,6 +43,8 @@ export const planSchema = z
     rollback: z.string(),
     /** What would stop it before anything moves. Empty: it can start. */
     problems: z.array(z.object({ code: z.string(), detail: z.string() })),
+    /** What a bad release would cost by the environment's usual traffic; null: nothing is known of that, or nothing is replaced. */
+    price: priceSchema.nullable().default(null),
     /** As they are; the release touches none of them. */
     accessories: z.array(accessorySchema).default([]),
   })

@@ -1,12 +1,15 @@
+import { runInDurableObject } from "cloudflare:test";
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema/environments.ts";
+import { releases } from "../../../src/control/store/schema/releases.ts";
 import { leastMs } from "../../../src/control/views/step-views.ts";
 import { spell, stepLabel } from "../../../src/domain/rollout/steps.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
 import { type PlanView, planSchema } from "../../../src/protocol/api/plans.ts";
 import type { CreateRelease } from "../../../src/protocol/api/releases.ts";
 import { Api } from "../support/api.ts";
+import { batchOf, counts, meterOf } from "../support/meter.ts";
 import * as world from "../support/world.ts";
 
 const PATH = "/api/v1/apps/shop/envs/production/releases?dryRun=1";
@@ -228,5 +231,42 @@ describe("times and steps in words", () => {
     const step = { kind: "weight", weightBp: 2_500, bakeMs: 0, match, mirrorBp: 0 } as const;
     expect(stepLabel(step)).toBe("25 % of those who match");
     expect(leastMs([])).toBe(0);
+  });
+});
+
+describe("its price", () => {
+  it("is told by the traffic that the release which serves has had, in well under a second", async () => {
+    const id = await applied(
+      "    strategy: { canary: { steps: [{ weight: 10, bake: 15m }, { weight: 100 }] } }\n",
+    );
+    const releaseId = await serving(id, await online(), [0]);
+    const now = api.time;
+    await world.db
+      .update(releases)
+      .set({ servingAt: now - 3_600_000, createdAt: now - 3_600_000 })
+      .where(eq(releases.id, releaseId));
+    expect((await planned()).price).toBeNull();
+    for (let k = 1; k <= 300; k++) {
+      const window = now - (now % 10_000) - k * 10_000;
+      const batch = { ...batchOf([counts(releaseId, window, 240, 0)]), environment: id };
+      await runInDurableObject(meterOf(id, batch.colo), (meter) => {
+        meter.clock = () => api.time;
+        meter.gatherMs = 0;
+        return meter.absorb({ ...batch, judged: false });
+      });
+    }
+    // Counts at rest are stored once a minute.
+    api.time += 61_000;
+    const { price } = await planned();
+    expect(price?.traffic.rate).toBeCloseTo(20, 0);
+    expect(price?.faults.map(({ what, failed }) => [what, failed > 0])).toEqual([
+      ["fails every request", true],
+      ["fails 5 % of its requests", true],
+      ["fails 1 % of its requests", true],
+      ["takes twice as long", false],
+    ]);
+    expect(price?.says).toEqual([
+      expect.stringMatching(/^step 1, 10 % for 15 m: a good release is proven after/),
+    ]);
   });
 });

@@ -1,0 +1,91 @@
+import {
+  type Fault,
+  type Found,
+  forecast,
+  proofMs,
+  type Stretch,
+  type Traffic,
+} from "../../canary/forecast.ts";
+import { FULL_WEIGHT } from "../../routing/table.ts";
+import type { Canary, EnvironmentSpec, WeightStep } from "../../spec.ts";
+import { configOf } from "./judged.ts";
+
+/** What a release that is bad would cost by an environment's traffic, and how long a good one takes to be proven. */
+export interface Price {
+  readonly faults: readonly (Found & { readonly what: FaultName })[];
+  /** Of a canary's steps that are judged. */
+  readonly steps: readonly StepPrice[];
+  /** Nobody judges it. */
+  readonly unjudged: boolean;
+}
+
+export interface StepPrice {
+  readonly weightBp: number;
+  readonly bakeMs: number;
+  readonly waitMs: number;
+  /** Until a good one is proven no worse, ms; null: more than an hour. */
+  readonly proofMs: number | null;
+  /** Its requests within bake and wait, and what a verdict needs at least. */
+  readonly requests: number;
+  readonly needed: number;
+  /** A weight at which it is proven within its bake, basis points; null: as it is, or there is none. */
+  readonly betterBp: number | null;
+}
+
+export const FAULTS = {
+  "fails every request": { errorRate: 1 },
+  "fails 5 % of its requests": { errorRate: 0.05 },
+  "fails 1 % of its requests": { errorRate: 0.01 },
+  "takes twice as long": { slower: 2 },
+} as const satisfies Record<string, Fault>;
+export type FaultName = keyof typeof FAULTS;
+
+const NEEDED = 300;
+const WEIGHTS = [1_000, 2_000, 2_500, 3_300, 5_000];
+
+export function priceOf(spec: EnvironmentSpec, traffic: Traffic): Price {
+  const course = courseOf(spec, traffic);
+  if (!course) return { faults: [], steps: [], unjudged: true };
+  const faults = Object.entries(FAULTS).map(([what, fault]) => ({
+    what: what as FaultName,
+    ...forecast(course.traffic, { fault: fault as Fault, ...course }),
+  }));
+  const { strategy } = spec;
+  const isCanary = strategy.kind === "canary" && strategy.analysis.enabled;
+  const steps = isCanary ? judgedSteps(strategy).map((step) => stepPrice(spec, step, traffic)) : [];
+  return { faults, steps, unjudged: false };
+}
+
+/** What the judge is shown, of whom. After a switch it compares all of the traffic with as much of before. */
+function courseOf(spec: EnvironmentSpec, traffic: Traffic) {
+  const { strategy, watch } = spec;
+  if (strategy.kind === "canary" && strategy.analysis.enabled)
+    return { traffic, steps: judgedSteps(strategy), config: configOf(spec, "beside") };
+  if (watch !== "on" && watch !== "alert") return undefined;
+  const twice = { ...traffic, rate: traffic.rate * 2 };
+  const steps = [{ weightBp: FULL_WEIGHT / 2, bakeMs: spec.keepMs, waitMs: 0 }];
+  return { traffic: twice, steps, config: configOf(spec, "before") };
+}
+
+const judgedSteps = ({ steps, analysis }: Canary): Stretch[] =>
+  steps
+    .filter(
+      (step): step is WeightStep =>
+        step.kind === "weight" && step.weightBp < FULL_WEIGHT && step.weightBp > 0,
+    )
+    .map(({ weightBp, bakeMs }) => ({ weightBp, bakeMs, waitMs: bakeMs > 0 ? analysis.maxWaitMs : 0 }));
+
+function stepPrice(
+  spec: EnvironmentSpec,
+  { weightBp, bakeMs, waitMs }: Stretch,
+  traffic: Traffic,
+): StepPrice {
+  const config = configOf(spec, "beside");
+  const requests = (traffic.rate * weightBp * (bakeMs + waitMs)) / FULL_WEIGHT / 1_000;
+  const proof = proofMs(traffic, weightBp, config);
+  const isLate = proof === null || proof > bakeMs;
+  const heavier = isLate ? WEIGHTS.filter((weight) => weight > weightBp) : [];
+  const better = heavier.find((weight) => (proofMs(traffic, weight, config) ?? Infinity) <= bakeMs);
+  const told = { weightBp, bakeMs, waitMs, proofMs: proof, requests: Math.floor(requests), needed: NEEDED };
+  return { ...told, betterBp: better ?? null };
+}
