@@ -145,16 +145,16 @@ describe("a cloudflared that ends", () => {
     "is started again at its time though the host's clock is set by %d ms meanwhile",
     async (ms) => {
       const { look } = supervised();
-      const { pid } = await running(look);
-      const count = async () => {
-        await look();
-        return (await started()).length;
+      const refused = wanted("a", { refused: true });
+      const tries = async () => {
+        await look(refused);
+        return (await noted(directory)).length;
       };
-      end(pid);
+      await expect.poll(tries).toBe(1);
       clock.stepped = ms;
-      await expect.poll(count).toBe(1);
+      expect(await tries()).toBe(1);
       clock.time += 1_300;
-      await expect.poll(count).toBe(2);
+      await expect.poll(tries).toBe(2);
     },
   );
 });

@@ -204,7 +204,7 @@ describe("docker runtime, on its own", () => {
       resources: { memoryBytes: 96 << 20 },
     });
     await runtime.start(spec);
-    const exit = await runtime.waitExit(spec.instance, AbortSignal.timeout(20_000));
+    const exit = await runtime.waitExit(spec.instance, AbortSignal.timeout(90_000));
     await runtime.stop(spec.instance, 0);
     expect(exit).toMatchObject({ signal: "OOMKilled" });
   });
