@@ -30,9 +30,10 @@ const LOGGING = { maxSizeBytes: 10_000_000, maxFiles: 3 };
 
 /**
  * Runs the command and writes down its exit code: an agent that was killed is not there to be told it by the system, and
- * the next one is not the parent. Signals are for the command; the shell lives on to see it end.
+ * the next one is not the parent. Signals are for the command; the shell lives on to see it end. One that comes before the
+ * command was begun keeps it from beginning: nothing else would tell it, and it would be waited for until it is killed.
  */
-const KEEPER = `trap : HUP INT TERM; "$@"; code=$?; printf %s "$code" > "$0.tmp" && mv "$0.tmp" "$0"; exit "$code"`;
+const KEEPER = `code=; trap 'code=143' HUP INT TERM; [ "$code" ] || { "$@"; code=$?; }; printf %s "$code" > "$0.tmp" && mv "$0.tmp" "$0"; exit "$code"`;
 
 const recordSchema = z.object({ pid: z.number().int(), birth: z.string() });
 type RunRecord = z.infer<typeof recordSchema>;
