@@ -1,4 +1,5 @@
 import type { Sight } from "./look.ts";
+import { isOnline } from "./rollout/facts.ts";
 import { nameOf } from "./routing/site.ts";
 
 /** What `sluice doctor` makes of an installation. Pure: it is told what was found, and says what that means and what to do. */
@@ -76,7 +77,6 @@ export interface HostReport {
       };
 }
 
-const OFFLINE_MS = 90_000;
 /** TLS and token checks of registries begin to fail about here. */
 const SKEW_FAIL_MS = 5 * 60_000;
 const SKEW_WARN_MS = 5_000;
@@ -85,7 +85,7 @@ const GB = 1024 ** 3;
 /** Everything there is to say about one host. */
 export function checkHost(host: HostFindings, at: { now: number; newestAgent: string }): Check[] {
   const findings = [
-    isHeard(host, at.now),
+    agentHeard(host, at.now),
     token(host, at.now),
     agentVersion(host, at.newestAgent),
     clock(host),
@@ -99,12 +99,12 @@ export function checkHost(host: HostFindings, at: { now: number; newestAgent: st
   return findings.map((finding) => ({ ...finding, subject: host.name }));
 }
 
-function isHeard({ name, lastSeenAt }: HostFindings, now: number): Finding {
+function agentHeard({ name, lastSeenAt }: HostFindings, now: number): Finding {
   const id = "host.agent";
   const start = `on ${name}: systemctl status sluice-agent (or docker logs sluice-agent), and that it reaches control over HTTPS`;
   if (lastSeenAt === null) return fail(id, "its agent was never heard from", start);
   const seconds = Math.round((now - lastSeenAt) / 1_000);
-  if (now - lastSeenAt < OFFLINE_MS) return ok(id, `agent heard ${Math.max(0, seconds)} s ago`);
+  if (isOnline({ lastSeenAt }, now)) return ok(id, `agent heard ${Math.max(0, seconds)} s ago`);
   return fail(
     id,
     `its agent was last heard ${seconds} s ago: nothing new is put on it, what runs goes on`,

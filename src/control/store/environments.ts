@@ -3,8 +3,8 @@ import type { BatchResponse } from "drizzle-orm/batch";
 import type { RunFacts } from "../../domain/processes/run.ts";
 import {
   type EnvironmentFacts,
-  HOST_OFFLINE_MS,
   type InstanceFacts,
+  isOnline,
   type JobFacts,
   type WorkerFacts,
 } from "../../domain/rollout/facts.ts";
@@ -175,7 +175,7 @@ function isShort(
     ["serving", "ready", "starting"].includes(state) &&
     reportState !== "gone" &&
     hostDraining === null &&
-    (hostSeenAt ?? 0) > now - HOST_OFFLINE_MS;
+    isOnline({ lastSeenAt: hostSeenAt }, now);
   return releaseRows.some(
     ({ id, state, weightBp, spec }) =>
       state === "live" &&

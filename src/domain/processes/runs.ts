@@ -1,7 +1,7 @@
 import { failureOf } from "../rollout/causes.ts";
 import type { Draft } from "../rollout/draft.ts";
-import type { JobFacts } from "../rollout/facts.ts";
-import { isOnline, onlineHosts } from "../rollout/placing/placement.ts";
+import { isOnline, type JobFacts } from "../rollout/facts.ts";
+import { onlineHosts } from "../rollout/placing/placement.ts";
 import type { ReleaseFacts } from "../rollout/release.ts";
 import { orderStop } from "../rollout/retire.ts";
 import { orderCommand } from "./command-order.ts";

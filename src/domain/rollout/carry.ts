@@ -1,5 +1,5 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
-import { HOST_OFFLINE_MS, type InstanceFacts } from "./facts.ts";
+import { type InstanceFacts, isOnline } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
 
 /**
@@ -25,7 +25,7 @@ export const isUp = ({ state }: Pick<InstanceFacts, "state">): boolean =>
 export const isHeard = (
   { hostSeenAt, hostRemoved }: Pick<InstanceFacts, "hostSeenAt" | "hostRemoved">,
   now: number,
-): boolean => !hostRemoved && (hostSeenAt === null || now - hostSeenAt < HOST_OFFLINE_MS);
+): boolean => !hostRemoved && (hostSeenAt === null || isOnline({ lastSeenAt: hostSeenAt }, now));
 
 /** Ready by its agent's word, where that word still counts. */
 const isReady = (instance: InstanceFacts, now: number): boolean =>

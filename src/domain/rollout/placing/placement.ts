@@ -2,7 +2,13 @@ import { reachable } from "../../accessory.ts";
 import { publicHost } from "../../hostnames.ts";
 import { err, ok, type Result } from "../../result.ts";
 import type { EnvironmentSpec } from "../../spec.ts";
-import { type EnvironmentFacts, HOST_OFFLINE_MS, type HostFacts, type SlotFacts } from "../facts.ts";
+import {
+  type EnvironmentFacts,
+  HOST_OFFLINE_MS,
+  type HostFacts,
+  isOnline,
+  type SlotFacts,
+} from "../facts.ts";
 
 export interface Placement {
   readonly hostId: string;
@@ -87,9 +93,6 @@ export function onlineHosts(
 
 export const hasLabels = (labels: Readonly<Record<string, string>>, { hosts }: EnvironmentSpec): boolean =>
   Object.entries(hosts).every(([key, value]) => labels[key] === value);
-
-export const isOnline = (host: { readonly lastSeenAt: number | null }, now: number): boolean =>
-  host.lastSeenAt !== null && now - host.lastSeenAt < HOST_OFFLINE_MS;
 
 /** May a new instance of this environment go into the slot? */
 function isFree(slot: SlotFacts, environmentId: string, now: number): boolean {

@@ -1,9 +1,8 @@
 import type { Draft } from "../draft.ts";
-import type { EnvironmentFacts, HostFacts, InstanceFacts } from "../facts.ts";
+import { type EnvironmentFacts, type HostFacts, type InstanceFacts, isOnline } from "../facts.ts";
 import type { ReleaseFacts } from "../release.ts";
 import { stop } from "../retire.ts";
 import { askedUntil } from "../table/rest.ts";
-import { isOnline } from "./placement.ts";
 
 /** Warm instances are there for an instant rollback, and give way to what needs their slots now: the oldest first. */
 
