@@ -20,7 +20,7 @@ const options = (url: string): AppOptions => ({
       replicas: 2,
       stopGrace: "10s",
       env: { REDIS_URL: url },
-      health: { command: ["node", "-e", "0"], interval: "1s" },
+      health: { command: ["true"], interval: "1s" },
     },
   },
 });
