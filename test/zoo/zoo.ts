@@ -1,12 +1,15 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type AppOptions, Installation } from "../support/installation.ts";
 import type { Resident } from "./resident.ts";
 import { Diary, Visitor } from "./visitor.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const SLOTS_EACH = 5;
+/** A visit takes at least so long: without a pause they would use the whole machine. */
+const VISIT_MS = 300;
 const STRATEGIES = {
   "blue-green": "blue-green",
   rolling: { rolling: { maxSurge: 1, maxUnavailable: 0 } },
@@ -80,10 +83,12 @@ async function visitUntil(release: Promise<void>, visit: () => Promise<void>): P
 }
 
 async function visit(sluice: Installation, resident: Resident, diary: Diary): Promise<void> {
+  const pause = sleep(VISIT_MS);
   const port = Number(new URL(sluice.edgeUrl).port);
   const visitor = new Visitor({ hostname: `${resident.name}.localhost`, port }, diary);
   // The diary has it.
   await resident.visit(visitor).catch(() => {});
+  await pause;
 }
 
 /** One line for each resident: steps done in each phase, and how many failed of all. */
