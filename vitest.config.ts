@@ -42,6 +42,8 @@ export default defineConfig({
             "test/*.test.ts",
           ],
           globalSetup: ["test/support/bundled-cli.ts"],
+          // Modules are loaded once per worker, not per file: what a file changes of the process it puts back.
+          isolate: false,
           ...patience,
         },
       },

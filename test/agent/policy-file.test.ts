@@ -3,10 +3,23 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { freePort } from "../support/docker.ts";
 import { nodeCommand } from "./apps.ts";
-import { base, file, image, plain, policyOf, pullOf, startOf, verdict, write } from "./policy-stage.ts";
+import {
+  base,
+  file,
+  image,
+  plain,
+  policyOf,
+  pullOf,
+  startOf,
+  usePolicyFolders,
+  verdict,
+  write,
+} from "./policy-stage.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
 import { answerOf } from "./runtime/runtime.contract.ts";
 import { runOf, specOf } from "./specs.ts";
+
+usePolicyFolders();
 
 describe("a policy file", () => {
   test("may be the one that docs/hosts.md shows", async () => {

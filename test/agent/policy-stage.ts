@@ -14,11 +14,15 @@ export const plain = { readOnly: false, tmpfs: [], ulimits: {} };
 
 export let base: string;
 export let file: string;
-beforeEach(async () => {
-  base = await mkdtemp(path.join(tmpdir(), "sluice-policy-"));
-  file = path.join(base, "policy.yaml");
-});
-afterEach(() => rm(base, { recursive: true, force: true }));
+
+/** For the file that calls it. */
+export function usePolicyFolders(): void {
+  beforeEach(async () => {
+    base = await mkdtemp(path.join(tmpdir(), "sluice-policy-"));
+    file = path.join(base, "policy.yaml");
+  });
+  afterEach(() => rm(base, { recursive: true, force: true }));
+}
 
 export const policyOf = (over: Partial<ConstructorParameters<typeof Policy>[0]> = {}) =>
   new Policy({

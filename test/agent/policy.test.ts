@@ -16,11 +16,14 @@ import {
   policyOf,
   pullOf,
   startOf,
+  usePolicyFolders,
   usual,
   verdict,
   write,
 } from "./policy-stage.ts";
 import { runOf, specOf } from "./specs.ts";
+
+usePolicyFolders();
 
 describe("without a policy", () => {
   test("a host runs any image, with any walls that are possible", async () => {
