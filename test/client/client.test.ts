@@ -239,7 +239,7 @@ describe.concurrent("what comes back", () => {
 
   test("silence ends after the timeout, and says so", async () => {
     await using api = await fakeApi({ [`GET ${ENV}`]: () => {} });
-    const { client } = clientOf(api, { timeoutMs: 50, retries: 1 });
+    const { client } = clientOf(api, { timeoutMs: 500, retries: 1 });
     const error = await client.environments.get("shop", "production").catch((thrown) => thrown);
     expect(error).toBeInstanceOf(ConnectionError);
     expect(error).toMatchObject({ timedOut: true, url: api.url });

@@ -36,7 +36,7 @@ const resultSchema = z.object({
 async function deployBad(options: AppOptions) {
   label += 1;
   const args = ["deploy", "--apply", "--version", `bad-${label}`, "--json"];
-  const ran = await sluice.sluice(APP, { deadline: "1s", ...options }, args);
+  const ran = await sluice.sluice(APP, { deadline: "2s", ...options }, args);
   expect(ran).toMatchObject({ code: 3 });
   const { outcome, release } = resultSchema.parse(JSON.parse(ran.stdout));
   expect(outcome).toBe("failed");
@@ -61,7 +61,7 @@ test("an image that does not exist is refused before anything starts", async () 
 });
 
 const unhealthy: [promise: string, app: keyof typeof apps, code: string, words: RegExp][] = [
-  ["never opens its port", "silent", "port_closed", /nothing listened on port \d+ for 1 s/],
+  ["never opens its port", "silent", "port_closed", /nothing listened on port \d+ for 2 s/],
   ["answers its health check 503", "status", "health_status", /answered 503 \(wanted 2xx\): no database/],
   ["answers its health check with a redirect", "redirect", "health_redirect", /302 to https:\/\/login\.exa/],
   ["lets its health check hang", "hangs", "health_timeout", /gave no answer within 500 ms/],
