@@ -24,3 +24,11 @@ test("two installations in one account count no requests together, and one count
   for (const id of ids) expect(id).toMatch(/^[1-9]\d{0,9}$/);
   expect(counters("sluice")).toEqual(counters("sluice"));
 });
+
+test("the edge has no log line of its own for each request, which is billed, and no schedule", () => {
+  const ids = { database: "d", namespace: "n", region: null };
+  const edge = workerConfig("edge", installation("sluice"), ids);
+  expect(edge.observability).toMatchObject({ logs: { invocation_logs: false } });
+  expect(edge).not.toHaveProperty("triggers");
+  expect(workerConfig("control", installation("sluice"), ids).triggers).toEqual({ crons: ["* * * * *"] });
+});
