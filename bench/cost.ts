@@ -167,9 +167,15 @@ async function measureIdleHost(stand: Stand, tick: Usage): Promise<Usage> {
   if (polls < HOSTS) throw new Error(`only ${polls} polls of ${HOSTS} hosts within ${IDLE_WINDOW_MS} ms`);
   const used = less(after, before);
   const ticks = used.workerRequests - polls;
-  const day = times(less(used, times(tick, ticks)), MINUTES_A_DAY / polls);
+  const day = times(notNegative(less(used, times(tick, ticks))), MINUTES_A_DAY / polls);
   return { ...day, objectRequests: day.objectRequests + PINGS_A_DAY / PINGS_A_REQUEST };
 }
+
+/** A schedule's run is a mean of some: where these used less, the host used nothing. */
+const notNegative = (usage: Usage): Usage =>
+  Object.fromEntries(
+    Object.entries(usage).map(([key, used]) => [key, Math.max(0, used)]),
+  ) as unknown as Usage; // The same keys.
 
 async function siteOf(stand: Stand): Promise<Site> {
   const response = await fetch(`${stand.controlUrl}/bench/table?hostname=${HOSTNAME}`);
