@@ -7,16 +7,17 @@ export const D1_MS = Number(
 
 /**
  * A module around control whose database is so far away: each trip to D1 takes as long, and is counted. A batch is one trip. Its
- * address `/bench/trips` answers how many there were, of all and of the coordinators.
+ * address `/bench/trips` answers how many there were, of all, of the coordinators, and of requests; `/bench/far?ms=` moves it.
  */
 export const aroundFarDatabase = (ms: number): string => `
 import control, * as all from "./control.mjs";
 export * from "./control.mjs";
-const trips = { all: 0, coordinator: 0 };
+let farMs = ${ms};
+const trips = { all: 0, coordinator: 0, api: 0 };
 const trip = async (who, work) => {
   trips.all += 1;
-  if (who === "coordinator") trips.coordinator += 1;
-  if (${ms} > 0) await new Promise((resolve) => setTimeout(resolve, ${ms}));
+  if (who in trips) trips[who] += 1;
+  if (farMs > 0) await new Promise((resolve) => setTimeout(resolve, farMs));
   return work();
 };
 const RAW = Symbol();
@@ -48,8 +49,11 @@ export class EdgePort extends all.EdgePort {
 }
 export default {
   ...control,
-  fetch: (request, env, ctx) =>
-    new URL(request.url).pathname === "/bench/trips" ? Response.json(trips) : control.fetch(request, away(env, "api"), ctx),
+  fetch(request, env, ctx) {
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/bench/far") farMs = Number(searchParams.get("ms"));
+    return pathname.startsWith("/bench/") ? Response.json(trips) : control.fetch(request, away(env, "api"), ctx);
+  },
   scheduled: (event, env, ctx) => control.scheduled(event, away(env, "sweep"), ctx),
 };
 `;

