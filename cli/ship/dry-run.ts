@@ -83,8 +83,7 @@ async function askControl(
   options: ShipOptions,
 ): Promise<PlanView | string> {
   try {
-    // What is not sent yet has no digest, without which control would refuse it.
-    const body = await releaseBody(session, plan.toHosts ? options : { ...options, image: plan.reference });
+    const body = await releaseBody(session, { ...options, image: plan.reference });
     return await session.client.releases.plan(target.app, target.environment, body);
   } catch (error) {
     if (isProblem(error, "not_found"))

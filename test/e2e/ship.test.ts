@@ -261,6 +261,7 @@ dockerTest(
     work.git("push", "-q");
     await using third = await countedLine();
     const dry = await ship(["--dry-run"], {}, { url: third.url });
+    expect(dry.code, dry.stdout + dry.stderr).toBe(0);
     expect(dry.stdout).toContain("what control lacks of the image");
     const next = await ship(["--json"], {}, { url: third.url });
     expect(next.code, next.stderr).toBe(0);

@@ -16,13 +16,15 @@ interface At {
 /** A part over a bad line, and the digest of a layer of gigabytes. */
 const ATTEMPT_MS = 300_000;
 const TOTAL_MS = 900_000;
+/** Half a minute in all: a control that is being deployed is back by then. */
+const RETRIES = 7;
 
 /** Images that go to hosts without a registry. Each call may be sent again: what is there already stays as it is. */
 export class ImageCalls {
   readonly #wire: Wire;
 
   constructor(options: ClientOptions) {
-    this.#wire = new Wire({ timeoutMs: ATTEMPT_MS, totalMs: TOTAL_MS, ...options });
+    this.#wire = new Wire({ timeoutMs: ATTEMPT_MS, totalMs: TOTAL_MS, retries: RETRIES, ...options });
   }
 
   /** What of all that control has already. */

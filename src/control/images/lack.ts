@@ -11,16 +11,19 @@ export interface Asked {
   readonly manifestImage: string;
   /** As the release was asked for. */
   readonly image: string | null;
+  /** Nothing is released yet: an image that is called by a tag may still be sent. */
+  readonly isPlan: boolean;
   readonly now: number;
 }
 
 /** Why an image that is in no registry can't be released; undefined: it can, and is kept meanwhile, or is in a registry. */
 export async function imageLack(
   db: Db,
-  { app, appId, manifestImage, image, now }: Asked,
+  { app, appId, manifestImage, image, isPlan, now }: Asked,
 ): Promise<Refusal | undefined> {
   const full = fullImage(manifestImage, image);
   if (!full.startsWith(`${SHIPPED}/`)) return undefined;
+  if (isPlan && full.startsWith(`${SHIPPED}/${app}:`)) return undefined;
   const next = [{ command: "sluice ship --to-hosts", when: "it is to be built and sent" }];
   const shipped = shippedImage(full);
   if (!shipped) {

@@ -111,11 +111,9 @@ export const releaseRoutes = () =>
       const { environment } = status;
       const input = c.req.valid("json");
       const promoted = input.from && (await promotion(c, app, input.from));
-      const lack = await lackOf(c, status, promoted?.image ?? input.image ?? null);
-      if (c.req.valid("query").dryRun === "1") {
-        const plan = await dryRun(c, status, input);
-        return c.json({ ...plan, problems: [...plan.problems, ...planProblems(lack)] }, 200);
-      }
+      const isPlan = c.req.valid("query").dryRun === "1";
+      const lack = await lackOf(c, status, { image: promoted?.image ?? input.image ?? null, isPlan });
+      if (isPlan) return c.json(await dryRun(c, status, { input, lack }), 200);
       if (lack) throw new ProblemError(lack);
       const key = c.req.header("idempotency-key");
       const made = await coordinatorOf(c.env, environment.id).createRelease({
@@ -167,14 +165,14 @@ export const releaseRoutes = () =>
 async function lackOf(
   c: AppContext,
   { app, environment }: EnvironmentStatus,
-  image: string | null,
+  asked: { readonly image: string | null; readonly isPlan: boolean },
 ): Promise<Refusal | undefined> {
   const { id: environmentId, name, appId, spec } = environment;
   const { db } = c.var;
   const wanted = { environmentId, app, environment: name, names: spec.secrets ?? [] };
   return (
     (await secretsLack(db, c.env, wanted)) ??
-    (await imageLack(db, { app, appId, manifestImage: spec.image, image, now: c.var.now() }))
+    (await imageLack(db, { app, appId, manifestImage: spec.image, ...asked, now: c.var.now() }))
   );
 }
 
@@ -193,7 +191,7 @@ const whatFor = (
 async function dryRun(
   c: AppContext,
   { environment, accessories }: EnvironmentStatus,
-  input: z.output<typeof createReleaseSchema>,
+  { input, lack }: { input: z.output<typeof createReleaseSchema>; lack: Refusal | undefined },
 ) {
   const loaded = await loadEnvironment(c.var.db, environment.id, { withHosts: true });
   if (!loaded) throw new ProblemError({ code: "not_found", detail: "the environment was just deleted" });
@@ -202,7 +200,11 @@ async function dryRun(
   const now = c.var.now();
   const views = accessoryViews(loaded.facts.spec, accessories, now);
   const plan = planRelease({ facts: loaded.facts, asked, accessories: views, now });
-  return { ...plan, price: plan.replaces ? await priceFor(c, loaded.facts, now) : null };
+  return {
+    ...plan,
+    problems: [...plan.problems, ...planProblems(lack)],
+    price: plan.replaces ? await priceFor(c, loaded.facts, now) : null,
+  };
 }
 
 /** What is not known, as where a meter doesn't answer, is left out. */

@@ -186,6 +186,21 @@ describe("another app", () => {
   });
 });
 
+it("is planned before it is sent, and released by its digest alone", async () => {
+  const problems = async (image?: string) => {
+    const body = image === undefined ? {} : { image };
+    const plan = await api.post("/api/v1/apps/shop/envs/production/releases?dryRun=1", body);
+    return (await plan.json<{ problems: { detail: string }[] }>()).problems.map(({ detail }) => detail);
+  };
+  await api.apply("shop", world.manifest().replace(/^image: .*\n/m, ""));
+  const lacks = (found: string[]) => found.filter((detail) => detail.includes("no registry"));
+  expect(lacks(await problems("sluice.local/shop:4f2a"))).toEqual([]);
+  expect(lacks(await problems())).toEqual([expect.stringContaining("sluice ship --to-hosts")]);
+  const image = "sluice.local/shop:4f2a";
+  const released = await api.post("/api/v1/apps/shop/envs/production/releases", { image });
+  expect(await problemOf(released)).toBe("400 invalid_request");
+});
+
 describe("a host", () => {
   const at = (digest: string, blob?: string) =>
     `/agent/v1/images/${digest}${blob === undefined ? "" : `/blobs/${blob}`}`;
