@@ -266,6 +266,11 @@ dockerTest(
     const next = await ship(["--json"], {}, { url: third.url });
     expect(next.code, next.stderr).toBe(0);
     expect(JSON.parse(next.stdout).release.image).not.toBe(JSON.parse(whole.stdout).release.image);
+    if (process.env.SHIP_OUTPUT)
+      await writeFile(
+        `${process.env.SHIP_OUTPUT}-to-hosts.txt`,
+        `${whole.stderr}\n${third.sent} bytes\n${next.stderr}`,
+      );
     expect(third.sent).toBeLessThan(100_000);
     // And back to what is kept: its host fetches it where it is gone.
     expect((await sluice.sluice("boat", {}, ["rollback"])).code).toBe(0);
