@@ -219,14 +219,23 @@ export class Actors {
     return all.length > 0;
   }
 
-  #chosen({ which, of }: Pick<Of<"end">, "which" | "of">): Container[] {
+  /** Ids of the releases that are meant; null: any. */
+  #named(of: Of<"end">["of"]): (string | null | undefined)[] | null {
     const { releases, stable } = this.#world.control.store;
-    const newest = releases.at(-1)?.id;
-    const wanted = of === "newest" ? newest : of === "stable" ? stable : null;
+    if (of === "newest") return [releases.at(-1)?.id];
+    if (of === "stable") return [stable];
+    if (of === "any") return null;
+    const served = releases.filter(({ servingAt }) => servingAt !== null);
+    const newestFirst = served.sort((a, b) => (b.servingAt ?? 0) - (a.servingAt ?? 0));
+    return newestFirst.slice(0, 2).map(({ id }) => id);
+  }
+
+  #chosen({ which, of }: Pick<Of<"end">, "which" | "of">): Container[] {
+    const wanted = this.#named(of);
     return this.#world.hosts
       .filter(({ isRemoved }) => !isRemoved)
       .flatMap(({ containers }) => [...containers.values()])
-      .filter((one) => one.state === "ready" && (wanted === null || one.releaseId === wanted))
+      .filter((one) => one.state === "ready" && (wanted === null || wanted.includes(one.releaseId)))
       .filter((one) => isChosen(which, one.id));
   }
 }

@@ -270,7 +270,9 @@ export class Host {
   }
 
   #stop(job: LeasedJob, finish: (outcome: Outcome) => void): void {
+    const fails = this.#world.dice(`stop ${job.id}`).chance(this.#world.scenario.stopsFail);
     this.#world.clock.after(this.#dice.int(100, 3_000), () => {
+      if (fails) return finish(failure("internal", "the engine answers 500"));
       this.#remove(job.instanceId ?? "");
       this.#endCommand(job.instanceId ?? "", failure("stopped", "it was stopped"));
       finish(DONE);

@@ -23,7 +23,7 @@ export interface App {
 }
 
 type Which = "one" | "half" | "all";
-type Of = "newest" | "stable" | "any";
+type Of = "newest" | "stable" | "any" | "last two";
 
 /** One thing that somebody or something does, at a time (ms from the start). Plain data: a story can be told without any of them. */
 export type Act = { readonly at: number } & (
@@ -83,6 +83,8 @@ export interface Scenario {
   readonly hosts: readonly number[];
   /** Shares of messages. */
   readonly network: { readonly lost: number; readonly twice: number; readonly slowMs: number };
+  /** Share of stops that an engine answers with an error. */
+  readonly stopsFail: number;
   /** How often a host polls while it works. */
   readonly busyMs: number;
   readonly isolates: number;
@@ -113,6 +115,7 @@ export function scenarioOf(seed: number, plain = false): Scenario {
     }
   }
   if (!plain) acts.push(...furtherActs(seed, { until: at + MINUTE, hosts: hosts.length }));
+  if (!plain) acts.push(...blows(seed, at + MINUTE));
   const quietAt = Math.max(...acts.map((act) => act.at)) + 2 * MINUTE;
   const bad = !plain && dice.chance(0.5);
   return {
@@ -120,6 +123,7 @@ export function scenarioOf(seed: number, plain = false): Scenario {
     spec,
     hosts,
     network: { lost: bad ? 0.05 : 0, twice: bad ? 0.05 : 0, slowMs: bad ? 1_500 : 20 },
+    stopsFail: plain ? 0 : 0.03,
     busyMs: plain ? 10_000 : 1_000,
     isolates: dice.int(1, 3),
     visitEveryMs: dice.pick([1_500, 2_500, 4_000]),
@@ -302,6 +306,13 @@ function furtherActs(seed: number, { until, hosts }: { until: number; hosts: num
   const dice = new Dice(seed, "further acts");
   const count = dice.pick([0, 0, 1, 1, 2, 3]);
   return Array.from({ length: count }, () => furtherAct(dice, dice.int(20_000, until), hosts));
+}
+
+/** What serves ends for good in one story of ten, and so does what it took over from. */
+function blows(seed: number, until: number): Act[] {
+  const dice = new Dice(seed, "blows");
+  if (!dice.chance(0.1)) return [];
+  return [{ at: dice.int(60_000, until), do: "end", which: "all", of: "last two", forGood: true }];
 }
 
 function furtherAct(dice: Dice, at: number, hosts: number): Act {
