@@ -13,8 +13,8 @@ export interface Heap {
 }
 
 /**
- * The heaps of all isolates behind an inspector, by their names. In use is also what nobody has collected yet, and workerd lets
- * nobody ask for a collection: with {@link collectAll} at least each one is a whole one.
+ * The heaps of all isolates behind an inspector, by their names, right after a whole collection: workerd lets nobody ask for
+ * one, but a snapshot of a heap begins with it.
  */
 export async function heapsOf(port: number): Promise<Record<string, Heap>> {
   const response = await fetch(`http://127.0.0.1:${port}/json`);
@@ -36,11 +36,30 @@ export function collectAll(): void {
 async function heapOf(url: string): Promise<Heap> {
   const socket = new WebSocket(url);
   await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
-  const answered = new Promise<string>((resolve) =>
-    socket.once("message", (data) => resolve(data.toString())),
-  );
-  socket.send(JSON.stringify({ id: 1, method: "Runtime.getHeapUsage" }));
-  const { usedSize, totalSize, backingStorageSize } = usageSchema.parse(JSON.parse(await answered)).result;
+  await ask(socket, { id: 1, method: "HeapProfiler.takeHeapSnapshot" });
+  const answer = await ask(socket, { id: 2, method: "Runtime.getHeapUsage" });
+  const { usedSize, totalSize, backingStorageSize } = usageSchema.parse(answer).result;
   socket.terminate();
   return { taken: (totalSize + backingStorageSize) / 1_048_576, used: usedSize / 1_048_576 };
 }
+
+/** Its answer. What comes before that (a snapshot's pieces, which nobody reads) has another id, or none. */
+function ask(
+  socket: WebSocket,
+  question: { readonly id: number; readonly method: string },
+): Promise<unknown> {
+  const answered = new Promise<unknown>((resolve) => {
+    const hear = (data: { toString(): string }) => {
+      const message: unknown = JSON.parse(data.toString());
+      if (!isAnswer(message, question.id)) return;
+      socket.off("message", hear);
+      resolve(message);
+    };
+    socket.on("message", hear);
+  });
+  socket.send(JSON.stringify(question));
+  return answered;
+}
+
+const isAnswer = (message: unknown, id: number): boolean =>
+  typeof message === "object" && message !== null && "id" in message && message.id === id;

@@ -95,6 +95,26 @@ describe("a rolling release counts those that answer", () => {
     ).toBe(true);
   });
 
+  it("and leaves those that shared the traffic before it came together, where neither can carry all", () => {
+    const world = rolling({ replicas: 3 });
+    world.spec = { ...world.spec, keepMs: 60 * MINUTE };
+    world.releases[0] && Object.assign(world.releases[0], { spec: world.spec });
+    world.deploy();
+    world.run(world.now + 5 * MINUTE);
+    expect(world.weigh({ v1: 5_000, v2: 5_000 }).ok).toBe(true);
+    const down = [...world.instancesOf("v1"), ...world.instancesOf("v2")].filter(
+      (one) => !/-1$/.test(one.id),
+    );
+    for (const one of down) Object.assign(one, { reportState: "exited", reportAt: world.now });
+    const ids = new Set(down.map(({ id }) => id));
+    const start = (job: Job) => (job.kind === "start" ? { error: dead } : {});
+    world.agents = { job: start, probe: ({ id }) => (ids.has(id) ? "answered 530" : null) };
+    world.run(world.now + MINUTE);
+    world.deploy();
+    world.run(world.now + 10 * MINUTE);
+    expect([world.state("v3"), world.weights()]).toEqual(["rolled_back", { v1: 5_000, v2: 5_000 }]);
+  });
+
   it("and keeps what serves of a first release whose second batch does not start, until more do", () => {
     const world = new World();
     world.spec = aSpec({ replicas: 3, strategy: strategyOf({}) });

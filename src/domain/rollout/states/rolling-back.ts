@@ -113,8 +113,15 @@ function share(draft: Draft, release: ReleaseFacts, stable: ReleaseFacts): boole
   }
   const { now } = draft;
   const [theirs, mine] = [stable, release].map(({ id }) => answering(draft.instancesOf(id), now).length);
-  if (canCarry(stable, draft.instancesOf(stable.id), now) || !mine) {
+  const besides = servingBeside(draft, stable).filter(({ id }) => id !== release.id);
+  const isShared = besides.some(({ id }) => answering(draft.instancesOf(id), now).length > 0);
+  if (canCarry(stable, draft.instancesOf(stable.id), now) || !(mine || isShared)) {
     shiftWeights(draft, new Map([[stable.id, FULL_WEIGHT]]));
+    return true;
+  }
+  // Those that shared the traffic before it came go on together.
+  if (!mine) {
+    weigh(draft, stable, givers(draft, release, stable));
     return true;
   }
   if (theirs) weigh(draft, stable, givers(draft, release, stable));
