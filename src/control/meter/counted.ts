@@ -1,4 +1,5 @@
 import { HISTOGRAM_BUCKETS, latencyBucket, type MeterEntry } from "../../domain/routing/meter.ts";
+import { addSplit, addToSplit, noSplit, type Split } from "./split.ts";
 
 /** Visitors are told apart by a number below this (canary.md §6). */
 const VISITORS = 10_000;
@@ -21,6 +22,8 @@ export interface Counted {
   readonly classes: number[];
   /** What a judge needs, of the rollout's eligible visitors alone; null: none of them was counted. */
   judged: Judged | null;
+  /** The same by instance and route; absent: traffic was not split. */
+  split?: Split;
 }
 
 export interface Judged {
@@ -68,11 +71,23 @@ export function addEntry(counted: Counted, entry: MeterEntry): void {
     judged.visitors[visitor >> 3] = (judged.visitors[visitor >> 3] ?? 0) | (1 << (visitor & 7));
 }
 
+/** Adds to what is compared within: by route, under the name that `nameOf` gives, and by instance. */
+export function addSplitEntry(counted: Counted, entry: MeterEntry, nameOf: (route: string) => string): void {
+  if (!entry.routes || !entry.eligible || !isSound(entry)) return;
+  counted.split ??= noSplit();
+  const latency = entry.latency.map(([bucket, n]) => [Math.max(bucket, FINEST_BUCKET), n] as const);
+  addToSplit(counted.split, { ...entry, latency }, nameOf);
+}
+
 /** Adds what another part of the meter counted of the same release in the same window. */
 export function addCounted(sum: Counted, part: Counted): void {
   sum.requests += part.requests;
   sum.failed += part.failed;
   addClasses(sum, part.classes);
+  if (part.split) {
+    sum.split ??= noSplit();
+    addSplit(sum.split, part.split);
+  }
   if (!part.judged) return;
   sum.judged ??= blank();
   const { judged } = sum;

@@ -1,6 +1,8 @@
 import { type MeterBatch, WINDOW_MS } from "../../domain/routing/meter.ts";
-import { addEntry, type Counted, nothingCounted } from "./counted.ts";
+import { RouteNames } from "../../domain/routing/route-name.ts";
+import { addEntry, addSplitEntry, type Counted, nothingCounted } from "./counted.ts";
 import { Recent, type RecentCounts } from "./recent.ts";
+import { splitFrom, splitText } from "./split.ts";
 import { addToTotal, noTotal, type ReleaseTotal, sumByRelease, Totals } from "./totals.ts";
 
 /** Windows older than this are dropped. */
@@ -24,6 +26,7 @@ type Row = {
   latency: ArrayBuffer | null;
   visitors: ArrayBuffer | null;
   classes: string | null;
+  split: string | null;
 };
 
 /** What was ever counted, as far as it is stored: that never shrinks, whatever memory forgets. */
@@ -47,6 +50,8 @@ export class Counts {
   readonly #unstored = new Set<string>();
   readonly #folded: Totals;
   readonly #recent = new Recent();
+  /** One list for all releases: what is compared has the same name on both sides. */
+  readonly #routes = new RouteNames();
   /** Of all that is stored. Undefined: nobody has asked since the object woke. */
   #totals: Map<string, ReleaseTotal> | undefined;
   /** What is to be added to them when it is stored. */
@@ -68,10 +73,12 @@ export class Counts {
     sql.exec(`CREATE TABLE IF NOT EXISTS counts (
       window INTEGER NOT NULL, release TEXT NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
       judged_requests INTEGER, judged_errors INTEGER, latency BLOB, visitors BLOB,
-      classes TEXT, PRIMARY KEY (window, release)) WITHOUT ROWID`);
-    const [classes] = sql.exec("SELECT 1 FROM pragma_table_info('counts') WHERE name = 'classes'");
+      classes TEXT, split TEXT, PRIMARY KEY (window, release)) WITHOUT ROWID`);
     // Of an object that was made before there were any.
-    if (!classes) sql.exec("ALTER TABLE counts ADD COLUMN classes TEXT");
+    for (const column of ["classes", "split"]) {
+      const [known] = sql.exec("SELECT 1 FROM pragma_table_info('counts') WHERE name = ?", column);
+      if (!known) sql.exec(`ALTER TABLE counts ADD COLUMN ${column} TEXT`);
+    }
     this.#folded = new Totals(sql);
     // Ids of batches that were stored together, in one row. `at`, epoch ms, only rises.
     sql.exec("CREATE TABLE IF NOT EXISTS batches (at INTEGER PRIMARY KEY, ids TEXT NOT NULL)");
@@ -96,6 +103,7 @@ export class Counts {
       if (entry.window > now + WINDOW_MS || entry.window < now - KEEP_MS) continue;
       const counted = this.#hold(entry.release, entry.window);
       addEntry(counted, entry);
+      addSplitEntry(counted, entry, this.#namesFor(entry, now));
       this.#recent.add(entry, now);
       this.#note(entry);
       this.#unstored.add(keyOf(counted));
@@ -140,6 +148,16 @@ export class Counts {
     }
     const lagMs = this.#waitingSince === undefined ? 0 : Math.max(0, now - this.#waitingSince);
     return { releases: [...this.#totals.values()], lagMs };
+  }
+
+  #namesFor({ routes = [] }: MeterBatch["entries"][number], now: number): (route: string) => string {
+    const names = new Map(
+      routes.map(({ route, requests, errors }) => [
+        route,
+        this.#routes.admit(route, errors > 0, now, requests),
+      ]),
+    );
+    return (route) => names.get(route) ?? route;
   }
 
   #note(entry: MeterBatch["entries"][number]): void {
@@ -238,10 +256,10 @@ export class Counts {
     return this.#batchesAt;
   }
 
-  #write({ window, release, requests, failed, judged, classes }: Counted): void {
+  #write({ window, release, requests, failed, judged, classes, split }: Counted): void {
     this.#put(
       `INSERT OR REPLACE INTO counts (window, release, requests, failed, judged_requests, judged_errors, latency,
-        visitors, classes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        visitors, classes, split) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       window,
       release,
       requests,
@@ -251,6 +269,7 @@ export class Counts {
       judged ? judged.latency.slice().buffer : null,
       judged ? judged.visitors.slice().buffer : null,
       JSON.stringify(classes),
+      split ? splitText(split) : null,
     );
   }
 }
@@ -263,6 +282,7 @@ const fromRow = (row: Row): Counted => ({
   requests: row.requests,
   failed: row.failed,
   classes: row.classes === null ? [0, 0, 0, 0, 0, 0] : (JSON.parse(row.classes) as number[]),
+  ...(row.split === null ? {} : { split: splitFrom(row.split) }),
   judged:
     row.latency && row.visitors
       ? {

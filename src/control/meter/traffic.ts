@@ -1,6 +1,13 @@
-import type { ArmWindow, CanaryWindow, HistoryWindow } from "../../domain/canary/index.ts";
+import type {
+  ArmWindow,
+  CanaryWindow,
+  HistoryWindow,
+  HostWindow,
+  RouteWindow,
+} from "../../domain/canary/index.ts";
 import { HISTOGRAM_BUCKETS, WINDOW_MS } from "../../domain/routing/meter.ts";
 import type { Counted, Judged } from "./counted.ts";
+import { distinctErrors, type InstanceCounts, type RouteCounts, type Split } from "./split.ts";
 
 interface Totals {
   readonly requests: number;
@@ -11,16 +18,31 @@ interface Totals {
 export class Traffic {
   readonly #counted: readonly Counted[];
   readonly #judged = new Map<string, Judged>();
+  readonly #split = new Map<string, Split>();
 
   constructor(counted: readonly Counted[]) {
     this.#counted = counted;
-    for (const { release, window, judged } of counted)
+    for (const { release, window, judged, split } of counted) {
       if (judged) this.#judged.set(`${window} ${release}`, judged);
+      if (split) this.#split.set(`${window} ${release}`, split);
+    }
   }
 
-  /** Both sides' counts in the window that begins at `window`. */
-  window(window: number, canary: string, stable: string): CanaryWindow {
-    return { canary: this.#arm(canary, window), baseline: this.#arm(stable, window) };
+  /**
+   * Both sides' counts in the window that begins at `window`; by route and host as well, where they were told apart.
+   * `hostOf`: the host of an instance, by its id.
+   */
+  window(
+    window: number,
+    canary: string,
+    stable: string,
+    hostOf: (instance: string) => string = (instance) => instance,
+  ): CanaryWindow {
+    const arms = { canary: this.#arm(canary, window), baseline: this.#arm(stable, window) };
+    const own = this.#split.get(`${window} ${canary}`);
+    const others = this.#split.get(`${window} ${stable}`);
+    if (!own || !others) return arms;
+    return { ...arms, routes: routesOf(own, others, hostOf), hosts: hostsOf(own, others, hostOf) };
   }
 
   #arm(release: string, window: number): ArmWindow {
@@ -70,6 +92,58 @@ export class Traffic {
     }
     return totals;
   }
+}
+
+function routesOf(canary: Split, stable: Split, hostOf: (instance: string) => string): RouteWindow[] {
+  const names = new Set([...canary.routes.keys(), ...stable.routes.keys()]);
+  return [...names].map((route) => ({
+    route,
+    canary: countOf(canary.routes.get(route)),
+    baseline: countOf(stable.routes.get(route)),
+    hosts: [...group(canary.routes.get(route)?.on ?? [], hostOf)].map(([host, parts]) => ({
+      host,
+      n: parts.reduce((sum, { requests }) => sum + requests, 0),
+      errors: parts.reduce((sum, { errors }) => sum + errors, 0),
+    })),
+  }));
+}
+
+function hostsOf(canary: Split, stable: Split, hostOf: (instance: string) => string): HostWindow[] {
+  const own = group(canary.instances, hostOf);
+  const others = group(stable.instances, hostOf);
+  const hosts = new Set([...own.keys(), ...others.keys()]);
+  return [...hosts].map((host) => ({
+    host,
+    canary: armOf(own.get(host)),
+    baseline: armOf(others.get(host)),
+  }));
+}
+
+function group<T>(byInstance: Iterable<readonly [string, T]>, hostOf: (instance: string) => string) {
+  const hosts = new Map<string, T[]>();
+  for (const [instance, counts] of byInstance)
+    hosts.set(hostOf(instance), [...(hosts.get(hostOf(instance)) ?? []), counts]);
+  return hosts;
+}
+
+function countOf(counts: RouteCounts | undefined) {
+  if (!counts) return { n: 0, errors: 0, distinctErrors: 0 };
+  const { requests, errors } = counts;
+  // As with the arms: a lost batch may have taken the requests.
+  return { n: Math.max(requests, errors), errors, distinctErrors: distinctErrors(counts) };
+}
+
+function armOf(parts: readonly InstanceCounts[] = []): ArmWindow {
+  const hist = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
+  const sum = { n: 0, errors: 0, distinctErrors: 0 };
+  for (const part of parts) {
+    sum.n += Math.max(part.requests, part.errors);
+    sum.errors += part.errors;
+    sum.distinctErrors += distinctErrors(part);
+    for (const [bucket, count] of part.latency)
+      if (bucket in hist) hist[bucket] = (hist[bucket] ?? 0) + count;
+  }
+  return { ...sum, hist };
 }
 
 function bits(bytes: Uint8Array): number {

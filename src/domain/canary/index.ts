@@ -9,5 +9,11 @@ export { endStep, type StepAction, type StepPolicy } from "./policy.ts";
 export { type KeptWindow, keepWindow, replay } from "./replay.ts";
 export { type CanaryState, type HistoryWindow, init, parse, renew, serialise } from "./state.ts";
 export { update } from "./update.ts";
-export { type ArmWindow, type CanaryWindow, windowFrom } from "./window.ts";
+export {
+  type ArmWindow,
+  type CanaryWindow,
+  type HostWindow,
+  type RouteWindow,
+  windowFrom,
+} from "./window.ts";
 export { describe } from "./words.ts";

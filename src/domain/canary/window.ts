@@ -15,6 +15,27 @@ export interface ArmWindow {
 export interface CanaryWindow {
   readonly canary: ArmWindow;
   readonly baseline: ArmWindow;
+  /** The same requests by route, where the edge told them apart. */
+  readonly routes?: readonly RouteWindow[] | undefined;
+  /** The same requests by host, where the edge told them apart. */
+  readonly hosts?: readonly HostWindow[] | undefined;
+}
+
+type Count = Pick<ArmWindow, "n" | "errors" | "distinctErrors">;
+
+export interface RouteWindow {
+  readonly route: string;
+  readonly canary: Count;
+  readonly baseline: Count;
+  /** The canary's requests on this route by host. */
+  readonly hosts: readonly { readonly host: string; readonly n: number; readonly errors: number }[];
+}
+
+/** Both sides' counts on one host. */
+export interface HostWindow {
+  readonly host: string;
+  readonly canary: ArmWindow;
+  readonly baseline: ArmWindow;
 }
 
 /** Counts of several windows, as shown to people. `distinctErrors` is null unless every part knew it. */

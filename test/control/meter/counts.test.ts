@@ -3,6 +3,8 @@ import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Counts } from "../../../src/control/meter/counts.ts";
 import { partOf, readCounts } from "../../../src/control/meter/parts.ts";
+import { Traffic } from "../../../src/control/meter/traffic.ts";
+import type { MeterEntry } from "../../../src/domain/routing/meter.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";
 
 const WINDOW = 10_000;
@@ -189,4 +191,65 @@ it("knows how often it was called today, after it left memory too, and begins an
   await evictDurableObject(stub());
   expect(await calls(Date.now())).toBe(1_000);
   expect(await calls(Date.now() + 86_400_000)).toBe(0);
+});
+
+describe("while traffic is split", () => {
+  const entry = (release: string, instance: string, routes: [string, number, number][]) =>
+    counts(release, NOON, 100, 2, {
+      instance,
+      routes: routes.map(([route, requests, errors]) => ({
+        route,
+        requests,
+        errors,
+        visitors: Array.from({ length: errors }, (_, n) => n),
+      })),
+    });
+  const told = async () => {
+    const read = await readCounts(env.METER as never, "env_1", { from: NOON, to: NOON + WINDOW });
+    return new Traffic(read).window(NOON, "rel_2", "rel_1", (instance) => `host of ${instance}`);
+  };
+
+  it("routes and hosts are told apart on both sides, also after the object left memory", async () => {
+    const batch = (colo: string, more: MeterEntry[]) => ({ ...batchOf(more), colo });
+    await stub().absorb(
+      batch("AMS", [
+        entry("rel_1", "a", [
+          ["GET /", 90, 0],
+          ["POST /pay", 10, 1],
+        ]),
+      ]),
+    );
+    await stub().absorb(batch("AMS", [entry("rel_2", "b", [["POST /pay", 9, 5]])]));
+    await meterOf("env_1", "FRA").absorb(batch("FRA", [entry("rel_2", "c", [["POST /pay", 4, 0]])]));
+    await evictDurableObject(stub());
+    await stub().absorb(batch("AMS", [entry("rel_2", "b", [["POST /pay", 1, 1]])]));
+    const window = await told();
+    expect(window.routes?.find(({ route }) => route === "POST /pay")).toEqual({
+      route: "POST /pay",
+      canary: { n: 14, errors: 6, distinctErrors: 5 },
+      baseline: { n: 10, errors: 1, distinctErrors: 1 },
+      hosts: expect.arrayContaining([
+        { host: "host of b", n: 10, errors: 6 },
+        { host: "host of c", n: 4, errors: 0 },
+      ]),
+    });
+    expect(window.hosts?.find(({ host }) => host === "host of b")).toMatchObject({
+      canary: { n: 200, errors: 4, distinctErrors: 2 },
+      baseline: { n: 0 },
+    });
+  });
+
+  it("made-up paths take bounded room, and push no failing route out", async () => {
+    const paths = (from: number) =>
+      Array.from({ length: 30 }, (_, n): [string, number, number] => [`GET /made-up-${from + n}`, 1, 0]);
+    for (let i = 0; i < 30; i++) await stub().absorb(batchOf([entry("rel_1", "a", paths(i * 30))]));
+    await stub().absorb(batchOf([entry("rel_2", "b", [["POST /pay", 3, 1]])]));
+    await stub().absorb(batchOf([entry("rel_1", "a", [["POST /pay", 8, 0]])]));
+    const { routes = [] } = await told();
+    expect(routes.length).toBeLessThanOrEqual(34);
+    expect(routes.find(({ route }) => route === "POST /pay")).toMatchObject({
+      canary: { n: 3, errors: 1 },
+      baseline: { n: 8, errors: 0 },
+    });
+  });
 });
