@@ -102,7 +102,7 @@ export class Judge {
     }
     if (how === "before" && now - this.#lookedAt < WATCH_EVERY_MS) return kept.last && saying(kept.last);
     this.#lookedAt = now;
-    const { state, next, fresh } = await this.#fold(judged, kept, now);
+    const { state, next, fresh } = await this.#fold(judged, kept, now, hostsOf(facts));
     const last = fresh.at(-1) ?? kept.last;
     if (fresh.length > 0) {
       const told =
@@ -113,8 +113,8 @@ export class Judge {
     return last && saying(last);
   }
 
-  async #fold(judged: Judged, kept: Kept, now: number) {
-    const pairs = await this.#pairs(judged, { from: kept.next, now });
+  async #fold(judged: Judged, kept: Kept, now: number, hostOf: (instance: string) => string) {
+    const pairs = await this.#pairs(judged, { from: kept.next, now, hostOf });
     const fresh: RecordedJudgement[] = [];
     let state = restore(kept.state);
     let { next } = kept;
@@ -134,10 +134,13 @@ export class Judge {
   }
 
   /** Answers both sides' counts of a window. What was before the switch is taken as far from it as the window is, each once. */
-  async #pairs({ release, against, how }: Judged, { from, now }: { from: number; now: number }) {
+  async #pairs(
+    { release, against, how }: Judged,
+    { from, now, hostOf }: { from: number; now: number; hostOf: (instance: string) => string },
+  ) {
     if (how === "beside") {
       const traffic = await this.#read({ from, to: now + 1, releases: [release.id, against] });
-      return (window: number) => traffic.window(window, release.id, against);
+      return (window: number) => traffic.window(window, release.id, against, hostOf);
     }
     const switched = windowOf(release.servingAt ?? now);
     const mirrored = (window: number) => 2 * switched - window - WINDOW_MS;
@@ -209,6 +212,12 @@ function say(decision: Judgement, { window, now, judged, kept }: Said): Recorded
 /** A watch is long, and what it says is told where that changes. */
 const isNews = (one: RecordedJudgement, before: RecordedJudgement | null | undefined): boolean =>
   one.decision.verdict !== before?.decision.verdict;
+
+/** The host of an instance by name; one that is gone stands for itself. */
+function hostsOf({ instances }: EnvironmentFacts): (instance: string) => string {
+  const names = new Map(instances.map(({ id, hostName }) => [id, hostName]));
+  return (instance) => names.get(instance) ?? instance;
+}
 
 /** After a clock that jumped: no further back than windows are kept, and never to wait for a future that won't come. */
 const within = (next: number, current: number): number =>

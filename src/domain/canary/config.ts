@@ -4,6 +4,8 @@ export interface CanaryConfig {
   readonly alpha: number;
   /** Share of alpha spent on the absolute limits. */
   readonly guardShare: number;
+  /** … and on faults of single routes (routes.ts). */
+  readonly routeShare: number;
   /** Windows during which a change for the worse is looked for; later ones only add to suspicions already begun. */
   readonly horizonWindows: number;
   /** A canary is good while its error rate is at most rho0 · stable + delta. */
@@ -54,6 +56,7 @@ export interface CanaryConfig {
 export const CANARY_DEFAULTS: CanaryConfig = {
   alpha: 0.01,
   guardShare: 0.1,
+  routeShare: 0,
   horizonWindows: 360,
   rho0: 1.25,
   delta: 0.0005,
@@ -102,10 +105,13 @@ export interface AnalysisLimits {
   readonly plannedWindows?: number;
 }
 
+/** What the search for a failing route may spend, where the edge tells routes apart. */
+export const ROUTE_SHARE = 0.1;
+
 /** User limits as configuration. Throws RangeError on a limit no canary could be judged by. */
 export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
   const { errorRateMax, p95MaxMs, warmUpWindows, plannedWindows } = limits;
-  const config: { -readonly [K in keyof CanaryConfig]?: CanaryConfig[K] } = {};
+  const config: { -readonly [K in keyof CanaryConfig]?: CanaryConfig[K] } = { routeShare: ROUTE_SHARE };
   if (errorRateMax !== undefined) Object.assign(config, ceilingAt(errorRateMax));
   if (p95MaxMs !== undefined) {
     if (!(p95MaxMs > 0 && Number.isFinite(p95MaxMs))) {

@@ -1,12 +1,15 @@
+import { countErrors, isPerVisitor } from "./errors.ts";
 import { histogramTotal, logAdd, logSumExp, quantileBucket } from "./evidence.ts";
-import { type CanaryState, type LogEvidence, toLog } from "./state.ts";
-import { countErrors, guardLogs, isEven, isPerVisitor, mixture, restart } from "./update.ts";
+import { type LogEvidence, mixture, restart, toLog } from "./mixture.ts";
+import { type Culprit, culprits, isShown, NO_ROUTES, routesLog } from "./routes.ts";
+import type { CanaryState } from "./state.ts";
+import { guardLogs, isEven, routesAfter } from "./update.ts";
 import { addWindow, type CanaryWindow, checkWindow, NO_TOTALS, type Totals } from "./window.ts";
 
 export type Verdict =
   | {
       readonly verdict: "rollback";
-      readonly reason: "error-ceiling" | "latency-ceiling" | "errors" | "latency";
+      readonly reason: "error-ceiling" | "latency-ceiling" | "errors" | "latency" | "route";
     }
   | { readonly verdict: "hold"; readonly reason: "shared-degradation" }
   | { readonly verdict: "pass"; readonly reason: "non-inferior" }
@@ -24,6 +27,8 @@ interface Numbers {
   readonly logP95: number | null;
   /** Evidence that it is no worse than the pass margin; passes at `limits.pass`. */
   readonly logPass: number;
+  /** Evidence that some route is worse; rolls back at `limits.routes`. Null: no routes are told apart. */
+  readonly logRoutes: number | null;
   readonly phi: number;
   /** Always valid: may be read after every window. */
   readonly pValue: number;
@@ -31,6 +36,7 @@ interface Numbers {
     readonly worse: number;
     readonly guard: number;
     readonly pass: number;
+    readonly routes: number;
     readonly errorRateMax: number;
     readonly p95MaxMs: number | null;
     readonly minRequests: number;
@@ -41,6 +47,8 @@ interface Numbers {
   readonly rollout: Compared;
   /** The windows that made the suspicion: since the evidence last lay below even. */
   readonly suspicion: Compared;
+  /** Where it fails: the routes that speak most against the canary, the likeliest first. */
+  readonly culprits: readonly Culprit[];
   /** Stable's error rate over about the last minute. */
   readonly recentBaselineErrorRate: number;
   /** Errors as the test counted them (once per visitor and window where known). */
@@ -96,6 +104,7 @@ export function tick(state: CanaryState, open: readonly CanaryWindow[]): Judgeme
     glimpse = {
       ...glimpse,
       k,
+      ...routesAfter(glimpse, window, glimpse.phi),
       guard: restart(glimpse.guard, guardLogs(window, { counted, capped }, config), k, config.horizonWindows),
       countedErrors: glimpse.countedErrors + counted,
       totals: addWindow(glimpse.totals, window),
@@ -120,15 +129,20 @@ function judge(state: CanaryState, numbers: Numbers): Verdict {
   if (logE >= limits.worse && (logLat > logErr || seenEnough)) {
     return { verdict: "rollback", reason: logLat > logErr ? "latency" : "errors" };
   }
+  if (isRouteWorse(state, numbers)) return { verdict: "rollback", reason: "route" };
   if (numbers.recentBaselineErrorRate > config.guardBaseMax) {
     return { verdict: "hold", reason: "shared-degradation" };
   }
   const requests = totals.canary.requests;
-  if (logPass >= limits.pass && requests >= config.minPass && logE < 0) {
+  const isSuspected = logE >= 0 || (numbers.logRoutes ?? -1) >= 0;
+  if (logPass >= limits.pass && requests >= config.minPass && !isSuspected) {
     return { verdict: "pass", reason: "non-inferior" };
   }
   return { verdict: "continue", reason: requests < config.minPass ? "low-traffic" : "not-proven" };
 }
+
+const isRouteWorse = ({ routes, config }: CanaryState, { logRoutes, limits }: Numbers): boolean =>
+  routes !== undefined && logRoutes !== null && logRoutes >= limits.routes && isShown(routes, config);
 
 const isOverCeiling = (state: CanaryState): boolean =>
   state.countedErrors >= state.config.fastErrors && mixture(state.guard) >= guardLimit(state);
@@ -152,12 +166,15 @@ function measure(state: CanaryState): Numbers {
     logGuard: standing(state.guard),
     logP95: hasP95 ? standing(state.p95) : null,
     logPass: logSumExp(state.pass) - Math.log(state.pass.length),
+    logRoutes: state.routes ? finite(routesLog(state.routes)) : null,
     phi: state.phi,
     pValue: Math.min(1, Math.exp(-logE)),
     limits: {
-      worse: -Math.log(config.alpha * (1 - config.guardShare)),
+      worse: -Math.log(config.alpha * (1 - config.guardShare - config.routeShare)),
       guard: guardLimit(state),
       pass: -Math.log(config.beta),
+      // Without a share nothing is ever decided by routes alone.
+      routes: config.routeShare > 0 ? -Math.log(config.alpha * config.routeShare) : Number.MAX_VALUE,
       errorRateMax: config.ceiling,
       p95MaxMs: config.p95MaxMs,
       minRequests: config.minPass,
@@ -166,16 +183,15 @@ function measure(state: CanaryState): Numbers {
     horizonLeft: Math.max(0, config.horizonWindows + 1 - state.k),
     rollout: compare(state.totals, quantile),
     suspicion: compare(state.suspicion, quantile),
+    culprits: culprits(state.routes ?? NO_ROUTES),
     recentBaselineErrorRate: recent.n > 0 ? recent.errors / recent.n : 0,
     countedErrors: state.countedErrors,
   };
 }
 
 /** Before its first window a test knows nothing: an e-value of 1. */
-function standing(components: readonly LogEvidence[]): number {
-  const log = mixture(components);
-  return log === -Infinity ? 0 : log;
-}
+const standing = (components: readonly LogEvidence[]): number => finite(mixture(components));
+const finite = (log: number): number => (log === -Infinity ? 0 : log);
 
 function leadingQuantile({ config, lat }: CanaryState): number {
   let best = 0;

@@ -1,10 +1,9 @@
 import { err, ok, type Result } from "../result.ts";
 import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import { CANARY_DEFAULTS, type CanaryConfig } from "./config.ts";
+import type { LogEvidence } from "./mixture.ts";
+import type { RoutesState } from "./routes.ts";
 import { NO_TOTALS, type Totals } from "./window.ts";
-
-/** Log evidence that survives JSON: −∞ ("never") is spelled out, since JSON would make it null. */
-export type LogEvidence = number | "-Infinity";
 
 const STATE_SCHEMA = 1;
 
@@ -41,6 +40,8 @@ export interface CanaryState {
   readonly totals: Totals;
   /** Since the evidence last lay below even: what a rollback is explained with. */
   readonly suspicion: Totals;
+  /** By route; absent: the edge told none apart so far. */
+  readonly routes?: RoutesState;
 }
 
 /** How much more stable's error counts jump from window to window than independent errors would. */
@@ -98,7 +99,8 @@ export function init(
  */
 export function renew(state: CanaryState): CanaryState {
   const { k, err, lat, guard, p95 } = init([], state.config);
-  return { ...state, k, err, lat, guard, p95 };
+  const { routes: _, ...rest } = state;
+  return { ...rest, k, err, lat, guard, p95 };
 }
 
 const historyErrors = (w: HistoryWindow, config: CanaryConfig): number =>
@@ -126,9 +128,6 @@ export function burstiness(d: Dispersion, config: CanaryConfig): number {
   return Math.max(1, (config.dispPrior + d.q) / (config.dispPrior + d.s));
 }
 
-export const toLog = (value: LogEvidence): number => (value === "-Infinity" ? -Infinity : value);
-export const fromLog = (value: number): LogEvidence => (value === -Infinity ? "-Infinity" : value);
-
 export const serialise = (state: CanaryState): string => JSON.stringify(state);
 
 /** Reads a stored state back. An unknown or damaged one is an outcome, not a crash: the caller holds and says so. */
@@ -145,7 +144,10 @@ export function parse(text: string): Result<CanaryState, { reason: "unreadable-s
   if (state.schema !== STATE_SCHEMA)
     return fail(`schema ${String(state.schema)}, this judge reads ${STATE_SCHEMA}`);
   const problem = damage(state);
-  return problem ? fail(problem) : ok(state as CanaryState); // checked by `damage`
+  if (problem) return fail(problem);
+  const checked = state as CanaryState; // by `damage`
+  // One begun by an older version lacks later settings.
+  return ok({ ...checked, config: { ...CANARY_DEFAULTS, ...checked.config } });
 }
 
 function damage(state: Partial<CanaryState>): string | null {

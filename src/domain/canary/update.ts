@@ -1,16 +1,10 @@
 import type { CanaryConfig } from "./config.ts";
 import { P95_CEILING } from "./config.ts";
-import {
-  histogramTotal,
-  logAdd,
-  logEError,
-  logEGuard,
-  logEOddsAll,
-  logEPass,
-  logSumExp,
-  quantileBucket,
-} from "./evidence.ts";
-import { burstiness, type CanaryState, disperse, fromLog, type LogEvidence, toLog } from "./state.ts";
+import { countErrors, errorLogs } from "./errors.ts";
+import { histogramTotal, logAdd, logEGuard, logEOddsAll, logEPass, quantileBucket } from "./evidence.ts";
+import { type LogEvidence, mixture, restart } from "./mixture.ts";
+import { NO_ROUTES, updateRoutes } from "./routes.ts";
+import { burstiness, type CanaryState, disperse } from "./state.ts";
 import { addHistogram, addWindow, type CanaryWindow, checkWindow, NO_TOTALS } from "./window.ts";
 
 const RECENT_DECAY = 0.8;
@@ -53,26 +47,18 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
     served,
     totals: addWindow(state.totals, window),
     suspicion: addWindow(isEven(state) ? NO_TOTALS : state.suspicion, window),
+    ...routesAfter(state, window, phi),
   };
 }
 
-/**
- * A change may begin at any window: the mixture holds one bet per possible beginning, w₁ = ½ on "from the start" and
- * 1/(2H) on each later window, so that a good past can't bury a late regression.
- */
-export function restart(
-  past: readonly LogEvidence[],
-  logs: readonly number[],
-  k: number,
-  horizon: number,
-): LogEvidence[] {
-  const weight = k === 1 ? 0.5 : k <= horizon + 1 ? 1 / (2 * horizon) : 0;
-  return past.map((value, i) => fromLog(logAdd(toLog(value), Math.log(weight)) + (logs[i] ?? 0)));
-}
-
-/** Mean over a test's components, as a log; −∞ before the first window. */
-export function mixture(components: readonly LogEvidence[]): number {
-  return logSumExp(components.map(toLog)) - Math.log(components.length);
+/** With this window folded in; nothing while no window has told routes apart. */
+export function routesAfter(
+  { routes, config }: CanaryState,
+  window: CanaryWindow,
+  phi: number,
+): Pick<CanaryState, "routes"> {
+  if (!routes && !window.routes) return {};
+  return { routes: updateRoutes(routes ?? NO_ROUTES, window, phi, config) };
 }
 
 /** True while nothing speaks against the canary: the next window may be the first of a suspicion. */
@@ -80,36 +66,6 @@ export function isEven(state: CanaryState): boolean {
   const comparison = logAdd(mixture(state.err), mixture(state.lat)) - Math.log(2);
   const p95 = state.p95.length > 0 ? mixture(state.p95) : -Infinity;
   return comparison < 0 && mixture(state.guard) < 0 && p95 < 0;
-}
-
-/** Whether both sides can tell visitors apart; else all errors count on both. */
-export const isPerVisitor = ({ canary, baseline }: CanaryWindow, config: CanaryConfig): boolean =>
-  config.perVisitor && canary.distinctErrors !== undefined && baseline.distinctErrors !== undefined;
-
-/** Retries of one unlucky visitor are one error. */
-export function countErrors(
-  window: CanaryWindow,
-  config: CanaryConfig,
-): { canary: number; baseline: number } {
-  const { canary, baseline } = window;
-  if (!isPerVisitor(window, config)) return { canary: canary.errors, baseline: baseline.errors };
-  return { canary: canary.distinctErrors ?? 0, baseline: baseline.distinctErrors ?? 0 };
-}
-
-function errorLogs(
-  { canary, baseline }: CanaryWindow,
-  counted: { canary: number; baseline: number },
-  phi: number,
-  config: CanaryConfig,
-): number[] {
-  const cap = Math.max(config.capErr, canary.n / config.capErrDiv);
-  const { rho0, delta } = config;
-  return config.kappas.map((kappa) =>
-    Math.min(
-      cap,
-      logEError(counted.canary, canary.n, counted.baseline, baseline.n, rho0, delta, rho0 * kappa) / phi,
-    ),
-  );
 }
 
 /** Pass evidence takes every error as it came: counting per visitor would make passing easier. */

@@ -1,5 +1,6 @@
 import type { Compared, Judgement, Side } from "./decide.ts";
 import type { StepPolicy } from "./policy.ts";
+import type { Culprit } from "./routes.ts";
 
 /** What a failed verdict leads to; `tell` and `report`: nothing. */
 type End = StepPolicy["onFailure"] | "tell" | "report";
@@ -12,21 +13,29 @@ const ENDS: Readonly<Record<End, string>> = {
 
 /**
  * One line for people, with the numbers the verdict was reached from. All of them are in the decision itself. `against`: whom it
- * was compared with.
+ * was compared with; `version`: what the canary is called.
  */
-export function describe(decision: Judgement, onFailure: End = "rollback", against = "on stable"): string {
-  return textOf(decision, ENDS[onFailure]).replaceAll("on stable", against);
+export function describe(
+  decision: Judgement,
+  onFailure: End = "rollback",
+  against = "on stable",
+  version = "the canary",
+): string {
+  return textOf(decision, ENDS[onFailure], version).replaceAll("on stable", against);
 }
 
-function textOf(decision: Judgement, end: string): string {
+function textOf(decision: Judgement, end: string, version: string): string {
   const { verdict, reason, rollout, suspicion, limits } = decision;
+  const where = culprit(decision, version);
   switch (verdict) {
     case "rollback":
       switch (reason) {
         case "errors":
-          return errors(suspicion) + end;
+          return errors(suspicion) + where + end;
         case "error-ceiling":
-          return `${errors(suspicion)}, over the limit of ${percent(limits.errorRateMax)}${end}`;
+          return `${errors(suspicion)}, over the limit of ${percent(limits.errorRateMax)}${where}${end}`;
+        case "route":
+          return `${named(decision.culprits[0], version)}; of all, ${errors(rollout)}${end}`;
         case "latency":
           return `${latency(suspicion, suspicion.quantile)}${end}`;
         case "latency-ceiling":
@@ -39,9 +48,29 @@ function textOf(decision: Judgement, end: string): string {
       return `${errors(rollout)}, ${latency(rollout, 0.95)}: no worse than stable`;
     case "continue":
       return reason === "low-traffic"
-        ? `not enough data yet: ${errors(rollout)}; a verdict needs ${thousands(limits.minRequests)} canary requests`
-        : `not proven yet: ${errors(rollout)}, ${latency(rollout, 0.95)}`;
+        ? `not enough data yet: ${errors(rollout)}; a verdict needs ${thousands(limits.minRequests)} canary requests${where}`
+        : `not proven yet: ${errors(rollout)}, ${latency(rollout, 0.95)}${where}`;
   }
+}
+
+/** Where it fails, if that is one place of several: a canary that fails everywhere fails nowhere in particular. */
+function culprit({ culprits: [first], suspicion }: Judgement, version: string): string {
+  if (!first) return "";
+  const rest = {
+    requests: suspicion.canary.requests - first.canary.requests,
+    errors: suspicion.canary.errors - first.canary.errors,
+  };
+  const own = first.canary.errors / first.canary.requests;
+  if (rest.requests <= 0 || own < 2 * (rest.errors / rest.requests)) return "";
+  return `; ${named(first, version)}`;
+}
+
+function named(found: Culprit | undefined, version: string): string {
+  if (!found) return "one route";
+  const { route, canary, baseline, host } = found;
+  const of = ({ requests, errors: failed }: { requests: number; errors: number }) =>
+    `${thousands(failed)} of ${thousands(requests)}`;
+  return `${route}: ${of(canary)} on ${version}, ${of(baseline)} on stable${host ? `, ${host} only` : ""}`;
 }
 
 function errors({ canary, baseline }: Compared): string {

@@ -116,6 +116,57 @@ describe("verdict in words", () => {
   });
 });
 
+describe("the culprit in words", () => {
+  const on = (n: number, errors: number) => ({ n, errors, distinctErrors: errors });
+  const window: CanaryWindow = {
+    ...windowOf({ n: 210, errors: 9, visitors: 9 }, { n: 1_900, errors: 3, visitors: 3 }),
+    routes: [
+      {
+        route: "POST /checkout",
+        canary: on(10, 9),
+        baseline: on(95, 0),
+        hosts: [
+          { host: "web-1", n: 1, errors: 0 },
+          { host: "web-2", n: 9, errors: 9 },
+        ],
+      },
+      { route: "GET /", canary: on(200, 0), baseline: on(1_805, 3), hosts: [] },
+    ],
+  };
+
+  it("is the route that fails, with both sides' counts", () => {
+    const { decision } = untilRollback(window, init(at(80, 10_000), canaryConfig({})));
+    expect(decision.culprits[0]).toMatchObject({ route: "POST /checkout", baseline: { errors: 0 } });
+    expect(inWords(decision, "rollback", "on stable", "v42")).toMatch(
+      /POST \/checkout: \d+ of \d+ on v42, 0 of \d+ on stable.*: rolled back$/,
+    );
+  });
+
+  it("names the host when it fails on a single one", () => {
+    const [checkout] = window.routes ?? [];
+    if (!checkout) throw new Error("no route");
+    const hosts = [
+      { host: "web-1", n: 5, errors: 0 },
+      { host: "web-2", n: 5, errors: 5 },
+    ];
+    const one = { ...window, routes: [{ ...checkout, canary: on(10, 5), hosts }] };
+    const { decision } = untilRollback(one, init(at(80, 10_000), canaryConfig({})));
+    expect(inWords(decision, "rollback", "on stable", "v42")).toContain("on stable, web-2 only");
+  });
+
+  it("is nobody in particular when everything fails alike", () => {
+    const all = windowOf({ n: 20, errors: 20, visitors: 20 }, { n: 180, visitors: 0 });
+    const routes = ["GET /", "GET /a"].map((route) => ({
+      route,
+      canary: on(10, 10),
+      baseline: on(90, 0),
+      hosts: [],
+    }));
+    const { decision } = untilRollback({ ...all, routes }, init(at(80, 10_000), canaryConfig({})));
+    expect(inWords(decision)).not.toContain("GET /");
+  });
+});
+
 describe("user limits", () => {
   it("rolls back over errorRateMax what the default ceiling lets live, when stable is nearly as bad", () => {
     const window = windowOf({ n: 500, errors: 20 }, { n: 4500, errors: 40 });

@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { FORTY, RARE, simulateRoutes } from "../../../bench/canary/routes.ts";
 import { type Scenario, simulate } from "../../../bench/canary/simulation.ts";
 
 // A glance at what bench/canary measures properly. Seeded, so it answers the same on every run.
@@ -37,4 +38,25 @@ it.each([
   const times = rolledBack(scenario, 40);
   expect(share(times)).toBe(1);
   expect(median(times)).toBeLessThanOrEqual(medianS);
+});
+
+it("names the one route that fails, of forty, within 60 s at 20 requests a second: 48 of 50", () => {
+  const fault = { errorRate: 1, among: FORTY.map((_, index) => index) };
+  const scenario = { rate: 20, weight: 0.25, minutes: 1, baseError: 0.002, shares: FORTY, fault };
+  const outcomes = Array.from({ length: 50 }, (_, run) => simulateRoutes(scenario, 7_002, run));
+  expect(outcomes.filter(({ named, atFault }) => named === atFault).length).toBeGreaterThanOrEqual(48);
+});
+
+it("finds a fault in a route with 2 % of traffic, though the whole stays within its margin", () => {
+  // 2 % · 25 % + 98 % · 2 % = 2.5 %; the margin is 1.25 · 2 % + 0.05 %.
+  const fault = { errorRate: 0.25, among: [0] };
+  const scenario = { rate: 200, weight: 0.1, minutes: 15, baseError: 0.02, shares: RARE, fault };
+  const outcomes = Array.from({ length: 10 }, (_, run) => simulateRoutes(scenario, 7_003, run));
+  expect(outcomes.map(({ reason }) => reason)).toEqual(outcomes.map(() => "route"));
+});
+
+it("leaves a good canary of forty routes alone", () => {
+  const scenario = { rate: 20, weight: 0.1, minutes: 60, baseError: 0.002, shares: FORTY, fault: null };
+  const outcomes = Array.from({ length: 12 }, (_, run) => simulateRoutes(scenario, 7_004, run));
+  expect(outcomes.filter(({ rolledBackS }) => rolledBackS !== null)).toEqual([]);
 });

@@ -21,7 +21,7 @@ export function wordsOf(decision: Judgement, { release, how }: Pick<Judged, "rel
   if (how === "before")
     return describe(decision, release.spec.watch === "on" ? "rollback" : "tell", "before the switch");
   const isTold = release.spec.strategy.kind === "rolling" && release.spec.watch === "alert";
-  return describe(decision, mode ?? (isTold ? "tell" : onFailure));
+  return describe(decision, mode ?? (isTold ? "tell" : onFailure), "on stable", release.version);
 }
 
 /** Why a release whose verdict is a rollback can't go on. */
