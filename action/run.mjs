@@ -12,10 +12,19 @@ const line = (value) => String(value ?? "").replace(/[\r\n]+/g, " ");
 const data = (text) => text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
 const warn = (text) => console.log(`::warning title=Sluice::${data(String(text)).slice(0, 2000)}`);
 
-const COMMANDS = ["deploy", "ship", "promote-to", "rollback"];
+const COMMANDS = ["deploy", "ship", "promote-to", "rollback", "preview up", "preview down"];
 
 /** The command's words. Inputs are words of their own, never parts of a script. */
 function wordsOf(command) {
+  // Which pull request it is the command reads from the job's event.
+  if (command.startsWith("preview "))
+    return [
+      ...command.split(" "),
+      "--json",
+      ...flag("--app", "app"),
+      ...flag("--file", "file"),
+      ...(command === "preview up" ? flag("--image", "image") : []),
+    ];
   const target = command === "promote-to" ? [] : flag("--env", "environment");
   const waits = command === "rollback" ? [] : [`--wait=${input("wait") || "done"}`];
   const own = {
@@ -105,13 +114,16 @@ const cell = (value) =>
 function table({ answer }) {
   const { release = {} } = answer;
   const why = answer.failure?.message ?? release.failure?.message ?? answer.detail;
+  const { preview } = answer;
   const rows = [
+    ["preview", preview?.url],
+    ["stays until", preview?.expiresAt],
     ["release", `${line(release.version)} of ${line(release.app)}/${line(release.environment)}`],
     ["outcome", answer.outcome ?? answer.title],
     ["commit", release.git?.sha],
     ["image", release.image],
-    ["url", answer.url],
-    ["undo", answer.undo],
+    ["url", preview ? undefined : answer.url],
+    ["undo", preview ? undefined : answer.undo],
     ["why", why],
   ];
   const lines = rows.filter(([, value]) => value).map(([name, value]) => `| ${name} | ${cell(value)} |`);
@@ -198,8 +210,13 @@ async function comment(ended) {
   const number = JSON.parse(readFileSync(env.GITHUB_EVENT_PATH, "utf8")).pull_request?.number;
   if (number === undefined) return;
   const { app = input("app"), environment = input("environment") } = ended.answer.release ?? {};
-  const mark = `<!-- sluice ${cell(app)}/${cell(environment)} -->`;
-  const body = `${mark}\n${table(ended)}\n[log](${logUrl})\n`;
+  // A preview's comment is found again by whoever takes it down.
+  const place = ended.command?.startsWith("preview ")
+    ? `${cell(input("app") || app)} preview`
+    : `${cell(app)}/${cell(environment)}`;
+  const mark = `<!-- sluice ${place} -->`;
+  const isDown = ended.command === "preview down" && ended.code === 0;
+  const body = `${mark}\n${isDown ? "### Sluice\n\nThe preview is taken down." : table(ended)}\n[log](${logUrl})\n`;
   for (let page = 1; page <= 10; page++) {
     const found = await github("GET", `/issues/${number}/comments?per_page=100&page=${page}`);
     const own = found.find((one) => one.body?.startsWith(mark));
@@ -229,7 +246,7 @@ async function main() {
   const status = statusOf(ended);
   if (deployment !== undefined && status)
     await beside("the Deployment at GitHub is not up to date", () => setStatus(deployment, status));
-  if (input("comment") === "true") await beside("no comment", () => comment(ended));
+  if (input("comment") === "true") await beside("no comment", () => comment({ ...ended, command }));
   return ended.code;
 }
 

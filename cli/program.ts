@@ -23,7 +23,7 @@ import { lock, unlock } from "./commands/lock.ts";
 import { logs } from "./commands/logs.ts";
 import { maintenance } from "./commands/maintenance.ts";
 import { plan } from "./commands/plan.ts";
-import { preview } from "./commands/preview.ts";
+import { preview } from "./commands/previews/preview.ts";
 import { run } from "./commands/processes/run.ts";
 import { runs } from "./commands/processes/runs.ts";
 import { restart, scale } from "./commands/processes/scale.ts";

@@ -13,6 +13,8 @@ import type { Outcome, Session, Target } from "../session.ts";
 import { examples, type Register } from "../verb.ts";
 import { rotateKey } from "./installation/rotate-key.ts";
 
+const PREVIEWS = "those that pull requests' previews get, which are apart from the environment's own";
+
 export const secrets: Register = (program, act) => {
   const group = program
     .command("secrets")
@@ -32,17 +34,20 @@ export const secrets: Register = (program, act) => {
     .description("give a secret a value: asked for, or read from stdin, never an argument")
     .option("--from <file>", "set all that a dotenv file has; - is stdin")
     .option("--revoke-old", "drop the older values: no release is started with one again")
+    .option("--previews", PREVIEWS)
     // So that a value that was typed as an argument is refused with the reason, and not echoed.
     .allowExcessArguments()
     .action(act(set));
   group
     .command("list", { isDefault: true })
     .description("names and versions, what is missing, what nobody uses")
+    .option("--previews", PREVIEWS)
     .action(act(list));
   group
     .command("rm")
     .argument("<name>")
     .description("remove a secret; what runs keeps it")
+    .option("--previews", PREVIEWS)
     .option("-y, --yes", "don't ask")
     .action(act(remove));
   group
@@ -54,7 +59,7 @@ export const secrets: Register = (program, act) => {
 async function set(
   session: Session,
   name: string | undefined,
-  options: { from?: string; revokeOld?: boolean },
+  options: { from?: string; revokeOld?: boolean; previews?: boolean },
   command: Command,
 ): Promise<Outcome> {
   if (command.args.length > 1) throw noArgument(name ?? "NAME");
@@ -68,10 +73,11 @@ async function set(
       ],
     });
   refuseNames([name], "the command line");
+  const { previews } = options;
   const target = session.target();
   const example = `printf %s "$${name}" | ${session.command(`secrets set ${name}`, target)}`;
   const { text, newlineCut } = await readValue(session, { name, example });
-  const answer = await session.client.secrets.set({ ...target, name }, text, options);
+  const answer = await session.client.secrets.set({ ...target, name, previews }, text, options);
   if (newlineCut) session.out.say("one newline at the end was cut");
   sayWhatNow(session, target, [answer]);
   return { exit: EXIT.ok, json: { secrets: [answer] } };
@@ -92,7 +98,7 @@ const noArgument = (name: string) => {
 /** Nothing is sent before everything in the file was looked at. */
 async function setAll(
   session: Session,
-  { from: file, ...options }: { from: string; revokeOld?: boolean },
+  { from: file, previews, ...options }: { from: string; revokeOld?: boolean; previews?: boolean },
   name: string | undefined,
 ): Promise<Outcome> {
   if (name !== undefined)
@@ -119,7 +125,7 @@ async function setAll(
   const target = session.target();
   const answers: SetSecretAnswer[] = [];
   for (const [key, value = ""] of values)
-    answers.push(await session.client.secrets.set({ ...target, name: key }, value, options));
+    answers.push(await session.client.secrets.set({ ...target, name: key, previews }, value, options));
   sayWhatNow(session, target, answers);
   return { exit: EXIT.ok, json: { secrets: answers } };
 }
@@ -161,9 +167,9 @@ function sayWhatNow(session: Session, target: Target, answers: readonly SetSecre
   }
 }
 
-async function list(session: Session): Promise<Outcome> {
+async function list(session: Session, { previews }: { previews?: boolean }): Promise<Outcome> {
   const { app, environment } = session.target();
-  const items = await session.client.secrets.list(app, environment);
+  const items = await session.client.secrets.list({ app, environment, previews });
   const rows = items.map((item) => rowOf(item, session.now()));
   const missing = items.filter((item) => !item.isSet).length;
   if (missing > 0) session.out.say(`${plural(missing, "secret")} to be set before the next release`);
@@ -183,11 +189,15 @@ const rowOf = (item: SecretView, now: number): string[] => [
   item.usedBy.join(", ") || "nobody",
 ];
 
-async function remove(session: Session, name: string, options: { yes?: boolean }): Promise<Outcome> {
+async function remove(
+  session: Session,
+  name: string,
+  options: { yes?: boolean; previews?: boolean },
+): Promise<Outcome> {
   const { app, environment } = session.target();
   const question = `Remove ${clean(name)} from ${app}/${environment}? Its value can't be read back.`;
   await confirm(session, question, options.yes);
-  await session.client.secrets.remove({ app, environment, name });
+  await session.client.secrets.remove({ app, environment, name, previews: options.previews });
   session.out.say(`${clean(name)} is removed`);
   return { exit: EXIT.ok, json: { removed: name } };
 }

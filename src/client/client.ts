@@ -6,6 +6,7 @@ import { HostCalls } from "./calls/hosts.ts";
 import { ImageCalls } from "./calls/images.ts";
 import { InstallationCalls } from "./calls/installation.ts";
 import { PeopleCalls } from "./calls/people.ts";
+import { PreviewCalls } from "./calls/previews.ts";
 import { ProcessCalls } from "./calls/processes.ts";
 import { RegistryCalls } from "./calls/registries.ts";
 import { ReleaseCalls } from "./calls/releases.ts";
@@ -29,6 +30,7 @@ export class Client {
   readonly environments: EnvironmentCalls;
   readonly releases: ReleaseCalls;
   readonly accessories: AccessoryCalls;
+  readonly previews: PreviewCalls;
   readonly processes: ProcessCalls;
   readonly secrets: SecretCalls;
   readonly registries: RegistryCalls;
@@ -47,6 +49,7 @@ export class Client {
     this.environments = new EnvironmentCalls(wire);
     this.releases = new ReleaseCalls(wire);
     this.accessories = new AccessoryCalls(wire);
+    this.previews = new PreviewCalls(wire);
     this.processes = new ProcessCalls(wire);
     this.secrets = new SecretCalls(wire);
     this.registries = new RegistryCalls(wire);

@@ -43,7 +43,8 @@ import { agentImageRoutes } from "./routes/images/agent-images.ts";
 import { imageRoutes } from "./routes/images/images.ts";
 import { installRoutes } from "./routes/install.ts";
 import { logRoutes } from "./routes/logs.ts";
-import { previewRoutes } from "./routes/preview.ts";
+import { previewRoutes } from "./routes/previews/pass.ts";
+import { pullPreviewRoutes } from "./routes/previews/pulls.ts";
 import { registryRoutes } from "./routes/registries.ts";
 import { releaseRoutes } from "./routes/releases.ts";
 import { runRoutes } from "./routes/runs.ts";
@@ -156,6 +157,7 @@ function resources(options: AppOptions) {
     registryRoutes(),
     imageRoutes(),
     hostnameRoutes(),
+    pullPreviewRoutes(),
   ];
   const others = [
     hostRoutes(),

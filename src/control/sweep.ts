@@ -9,6 +9,7 @@ import { sweepImages } from "./images/sweep.ts";
 import { logFailure } from "./log.ts";
 import { pokeNotifier } from "./notify/poke.ts";
 import { objectIn } from "./objects.ts";
+import { tendPreviews } from "./previews/tend.ts";
 import { reseal } from "./secrets/reseal.ts";
 import { readKeyring } from "./secrets/seal.ts";
 import { failOverdueAccessories } from "./store/accessories.ts";
@@ -19,6 +20,7 @@ import { dropSessionsBefore } from "./store/identity/sessions.ts";
 import { dropTradedBefore } from "./store/identity/trusts.ts";
 import { dropLogJobsBefore } from "./store/log-streams.ts";
 import { isTellingDue, pruneDeliveries } from "./store/notify/deliveries.ts";
+import { dropGone } from "./store/previews/upkeep.ts";
 import { dropSecretsOfDeleted } from "./store/secrets.ts";
 import { findDueTunnels } from "./store/tunnels.ts";
 import { noteSweep } from "./store/upkeep/clock.ts";
@@ -30,7 +32,7 @@ const AT_ONCE = 20;
 /** A tunnel's alarm that is this late was lost. */
 const LATE_MS = 30_000;
 const MINUTE_MS = 60_000;
-/** Deliveries that are over, and images that nobody needs, wait for this to be dropped. */
+/** Deliveries that are over, images that nobody needs, and previews long gone, wait for this to be dropped. */
 const HOUR_MS = 60 * MINUTE_MS;
 
 /**
@@ -56,6 +58,7 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
     });
   }
   await resumeEnds(env, db, now);
+  await tendPreviews(env, now).catch((error) => logFailure("sweep.previews_failed", error));
   if (settingsOf(env)) await tendCloudflare(env, now);
   await dropKeysBefore(db, now - KEPT_MS);
   await dropSessionsBefore(db, now - KEPT_MS);
@@ -66,6 +69,7 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   // What is pruned has its link by then.
   await sealAudit(env).catch((error) => logFailure("sweep.seal_failed", error));
   await prune(db, now);
+  if (isHourly(now)) await dropGone(db, now);
   await tell(env, db, now);
   await resealSome(env, db);
   if (isHourly(now))

@@ -1,4 +1,5 @@
 /** Which hostnames an app may take: those that an administrator granted it, and some never. */
+import { isNumbered } from "./previews/hostname.ts";
 import { liesIn, nameOf, prefixOf } from "./routing/site.ts";
 
 /**
@@ -12,7 +13,10 @@ export function publicHost(hostnames: readonly string[]): string {
 
 /** An app's leave to take the hostnames that a pattern covers. */
 export interface Grant {
-  /** `shop.example.com`, `*.shop.example.com` for everything below that name, or `shop.example.com/api` for a part of its paths. */
+  /**
+   * `shop.example.com`, `*.shop.example.com` for everything below that name, `shop.example.com/api` for a part of its paths, or
+   * `pr-{number}-shop.example.com` for pull requests' previews.
+   */
   readonly pattern: string;
   /** Also names that lead to another site by now. */
   readonly claim: boolean;
@@ -26,6 +30,7 @@ export function covers(pattern: string, hostname: string): boolean {
   const name = nameOf(hostname);
   if (pattern.startsWith("*."))
     return pattern === hostname || (name.endsWith(pattern.slice(1)) && name !== pattern.slice(1));
+  if (isNumbered(pattern, hostname)) return true;
   return nameOf(pattern) === name && liesIn(prefixOf(hostname), prefixOf(pattern));
 }
 

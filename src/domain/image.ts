@@ -11,7 +11,7 @@ function askedDigest(image: string): string | undefined {
 }
 
 /** Repository of a reference, without tag and digest; null: a local image's id or a directory, which have none. */
-function repositoryOf(image: string): string | null {
+export function repositoryOf(image: string): string | null {
   if (image.startsWith("file:") || DIGEST.test(image)) return null;
   // A colon after the last slash starts the tag; one before it is a registry's port.
   return image.replace(/@.*$/, "").replace(/:[^/:]*$/, "");

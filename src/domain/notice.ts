@@ -1,3 +1,5 @@
+import { isPreviewName } from "./previews/hostname.ts";
+
 /** What people and their programs are told of: which events, how grave, and in which words. Pure. */
 
 /** `info`: all of it. `warn`: something waits for a person, or was ended by one. `error`: something failed. */
@@ -72,9 +74,14 @@ export function wants(
 ): boolean {
   if (wanted.app !== null && wanted.app !== of.app) return false;
   if (wanted.environment !== null && wanted.environment !== of.environment) return false;
+  if (wanted.environment === null && isOfPreview(notice, of.environment)) return false;
   if (SEVERITIES.indexOf(notice.severity) < SEVERITIES.indexOf(wanted.severity)) return false;
   return wanted.events?.some((pattern) => isOf(notice.type, pattern)) ?? true;
 }
+
+/** Each push to a pull request is a release there: whoever wants to hear of them names the preview. */
+const isOfPreview = ({ type }: Notice, environment: string | null) =>
+  environment !== null && isPreviewName(environment) && !type.startsWith("preview.");
 
 const isOf = (type: string, pattern: string): boolean =>
   pattern.endsWith(".*") ? type.startsWith(pattern.slice(0, -1)) : type === pattern;

@@ -61,6 +61,10 @@ export interface EnvironmentSpec {
   readonly accessories?: Readonly<Record<string, AccessorySpec>>;
   /** Absent in specs from before there was any. */
   readonly retention?: import("./retention.ts").Retention;
+  /** What previews are made of it, by pull request. Absent: none. */
+  readonly previews?: import("./previews/rule.ts").PreviewRule;
+  /** It is such a preview itself. */
+  readonly preview?: import("./previews/rule.ts").PreviewMark;
   /** Whose word a release needs beside its starter's. Absent: nobody's. */
   readonly approval?: import("./approval/approval.ts").ApprovalRule;
   /** When releases may begin. */

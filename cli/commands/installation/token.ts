@@ -27,6 +27,11 @@ export const token: Register = (program, act) => {
     .addOption(
       new Option("--role <role>").choices(["admin", "deployer", "approver", "viewer"]).makeOptionMandatory(),
     )
+    .addOption(
+      new Option("--action <action>", "all that it is for, beside reading")
+        .choices(["any", "deploy", "preview"])
+        .default("any"),
+    )
     .option("--person <email>", "whose it is: nobody approves what they started themselves")
     .option("--days <n>", "days until it expires", parseCount(365), 90)
     .action(act(create));
@@ -43,12 +48,13 @@ export const token: Register = (program, act) => {
 async function create(
   session: Session,
   name: string,
-  options: { role: Role; days: number; person?: string },
+  options: { role: Role; days: number; person?: string; action: "any" | "deploy" | "preview" },
 ): Promise<Outcome> {
   const { app, env } = session.globals;
   const created = await session.client.tokens.create({
     name,
     role: options.role,
+    action: options.action,
     ...(options.person === undefined ? {} : { person: options.person }),
     ...(app === undefined ? {} : { app }),
     ...(env === undefined ? {} : { environment: env }),

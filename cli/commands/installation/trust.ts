@@ -28,7 +28,7 @@ interface AddOptions extends Partial<Record<keyof typeof IDS, string>> {
   readonly pinOnFirstUse?: boolean;
   readonly byName?: boolean;
   readonly role: "deployer" | "approver" | "viewer";
-  readonly action: "deploy" | "any";
+  readonly action: "deploy" | "preview" | "any";
 }
 
 export const trust: Register = (program, act) => {
@@ -39,6 +39,7 @@ export const trust: Register = (program, act) => {
       "before",
       examples(
         "sluice trust add github acme/shop -a shop -e production --ref refs/heads/main --repository-id 456 --owner-id 123",
+        "sluice trust add github acme/shop -a shop --action preview --repository-id 456 --owner-id 123",
         "sluice trust list",
         "sluice trust explain -",
         "sluice trust remove tru_01J9…",
@@ -86,8 +87,11 @@ function withAddOptions(command: Command): Command {
     .option("--claim <name=value>", "must be in the token, too; repeatable", several, [])
     .addOption(new Option("--role <role>").choices(["deployer", "approver", "viewer"]).default("deployer"))
     .addOption(
-      new Option("--action <action>", "deploy: apply, releases, rollbacks, weights, previews")
-        .choices(["deploy", "any"])
+      new Option(
+        "--action <action>",
+        "deploy: apply, releases, rollbacks, weights, previews; preview: of its own pull request, and nothing else",
+      )
+        .choices(["deploy", "preview", "any"])
         .default("deploy"),
     );
 }
@@ -140,7 +144,12 @@ const placeOf = ({ app, environment }: { app: string; environment: string | null
   clean(`${app}/${environment ?? "*"}`);
 
 const describe = (trust: TrustView) =>
-  `jobs of ${clean(trust.project)} on ${trust.provider}, from ${clean(trust.refs.join(", "))}, may ${trust.action === "deploy" ? "deploy" : `do what a ${trust.role} may on`} ${placeOf(trust)}`;
+  `jobs of ${clean(trust.project)} on ${trust.provider}, from ${clean(trust.refs.join(", "))}, may ${MAY[trust.action] ?? `do what a ${trust.role} may on`} ${placeOf(trust)}`;
+
+const MAY: Partial<Record<TrustView["action"], string>> = {
+  deploy: "deploy",
+  preview: "have the preview of their own pull request of",
+};
 
 async function list(session: Session): Promise<Outcome> {
   const items = await session.client.trusts.list();
@@ -149,7 +158,7 @@ async function list(session: Session): Promise<Outcome> {
     `${item.provider}:${item.project}`,
     item.refs.join(", "),
     placeOf(item),
-    item.action === "deploy" ? item.action : item.role,
+    item.action === "any" ? item.role : item.action,
     pinsOf(item),
     ago(item.createdAt, session.now()),
   ]);

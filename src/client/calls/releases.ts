@@ -1,6 +1,10 @@
 import type { z } from "zod";
 import { type PlanView, planSchema } from "../../protocol/api/plans.ts";
-import { type createPreviewSchema, type PreviewView, previewSchema } from "../../protocol/api/previews.ts";
+import {
+  type createPreviewSchema,
+  type PreviewView,
+  previewSchema,
+} from "../../protocol/api/previews/pass.ts";
 import { type CreateRelease, type ReleaseView, releaseSchema } from "../../protocol/api/releases.ts";
 import {
   type ReplayView,

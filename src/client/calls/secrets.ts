@@ -9,6 +9,13 @@ import {
 } from "../../protocol/api/secrets.ts";
 import { API, environmentPath, seg, type Wire } from "../wire.ts";
 
+interface Shelf {
+  readonly app: string;
+  readonly environment: string;
+  readonly previews?: boolean | undefined;
+}
+const queryOf = (previews: boolean | undefined) => ({ previews: previews ? 1 : undefined });
+
 export class SecretCalls {
   readonly #wire: Wire;
 
@@ -16,26 +23,28 @@ export class SecretCalls {
     this.#wire = wire;
   }
 
-  /** Names and versions; nobody gets a value back. */
-  async list(app: string, environment: string): Promise<readonly SecretView[]> {
+  /** Names and versions; nobody gets a value back. `previews`: of the environment's previews, here and below. */
+  async list({ app, environment, previews }: Shelf): Promise<readonly SecretView[]> {
     const path = `${environmentPath(app, environment)}/secrets`;
-    return (await this.#wire.get(z.object({ items: z.array(secretSchema) }), path)).items;
+    const call = { method: "GET", path, query: queryOf(previews) } as const;
+    return (await this.#wire.parsed(z.object({ items: z.array(secretSchema) }), call)).items;
   }
 
   /** The same value again changes nothing. */
   set(
-    at: { app: string; environment: string; name: string },
+    at: Shelf & { name: string },
     value: string,
-    { revokeOld = false } = {},
+    { revokeOld = false }: { revokeOld?: boolean } = {},
   ): Promise<SetSecretAnswer> {
     const path = `${environmentPath(at.app, at.environment)}/secrets/${seg(at.name)}`;
     const json = { value, ...(revokeOld ? { revokeOld } : {}) };
-    return this.#wire.parsed(setSecretAnswerSchema, { method: "PUT", path, json });
+    const query = queryOf(at.previews);
+    return this.#wire.parsed(setSecretAnswerSchema, { method: "PUT", path, query, json });
   }
 
-  async remove(at: { app: string; environment: string; name: string }): Promise<void> {
+  async remove(at: Shelf & { name: string }): Promise<void> {
     const path = `${environmentPath(at.app, at.environment)}/secrets/${seg(at.name)}`;
-    await this.#wire.send({ method: "DELETE", path });
+    await this.#wire.send({ method: "DELETE", path, query: queryOf(at.previews) });
   }
 
   /** Seals some of what lies under the key before with the present one: call again until nothing is `left`. */

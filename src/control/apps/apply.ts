@@ -6,7 +6,7 @@ import { openness } from "../../domain/windows.ts";
 import type { ApplyAnswer } from "../../protocol/api/apps.ts";
 import { type Manifest, type ManifestError, parseManifest } from "../../protocol/manifest/manifest.ts";
 import { toSpec } from "../../protocol/manifest/spec.ts";
-import { newId, randomHex } from "../ids.ts";
+import { newId } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
 import {
   type AppState,
@@ -29,6 +29,7 @@ import { accessoryViews } from "../views/accessory.ts";
 import { type Difference, differences } from "../views/differences.ts";
 import { looserApproval } from "./approval.ts";
 import { grantsFor, type Leave } from "./grants.ts";
+import { newEnvironment } from "./new-environment.ts";
 
 const ATTEMPTS = 5;
 
@@ -54,16 +55,23 @@ export async function applyManifest(db: Db, input: ApplyInput): Promise<Result<A
   const parsed = readManifest(input);
   if (!parsed.ok) return parsed;
   const manifest = parsed.value;
-  const wanted = Object.values(manifest.environments).flatMap(({ hostnames }) => hostnames);
+  const environments = Object.values(manifest.environments);
+  const wanted = environments.flatMap(({ hostnames }) => hostnames);
+  const patterns = environments.flatMap(({ previews }) => previews?.hostname ?? []);
   const applied = await unlessOvertaken(ATTEMPTS, async () => {
     const state = await readAppState(db, input.app, wanted);
     const refusal =
       endingOf(state, manifest) ??
       foreignHostname(state, input.app, wanted) ??
+      ofPreview(state, wanted) ??
       looserApproval(state, manifest, input.leave) ??
       (await liveRemoval(db, state, manifest));
     if (refusal) return err(refusal);
-    const granted = grantsFor({ app: input.app, wanted, existing: state.grants, ...input.leave }, input);
+    const named = [...wanted, ...patterns];
+    const granted = grantsFor(
+      { app: input.app, wanted: named, existing: state.grants, ...input.leave },
+      input,
+    );
     if (!granted.ok) return granted;
     const part = foreignPath(state, wanted, { app: input.app, grants: [...granted.value, ...state.grants] });
     if (part) return err(part);
@@ -148,6 +156,21 @@ function foreignHostname(state: AppState, app: string, wanted: readonly string[]
   };
 }
 
+/** Its visitors would be led elsewhere, and it could not be taken down any more. */
+function ofPreview({ environments, owners }: AppState, wanted: readonly string[]): Refusal | undefined {
+  const taken = owners.find(
+    ({ hostname, environmentId }) =>
+      wanted.includes(hostname) && environments.some(({ id, spec }) => id === environmentId && spec.preview),
+  );
+  if (!taken) return undefined;
+  const number = taken.environment.replace("pr-", "");
+  return {
+    code: "hostname_taken",
+    detail: `${taken.hostname} belongs to the preview of pull request ${number}: take that down first, or pick another`,
+    next: [{ command: `sluice preview list -a ${taken.app}`, when: "to see the previews that there are" }],
+  };
+}
+
 /** A part of another app's paths is its visitors, too: as with another site's, an administrator says that it may be taken. */
 function foreignPath(
   { owners }: AppState,
@@ -195,9 +218,11 @@ function whyKept({ environment, instances, releases, hosts, accessories }: LiveU
   return `the manifest has no \`environments.${environment}\` any more, but it still has ${what.filter(Boolean).join(" and ")}: put it back, or first end what runs there (\`sluice destroy -e ${environment}\`)`;
 }
 
-/** Those that are there to stay. */
+/** Those that are there to stay, of the manifest's: previews come and go by themselves. */
 const living = (state: AppState) =>
-  state.environments.filter((row) => row.deletedAt === null && row.ending === null);
+  state.environments.filter(
+    ({ deletedAt, ending, spec }) => deletedAt === null && ending === null && !spec.preview,
+  );
 const removed = (state: AppState, manifest: Manifest) =>
   living(state).filter((row) => manifest.environments[row.name] === undefined);
 
@@ -323,28 +348,6 @@ function upsert(at: {
     renameSlots(db, row.id, publicHost(spec.hostnames)),
   ];
   return { id: row.id, added, write };
-}
-
-function newEnvironment(appId: string, spec: EnvironmentSpec, now: number): EnvironmentRow {
-  const id = newId("env", now);
-  return {
-    id,
-    appId,
-    name: spec.environment,
-    spec,
-    rev: 1,
-    fence: 0,
-    stableReleaseId: null,
-    schedules: null,
-    salt: id,
-    previewKey: randomHex(32),
-    mode: { kind: "open" },
-    held: null,
-    ending: null,
-    nextVersion: 1,
-    createdAt: now,
-    deletedAt: null,
-  };
 }
 
 const deleteEnvironment = (db: Db, row: EnvironmentRow, now: number): Statement[] => [

@@ -1,7 +1,7 @@
 import { PREVIEW_COOKIE } from "../../domain/routing/cookie.ts";
 import { formatPreviewToken, PREVIEW_HEADER, previewPayload } from "../../domain/routing/preview.ts";
 import { nameOf } from "../../domain/routing/site.ts";
-import type { PreviewView } from "../../protocol/api/previews.ts";
+import type { PreviewView } from "../../protocol/api/previews/pass.ts";
 import { fromHex, toBase64Url } from "../bytes.ts";
 import { iso } from "../iso.ts";
 

@@ -94,14 +94,22 @@ async function openSecrets(
   return ok({ values, versions });
 }
 
-/** The value that the release was made with, for as long as it is kept; else that of today. None is given that was removed. */
+/**
+ * The value that the release was made with, for as long as it is kept; else that of today. None is given that was removed. Of
+ * a preview its own, else the one of today that all previews of its template share: never the template's.
+ */
 function secretFor(vault: Vault, of: { environmentId: string; name: string; releaseId: string | null }) {
   const isMeant = (one: { environmentId: string; name: string }) =>
     one.environmentId === of.environmentId && one.name === of.name;
   const current = vault.values.find(isMeant);
   const pinned = vault.pins.find(({ release }) => release === of.releaseId)?.versions?.[of.name];
   const past = vault.past.find((one) => isMeant(one) && one.version === pinned);
-  return current && (past ?? current);
+  return current ? (past ?? current) : sharedFor(vault, of);
+}
+
+function sharedFor({ values, previews }: Vault, of: { environmentId: string; name: string }) {
+  const owner = previews.find(({ environmentId }) => environmentId === of.environmentId)?.owner;
+  return values.find(({ environmentId, name }) => environmentId === owner && name === of.name);
 }
 
 /** The app's login at that registry, if it has one: without, the agent uses its host's own. */

@@ -1,5 +1,6 @@
 import type { SQL } from "drizzle-orm";
 import type { MiddlewareHandler } from "hono";
+import { isPreviewName, previewName } from "../../domain/previews/hostname.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import type { ControlEnv } from "../env.ts";
@@ -81,7 +82,7 @@ const BOOTSTRAP: Principal = {
 
 function toPrincipal(row: TokenRow): Principal {
   const actor = `${row.role === "agent" ? "agent" : row.trustId === null ? "token" : "ci"}:${row.name}`;
-  const { id, role, app, environment, action, hostId } = row;
+  const { id, role, app, environment, action, pull, hostId } = row;
   const identities = [actor, `id:${id}`, ...(row.identities ?? [])];
   const keyScope = row.trustId ?? id;
   return {
@@ -94,6 +95,7 @@ function toPrincipal(row: TokenRow): Principal {
     app,
     environment,
     action,
+    pull,
     hostId,
   };
 }
@@ -149,15 +151,23 @@ export interface Need {
   readonly app: string | null;
   /** Null: the whole app. */
   readonly environment: string | null;
-  /** A token that is for this alone may do it, too. */
-  readonly action?: "deploy";
+  /** A token that is for this alone may do it, too. Whoever may deploy may have previews. */
+  readonly action?: "deploy" | "preview";
 }
 export const everything = (role: Need["role"]): Need => ({ role, app: null, environment: null });
 
 /** Whether a principal's role and scope are enough: one of them, where there are several. */
 export const reaches = (principal: Principal, need: Need): boolean =>
-  [principal, ...(principal.also ?? [])].some((reach) => isEnough(reach, need)) &&
-  (principal.action === null || need.role === "viewer" || principal.action === need.action);
+  [principal, ...(principal.also ?? [])].some((reach) => isEnough(reach, need)) && isMeant(principal, need);
+
+/** Whether it is what the token is for, where that is less than its role. */
+function isMeant({ action, pull }: Principal, need: Need): boolean {
+  if (action === null || need.action === action) return true;
+  if (action === "deploy") return need.role === "viewer" || need.action === "preview";
+  const { role, environment } = need;
+  if (role !== "viewer" || environment === null || !isPreviewName(environment)) return false;
+  return pull == null || environment === previewName(pull.number);
+}
 
 const isEnough = ({ role, app, environment }: Reach, need: Need): boolean =>
   (app === null || app === need.app) &&

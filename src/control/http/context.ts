@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import type { Result } from "../../domain/result.ts";
+import type { PullRequest } from "../../domain/trust/pull-request.ts";
 import type { ControlEnv } from "../env.ts";
 import type { CoordinatorPort } from "../environment/coordinator-port.ts";
 import { logFailure } from "../log.ts";
@@ -32,8 +33,10 @@ export interface Principal {
   readonly environment: string | null;
   /** What else they may do, and where: a person may have several roles. */
   readonly also?: readonly Reach[];
-  /** All that a CI job's token is for, beside reading; null: whatever its role may. */
-  readonly action: "deploy" | null;
+  /** All that a CI job's token is for, beside reading; null: whatever its role may. A preview's may read that alone. */
+  readonly action: "deploy" | "preview" | null;
+  /** The pull request whose preview it is for; null: any. */
+  readonly pull?: PullRequest | null;
   /** The host of an agent's token. */
   readonly hostId: string | null;
 }

@@ -55,6 +55,7 @@ const SENT = new Set([
   "Rollback",
   "Weights",
   "CreatePreview",
+  "OpenPreview",
   "CreateLock",
   "CreateMaintenance",
   "CreateEnrollment",

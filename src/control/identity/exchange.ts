@@ -1,6 +1,7 @@
 import { decodeJwt } from "jose";
 import { err, ok, type Result } from "../../domain/result.ts";
 import { stringOf } from "../../domain/trust/claims.ts";
+import { pullRequestOf } from "../../domain/trust/pull-request.ts";
 import { type Claims, isProjectsOwn, mismatchesOf, PRESETS, pinned } from "../../domain/trust/trust.ts";
 import type { Explained } from "../../protocol/api/trusts.ts";
 import { newId, newSecret, sha256 } from "../ids.ts";
@@ -130,7 +131,10 @@ async function give(
   const id = newId("tok", now);
   const identities = personIn(trust.provider, claims);
   const who = { id, name, hash: await sha256(token), identities };
-  const row = { ...who, role, action, app, environment, trustId: trust.id };
+  const pull = action === "preview" ? pullRequestOf(claims) : null;
+  if (action === "preview" && pull === null)
+    return err(refused("it doesn't say which pull request it is of"));
+  const row = { ...who, role, action, pull, app, environment, trustId: trust.id };
   try {
     await runBatch(db, [
       noteTraded(db, { key, expiresAt: tokenExpiresAt }),

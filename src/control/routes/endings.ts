@@ -65,7 +65,7 @@ export const endingRoutes = () =>
       return c.json(endingView(of, statuses, await besideOf(c, statuses)), 202);
     });
 
-async function besideOf(c: AppContext, statuses: readonly EnvironmentStatus[]) {
+export async function besideOf(c: AppContext, statuses: readonly EnvironmentStatus[]) {
   const ids = JSON.stringify(statuses.map(({ environment }) => environment.id));
   const isOne = sql`IN (SELECT value FROM json_each(${ids}))`;
   const [workers, runs] = await Promise.all([

@@ -27,7 +27,7 @@ import { usualTraffic } from "../meter/forecast.ts";
 import { partOf, readTotals } from "../meter/parts.ts";
 import { metersOf } from "../objects.ts";
 import type { Refusal } from "../refusal.ts";
-import { secretsLack } from "../secrets/secrets.ts";
+import { secretsLack, wantedBy } from "../secrets/secrets.ts";
 import { loadEnvironment } from "../store/environments.ts";
 import { type EnvironmentStatus, listReleases } from "../store/status.ts";
 import { accessoryViews } from "../views/accessory.ts";
@@ -167,11 +167,10 @@ async function lackOf(
   { app, environment }: EnvironmentStatus,
   asked: { readonly image: string | null; readonly isPlan: boolean },
 ): Promise<Refusal | undefined> {
-  const { id: environmentId, name, appId, spec } = environment;
+  const { appId, spec } = environment;
   const { db } = c.var;
-  const wanted = { environmentId, app, environment: name, names: spec.secrets ?? [] };
   return (
-    (await secretsLack(db, c.env, wanted)) ??
+    (await secretsLack(db, c.env, wantedBy(environment, spec.secrets ?? []))) ??
     (await imageLack(db, { app, appId, manifestImage: spec.image, ...asked, now: c.var.now() }))
   );
 }

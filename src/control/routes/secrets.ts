@@ -1,4 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { previewSecretsOf } from "../../domain/previews/preview.ts";
 import {
   resealAnswerSchema,
   secretNameSchema,
@@ -30,6 +31,12 @@ import { requireEnvironment } from "./status.ts";
 const MAX_SECRETS = 200;
 const tags = ["secrets"];
 const secretParams = environmentParams.extend({ name: secretNameSchema });
+const previewsQuery = z.object({
+  previews: z
+    .enum(["0", "1"])
+    .optional()
+    .describe("1: those of the environment's previews, which are apart from its own"),
+});
 
 const list = createRoute({
   method: "get",
@@ -37,7 +44,7 @@ const list = createRoute({
   summary: "An environment's secrets, never their values",
   description: "Those that are set, and those that the manifest names and that have no value yet.",
   tags,
-  request: { params: environmentParams },
+  request: { params: environmentParams, query: previewsQuery },
   responses: { 200: json(z.object({ items: z.array(secretSchema) }), "All of them, by name") },
 });
 
@@ -48,7 +55,7 @@ const set = createRoute({
   description:
     "Sealed before it is written, and opened only for the agent that starts something with it. The same value again changes nothing.",
   tags,
-  request: { params: secretParams, body: body(setSecretSchema) },
+  request: { params: secretParams, query: previewsQuery, body: body(setSecretSchema) },
   responses: { 200: json(setSecretAnswerSchema, "The secret as it is now, without its value") },
 });
 
@@ -58,7 +65,7 @@ const remove = createRoute({
   summary: "Remove a secret",
   description: "What runs keeps it. A release whose manifest names it is refused from now on.",
   tags,
-  request: { params: secretParams },
+  request: { params: secretParams, query: previewsQuery },
   responses: { 204: { description: "It is not there (any more)" } },
 });
 
@@ -77,16 +84,18 @@ export const secretRoutes = () =>
     .openapi(list, async (c) => {
       const { app, env } = c.req.valid("param");
       authorize(c, { role: "viewer", app, environment: env });
-      const status = await requireEnvironment(c, app, env);
+      const status = shelfOf(await requireEnvironment(c, app, env), c.req.valid("query"));
       const keyring = await readKeyring(c.env);
       return c.json({ items: await viewsOf(c, status, keyring.ok ? keyring.value : undefined) }, 200);
     })
     .openapi(set, async (c) => {
       const { app, env, name } = c.req.valid("param");
       const { actor } = authorize(c, { role: "deployer", app, environment: env });
-      const status = await requireEnvironment(c, app, env);
+      const status = shelfOf(await requireEnvironment(c, app, env), c.req.valid("query"));
       const keyring = await requireKeyring(c.env);
-      const { value, revokeOld: revoke } = c.req.valid("json");
+      const { value, revokeOld } = c.req.valid("json");
+      // No release notes the versions of what previews share, so that older ones would never go.
+      const revoke = revokeOld || status.previews !== "";
       const changed = await setSecret(c, status, { name, value, revoke, actor, keyring });
       const secret = (await viewsOf(c, status, keyring)).find((one) => one.name === name);
       if (!secret) throw new ProblemError({ code: "conflict", detail: `${name} was removed meanwhile` });
@@ -95,11 +104,11 @@ export const secretRoutes = () =>
     .openapi(remove, async (c) => {
       const { app, env, name } = c.req.valid("param");
       const { actor } = authorize(c, { role: "deployer", app, environment: env });
-      const { environment } = await requireEnvironment(c, app, env);
+      const { environment, previews } = shelfOf(await requireEnvironment(c, app, env), c.req.valid("query"));
       const { db } = c.var;
       if (await readSecret(db, environment.id, name)) {
         const event = { at: c.var.now(), type: "secret.removed", actor, app, environment: env };
-        const message = `secret ${name} removed`;
+        const message = `secret ${name}${previews} removed`;
         await runBatch(db, [
           dropPastSecrets(db, environment.id, name),
           deleteSecret(db, environment.id, name),
@@ -120,7 +129,31 @@ export const secretRoutes = () =>
       return c.json(answer, 200);
     });
 
-const viewsOf = async (c: AppContext, { environment }: EnvironmentStatus, keyring: Keyring | undefined) =>
+/** Whose secrets are meant: an environment's own, or what its previews share. */
+interface Shelf {
+  readonly app: string;
+  readonly environment: Pick<EnvironmentStatus["environment"], "id" | "name" | "spec">;
+  /** As words add it. */
+  readonly previews: string;
+}
+
+function shelfOf(
+  { app, environment }: EnvironmentStatus,
+  { previews }: { previews?: "0" | "1" | undefined },
+): Shelf {
+  if (previews !== "1") return { app, environment, previews: "" };
+  const { id, name, spec } = environment;
+  if (!spec.previews)
+    throw new ProblemError({
+      code: "conflict",
+      detail: `${app}/${name} has no \`previews\` in its manifest`,
+    });
+  const { secrets } = spec.previews;
+  const used = { ...spec, secrets, accessories: {} };
+  return { app, environment: { id: previewSecretsOf(id), name, spec: used }, previews: " of previews" };
+}
+
+const viewsOf = async (c: AppContext, { environment }: Shelf, keyring: Keyring | undefined) =>
   secretViews(environment.spec, await listSecrets(c.var.db, [environment.id]), keyring);
 
 interface NewValue {
@@ -133,7 +166,7 @@ interface NewValue {
 }
 
 /** False: it had this value, so that a pipeline which sets all of them each time makes no instance look old. */
-async function setSecret(c: AppContext, status: EnvironmentStatus, of: NewValue): Promise<boolean> {
+async function setSecret(c: AppContext, status: Shelf, of: NewValue): Promise<boolean> {
   const { db } = c.var;
   const { name, value, revoke, actor, keyring } = of;
   const { id: environmentId } = status.environment;
@@ -157,7 +190,7 @@ async function setSecret(c: AppContext, status: EnvironmentStatus, of: NewValue)
       app: status.app,
       environment: status.environment.name,
       environmentId,
-      message: `secret ${name} ${row ? "changed" : "set"}`,
+      message: `secret ${name}${status.previews} ${row ? "changed" : "set"}`,
       data: { secret: name, before: row?.version ?? null },
     }),
   ]);

@@ -109,7 +109,7 @@ async function newToken(
   madeBy: readonly string[],
   now: number,
 ): Promise<{ row: TokenRow; token: string }> {
-  const { name, role, app = null, environment = null, expiresInDays, person } = asked;
+  const { name, role, app = null, environment = null, action, expiresInDays, person } = asked;
   const token = newSecret("slu");
   const row = {
     id: newId("tok", now),
@@ -125,7 +125,8 @@ async function newToken(
     lastUsedAt: null,
     replaces: null,
     trustId: null,
-    action: null,
+    action: action === "any" ? null : action,
+    pull: null,
     identities: person === undefined ? null : [`person:${person}`],
     madeBy,
   };

@@ -70,6 +70,18 @@ interface Wanted {
   readonly app: string;
   readonly environment: string;
   readonly names: readonly string[];
+  /** Of a preview: whose values it may have, too, and the environment that they are set at. */
+  readonly shared?: { readonly owner: string; readonly at: string };
+}
+
+/** These secrets of an environment's; of a preview, with whose values it may have. */
+export function wantedBy(
+  { id, spec }: { readonly id: string; readonly spec: EnvironmentSpec },
+  names: readonly string[],
+): Wanted {
+  const { app, environment, preview } = spec;
+  const shared = preview && { shared: { owner: preview.secretsOf, at: preview.of } };
+  return { environmentId: id, app, environment, names, ...shared };
 }
 
 /** What keeps these secrets from being handed out, before anything moves; undefined: nothing does. */
@@ -78,7 +90,8 @@ export async function secretsLack(db: Db, env: ControlEnv, wanted: Wanted): Prom
   if (names.length === 0) return undefined;
   const keyring = await readKeyring(env);
   if (!keyring.ok) return noKey(keyring.error);
-  const rows = await listSecrets(db, [wanted.environmentId]);
+  const { shared } = wanted;
+  const rows = await listSecrets(db, [wanted.environmentId, ...(shared ? [shared.owner] : [])]);
   const missing = names.filter((name) => !rows.some((row) => row.name === name));
   if (missing.length > 0) {
     const has = missing.length === 1 ? "has no value" : "have no value";
@@ -102,9 +115,9 @@ export async function secretsLack(db: Db, env: ControlEnv, wanted: Wanted): Prom
   };
 }
 
-const setCommands = ({ app, environment }: Wanted, names: readonly string[]) =>
+const setCommands = ({ app, environment, shared }: Wanted, names: readonly string[]) =>
   names.map((name) => ({
-    command: setCommand(name, app, environment),
+    command: shared ? `${setCommand(name, app, shared.at)} --previews` : setCommand(name, app, environment),
     when: `to give ${name} a value; it is asked for, or read from stdin`,
   }));
 

@@ -303,6 +303,21 @@ const selectPlaces = (db: Db, environmentId: string) => {
   ] as const;
 };
 
+/** The facts of an environment that is yet to be made: where it could be placed. */
+export async function vacantFacts(db: Db, id: string, spec: EnvironmentSpec): Promise<EnvironmentFacts> {
+  const places = placesOf(await db.batch(selectPlaces(db, id)), [spec]);
+  const { app, environment: name } = spec;
+  const nothing = {
+    stableReleaseId: null,
+    held: null,
+    releases: [],
+    instances: [],
+    jobs: [],
+    analysis: null,
+  };
+  return { id, app, name, spec, rev: 0, fence: 0, nextVersion: 1, ...nothing, ...places };
+}
+
 /** Hosts that carry all labels of at least one of the specs. */
 function placesOf(
   [hostRows, slotRows, homes]: Places,

@@ -33,11 +33,19 @@ export const putGrant = (db: Db, row: GrantRow) =>
 /** A pattern (a column's name) covers a hostname: `covers` of the domain, for D1. */
 const coversSql = (pattern: string, hostname: string) => {
   const name = nameSql(hostname);
-  return sql.raw(`(${pattern} = ${hostname} OR (substr(${pattern}, 1, 2) = '*.'
+  return sql.raw(`(${pattern} = ${hostname} OR ${numberedSql(pattern, hostname)} OR (substr(${pattern}, 1, 2) = '*.'
     AND length(${name}) > length(${pattern}) - 1
     AND substr(${name}, 1 - length(${pattern})) = substr(${pattern}, 2))
     OR substr(${hostname}, 1, length(${pattern}) + 1) = ${pattern} || '/')`);
 };
+
+/** `pr-{number}-shop.example.com` for `pr-12-shop.example.com`: `isNumbered` of the domain, for D1. */
+function numberedSql(pattern: string, hostname: string): string {
+  const before = `(instr(${pattern}, '{number}') - 1)`;
+  const digits = `substr(${hostname}, ${before} + 1, length(${hostname}) - length(${pattern}) + 8)`;
+  return `(instr(${pattern}, '{number}') > 0 AND length(${digits}) BETWEEN 1 AND 9 AND ${digits} GLOB '[1-9]*'
+    AND ${digits} NOT GLOB '*[^0-9]*' AND replace(${pattern}, '{number}', ${digits}) = ${hostname})`;
+}
 
 /** The name of a hostname that may have a path: `nameOf` of the domain, for D1. */
 export const nameSql = (hostname: string): string =>

@@ -94,12 +94,15 @@ export const prunePastSecrets = (db: Db, environmentId: string, startable: SQL) 
       AND json_extract(secret_versions, '$.' || past_secrets.name) = past_secrets.version)`,
   ) satisfies Statement;
 
+/** The environment that a secret is of, also where it is for its previews (domain/previews). */
+const ownerSql = (column: SQL) => sql`replace(${column}, '~previews', '')`;
+
 /** An environment that comes back within the quarantine of its slots finds its secrets; later they are gone. */
 export async function dropSecretsOfDeleted(db: Db, deletedBefore: number): Promise<void> {
   const gone = sql`(SELECT id FROM environments WHERE deleted_at <= ${deletedBefore})`;
   await db.batch([
-    db.delete(secrets).where(sql`${secrets.environmentId} IN ${gone}`),
-    db.delete(pastSecrets).where(sql`${pastSecrets.environmentId} IN ${gone}`),
+    db.delete(secrets).where(sql`${ownerSql(sql`${secrets.environmentId}`)} IN ${gone}`),
+    db.delete(pastSecrets).where(sql`${ownerSql(sql`${pastSecrets.environmentId}`)} IN ${gone}`),
   ]);
 }
 
@@ -112,14 +115,22 @@ interface Wanted {
 }
 
 /**
- * Sealed values by name of some environments, those that newer ones replaced among them, which versions these releases were made
+ * Sealed values by name of some environments, a preview's shared ones and those that newer ones replaced among them, which versions these releases were made
  * with, and the logins of the environments' apps. One round trip.
  */
 export async function readVault(db: Db, of: Wanted) {
   const ids = sql`(SELECT value FROM json_each(${JSON.stringify(of.environments)}))`;
   const names = sql`(SELECT value FROM json_each(${JSON.stringify(of.names)}))`;
-  const [values, logins, past, pins] = await db.batch([
-    db.select().from(secrets).where(sql`${secrets.environmentId} IN ${ids} AND ${secrets.name} IN ${names}`),
+  const shared = sql<string | null>`${environments.spec} ->> '$.preview.secretsOf'`;
+  const [values, logins, past, pins, previews] = await db.batch([
+    db
+      .select()
+      .from(secrets)
+      .where(
+        sql`(${secrets.environmentId} IN ${ids} OR ${secrets.environmentId} IN
+          (SELECT spec ->> '$.preview.secretsOf' FROM environments WHERE id IN ${ids}))
+          AND ${secrets.name} IN ${names}`,
+      ),
     db
       .select({ environmentId: environments.id, login: registries })
       .from(registries)
@@ -133,8 +144,12 @@ export async function readVault(db: Db, of: Wanted) {
       .select({ release: releases.id, versions: releases.secretVersions })
       .from(releases)
       .where(sql`${releases.id} IN (SELECT value FROM json_each(${JSON.stringify(of.releases)}))`),
+    db
+      .select({ environmentId: environments.id, owner: shared.as("shared_owner") })
+      .from(environments)
+      .where(sql`${environments.id} IN ${ids}`),
   ]);
-  return { values, logins, past, pins };
+  return { values, logins, past, pins, previews };
 }
 export type Vault = Awaited<ReturnType<typeof readVault>>;
 
@@ -200,7 +215,7 @@ const secretsNamed = (db: Db) =>
   db
     .select({ app: apps.name, environment: environments.name, row: secrets })
     .from(secrets)
-    .innerJoin(environments, eq(environments.id, secrets.environmentId))
+    .innerJoin(environments, eq(environments.id, ownerSql(sql`${secrets.environmentId}`)))
     .innerJoin(apps, eq(apps.id, environments.appId))
     .orderBy(asc(apps.name), asc(environments.name), asc(secrets.name))
     .$dynamic();

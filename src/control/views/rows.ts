@@ -93,6 +93,7 @@ export const tokenView = (row: TokenRow): TokenView => ({
   role: row.role,
   app: row.app,
   environment: row.environment,
+  action: row.action ?? "any",
   person: row.identities?.find((one) => one.startsWith("person:"))?.slice("person:".length) ?? null,
   createdAt: iso(row.createdAt),
   expiresAt: isoOrNull(row.expiresAt),

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../result.ts";
-import { PRESETS, type Provider, type Trust } from "./trust.ts";
+import { PULL_EVENTS, PULL_PROVIDERS, PULL_REFS, PULL_REQUEST } from "./pull-request.ts";
+import { type Pins, PRESETS, type Provider, type Trust } from "./trust.ts";
 
 /** A trust as an administrator asks for it. */
 export interface TrustInput {
@@ -16,11 +17,14 @@ export interface TrustInput {
   /** Beside the usual ones. */
   readonly events: readonly string[];
   readonly claims: Readonly<Record<string, string>>;
+  /** What its tokens are for: a pull request's job gets `preview` and nothing else. */
+  readonly action: "deploy" | "preview" | "any";
 }
 
 /** The trust, complete: what isn't pinned is refused here, not believed later. */
 export function defineTrust(input: TrustInput): Result<Trust, string> {
-  const { provider, refs } = input;
+  const { provider, action } = input;
+  const refs = input.refs.length === 0 && action === "preview" ? PULL_REFS : input.refs;
   const preset = PRESETS[provider];
   if (refs.length === 0) return err("name the refs that are trusted, such as `refs/heads/main`");
   const odd = refs.find((ref) => !/^refs\/(heads|tags|pull)\/[\w./*@+-]{1,200}$/.test(ref) && ref !== "**");
@@ -40,7 +44,10 @@ export function defineTrust(input: TrustInput): Result<Trust, string> {
     ...(cause ? { [cause.claim]: [...new Set([...cause.usual, ...input.events])] } : {}),
     ...always,
     ...Object.fromEntries(Object.entries(input.claims).map(([claim, value]) => [claim, [value]])),
+    ...(action === "preview" && cause ? { [cause.claim]: [PULL_REQUEST] } : {}),
   };
+  const wrong = action === "preview" ? noPreviews(input, refs) : startedByPulls(pins, refs);
+  if (wrong !== undefined) return err(wrong);
   return ok({
     provider,
     issuer: issuer.value,
@@ -49,6 +56,30 @@ export function defineTrust(input: TrustInput): Result<Trust, string> {
     refs,
     pinOnFirstUse: ids.value.pinOnFirstUse,
   });
+}
+
+/** Whose tokens don't name the pull request could take any other's preview. */
+function noPreviews({ provider, events, claims }: TrustInput, refs: readonly string[]): string | undefined {
+  if (!PULL_PROVIDERS.includes(provider))
+    return `tokens of ${provider} don't say which pull request a job is of: give its jobs \`sluice token create … --action preview\``;
+  const { cause } = PRESETS[provider];
+  if (events.length > 0 || (cause && Object.hasOwn(claims, cause.claim)))
+    return `previews are for jobs that \`${PULL_REQUEST}\` started, and no others: leave the events out`;
+  const odd = refs.find((ref) => !ref.startsWith("refs/pull/"));
+  return odd === undefined
+    ? undefined
+    : `\`${odd}\` is no pull request's ref: leave the refs out, or write ${PULL_REFS[0]}`;
+}
+
+/** Whoever may open a pull request would deploy. */
+function startedByPulls(pins: Pins, refs: readonly string[]): string | undefined {
+  const event = Object.values(pins)
+    .flat()
+    .find((value) => PULL_EVENTS.includes(value));
+  const found = event ?? refs.find((ref) => ref.startsWith("refs/pull/"));
+  return found === undefined
+    ? undefined
+    : `\`${found}\`: a job that a pull request starts runs what its author wrote, so it may have a preview and nothing else (\`--action preview\`)`;
 }
 
 function issuerOf({ provider, issuer, project }: TrustInput): Result<string, string> {

@@ -1,4 +1,5 @@
-import { stringOf } from "./claims.ts";
+import { type Claims, type Provider, stringOf } from "./claims.ts";
+import { PULL_EVENTS } from "./pull-request.ts";
 
 /** A claim's allowed values, by the claim's name; a boolean's or number's is its text. */
 export type Pins = Readonly<Record<string, readonly string[]>>;
@@ -16,10 +17,11 @@ export interface Trust {
   readonly refs: readonly string[];
   /** Ids that the first token to fit writes into `pins`. Empty: they are pinned. */
   readonly pinOnFirstUse: readonly string[];
+  /** What its tokens are for. */
+  readonly action?: "deploy" | "preview" | null;
 }
 
-export type Provider = "github" | "gitlab" | "buildkite" | "circleci" | "forgejo";
-export type Claims = Readonly<Record<string, unknown>>;
+export type { Claims, Provider };
 
 export interface Mismatch {
   readonly claim: string;
@@ -145,11 +147,24 @@ export function mismatchesOf(trust: Trust, claims: Claims): Mismatch[] {
     const got = stringOf(claims[claim]);
     return got !== null && allowed.includes(got) ? [] : [{ claim, wanted: allowed.join(" or "), got }];
   });
+  const cause = preset.cause && stringOf(claims[preset.cause.claim]);
+  // A trust from before previews had a scope of their own may name such an event still.
+  const byPull =
+    preset.cause && cause !== null && trust.action !== "preview" && PULL_EVENTS.includes(cause)
+      ? [
+          {
+            claim: preset.cause.claim,
+            wanted: "no pull request's (that is for `--action preview`)",
+            got: cause,
+          },
+        ]
+      : [];
   const ref = preset.ref(claims);
   const isRef = ref !== null && trust.refs.some((pattern) => fitsRef(pattern, ref));
   return [
     ...first,
     ...wrong,
+    ...byPull.filter(({ claim }) => wrong.every((other) => other.claim !== claim)),
     ...(isRef ? [] : [{ claim: "ref", wanted: trust.refs.join(" or "), got: ref }]),
   ];
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { longest, NUMBER } from "../../domain/previews/hostname.ts";
 import { comparable, nameOf, prefixOf } from "../../domain/routing/site.ts";
 
 /** Hostname grants in the HTTP API: which names an administrator lets an app have. */
@@ -27,7 +28,7 @@ const MISTAKES: readonly (readonly [RegExp, string])[] = [
 const ruleFor = (text: unknown): string =>
   MISTAKES.find(([pattern]) => pattern.test(String(text)))?.[1] ?? RULE;
 const PATTERN_RULE =
-  "must be a hostname such as shop.example.com, *.shop.example.com for all below it, or shop.example.com/api for a part of its paths";
+  "must be a hostname such as shop.example.com, *.shop.example.com for all below it, shop.example.com/api for a part of its paths, or pr-{number}-shop.example.com for previews";
 const PREFIX = /^(?:\/[A-Za-z0-9._~-]+)+$/;
 /** A copy's key in KV has room for 512 bytes. */
 const MOST_PATH = 200;
@@ -42,7 +43,17 @@ export const hostnameSchema = z
   .refine(isSite, { error: ({ input }) => ruleFor(input) });
 
 /** What can be granted: a name, with `*.` all names below one of two labels or more, or what lies below a path of one. */
-export const hostnamePatternSchema = z.string().max(500).overwrite(spelled).refine(isSite, PATTERN_RULE);
+export const hostnamePatternSchema = z
+  .string()
+  .max(500)
+  .overwrite(spelled)
+  .refine((text) => isSite(text) || isNumberedName(text), PATTERN_RULE);
+
+/** One hostname with a pull request's number in its first label: that of previews. */
+export function isNumberedName(pattern: string): boolean {
+  const parts = pattern.split(NUMBER);
+  return parts.length === 2 && !parts[0]?.includes(".") && isHostname(longest(pattern));
+}
 
 function spelled(text: string): string {
   const name = nameOf(text);

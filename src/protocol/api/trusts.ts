@@ -3,6 +3,7 @@ import { nameSchema, time } from "./scalars.ts";
 
 const PROVIDERS = ["github", "gitlab", "buildkite", "circleci", "forgejo"] as const;
 const text = z.string().min(1).max(300);
+const actionSchema = z.enum(["deploy", "preview", "any"]);
 
 export const createTrustSchema = z
   .strictObject({
@@ -15,7 +16,8 @@ export const createTrustSchema = z
     ids: z.record(z.string().max(60), z.string().max(64)).default({}),
     pinOnFirstUse: z.boolean().default(false),
     byName: z.boolean().default(false),
-    refs: z.array(text).min(1).max(20),
+    /** Of `preview` they may be left out: then those of pull requests. */
+    refs: z.array(text).max(20).default([]),
     /** Beside the usual ones. */
     events: z
       .array(z.string().regex(/^[a-z_]{1,40}$/))
@@ -25,8 +27,19 @@ export const createTrustSchema = z
     app: nameSchema,
     environment: nameSchema.optional(),
     role: z.enum(["deployer", "approver", "viewer"]).default("deployer"),
-    /** `deploy`: apply, releases, rollbacks, weights and previews; `any`: whatever the role may. */
-    action: z.enum(["deploy", "any"]).default("deploy"),
+    /**
+     * `deploy`: apply, releases, rollbacks, weights and previews; `preview`: the preview of the job's own pull request; `any`:
+     * whatever the role may.
+     */
+    action: actionSchema.default("deploy"),
+  })
+  .refine(({ action, role }) => action !== "preview" || role === "deployer", {
+    message: "goes with the role deployer",
+    path: ["role"],
+  })
+  .refine(({ action, environment }) => action !== "preview" || environment === undefined, {
+    message: "is none of a preview's: each pull request has its own",
+    path: ["environment"],
   })
   .meta({ id: "CreateTrust" });
 
@@ -42,7 +55,7 @@ export const trustSchema = z
     /** Ids that the first token to fit will pin. */
     pinOnFirstUse: z.array(z.string()),
     role: z.enum(["deployer", "approver", "viewer"]),
-    action: z.enum(["deploy", "any"]),
+    action: actionSchema,
     app: z.string(),
     environment: z.string().nullable(),
     createdAt: time,
@@ -67,7 +80,7 @@ export const exchangedSchema = z
     token: z.string(),
     expiresAt: time,
     role: z.enum(["deployer", "approver", "viewer"]),
-    action: z.enum(["deploy", "any"]),
+    action: actionSchema,
     app: z.string(),
     environment: z.string().nullable(),
     trust: z.string(),

@@ -126,6 +126,46 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
   "approval.before": { what: "What waits: `release`, `traffic` or `step`.", default: "traffic" },
   "approval.by": { what: "How many people.", default: "1", example: "2" },
   "approval.deadline": { what: "Not approved by then, it ends.", default: "24h", example: "4h" },
+  previews: { what: "Pull requests get a preview each, made after this environment.", default: "none" },
+  "previews.hostname": {
+    what: "Where one is reached; `{number}` is the pull request's.",
+    example: "pr-{number}-shop.example.com",
+  },
+  "previews.ttl": { what: "How long one stays after its last push.", default: "3d", example: "12h" },
+  "previews.max": { what: "How many there may be at a time.", default: "10", example: "25" },
+  "previews.forks": {
+    what: "Whether a pull request from a fork gets one.",
+    default: "false",
+    example: "true",
+  },
+  "previews.image": {
+    what: "The repository of their images.",
+    default: "the app's `image`",
+    example: "ghcr.io/acme/shop-pr",
+  },
+  "previews.env": {
+    what: "More variables, over this environment's; `{number}` and `{hostname}` in them are the preview's.",
+    default: "{}",
+    example: '{ PUBLIC_URL: "https://{hostname}" }',
+  },
+  "previews.secrets": {
+    what: "The secrets that they get, with values of their own (`sluice secrets set --previews`). They never get this environment's.",
+    default: "[]",
+    example: "[DATABASE_URL]",
+  },
+  "previews.hosts": { what: "In the place of `hosts`.", example: "{ role: preview }" },
+  "previews.resources": { what: "In the place of `resources`." },
+  "previews.hooks": {
+    what: "Whether `hooks.expand` runs, in their own environment.",
+    default: "false",
+    example: "true",
+  },
+  "previews.processes": { what: "Processes that come along.", default: "[]", example: "[mailer]" },
+  "previews.accessories": {
+    what: "Accessories that come along, each with one of its own that keeps nothing.",
+    default: "[]",
+    example: "[db]",
+  },
   windows: { what: "When releases may begin.", default: "any time" },
   "windows.allow": {
     what: "Days, times and zone (UTC if it names none), one or a list.",

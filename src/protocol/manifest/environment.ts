@@ -3,6 +3,7 @@ import { GATES } from "../../domain/approval/approval.ts";
 import { hostnameSchema } from "../api/hostnames.ts";
 import { requiresSchema } from "./build.ts";
 import { resourcesSchema, secretNamesSchema, volumesSchema } from "./container.ts";
+import { previewsSchema } from "./previews.ts";
 import { processChangesSchema } from "./processes.ts";
 import { commandSchema, deadline, durationSchema, envSchema, NAME, NAME_RULE } from "./scalars.ts";
 import { strategySchema, windowsSchema } from "./strategy.ts";
@@ -60,6 +61,7 @@ export const environmentSchema = z.strictObject({
   replicas: z.number().int().min(1).max(100).default(1),
   strategy: strategySchema.default({ "blue-green": null }),
   approval: approvalSchema.optional(),
+  previews: previewsSchema.optional(),
   windows: windowsSchema.default({ allow: [], freeze: [] }),
   keep: durationSchema.default(600_000),
   /** These four in the place of the app's own. */

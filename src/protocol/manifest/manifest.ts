@@ -15,6 +15,7 @@ import {
 import { environmentSchema } from "./environment.ts";
 import { type ManifestError, readSource, schemaErrors, yamlErrors } from "./errors.ts";
 import { healthSchema } from "./health.ts";
+import { refuseImpossiblePreviews, refusePreviewNames } from "./previews.ts";
 import { processesSchema, refuseUnknownProcesses } from "./processes.ts";
 import { commandSchema, durationSchema, envSchema, IMAGE, NAME, NAME_RULE, path } from "./scalars.ts";
 import { toStrategy } from "./strategy.ts";
@@ -173,6 +174,7 @@ export const manifestSchema = z
     environments: z
       .record(z.string(), environmentSchema)
       .superRefine(refuseBadNames)
+      .superRefine(refusePreviewNames)
       .refine((environments) => Object.keys(environments).length > 0, "must have at least one environment")
       .refine((environments) => Object.keys(environments).length <= 100, "must have at most 100 environments")
       .superRefine(refuseSharedHostnames)
@@ -181,7 +183,8 @@ export const manifestSchema = z
   .superRefine(refuseNamedTwice)
   .superRefine(refuseReserved)
   .superRefine(refuseStrangers)
-  .superRefine(refuseUnknownProcesses);
+  .superRefine(refuseUnknownProcesses)
+  .superRefine(refuseImpossiblePreviews);
 /** Without an `image` it is in no registry: what `sluice ship` builds goes to control, and from there to hosts. */
 export type Manifest = z.infer<typeof manifestSchema> & { readonly image: string };
 

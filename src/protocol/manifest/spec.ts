@@ -6,6 +6,7 @@ import { toAccessory, toContainer, toImageCheck, toLogging, toResources } from "
 import type { environmentSchema } from "./environment.ts";
 import { toHealth } from "./health.ts";
 import type { Manifest } from "./manifest.ts";
+import { toPreviews } from "./previews.ts";
 import { toProcesses } from "./processes.ts";
 import { longestMs, toStrategy } from "./strategy.ts";
 
@@ -63,6 +64,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
       ...(contains === undefined ? {} : { contains }),
     })),
     ...(env.approval ? { approval: toApproval(env.approval) } : {}),
+    ...(env.previews ? { previews: toPreviews(env.previews) } : {}),
     rules: env.windows,
     keepMs: env.keep,
     watch: env.watch,

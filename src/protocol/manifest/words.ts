@@ -283,4 +283,5 @@ export const WORDS: ReadonlyMap<string, Words> = new Map([
   ...under("accessories.*.health", IMAGE_CHECK),
   ...under("environments.*", ENVIRONMENT),
   ...under("environments.*.resources", RESOURCES),
+  ...under("environments.*.previews.resources", RESOURCES),
 ]);

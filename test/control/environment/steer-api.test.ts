@@ -6,7 +6,7 @@ import { compileRoute } from "../../../src/domain/routing/choose.ts";
 import { parsePreviewToken } from "../../../src/domain/routing/preview.ts";
 import { openPreview } from "../../../src/edge/preview.ts";
 import { environmentSchema } from "../../../src/protocol/api/environments.ts";
-import { previewSchema } from "../../../src/protocol/api/previews.ts";
+import { previewSchema } from "../../../src/protocol/api/previews/pass.ts";
 import { type ReleaseView, releaseSchema } from "../../../src/protocol/api/releases.ts";
 import { pageOf } from "../../../src/protocol/api/scalars.ts";
 import { replaySchema, verdictSchema } from "../../../src/protocol/api/verdicts.ts";

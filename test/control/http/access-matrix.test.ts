@@ -82,6 +82,7 @@ async function stage(): Promise<Stage> {
     env: "production",
     host: "web-1",
     registry: "ghcr.io",
+    number: "1",
     pattern: "a.example.com",
     digest: world.DIGEST,
     blob: world.DIGEST,

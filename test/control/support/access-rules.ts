@@ -71,6 +71,10 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`PUT ${APP}/registries/{registry}`]: deploys("app", { username: "bot", password: "secret" }),
   [`DELETE ${APP}/registries/{registry}`]: deploys("app"),
 
+  [`GET ${APP}/previews`]: reads("shown"),
+  [`POST ${APP}/previews`]: deploys("app", { number: 1, image: "ghcr.io/acme/shop:1" }),
+  [`DELETE ${APP}/previews/{number}`]: deploys("app"),
+
   [`GET ${ENV}`]: reads("environment"),
   [`DELETE ${ENV}`]: { who: "admin", of: "environment" },
   [`GET ${ENV}/accessories`]: reads("environment"),

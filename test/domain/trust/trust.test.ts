@@ -19,6 +19,7 @@ const input = (over: Partial<TrustInput>): TrustInput => ({
   refs: ["refs/heads/main"],
   events: [],
   claims: {},
+  action: "deploy",
   ...over,
 });
 

@@ -120,8 +120,9 @@ export const exchangeRoutes = (keys: Keys) =>
 export const trustRoutes = (keys: Keys) =>
   newRouter()
     .openapi(renew, async (c) => {
-      const { app, environment, id, actor } = c.var.principal;
-      authorize(c, { role: "viewer", app, environment });
+      const { app, environment, id, actor, action } = c.var.principal;
+      // Whatever it is for, it may be that for longer.
+      authorize(c, { role: "viewer", app, environment, ...(action ? { action } : {}) });
       const row = await readToken(c.var.db, id);
       const now = c.var.now();
       if (!row || row.trustId === null || row.expiresAt === null) {
@@ -182,7 +183,7 @@ async function newTrust(
   by: string,
 ): Promise<TrustRow> {
   const { app, environment = null, role, action, issuer = null, ...rest } = asked;
-  const defined = defineTrust({ ...rest, issuer });
+  const defined = defineTrust({ ...rest, issuer, action });
   const problem = defined.ok ? issuerProblem(defined.value.issuer, isLocalControl(c.req.url)) : defined.error;
   if (!defined.ok || problem !== undefined)
     throw new ProblemError({ code: "invalid_request", detail: problem ?? "the trust is not whole" });

@@ -28,6 +28,8 @@ export async function readDelivered(db: Db, { app, environment, from }: Asked) {
     .where(
       and(
         isNull(environments.deletedAt),
+        // What a pull request tries out is no delivery.
+        sql`${environments.spec} ->> '$.preview.number' IS NULL`,
         app === null ? undefined : eq(apps.name, app),
         environment === null ? undefined : eq(environments.name, environment),
       ),

@@ -1,4 +1,5 @@
 import { index, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import type { PullRequest } from "../../../domain/trust/pull-request.ts";
 import { at, json } from "./columns.ts";
 
 export const tokens = sqliteTable(
@@ -21,7 +22,9 @@ export const tokens = sqliteTable(
     /** The trust that it was given by, to a job of its CI project. */
     trustId: text("trust_id"),
     /** All that it is for, beside reading; null: whatever its role may. */
-    action: text("action", { enum: ["deploy"] }),
+    action: text("action", { enum: ["deploy", "preview"] }),
+    /** Of a pull request's job: the only preview that it is for, and the run that it is. */
+    pull: json<PullRequest>("pull"),
     /** Whose it is, as far as was said or can be told: `person:ann@example.com`, `github:583231`. */
     identities: json<readonly string[]>("identities"),
     /** The identities of whoever made it. */

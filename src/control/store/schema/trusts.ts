@@ -15,7 +15,7 @@ export const trusts = sqliteTable(
     pinOnFirstUse: json<readonly string[]>("pin_on_first_use").notNull(),
     /** What its tokens may do, and where. */
     role: text("role", { enum: ["deployer", "approver", "viewer"] }).notNull(),
-    action: text("action", { enum: ["deploy"] }),
+    action: text("action", { enum: ["deploy", "preview"] }),
     app: text("app").notNull(),
     environment: text("environment"),
     createdAt: at("created_at").notNull(),

@@ -1,4 +1,5 @@
-import { and, eq, isNotNull, isNull, sql } from "drizzle-orm";
+import { and, eq, inArray, isNotNull, isNull, sql } from "drizzle-orm";
+import { previewSecretsOf } from "../../../domain/previews/preview.ts";
 import type { EnvironmentFacts } from "../../../domain/rollout/facts.ts";
 import { readAccessories } from "../accessories.ts";
 import { type Db, runBatch, type Statement } from "../db.ts";
@@ -46,8 +47,8 @@ export function endStatements(db: Db, { facts, actor, now }: End): Statement[] {
         deletedAt: now,
       })
       .where(eq(environments.id, id)),
-    db.delete(secrets).where(eq(secrets.environmentId, id)),
-    db.delete(pastSecrets).where(eq(pastSecrets.environmentId, id)),
+    db.delete(secrets).where(inArray(secrets.environmentId, [id, previewSecretsOf(id)])),
+    db.delete(pastSecrets).where(inArray(pastSecrets.environmentId, [id, previewSecretsOf(id)])),
     db.delete(hostnames).where(eq(hostnames.environmentId, id)),
     db
       .update(tokens)

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { time } from "./scalars.ts";
+import { time } from "../scalars.ts";
 
 export const createPreviewSchema = z
   .strictObject({

@@ -1,14 +1,14 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { registeredName } from "../../domain/routing/hostname.ts";
-import { nameOf, prefixOf } from "../../domain/routing/site.ts";
-import { createPreviewSchema, previewSchema } from "../../protocol/api/previews.ts";
-import { signPreview } from "../environment/preview.ts";
-import { authorize } from "../http/auth.ts";
-import { ProblemError } from "../http/problems.ts";
-import { body, json, newRouter, releaseParams } from "../http/router.ts";
-import type { ReleaseStatus } from "../store/status.ts";
-import { isReady } from "../views/rows.ts";
-import { requireRelease } from "./status.ts";
+import { registeredName } from "../../../domain/routing/hostname.ts";
+import { nameOf, prefixOf } from "../../../domain/routing/site.ts";
+import { createPreviewSchema, previewSchema } from "../../../protocol/api/previews/pass.ts";
+import { signPreview } from "../../environment/preview.ts";
+import { authorize } from "../../http/auth.ts";
+import { ProblemError } from "../../http/problems.ts";
+import { body, json, newRouter, releaseParams } from "../../http/router.ts";
+import type { ReleaseStatus } from "../../store/status.ts";
+import { isReady } from "../../views/rows.ts";
+import { requireRelease } from "../status.ts";
 
 const preview = createRoute({
   method: "post",

@@ -1,9 +1,10 @@
 import { Option } from "commander";
-import { EXIT } from "../exit-codes.ts";
-import { clean, facts, quote, until } from "../io/print.ts";
-import type { Outcome, Session } from "../session.ts";
-import { edgeUrl, examples, parseDuration, type Register } from "../verb.ts";
-import { meantRelease } from "./watch.ts";
+import { EXIT } from "../../exit-codes.ts";
+import { clean, facts, quote, until } from "../../io/print.ts";
+import type { Outcome, Session } from "../../session.ts";
+import { edgeUrl, examples, parseDuration, type Register } from "../../verb.ts";
+import { meantRelease } from "../watch.ts";
+import { pullVerbs } from "./pulls.ts";
 
 interface PreviewOptions {
   readonly expires: number;
@@ -11,10 +12,12 @@ interface PreviewOptions {
 }
 
 export const preview: Register = (program, act) => {
-  program
+  const command = program
     .command("preview")
     .argument("[release]", "release id or version (default: the one on its way, else the one that serves)")
-    .description("a signed pass that leads to one release at any weight, 0 % too; prints the header to send")
+    .description(
+      "a signed pass that leads to one release at any weight, 0 % too, as the header to send; and previews of pull requests",
+    )
     .addOption(
       new Option("--expires <duration>", "how long the pass is good for, at most 7d")
         .argParser(parseDuration)
@@ -23,9 +26,16 @@ export const preview: Register = (program, act) => {
     .option("--hostname <name>", "a pass is good for one hostname (default: the environment's first)")
     .addHelpText(
       "before",
-      examples("sluice preview", 'curl -H "$(sluice preview)" https://shop.example.com/'),
+      examples(
+        "sluice preview",
+        'curl -H "$(sluice preview)" https://shop.example.com/',
+        "sluice preview up --pr 12 --image ghcr.io/acme/shop:pr-12",
+        "sluice preview down --pr 12",
+        "sluice preview list",
+      ),
     )
     .action(act(run));
+  pullVerbs(command, act);
 };
 
 async function run(session: Session, id: string | undefined, options: PreviewOptions): Promise<Outcome> {
