@@ -190,7 +190,7 @@ export const CELLS: readonly Cell[] = [
     name: "switch, 100 % failing from the first minute's end",
     scenario: { ...after, canaryError: 1, changeAtMin: 1, tickS: 1 },
     runs: all(100),
-    p95S: { 200: 10, 20: 10, 2: 20 },
+    p95S: { 200: 10, 20: 10, 2: 30 },
   },
   {
     name: "switch, 5 % failing from the first minute's end",
