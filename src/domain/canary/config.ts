@@ -106,7 +106,7 @@ export interface AnalysisLimits {
 }
 
 /** What the search for a failing route may spend, where the edge tells routes apart. */
-export const ROUTE_SHARE = 0.1;
+const ROUTE_SHARE = 0.1;
 
 /** User limits as configuration. Throws RangeError on a limit no canary could be judged by. */
 export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {

@@ -4,7 +4,7 @@ import { logAdd, logSumExp } from "./evidence.ts";
 export type LogEvidence = number | "-Infinity";
 
 export const toLog = (value: LogEvidence): number => (value === "-Infinity" ? -Infinity : value);
-export const fromLog = (value: number): LogEvidence => (value === -Infinity ? "-Infinity" : value);
+const fromLog = (value: number): LogEvidence => (value === -Infinity ? "-Infinity" : value);
 
 /**
  * A change may begin at any window: the mixture holds one bet per possible beginning, w₁ = ½ on "from the start" and
