@@ -111,7 +111,9 @@ const backOff = (count: number): number => Math.min(MOST_RETRY_MS, RETRY_MS * 2 
 function startOne(draft: Draft, release: ReleaseFacts, name: string): boolean {
   const online = onlineHosts({ ...draft.facts, spec: release.spec }, draft.now);
   if (!online.ok) {
-    note(draft, release, name, { code: online.error.code, message: online.error.detail, isOwn: false });
+    // One that fails is told of already: the two would take each other's place at every look.
+    if (!troubleOf(draft, release, name)?.isOwn)
+      note(draft, release, name, { code: online.error.code, message: online.error.detail, isOwn: false });
     draft.wakeAt(draft.now + RETRY_MS);
     return false;
   }

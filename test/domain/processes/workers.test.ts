@@ -126,6 +126,16 @@ describe("workers beside the web", () => {
     expect(alerts().at(-1)).toBe("v1: worker is healthy again");
   });
 
+  it("in a crash loop on the only host, which drains, are told of once, and not at each look", () => {
+    const world = live();
+    for (const worker of world.workers) worker.exits = [world.now - 2 * SECOND, world.now - SECOND];
+    hostOf(world, "bert").alive = false;
+    hostOf(world, "anna").draining = true;
+    world.run(world.now + 3 * MINUTE);
+    const alerts = world.events.filter(({ type }) => type === "worker.alert").map(({ message }) => message);
+    expect(alerts).toHaveLength(1);
+  });
+
   it("of a first release that can't start are tried again, later and later, and said", () => {
     const world = new World();
     world.spec = withWorker({ replicas: 1 });
