@@ -27,7 +27,7 @@ export interface PreviewRule {
 }
 
 /** What marks an environment as a preview. */
-export interface PreviewMark {
+interface PreviewMark {
   readonly number: number;
   /** The environment that it was made after. */
   readonly of: string;
