@@ -63,8 +63,8 @@ export interface EnvironmentSpec {
   readonly retention?: import("./retention.ts").Retention;
   /** What previews are made of it, by pull request. Absent: none. */
   readonly previews?: import("./previews/rule.ts").PreviewRule;
-  /** It is such a preview itself. */
-  readonly preview?: import("./previews/rule.ts").PreviewMark;
+  /** It is such a preview itself: by its pull request's number, of that environment, and whose secrets it gets beside its own. */
+  readonly preview?: { readonly number: number; readonly of: string; readonly secretsOf: string };
   /** Whose word a release needs beside its starter's. Absent: nobody's. */
   readonly approval?: import("./approval/approval.ts").ApprovalRule;
   /** When releases may begin. */

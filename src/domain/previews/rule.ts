@@ -25,12 +25,3 @@ export interface PreviewRule {
   readonly processes: readonly string[];
   readonly accessories: readonly string[];
 }
-
-/** What marks an environment as a preview. */
-interface PreviewMark {
-  readonly number: number;
-  /** The environment that it was made after. */
-  readonly of: string;
-  /** Whose secrets it gets, beside those of its own. */
-  readonly secretsOf: string;
-}
