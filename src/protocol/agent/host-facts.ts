@@ -61,6 +61,7 @@ export const hostFactsSchema = z.object({
       cause: z.string().max(500).optional(),
     })
     .optional(),
-  usage: hostUsageSchema.optional().catch(undefined),
+  /** What can't be read of it is left out: no poll is refused for it. Its `type` is for the OpenAPI document, which knows no `catch`. */
+  usage: hostUsageSchema.optional().catch(undefined).meta({ type: "object" }),
 });
 export type HostFactsReport = z.infer<typeof hostFactsSchema>;
