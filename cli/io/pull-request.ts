@@ -61,7 +61,7 @@ function fromVariables(env: Env): PullRequest | undefined {
   const { CI_MERGE_REQUEST_SOURCE_PROJECT_ID: source, CI_MERGE_REQUEST_PROJECT_ID: target } = env;
   const [theirs, own] = [env.BUILDKITE_PULL_REQUEST_REPO, env.BUILDKITE_REPO].map(repositoryOf);
   return {
-    number: number.data,
+    number: Number(number.data),
     fork:
       source !== target || (theirs !== undefined && theirs !== own) || env.CIRCLE_PR_REPONAME !== undefined,
     ...(Number.isSafeInteger(run) ? { run } : {}),

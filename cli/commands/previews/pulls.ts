@@ -33,7 +33,7 @@ const numberOption = () =>
   new Option("--pr <number>", "the pull request (default: the one that this CI job runs for)").argParser(
     (text) => {
       const number = pullNumberSchema.safeParse(text);
-      if (number.success) return number.data;
+      if (number.success) return Number(number.data);
       throw new InvalidArgumentError("It must be a pull request's number, such as 12.");
     },
   );

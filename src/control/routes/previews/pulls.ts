@@ -118,7 +118,8 @@ export const pullPreviewRoutes = () =>
       return c.json({ items: views.filter(({ number }) => pull == null || number === pull.number) }, 200);
     })
     .openapi(close, async (c) => {
-      const { app, number } = c.req.valid("param");
+      const { app, number: written } = c.req.valid("param");
+      const number = Number(written);
       const template = await readTemplate(c.var.db, app);
       const principal = authorizeFor(c, app, template?.environment.name ?? null);
       const run = ownPull(principal, number, c.req.valid("query").run);

@@ -7,10 +7,7 @@ import { time } from "../scalars.ts";
 /** Pull requests' previews in the HTTP API. */
 
 /** A pull request's number as text: no zero, none before it. */
-export const pullNumberSchema = z
-  .string()
-  .refine(isNumber, "must be a pull request's number, such as 12")
-  .transform(Number);
+export const pullNumberSchema = z.string().refine(isNumber, "must be a pull request's number, such as 12");
 
 const numberSchema = z.number().int().min(1).max(999_999_999);
 
