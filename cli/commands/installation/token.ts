@@ -54,7 +54,7 @@ async function create(
   const created = await session.client.tokens.create({
     name,
     role: options.role,
-    action: options.action,
+    ...(options.action === "any" ? {} : { action: options.action }),
     ...(options.person === undefined ? {} : { person: options.person }),
     ...(app === undefined ? {} : { app }),
     ...(env === undefined ? {} : { environment: env }),
