@@ -247,8 +247,8 @@ dockerTest(
     const { items } = await sluice.client.installation.audit({ limit: 200 });
     const bytes = Number(items.find(({ type }) => type === "image.shipped")?.data.bytes);
     expect(bytes).toBeGreaterThan(20e6);
-    // A part of 16 MiB at least had arrived before it was killed.
-    expect(second.sent).toBeLessThan(bytes - 16e6);
+    // A part had arrived before it was killed: one of 16 MiB, or the last one of a layer, of more than 14 MB.
+    expect(second.sent).toBeLessThan(bytes - 12e6);
     expect(JSON.parse(whole.stdout)).toMatchObject({
       outcome: "live",
       release: { image: expect.stringMatching(/^sluice\.local\/boat@sha256:/) },
