@@ -9,7 +9,7 @@ import {
   type MirrorEntry,
   windowOf,
 } from "../domain/routing/meter.ts";
-import { RouteNames, routeName } from "../domain/routing/route-name.ts";
+import { RouteNames } from "../domain/routing/route-name.ts";
 import type { RoutingTable } from "../domain/routing/table.ts";
 import { writeAnalytics } from "./analytics.ts";
 import { TIMED_OUT, within } from "./deadline.ts";
@@ -126,7 +126,7 @@ export class Meter {
       names = new RouteNames();
       this.#routes.set(environment, names);
     }
-    const route = names.admit(routeName(visit.method, visit.url.target), verdict.error, endedAt);
+    const route = names.admit(names.nameOf(visit.method, visit.url.target), verdict.error, endedAt);
     tally.routes ??= new Map();
     let counts = tally.routes.get(route);
     if (counts === undefined) {

@@ -70,6 +70,9 @@ interface Held {
   at: number;
 }
 
+/** Targets whose names are kept, and how long each may be. */
+const MOST_NAMED = 500;
+const MOST_TARGET = 200;
 /** A route without a request for so long gives its name up to another, ms. */
 const IDLE_MS = 60_000;
 
@@ -79,6 +82,19 @@ const IDLE_MS = 60_000;
  */
 export class RouteNames {
   readonly #held = new Map<string, Held>();
+  /** Names of GETs that came before, by target: most requests are for few of them, and a name that is kept costs no making. */
+  readonly #named = new Map<string, string>();
+
+  /** The route's name, as {@link routeName} makes it. */
+  nameOf(method: string, target: string): string {
+    if (method !== "GET") return routeName(method, target);
+    const known = this.#named.get(target);
+    if (known !== undefined) return known;
+    const name = routeName(method, target);
+    if (this.#named.size >= MOST_NAMED) this.#named.clear();
+    if (target.length <= MOST_TARGET) this.#named.set(target, name);
+    return name;
+  }
 
   /** The name that this request is counted under: the route's, or OTHER_ROUTES. */
   admit(route: string, hasFailed: boolean, now: number, requests = 1): string {

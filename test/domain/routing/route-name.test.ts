@@ -64,3 +64,14 @@ describe("the routes that are counted by name", () => {
     expect(names.admit("GET /r-b", false, 61_000)).toBe("GET /r-b");
   });
 });
+
+describe("a name that was made before", () => {
+  it("is the same again, whatever else was asked for in between", () => {
+    const names = new RouteNames();
+    const ask = () => [names.nameOf("GET", "/orders/4711?page=2"), names.nameOf("POST", "/orders/4711")];
+    const first = ask();
+    for (let n = 0; n < 2_000; n++) names.nameOf("GET", `/made/up/${n}`);
+    expect(ask()).toEqual(first);
+    expect(first).toEqual(["GET /orders/:id", "POST /orders/:id"]);
+  });
+});
