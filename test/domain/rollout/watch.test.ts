@@ -78,6 +78,18 @@ describe("who is watched", () => {
     expect(tableOf(world).watched).toBeUndefined();
   });
 
+  it("is not what got its traffic back, though an older one is warm: in an outage each would hand it to the next", () => {
+    const world = switched({ keepMs: 600 * SECOND });
+    world.deploy();
+    world.run(world.now + 60 * SECOND);
+    expect(judgedIn(world.facts())?.release.version).toBe("v3");
+    world.judge("v3", "rollback", "before");
+    world.run(world.now + 60 * SECOND);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+    expect(world.statesOf("v1")).toContain("warm");
+    expect(judgedIn(world.facts())).toBeUndefined();
+  });
+
   it.each(["off", undefined] as const)("is nobody where `watch` is %s", (watch) => {
     const world = switched();
     world.spec = aSpec(watch ? { watch } : {});

@@ -43,11 +43,17 @@ function watchedIn({ releases, instances, stableReleaseId }: Facts): Judged | un
 
 const isWatched = (watch: EnvironmentSpec["watch"]): boolean => watch === "on" || watch === "alert";
 
-const hasSwitched = ({ kind, state, weightBp, servingAt }: ReleaseFacts): boolean =>
+/**
+ * Traffic came to it by its own switch. What got its own back is not compared with an older one: it was good enough before, and in
+ * an outage each release would hand its traffic to the one before it.
+ */
+const hasSwitched = ({ kind, state, weightBp, servingAt, timings }: ReleaseFacts): boolean =>
   kind === "deploy" &&
   (state === "settling" || state === "live") &&
   weightBp === FULL_WEIGHT &&
-  servingAt !== null;
+  servingAt !== null &&
+  timings.superseded === undefined &&
+  timings.rolling_back === undefined;
 
 /** The limits that a release is judged by. */
 export function analysisOf({ strategy }: EnvironmentSpec): AnalysisSpec {
