@@ -76,8 +76,10 @@ export async function pipeTool(
   const reading = read(child.stdout).then(
     () => undefined,
     (error: unknown) => {
-      stop.abort();
-      return { error };
+      // What came to its end is cut short where the command failed by itself: that is the cause then, and this what follows.
+      const isOver = child.stdout.readableEnded;
+      if (!isOver) stop.abort();
+      return { error, isOver };
     },
   );
   const closed = new Promise<{ code: number | null; missing: boolean }>((resolve) => {
@@ -88,8 +90,7 @@ export async function pipeTool(
   unwatch();
   flush();
   if (options.signal.aborted) throw new Interrupted();
-  // What it sent is cut short where it failed by itself: that is the cause, and the reader's trouble what follows.
-  if (failed && (code === 0 || (code === null && !missing))) throw failed.error;
+  if (failed && !missing && (code === 0 || !failed.isOver)) throw failed.error;
   return { code, missing, tail };
 }
 

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -166,6 +166,19 @@ describe("an image of an engine", () => {
     const { sent } = await send(kept, bin);
     const all = [...kept.blobs.values()].reduce((sum, { length }) => sum + length, 0);
     expect(sent.bytes).toBe(all - there);
+  });
+
+  test("that control refuses ends with its words, whatever docker makes of being ended", async () => {
+    const kept = new Kept();
+    kept.refuseAfter = 0;
+    const bin = await dockerWith(FORMATS[1]?.[1] ?? []);
+    const script = await readFile(join(bin, "docker"), "utf8");
+    // As docker does since 28: a signal makes it exit with a code of its own.
+    await writeFile(
+      join(bin, "docker"),
+      script.replace(/save\) (.*);;/, "save) trap 'exit 143' TERM; $1; cat \"$0\" /dev/zero;;"),
+    );
+    await expect(send(kept, bin)).rejects.toThrow("the line was cut");
   });
 
   test("that docker saves in another way than it says is refused in words", async () => {
