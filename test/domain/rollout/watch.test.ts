@@ -59,6 +59,18 @@ describe("a release that has switched, and turns out worse than the one before",
     expect(told(world).join()).toContain("nothing warm can take over");
   });
 
+  it("is told of by what it lost alone, once, where it can't carry its traffic either", () => {
+    const world = switched({ replicas: 3 });
+    world.agents = { ...world.agents, job: () => null };
+    for (const instance of [...world.instancesOf("v1"), ...world.instancesOf("v2").slice(1)])
+      Object.assign(instance, { reportState: "unready", reportAt: world.now });
+    world.judge("v2", "rollback", "before");
+    world.run(world.now + 60 * SECOND);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+    expect(told(world).length).toBeLessThanOrEqual(2);
+    expect(told(world).at(-1)).toContain("v2 can't carry its traffic");
+  });
+
   it("is left alone by what was said of it while it was a canary", () => {
     const world = switched();
     world.judge("v2", "rollback", "beside");

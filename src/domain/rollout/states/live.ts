@@ -14,7 +14,8 @@ import type { StateRule } from "./state-rule.ts";
 export const live: StateRule = {
   work: (draft, release) => {
     const fate = release.weightBp > 0 ? guard(draft, release) : "sound";
-    if (fate === "given away" || heedWatch(draft, release)) return;
+    // Whoever can carry would have what is lost by now: the verdict adds nothing to what is told of it.
+    if (fate === "given away" || (fate === "sound" && heedWatch(draft, release))) return;
     replace(draft, release);
     if (fate === "sound") contract(draft, release);
   },
