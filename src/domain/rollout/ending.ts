@@ -105,13 +105,16 @@ function keep(draft: Draft, release: ReleaseFacts, failure: ReleaseFailure): fal
   const stable = draft.stable();
   const other = stable ? strengthOf(draft, stable) : "there is no other release";
   const message = `${version} keeps its traffic, for nobody else can carry it (${other}), though ${failure.message}`;
-  // Its words may grow with the time that has passed.
-  if (release.failure?.code !== failure.code) {
+  if (isNews(release, failure)) {
     draft.changeRelease(release.id, { failure });
     draft.event("traffic.alert", release.id, message, { failure });
   }
   return false;
 }
+
+/** `failure` remembers what was said. After the first reason only a loss is another: two that hold would take turns in it. */
+const isNews = ({ failure: said }: ReleaseFacts, { code }: ReleaseFailure): boolean =>
+  said === null || (code === "instances_lost" && said.code !== code);
 
 /** How often a release that could not give its traffic back tries again. */
 const RETRY_MS = 5_000;

@@ -125,6 +125,25 @@ describe("who is watched", () => {
   });
 });
 
+describe("a canary that is bad and has lost instances, where nobody else can carry what it has", () => {
+  it("says so once for each, and comes to rest", () => {
+    const world = new World({ anna: 9, bert: 9 });
+    world.spec = aSpec({ replicas: 3 });
+    world.deploy();
+    world.run();
+    world.spec = aSpec({ replicas: 5, strategy: aCanary({ steps: [weightStep(5_000, 600 * SECOND)] }) });
+    world.deploy();
+    world.run(world.now + 60 * SECOND);
+    world.agents = { ...world.agents, job: () => null };
+    for (const instance of [...world.instancesOf("v1").slice(1), ...world.instancesOf("v2").slice(2)])
+      Object.assign(instance, { reportState: "unready", reportAt: world.now });
+    world.judge("v2", "rollback");
+    world.run(world.now + 60 * SECOND);
+    expect(world.weights()).toEqual({ v1: 5_000, v2: 5_000 });
+    expect(told(world).filter((message) => message.startsWith("v2 keeps its traffic"))).toHaveLength(2);
+  });
+});
+
 describe("an analysis that only reports", () => {
   it("goes on by its steps' time, and says once what it would have done", () => {
     const world = new World();
