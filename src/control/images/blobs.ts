@@ -3,8 +3,9 @@ import { toHex } from "../bytes.ts";
 import type { Refusal } from "../refusal.ts";
 import { insertBlob, readBlob } from "../store/images/blobs.ts";
 import { findPending } from "../store/images/parts.ts";
+import { bucketFailed } from "./bucket.ts";
 import type { Keeping } from "./keeping.ts";
-import { readSlices } from "./read.ts";
+import { readSlices, type Slice } from "./read.ts";
 
 export interface NewBlob {
   readonly digest: string;
@@ -27,18 +28,27 @@ export async function putBlob(keeping: Keeping, blob: NewBlob): Promise<Result<v
   const parts = blob.parts.flatMap((digest) => pending.get(digest) ?? []);
   const size = parts.reduce((sum, part) => sum + part.size, 0);
   if (size !== blob.size) return err(otherSize(blob, size));
-  const [only] = blob.parts;
-  const digest = blob.parts.length === 1 ? only : await digestOf(readSlices(keeping.bucket, parts));
-  if (digest !== blob.digest) return err(forged(blob));
+  const digest = await digestOf(keeping, blob, parts);
+  if (!digest.ok) return digest;
+  if (digest.value !== blob.digest) return err(forged(blob));
   if (await insertBlob(db, { appId, digest: blob.digest, size, parts, usedAt: now })) return ok(undefined);
   // Another upload of the same blob was faster, or took a part for another one.
   return (await readBlob(db, appId, blob.digest)) ? ok(undefined) : err(lacks(blob, blob.parts));
 }
 
-async function digestOf(stream: ReadableStream<Uint8Array>): Promise<string> {
+async function digestOf(
+  { bucket }: Keeping,
+  { parts: [only, ...others] }: NewBlob,
+  parts: readonly Slice[],
+): Promise<Result<string | undefined, Refusal>> {
+  if (others.length === 0) return ok(only);
   const hash = new crypto.DigestStream("SHA-256");
-  await stream.pipeTo(hash);
-  return `sha256:${toHex(await hash.digest)}`;
+  try {
+    const [digest] = await Promise.all([hash.digest, readSlices(bucket, parts).pipeTo(hash)]);
+    return ok(`sha256:${toHex(digest)}`);
+  } catch (error) {
+    return err(bucketFailed(error));
+  }
 }
 
 const otherSize = ({ digest, size }: NewBlob, has: number): Refusal => ({

@@ -1,5 +1,7 @@
 import type { ControlEnv } from "../env.ts";
 import { ProblemError } from "../http/problems.ts";
+import type { Refusal } from "../refusal.ts";
+import { wordsOf } from "../store/db.ts";
 
 /** The bucket, or what to do where there is none. */
 export function requireBucket({ IMAGES }: ControlEnv): R2Bucket {
@@ -10,3 +12,10 @@ export function requireBucket({ IMAGES }: ControlEnv): R2Bucket {
     next: [{ command: "sluice setup --images", when: "its administrator wants images without a registry" }],
   });
 }
+
+/** It broke off, is overloaded, or is away: whatever its words, the same call may succeed the next time. */
+export const bucketFailed = (error: unknown): Refusal => ({
+  code: "unavailable",
+  detail: `the bucket failed (${wordsOf(error)}): nothing was lost, try again`,
+  retryAfterS: 2,
+});

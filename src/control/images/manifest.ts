@@ -11,6 +11,7 @@ import {
   sizesOf,
   touchImage,
 } from "../store/images/images.ts";
+import { bucketFailed } from "./bucket.ts";
 import type { Keeping } from "./keeping.ts";
 import { readSlices } from "./read.ts";
 
@@ -109,7 +110,7 @@ async function filesOf({ db, bucket, appId }: Keeping, digest: string): Promise<
     const parsed = imageConfigSchema.safeParse(config);
     if (parsed.success) return ok(parsed.data.rootfs.diff_ids);
   } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
+    if (!(error instanceof SyntaxError)) return err(bucketFailed(error));
   }
   return err(invalid(`${digest} is no image's configuration`));
 }

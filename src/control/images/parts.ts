@@ -5,6 +5,7 @@ import { randomHex } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
 import { wordsOf } from "../store/db.ts";
 import { beginPart, dropPart, endPart, readPending } from "../store/images/parts.ts";
+import { bucketFailed } from "./bucket.ts";
 import type { Keeping } from "./keeping.ts";
 
 const LIMITS = IMAGE_LIMITS;
@@ -31,13 +32,14 @@ export async function putPart(
   }
   const key = `${appId}/${digest.slice(7)}/${randomHex(8)}`;
   await beginPart(db, { key, appId, digest, size, usedAt: now });
-  try {
-    const stored = await bucket.put(key, body, { sha256: fromHex(digest.slice(7)) });
-    if (stored.size !== size) throw new Error(`a part of ${size} bytes came with ${stored.size}`);
-  } catch (error) {
-    await bucket.delete(key);
-    await dropPart(db, key);
-    return err(refusalOf(digest, error));
+  const failed = await store(bucket, key, { digest, size, body });
+  if (failed) {
+    // What it can't even remove, the sweep does.
+    await bucket.delete(key).then(
+      () => dropPart(db, key),
+      () => {},
+    );
+    return err(failed);
   }
   // Given up after a day in which nothing came: then it is as if it had broken off.
   return (await endPart(db, key)) ? ok(undefined) : err(brokenOff(digest));
@@ -65,12 +67,17 @@ const brokenOff = (digest: string): Refusal => ({
   detail: `the part ${digest} broke off: send it again`,
 });
 
-/** The bucket says so in words alone. */
-function refusalOf(digest: string, error: unknown): Refusal {
-  const said = wordsOf(error);
-  if (/SHA-256|checksum|digest/i.test(said))
+/** That the digest is another one the bucket says in words alone. */
+async function store(
+  bucket: R2Bucket,
+  key: string,
+  { digest, size, body }: { readonly digest: string; readonly size: number; readonly body: ReadableStream },
+): Promise<Refusal | undefined> {
+  try {
+    const stored = await bucket.put(key, body, { sha256: fromHex(digest.slice(7)) });
+    return stored.size === size ? undefined : brokenOff(digest);
+  } catch (error) {
+    if (!/SHA-256|checksum|digest/i.test(wordsOf(error))) return bucketFailed(error);
     return { code: "invalid_request", detail: `what was sent as ${digest} has another digest` };
-  if (/10001|internal|overload|timeout|unavailable/i.test(said))
-    return { code: "unavailable", detail: "the bucket did not take it: try again", retryAfterS: 2 };
-  return brokenOff(digest);
+  }
 }

@@ -146,6 +146,33 @@ describe("what is sent", () => {
     expect(await problemOf(await api.send(request))).toBe("413 body_too_large");
   });
 
+  it("can be sent again where the bucket fails: at a part, at a layer, at a configuration", async () => {
+    const part = await send(bytesOf("a part"));
+    const other = await send(bytesOf("another"));
+    const whole = await digestOf(bytesOf("a partanother"));
+    const of = await blob([config()]);
+    const layer = await blob([bytesOf("a layer")]);
+    const fails = async () => {
+      throw new Error("get: Network connection lost.");
+    };
+    const sound = api;
+    api = new Api({}, { IMAGES: { put: fails, get: fails, delete: fails } } as object);
+    const answers = [
+      (await send(bytesOf("a third"))).response,
+      await api.put(`${ROOT}/blobs/${whole}`, { size: 13, parts: [part.digest, other.digest] }),
+      (await putManifest(manifestOf(of, [layer]))).response,
+    ];
+    for (const answer of answers) {
+      expect(answer.headers.get("retry-after")).toBe("2");
+      expect(await answer.clone().text()).toContain("Network connection lost");
+      expect(await problemOf(answer)).toBe("503 unavailable");
+    }
+    api = sound;
+    expect((await send(bytesOf("a third"))).response.status).toBe(204);
+    expect(await blob([bytesOf("a part"), bytesOf("another")])).toEqual({ digest: whole, size: 13 });
+    expect((await putManifest(manifestOf(of, [layer]))).response.status).toBe(200);
+  });
+
   it("is refused with what to do where there is no bucket", async () => {
     const bare = new Api({}, { IMAGES: undefined } as object);
     const response = await bare.post(`${ROOT}/known`, {});
