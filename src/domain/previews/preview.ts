@@ -102,9 +102,14 @@ function healthAt({ health, hostnames }: EnvironmentSpec, hostname: string): Env
   };
 }
 
-/** Why a preview may not run an image: only those of its own repository. Null: it may. */
-export function wrongImage(spec: Pick<EnvironmentSpec, "image">, asked: string): string | null {
+/**
+ * Why a preview may not run an image: only those of its own repository. A directory or a local image's id has none: then that
+ * one alone. Null: it may.
+ */
+export function wrongImage({ image }: Pick<EnvironmentSpec, "image">, asked: string): string | null {
+  const own = repositoryOf(image);
+  if (own === null) return asked === image ? null : `previews run ${image} alone, and this is ${asked}`;
   const isOwnTag = asked.startsWith(":") || asked.startsWith("@");
-  if (isOwnTag || repositoryOf(asked) === repositoryOf(spec.image)) return null;
-  return `previews run images of ${repositoryOf(spec.image) ?? "the manifest's kind"} alone, and this is ${asked}`;
+  if (isOwnTag || repositoryOf(asked) === own) return null;
+  return `previews run images of ${own} alone, and this is ${asked}`;
 }

@@ -103,6 +103,23 @@ describe("a preview's spec", () => {
   });
 });
 
+describe("a preview of an app whose image has no repository", () => {
+  const local = `sha256:${"ab".repeat(32)}`;
+  it.each([
+    ["file:/srv/shop", "file:/srv/shop", true],
+    ["file:/srv/shop", "file:/srv/other-app", false],
+    ["file:/srv/shop", ":x", false],
+    ["file:/srv/shop", local, false],
+    [local, local, true],
+    [local, `sha256:${"cd".repeat(32)}`, false],
+    [local, "file:/etc", false],
+  ])("%s runs that alone: %s is allowed: %s", (own, asked, may) => {
+    const refused = wrongImage({ image: own }, asked);
+    if (may) expect(refused).toBeNull();
+    else expect(refused).toContain(`previews run ${own} alone`);
+  });
+});
+
 describe("a pattern with a number", () => {
   it.each([
     ["pr-12-shop.example.com", true],
