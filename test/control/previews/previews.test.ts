@@ -144,6 +144,14 @@ describe("a pull request's preview", () => {
     expect((await db.select().from(environments)).length).toBe(3);
   });
 
+  it("is renewed where the manifest allows fewer by now, and no other is opened", async () => {
+    await opened(await up(1));
+    await opened(await up(2));
+    await api.apply("shop", manifest(PREVIEWS.replace("max: 2", "max: 1")));
+    await opened(await up(1));
+    expect(await refusal(await up(3))).toContain("shop has 1 previews, as many as its manifest allows");
+  });
+
   it("is refused in words, and nothing is made, where no slot is free, no host is online, or a secret has no value", async () => {
     await env.DB.prepare("UPDATE slots SET environment_id = 'env_other'").run();
     expect(await refusal(await up(12))).toMatch(/^409 no_slots: .*0 found a free slot/);

@@ -36,8 +36,8 @@ export const countOpen = (db: Db, app: string): Promise<number> =>
   db.$count(previews, and(eq(previews.app, app), isNull(previews.closedAt)));
 
 /**
- * Opens a preview, or renews it. Fails its batch when there are as many by now as there may be, or when it is not as it was
- * read.
+ * Opens a preview, or renews it, which takes no other's place. Fails its batch when there are as many by now as there may be, or
+ * when it is not as it was read.
  */
 export function putPreview(
   db: Db,
@@ -47,9 +47,10 @@ export function putPreview(
   const others = sql`(SELECT count(*) FROM previews p WHERE p.app = ${row.app} AND p.closed_at IS NULL AND p.number <> ${row.number})`;
   const room = sql<string>`CASE WHEN ${others} < ${max} THEN ${row.app} END`;
   if (!before) return db.insert(previews).values({ ...row, app: room }) satisfies Statement;
+  const place = before.closedAt === null ? row.app : room;
   return db
     .update(previews)
-    .set({ ...row, app: sql`CASE WHEN ${previews.updatedAt} = ${before.updatedAt} THEN ${room} END` })
+    .set({ ...row, app: sql`CASE WHEN ${previews.updatedAt} = ${before.updatedAt} THEN ${place} END` })
     .where(and(eq(previews.app, row.app), eq(previews.number, row.number))) satisfies Statement;
 }
 
