@@ -158,7 +158,7 @@ class Course {
               : this.#draw(side, mean * errorRate),
           );
     const hist = this.#shapes[side].map((share, bucket) =>
-      this.#whole(`${side} ${bucket}`, share * (n - errors)),
+      share > 0 ? this.#whole(`${side} ${bucket}`, share * (n - errors)) : 0,
     );
     return { n, errors, distinctErrors: errors, hist };
   }
