@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { MeterBatch } from "../../src/domain/routing/meter.ts";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
-import { type Answer, ask } from "../support/http-client.ts";
+import { type Answer, type Ask, ask as askEdge } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
@@ -23,6 +23,10 @@ const answers =
   (status: number, text = "canary"): RequestListener =>
   (_, response) =>
     response.writeHead(status, { "x-app": text, "set-cookie": `from=${text}` }).end(text);
+
+/** As a visitor whom the canary is dealt: of nameless ones, one in 10,000 would not be. */
+const ask = (asked: Ask) =>
+  askEdge({ ...asked, headers: { cookie: "sluice_visitor=someone-1", ...asked.headers } });
 
 /** Nearly all visitors are dealt the canary, of one instance; stable has one, too. */
 function serve(overrides: Partial<RoutingTable> = {}): string {

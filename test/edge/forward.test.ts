@@ -1,7 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { request as httpRequest, type RequestListener } from "node:http";
-import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -89,14 +88,6 @@ const app: RequestListener = async (request, response) => {
 };
 
 /** A body that goes on until its signal. */
-function endless() {
-  const signal = new AbortController();
-  const pieces = function* () {
-    while (!signal.signal.aborted) yield MEGABYTE;
-  };
-  return { signal, body: Readable.from(pieces()) };
-}
-
 let origin: Origin;
 let edge: EdgeStack;
 let port: number;
@@ -354,22 +345,12 @@ describe("a request on its way to the app", () => {
   );
 
   it("may be answered before it is whole", async () => {
-    const { signal, body } = endless();
-    const answer = await new Promise<string>((resolve, reject) => {
-      const headers = { host: "shop.test", "content-length": "500000000" };
-      const outgoing = httpRequest({ port, path: "/early", method: "POST", headers });
-      outgoing.on("error", reject);
-      outgoing.on("response", (incoming) => {
-        resolve(String(incoming.statusCode));
-        signal.abort();
-        outgoing
-          .off("error", reject)
-          .on("error", () => {})
-          .destroy();
-      });
-      body.pipe(outgoing);
-    });
-    expect(answer).toBe("413");
+    const headers = { host: "shop.test", "content-length": "500000000" };
+    const outgoing = httpRequest({ port, path: "/early", method: "POST", headers });
+    outgoing.write(MEGABYTE);
+    const [incoming] = await once(outgoing, "response");
+    outgoing.on("error", () => {}).destroy();
+    expect(incoming.statusCode).toBe(413);
   });
 
   it("carries a body of unknown length in chunks", async () => {
