@@ -3,6 +3,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { Load } from "../local/load.ts";
+import { TIMED } from "./support/patience.ts";
 
 /** What the demo, the end-to-end tests and the benchmarks count with: a failure that it can't see proves nothing. */
 const RATE = 200;
@@ -53,7 +54,7 @@ test.each(Object.entries(WRONGS))("counts %s as a failure", async (_, wrong) => 
   expect(load.counts("all").failed).toBe(wrongs);
 });
 
-test("sends at a steady pace, so that no switch falls into a silence", async () => {
+test("sends at a steady pace, so that no switch falls into a silence", TIMED, async () => {
   const arrivals: number[] = [];
   const load = await visit((_, answer) => {
     arrivals.push(performance.now());

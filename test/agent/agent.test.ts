@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { failed } from "../../agent/outcome.ts";
 import { AGENT_VERSION } from "../../agent/version.ts";
 import { freePort } from "../support/docker.ts";
+import { TIMED } from "../support/patience.ts";
 import { type apps, nodeCommand } from "./apps.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
 import { answerOf } from "./runtime/runtime.contract.ts";
@@ -179,20 +180,24 @@ describe("jobs", () => {
     await bench.control.until(() => bench.control.polls.at(-1)?.instances.length === 0, "forgotten");
   });
 
-  test("calls a start off at once when its instance is to be stopped, and frees its port", async () => {
-    const spec = await specFor("status", { health: healthOf({ deadlineMs: 60_000 }) });
-    bench.control.give({ id: "job-start", kind: "start", spec });
-    await answerOf(spec);
-    const asked = Date.now();
-    bench.control.give({ id: "job-stop", kind: "stop", instance: spec.instance, graceMs: 30_000 });
-    expect(await bench.control.result("job-stop")).toMatchObject({ ok: true });
-    const started = await bench.control.result("job-start");
-    expect(Date.now() - asked).toBeLessThan(3_000);
-    expect(started).toMatchObject({ ok: false, error: { code: "start_failed" } });
-    expect(JSON.stringify(started)).toContain("called off");
-    await running("good", { hostPort: spec.hostPort });
-    expect(await runtimeIdOf(spec.instance)).toBeUndefined();
-  });
+  test(
+    "calls a start off at once when its instance is to be stopped, and frees its port",
+    TIMED,
+    async () => {
+      const spec = await specFor("status", { health: healthOf({ deadlineMs: 60_000 }) });
+      bench.control.give({ id: "job-start", kind: "start", spec });
+      await answerOf(spec);
+      const asked = Date.now();
+      bench.control.give({ id: "job-stop", kind: "stop", instance: spec.instance, graceMs: 30_000 });
+      expect(await bench.control.result("job-stop")).toMatchObject({ ok: true });
+      const started = await bench.control.result("job-start");
+      expect(Date.now() - asked).toBeLessThan(3_000);
+      expect(started).toMatchObject({ ok: false, error: { code: "start_failed" } });
+      expect(JSON.stringify(started)).toContain("called off");
+      await running("good", { hostPort: spec.hostPort });
+      expect(await runtimeIdOf(spec.instance)).toBeUndefined();
+    },
+  );
 
   test("starts nothing for a start that was called off while its image was fetched", async () => {
     const { promise: fetched, resolve: fetch } = Promise.withResolvers<void>();

@@ -11,6 +11,7 @@ import { AGENT_VERSION } from "../../agent/version.ts";
 import { bundleAgent } from "../../local/bundle-agent.ts";
 import { dockerTest, freePort } from "../support/docker.ts";
 import { FakeControl } from "../support/fake-control.ts";
+import { TIMED } from "../support/patience.ts";
 import { nodeCommand } from "./apps.ts";
 import { nodeImage } from "./images.ts";
 import { answerOf } from "./runtime/runtime.contract.ts";
@@ -204,7 +205,10 @@ for (const [name, it] of [
         : listed.error;
     }
 
-    it("leaves everything running when it is told to end, and ends at once", async () => {
+    it("leaves everything running when it is told to end, and ends at once", {
+      ...TIMED,
+      timeout: 60_000,
+    }, async () => {
       const child = agent(...runArgs(name));
       const spec = await newSpec("good");
       control.give({ id: "job-1", kind: "start", spec });
@@ -215,7 +219,7 @@ for (const [name, it] of [
       expect(Date.now() - asked).toBeLessThan(2_500);
       expect(await runtimeIds()).toEqual(before);
       expect(await answerOf(spec)).toContain(spec.instance);
-    }, 60_000);
+    });
 
     it("adopts the same instances after it was killed, and restarts none", async () => {
       const first = agent(...runArgs(name));

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 import { dockerTest, engine, freePort, theEngine } from "../support/docker.ts";
+import { TIMED } from "../support/patience.ts";
 import { nodeCommand } from "./apps.ts";
 import { nodeImage } from "./images.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
@@ -51,7 +52,7 @@ describe("an instance on Docker whose container", () => {
     theEngine().bytes(method, place, { query });
   const nameOf = (instance: string) => `sluice-${instance}`;
 
-  dockerTest("was removed is made again, with variables that control is asked for", async () => {
+  dockerTest("was removed is made again, with variables that control is asked for", TIMED, async () => {
     const spec = await running(await nodeImage());
     const removed = performance.now();
     await docker("DELETE", `/containers/${nameOf(spec.instance)}`, { force: "1" });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { fakeApi, MANIFEST, type Route } from "../support/fake-api.ts";
 import { LOGS, logFeed, logLine } from "../support/log-feed.ts";
+import { TIMED } from "../support/patience.ts";
 import { callCli, startCli } from "../support/run-cli.ts";
 
 const files = { "sluice.yaml": MANIFEST };
@@ -119,7 +120,7 @@ describe.concurrent("logs", () => {
     expect({ code, asked: asked.length }).toEqual({ code: 1, asked: 0 });
   });
 
-  test("that follows says once that contact is lost, and when it is back", async () => {
+  test("that follows says once that contact is lost, and when it is back", TIMED, async () => {
     const { code, stdout, stderr } = await run(["--follow"], (_asked, answer, nth) => {
       if (nth === 2 || nth === 3) return answer.drop();
       const feed = logFeed(answer.feed());

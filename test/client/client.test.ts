@@ -15,6 +15,7 @@ import {
   fakeApi,
   type Route,
 } from "../support/fake-api.ts";
+import { TIMED } from "../support/patience.ts";
 
 /** A client that waits no wall time between attempts, and notes how long it would have. */
 function clientOf(api: FakeApi, over: Partial<ClientOptions> = {}) {
@@ -221,7 +222,7 @@ describe.concurrent("what comes back", () => {
     );
   });
 
-  test("silence is said while it lasts, and ends after one time for all attempts", async () => {
+  test("silence is said while it lasts, and ends after one time for all attempts", TIMED, async () => {
     await using api = await fakeApi({ [`GET ${ENV}`]: () => {} });
     const said: [string, number][] = [];
     const { client } = clientOf(api, {
@@ -246,7 +247,7 @@ describe.concurrent("what comes back", () => {
     expect(api.asked).toHaveLength(2);
   });
 
-  test("a body that stops half-way is a lost connection", async () => {
+  test("a body that stops half-way is a lost connection", TIMED, async () => {
     const half: Route = (_a, answer) => {
       const feed = answer.feed();
       feed.raw("{");

@@ -7,6 +7,7 @@ import {
   type FollowOptions,
 } from "../../src/client/index.ts";
 import { anEvent, type FakeApi, fakeApi, GOOD_EVENTS, type Route } from "../support/fake-api.ts";
+import { TIMED } from "../support/patience.ts";
 
 const EVENTS = "GET /api/v1/releases/rel_2/events";
 const over: Route = (_asked, answer) => answer.empty(204);
@@ -43,7 +44,7 @@ describe.concurrent("following a release", () => {
     expect(lastIds(api)).toEqual([undefined, "7"]);
   });
 
-  test("resumes from the last event after a lost connection, and says that it was lost", async () => {
+  test("resumes from the last event after a lost connection, and says that it was lost", TIMED, async () => {
     await using api = await fakeApi({ [EVENTS]: inTurn(sends(0, 3, "drop"), sends(3, 7), over) });
     const items = await all(followed(api));
     expect(ids(items)).toEqual([1, 2, 3, 4, 5, 6, 7]);
@@ -62,7 +63,7 @@ describe.concurrent("following a release", () => {
     expect(lastIds(api)[0]).toBe("5");
   });
 
-  test("goes through a control plane that is down for a while", async () => {
+  test("goes through a control plane that is down for a while", TIMED, async () => {
     const down: Route = (_asked, answer, nth) =>
       nth === 2 ? answer.drop() : answer.raw(503, "text/plain", "restarting");
     await using api = await fakeApi({ [EVENTS]: inTurn(sends(0, 3, "drop"), down, down, sends(3, 7), over) });

@@ -9,6 +9,7 @@ import {
 } from "../../src/client/index.ts";
 import { closedUrl, fakeApi, type Route } from "../support/fake-api.ts";
 import { LOGS, logFeed } from "../support/log-feed.ts";
+import { TIMED } from "../support/patience.ts";
 
 const inTurn =
   (...routes: readonly Route[]): Route =>
@@ -44,37 +45,41 @@ test("asks for what was wanted, and ends with the end", async () => {
   });
 });
 
-test("goes on behind the last whole event when the connection breaks, and repeats nothing", async () => {
-  await using api = await fakeApi({
-    [LOGS]: inTurn(
-      (_asked, answer) => {
-        const raw = answer.feed();
-        const feed = logFeed(raw);
-        feed.lines("1//a=1", "one");
-        // Cut in the middle of an event: as good as never sent.
-        raw.raw('id: 1//a=2\nevent: lines\ndata: {"lines":[');
-        setTimeout(() => feed.drop(), 20);
-      },
-      (_asked, answer) => answer.problem({ code: "unavailable", status: 503 }),
-      (_asked, answer) => {
-        const feed = logFeed(answer.feed());
-        feed.lines("1//a=2", "two");
-        feed.end();
-      },
-    ),
-  });
-  expect(told(await read(api.url, { follow: true, tail: 7 }))).toEqual([
-    "one",
-    "lost",
-    "lost",
-    "back",
-    "two",
-    "end",
-  ]);
-  expect(api.asked.map(({ headers }) => headers["last-event-id"])).toEqual([undefined, "1//a=1", "1//a=1"]);
-  const queries = api.asked.map(({ query }) => query.toString());
-  expect(queries).toEqual(Array(3).fill("follow=1&tail=7"));
-});
+test(
+  "goes on behind the last whole event when the connection breaks, and repeats nothing",
+  TIMED,
+  async () => {
+    await using api = await fakeApi({
+      [LOGS]: inTurn(
+        (_asked, answer) => {
+          const raw = answer.feed();
+          const feed = logFeed(raw);
+          feed.lines("1//a=1", "one");
+          // Cut in the middle of an event: as good as never sent.
+          raw.raw('id: 1//a=2\nevent: lines\ndata: {"lines":[');
+          setTimeout(() => feed.drop(), 20);
+        },
+        (_asked, answer) => answer.problem({ code: "unavailable", status: 503 }),
+        (_asked, answer) => {
+          const feed = logFeed(answer.feed());
+          feed.lines("1//a=2", "two");
+          feed.end();
+        },
+      ),
+    });
+    expect(told(await read(api.url, { follow: true, tail: 7 }))).toEqual([
+      "one",
+      "lost",
+      "lost",
+      "back",
+      "two",
+      "end",
+    ]);
+    expect(api.asked.map(({ headers }) => headers["last-event-id"])).toEqual([undefined, "1//a=1", "1//a=1"]);
+    const queries = api.asked.map(({ query }) => query.toString());
+    expect(queries).toEqual(Array(3).fill("follow=1&tail=7"));
+  },
+);
 
 test.each(["unavailable", "forbidden"] as const)(
   "throws that it is %s before a line was read",

@@ -4,6 +4,7 @@ import { type RoutingTable, STALENESS_BOUND_MS, type TableAnswer } from "../../s
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { type Answer, ask } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
+import { TIMED } from "../support/patience.ts";
 import { tableOf } from "../support/tables.ts";
 
 /** Control is far away: so long until it answers. */
@@ -63,7 +64,7 @@ async function untilAllLeft(host: string, began: number): Promise<number> {
 }
 
 describe("at rest", () => {
-  it("no visitor waits for a table, however far away control is", async () => {
+  it("no visitor waits for a table, however far away control is", TIMED, async () => {
     published.set("quiet.test", tableFor("quiet.test", good, AT_REST));
     const [port = 0] = edge.ports;
     await ask({ port, host: "quiet.test" });
@@ -113,26 +114,30 @@ describe("a rollback from rest", () => {
   it.each([
     ["control is 300 ms away and D1 120 ms", "far.test", far],
     ["control takes longer than anybody waits for it", "slow.test", () => sleep(1_300)],
-  ])("is in force within the bound wherever there is traffic, when %s", async (_, host, answers) => {
+  ])("is in force within the bound wherever there is traffic, when %s", TIMED, async (_, host, answers) => {
     expect(await isIn(host, answers)).toBeLessThan(STALENESS_BOUND_MS);
   });
 
-  it("is in force soon after a coordinator that stalled goes on, and nobody is held up for long meanwhile", async () => {
-    published.set("stall.test", tableFor("stall.test", bad, AT_REST));
-    const [port = 0] = edge.ports;
-    await ask({ port, host: "stall.test" });
-    const { promise: goesOn, resolve } = Promise.withResolvers<void>();
-    control = () => goesOn;
-    published.set("stall.test", tableFor("stall.test", good, { version: 2 }));
-    const tookMs: number[] = [];
-    for (let n = 0; n < 25; n += 1) {
-      tookMs.push((await timed(port, "stall.test")).tookMs);
-      await sleep(100);
-    }
-    expect(Math.max(...tookMs)).toBeLessThan(500);
-    resolve();
-    const since = Date.now();
-    await expect.poll(async () => nameOf(await ask({ port, host: "stall.test" }))).toBe("good");
-    expect(Date.now() - since).toBeLessThan(STALENESS_BOUND_MS);
-  });
+  it(
+    "is in force soon after a coordinator that stalled goes on, and nobody is held up for long meanwhile",
+    TIMED,
+    async () => {
+      published.set("stall.test", tableFor("stall.test", bad, AT_REST));
+      const [port = 0] = edge.ports;
+      await ask({ port, host: "stall.test" });
+      const { promise: goesOn, resolve } = Promise.withResolvers<void>();
+      control = () => goesOn;
+      published.set("stall.test", tableFor("stall.test", good, { version: 2 }));
+      const tookMs: number[] = [];
+      for (let n = 0; n < 25; n += 1) {
+        tookMs.push((await timed(port, "stall.test")).tookMs);
+        await sleep(100);
+      }
+      expect(Math.max(...tookMs)).toBeLessThan(500);
+      resolve();
+      const since = Date.now();
+      await expect.poll(async () => nameOf(await ask({ port, host: "stall.test" }))).toBe("good");
+      expect(Date.now() - since).toBeLessThan(STALENESS_BOUND_MS);
+    },
+  );
 });

@@ -7,6 +7,7 @@ import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { ask } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
+import { TIMED } from "../support/patience.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const INSTANCES = 4;
@@ -78,7 +79,7 @@ beforeEach(() => {
 });
 
 describe("with one of four instances frozen, at 20 requests a second", () => {
-  it("no GET takes longer than a second, from the first frozen moment on", async () => {
+  it("no GET takes longer than a second, from the first frozen moment on", TIMED, async () => {
     const host = serve();
     for (let i = 0; i < 120; i += 20) await Promise.all(Array.from({ length: 20 }, () => timed(host)));
     frozen = 2;
@@ -95,7 +96,7 @@ describe("with one of four instances frozen, at 20 requests a second", () => {
     await expect.poll(() => abandoned).toBe(tried - 30);
   });
 
-  it("nobody who is new here waits longer, either", async () => {
+  it("nobody who is new here waits longer, either", TIMED, async () => {
     frozen = 1;
     const host = serve();
     const took = await Promise.all(Array.from({ length: 20 }, () => timed(host)));
@@ -113,7 +114,7 @@ it("charges the slow with slowness, and with no error", async () => {
   expect(own().map(({ errors, failed }) => errors + failed)).toEqual(own().map(() => 0));
 });
 
-it("takes the answer that comes, where the other one fails", async () => {
+it("takes the answer that comes, where the other one fails", TIMED, async () => {
   frozen = 0;
   frozenDoes = (_, response) => void setTimeout(() => response.end("late"), 700);
   const host = serve();
@@ -129,7 +130,7 @@ it("takes the answer that comes, where the other one fails", async () => {
   expect(texts).toContain("late");
 });
 
-it("asks once what is no GET, who keeps to an instance, and where nobody asks for it", async () => {
+it("asks once what is no GET, who keeps to an instance, and where nobody asks for it", TIMED, async () => {
   frozen = 0;
   frozenDoes = (_, response) => void setTimeout(() => response.end(), 650);
   const off = serve({ hedge: undefined } as unknown as Partial<RoutingTable>);
@@ -145,7 +146,7 @@ it("asks once what is no GET, who keeps to an instance, and where nobody asks fo
   expect(origins.reduce((sum, { seen }) => sum + seen.length, 0)).toBe(16);
 });
 
-it("asks nobody twice beyond the retry budget: an app that is slow all over is no storm", async () => {
+it("asks nobody twice beyond the retry budget: an app that is slow all over is no storm", TIMED, async () => {
   const slow = origins.map(({ server }) => server);
   for (const server of slow) {
     server.removeAllListeners("request");

@@ -8,6 +8,7 @@ import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { ask } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
+import { TIMED } from "../support/patience.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const DEAD = "http://127.0.0.1:1";
@@ -320,7 +321,7 @@ describe("the meter", () => {
     expect(point?.doubles.slice(1, 3)).toEqual([2, 1]);
   });
 
-  it("flushes at most once a second, however much comes", async () => {
+  it("flushes at most once a second, however much comes", TIMED, async () => {
     const host = serve([releaseOf("r1", 10_000, [app.url])]);
     const until = Date.now() + 2_500;
     let sent = 0;
@@ -332,27 +333,31 @@ describe("the meter", () => {
     expect(distinct().filter((batch) => batch.environment === host).length).toBeLessThanOrEqual(4);
   });
 
-  it("keeps counts of environments at rest together, and sends all of them once one is judged", async () => {
-    const resting = serve([releaseOf("r1", 10_000, [app.url])], { judged: false });
-    const judged = serve([releaseOf("r1", 10_000, [app.url])], { judged: true });
-    for (let i = 0; i < 12; i += 1) {
-      await ask({ port, host: resting });
-      await sleep(200);
-    }
-    expect(entriesOf(resting)).toEqual([]);
-    await ask({ port, host: judged });
-    await counted(judged, 1);
-    await counted(resting, 12);
-    const kinds = distinct().filter(({ environment }) => [resting, judged].includes(environment));
-    expect(kinds.map(({ environment, judged: is }) => [environment === judged, is])).toEqual(
-      expect.arrayContaining([
-        [true, true],
-        [false, false],
-      ]),
-    );
-  });
+  it(
+    "keeps counts of environments at rest together, and sends all of them once one is judged",
+    TIMED,
+    async () => {
+      const resting = serve([releaseOf("r1", 10_000, [app.url])], { judged: false });
+      const judged = serve([releaseOf("r1", 10_000, [app.url])], { judged: true });
+      for (let i = 0; i < 12; i += 1) {
+        await ask({ port, host: resting });
+        await sleep(200);
+      }
+      expect(entriesOf(resting)).toEqual([]);
+      await ask({ port, host: judged });
+      await counted(judged, 1);
+      await counted(resting, 12);
+      const kinds = distinct().filter(({ environment }) => [resting, judged].includes(environment));
+      expect(kinds.map(({ environment, judged: is }) => [environment === judged, is])).toEqual(
+        expect.arrayContaining([
+          [true, true],
+          [false, false],
+        ]),
+      );
+    },
+  );
 
-  it("sends a watched release's counts at once when many of its answers are errors", async () => {
+  it("sends a watched release's counts at once when many of its answers are errors", TIMED, async () => {
     const rest = { judged: false, watched: true } as const;
     const sound = serve([releaseOf("r1", 10_000, [app.url])], rest);
     const broken = serve([releaseOf("r1", 10_000, [app.url])], rest);

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { sendRaw } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
+import { TIMED } from "../support/patience.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 let origin: Origin;
@@ -218,7 +219,7 @@ describe("what an app may answer wrongly", () => {
     expect(raw).toContain("shop (production)");
   });
 
-  it("lets the visitor see the cut when the app breaks off inside a declared length", async () => {
+  it("lets the visitor see the cut when the app breaks off inside a declared length", TIMED, async () => {
     script = (socket) => {
       socket.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
       setTimeout(() => socket.destroy(), 50);

@@ -6,6 +6,7 @@ import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { type Answer, ask } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
+import { TIMED } from "../support/patience.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const RESPONSE_MS = 700;
@@ -376,7 +377,7 @@ describe("an app that is away", () => {
     ]);
   });
 
-  it("gives each of many slow requests its own full time", async () => {
+  it("gives each of many slow requests its own full time", TIMED, async () => {
     misbehave = (request, response) => {
       setTimeout(() => response.end(`{"name":"slow"}`), request.url === "/in-time" ? 300 : 5_000).unref();
     };

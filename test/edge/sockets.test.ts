@@ -12,6 +12,7 @@ import { WebSocket } from "ws";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
+import { TIMED } from "../support/patience.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const DRAIN_MS = 600;
@@ -104,32 +105,36 @@ beforeEach(() => {
   streams.length = 0;
 });
 
-it("1,000 sockets leave a replaced release over its drain: reconnects are spread, and none is refused", async () => {
-  const host = serve(CROWD_DRAIN_MS);
-  const sockets: WebSocket[] = [];
-  for (let i = 0; i < SOCKETS; i += 100)
-    sockets.push(...(await Promise.all(Array.from({ length: 100 }, () => connect(host)))));
-  expect(origins[0]?.sockets.size).toBe(SOCKETS);
-  const startedAt = performance.now();
-  const again = sockets.map(async (socket) => {
-    const [code] = await ended(socket);
-    const leftAt = performance.now() - startedAt;
-    const next = await connect(host);
-    return { code, leftAt, next };
-  });
-  await switchOver(host, CROWD_DRAIN_MS);
-  const moved = await Promise.all(again);
-  expect(new Set(moved.map(({ code }) => code))).toEqual(new Set([1012]));
-  expect([origins[0]?.sockets.size, origins[1]?.sockets.size]).toEqual([0, SOCKETS]);
-  const times = moved.map(({ leftAt }) => leftAt);
-  const [first, last] = [Math.min(...times), Math.max(...times)];
-  expect(last - first).toBeGreaterThan(CROWD_DRAIN_MS / 2);
-  // Of ten parts of the time none has more than thrice its share.
-  const parts = new Array(10).fill(0);
-  for (const at of times) parts[Math.min(9, Math.floor(((at - first) * 10) / (last - first)))] += 1;
-  expect(Math.max(...parts)).toBeLessThan((SOCKETS * 3) / 10);
-  for (const { next } of moved) next.terminate();
-});
+it(
+  "1,000 sockets leave a replaced release over its drain: reconnects are spread, and none is refused",
+  TIMED,
+  async () => {
+    const host = serve(CROWD_DRAIN_MS);
+    const sockets: WebSocket[] = [];
+    for (let i = 0; i < SOCKETS; i += 100)
+      sockets.push(...(await Promise.all(Array.from({ length: 100 }, () => connect(host)))));
+    expect(origins[0]?.sockets.size).toBe(SOCKETS);
+    const startedAt = performance.now();
+    const again = sockets.map(async (socket) => {
+      const [code] = await ended(socket);
+      const leftAt = performance.now() - startedAt;
+      const next = await connect(host);
+      return { code, leftAt, next };
+    });
+    await switchOver(host, CROWD_DRAIN_MS);
+    const moved = await Promise.all(again);
+    expect(new Set(moved.map(({ code }) => code))).toEqual(new Set([1012]));
+    expect([origins[0]?.sockets.size, origins[1]?.sockets.size]).toEqual([0, SOCKETS]);
+    const times = moved.map(({ leftAt }) => leftAt);
+    const [first, last] = [Math.min(...times), Math.max(...times)];
+    expect(last - first).toBeGreaterThan(CROWD_DRAIN_MS / 2);
+    // Of ten parts of the time none has more than thrice its share.
+    const parts = new Array(10).fill(0);
+    for (const at of times) parts[Math.min(9, Math.floor(((at - first) * 10) / (last - first)))] += 1;
+    expect(Math.max(...parts)).toBeLessThan((SOCKETS * 3) / 10);
+    for (const { next } of moved) next.terminate();
+  },
+);
 
 describe("a held socket", () => {
   it("is as it would be: protocol, text, bytes, codes of both sides", async () => {

@@ -6,6 +6,7 @@ import { type RoutingTable, STALENESS_BOUND_MS, type TableAnswer } from "../../s
 import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { type Answer, ask } from "../support/http-client.ts";
 import { type Origin, startOrigin } from "../support/origin.ts";
+import { TIMED } from "../support/patience.ts";
 import { tableOf } from "../support/tables.ts";
 
 const CLOCK = "x-test-clock";
@@ -178,7 +179,7 @@ describe("without control", () => {
   it.each([
     ["fails", () => Promise.reject(new Error("control is being deployed"))],
     ["hangs", () => new Promise<never>(() => {})],
-  ])("goes on serving the last good table when control %s", async (kind, fail) => {
+  ])("goes on serving the last good table when control %s", TIMED, async (kind, fail) => {
     const host = `${kind}.test`;
     published.set(host, tableFor(host, first));
     expect(nameOf(await ask({ port: warm, host }))).toBe("first");

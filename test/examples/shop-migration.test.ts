@@ -1,5 +1,6 @@
 import pg from "pg";
-import { expect, vi } from "vitest";
+import { expect } from "vitest";
+import { waitFor } from "../support/patience.ts";
 import { runSql } from "../support/postgres.ts";
 import type { Shop, Step } from "../support/shop.ts";
 import { type ShopEnv, shopTest, useShops } from "../support/shop-stand.ts";
@@ -25,7 +26,7 @@ const columnsOf = async (env: ShopEnv) => {
 async function hasBegun(id: string, env: ShopEnv): Promise<void> {
   const isUnderWay = async () =>
     expect(await sql(env, "SELECT id FROM migrations WHERE finished_at IS NULL")).toEqual([{ id }]);
-  await vi.waitFor(isUnderWay, 10_000);
+  await waitFor(isUnderWay);
 }
 
 /** The database as it is when a version has just taken over. */
@@ -117,11 +118,11 @@ shopTest("finishes on the next run what was killed half-way", async () => {
   await blocker.connect();
   await blocker.query("BEGIN; LOCK TABLE users");
   const killed = stand.migration(2, "expand", env);
-  await vi.waitFor(async () => {
+  await waitFor(async () => {
     expect(await sql(env, "SELECT id FROM migrations WHERE finished_at IS NULL")).toEqual([
       { id: "2-expand" },
     ]);
-  }, 10_000);
+  });
   killed.kill();
   await killed.ended;
   await blocker.query("COMMIT");

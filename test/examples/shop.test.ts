@@ -4,7 +4,7 @@ import { describe, expect, vi } from "vitest";
 import type { Shop } from "../support/shop.ts";
 import { shopTest, useShops } from "../support/shop-stand.ts";
 
-const PATIENT = { timeout: 15_000, interval: 50 };
+const PATIENT = { timeout: 25_000, interval: 50 };
 const stand = useShops([1, 2]);
 
 async function openMigrated(more: Record<string, string> = {}): Promise<Shop> {

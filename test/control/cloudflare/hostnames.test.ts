@@ -1,8 +1,9 @@
 import { env } from "cloudflare:workers";
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { tendHostnames } from "../../../src/control/cloudflare/tend-hostnames.ts";
 import { environmentSchema } from "../../../src/protocol/api/environments.ts";
 import type { DnsRecord } from "../../support/cloudflare/world.ts";
+import { waitFor } from "../../support/patience.ts";
 import * as world from "../support/world.ts";
 import { Account } from "./support.ts";
 
@@ -308,7 +309,7 @@ describe("a hostname's run that failed half-way", () => {
     async ({ skip, fault }) => {
       await account.stage({ do: "fail", fault: { skip, ...fault } });
       await apply("www.example.com");
-      await vi.waitFor(async () => expect(await routes()).toMatchObject([{ state: "pending" }]));
+      await waitFor(async () => expect(await routes()).toMatchObject([{ state: "pending" }]));
       await later(2);
       expect(await routes()).toEqual([ready("www.example.com")]);
       expect(await found()).toEqual({
@@ -338,7 +339,7 @@ describe("a hostname's run that failed half-way", () => {
       };
       await account.stage({ do: "put", route });
       await apply("www.example.com");
-      await vi.waitFor(async () =>
+      await waitFor(async () =>
         expect(await routes()).toMatchObject([{ state: "pending", cause: expect.stringContaining(words) }]),
       );
       for (const id of ["theirs", "theirs-too"]) await account.stage({ do: "take", id });

@@ -1,10 +1,11 @@
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { expect, vi } from "vitest";
+import { expect } from "vitest";
 import { hostSchema } from "../../../src/protocol/api/hosts.ts";
 import type { Backstage } from "../../support/cloudflare/global-setup.ts";
 import type { LoggedCall } from "../../support/cloudflare/server.ts";
 import type { World } from "../../support/cloudflare/world.ts";
+import { waitFor } from "../../support/patience.ts";
 import { Api } from "../support/api.ts";
 import * as world from "../support/world.ts";
 
@@ -97,7 +98,7 @@ export class Account {
 
   /** The first run, which begins by itself, has failed and said why. */
   async failedOnce(hostId: string): Promise<string> {
-    await vi.waitFor(async () => expect((await this.row(hostId))?.cause).toBeTruthy(), { timeout: 10_000 });
+    await waitFor(async () => expect((await this.row(hostId))?.cause).toBeTruthy());
     return (await this.row(hostId))?.cause ?? "";
   }
 }

@@ -5,6 +5,7 @@ import { Draft } from "../../../src/domain/rollout/draft.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../../../src/domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../../src/domain/rollout/release.ts";
 import { aSpec } from "../../domain/rollout/spec.ts";
+import { waitFor } from "../../support/patience.ts";
 
 afterEach(() => void vi.unstubAllGlobals());
 
@@ -70,12 +71,12 @@ describe("a round of questions", () => {
     const open = slowOrigins();
     const { made, facts, settled } = asking(13);
     made.probe(facts, facts.instances);
-    await vi.waitFor(() => expect(open).toHaveLength(6));
+    await waitFor(() => expect(open).toHaveLength(6));
     for (const one of open.slice(0, 6)) one.answer(new Response("ok"));
-    await vi.waitFor(() => expect(open).toHaveLength(12));
+    await waitFor(() => expect(open).toHaveLength(12));
     expect(new Set(open.map(({ signal }) => signal)).size).toBe(12);
     for (const one of open) one.answer(new Response("ok"));
-    await vi.waitFor(() => expect(open).toHaveLength(13));
+    await waitFor(() => expect(open).toHaveLength(13));
     open.at(-1)?.answer(new Response("ok"));
     await settled();
   });
@@ -84,10 +85,10 @@ describe("a round of questions", () => {
     const open = slowOrigins();
     const { made, facts, written, settled } = asking(3);
     made.probe(facts, facts.instances);
-    await vi.waitFor(() => expect(open).toHaveLength(3));
+    await waitFor(() => expect(open).toHaveLength(3));
     open[0]?.answer(new Response("ok"));
     open[1]?.answer(new Response("ok"));
-    await vi.waitFor(() => expect(written).toEqual([["i0", "i1"]]), { timeout: 3_000 });
+    await waitFor(() => expect(written).toEqual([["i0", "i1"]]));
     open[2]?.answer(new Response("no", { status: 500 }));
     await settled();
     expect(written).toEqual([["i0", "i1"], ["i2"]]);
@@ -99,7 +100,7 @@ describe("a round of questions", () => {
     const known = facts.instances.map((one) => ({ ...one, verifiedAt: 1 }));
     made.probe({ ...facts, instances: known }, known);
     made.probe({ ...facts, instances: known }, known);
-    await vi.waitFor(() => expect(open).toHaveLength(2));
+    await waitFor(() => expect(open).toHaveLength(2));
     for (const one of open) one.answer(new Response("ok"));
     await settled();
     expect(open).toHaveLength(2);

@@ -5,6 +5,7 @@ import type { FaultPoint } from "../../../src/control/environment/loop.ts";
 import { tableKey } from "../../../src/control/environment/publisher.ts";
 import { outbox } from "../../../src/control/store/schema/outbox.ts";
 import type { RoutingTable } from "../../../src/domain/routing/table.ts";
+import { waitFor } from "../../support/patience.ts";
 import { HOSTNAME, Stage } from "../support/stage.ts";
 
 let stage: Stage;
@@ -41,8 +42,7 @@ const owed = async () => (await stage.db.select().from(outbox)).length;
 const copied = () => env.TABLES.get<RoutingTable>(tableKey(HOSTNAME), "json");
 
 /** The real alarm, at its real time, with nobody calling. */
-const untilDone = (done: () => Promise<boolean>) =>
-  vi.waitFor(async () => expect(await done()).toBe(true), { timeout: 8_000, interval: 100 });
+const untilDone = (done: () => Promise<boolean>) => waitFor(async () => expect(await done()).toBe(true));
 
 describe("the alarm that is armed before a write", () => {
   it("writes what was decided and not written", async () => {

@@ -46,7 +46,7 @@ describe("a coordinator that ends", () => {
     await stage.kill();
     const state = async () => (await stage.release("v1")).state;
     await vi.waitFor(async () => expect(await state()).not.toBe("preparing"), {
-      timeout: 5_000,
+      timeout: 20_000,
       interval: 100,
     });
   });

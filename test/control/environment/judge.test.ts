@@ -6,6 +6,7 @@ import { configOf } from "../../../src/domain/rollout/analysis/judged.ts";
 import { latencyBucket } from "../../../src/domain/routing/meter.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
 import { aCanary, aSpec, weightStep } from "../../domain/rollout/spec.ts";
+import { TIMED, waitFor } from "../../support/patience.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";
 import { ENVIRONMENT, Stage } from "../support/stage.ts";
 
@@ -247,7 +248,7 @@ describe("what the edge sends", () => {
     ]);
   });
 
-  it("takes a bounded time and room in a flood: 500 isolates, every visitor in error", async () => {
+  it("takes a bounded time and room in a flood: 500 isolates, every visitor in error", TIMED, async () => {
     const { v1, v2 } = await begin();
     const visitors = Array.from({ length: 1_000 }, (_, n) => n * 10);
     const meter = meterOf(ENVIRONMENT, "AMS");
@@ -366,6 +367,6 @@ describe("a release that has switched", () => {
     stage.at = NOON + 15_000;
     await stage.inside(() => {});
     await stage.absorb({ ...batchOf([counts(v2, NOON + WINDOW, 60, 60)]), judged: false, urgent: true });
-    await vi.waitFor(async () => expect(await weights()).toEqual({ v1: 10_000 }), 5_000);
+    await waitFor(async () => expect(await weights()).toEqual({ v1: 10_000 }));
   });
 });

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { events } from "../../../src/control/store/schema/events.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
+import { waitFor } from "../../support/patience.ts";
 import { Stage } from "../support/stage.ts";
 
 let stage: Stage;
@@ -32,7 +33,7 @@ describe("a smoke check over the real path", () => {
   it("asks every instance, marked as Sluice's, before the switch and after", async () => {
     await deploy();
     await stage.until("v2", "settling");
-    await vi.waitFor(async () => expect((await stage.release("v2")).smoke?.after).toBeDefined());
+    await waitFor(async () => expect((await stage.release("v2")).smoke?.after).toBeDefined());
     const asked = requests.filter(([url]) => isSmoke(url));
     const about = asked.map(([url, init]) => [
       new URL(url).host,

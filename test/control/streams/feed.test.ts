@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import { events } from "../../../src/control/store/schema/events.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
 import { eventSchema } from "../../../src/protocol/api/events.ts";
+import { waitFor } from "../../support/patience.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import * as world from "../support/world.ts";
@@ -115,7 +116,7 @@ describe("a release's feed", () => {
     const reader = (await left.get(path())).body?.getReader();
     await reader?.read();
     await reader?.cancel();
-    await vi.waitFor(async () => {
+    await waitFor(async () => {
       const before = counted.queries;
       await new Promise((resolve) => setTimeout(resolve, 30));
       expect(counted.queries).toBe(before);

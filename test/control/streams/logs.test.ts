@@ -1,6 +1,6 @@
 import { eq } from "drizzle-orm";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { accessories } from "../../../src/control/store/schema/accessories.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { hosts } from "../../../src/control/store/schema/hosts.ts";
@@ -10,6 +10,7 @@ import { sweep } from "../../../src/control/sweep.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
 import type { Job } from "../../../src/protocol/agent/jobs.ts";
 import type { LogLine } from "../../../src/protocol/agent/logs.ts";
+import { TIMED, waitFor } from "../../support/patience.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import * as world from "../support/world.ts";
@@ -84,7 +85,7 @@ const opened = async (query = "", headers: Record<string, string> = {}) => {
 
 /** The host's logs job, leased by its poll. */
 async function asked(host: EnrollAnswer, boot = "boot-1"): Promise<LogsJob> {
-  return vi.waitFor(async () => {
+  return waitFor(async () => {
     const response = await api.post("/agent/v1/poll", world.pollBody({ boot, clock: api.time }), {
       token: host.token,
     });
@@ -121,7 +122,7 @@ describe("a reader of logs", () => {
     await send(anna, job.stream, { lines: [line("a-1", 10), line("a-1", 30)], live: true, end: true });
     expect(reader.texts).toEqual([]);
     await send(bert, job.stream, { lines: [line("b-1", 20), line("b-1", 40)], live: true, end: true });
-    await vi.waitFor(() => expect(reader.isOver).toBe(true));
+    await waitFor(() => expect(reader.isOver).toBe(true));
     expect(reader.texts).toEqual(["a-1 10", "b-1 20", "a-1 30", "b-1 40"]);
     expect(reader.of("end")).toMatchObject([{ hosts: ["anna", "bert"], answered: ["anna", "bert"] }]);
     expect(reader.of("lines")[0].lines[0]).toEqual({
@@ -134,8 +135,8 @@ describe("a reader of logs", () => {
     });
   });
 
-  it("gets on with those that answer, and is told of the others", async () => {
-    api = patient(300);
+  it("gets on with those that answer, and is told of the others", TIMED, async () => {
+    api = patient(1_500);
     await runs(bert, "b-1");
     const carl = await world.enrolled(api, "carl");
     await runs(carl, "c-1");
@@ -143,7 +144,7 @@ describe("a reader of logs", () => {
     const reader = await opened();
     const { stream } = await asked(anna);
     await send(anna, stream, { lines: [line("a-1", 10)], live: true, end: true });
-    await vi.waitFor(() => expect(reader.isOver).toBe(true));
+    await waitFor(() => expect(reader.isOver).toBe(true));
     expect(reader.texts).toEqual(["a-1 10"]);
     const states = reader.of("host").map(({ host, state }) => `${host} ${state}`);
     expect(states.sort()).toEqual(["anna ended", "anna joined", "bert silent", "carl offline"]);
@@ -152,7 +153,7 @@ describe("a reader of logs", () => {
     );
     expect(reader.of("end")).toMatchObject([{ hosts: ["anna", "bert", "carl"], answered: ["anna"] }]);
     // Nobody hands a host that comes back tomorrow the question of today.
-    await vi.waitFor(async () =>
+    await waitFor(async () =>
       expect((await world.db.select().from(jobs)).map(({ hostId }) => hostId)).toEqual([anna.host.id]),
     );
   });
@@ -161,7 +162,7 @@ describe("a reader of logs", () => {
     const before = await opened("?follow=1&since=10m");
     const { stream, from, since } = await asked(anna);
     await send(anna, stream, { lines: [line("a-1", 10), line("a-1", 20)], live: true });
-    await vi.waitFor(() => expect(before.texts).toHaveLength(2));
+    await waitFor(() => expect(before.texts).toHaveLength(2));
     await before.leave();
     api.time += 60_000;
     const reader = await opened("?follow=1&since=10m", { "last-event-id": before.lastId });
@@ -174,7 +175,7 @@ describe("a reader of logs", () => {
       after: { "a-1": "20" },
     });
     await send(anna, again.stream, { lines: [line("a-1", 30)], live: true });
-    await vi.waitFor(() => expect(reader.texts).toEqual(["a-1 30"]));
+    await waitFor(() => expect(reader.texts).toEqual(["a-1 30"]));
     await reader.leave();
   });
 
@@ -185,7 +186,7 @@ describe("a reader of logs", () => {
     expect(await answered(send(anna, stream, chunk))).toEqual({ wanted: true, taken: true });
     expect(await answered(send(anna, stream, chunk))).toEqual({ wanted: true, taken: true });
     await send(anna, stream, { lines: [line("a-1", 20)], live: true });
-    await vi.waitFor(() => expect(reader.texts).toEqual(["a-1 10", "a-1 20"]));
+    await waitFor(() => expect(reader.texts).toEqual(["a-1 10", "a-1 20"]));
     await reader.leave();
   });
 
@@ -193,19 +194,19 @@ describe("a reader of logs", () => {
     const reader = await opened("?follow=1");
     const { stream } = await asked(anna);
     await send(anna, stream, { droppedBytes: 4_096, problem: "no engine answers" });
-    await vi.waitFor(() => expect(reader.of("gap")).toMatchObject([{ host: "anna", bytes: 4_096 }]));
+    await waitFor(() => expect(reader.of("gap")).toMatchObject([{ host: "anna", bytes: 4_096 }]));
     expect(reader.of("host").at(-1)).toMatchObject({ state: "trouble", message: "anna: no engine answers" });
     await reader.leave();
   });
 
   it("that follows gets a host that has its first instance later", async () => {
-    api = patient(300);
+    api = patient(1_500);
     const reader = await opened("?follow=1");
     await asked(anna);
     await runs(bert, "b-1");
     const { stream } = await asked(bert);
     await send(bert, stream, { lines: [line("b-1", 10)], live: true });
-    await vi.waitFor(() => expect(reader.texts).toEqual(["b-1 10"]));
+    await waitFor(() => expect(reader.texts).toEqual(["b-1 10"]));
     await reader.leave();
   });
 
@@ -227,7 +228,7 @@ describe("a reader of logs", () => {
     expect(accessory).toBe("shop_production_postgres");
     const of = { instance: "shop_production_postgres", version: "" };
     await send(bert, stream, { lines: [{ ...line("a", 10, "ready"), ...of }], live: true, end: true });
-    await vi.waitFor(() => expect(reader.isOver).toBe(true));
+    await waitFor(() => expect(reader.isOver).toBe(true));
     expect(reader.of("end")).toMatchObject([{ hosts: ["bert"], answered: ["bert"] }]);
     expect(reader.texts).toEqual(["ready"]);
   });
@@ -244,7 +245,7 @@ describe("a reader of logs", () => {
       expect(sent).toBeLessThan(20);
     }
     const reader = new Reader(response);
-    await vi.waitFor(() => expect(reader.texts).toHaveLength(sent * 25), 10_000);
+    await waitFor(() => expect(reader.texts).toHaveLength(sent * 25));
     expect(await answered(send(anna, stream, { live: true }))).toEqual({ wanted: true, taken: true });
     await reader.leave();
   });
@@ -256,7 +257,7 @@ describe("a host that sends logs", () => {
     const { stream, deadlineAt } = await asked(anna);
     expect(await answered(send(anna, stream, { hello: true }))).toMatchObject({ wanted: true });
     await reader.leave();
-    await vi.waitFor(async () => expect(await answered(send(anna, stream))).toMatchObject({ wanted: false }));
+    await waitFor(async () => expect(await answered(send(anna, stream))).toMatchObject({ wanted: false }));
     await sweep(api.env, deadlineAt);
     expect(await world.db.select().from(jobs)).toEqual([]);
   });
@@ -334,7 +335,7 @@ describe("who may read logs", () => {
     expect(await problemOf(await api.get(PATH, { headers }))).toBe("400 invalid_request");
     await world.release(environmentId, { version: "v2" });
     const reader = await opened("?release=v2");
-    await vi.waitFor(() => expect(reader.isOver).toBe(true));
+    await waitFor(() => expect(reader.isOver).toBe(true));
     expect(reader.of("end")).toMatchObject([
       { hosts: [], message: expect.stringContaining("no instance of that release") },
     ]);

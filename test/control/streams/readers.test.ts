@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import { hosts } from "../../../src/control/store/schema/hosts.ts";
 import { LOG_TIMES } from "../../../src/control/streams/log-order.ts";
 import { Readers } from "../../../src/control/streams/readers.ts";
+import { waitFor } from "../../support/patience.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";
 
@@ -70,7 +71,7 @@ describe("a principal's streams", () => {
     expect(source).not.toHaveBeenCalled();
     await (await readers.open("tok_2", endless)).cancel();
     await streams[0]?.cancel();
-    await vi.waitFor(async () => streams.push(await readers.open("tok_1", endless)));
+    await waitFor(async () => streams.push(await readers.open("tok_1", endless)));
     for (const stream of streams.slice(1)) await stream.cancel();
   });
 
@@ -92,7 +93,7 @@ describe("a principal's streams", () => {
     const stream = await readers.open("tok_1", async () => source);
     const reader = stream.getReader();
     await reader.read();
-    await vi.waitFor(() => expect(cancel).toHaveBeenCalled());
+    await waitFor(() => expect(cancel).toHaveBeenCalled());
     await expect(reader.read().then(() => reader.read())).rejects.toThrow("takes nothing");
   });
 });
