@@ -3,7 +3,7 @@ import type { CanaryConfig } from "./config.ts";
 import { decide, type Judgement } from "./decide.ts";
 import { type CanaryState, type Dispersion, init } from "./state.ts";
 import { update } from "./update.ts";
-import type { ArmWindow, CanaryWindow } from "./window.ts";
+import type { ArmWindow, CanaryWindow, RouteWindow } from "./window.ts";
 
 /** One side's counts as they are kept with a verdict; the histogram sparse, as [bucket, count]. */
 interface KeptArm {
@@ -13,19 +13,30 @@ interface KeptArm {
   readonly hist: readonly (readonly [bucket: number, count: number])[];
 }
 
+type KeptCount = readonly [n: number, errors: number, distinctErrors: number | null];
+
 /** What one window's verdict was reached from. Plain JSON. */
 export interface KeptWindow {
   readonly canary: KeptArm;
   readonly baseline: KeptArm;
+  /** As many as the edge tells apart. Not by host: a verdict reached from them names the route alone. */
+  readonly routes?: readonly (readonly [route: string, canary: KeptCount, baseline: KeptCount])[];
   /** What was known of stable before the first window; with that one alone. */
   readonly learned?: { readonly reference: KeptArm["hist"]; readonly dispersion: Dispersion };
 }
 
 /** `before`: the state that the window is folded into. */
 export function keepWindow(window: CanaryWindow, before: CanaryState): KeptWindow {
-  const arms = { canary: keepArm(window.canary), baseline: keepArm(window.baseline) };
-  if (before.k > 0) return arms;
-  return { ...arms, learned: { reference: sparse(before.reference), dispersion: before.dispersion } };
+  const { canary, baseline, routes } = window;
+  const kept = {
+    canary: keepArm(canary),
+    baseline: keepArm(baseline),
+    ...(routes && {
+      routes: routes.map((one) => [one.route, keepCount(one.canary), keepCount(one.baseline)] as const),
+    }),
+  };
+  if (before.k > 0) return kept;
+  return { ...kept, learned: { reference: sparse(before.reference), dispersion: before.dispersion } };
 }
 
 const keepArm = ({ n, errors, distinctErrors, hist }: ArmWindow): KeptArm => ({
@@ -34,6 +45,12 @@ const keepArm = ({ n, errors, distinctErrors, hist }: ArmWindow): KeptArm => ({
   distinctErrors: distinctErrors ?? null,
   hist: sparse(hist ?? []),
 });
+
+const keepCount = ({ n, errors, distinctErrors }: RouteWindow["canary"]): KeptCount => [
+  n,
+  errors,
+  distinctErrors ?? null,
+];
 
 const sparse = (hist: readonly number[]): KeptArm["hist"] =>
   hist.flatMap((count, bucket) => (count > 0 ? [[bucket, count] as const] : []));
@@ -55,8 +72,8 @@ export function replay(kept: readonly KeptWindow[], config: Partial<CanaryConfig
   if (learned) state = { ...state, dispersion: learned.dispersion };
   let decision: Judgement | null = null;
   let provenAfter: number | null = null;
-  for (const [n, { canary, baseline }] of kept.entries()) {
-    state = update(state, { canary: toArm(canary), baseline: toArm(baseline) });
+  for (const [n, window] of kept.entries()) {
+    state = update(state, toWindow(window));
     decision = decide(state);
     if (decision.verdict === "pass") provenAfter ??= n + 1;
     if (decision.verdict === "rollback") return { decision, windows: n + 1, provenAfter };
@@ -64,11 +81,28 @@ export function replay(kept: readonly KeptWindow[], config: Partial<CanaryConfig
   return { decision, windows: kept.length, provenAfter };
 }
 
+const toWindow = ({ canary, baseline, routes }: KeptWindow): CanaryWindow => ({
+  canary: toArm(canary),
+  baseline: toArm(baseline),
+  ...(routes && {
+    routes: routes.map(([route, own, other]) => ({
+      route,
+      canary: toCount(own),
+      baseline: toCount(other),
+      hosts: [],
+    })),
+  }),
+});
+
 const toArm = ({ n, errors, distinctErrors, hist }: KeptArm): ArmWindow => ({
+  ...toCount([n, errors, distinctErrors]),
+  hist: dense(hist),
+});
+
+const toCount = ([n, errors, distinctErrors]: KeptCount): RouteWindow["canary"] => ({
   n,
   errors,
   ...(distinctErrors === null ? {} : { distinctErrors }),
-  hist: dense(hist),
 });
 
 function dense(hist: KeptArm["hist"]): number[] {

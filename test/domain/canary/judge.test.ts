@@ -9,8 +9,11 @@ import {
   init,
   describe as inWords,
   type Judgement,
+  type KeptWindow,
+  keepWindow,
   parse,
   renew,
+  replay,
   type StepPolicy,
   serialise,
   tick,
@@ -164,6 +167,31 @@ describe("the culprit in words", () => {
     }));
     const { decision } = untilRollback({ ...all, routes }, init(at(80, 10_000), canaryConfig({})));
     expect(inWords(decision)).not.toContain("GET /");
+  });
+});
+
+describe("a rollback for one route, judged again from the counts that were kept", () => {
+  it("comes to the same verdict after as many windows, and names the route", () => {
+    const on = (n: number, errors: number) => ({ n, errors, distinctErrors: errors });
+    // 22 of 1,000 against 165 of 9,000: within the margin as a whole.
+    const window: CanaryWindow = {
+      ...windowOf({ n: 1_000, errors: 22, visitors: 22 }, { n: 9_000, errors: 165, visitors: 165 }),
+      routes: [
+        { route: "POST /checkout", canary: on(20, 5), baseline: on(180, 4), hosts: [] },
+        { route: "GET /", canary: on(980, 17), baseline: on(8_820, 161), hosts: [] },
+      ],
+    };
+    const kept: KeptWindow[] = [];
+    let state = init(at(80, 10_000), canaryConfig({}));
+    do {
+      kept.push(keepWindow(window, state));
+      state = update(state, window);
+    } while (decide(state).verdict !== "rollback" && kept.length < 60);
+    const again = replay(JSON.parse(JSON.stringify(kept)), canaryConfig({}));
+    expect(again.decision).toMatchObject({ verdict: "rollback", reason: "route" });
+    expect(again.decision).toEqual(decide(state));
+    expect(again.windows).toBe(kept.length);
+    expect(inWords(decide(state))).toContain("POST /checkout");
   });
 });
 
