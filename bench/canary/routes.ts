@@ -13,7 +13,7 @@ import { type Random, random } from "./random.ts";
 
 const WINDOW_S = 10;
 
-interface RouteScenario {
+export interface RouteScenario {
   /** Requests per second, both sides together. */
   readonly rate: number;
   /** The canary's share of them. */
@@ -28,7 +28,7 @@ interface RouteScenario {
   readonly burst?: number;
 }
 
-interface RouteOutcome {
+export interface RouteOutcome {
   /** Seconds into the rollout; null: not rolled back. */
   readonly rolledBackS: number | null;
   readonly reason: string;

@@ -3,6 +3,7 @@ import {
   type ArmWindow,
   type CanaryConfig,
   type CanaryWindow,
+  canaryConfig,
   decide,
   type HistoryWindow,
   init,
@@ -66,7 +67,8 @@ export interface Outcome {
 export function simulate(scenario: Scenario, seed: number, run: number): Outcome {
   const chance = random(seed, run);
   const world = new World(scenario, chance);
-  let state = init(world.reference(), scenario.config, world.history());
+  // As the coordinator has it: with the routes' share of alpha spent.
+  let state = init(world.reference(), { ...canaryConfig({}), ...scenario.config }, world.history());
   let requests = 0;
   let errors = 0;
   let passedS: number | null = null;
