@@ -100,6 +100,17 @@ describe("a host that was enrolled without an address of its own", () => {
     ]);
   });
 
+  it.each(["404", "empty"] as const)(
+    "gets its first ingress where Cloudflare says of a tunnel never configured: %s",
+    async (configuration) => {
+      account = await Account.open({ unknowns: { configuration } });
+      const { host, slots } = await account.enroll();
+      await account.settle(host.id, "ready");
+      await expectMade(slots);
+      expect(await account.tunnel()).toMatchObject({ state: "ready", cause: null, configVersion: 1 });
+    },
+  );
+
   it("is enrolled at once, whether Cloudflare answers or not", async () => {
     await account.stage({ do: "fail", fault: { times: 99, answer: "drop" } });
     const { host, token } = await account.enroll();

@@ -16,7 +16,7 @@ import { tunnels } from "./tunnels.ts";
 import { workerDomains } from "./worker-domains.ts";
 import { workerRoutes } from "./worker-routes.ts";
 import { workerScripts } from "./worker-scripts.ts";
-import { createWorld, type World, type Zone } from "./world.ts";
+import { createWorld, type Unknowns, type World, type Zone } from "./world.ts";
 import { zoneSettings } from "./zone-settings.ts";
 
 /**
@@ -46,6 +46,8 @@ export interface CloudflareOptions {
   readonly zones?: readonly (string | ZoneOptions)[];
   /** Workers that are deployed already. */
   readonly scripts?: readonly string[];
+  /** What no documentation says, otherwise than assumed. */
+  readonly unknowns?: Partial<Unknowns>;
 }
 
 export interface LoggedCall {
@@ -101,6 +103,7 @@ const CALM = { botFightMode: false, level: "medium" };
 
 function open(options: CloudflareOptions): Inside {
   const world = createWorld();
+  Object.assign(world.unknowns, options.unknowns);
   for (const [token, permissions] of Object.entries(options.tokens ?? { [API_TOKEN]: "all" as const }))
     world.tokens.set(
       token,
