@@ -7,6 +7,8 @@ import { NO_ROUTES, updateRoutes } from "./routes.ts";
 import { burstiness, type CanaryState, disperse } from "./state.ts";
 import { addHistogram, addWindow, type CanaryWindow, checkWindow, NO_TOTALS } from "./window.ts";
 
+/** So few of stable's requests say nothing of it: none may have failed, or there may be none, in the midst of an outage. */
+const FEW_REQUESTS = 10;
 const RECENT_DECAY = 0.8;
 
 /**
@@ -25,21 +27,23 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
   const grow = (past: readonly LogEvidence[], logs: readonly number[]): LogEvidence[] =>
     restart(past, logs, k, config.horizonWindows);
   const slow = slowCounts(window, config);
+  // Without stable's answers an outage of both would look like the canary's own.
+  const p95Judged = judged && (baseline.n > 0 || state.recent.n < 1);
 
   return {
     ...state,
     k,
     err: grow(state.err, errorLogs(window, counted, phi, config)),
     lat: grow(state.lat, judged ? latencyLogs(window, state) : state.lat.map(() => 0)),
-    guard: grow(state.guard, guardLogs(window, { counted: counted.canary, capped: true }, config)),
-    p95: grow(state.p95, judged ? p95Logs(slow, config) : state.p95.map(() => 0)),
+    guard: grow(state.guard, guardLogs(window, { counted: counted.canary, capped: true }, state)),
+    p95: grow(state.p95, p95Judged ? p95Logs(slow, config) : state.p95.map(() => 0)),
     pass: passLogs(state, window),
     reference: addHistogram(state.reference, baseline.hist, config.refDecay),
     dispersion: disperse(state.dispersion, baseline.n, counted.baseline, config),
     phi,
     countedErrors: state.countedErrors + counted.canary,
     errorWindows: state.errorWindows + (counted.canary > 0 ? 1 : 0),
-    slowAnswers: state.slowAnswers + (judged ? slow.x : 0),
+    slowAnswers: state.slowAnswers + (p95Judged ? slow.x : 0),
     recent: {
       n: RECENT_DECAY * state.recent.n + baseline.n,
       errors: RECENT_DECAY * state.recent.errors + baseline.errors,
@@ -98,10 +102,12 @@ function latencyLogs({ canary, baseline }: CanaryWindow, state: CanaryState): nu
 export function guardLogs(
   { canary, baseline }: CanaryWindow,
   { counted, capped }: { readonly counted: number; readonly capped: boolean },
-  config: CanaryConfig,
+  { config, recent }: Pick<CanaryState, "config" | "recent">,
 ): number[] {
   const skipMax = config.guardSkipMax ?? config.guardBaseMax;
-  if (baseline.n > 0 && baseline.errors > skipMax * baseline.n) return config.guardThetas.map(() => 0);
+  const isOver = ({ n, errors }: { n: number; errors: number }) => n > 0 && errors > skipMax * n;
+  const isSick = isOver(baseline) || (baseline.n < FEW_REQUESTS && isOver(recent));
+  if (isSick) return config.guardThetas.map(() => 0);
   const n = canary.n - (canary.errors - counted);
   const cap = capped ? Math.max(config.capGuard, canary.n / config.capGuardDiv) : Infinity;
   return config.guardThetas.map((theta) => Math.min(cap, logEGuard(counted, n, config.ceiling, theta)));

@@ -119,6 +119,30 @@ describe("verdict in words", () => {
   });
 });
 
+describe("an outage that both sides share, where stable has few requests", () => {
+  it("is not taken for the canary's own when no request of stable's falls into a window, or a good one", () => {
+    let state = fed(3, windowOf({ n: 1, errors: 1 }, { n: 5, errors: 4 }), fresh());
+    for (let k = 0; k < 12; k++) {
+      const [n, errors] = [
+        [0, 0],
+        [1, 0],
+        [5, 4],
+      ][k % 3] as [number, number];
+      state = update(state, windowOf({ n: 1, errors: 1 }, { n, errors }));
+      expect(decide(state).verdict).not.toBe("rollback");
+    }
+  });
+
+  it("is not taken for its slowness either: the limit on p95 waits for stable", () => {
+    const slow = { ms: 900 };
+    let state = fed(3, windowOf({ n: 1, ...slow }, { n: 5, ...slow }), fresh({ p95MaxMs: 300 }));
+    for (let k = 0; k < 24; k++) {
+      state = update(state, windowOf({ n: 1, ...slow }, { n: k % 2 === 0 ? 0 : 5, ...slow }));
+      expect(decide(state).verdict).not.toBe("rollback");
+    }
+  });
+});
+
 describe("the culprit in words", () => {
   const on = (n: number, errors: number) => ({ n, errors, distinctErrors: errors });
   const window: CanaryWindow = {
