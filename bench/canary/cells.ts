@@ -3,7 +3,7 @@ import { canaryConfig, watchConfig } from "../../src/domain/canary/index.ts";
 import type { Random } from "./random.ts";
 import type { Outage, Scenario } from "./simulation.ts";
 
-export type Rate = 200 | 20 | 2;
+export type Rate = 200 | 20 | 2 | 0.2;
 type PerRate = Partial<Record<Rate, number>>;
 
 export interface Cell {
@@ -28,6 +28,7 @@ export interface Cell {
 }
 
 const all = (runs: number): PerRate => ({ 200: runs, 20: runs, 2: runs });
+const everywhere = (runs: number): PerRate => ({ ...all(runs), 0.2: runs });
 
 const somewhen = (chance: Random, rest: Omit<Outage, "fromS" | "toS">): Outage => {
   const fromS = 300 + Math.floor(chance.uniform() * 1500);
@@ -38,18 +39,40 @@ const sharedErrors = (chance: Random): Outage =>
   somewhen(chance, { errorRate: 0.04 * 15 ** chance.uniform() });
 const sharedLatency = (chance: Random): Outage => somewhen(chance, { latency: 4 });
 /** Where some canaries are rolled back (about 1 in 300), 480 runs would miss a bar of 1 % by bad luck alone. */
-const MANY: PerRate = { 200: 480, 20: 1000, 2: 2000 };
-const BURSTS: PerRate = { 200: 480, 20: 480, 2: 1000 };
+const MANY: PerRate = { 200: 480, 20: 1000, 2: 2000, 0.2: 1000 };
+const BURSTS: PerRate = { 200: 480, 20: 480, 2: 1000, 0.2: 480 };
 const p95Max = { latShift: 20, ...canaryConfig({ p95MaxMs: 300 }) };
 const errorMax = canaryConfig({ errorRateMax: 0.01 });
 const raw = { perVisitor: false };
 /** Kept warm for ten minutes, as is usual. */
 const after = { weight: 0.5, minutes: 10, config: watchConfig({ plannedWindows: 60 }) };
 
+/** A fault where traffic is thin, by the plan and by the mixture alone; at 20 requests a second there is no plan. */
+const thin = (name: string, fault: Cell["scenario"]): Cell[] =>
+  [60, 15].flatMap((minutes) =>
+    [true, false].map((isPlanned) => ({
+      name: `thin, ${minutes} min, ${name}, ${isPlanned ? "by plan" : "mixture alone"}`,
+      scenario: { ...fault, minutes, ...(isPlanned ? {} : { config: { plannedShare: 0 } }) },
+      runs: { 0.2: 200, 2: 200, ...(isPlanned && { 20: 100 }) },
+      showFalse: true,
+      showTimes: true,
+    })),
+  );
+
 export const CELLS: readonly Cell[] = [
-  { name: "A/A", scenario: {}, runs: all(1000), falseUpperPct: 1 },
-  { name: "shared errors 4-60 %", scenario: { outage: sharedErrors }, runs: all(480), falseUpperPct: 1 },
-  { name: "shared latency 4x", scenario: { outage: sharedLatency }, runs: all(480), falseUpperPct: 1 },
+  { name: "A/A", scenario: {}, runs: everywhere(1000), falseUpperPct: 1 },
+  {
+    name: "shared errors 4-60 %",
+    scenario: { outage: sharedErrors },
+    runs: everywhere(480),
+    falseUpperPct: 1,
+  },
+  {
+    name: "shared latency 4x",
+    scenario: { outage: sharedLatency },
+    runs: everywhere(480),
+    falseUpperPct: 1,
+  },
   {
     name: "inside the margin (0.28 %, 1.15x)",
     scenario: { canaryError: 0.0028, canaryLatency: 1.15 },
@@ -68,7 +91,7 @@ export const CELLS: readonly Cell[] = [
   { name: "bursts of 3, once per visitor", scenario: { burst: 3 }, runs: BURSTS, falseUpperPct: 1 },
   { name: "bursts of 6, once per visitor", scenario: { burst: 6 }, runs: BURSTS, falseUpperPct: 1 },
   { name: "bursts of 12, once per visitor", scenario: { burst: 12 }, runs: BURSTS, falseUpperPct: 1 },
-  { name: "latency jitter 10 %", scenario: { jitter: 0.1 }, runs: all(480), falseUpperPct: 1 },
+  { name: "latency jitter 10 %", scenario: { jitter: 0.1 }, runs: everywhere(480), falseUpperPct: 1 },
   { name: "latency jitter 20 %", scenario: { jitter: 0.2 }, runs: all(60), showFalse: true },
   {
     name: "100 % failing",
@@ -113,6 +136,11 @@ export const CELLS: readonly Cell[] = [
   },
   { name: "silence", scenario: { weight: 0 }, runs: { 20: 50 }, seenPct: 0, passedPct: 0 },
   { name: "under 300 requests", scenario: { minutes: 15 }, runs: { 2: 300 }, seenPct: 0, passedPct: 0 },
+  ...thin("100 % failing", { canaryError: 1 }),
+  ...thin("20 % failing", { canaryError: 0.2 }),
+  ...thin("5 % failing", { canaryError: 0.05 }),
+  ...thin("2 % failing", { canaryError: 0.02 }),
+  ...thin("latency 2x", { canaryLatency: 2 }),
   // Beyond the bar: what counting per visitor costs when errors are independent and visitors send 5 requests a window.
   {
     name: "5 % failing, 5 requests per visitor",

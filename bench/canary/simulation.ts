@@ -67,12 +67,13 @@ export interface Outcome {
 export function simulate(scenario: Scenario, seed: number, run: number): Outcome {
   const chance = random(seed, run);
   const world = new World(scenario, chance);
-  // As the coordinator has it: with the routes' share of alpha spent.
-  let state = init(world.reference(), { ...canaryConfig({}), ...scenario.config }, world.history());
+  const end = (scenario.minutes ?? 60) * 60;
+  // As the coordinator has it: with the routes' share of alpha spent, and a plan.
+  const config = { ...canaryConfig({ plannedWindows: end / WINDOW_S }), ...scenario.config };
+  let state = init(world.reference(), config, world.history());
   let requests = 0;
   let errors = 0;
   let passedS: number | null = null;
-  const end = (scenario.minutes ?? 60) * 60;
   const outcome = (at: number | null, decision: Judgement | null): Outcome => ({
     rolledBackS: at,
     passedS,

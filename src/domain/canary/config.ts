@@ -6,6 +6,10 @@ export interface CanaryConfig {
   readonly guardShare: number;
   /** … and on faults of single routes (routes.ts). */
   readonly routeShare: number;
+  /** … and on the tests that follow a plan, where traffic is thin (planned.ts). */
+  readonly plannedShare: number;
+  /** Windows that the rollout takes at most; null: not known. */
+  readonly plannedWindows: number | null;
   /** Windows during which a change for the worse is looked for; later ones only add to suspicions already begun. */
   readonly horizonWindows: number;
   /** A canary is good while its error rate is at most rho0 · stable + delta. */
@@ -57,6 +61,8 @@ export const CANARY_DEFAULTS: CanaryConfig = {
   alpha: 0.01,
   guardShare: 0.1,
   routeShare: 0,
+  plannedShare: 0,
+  plannedWindows: null,
   horizonWindows: 360,
   rho0: 1.25,
   delta: 0.0005,
@@ -107,6 +113,8 @@ export interface AnalysisLimits {
 
 /** What the search for a failing route may spend, where the edge tells routes apart. */
 const ROUTE_SHARE = 0.1;
+/** What is spent by a plan where traffic is thin: half of what the comparison of the whole has. */
+const PLANNED_SHARE = 0.4;
 
 /** User limits as configuration. Throws RangeError on a limit no canary could be judged by. */
 export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
@@ -121,6 +129,7 @@ export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
   }
   if (warmUpWindows !== undefined) config.warmUpWindows = warmUpWindows;
   if (plannedWindows !== undefined) {
+    Object.assign(config, { plannedWindows, plannedShare: PLANNED_SHARE });
     config.horizonWindows = Math.max(CANARY_DEFAULTS.horizonWindows, Math.ceil(plannedWindows));
   }
   return config;
@@ -136,6 +145,8 @@ export const watchConfig = (limits: AnalysisLimits): Partial<CanaryConfig> => ({
   rho0: 2,
   delta: 0.005,
   latShift: 8,
+  // It is not compared with what is beside it, and what is exact about a count is not exact there.
+  plannedShare: 0,
 });
 
 /** A low ceiling needs alternatives close above it: against 25 % alone, 4 % would speak *for* a limit of 1 %. */

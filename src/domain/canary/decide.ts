@@ -1,6 +1,7 @@
 import { countErrors, isPerVisitor } from "./errors.ts";
 import { histogramTotal, logAdd, logSumExp, quantileBucket } from "./evidence.ts";
 import { type LogEvidence, mixture, restart, toLog } from "./mixture.ts";
+import { crossedQuantile } from "./planned.ts";
 import { type Culprit, culprits, isShown, NO_ROUTES, routesLog } from "./routes.ts";
 import type { CanaryState } from "./state.ts";
 import { guardLogs, isEven, routesAfter } from "./update.ts";
@@ -29,6 +30,8 @@ interface Numbers {
   readonly logPass: number;
   /** Evidence that some route is worse; rolls back at `limits.routes`. Null: no routes are told apart. */
   readonly logRoutes: number | null;
+  /** The tests that follow a plan, where traffic is thin; null: there are none. Absent in what was said before there were. */
+  readonly planned?: Planned | null;
   readonly phi: number;
   /** Always valid: may be read after every window. */
   readonly pValue: number;
@@ -53,6 +56,12 @@ interface Numbers {
   readonly recentBaselineErrorRate: number;
   /** Errors as the test counted them (once per visitor and window where known). */
   readonly countedErrors: number;
+}
+
+interface Planned {
+  /** Share of the plan's time that has passed. */
+  readonly passed: number;
+  readonly crossed: "errors" | "latency" | null;
 }
 
 export interface Compared {
@@ -81,7 +90,13 @@ export type Judgement = Verdict & Numbers;
 /** What to do now. The caller latches `rollback`: evidence may sink again after the canary is gone. */
 export function decide(state: CanaryState): Judgement {
   const numbers = measure(state);
-  return { ...judge(state, numbers), ...numbers };
+  const verdict = judge(state, numbers);
+  const quantile = crossedQuantile(state.planned);
+  const isByPlan = verdict.verdict === "rollback" && numbers.planned?.crossed === verdict.reason;
+  // Its tests are of the whole, and so is what is said.
+  return isByPlan
+    ? { ...verdict, ...numbers, suspicion: compare(state.totals, quantile ?? numbers.suspicion.quantile) }
+    : { ...verdict, ...numbers };
 }
 
 /**
@@ -105,7 +120,12 @@ export function tick(state: CanaryState, open: readonly CanaryWindow[]): Judgeme
       ...glimpse,
       k,
       ...routesAfter(glimpse, window, glimpse.phi),
-      guard: restart(glimpse.guard, guardLogs(window, { counted, capped }, glimpse), k, config.horizonWindows),
+      guard: restart(
+        glimpse.guard,
+        guardLogs(window, { counted, capped }, glimpse),
+        k,
+        config.horizonWindows,
+      ),
       countedErrors: glimpse.countedErrors + counted,
       totals: addWindow(glimpse.totals, window),
       suspicion: addWindow(isEven(glimpse) ? NO_TOTALS : glimpse.suspicion, window),
@@ -117,18 +137,16 @@ export function tick(state: CanaryState, open: readonly CanaryWindow[]): Judgeme
 }
 
 function judge(state: CanaryState, numbers: Numbers): Verdict {
-  const { config, totals, countedErrors, errorWindows } = state;
+  const { config, totals } = state;
   const { logE, logErr, logLat, logP95, logPass, limits } = numbers;
-  const seenEnough =
-    (countedErrors >= config.minErrors && errorWindows >= config.minErrWindows) ||
-    countedErrors >= config.fastErrors;
   if (isOverCeiling(state)) return { verdict: "rollback", reason: "error-ceiling" };
   if (logP95 !== null && logP95 >= limits.guard && state.slowAnswers >= config.fastErrors) {
     return { verdict: "rollback", reason: "latency-ceiling" };
   }
-  if (logE >= limits.worse && (logLat > logErr || seenEnough)) {
+  if (logE >= limits.worse && (logLat > logErr || hasErrors(state))) {
     return { verdict: "rollback", reason: logLat > logErr ? "latency" : "errors" };
   }
+  if (numbers.planned?.crossed) return { verdict: "rollback", reason: numbers.planned.crossed };
   if (isRouteWorse(state, numbers)) return { verdict: "rollback", reason: "route" };
   if (numbers.recentBaselineErrorRate > config.guardBaseMax) {
     return { verdict: "hold", reason: "shared-degradation" };
@@ -140,6 +158,11 @@ function judge(state: CanaryState, numbers: Numbers): Verdict {
   }
   return { verdict: "continue", reason: requests < config.minPass ? "low-traffic" : "not-proven" };
 }
+
+/** A verdict on errors needs more than one or two. */
+const hasErrors = ({ countedErrors, errorWindows, config }: CanaryState): boolean =>
+  (countedErrors >= config.minErrors && errorWindows >= config.minErrWindows) ||
+  countedErrors >= config.fastErrors;
 
 const isRouteWorse = ({ routes, config }: CanaryState, { logRoutes, limits }: Numbers): boolean =>
   routes !== undefined && logRoutes !== null && logRoutes >= limits.routes && isShown(routes, config);
@@ -167,10 +190,11 @@ function measure(state: CanaryState): Numbers {
     logP95: hasP95 ? standing(state.p95) : null,
     logPass: logSumExp(state.pass) - Math.log(state.pass.length),
     logRoutes: state.routes ? finite(routesLog(state.routes)) : null,
+    planned: plannedOf(state),
     phi: state.phi,
     pValue: Math.min(1, Math.exp(-logE)),
     limits: {
-      worse: -Math.log(config.alpha * (1 - config.guardShare - config.routeShare)),
+      worse: -Math.log(config.alpha * worseShare(state)),
       guard: guardLimit(state),
       pass: -Math.log(config.beta),
       // Without a share nothing is ever decided by routes alone.
@@ -187,6 +211,18 @@ function measure(state: CanaryState): Numbers {
     recentBaselineErrorRate: recent.n > 0 ? recent.errors / recent.n : 0,
     countedErrors: state.countedErrors,
   };
+}
+
+/** What is left of alpha for the comparison of the whole by e-values. */
+const worseShare = ({ config, planned }: CanaryState): number =>
+  1 - config.guardShare - config.routeShare - (planned ? config.plannedShare : 0);
+
+function plannedOf(state: CanaryState): Planned | null {
+  const { planned, config, k } = state;
+  if (!planned) return null;
+  const passed = Math.min(1, k / (config.plannedWindows ?? k));
+  if (planned.errors.hasCrossed && hasErrors(state)) return { passed, crossed: "errors" };
+  return { passed, crossed: crossedQuantile(planned) === null ? null : "latency" };
 }
 
 /** Before its first window a test knows nothing: an e-value of 1. */

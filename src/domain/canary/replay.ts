@@ -1,6 +1,7 @@
 import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import type { CanaryConfig } from "./config.ts";
 import { decide, type Judgement } from "./decide.ts";
+import { type PlannedState, planFrom } from "./planned.ts";
 import { type CanaryState, type Dispersion, init } from "./state.ts";
 import { update } from "./update.ts";
 import type { ArmWindow, CanaryWindow, RouteWindow } from "./window.ts";
@@ -22,7 +23,12 @@ export interface KeptWindow {
   /** As many as the edge tells apart. Not by host: a verdict reached from them names the route alone. */
   readonly routes?: readonly (readonly [route: string, canary: KeptCount, baseline: KeptCount])[];
   /** What was known of stable before the first window; with that one alone. */
-  readonly learned?: { readonly reference: KeptArm["hist"]; readonly dispersion: Dispersion };
+  readonly learned?: {
+    readonly reference: KeptArm["hist"];
+    readonly dispersion: Dispersion;
+    /** Stable's counts, where traffic was thin. */
+    readonly planned?: PlannedState["stable"];
+  };
 }
 
 /** `before`: the state that the window is folded into. */
@@ -36,7 +42,11 @@ export function keepWindow(window: CanaryWindow, before: CanaryState): KeptWindo
     }),
   };
   if (before.k > 0) return kept;
-  return { ...kept, learned: { reference: sparse(before.reference), dispersion: before.dispersion } };
+  const { reference, dispersion, planned } = before;
+  return {
+    ...kept,
+    learned: { reference: sparse(reference), dispersion, ...(planned && { planned: planned.stable }) },
+  };
 }
 
 const keepArm = ({ n, errors, distinctErrors, hist }: ArmWindow): KeptArm => ({
@@ -69,7 +79,10 @@ export interface Replayed {
 export function replay(kept: readonly KeptWindow[], config: Partial<CanaryConfig>): Replayed {
   const learned = kept[0]?.learned;
   let state = init(learned ? dense(learned.reference) : undefined, config);
-  if (learned) state = { ...state, dispersion: learned.dispersion };
+  if (learned) {
+    const { dispersion, planned } = learned;
+    state = { ...state, dispersion, ...(planned && { planned: planFrom(planned) }) };
+  }
   let decision: Judgement | null = null;
   let provenAfter: number | null = null;
   for (const [n, window] of kept.entries()) {

@@ -2,6 +2,7 @@ import { err, ok, type Result } from "../result.ts";
 import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import { CANARY_DEFAULTS, type CanaryConfig } from "./config.ts";
 import type { LogEvidence } from "./mixture.ts";
+import { beginPlan, type PlannedState } from "./planned.ts";
 import type { RoutesState } from "./routes.ts";
 import { NO_TOTALS, type Totals } from "./window.ts";
 
@@ -42,6 +43,8 @@ export interface CanaryState {
   readonly suspicion: Totals;
   /** By route; absent: the edge told none apart so far. */
   readonly routes?: RoutesState;
+  /** Where traffic is thin. */
+  readonly planned?: PlannedState;
 }
 
 /** How much more stable's error counts jump from window to window than independent errors would. */
@@ -70,6 +73,8 @@ export function init(
 ): CanaryState {
   const full: CanaryConfig = { ...CANARY_DEFAULTS, ...config };
   const never = (count: number): LogEvidence[] => new Array<LogEvidence>(count).fill("-Infinity");
+  const counted = history.map((w) => ({ n: w.n, errors: historyErrors(w, full) }));
+  const planned = beginPlan(counted, full);
   const blank: Dispersion = { n: 0, errors: 0, q: 0, s: 0 };
   return {
     schema: STATE_SCHEMA,
@@ -81,7 +86,7 @@ export function init(
     p95: never(full.p95MaxMs === null ? 0 : full.p95Thetas.length),
     pass: full.passAlts.map(() => 0),
     reference: reference ? [...reference] : new Array<number>(HISTOGRAM_BUCKETS).fill(0),
-    dispersion: history.reduce((d, w) => disperse(d, w.n, historyErrors(w, full), full), blank),
+    dispersion: counted.reduce<Dispersion>((d, w) => disperse(d, w.n, w.errors, full), blank),
     phi: 1,
     countedErrors: 0,
     errorWindows: 0,
@@ -90,6 +95,7 @@ export function init(
     served: 0,
     totals: NO_TOTALS,
     suspicion: NO_TOTALS,
+    ...(planned && { planned }),
   };
 }
 
@@ -99,7 +105,7 @@ export function init(
  */
 export function renew(state: CanaryState): CanaryState {
   const { k, err, lat, guard, p95 } = init([], state.config);
-  const { routes: _, ...rest } = state;
+  const { routes: _routes, planned: _planned, ...rest } = state;
   return { ...rest, k, err, lat, guard, p95 };
 }
 

@@ -3,6 +3,7 @@ import { P95_CEILING } from "./config.ts";
 import { countErrors, errorLogs } from "./errors.ts";
 import { histogramTotal, logAdd, logEGuard, logEOddsAll, logEPass, quantileBucket } from "./evidence.ts";
 import { type LogEvidence, mixture, restart } from "./mixture.ts";
+import { followPlan } from "./planned.ts";
 import { NO_ROUTES, updateRoutes } from "./routes.ts";
 import { burstiness, type CanaryState, disperse } from "./state.ts";
 import { addHistogram, addWindow, type CanaryWindow, checkWindow, NO_TOTALS } from "./window.ts";
@@ -52,6 +53,13 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
     totals: addWindow(state.totals, window),
     suspicion: addWindow(isEven(state) ? NO_TOTALS : state.suspicion, window),
     ...routesAfter(state, window, phi),
+    ...(state.planned && {
+      planned: followPlan(state.planned, window, {
+        ...{ k, phi, config },
+        reference: state.reference,
+        judgesLatency: judged,
+      }),
+    }),
   };
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Fault, forecast, proofMs } from "../../../src/domain/canary/forecast.ts";
+import { canaryConfig } from "../../../src/domain/canary/index.ts";
 import { priceOf } from "../../../src/domain/rollout/analysis/price.ts";
 import { HISTOGRAM_BUCKETS } from "../../../src/domain/routing/meter.ts";
 import { aCanary, aSpec, weightStep } from "../rollout/spec.ts";
@@ -28,7 +29,11 @@ describe("what a bad canary would cost", () => {
     "is told at %d/s for one that fails at a rate of %d, as measured",
     (rate, errorRate, s, failed) => {
       const steps = [{ weightBp: 1_000, bakeMs: 60 * MINUTE, waitMs: 0 }];
-      const found = forecast(traffic(rate), { fault: { errorRate }, steps, config: {} });
+      const found = forecast(traffic(rate), {
+        fault: { errorRate },
+        steps,
+        config: canaryConfig({ plannedWindows: 360 }),
+      });
       if (s === null) expect(found.afterMs).toBeNull();
       else {
         expect((found.afterMs ?? 0) / 1_000).toBeGreaterThanOrEqual(0.75 * s);
