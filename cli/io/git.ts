@@ -20,12 +20,25 @@ export async function gitFacts(
   // CI checks out a bare commit, and knows the branch only by its environment.
   const branch = head && head !== "HEAD" ? head : (env.GITHUB_REF_NAME ?? env.CI_COMMIT_REF_NAME);
   const url = remote ? webAddress(remote) : undefined;
+  const job = runAddress(env);
   return {
     sha,
     ...(branch ? { branch: branch.slice(0, 255) } : {}),
     ...(url ? { url } : {}),
+    ...(job ? { run: job } : {}),
     ...(time && !Number.isNaN(Date.parse(time)) ? { committedAt: new Date(time).toISOString() } : {}),
   };
+}
+
+/** Where the CI run that this is part of is seen, as each system says it; undefined: this is none that does. */
+function runAddress(env: Readonly<Record<string, string | undefined>>): string | undefined {
+  const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: id } = env;
+  const ofGitHub = server && repository && id ? `${server}/${repository}/actions/runs/${id}` : undefined;
+  const address = ofGitHub || env.CI_JOB_URL || env.BUILDKITE_BUILD_URL || env.CIRCLE_BUILD_URL;
+  // What control would not take is left out: no release fails for its link.
+  return address && address.length <= 500 && /^https?:\/\/[^\s<>|"'\\^`{}]+$/.test(address)
+    ? address
+    : undefined;
 }
 
 async function git(cwd: string, ...args: string[]): Promise<string | undefined> {

@@ -22,3 +22,15 @@ test("a commit's time is told in UTC, however it was written: lead times begin w
     committedAt: "2026-11-28T20:00:00.000Z",
   });
 });
+
+test.each([
+  [
+    { GITHUB_SERVER_URL: "https://github.com", GITHUB_REPOSITORY: "acme/shop", GITHUB_RUN_ID: "91" },
+    "https://github.com/acme/shop/actions/runs/91",
+  ],
+  [{ CI_JOB_URL: "https://gitlab.com/acme/shop/-/jobs/7" }, "https://gitlab.com/acme/shop/-/jobs/7"],
+  [{ BUILDKITE_BUILD_URL: "https://ci.example/ a|b" }, undefined],
+  [{ GITHUB_SERVER_URL: "https://github.com", GITHUB_RUN_ID: "91" }, undefined],
+])("the CI run is told where a system says it, and no other text: %o", async (env, run) => {
+  expect((await gitFacts(import.meta.dirname, env))?.run).toBe(run);
+});

@@ -134,6 +134,12 @@ const Facts = ({ release }: { release: ReleaseView }) => (
           <dt>Commit</dt>
           <dd>
             <code>{release.git.sha}</code> <Name>{release.git.branch ?? ""}</Name>
+            {release.git.run && (
+              <>
+                {" "}
+                <a href={release.git.run}>CI run</a>
+              </>
+            )}
           </dd>
         </>
       )}

@@ -199,7 +199,7 @@ export function rollbackByRelease(
     image: plan.to.pinnedImage ?? plan.to.image,
     spec: plan.to.spec,
     by: input.actor,
-    git: null,
+    git: plan.to.git ?? null,
     requestKey: null,
     hold: false,
     override: false,

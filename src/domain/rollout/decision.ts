@@ -92,6 +92,8 @@ export interface NewRelease {
     readonly url?: string | undefined;
     /** ISO 8601 UTC. */
     readonly committedAt?: string | undefined;
+    /** URL of the CI run that made it. */
+    readonly run?: string | undefined;
   } | null;
   /** All by which it can be told who that is. */
   readonly startedAs?: readonly string[];

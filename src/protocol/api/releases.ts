@@ -43,6 +43,8 @@ export const releaseSchema = z
         branch: z.string().optional(),
         url: z.string().optional(),
         committedAt: time.optional(),
+        /** The CI run that made it. */
+        run: z.string().optional(),
       })
       .nullable(),
     /** Percent of eligible traffic the table gives it now. */
@@ -122,6 +124,13 @@ export const versionSchema = z.string().superRefine((version, context) => {
   });
 });
 
+/** No character that could end a link in a message. */
+const webAddress = z
+  .string()
+  .max(500)
+  .regex(/^https?:\/\/[^\s<>|"'\\^`{}]+$/, "must be a URL")
+  .refine((text) => URL.canParse(text), "must be a URL");
+
 export const createReleaseSchema = z
   .strictObject({
     /** A reference with tag or digest (`repo@sha256:…`), `:tag` or `@sha256:…` of the manifest's image, local image id (`sha256:…`) or `file:<directory>`; default: the manifest's image. */
@@ -137,6 +146,8 @@ export const createReleaseSchema = z
         url: z.string().max(500).optional(),
         /** When the commit was made: what lead time is reckoned from. */
         committedAt: time.optional(),
+        /** The CI run that made it: messages lead there. */
+        run: webAddress.optional(),
       })
       .optional(),
     /** When another release is in progress: wait for it, refuse, or replace it. */
