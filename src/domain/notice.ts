@@ -52,11 +52,19 @@ function failureOf({ data }: NotableEvent): string | null {
 }
 
 const MOST_CHARS = 300;
-/** The first line, cut at a length that fits every phone. */
-const firstSentence = (text: string): string => {
-  const line = text.split("\n", 1)[0] ?? "";
-  return line.length > MOST_CHARS ? `${line.slice(0, MOST_CHARS - 1)}…` : line;
-};
+/** Its first line that says anything, cut at a length that fits every phone. */
+export const firstSentence = (text: string): string =>
+  cut(
+    text
+      .split(/[\n\r\u2028\u2029]/)
+      .find((line) => line.trim() !== "")
+      ?.trim() ?? "",
+    MOST_CHARS,
+  );
+
+/** No longer than so many UTF-16 units, and no half of a character at its end. */
+export const cut = (text: string, most: number): string =>
+  text.length > most ? `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, "")}…` : text;
 
 /** Who wants to be told of what. Null: whatever it is. */
 export interface Wanted {

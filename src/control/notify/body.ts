@@ -20,6 +20,17 @@ export interface Message {
     readonly durationMs: number | null;
     /** Why it failed, in one sentence. */
     readonly reason: string | null;
-    readonly links: { readonly app?: string; readonly release?: string };
+    /** What was released, as whoever made it says; null: not said. */
+    readonly source: Source | null;
+    /** `run`: the CI run that made it. */
+    readonly links: { readonly app?: string; readonly release?: string; readonly run?: string };
   };
+}
+
+export interface Source {
+  /** Its web address. */
+  readonly repository: string | null;
+  readonly commit: string;
+  /** Branch or tag. */
+  readonly ref: string | null;
 }

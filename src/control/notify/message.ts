@@ -1,11 +1,11 @@
-import { type Notice, noticeOf, wants } from "../../domain/notice.ts";
+import { cut, firstSentence, type Notice, noticeOf, wants } from "../../domain/notice.ts";
 import { endOf } from "../../domain/tracing/outcome.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
 import { iso } from "../iso.ts";
 import type { NewDelivery, Untold } from "../store/notify/deliveries.ts";
 import type { WebhookRow } from "../store/notify/webhooks.ts";
-import type { Message } from "./body.ts";
+import type { Message, Source } from "./body.ts";
 import type { TraceBody } from "./otlp/send-trace.ts";
 import { slackBody } from "./slack.ts";
 import { slackAppBody } from "./slack-blocks.ts";
@@ -60,7 +60,7 @@ function messageOf({ event, release, hostname }: Untold, notice: Notice, env: Co
     data: {
       event: event.id,
       severity: notice.severity,
-      message: event.message.slice(0, 1_000),
+      message: cut(event.message, 1_000),
       app: event.app,
       environment: event.environment,
       release: event.releaseId,
@@ -68,12 +68,25 @@ function messageOf({ event, release, hostname }: Untold, notice: Notice, env: Co
       actor: event.actor,
       startedBy: release?.by ?? null,
       durationMs: release ? Math.max(0, event.at - release.createdAt) : null,
-      reason: notice.reason,
+      reason: reasonOf(notice, release),
+      source: sourceOf(release),
       links: {
         ...(hostname !== null && { app: `https://${hostname}` }),
         ...(control !== undefined &&
           event.releaseId !== null && { release: `https://${control}/ui/releases/${event.releaseId}` }),
+        ...(release?.git?.run !== undefined && { run: release.git.run }),
       },
     },
   };
+}
+
+/** What ends a release need not say why once more: its failure is known since it began to be taken back. */
+function reasonOf({ type, reason }: Notice, release: Untold["release"]): string | null {
+  const isBadEnd = /^release\.(?:failed|aborted|rolled_back)$/.test(type);
+  return reason ?? (isBadEnd && release?.failure ? firstSentence(release.failure.message) : null);
+}
+
+function sourceOf(release: Untold["release"]): Source | null {
+  const git = release?.git;
+  return git ? { repository: git.url ?? null, commit: git.sha, ref: git.branch ?? null } : null;
 }

@@ -1,9 +1,12 @@
+import { cut } from "../../domain/notice.ts";
+import { spell } from "../../domain/rollout/steps.ts";
 import type { Message } from "./body.ts";
+import { oneLine } from "./text.ts";
 
 /**
- * A message as Slack's incoming webhooks show it (Block Kit): what happened, why, who and how long, where to look. Names are
- * anybody's to choose: `&`, `<` and `>` are escaped as Slack asks, so that none can mention or link
- * (https://docs.slack.dev/messaging/formatting-message-text).
+ * A message as Slack's incoming webhooks show it (Block Kit): what happened, why, who and how long, where to look. Names and
+ * reasons are anybody's to choose: `&`, `<` and `>` are escaped as Slack asks, and `verbatim` keeps it from making links
+ * and mentions of what merely looks like one (https://docs.slack.dev/reference/block-kit/composition-objects/text-object).
  */
 export const slackBody = (message: Message): string => JSON.stringify(slackParts(message));
 
@@ -13,29 +16,42 @@ export function slackParts({ data }: Message): { text: string; blocks: object[] 
   const text = [
     `${SIGNS[data.severity]} ${head}`.trim(),
     plain(data.message),
-    data.reason && `>${plain(data.reason)}`,
-  ]
-    .filter(Boolean)
-    .join("\n");
-  const facts = [
-    `by ${plain(data.startedBy ?? data.actor)}`,
-    data.durationMs === null ? undefined : `after ${Math.round(data.durationMs / 1_000)} s`,
-    data.links.release && `<${data.links.release}|release>`,
-    data.links.app && `<${data.links.app}|open>`,
-  ].filter(Boolean);
+    isNews(data) && `>${plain(data.reason ?? "")}`,
+  ];
   return {
     // For notifications, which show no blocks.
-    text: cut(plain(`${where} ${data.message}`.trim()), 300),
+    text: cutEscaped(plain(`${where} ${data.message}`.trim()), 300),
     blocks: [
-      { type: "section", text: { type: "mrkdwn", text: cut(text, SECTION) } },
-      { type: "context", elements: [{ type: "mrkdwn", text: cut(facts.join(" · "), CONTEXT) }] },
+      { type: "section", text: mrkdwn(cutEscaped(text.filter(Boolean).join("\n"), SECTION)) },
+      { type: "context", elements: [mrkdwn(factsOf(data))] },
     ],
   };
 }
 
-/** What Slack takes in one text object of a section, and of a context. */
+/** Most failures' messages end with their reason already. */
+const isNews = ({ reason, message }: Message["data"]): boolean =>
+  reason !== null && !message.includes(reason);
+
+/** Short of the 2,000 that Slack takes in a context, also when all is escaped: a cut would break a link. */
+const factsOf = (data: Message["data"]): string =>
+  [
+    `by ${plain(cut(data.startedBy ?? data.actor, 150))}`,
+    data.durationMs === null ? undefined : `after ${spell(Math.round(data.durationMs / 1_000) * 1_000)}`,
+    link(data.links.release, "release"),
+    link(data.links.app, "open"),
+    link(data.links.run, "CI run"),
+  ]
+    .filter(Boolean)
+    .join(" · ");
+
+const link = (to: string | undefined, text: string) =>
+  to && plain(to).length <= MOST_OF_LINK ? `<${plain(to)}|${text}>` : undefined;
+
+const mrkdwn = (text: string) => ({ type: "mrkdwn", text, verbatim: true });
+
+/** What Slack takes in one text object of a section. */
 const SECTION = 3_000;
-const CONTEXT = 2_000;
+const MOST_OF_LINK = 400;
 
 const SIGNS: Readonly<Record<Message["data"]["severity"], string>> = {
   info: ":white_check_mark:",
@@ -44,7 +60,8 @@ const SIGNS: Readonly<Record<Message["data"]["severity"], string>> = {
 };
 
 const plain = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("\n", " ");
+  oneLine(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-const cut = (text: string, most: number): string =>
-  text.length > most ? `${text.slice(0, most - 1)}…` : text;
+/** No half of an escape at its end either. */
+const cutEscaped = (text: string, most: number): string =>
+  text.length > most ? cut(text, most).replace(/&[a-z]{0,3}…$/, "…") : text;

@@ -10,6 +10,7 @@ import { Api, problemOf } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import * as world from "../support/world.ts";
 
+const RUN = "https://github.com/acme/shop/actions/runs/91";
 const URL_OF = "https://hooks.acme.io/sluice";
 
 interface Heard {
@@ -103,11 +104,16 @@ describe("a message", () => {
 
   it("says app, version, who, how long and why it failed, in one sentence", async () => {
     const environmentId = await world.applied(api);
-    const release = await world.release(environmentId, { version: "v7", createdAt: api.time - 62_000 });
+    const release = await world.release(environmentId, {
+      version: "v7",
+      createdAt: api.time - 62_000,
+      failure,
+      git: { sha: "a".repeat(40), branch: "main", url: "https://github.com/acme/shop", run: RUN },
+    });
     await add({ app: "shop", severity: "error" });
-    const data = { state: "rolled_back", failure };
+    // The last event doesn't say why once more.
     await happen("v7: starts", { environmentId, releaseId: release });
-    await happen("v7: rolled back", { environmentId, releaseId: release, data });
+    await happen("v7: rolled back", { environmentId, releaseId: release, data: { state: "rolled_back" } });
     await tell();
     expect(heard.map(({ body }) => body)).toMatchObject([
       {
@@ -119,7 +125,8 @@ describe("a message", () => {
           actor: "token:ci",
           durationMs: 62_000,
           reason: "GET /health answered 500, 200 wanted",
-          links: { app: "https://shop.example.com" },
+          source: { repository: "https://github.com/acme/shop", commit: "a".repeat(40), ref: "main" },
+          links: { app: "https://shop.example.com", run: RUN },
         },
       },
     ]);

@@ -61,7 +61,7 @@ export async function replay(
 /** As it is by now. */
 export type TellableRelease = Pick<
   typeof releases.$inferSelect,
-  "version" | "createdAt" | "by" | "state" | "approval"
+  "version" | "createdAt" | "by" | "state" | "approval" | "failure" | "git"
 >;
 
 /** An event that targets have not been asked about, with what of its release goes into a message. */
@@ -92,6 +92,8 @@ export async function readUntold(
       by: sql<string | null>`${releases.by}`.as("release_by"),
       state: sql<TellableRelease["state"] | null>`${releases.state}`.as("release_state"),
       approval: releases.approval,
+      failure: releases.failure,
+      git: releases.git,
       hostname: sql<
         string | null
       >`(SELECT min(hostname) FROM ${hostnames} h WHERE h.environment_id = ${events.environmentId}
@@ -103,13 +105,13 @@ export async function readUntold(
     .orderBy(asc(events.id))
     .limit(limit)
     .all();
-  const untold = rows.map(({ event, version, createdAt, by, state, approval, hostname }) => ({
+  const untold = rows.map(({ event, hostname, version, createdAt, by, state, ...rest }) => ({
     event,
     hostname,
     release:
       version === null || createdAt === null || by === null || state === null
         ? null
-        : { version, createdAt, by, state, approval },
+        : { version, createdAt, by, state, ...rest },
   }));
   return { targets, untold };
 }
