@@ -57,6 +57,7 @@ describe("a release that has switched, and turns out worse than the one before",
     world.run(world.now + 10 * SECOND);
     expect(world.weights()).toEqual({ v2: 10_000 });
     expect(told(world).join()).toContain("nothing warm can take over");
+    expect(told(world).join()).not.toContain("rolled back");
   });
 
   it("is told of by what it lost alone, once, where it can't carry its traffic either", () => {

@@ -50,10 +50,11 @@ export function heedWatch(draft: Draft, release: ReleaseFacts): boolean {
   const decision = judgementOf(draft, release, "before");
   if (decision?.verdict !== "rollback") return false;
   const isOn = release.spec.watch === "on";
-  const message = wordsOf(decision, { release, how: "before" });
-  const failure = analysisFailed(decision, message, "before the switch");
-  if (isOn && takeBack(draft, release, failure)) return true;
+  const failed = (message: string) => analysisFailed(decision, message, "before the switch");
+  if (isOn && takeBack(draft, release, failed(wordsOf(decision, { release, how: "before" })))) return true;
   const why = isOn ? ", and nothing warm can take over" : "";
+  const message = describe(decision, "tell", "before the switch");
+  const failure = failed(message);
   tellOnce(draft, release, failure, `${release.version} is worse than what served before${why}: ${message}`);
   return false;
 }
