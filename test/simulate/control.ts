@@ -1,5 +1,6 @@
 import { workerOf } from "../../src/domain/processes/process.ts";
 import { advance } from "../../src/domain/rollout/advance.ts";
+import { judgedIn } from "../../src/domain/rollout/analysis/judged.ts";
 import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
 import {
   type EnvironmentFacts,
@@ -105,6 +106,12 @@ export class Control implements ControlPort {
     });
   }
 
+  /** As the meter does where an edge was in a hurry. */
+  judgeNow(): void {
+    this.judge.hurry();
+    this.poke();
+  }
+
   #arm(at: number | null): void {
     const alarm = ++this.#alarm;
     if (at === null) return;
@@ -152,13 +159,8 @@ export class Control implements ControlPort {
     for (const { release, when } of decision.smokes) this.#smoke(release.id, when);
     if (facts.ending) return this.#end(facts, decision.wakeAt);
     const busy = facts.releases.some(({ state }) => isActive(state));
-    const judging = facts.releases.some(
-      ({ state, weightBp, spec }) =>
-        state === "shifting" &&
-        weightBp > 0 &&
-        spec.strategy.kind === "canary" &&
-        spec.strategy.analysis.enabled,
-    );
+    const judged = judgedIn(facts);
+    const judging = judged?.how === "beside" && judged.release.weightBp > 0;
     return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
   }
 

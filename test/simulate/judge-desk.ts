@@ -1,5 +1,6 @@
 import { Judge } from "../../src/control/environment/judge.ts";
 import type { ArmWindow, HistoryWindow } from "../../src/domain/canary/index.ts";
+import { judgedIn } from "../../src/domain/rollout/analysis/judged.ts";
 import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
 import { HISTOGRAM_BUCKETS, type MeterBatch, WINDOW_MS } from "../../src/domain/routing/meter.ts";
 
@@ -12,6 +13,13 @@ interface Counts {
   readonly visitors: Set<number>;
   readonly hist: number[];
 }
+
+const NOTHING: Counts = {
+  n: 0,
+  errors: 0,
+  visitors: new Set(),
+  hist: new Array<number>(HISTOGRAM_BUCKETS).fill(0),
+};
 
 /** Control's judge over counts in memory: what the edge's own meter sent. */
 export class JudgeDesk {
@@ -34,11 +42,12 @@ export class JudgeDesk {
     facts: EnvironmentFacts,
     now: number,
   ): EnvironmentFacts["analysis"] | Promise<EnvironmentFacts["analysis"]> {
-    const isJudged = facts.releases.some(
-      ({ state, spec }) =>
-        state === "shifting" && spec.strategy.kind === "canary" && spec.strategy.analysis.enabled,
-    );
-    return isJudged ? this.#judge.judge(facts, now, async () => {}) : null;
+    return judgedIn(facts) ? this.#judge.judge(facts, now, async () => {}) : null;
+  }
+
+  /** An edge saw many errors of what has switched. */
+  hurry(): void {
+    this.#judge.hurry();
   }
 
   absorb(batch: MeterBatch): void {
@@ -67,7 +76,7 @@ export class JudgeDesk {
   }
 
   #arm(release: string, window: number): ArmWindow {
-    const { n, errors, visitors, hist } = this.#of(release, window);
+    const { n, errors, visitors, hist } = this.#counts.get(`${release} ${window}`) ?? NOTHING;
     return { n, errors, distinctErrors: Math.min(visitors.size, errors), hist };
   }
 
@@ -82,7 +91,7 @@ export class JudgeDesk {
       latency: (release: string, from: number, to: number) => {
         const sum = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
         for (const window of windows(from, to))
-          for (const [bucket, count] of this.#of(release, window).hist.entries())
+          for (const [bucket, count] of (this.#arm(release, window).hist ?? []).entries())
             sum[bucket] = (sum[bucket] ?? 0) + count;
         return sum;
       },

@@ -101,7 +101,10 @@ export function scenarioOf(seed: number, plain = false): Scenario {
   const dice = new Dice(seed, "scenario");
   const replicas = dice.pick([1, 1, 2, 2, 2, 3, 3, 4, 6]);
   const hosts = hostsFor(dice, replicas);
-  const spec = { ...specOf(dice, replicas), ...(plain ? {} : { processes: processesOf(seed) }) };
+  const spec = {
+    ...specOf(dice, replicas),
+    ...(plain ? {} : { processes: processesOf(seed), watch: watchOf(seed) }),
+  };
   const acts: Act[] = [{ at: 0, do: "deploy", app: GOOD, whenBusy: "queue", hold: false }];
   const deploys = plain ? dice.int(1, 2) : dice.int(1, 4);
   let at = 0;
@@ -159,6 +162,10 @@ function specOf(dice: Dice, replicas: number): EnvironmentSpec {
     },
   });
 }
+
+/** Two of three are taken back by it. */
+const watchOf = (seed: number): NonNullable<EnvironmentSpec["watch"]> =>
+  new Dice(seed, "watch").pick(["on", "on", "on", "on", "alert", "off"]);
 
 /** One in four has a worker, one in eight a schedule. */
 function processesOf(seed: number): Record<string, ProcessSpec> {

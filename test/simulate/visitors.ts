@@ -58,6 +58,7 @@ export class Visitors {
         meter: async (batch) => {
           this.#reachControl();
           control.judge.absorb(batch);
+          if (batch.urgent) control.judgeNow();
         },
         copy: () => control.table ?? null,
       }),
