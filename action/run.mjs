@@ -189,6 +189,13 @@ const setStatus = (id, status) =>
     description: line(status.description).slice(0, 140),
   });
 
+/** The Deployments of what is gone: GitHub would show them as active for ever. */
+async function retireDeployments(environment) {
+  const query = `environment=${encodeURIComponent(environment)}&per_page=100`;
+  for (const { id } of await github("GET", `/deployments?${query}`))
+    await setStatus(id, { state: "inactive", description: "the preview is taken down" });
+}
+
 /** What a command's end means there. Undefined: it goes on without this job, and `in_progress` stays true. */
 export function statusOf({ code, answer }) {
   const version = answer.release?.version ?? "it";
@@ -210,21 +217,26 @@ async function comment(ended) {
   const number = JSON.parse(readFileSync(env.GITHUB_EVENT_PATH, "utf8")).pull_request?.number;
   if (number === undefined) return;
   const { app = input("app"), environment = input("environment") } = ended.answer.release ?? {};
-  // A preview's comment is found again by whoever takes it down.
+  // A preview's comment is found again by whoever takes it down, and by one that was refused and has no release.
   const place = ended.command?.startsWith("preview ")
-    ? `${cell(input("app") || app)} preview`
+    ? `${cell(input("app"))} preview`.trim()
     : `${cell(app)}/${cell(environment)}`;
   const mark = `<!-- sluice ${place} -->`;
   const isDown = ended.command === "preview down" && ended.code === 0;
   const body = `${mark}\n${isDown ? "### Sluice\n\nThe preview is taken down." : table(ended)}\n[log](${logUrl})\n`;
   for (let page = 1; page <= 10; page++) {
     const found = await github("GET", `/issues/${number}/comments?per_page=100&page=${page}`);
-    const own = found.find((one) => one.body?.startsWith(mark));
+    const own = found.find((one) => one.body?.startsWith(mark) && !isStrangers(one));
     if (own) return github("PATCH", `/issues/comments/${own.id}`, { body });
     if (found.length < 100) break;
   }
-  return github("POST", `/issues/${number}/comments`, { body });
+  // Where nobody was told of a preview, nobody has to be told of its end.
+  return isDown ? undefined : github("POST", `/issues/${number}/comments`, { body });
 }
+
+/** Anybody may write our mark into a comment; what its author can change later is not ours to keep up. */
+const isStrangers = ({ user, author_association: as }) =>
+  user?.type === "User" && !["OWNER", "MEMBER", "COLLABORATOR"].includes(as);
 
 async function main() {
   const command = input("run") || "deploy";
@@ -237,12 +249,16 @@ async function main() {
   // Which one the manifest means is known when it is over: a Deployment of another one would be a lie.
   if (isWanted && environment === "") warn("no Deployment at GitHub: name the input `environment`");
   const isTold = isWanted && environment !== "";
-  const deployment = isTold
-    ? await beside("no Deployment at GitHub", () => beginDeployment(environment))
-    : undefined;
+  const isEnd = command === "preview down";
+  const deployment =
+    isTold && !isEnd
+      ? await beside("no Deployment at GitHub", () => beginDeployment(environment))
+      : undefined;
   const ended = await runSluice(wordsOf(command));
   writeOutputs(ended);
   writeSummary(command, ended);
+  if (isTold && isEnd && ended.code === 0)
+    await beside("its Deployments at GitHub are not up to date", () => retireDeployments(environment));
   const status = statusOf(ended);
   if (deployment !== undefined && status)
     await beside("the Deployment at GitHub is not up to date", () => setStatus(deployment, status));

@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -59,7 +59,10 @@ async function act(
     for await (const chunk of request) text += chunk;
     asked.push({ call: `${request.method} ${request.url}`, body: text ? JSON.parse(text) : {} });
     response.writeHead(refuses ? 403 : 200, { "content-type": "application/json" });
-    response.end(JSON.stringify(request.url?.includes("/comments?") ? comments : { id: 9 }));
+    if (request.url?.includes("/deployments?")) return response.end(JSON.stringify([{ id: 21 }, { id: 22 }]));
+    const page = Number(/[?&]page=(\d+)/.exec(request.url ?? "")?.[1] ?? 0);
+    const of = comments.slice((page - 1) * 100, page * 100);
+    response.end(JSON.stringify(page > 0 ? of : { id: 9 }));
   }).listen(0, "127.0.0.1");
   await once(github, "listening");
   try {
@@ -187,6 +190,108 @@ test.concurrent("a pull request has one comment, which is changed when it is the
     ],
   });
   expect(again.asked.map(({ call }) => call)).toContain("PATCH /repos/acme/shop/issues/comments/4");
+});
+
+describe.concurrent("of a pull request's preview", () => {
+  const inputs = { COMMENT: "true", DEPLOYMENT: "false", APP: "shop", ENVIRONMENT: "production" };
+  const preview = { url: "https://pr-12-shop.example.com", expiresAt: "2026-12-01T00:00:00.000Z" };
+  const release = { ...DONE.release, environment: "pr-12", git: { sha: "c0ffee", branch: "a|b<!-- x -->" } };
+  const opened = {
+    command: "preview up",
+    outcome: "live",
+    url: DONE.url,
+    undo: "sluice rollback",
+    release,
+    preview,
+  };
+  const UP = { ...inputs, RUN: "preview up", IMAGE: "ghcr.io/acme/shop:pr-12" };
+  const DOWN = { ...inputs, RUN: "preview down" };
+  const mark = "<!-- sluice shop preview -->";
+  const bot = { type: "Bot", login: "github-actions[bot]" };
+  const said = ({ asked }: { asked: Asked[] }) => asked.at(-1) as Asked;
+
+  test("the command reads the number from the job's event, and gets image and app as words", async () => {
+    const up = await act({ ...UP, VERSION: "v1", WAIT: "approval" }, { answer: opened });
+    expect(up.args).toEqual(["preview", "up", "--json", "--app=shop", "--image=ghcr.io/acme/shop:pr-12"]);
+    const down = await act(DOWN, {
+      answer: { command: "preview down", exitCode: 0, number: 12, ending: null },
+    });
+    expect(down.args).toEqual(["preview", "down", "--json", "--app=shop"]);
+  });
+
+  test("the comment says where it is, until when and of which commit, and no markup of a branch's name", async () => {
+    const made = said(await act(UP, { answer: opened }));
+    expect(made.call).toBe("POST /repos/acme/shop/issues/12/comments");
+    const text = made.body.body ?? "";
+    expect(text.startsWith(mark)).toBe(true);
+    expect(text).toContain("| preview | https://pr-12-shop.example.com |");
+    expect(text).toContain("| stays until | 2026-12-01T00:00:00.000Z |");
+    expect(text).toContain("| commit | c0ffee |");
+    expect(text).toContain("[log](https://github.com/acme/shop/actions/runs/5)");
+    expect(text).not.toContain("undo");
+    expect(text.match(/<!--/g)?.length).toBe(1);
+  });
+
+  test("the same comment says the next push, a failure and the end", async () => {
+    const comments = [{ id: 4, user: bot, body: said(await act(UP, { answer: opened })).body.body }];
+    const failed = { ...opened, outcome: "failed", failure: { message: "no slot <b>free</b>" } };
+    const refused = { code: "no_slots", title: "no free slot", detail: "0 of 3 hosts" };
+    const ends = { command: "preview down", exitCode: 0, number: 12, ending: null };
+    const turns: [Record<string, string>, object, number, string][] = [
+      [UP, opened, 0, "| outcome | live |"],
+      [UP, failed, 3, "| why | no slot &#60;b&#62;free&#60;/b&#62; |"],
+      [UP, refused, 2, "| why | 0 of 3 hosts |"],
+      [DOWN, ends, 0, "The preview is taken down."],
+      [DOWN, { title: "too late", detail: "run 103 was here" }, 2, "| why | run 103 was here |"],
+    ];
+    for (const [given, answer, code, words] of turns) {
+      const ran = await act(given, { answer, code, comments });
+      expect(ran.code).toBe(code);
+      expect(said(ran).call, words).toBe("PATCH /repos/acme/shop/issues/comments/4");
+      expect(said(ran).body.body).toContain(words);
+    }
+  });
+
+  test("the end of one that nobody was told of says nothing", async () => {
+    const { asked } = await act(DOWN, { answer: { command: "preview down", exitCode: 0, ending: null } });
+    expect(asked.map(({ call }) => call)).toEqual([
+      "GET /repos/acme/shop/issues/12/comments?per_page=100&page=1",
+    ]);
+  });
+
+  test("a stranger's comment with our mark stays the stranger's, and a colleague's token may have written ours", async () => {
+    const by = (id: number, author_association: string) => {
+      return { id, body: `${mark} x`, user: { type: "User" }, author_association };
+    };
+    const theirs = await act(UP, { answer: opened, comments: [by(7, "NONE"), by(8, "CONTRIBUTOR")] });
+    expect(said(theirs).call).toBe("POST /repos/acme/shop/issues/12/comments");
+    const ours = await act(UP, { answer: opened, comments: [by(7, "NONE"), by(9, "MEMBER")] });
+    expect(said(ours).call).toBe("PATCH /repos/acme/shop/issues/comments/9");
+  });
+
+  test("it is found behind a hundred others", async () => {
+    const others = Array.from({ length: 100 }, (_, id) => ({ id, body: "hi", user: bot }));
+    const ran = await act(UP, { answer: opened, comments: [...others, { id: 500, body: mark, user: bot }] });
+    expect(said(ran).call).toBe("PATCH /repos/acme/shop/issues/comments/500");
+  });
+
+  test("its Deployments at GitHub end with it, and one that can't be taken down keeps them", async () => {
+    const given = { ...DOWN, ENVIRONMENT: "pr-12", DEPLOYMENT: "true", COMMENT: "false" };
+    const answer = { command: "preview down", exitCode: 0, number: 12, ending: null };
+    const { asked } = await act(given, { answer });
+    expect(asked.map(({ call, body }) => `${call} ${body.state ?? ""}`)).toEqual([
+      "GET /repos/acme/shop/deployments?environment=pr-12&per_page=100 ",
+      "POST /repos/acme/shop/deployments/21/statuses inactive",
+      "POST /repos/acme/shop/deployments/22/statuses inactive",
+    ]);
+    expect((await act(given, { answer: {}, code: 2 })).asked).toEqual([]);
+  });
+
+  test("a token that may only read, as a fork's job has, changes nothing of the job's end", async () => {
+    const ran = await act(UP, { answer: opened, refuses: true });
+    expect(ran.code).toBe(0);
+    expect(ran.stdout).toContain("::warning title=Sluice::no comment: GET /issues/12/comments");
+  });
 });
 
 test.concurrent("what GitHub refuses is a warning, and the release's end is the job's", async () => {

@@ -27,7 +27,6 @@ interface UpOptions {
 
 /** How long an older one that is being taken down is waited for. */
 const ENDING_MS = 300_000;
-const LOOK_MS = 5_000;
 
 const numberOption = () =>
   new Option("--pr <number>", "the pull request (default: the one that this CI job runs for)").argParser(
@@ -110,10 +109,10 @@ async function whenGone(session: Session, ask: () => Promise<OpenedPreview>): Pr
     try {
       return await ask();
     } catch (error) {
-      const waits = error instanceof ApiError && error.retryAfterMs !== undefined;
-      if (!waits || error.problem.code !== "conflict" || session.now() >= giveUpAt) throw error;
+      const isGoing = error instanceof ApiError && error.problem.code === "conflict";
+      if (!isGoing || error.retryAfterMs === undefined || session.now() >= giveUpAt) throw error;
       if (!isTold) session.out.say("the one before is still being taken down: waiting for that");
-      await sleep(LOOK_MS, undefined, { signal: session.signal });
+      await sleep(error.retryAfterMs, undefined, { signal: session.signal });
     }
   }
 }
