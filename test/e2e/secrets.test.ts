@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ask } from "../support/http-client.ts";
 import { type AppOptions, Installation } from "../support/installation.ts";
 
@@ -24,7 +24,7 @@ const OPTIONS: AppOptions = {
 let sluice: Installation;
 
 beforeAll(async () => {
-  sluice = await Installation.start({ hosts: 1 });
+  sluice = await Installation.start({ hosts: 1, isSwept: true });
 });
 afterAll(() => sluice?.close());
 
@@ -94,6 +94,72 @@ test("a bad one is taken back as a bad release is, before a visitor sees an erro
   expect(await visit()).toMatchObject({ url: NEW });
 });
 
+describe("a pull request's preview", () => {
+  const PREVIEWS = { hostname: "pr-{number}-vault.localhost", ttl: "10m", secrets: ["DATABASE_URL"] };
+  const ALIKE = { ...OPTIONS, ready: "/health", previews: { ...PREVIEWS, env: { PLAIN: "{hostname}" } } };
+  const OF_PREVIEWS = "postgres://preview:let-me-in@db/preview";
+  const preview = async (...args: string[]) => {
+    const ran = await sluice.sluice(APP, ALIKE, ["preview", ...args, "--json"]);
+    expect(ran.code, ran.stderr).toBe(0);
+    return JSON.parse(ran.stdout);
+  };
+  const up = (number: number) => preview("up", "--pr", String(number), "--image", "file:hello");
+  const answered = async (number: number) => {
+    const port = Number(new URL(sluice.edgeUrl).port);
+    const { status, text } = await ask({ port, host: `pr-${number}-vault.localhost` });
+    return status === 404 ? status : JSON.parse(text);
+  };
+
+  /** Nothing of it is left: no environment, no process, no hostname, and no slot that it could be reached by. */
+  const isGone = async (number: number, instances: readonly string[]) => {
+    await expect.poll(async () => (await preview("list")).items, { timeout: 60_000 }).toEqual([]);
+    await expect.poll(() => answered(number), { timeout: 60_000 }).toBe(404);
+    const running = await sluice.running();
+    expect(instances.filter((id) => running.has(id))).toEqual([]);
+    const { items } = await sluice.client.apps.list();
+    expect(JSON.stringify(items)).not.toContain(`pr-${number}`);
+  };
+
+  beforeAll(async () => {
+    const applied = await sluice.sluice(APP, ALIKE, ["apply"]);
+    expect(applied.code, applied.stderr).toBe(0);
+    const set = await run(["secrets", "set", "DATABASE_URL", "--previews"], OF_PREVIEWS);
+    expect(set.code, set.stderr).toBe(0);
+  });
+
+  test("answers on its own name with the release and the secret of previews, and is gone when it is closed", async () => {
+    const opened = await up(12);
+    expect(opened).toMatchObject({ outcome: "live", preview: { number: 12, environment: "pr-12" } });
+    expect(await answered(12)).toEqual({ url: OF_PREVIEWS, plain: "pr-12-vault.localhost" });
+    expect(await visit()).toMatchObject({ url: NEW });
+    const instances = opened.release.instances.map(({ id }: { id: string }) => id);
+    expect(instances).toHaveLength(1);
+    await preview("down", "--pr", "12");
+    await isGone(12, instances);
+    // Asked for again while or after it goes, it is made anew.
+    const again = await up(12);
+    expect(again.release.id).not.toBe(opened.release.id);
+    await preview("down", "--pr", "12");
+    await preview("down", "--pr", "12");
+  });
+
+  test("goes by itself when its time is over, and not before", async () => {
+    const { release, preview: opened } = await up(13);
+    const ends = Date.parse(opened.expiresAt);
+    const sweep = (at: number) => fetch(`${sluice.controlUrl}/sweep?at=${at}`);
+    await sweep(ends - 1_000);
+    expect(await answered(13)).toMatchObject({ url: OF_PREVIEWS });
+    await sweep(ends + 1);
+    await isGone(
+      13,
+      release.instances.map(({ id }: { id: string }) => id),
+    );
+    expect(await visit()).toMatchObject({ url: NEW });
+    // Production's two: what the previews had, rests, and is free again after a while.
+    expect((await sluice.client.hosts.get("web-1")).slots.used).toBe(2);
+  });
+});
+
 test("control's state on disk has neither value in it", async () => {
   const { stateDir } = sluice.home;
   const entries = await readdir(stateDir, { recursive: true, withFileTypes: true });
@@ -103,5 +169,10 @@ test("control's state on disk has neither value in it", async () => {
     files.filter((_, i) => contents[i]?.includes(text)).map(({ name }) => name);
   // The name is there, so what is looked through is what was written.
   expect(holding("DATABASE_URL").length).toBeGreaterThan(0);
-  expect([...holding("hunter2"), ...holding("correct-horse"), ...holding("//nowhere")]).toEqual([]);
+  expect([
+    ...holding("hunter2"),
+    ...holding("correct-horse"),
+    ...holding("//nowhere"),
+    ...holding("let-me-in"),
+  ]).toEqual([]);
 });

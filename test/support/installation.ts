@@ -34,6 +34,8 @@ interface Options {
   readonly bindings?: Readonly<Record<string, string>>;
   /** D1 can be moved away from control: `/bench/far?ms=` (bench/far-database.ts). */
   readonly isD1Far?: boolean;
+  /** Sweeps can be asked for: `/sweep?at=<ms>` at control (test/support/sweeps.ts). */
+  readonly isSwept?: boolean;
 }
 
 /** What a test says about its app; the rest is the same for all. */
@@ -54,6 +56,8 @@ export interface AppOptions {
   readonly drain?: string;
   readonly accessories?: Readonly<Record<string, object>>;
   readonly processes?: Readonly<Record<string, object>>;
+  /** Of production: what pull requests get. */
+  readonly previews?: object;
   /** A second environment, like production but for its hostname: `staging-<app>.localhost`. */
   readonly staging?: boolean;
 }
@@ -84,6 +88,7 @@ export class Installation {
       processRoot: EXAMPLES,
       bindings: {},
       isD1Far: false,
+      isSwept: false,
       ...options,
     };
     // A test run that is cut short leaves nothing behind.
@@ -127,10 +132,11 @@ export class Installation {
   async startStack(): Promise<void> {
     const ports = [this.edgeUrl, this.controlUrl].map((url) => (url ? new URL(url).port : "0"));
     const bindings = JSON.stringify(this.#options.bindings);
-    const { hosts, slots, isD1Far } = this.#options;
+    const { hosts, slots, isD1Far, isSwept } = this.#options;
     this.#portBase ??= await freePorts(hosts * slots);
-    const slotPorts = JSON.stringify({ isD1Far, slotPorts: { first: this.#portBase, count: hosts * slots } });
-    const child = spawn(NODE, [STACK, this.#homeDir, ...ports, bindings, slotPorts], {
+    const slotPorts = { first: this.#portBase, count: hosts * slots };
+    const more = JSON.stringify({ isD1Far, isSwept, slotPorts });
+    const child = spawn(NODE, [STACK, this.#homeDir, ...ports, bindings, more], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NODE_NO_WARNINGS: "1" },
       // A group of its own, so that one signal reaches workerd too.
@@ -226,7 +232,11 @@ export class Installation {
       ...(options.accessories && { accessories: options.accessories }),
       ...(options.processes && { processes: options.processes }),
       environments: {
-        production: { ...environment, hostnames: options.hostnames ?? [`${app}.localhost`] },
+        production: {
+          ...environment,
+          hostnames: options.hostnames ?? [`${app}.localhost`],
+          ...(options.previews && { previews: options.previews }),
+        },
         ...(options.staging && staging),
       },
     });

@@ -1,10 +1,11 @@
-/** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port> [bindings] [slot ports, and whether D1 can be moved]`. */
+/** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port> [bindings] [slot ports, and whether D1 can be moved, and sweeps be asked for]`. */
 import { aroundFarDatabase } from "../../bench/far-database.ts";
 import { openHome } from "../../local/home.ts";
 import { startStack } from "../../local/stack.ts";
+import { aroundSweeps } from "./sweeps.ts";
 
 const [dir = "", edgePort, controlPort, bindings = "{}", slotPorts = "{}"] = process.argv.slice(2);
-const { isD1Far = false, ...rest } = JSON.parse(slotPorts);
+const { isD1Far = false, isSwept = false, ...rest } = JSON.parse(slotPorts);
 const home = await openHome(dir);
 const stack = await startStack({
   stateDir: home.stateDir,
@@ -17,6 +18,7 @@ const stack = await startStack({
   bindings: JSON.parse(bindings),
   ...rest,
   ...(isD1Far && { around: aroundFarDatabase(0) }),
+  ...(isSwept && { around: aroundSweeps }),
 });
 await home.announce(stack.controlUrl, stack.edgeUrl);
 process.once("SIGTERM", async () => {

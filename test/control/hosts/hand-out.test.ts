@@ -197,6 +197,63 @@ describe("the agent that leases a job", () => {
   });
 });
 
+describe("a pull request's preview", () => {
+  const PREVIEWS =
+    "    previews: { hostname: 'pr-{number}-shop.example.com', secrets: [DATABASE_URL, KEY] }\n";
+  const setShared = (name: string, value: string) =>
+    api.put(`/api/v1/apps/shop/envs/production/secrets/${name}?previews=1`, { value });
+
+  /** Opened while it had all it needs; what it needs may be gone again when it starts. */
+  async function opened(number: number) {
+    await api.apply("shop", world.manifest("shop", PREVIEWS));
+    await setShared("DATABASE_URL", "of all previews");
+    await setShared("KEY", "key");
+    api.coordinators.release = (_input, environmentId) => world.release(environmentId, { version: "v0" });
+    await env.DB.prepare("UPDATE hosts SET last_seen_at = ?").bind(api.time).run();
+    const answer = await api.post("/api/v1/apps/shop/previews", { number, image: "ghcr.io/acme/shop:pr" });
+    expect(answer.status, await answer.text()).toBe(202);
+    const environmentId = await idOf(`pr-${number}`);
+    return { environmentId, releaseId: await world.release(environmentId), host };
+  }
+  const start = (at: Awaited<ReturnType<typeof opened>>, name: string) =>
+    world.job(at, {
+      ...{ id: `start-${name}`, kind: "start", releaseId: at.releaseId },
+      payload: { spec: spec(name), secrets: ["DATABASE_URL"] },
+    });
+  const given = async () =>
+    (await poll()).jobs.map((job) => [job.id, job.kind === "start" ? job.spec.env.DATABASE_URL : undefined]);
+
+  it("gets the value that all previews share, or the one of its own, beside its environment's instances", async () => {
+    const [one, two] = [await opened(1), await opened(2)];
+    await set("DATABASE_URL", "of number two", "pr-2");
+    await start(one, "p1");
+    await start(two, "p2");
+    const id = await starting(["DATABASE_URL"]);
+    expect(Object.fromEntries(await given())).toEqual({
+      "start-p1": "of all previews",
+      "start-p2": "of number two",
+      [`start-${id}`]: VALUE,
+    });
+  });
+
+  it("without one fails, and never gets its environment's: not today's, and not one of before", async () => {
+    const at = await opened(1);
+    // The template's has the version that the preview's release was made with.
+    await db
+      .update(releases)
+      .set({ secretVersions: { DATABASE_URL: 1 } })
+      .where(eq(releases.id, at.releaseId));
+    await set("DATABASE_URL", "production's new one");
+    await api.delete("/api/v1/apps/shop/envs/production/secrets/DATABASE_URL?previews=1");
+    await start(at, "p1");
+    const id = await starting(["DATABASE_URL"]);
+    expect(await given()).toEqual([[`start-${id}`, "production's new one"]]);
+    const row = await jobRow("start-p1");
+    expect(row).toMatchObject({ state: "failed", error: { code: "secrets_missing" } });
+    expect(JSON.stringify(row)).toContain("the secret DATABASE_URL has no value");
+  });
+});
+
 describe("a job whose secret control can't give", () => {
   const failed = async (id: string, code: string, words: string) => {
     const row = await jobRow(`start-${id}`);
