@@ -77,6 +77,35 @@ describe("an instance that is gone from its host", () => {
     expect(serving.every(({ reportState }) => reportState === "ready")).toBe(true);
   });
 
+  it.each(["a canary", "one by hand"] as const)(
+    "is replaced beside another release where its own was rolled and all slots are taken: %s",
+    (what) => {
+      world = new World({ anna: 2, bert: 2, carl: 2 });
+      const rolling = { kind: "rolling", maxSurge: { count: 1 }, maxUnavailable: { count: 0 } } as const;
+      world.spec = { ...world.spec, replicas: 3, strategy: rolling };
+      world.deploy();
+      world.run(world.now + 10 * MINUTE);
+      const steps = [weightStep(500), { kind: "pause", forMs: null } as const];
+      const canary = aCanary({ steps, analysis: { enabled: false } });
+      if (what === "a canary") {
+        world.spec = { ...world.spec, strategy: canary };
+        world.deploy();
+      } else {
+        world.deploy();
+        world.run(world.now + MINUTE);
+        world.weigh({ v1: 500, v2: 9_500 });
+      }
+      world.run(world.now + MINUTE);
+      const [stable, beside] = what === "a canary" ? ["v1", "v2"] : ["v2", "v1"];
+      expect(world.weights()).toEqual({ [stable]: 9_500, [beside]: 500 });
+      const [gone] = world.instancesOf(stable);
+      if (gone) gone.reportState = "gone";
+      world.run(world.now + 3 * MINUTE);
+      const serving = world.instancesOf(stable).filter(({ state }) => state === "serving");
+      expect(serving.map(({ reportState }) => reportState)).toEqual(["ready", "ready", "ready"]);
+    },
+  );
+
   it.each(["a paused canary", "a lock"])("is replaced while a release waits behind %s", (what) => {
     const steps = [weightStep(500), { kind: "pause", forMs: null } as const];
     const strategy = aCanary({ steps, analysis: { enabled: false } });

@@ -33,7 +33,7 @@ export function replace(draft: Draft, release: ReleaseFacts): void {
   const { staying, leaving, coming } = sorted;
   for (const instance of [...staying, ...leaving])
     if (!isHeard(instance, draft.now)) draft.wakeAt(givenUpAt(instance));
-  const whole = wholeOf(release, sorted);
+  const whole = wholeOf(draft, release, sorted);
   dismiss(draft, release, { ...sorted, surplus: staying.length + leaving.length - whole });
   const wanted = whole - staying.length - coming.length;
   if (wanted > 0 && makeWay(draft, release)) return tryAtOnce(draft, release);
@@ -78,10 +78,22 @@ function sortOut(draft: Draft, release: ReleaseFacts): Sorted {
   };
 }
 
-/** How many are to serve. Where a rolling change ended half-way a person decides: until then it keeps those that it has. */
-function wholeOf({ spec, weightBp }: ReleaseFacts, { staying, leaving, lost }: Sorted): number {
-  if (weightBp === FULL_WEIGHT || spec.strategy.kind !== "rolling") return spec.replicas;
-  return Math.min(spec.replicas, staying.length + leaving.length + lost.length);
+/**
+ * How many are to serve. Where a rolling change ended half-way a person decides: until then it keeps those that it has, and no
+ * fewer than its share of the traffic needs.
+ */
+function wholeOf(draft: Draft, { spec, weightBp }: ReleaseFacts, { staying, leaving, lost }: Sorted): number {
+  if (weightBp === FULL_WEIGHT || !isHalfRolled(draft)) return spec.replicas;
+  const share = Math.ceil((spec.replicas * weightBp) / FULL_WEIGHT);
+  return Math.min(spec.replicas, Math.max(share, staying.length + leaving.length + lost.length));
+}
+
+/** Not by stable's own strategy: it may be long since it was rolled, and a canary is beside it now. */
+function isHalfRolled(draft: Draft): boolean {
+  const stable = draft.stable();
+  const isRolled = ({ id, weightBp, spec }: ReleaseFacts) =>
+    id !== stable?.id && weightBp > 0 && spec.strategy.kind === "rolling";
+  return draft.releases().some(isRolled);
 }
 
 /** Gone by its agent's word, or with a host that is. */
