@@ -1,5 +1,6 @@
 import { countErrors, isPerVisitor } from "./errors.ts";
 import { histogramTotal, logAdd, logSumExp, quantileBucket } from "./evidence.ts";
+import { compareHosts, type HostsCompared } from "./hosts.ts";
 import { type LogEvidence, mixture, restart, toLog } from "./mixture.ts";
 import { crossedQuantile } from "./planned.ts";
 import { type Culprit, culprits, isShown, NO_ROUTES, routesLog } from "./routes.ts";
@@ -52,6 +53,8 @@ interface Numbers {
   readonly suspicion: Compared;
   /** Where it fails: the routes that speak most against the canary, the likeliest first. */
   readonly culprits: readonly Culprit[];
+  /** How hosts were told apart; null: they were not. Absent in what was said before they were. */
+  readonly hosts?: HostsCompared | null;
   /** Stable's error rate over about the last minute. */
   readonly recentBaselineErrorRate: number;
   /** Errors as the test counted them (once per visitor and window where known). */
@@ -208,6 +211,7 @@ function measure(state: CanaryState): Numbers {
     rollout: compare(state.totals, quantile),
     suspicion: compare(state.suspicion, quantile),
     culprits: culprits(state.routes ?? NO_ROUTES),
+    hosts: compareHosts(state.hosts, config),
     recentBaselineErrorRate: recent.n > 0 ? recent.errors / recent.n : 0,
     countedErrors: state.countedErrors,
   };
@@ -238,7 +242,7 @@ function leadingQuantile({ config, lat }: CanaryState): number {
 
 function compare(totals: Totals, quantile: number): Compared {
   const side = ({ requests, errors, distinctErrors, hist }: Totals["canary"]): Side => {
-    const answers = histogramTotal(hist);
+    const answers = Math.round(histogramTotal(hist));
     const at = (q: number): number | null => (answers > 0 ? bucketMs(quantileBucket(hist, q)) : null);
     return {
       requests,

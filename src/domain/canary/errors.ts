@@ -2,7 +2,7 @@ import type { CanaryConfig } from "./config.ts";
 import { logEError } from "./evidence.ts";
 import type { CanaryWindow } from "./window.ts";
 
-type Arms = Pick<CanaryWindow, "canary" | "baseline">;
+export type Arms = Pick<CanaryWindow, "canary" | "baseline">;
 
 /** Whether both sides can tell visitors apart; else all errors count on both. */
 export const isPerVisitor = ({ canary, baseline }: Arms, config: CanaryConfig): boolean =>
@@ -15,18 +15,18 @@ export function countErrors(window: Arms, config: CanaryConfig): { canary: numbe
   return { canary: canary.distinctErrors ?? 0, baseline: baseline.distinctErrors ?? 0 };
 }
 
-export function errorLogs(
-  { canary, baseline }: Arms,
-  counted: { canary: number; baseline: number },
-  phi: number,
-  config: CanaryConfig,
-): number[] {
-  const cap = Math.max(config.capErr, canary.n / config.capErrDiv);
+/** `strata`: the window, or the parts of it that are compared within: evidence of each is evidence of all. */
+export function errorLogs(strata: readonly Arms[], phi: number, config: CanaryConfig): number[] {
+  const cap = Math.max(config.capErr, strata.reduce((n, { canary }) => n + canary.n, 0) / config.capErrDiv);
   const { rho0, delta } = config;
-  return config.kappas.map((kappa) =>
-    Math.min(
-      cap,
-      logEError(counted.canary, canary.n, counted.baseline, baseline.n, rho0, delta, rho0 * kappa) / phi,
-    ),
-  );
+  const counts = strata.map((arms) => ({ ...arms, counted: countErrors(arms, config) }));
+  return config.kappas.map((kappa) => {
+    const log = counts.reduce(
+      (sum, { canary, baseline, counted }) =>
+        sum +
+        logEError(counted.canary, canary.n, counted.baseline, baseline.n, rho0, delta, rho0 * kappa) / phi,
+      0,
+    );
+    return Math.min(cap, log);
+  });
 }

@@ -1,10 +1,12 @@
 import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import type { CanaryConfig } from "./config.ts";
 import { decide, type Judgement } from "./decide.ts";
+import type { Arms } from "./errors.ts";
+import { mostAsked, routesElsewhere } from "./hosts.ts";
 import { type PlannedState, planFrom } from "./planned.ts";
 import { type CanaryState, type Dispersion, init } from "./state.ts";
 import { update } from "./update.ts";
-import type { ArmWindow, CanaryWindow, RouteWindow } from "./window.ts";
+import type { ArmWindow, CanaryWindow, HostWindow, RouteWindow } from "./window.ts";
 
 /** One side's counts as they are kept with a verdict; the histogram sparse, as [bucket, count]. */
 interface KeptArm {
@@ -15,13 +17,20 @@ interface KeptArm {
 }
 
 type KeptCount = readonly [n: number, errors: number, distinctErrors: number | null];
+interface KeptHost {
+  readonly host: string;
+  /** Absent: all of the window was there. */
+  readonly arms?: Pick<KeptWindow, "canary" | "baseline">;
+}
 
 /** What one window's verdict was reached from. Plain JSON. */
 export interface KeptWindow {
   readonly canary: KeptArm;
   readonly baseline: KeptArm;
-  /** As many as the edge tells apart. Not by host: a verdict reached from them names the route alone. */
+  /** As many as the edge tells apart, without what hosts that stand apart had. Not by host: a verdict reached from them names the route alone. */
   readonly routes?: readonly (readonly [route: string, canary: KeptCount, baseline: KeptCount])[];
+  /** By host, where they were told apart; absent of windows from before it was kept. */
+  readonly hosts?: readonly KeptHost[];
   /** What was known of stable before the first window; with that one alone. */
   readonly learned?: {
     readonly reference: KeptArm["hist"];
@@ -33,13 +42,14 @@ export interface KeptWindow {
 
 /** `before`: the state that the window is folded into. */
 export function keepWindow(window: CanaryWindow, before: CanaryState): KeptWindow {
-  const { canary, baseline, routes } = window;
+  const { hosts } = window;
+  const routes = routesElsewhere(window, before.hosts);
   const kept = {
-    canary: keepArm(canary),
-    baseline: keepArm(baseline),
+    ...keepArms(window),
     ...(routes && {
       routes: routes.map((one) => [one.route, keepCount(one.canary), keepCount(one.baseline)] as const),
     }),
+    ...(hosts && { hosts: mostAsked(hosts).map((one) => keepHost(one, window)) }),
   };
   if (before.k > 0) return kept;
   const { reference, dispersion, planned } = before;
@@ -48,6 +58,13 @@ export function keepWindow(window: CanaryWindow, before: CanaryState): KeptWindo
     learned: { reference: sparse(reference), dispersion, ...(planned && { planned: planned.stable }) },
   };
 }
+
+function keepHost({ host, ...arms }: HostWindow, { canary, baseline }: CanaryWindow): KeptHost {
+  const isAll = arms.canary.n === canary.n && arms.baseline.n === baseline.n;
+  return isAll ? { host } : { host, arms: keepArms(arms) };
+}
+
+const keepArms = ({ canary, baseline }: Arms) => ({ canary: keepArm(canary), baseline: keepArm(baseline) });
 
 const keepArm = ({ n, errors, distinctErrors, hist }: ArmWindow): KeptArm => ({
   n,
@@ -94,9 +111,13 @@ export function replay(kept: readonly KeptWindow[], config: Partial<CanaryConfig
   return { decision, windows: kept.length, provenAfter };
 }
 
-const toWindow = ({ canary, baseline, routes }: KeptWindow): CanaryWindow => ({
+const toArms = ({ canary, baseline }: Pick<KeptWindow, "canary" | "baseline">): Arms => ({
   canary: toArm(canary),
   baseline: toArm(baseline),
+});
+
+const toWindow = ({ routes, hosts, ...arms }: KeptWindow): CanaryWindow => ({
+  ...toArms(arms),
   ...(routes && {
     routes: routes.map(([route, own, other]) => ({
       route,
@@ -105,6 +126,7 @@ const toWindow = ({ canary, baseline, routes }: KeptWindow): CanaryWindow => ({
       hosts: [],
     })),
   }),
+  ...(hosts && { hosts: hosts.map((one) => ({ host: one.host, ...toArms(one.arms ?? arms) })) }),
 });
 
 const toArm = ({ n, errors, distinctErrors, hist }: KeptArm): ArmWindow => ({

@@ -7,7 +7,7 @@ import type { CanaryConfig } from "./config.ts";
 import { countErrors, errorLogs } from "./errors.ts";
 import { logSumExp } from "./evidence.ts";
 import { type LogEvidence, mixture, restart } from "./mixture.ts";
-import type { ArmWindow, CanaryWindow, RouteWindow } from "./window.ts";
+import type { ArmWindow, RouteWindow } from "./window.ts";
 
 /** Routes that are watched at a time. */
 const MOST_WATCHED = 33;
@@ -91,7 +91,7 @@ const logWeight = (bet: number): number =>
 /** Folds one window in. `phi`: how bursty stable's errors are. */
 export function updateRoutes(
   state: RoutesState,
-  { routes = [] }: CanaryWindow,
+  routes: readonly RouteWindow[],
   phi: number,
   config: CanaryConfig,
 ): RoutesState {
@@ -145,9 +145,7 @@ function grow(
   const { canary, baseline } = window;
   const counts = { canary: join(one.pending.canary, canary), baseline: join(one.pending.baseline, baseline) };
   const isWhole = counts.canary.n > 0 && counts.baseline.n > 0;
-  const logs = isWhole
-    ? errorLogs(counts, countErrors(counts, config), phi, config)
-    : config.kappas.map(() => 0);
+  const logs = isWhole ? errorLogs([counts], phi, config) : config.kappas.map(() => 0);
   const before = mixture(one.err) < 0 ? NO_COUNTS : one.suspicion;
   return {
     ...one,

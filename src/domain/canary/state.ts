@@ -1,6 +1,7 @@
 import { err, ok, type Result } from "../result.ts";
 import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import { CANARY_DEFAULTS, type CanaryConfig } from "./config.ts";
+import type { HostState } from "./hosts.ts";
 import type { LogEvidence } from "./mixture.ts";
 import { beginPlan, type PlannedState } from "./planned.ts";
 import type { RoutesState } from "./routes.ts";
@@ -45,6 +46,8 @@ export interface CanaryState {
   readonly routes?: RoutesState;
   /** Where traffic is thin. */
   readonly planned?: PlannedState;
+  /** By host; absent: the edge told none apart so far. */
+  readonly hosts?: readonly HostState[];
 }
 
 /** How much more stable's error counts jump from window to window than independent errors would. */

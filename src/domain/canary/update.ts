@@ -1,7 +1,8 @@
 import type { CanaryConfig } from "./config.ts";
 import { P95_CEILING } from "./config.ts";
-import { countErrors, errorLogs } from "./errors.ts";
+import { type Arms, countErrors, errorLogs } from "./errors.ts";
 import { histogramTotal, logAdd, logEGuard, logEOddsAll, logEPass, quantileBucket } from "./evidence.ts";
+import { asCompared, errorStrata, latencyStrata, routesElsewhere, updateHosts } from "./hosts.ts";
 import { type LogEvidence, mixture, restart } from "./mixture.ts";
 import { followPlan } from "./planned.ts";
 import { NO_ROUTES, updateRoutes } from "./routes.ts";
@@ -27,18 +28,22 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
   const k = state.k + 1;
   const grow = (past: readonly LogEvidence[], logs: readonly number[]): LogEvidence[] =>
     restart(past, logs, k, config.horizonWindows);
-  const slow = slowCounts(window, config);
+  const hosts = state.hosts || window.hosts ? updateHosts(state.hosts ?? [], window, phi, config) : undefined;
+  const failing = errorStrata(window, state.hosts);
+  const slowing = latencyStrata(window, hosts ?? []);
+  const compared = asCompared(window, slowing);
+  const slow = slowCounts(window, compared, config);
   // Without stable's answers an outage of both would look like the canary's own.
   const p95Judged = judged && (baseline.n > 0 || state.recent.n < 1);
 
   return {
     ...state,
     k,
-    err: grow(state.err, errorLogs(window, counted, phi, config)),
-    lat: grow(state.lat, judged ? latencyLogs(window, state) : state.lat.map(() => 0)),
+    err: grow(state.err, errorLogs(failing, phi, config)),
+    lat: grow(state.lat, judged ? latencyLogs(slowing, state) : state.lat.map(() => 0)),
     guard: grow(state.guard, guardLogs(window, { counted: counted.canary, capped: true }, state)),
     p95: grow(state.p95, p95Judged ? p95Logs(slow, config) : state.p95.map(() => 0)),
-    pass: passLogs(state, window),
+    pass: passLogs(state, failing),
     reference: addHistogram(state.reference, baseline.hist, config.refDecay),
     dispersion: disperse(state.dispersion, baseline.n, counted.baseline, config),
     phi,
@@ -50,8 +55,8 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
       errors: RECENT_DECAY * state.recent.errors + baseline.errors,
     },
     served,
-    totals: addWindow(state.totals, window),
-    suspicion: addWindow(isEven(state) ? NO_TOTALS : state.suspicion, window),
+    totals: addWindow(state.totals, compared),
+    suspicion: addWindow(isEven(state) ? NO_TOTALS : state.suspicion, compared),
     ...routesAfter(state, window, phi),
     ...(state.planned && {
       planned: followPlan(state.planned, window, {
@@ -60,17 +65,18 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
         judgesLatency: judged,
       }),
     }),
+    ...(hosts ? { hosts } : {}),
   };
 }
 
 /** With this window folded in; nothing while no window has told routes apart. */
 export function routesAfter(
-  { routes, config }: CanaryState,
+  { routes, config, hosts }: CanaryState,
   window: CanaryWindow,
   phi: number,
 ): Pick<CanaryState, "routes"> {
   if (!routes && !window.routes) return {};
-  return { routes: updateRoutes(routes ?? NO_ROUTES, window, phi, config) };
+  return { routes: updateRoutes(routes ?? NO_ROUTES, routesElsewhere(window, hosts) ?? [], phi, config) };
 }
 
 /** True while nothing speaks against the canary: the next window may be the first of a suspicion. */
@@ -81,25 +87,34 @@ export function isEven(state: CanaryState): boolean {
 }
 
 /** Pass evidence takes every error as it came: counting per visitor would make passing easier. */
-function passLogs(state: CanaryState, { canary, baseline }: CanaryWindow): number[] {
+function passLogs(state: CanaryState, strata: readonly Arms[]): number[] {
   const { passRho, passDelta, passAlts } = state.config;
-  return state.pass.map(
-    (past, i) =>
-      past +
-      logEPass(canary.errors, canary.n, baseline.errors, baseline.n, passRho, passDelta, passAlts[i] ?? 1),
+  return state.pass.map((past, i) =>
+    strata.reduce(
+      (sum, { canary, baseline }) =>
+        sum +
+        logEPass(canary.errors, canary.n, baseline.errors, baseline.n, passRho, passDelta, passAlts[i] ?? 1),
+      past,
+    ),
   );
 }
 
-function latencyLogs({ canary, baseline }: CanaryWindow, state: CanaryState): number[] {
+function latencyLogs(strata: readonly Arms[], state: CanaryState): number[] {
   const { quantiles, psis, refMin, latShift, capLat } = state.config;
-  const { hist: canaryHist, n: nC } = withTotal(canary.hist);
-  const { hist: baselineHist, n: nB } = withTotal(baseline.hist);
   if (withTotal(state.reference).n < refMin) return state.lat.map(() => 0);
+  const sides = strata.map(
+    ({ canary, baseline }) => [withTotal(canary.hist), withTotal(baseline.hist)] as const,
+  );
   return quantiles.flatMap((q) => {
     const edge = quantileBucket(state.reference, q);
-    const x = above(canaryHist, edge + latShift);
-    const y = above(baselineHist, edge);
-    return logEOddsAll({ x, nC, y, nB }, psis).map((log) => Math.min(capLat, log));
+    const sums = psis.map(() => 0);
+    for (const [own, stable] of sides) {
+      const x = above(own.hist, edge + latShift);
+      const y = above(stable.hist, edge);
+      for (const [i, log] of logEOddsAll({ x, nC: own.n, y, nB: stable.n }, psis).entries())
+        sums[i] = (sums[i] ?? 0) + log;
+    }
+    return sums.map((log) => Math.min(capLat, log));
   });
 }
 
@@ -127,8 +142,11 @@ interface Slow {
   readonly stableOver: boolean;
 }
 
-/** Answers slower than the p95 limit, the limit rounded up to the next bucket's edge. */
-function slowCounts({ canary, baseline }: CanaryWindow, { p95MaxMs }: CanaryConfig): Slow {
+/**
+ * Answers slower than the p95 limit, the limit rounded up to the next bucket's edge. All of the canary's count; stable is
+ * asked as it is on the canary's hosts.
+ */
+function slowCounts({ canary }: CanaryWindow, { baseline }: Arms, { p95MaxMs }: CanaryConfig): Slow {
   if (p95MaxMs === null) return { x: 0, nC: 0, stableOver: false };
   const edge = Math.ceil(8 * Math.log2(p95MaxMs) - 1e-9) - 1;
   const { hist, n: nC } = withTotal(canary.hist);

@@ -87,7 +87,12 @@ export function addHistogram(a: readonly number[], b: readonly number[] | undefi
 
 /** Throws RangeError on counts that can't have happened: a judge fed nonsense must stop, not guess. */
 export function checkWindow(window: CanaryWindow): void {
-  for (const [side, arm] of Object.entries(window)) {
+  const { canary, baseline, hosts = [] } = window;
+  const arms = [{ canary, baseline }, ...hosts].flatMap((one) => [
+    ["canary", one.canary] as const,
+    ["baseline", one.baseline] as const,
+  ]);
+  for (const [side, arm] of arms) {
     const { n, errors, distinctErrors = 0, hist = [] } = arm;
     const isBad = (count: number): boolean => !(Number.isSafeInteger(count) && count >= 0);
     const bad = [n, errors, distinctErrors].find(isBad) ?? hist.find(isBad);

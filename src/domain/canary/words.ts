@@ -1,4 +1,6 @@
 import type { Compared, Judgement, Side } from "./decide.ts";
+import { errorsByHost, latencyByHost } from "./host-words.ts";
+import { percent } from "./numbers.ts";
 import type { StepPolicy } from "./policy.ts";
 import type { Culprit } from "./routes.ts";
 
@@ -26,7 +28,8 @@ export function describe(
 
 function textOf(decision: Judgement, end: string, version: string): string {
   const { verdict, reason, rollout, suspicion, limits } = decision;
-  const where = culprit(decision, version);
+  const where = culprit(decision, version) + errorsByHost(decision.hosts);
+  const places = latencyByHost(decision.hosts);
   switch (verdict) {
     case "rollback":
       switch (reason) {
@@ -37,7 +40,7 @@ function textOf(decision: Judgement, end: string, version: string): string {
         case "route":
           return `${named(decision.culprits[0], version)}; of all, ${errors(rollout)}${end}`;
         case "latency":
-          return `${latency(suspicion, suspicion.quantile)}${end}`;
+          return `${latency(suspicion, suspicion.quantile)}${places}${end}`;
         case "latency-ceiling":
           return `${latency(suspicion, 0.95)}, over the limit of ${thousands(limits.p95MaxMs ?? 0)} ms${end}`;
       }
@@ -45,11 +48,11 @@ function textOf(decision: Judgement, end: string, version: string): string {
     case "hold":
       return `stable itself fails (${percent(decision.recentBaselineErrorRate)} in the last minute), ${errors(rollout)}: holding`;
     case "pass":
-      return `${errors(rollout)}, ${latency(rollout, 0.95)}: no worse than stable`;
+      return `${errors(rollout)}, ${latency(rollout, 0.95)}${errorsByHost(decision.hosts)}${places}: no worse than stable`;
     case "continue":
       return reason === "low-traffic"
         ? `not enough data yet: ${errors(rollout)}; a verdict needs ${thousands(limits.minRequests)} canary requests${where}`
-        : `not proven yet: ${errors(rollout)}, ${latency(rollout, 0.95)}${where}`;
+        : `not proven yet: ${errors(rollout)}, ${latency(rollout, 0.95)}${where}${places}`;
   }
 }
 
@@ -98,11 +101,6 @@ function rate({ requests, errors: failed }: Side): string {
   if (requests === 0) return "unknown";
   const text = percent(failed / requests);
   return failed < requests && text === "100 %" ? "over 99 %" : text;
-}
-
-/** Two significant digits, and every digit of a large whole number: 4.1 %, 0.2 %, 100 %. */
-function percent(fraction: number): string {
-  return `${Number((fraction * 100).toPrecision(2))} %`;
 }
 
 /** Own code: Intl would follow the machine's locale data, and verdicts must read the same everywhere. */
