@@ -3,9 +3,11 @@
  * good canaries and lets one per cell be rolled back, since so few can't bound anything at 1 %.
  */
 import { CELLS, type Cell, type Rate } from "./canary/cells.ts";
+import { HOST_CELLS } from "./canary/host-cells.ts";
+import { HostsWorld } from "./canary/hosts.ts";
 import { ROUTE_CELLS, type RouteCell } from "./canary/route-cells.ts";
 import { type RouteOutcome, simulateRoutes } from "./canary/routes.ts";
-import { type Outcome, simulate } from "./canary/simulation.ts";
+import { type Outcome, type Scenario, simulate } from "./canary/simulation.ts";
 import { type BenchResult, type Budget, isMet, resultOf } from "./result.ts";
 
 const RATES: readonly Rate[] = [200, 20, 2, 0.2];
@@ -21,17 +23,12 @@ interface Sheet {
 /** Times in seconds, shares in percent; "never": half (or 5 %) of the bad canaries were not rolled back. */
 export async function run(quick = process.argv.includes("--quick")): Promise<BenchResult> {
   const sheet: Sheet = { quick, figures: {}, budgets: {} };
-  for (const [index, cell] of CELLS.entries()) {
-    for (const rate of RATES) {
-      const planned = cell.runs[rate];
-      if (!planned) continue;
-      const runs = quick && !endsEarly(cell) ? Math.max(12, Math.ceil(planned / 25)) : planned;
-      const seed = SEED + 1000 * index + rate;
-      const outcomes = Array.from({ length: runs }, (_, i) => simulate({ ...cell.scenario, rate }, seed, i));
-      measure(cell, rate, outcomes, sheet);
-      await new Promise(setImmediate); // let a signal in
-    }
-  }
+  for (const [index, cell] of CELLS.entries())
+    await runCell(cell, SEED + 1000 * index, sheet, (scenario, seed, i) => simulate(scenario, seed, i));
+  for (const [index, cell] of HOST_CELLS.entries())
+    await runCell(cell, SEED + 1000 * (500 + index), sheet, (scenario, seed, i) =>
+      simulate(scenario, seed, i, (chance) => new HostsWorld(scenario, cell.hosts, chance)),
+    );
   for (const [index, cell] of ROUTE_CELLS.entries()) {
     const seed = SEED + 1000 * (CELLS.length + index);
     const runs = quick && cell.namedPct === undefined ? Math.max(12, Math.ceil(cell.runs / 25)) : cell.runs;
@@ -40,6 +37,22 @@ export async function run(quick = process.argv.includes("--quick")): Promise<Ben
     await new Promise(setImmediate);
   }
   return resultOf("canary", sheet.figures, sheet.budgets);
+}
+
+async function runCell(
+  cell: Cell,
+  seed: number,
+  sheet: Sheet,
+  once: (scenario: Scenario, seed: number, run: number) => Outcome,
+): Promise<void> {
+  for (const rate of RATES) {
+    const planned = cell.runs[rate];
+    if (!planned) continue;
+    const runs = sheet.quick && !endsEarly(cell) ? Math.max(12, Math.ceil(planned / 25)) : planned;
+    const outcomes = Array.from({ length: runs }, (_, i) => once({ ...cell.scenario, rate }, seed + rate, i));
+    measure(cell, rate, outcomes, sheet);
+    await new Promise(setImmediate); // let a signal in
+  }
 }
 
 const isTimed = (cell: Cell): boolean => !!(cell.medianS || cell.p95S || cell.showTimes);

@@ -64,9 +64,13 @@ export interface Outcome {
 }
 
 /** One rollout of `scenario`, from its own stream of chance. */
-export function simulate(scenario: Scenario, seed: number, run: number): Outcome {
-  const chance = random(seed, run);
-  const world = new World(scenario, chance);
+export function simulate(
+  scenario: Scenario,
+  seed: number,
+  run: number,
+  worldOf = (chance: Random): World => new World(scenario, chance),
+): Outcome {
+  const world = worldOf(random(seed, run));
   const end = (scenario.minutes ?? 60) * 60;
   // As the coordinator has it: with the routes' share of alpha spent, and a plan.
   const config = { ...canaryConfig({ plannedWindows: end / WINDOW_S }), ...scenario.config };
@@ -185,14 +189,14 @@ export class World {
     return this.outage && at >= this.outage.fromS && at < this.outage.toS ? this.outage : null;
   }
 
-  private errorRate(side: Side, at: number): number {
+  protected errorRate(side: Side, at: number): number {
     const { baseError = 0.002, canaryError = baseError } = this.scenario;
     const own = this.isChanged(side, at) ? canaryError : baseError;
     const shared = this.inOutage(at)?.errorRate ?? 0;
     return 1 - (1 - own) * (1 - shared);
   }
 
-  private latency(side: Side, at: number): number {
+  protected latency(side: Side, at: number): number {
     const { canaryLatency = 1, jitter = 0 } = this.scenario;
     const own = this.isChanged(side, at) ? canaryLatency : 1;
     // In steps of 0.5 %, so that the distributions can be kept.
@@ -235,7 +239,7 @@ export class World {
     return faults;
   }
 
-  private latencies(mean: number, factor: number): number[] {
+  protected latencies(mean: number, factor: number): number[] {
     const { shares, cumulative } = distribution(factor);
     const hist = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
     if (mean < 60) {

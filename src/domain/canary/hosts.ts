@@ -21,6 +21,12 @@ import {
 const IDLE_WINDOWS = 30;
 /** Hosts that are told apart at a time: those with most of the canary's requests. */
 const MOST_HOSTS = 50;
+/**
+ * Evidence that has a host compared by itself. Little is enough: to do so by mistake costs some power and no trust, to be late
+ * with it charges the host's errors to the canary. From TOLD on it is said.
+ */
+const APART = Math.log(2);
+const TOLD = Math.log(20);
 /** Stable's answers on a host from which on its speed there is told. */
 const MIN_ANSWERS = 100;
 
@@ -31,8 +37,8 @@ export interface HostState {
   readonly canaryIdle: number;
   readonly stableIdle: number;
   readonly stable: StableThere;
-  /** Stable itself fails more there than elsewhere. */
-  readonly apart: boolean;
+  /** Evidence that stable itself fails more there than elsewhere; natural log. */
+  readonly differs: number;
 }
 
 /** Stable's counts on one host, fading as all that is learned of it. Errors as the test counts them; `buckets`: their sum. */
@@ -77,7 +83,7 @@ export function updateHosts(
     .slice(0, MOST_HOSTS);
   return grown.map((state) => ({
     ...state,
-    apart: failsMore(state.stable, elsewhere(state, grown), phi, config),
+    differs: failsMore(state.stable, elsewhere(state, grown), phi, config),
   }));
 }
 
@@ -92,7 +98,7 @@ const unseen = (host: string): HostState => ({
   canaryIdle: IDLE_WINDOWS,
   stableIdle: IDLE_WINDOWS,
   stable: NOTHING,
-  apart: false,
+  differs: 0,
 });
 
 function grow(state: HostState, window: HostWindow | undefined, config: CanaryConfig): HostState {
@@ -122,13 +128,13 @@ const add = (past: StableThere, fresh: StableThere, keep = 1): StableThere => ({
 const elsewhere = ({ host }: HostState, states: readonly HostState[]): StableThere =>
   states.filter((other) => other.host !== host).reduce((sum, { stable }) => add(sum, stable), NOTHING);
 
-/** The comparison of errors, of stable with itself. To hold a host apart by mistake costs power and no trust. */
-function failsMore(there: StableThere, rest: StableThere, phi: number, config: CanaryConfig): boolean {
-  const { rho0, delta, kappas, beta } = config;
+/** The comparison of errors, of stable with itself. */
+function failsMore(there: StableThere, rest: StableThere, phi: number, config: CanaryConfig): number {
+  const { rho0, delta, kappas } = config;
   const logs = kappas.map(
     (kappa) => logEError(there.errors, there.n, rest.errors, rest.n, rho0, delta, rho0 * kappa) / phi,
   );
-  return logSumExp(logs) - Math.log(logs.length) >= -Math.log(beta);
+  return logSumExp(logs) - Math.log(logs.length);
 }
 
 const isShared = ({ canaryIdle, stableIdle }: HostState): boolean =>
@@ -159,7 +165,7 @@ export function errorStrata(window: CanaryWindow, states: readonly HostState[] =
 }
 
 function apartIn({ hosts = [] }: CanaryWindow, states: readonly HostState[]): readonly HostWindow[] {
-  const names = new Set(states.filter(({ apart }) => apart).map(({ host }) => host));
+  const names = new Set(states.filter(({ differs }) => differs >= APART).map(({ host }) => host));
   return hosts.filter(({ host }) => names.has(host));
 }
 
@@ -230,7 +236,7 @@ export function compareHosts(
     canaryOnly: names(one.filter(({ canaryIdle }) => canaryIdle < IDLE_WINDOWS)),
     stableOnly: names(one.filter(({ stableIdle }) => stableIdle < IDLE_WINDOWS)),
     apart: sorted
-      .filter(({ apart }) => apart)
+      .filter(({ differs }) => differs >= TOLD)
       .map((state) => ({
         host: state.host,
         errorRate: state.stable.errors / state.stable.n,
