@@ -18,6 +18,8 @@ export interface CanaryConfig {
   readonly kappas: readonly number[];
   /** … and its latency at most 2^(latShift/8) times stable's. */
   readonly latShift: number;
+  /** Where no host has both: hosts themselves may differ by 2^(hostShift/8). */
+  readonly hostShift: number;
   readonly quantiles: readonly number[];
   readonly psis: readonly number[];
   readonly refDecay: number;
@@ -68,6 +70,7 @@ export const CANARY_DEFAULTS: CanaryConfig = {
   delta: 0.0005,
   kappas: [1.5, 2.5, 5, 12, 40, 200],
   latShift: 2,
+  hostShift: 4,
   quantiles: [0.5, 0.9, 0.99],
   psis: [1.5, 2.5, 6, 30],
   refDecay: 0.98,

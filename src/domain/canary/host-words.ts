@@ -13,10 +13,11 @@ export const errorsByHost = (hosts: HostsCompared | null = null): string =>
 /** … and with response times. */
 export function latencyByHost(hosts: HostsCompared | null = null): string {
   if (!hosts) return "";
-  const { shared, canaryOnly, stableOnly, slower } = hosts;
+  const { shared, canaryOnly, stableOnly, slower, allowance } = hosts;
   if (shared.length === 0) {
     if (canaryOnly.length === 0 || stableOnly.length === 0) return "";
-    return `; no host has both, so response times are of ${list(canaryOnly)} against ${list(stableOnly)}`;
+    const pair = `${list(canaryOnly)} against ${list(stableOnly)}`;
+    return `; no host has both: response times are of ${pair}, which may differ by ${percent(allowance - 1)} themselves`;
   }
   const left = (names: readonly string[], who: string): string =>
     names.length > 0 ? `; response times on ${list(names)} left out, no ${who} there` : "";

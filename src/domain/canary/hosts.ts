@@ -52,8 +52,9 @@ const NOTHING: StableThere = { n: 0, errors: 0, answers: 0, buckets: 0 };
 
 /** How hosts were told apart, for people. Plain JSON. */
 export interface HostsCompared {
-  /** Those on which latency is compared; none: over all hosts. */
+  /** Those on which latency is compared; none: over all hosts, with `allowance` times as much for what they differ by. */
   readonly shared: readonly string[];
+  readonly allowance: number;
   /** Left out of it. */
   readonly canaryOnly: readonly string[];
   readonly stableOnly: readonly string[];
@@ -140,14 +141,26 @@ function failsMore(there: StableThere, rest: StableThere, phi: number, config: C
 const isShared = ({ canaryIdle, stableIdle }: HostState): boolean =>
   canaryIdle < IDLE_WINDOWS && stableIdle < IDLE_WINDOWS;
 
-/** The window in parts that latency is compared within. The window itself where no two hosts are known, or none is shared. */
-export function latencyStrata(window: CanaryWindow, states: readonly HostState[]): readonly Arms[] {
+/** What latency is compared within, and the buckets by which the canary may be slower there. */
+export interface LatencyStrata {
+  readonly parts: readonly Arms[];
+  readonly margin: number;
+}
+
+/** Hosts that both are on. Where there is none, all together, and hosts may differ as well; all together where no two are known. */
+export function latencyStrata(
+  window: Arms & Pick<CanaryWindow, "hosts">,
+  states: readonly HostState[] = [],
+  { latShift, hostShift }: CanaryConfig,
+): LatencyStrata {
+  if (!window.hosts || states.length < 2) return { parts: [window], margin: latShift };
   const shared = new Set(states.filter(isShared).map(({ host }) => host));
-  if (!window.hosts || states.length < 2 || shared.size === 0) return [window];
-  return window.hosts.filter(
+  if (shared.size === 0) return { parts: [window], margin: latShift + hostShift };
+  const parts = window.hosts.filter(
     ({ host, canary, baseline }) =>
       shared.has(host) && histogramTotal(canary.hist ?? []) > 0 && histogramTotal(baseline.hist ?? []) > 0,
   );
+  return { parts, margin: latShift };
 }
 
 /** The window in parts that errors are compared within: each host that stands apart, and all the rest. */
@@ -200,13 +213,13 @@ export function routesElsewhere(
  * The window as its latency is told: of the hosts that were compared, stable's answers weighed as the canary's are spread
  * over them, so that the figures differ by what the releases do.
  */
-export function asCompared(window: CanaryWindow, strata: readonly Arms[]): CanaryWindow {
-  if (strata[0] === window) return window;
+export function asCompared(window: CanaryWindow, { parts }: LatencyStrata): CanaryWindow {
+  if (parts[0] === window) return window;
   const none: readonly number[] = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
-  const canary = strata.reduce((sum, one) => addHistogram(sum, one.canary.hist), [...none]);
+  const canary = parts.reduce((sum, one) => addHistogram(sum, one.canary.hist), [...none]);
   const own = histogramTotal(canary);
-  const all = strata.reduce((sum, one) => sum + histogramTotal(one.baseline.hist ?? []), 0);
-  const baseline = strata.reduce(
+  const all = parts.reduce((sum, one) => sum + histogramTotal(one.baseline.hist ?? []), 0);
+  const baseline = parts.reduce(
     (sum, one) => {
       const share = histogramTotal(one.canary.hist ?? []) / own;
       const weight = (share * all) / histogramTotal(one.baseline.hist ?? []);
@@ -224,7 +237,7 @@ export function asCompared(window: CanaryWindow, strata: readonly Arms[]): Canar
 /** Null: no two hosts are known. */
 export function compareHosts(
   states: readonly HostState[] = [],
-  { latShift }: CanaryConfig,
+  { latShift, hostShift }: CanaryConfig,
 ): HostsCompared | null {
   if (states.length < 2) return null;
   const sorted = states.toSorted((a, b) => (a.host < b.host ? -1 : 1));
@@ -242,6 +255,7 @@ export function compareHosts(
         errorRate: state.stable.errors / state.stable.n,
         elsewhere: rate(elsewhere(state, states)),
       })),
+    allowance: 2 ** (hostShift / 8),
     slower: shared.flatMap((state) => slower(state, states, 2 ** (latShift / 8))),
   };
 }

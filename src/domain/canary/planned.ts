@@ -7,8 +7,9 @@
  */
 import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import type { CanaryConfig } from "./config.ts";
-import { countErrors, isPerVisitor } from "./errors.ts";
+import { type Arms, countErrors, isPerVisitor } from "./errors.ts";
 import { histogramTotal, quantileBucket } from "./evidence.ts";
+import { errorStrata, type HostState, type LatencyStrata, latencyStrata } from "./hosts.ts";
 import { type ArmWindow, addHistogram, type CanaryWindow } from "./window.ts";
 
 /** Where more requests than this are expected by the end of the plan, the mixture sees as much. */
@@ -86,6 +87,8 @@ export interface Planning {
   readonly reference: readonly number[];
   /** False while the canary warms up. */
   readonly judgesLatency: boolean;
+  /** Hosts, without this window and with it. */
+  readonly known: Readonly<Record<"before" | "now", readonly HostState[] | undefined>>;
   readonly config: CanaryConfig;
 }
 
@@ -101,8 +104,8 @@ export function followPlan(plan: PlannedState, window: CanaryWindow, planning: P
   if (requests > 2 * MOST_REQUESTS) return { ...plan, waiting: NO_WINDOW };
   const share = Math.min(1, k / (config.plannedWindows ?? Infinity));
   const mayBeSpent = config.alpha * config.plannedShare * share;
-  const strata = strataOf(waiting);
-  const { errors, rest } = foldErrors(plan, strata, planning);
+  const { errors, rest } = foldErrors(plan, errorStrata(waiting, planning.known.before), planning);
+  const slowing = latencyStrata(waiting, planning.known.now, config);
   return {
     stable: { n: plan.stable.n + baseline.n, errors: plan.stable.errors + baseline.errors },
     requests,
@@ -110,21 +113,13 @@ export function followPlan(plan: PlannedState, window: CanaryWindow, planning: P
     rest,
     errors: look(errors, mayBeSpent * ERRORS_SHARE),
     slow: plan.slow.map((one, i) =>
-      look(foldSlow(one, strata, QUANTILES[i] ?? 0.5, planning), mayBeSpent * SLOW_SHARE),
+      look(foldSlow(one, slowing, QUANTILES[i] ?? 0.5, planning), mayBeSpent * SLOW_SHARE),
     ),
   };
 }
 
-type Stratum = Pick<CanaryWindow, "canary" | "baseline">;
-
-/** Hosts that carried both sides are compared by themselves, the others left out; where there is none, all together. */
-function strataOf(window: CanaryWindow): readonly Stratum[] {
-  const shared = (window.hosts ?? []).filter(({ canary, baseline }) => canary.n > 0 && baseline.n > 0);
-  return shared.length > 0 ? shared : [window];
-}
-
 /** Each error of both sides is the canary's with the chance that its share of the requests and the margin make. */
-function foldErrors(plan: PlannedState, strata: readonly Stratum[], { phi, config }: Planning) {
+function foldErrors(plan: PlannedState, strata: readonly Arms[], { phi, config }: Planning) {
   const rate = (plan.stable.errors + 0.5) / (plan.stable.n + 1);
   const ratio = config.rho0 + config.delta / rate;
   let { canary: ownRest, baseline: otherRest } = plan.rest;
@@ -144,13 +139,17 @@ function foldErrors(plan: PlannedState, strata: readonly Stratum[], { phi, confi
 }
 
 /** Of the slow answers of both sides, how many are the canary's: hypergeometric, whatever latency is like. */
-function foldSlow(one: ExactCount, strata: readonly Stratum[], quantile: number, planning: Planning) {
-  const { reference, config } = planning;
+function foldSlow(
+  one: ExactCount,
+  { parts, margin }: LatencyStrata,
+  quantile: number,
+  { reference }: Planning,
+) {
   if (histogramTotal(reference) === 0) return one;
   const edge = quantileBucket(reference, quantile);
   let sum = one;
-  for (const { canary, baseline } of strata) {
-    const own = slower(canary, edge + config.latShift);
+  for (const { canary, baseline } of parts) {
+    const own = slower(canary, edge + margin);
     const all = own + slower(baseline, edge);
     const sizes = { own: histogramTotal(canary.hist ?? []), other: histogramTotal(baseline.hist ?? []) };
     sum = add(sum, own, hypergeometric(all, sizes));
@@ -222,7 +221,7 @@ function merge(waiting: CanaryWindow, window: CanaryWindow, config: CanaryConfig
 }
 
 /** Where visitors can't be told apart, one who tries again and again would pass for many: such errors are left out. */
-function sides(waiting: Stratum, window: Stratum, config: CanaryConfig): Stratum {
+function sides(waiting: Arms, window: Arms, config: CanaryConfig): Arms {
   const counted = isPerVisitor(window, config) ? countErrors(window, config) : { canary: 0, baseline: 0 };
   const sum = (side: "canary" | "baseline"): ArmWindow => ({
     n: waiting[side].n + window[side].n,

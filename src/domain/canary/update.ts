@@ -2,7 +2,14 @@ import type { CanaryConfig } from "./config.ts";
 import { P95_CEILING } from "./config.ts";
 import { type Arms, countErrors, errorLogs } from "./errors.ts";
 import { histogramTotal, logAdd, logEGuard, logEOddsAll, logEPass, quantileBucket } from "./evidence.ts";
-import { asCompared, errorStrata, latencyStrata, routesElsewhere, updateHosts } from "./hosts.ts";
+import {
+  asCompared,
+  errorStrata,
+  type LatencyStrata,
+  latencyStrata,
+  routesElsewhere,
+  updateHosts,
+} from "./hosts.ts";
 import { type LogEvidence, mixture, restart } from "./mixture.ts";
 import { followPlan } from "./planned.ts";
 import { NO_ROUTES, updateRoutes } from "./routes.ts";
@@ -30,7 +37,7 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
     restart(past, logs, k, config.horizonWindows);
   const hosts = state.hosts || window.hosts ? updateHosts(state.hosts ?? [], window, phi, config) : undefined;
   const failing = errorStrata(window, state.hosts);
-  const slowing = latencyStrata(window, hosts ?? []);
+  const slowing = latencyStrata(window, hosts, config);
   const compared = asCompared(window, slowing);
   const slow = slowCounts(window, compared, config);
   // Without stable's answers an outage of both would look like the canary's own.
@@ -62,6 +69,7 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
       planned: followPlan(state.planned, window, {
         ...{ k, phi, config },
         reference: state.reference,
+        known: { before: state.hosts, now: hosts },
         judgesLatency: judged,
       }),
     }),
@@ -99,17 +107,17 @@ function passLogs(state: CanaryState, strata: readonly Arms[]): number[] {
   );
 }
 
-function latencyLogs(strata: readonly Arms[], state: CanaryState): number[] {
-  const { quantiles, psis, refMin, latShift, capLat } = state.config;
+function latencyLogs({ parts, margin }: LatencyStrata, state: CanaryState): number[] {
+  const { quantiles, psis, refMin, capLat } = state.config;
   if (withTotal(state.reference).n < refMin) return state.lat.map(() => 0);
-  const sides = strata.map(
+  const sides = parts.map(
     ({ canary, baseline }) => [withTotal(canary.hist), withTotal(baseline.hist)] as const,
   );
   return quantiles.flatMap((q) => {
     const edge = quantileBucket(state.reference, q);
     const sums = psis.map(() => 0);
     for (const [own, stable] of sides) {
-      const x = above(own.hist, edge + latShift);
+      const x = above(own.hist, edge + margin);
       const y = above(stable.hist, edge);
       for (const [i, log] of logEOddsAll({ x, nC: own.n, y, nB: stable.n }, psis).entries())
         sums[i] = (sums[i] ?? 0) + log;
