@@ -17,6 +17,7 @@ import { requireKeyring, secretViews } from "../secrets/secrets.ts";
 import { runBatch } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import {
+  countPastSecrets,
   deleteSecret,
   dropPastSecrets,
   keepPastSecret,
@@ -173,26 +174,32 @@ async function setSecret(c: AppContext, status: Shelf, of: NewValue): Promise<bo
   const place = { purpose: "secret", owner: environmentId, name } as const;
   const row = await readSecret(db, environmentId, name);
   const before = row && (await open(keyring, place, row));
-  if (before?.ok && before.value === value && row?.keyId === keyring.current.id) {
-    if (revoke) await runBatch(db, [dropPastSecrets(db, environmentId, name)]);
-    return false;
-  }
-  if (!row) await refuseTooMany(c, environmentId);
-  const now = c.var.now();
-  const sealed = await seal(keyring, place, value);
-  await runBatch(db, [
-    revoke ? dropPastSecrets(db, environmentId, name) : keepPastSecret(db, environmentId, name),
-    putSecret(db, { environmentId, name, ...sealed, updatedAt: now, updatedBy: actor }),
+  const past = revoke ? await countPastSecrets(db, environmentId, name) : 0;
+  const told = (message: string, data: object) =>
     insertEvent(db, {
-      at: now,
+      at: c.var.now(),
       type: "secret.set",
       actor,
       app: status.app,
       environment: status.environment.name,
       environmentId,
-      message: `secret ${name}${status.previews} ${row ? "changed" : "set"}`,
-      data: { secret: name, before: row?.version ?? null },
-    }),
+      message,
+      data: { secret: name, ...data },
+    });
+  if (before?.ok && before.value === value && row?.keyId === keyring.current.id) {
+    const message = `older values of secret ${name}${status.previews} revoked`;
+    if (past > 0)
+      await runBatch(db, [dropPastSecrets(db, environmentId, name), told(message, { revoked: past })]);
+    return false;
+  }
+  if (!row) await refuseTooMany(c, environmentId);
+  const sealed = await seal(keyring, place, value);
+  const change = row ? "changed" : "set";
+  const revoked = revoke && row ? ", its older values revoked" : "";
+  await runBatch(db, [
+    revoke ? dropPastSecrets(db, environmentId, name) : keepPastSecret(db, environmentId, name),
+    putSecret(db, { environmentId, name, ...sealed, updatedAt: c.var.now(), updatedBy: actor }),
+    told(`secret ${name}${status.previews} ${change}${revoked}`, { before: row?.version ?? null }),
   ]);
   return true;
 }

@@ -71,6 +71,9 @@ export const keepPastSecret = (db: Db, environmentId: string, name: string) =>
     )
     .onConflictDoNothing() satisfies Statement;
 
+export const countPastSecrets = (db: Db, environmentId: string, name: string): Promise<number> =>
+  db.$count(pastSecrets, and(eq(pastSecrets.environmentId, environmentId), eq(pastSecrets.name, name)));
+
 /** From here on nobody gets an older value, whatever release it was made for. */
 export const dropPastSecrets = (db: Db, environmentId: string, name: string) =>
   db

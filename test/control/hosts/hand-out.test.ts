@@ -376,6 +376,8 @@ describe("a secret that was changed", () => {
       });
       await starting(["DATABASE_URL"]);
       expect(await given()).toEqual(["postgres://nowhere"]);
+      const { items } = await (await api.get("/api/v1/audit")).json<{ items: { message: string }[] }>();
+      expect(items.map(({ message }) => message)).toContain("older values of secret DATABASE_URL revoked");
     });
 
     it("stays readable under a new key, and goes with what it was kept for", async () => {
