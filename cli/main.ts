@@ -48,13 +48,20 @@ export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<
   }
 }
 
-const jsonMode = (argv: readonly string[]): JsonMode =>
-  argv.includes("--json=stream") ? "stream" : argv.some((arg) => /^--json(=|$)/.test(arg)) ? "object" : "off";
+function jsonMode(argv: readonly string[]): JsonMode {
+  const own = argv.slice(0, ownWords(argv));
+  if (own.includes("--json=stream")) return "stream";
+  return own.some((arg) => /^--json(=|$)/.test(arg)) ? "object" : "off";
+}
+
+/** How many of the words are ours: behind `--` comes a command that somebody else reads. */
+const ownWords = (argv: readonly string[]) => (argv.includes("--") ? argv.indexOf("--") : argv.length);
 
 /** `--json` never swallows the word after it, and `sluice --version` is this CLI's, as everywhere. */
 function normalise(argv: readonly string[]): string[] {
   if (argv.length === 1 && argv[0] === "--version") return ["--cli-version"];
-  return argv.map((arg) => (arg === "--json" ? "--json=object" : arg));
+  const own = ownWords(argv);
+  return argv.map((arg, index) => (arg === "--json" && index < own ? "--json=object" : arg));
 }
 
 function fail(session: Session, error: unknown): ExitCode {

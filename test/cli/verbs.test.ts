@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import {
   aFailedRelease,
@@ -384,23 +383,5 @@ describe.concurrent("releases, audit, plan and explain", () => {
     expect(code.stdout).toContain("no_slots (exit code 2)");
     expect(JSON.parse(exit.stdout)).toMatchObject({ schema: 1, exitCode: 4 });
     expect(unknown.code).toBe(1);
-  });
-});
-
-describe("completion", () => {
-  const complete = async (...words: string[]) => {
-    const { stdout } = await callCli(["completion", "bash"]);
-    const line = ["sluice", ...words].map((word) => `'${word}'`).join(" ");
-    const ask = `COMP_WORDS=(${line}); COMP_CWORD=${words.length}; _sluice; echo "\${COMPREPLY[@]}"`;
-    return execFileSync("bash", ["-c", `${stdout}\n${ask}`], { encoding: "utf8" })
-      .trim()
-      .split(" ");
-  };
-
-  test("knows the commands, those below them, and their flags", async () => {
-    expect(await complete("re")).toEqual(["reject", "resume", "restart", "releases", "registry"]);
-    expect(await complete("hosts", "en")).toEqual(["enroll"]);
-    expect(await complete("-a", "shop", "deploy", "--when")).toEqual(["--when-busy"]);
-    expect(await complete("deploy", "--ur")).toEqual(["--url"]);
   });
 });
