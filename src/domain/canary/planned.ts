@@ -125,6 +125,8 @@ function foldErrors(plan: PlannedState, strata: readonly Arms[], { phi, config }
   let { canary: ownRest, baseline: otherRest } = plan.rest;
   let { errors } = plan;
   for (const { canary, baseline } of strata) {
+    // One side's alone say nothing, and their chance would be certainty.
+    if (canary.n === 0 || baseline.n === 0) continue;
     const most = Math.max(config.minErrors, canary.n / config.capGuardDiv);
     ownRest += Math.min(canary.errors, most) / phi;
     otherRest += baseline.errors / phi;

@@ -39,6 +39,9 @@ const failing = (k: number): CanaryWindow => ({
   baseline: side(2, k === 3 ? 1 : 0),
 });
 
+const fed = (from: CanaryState, windows: readonly CanaryWindow[]): CanaryState =>
+  windows.reduce(update, from);
+
 function untilRollback(from: CanaryState, windowAt: (k: number) => CanaryWindow) {
   const kept: KeptWindow[] = [];
   let state = from;
@@ -122,6 +125,24 @@ it("takes no slow host for a slow release", () => {
   const { decision } = untilRollback(begin(), () => ({ ...whole, hosts: [slow, quick] }));
   expect(decision.planned?.crossed).toBeNull();
   expect(untilRollback(begin(), () => whole).decision).toMatchObject({ planned: { crossed: "latency" } });
+});
+
+it("says nothing of a host that stands apart and had requests of one side alone", () => {
+  const good = { host: "good", canary: side(1), baseline: side(12) };
+  const bad = { host: "bad", canary: side(1), baseline: side(12, 6) };
+  const alone = { host: "bad", canary: side(1, 1), baseline: side(0) };
+  const of = (there: typeof bad) => {
+    const { n, errors } = there.baseline;
+    const own = side(2, there.canary.errors);
+    return { canary: own, baseline: side(12 + n, errors), hosts: [good, there] };
+  };
+  let state = fed(begin(), [...new Array<CanaryWindow>(20).fill(of(bad)), of(alone), of(alone), of(alone)]);
+  expect(decide(state).hosts?.apart).toMatchObject([{ host: "bad" }]);
+  const { count, chances } = state.planned?.errors ?? { count: 0, chances: [] };
+  expect(chances.every(Number.isFinite)).toBe(true);
+  state = fed(state, [{ canary: side(2), baseline: side(20) }]);
+  expect(state.planned?.errors.count).toBe(count);
+  expect(parse(serialise(state)).ok).toBe(true);
 });
 
 it.each([
