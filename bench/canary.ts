@@ -30,7 +30,7 @@ export async function run(quick = process.argv.includes("--quick")): Promise<Ben
       simulate(scenario, seed, i, (chance) => new HostsWorld(scenario, cell.hosts, chance)),
     );
   for (const [index, cell] of ROUTE_CELLS.entries()) {
-    const seed = SEED + 1000 * (CELLS.length + index);
+    const seed = SEED + 1_000_000 + 1000 * index;
     const runs = quick && cell.namedPct === undefined ? Math.max(12, Math.ceil(cell.runs / 25)) : cell.runs;
     const outcomes = Array.from({ length: runs }, (_, i) => simulateRoutes(cell.scenario, seed, i));
     measureRoutes(cell, outcomes, sheet);
