@@ -1,5 +1,6 @@
 import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { instances } from "../../../src/control/store/schema/instances.ts";
 import { verdicts } from "../../../src/control/store/schema/releases.ts";
 import { replay } from "../../../src/domain/canary/index.ts";
 import { configOf } from "../../../src/domain/rollout/analysis/judged.ts";
@@ -101,6 +102,38 @@ describe("a canary that is judged by what the edge counted", () => {
       await goTo(window + WINDOW + 3_000);
     }
     expect((await weights()).v2).toBe(weight);
+  });
+
+  it("on a slow host stays: stable is slow there too, and both are compared within their hosts", async () => {
+    const ids = await begin(aCanary(), { latency: [[latencyBucket(80), 1_796]] });
+    const placed = await stage.db.select().from(instances);
+    const on = (release: string, host: string): string =>
+      placed.find((one) => one.releaseId === release && one.hostId === host)?.id ?? "";
+    const part = (release: string, host: string, window: number, requests: number) =>
+      counts(release, window, requests, 0, {
+        instance: on(release, host),
+        latency: [[latencyBucket(host === "host_bert" ? 240 : 80), requests]],
+        routes: [],
+      });
+    for (let k = 0; k < 4; k++) {
+      const window = NOON + k * WINDOW;
+      await absorb(window + 9_000, [
+        part(ids.v1, "host_anna", window, 1_600),
+        part(ids.v1, "host_bert", window, 200),
+        part(ids.v2, "host_bert", window, 200),
+      ]);
+      await goTo(window + WINDOW + 3_000);
+    }
+    expect((await weights()).v2).toBe(1_000);
+    const last = (await said()).at(-1);
+    expect(last?.words).toContain(
+      "; response times on anna left out, no canary there; bert is slow for stable",
+    );
+    const kept = (await said()).flatMap(({ counted }) => (counted ? [counted] : []));
+    const withoutHosts = kept.map(({ hosts: _, ...before }) => before);
+    const config = configOf({ ...aSpec({ strategy: aCanary() }) }, "beside");
+    expect(replay(kept, config).decision?.verdict).toBe(last?.verdict);
+    expect(replay(withoutHosts, config).decision).toMatchObject({ verdict: "rollback", reason: "latency" });
   });
 
   it("comes out the same when the counts that were kept are judged again", async () => {
