@@ -1,7 +1,8 @@
 import { z } from "zod";
+import type { ReleaseView } from "../../protocol/api/releases.ts";
 import type { VerdictView } from "../../protocol/api/verdicts.ts";
 import { Chart, type Curve, wilson } from "./chart.tsx";
-import { Ago, count, Name, percent, State, type Tone } from "./parts.tsx";
+import { Ago, count, Name, percent, State, Table, type Tone } from "./parts.tsx";
 
 const sideSchema = z.object({
   requests: z.number(),
@@ -10,7 +11,16 @@ const sideSchema = z.object({
   p95Ms: z.number().nullable(),
   p99Ms: z.number().nullable(),
 });
+const routeSchema = z.object({ requests: z.number(), errors: z.number() });
+const culpritSchema = z.object({
+  route: z.string(),
+  host: z.string().nullable(),
+  canary: routeSchema,
+  baseline: routeSchema,
+});
 const numbersSchema = z.object({
+  /** Of before routes were counted: none. */
+  culprits: z.array(culpritSchema).default([]),
   rollout: z.object({ canary: sideSchema, baseline: sideSchema }),
   limits: z.object({
     errorRateMax: z.number(),
@@ -20,14 +30,56 @@ const numbersSchema = z.object({
 });
 type Side = z.infer<typeof sideSchema>;
 
+type Culprit = z.infer<typeof culpritSchema>;
+
 const WORDS: Partial<Record<string, readonly [Tone, string]>> = {
   rollback: ["bad", "worse than stable"],
   hold: ["warn", "stable itself fails"],
   pass: ["ok", "no worse than stable"],
 };
 
+interface Comparison {
+  readonly release: ReleaseView;
+  /** Newest first. */
+  readonly verdicts: readonly VerdictView[];
+  readonly now: number;
+  /** Only what is compared now, not how it was before its switch. */
+  readonly isNowOnly?: boolean;
+}
+
+/** How a release compares: with stable while both serve, and after its switch with what served before. */
+export const Compared = ({
+  release: { version, servingAt, strategy },
+  verdicts,
+  now,
+  isNowOnly,
+}: Comparison) => {
+  const isAfter = ({ window }: VerdictView) => servingAt !== null && window >= servingAt;
+  const [last] = verdicts.filter(isAfter);
+  const beside = verdicts.filter((verdict) => !isAfter(verdict));
+  const isCanary =
+    servingAt === null ? strategy === "canary" || beside.length > 0 : beside.length > 0 && !isNowOnly;
+  return (
+    <>
+      {last && (
+        <>
+          <h2>{version} against what served before it</h2>
+          <Verdict verdict={last} now={now} />
+          <Culprits version={version} culprits={numbersSchema.safeParse(last.numbers).data?.culprits ?? []} />
+        </>
+      )}
+      {isCanary && (
+        <>
+          <h2>{version} against stable</h2>
+          <Canary version={version} verdicts={beside} now={now} />
+        </>
+      )}
+    </>
+  );
+};
+
 /** The canary against stable in the same units, as of each judgement since it began. `verdicts`: newest first. */
-export const Canary = (props: { version: string; verdicts: readonly VerdictView[]; now: number }) => {
+const Canary = (props: { version: string; verdicts: readonly VerdictView[]; now: number }) => {
   const judged = props.verdicts.flatMap((verdict) => {
     // Numbers of a version that wrote them otherwise are left out: the words stand by themselves.
     const numbers = numbersSchema.safeParse(verdict.numbers);
@@ -35,10 +87,6 @@ export const Canary = (props: { version: string; verdicts: readonly VerdictView[
   });
   const [last] = judged;
   if (!last) return <p class="card none">Not enough traffic yet: nothing was judged so far.</p>;
-  const isEarly = last.verdict.verdict === "continue" && last.verdict.reason === "low-traffic";
-  const [tone, word] = isEarly
-    ? (["idle", "not enough traffic yet"] as const)
-    : (WORDS[last.verdict.verdict] ?? (["moving", "not proven yet"] as const));
   const side = (of: "canary" | "baseline") =>
     judged.toReversed().map(({ at, rollout }) => ({ at, side: rollout[of] }));
   const curves = (value: (side: Side) => Curve["points"][number]["value"], isRate: boolean): Curve[] =>
@@ -54,12 +102,8 @@ export const Canary = (props: { version: string; verdicts: readonly VerdictView[
   const { canary, baseline } = last.rollout;
   return (
     <>
-      <p class="verdict">
-        <State tone={tone}>{word}</State> <Name>{last.verdict.words}</Name>{" "}
-        <span class="soft">
-          <Ago at={last.verdict.at} now={props.now} />
-        </span>
-      </p>
+      <Verdict verdict={last.verdict} now={props.now} />
+      <Culprits version={props.version} culprits={last.culprits} />
       <div class="grid">
         <figure class="card">
           <figcaption>
@@ -105,6 +149,46 @@ export const Canary = (props: { version: string; verdicts: readonly VerdictView[
     </>
   );
 };
+
+const Verdict = ({ verdict: { verdict, reason, words, at }, now }: { verdict: VerdictView; now: number }) => {
+  const isEarly = verdict === "continue" && reason === "low-traffic";
+  const [tone, word] = isEarly
+    ? (["idle", "not enough traffic yet"] as const)
+    : (WORDS[verdict] ?? (["moving", "not proven yet"] as const));
+  return (
+    <p class="verdict">
+      <State tone={tone}>{word}</State> · <Name>{words.replace(SAID_BEFORE, "")}</Name>{" "}
+      <span class="soft">
+        <Ago at={at} now={now} />
+      </span>
+    </p>
+  );
+};
+
+/** What the state's own word says already. */
+const SAID_BEFORE = /^(?:not proven yet|not enough data yet): |: no worse than stable$/;
+
+/** The routes it fails on more than what it is compared with, the likeliest first. */
+const Culprits = ({ version, culprits }: { version: string; culprits: readonly Culprit[] }) => {
+  if (culprits.length === 0) return null;
+  const heads = ["route", "where", `failed on ${version}`, "failed on stable"];
+  return (
+    <Table label="Routes that fail more" heads={heads}>
+      {culprits.map(({ route, host, canary, baseline }) => (
+        <tr>
+          <th scope="row" class="long">
+            <Name>{route}</Name>
+          </th>
+          <td>{host ? `${host} only` : "no single host"}</td>
+          <td>{failed(canary)}</td>
+          <td>{failed(baseline)}</td>
+        </tr>
+      ))}
+    </Table>
+  );
+};
+
+const failed = ({ requests, errors }: Culprit["canary"]) => `${count(errors)} of ${count(requests)}`;
 
 const Row = ({ name, k, side }: { name: string; k: string; side: Side }) => (
   <tr>

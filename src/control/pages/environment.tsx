@@ -9,7 +9,7 @@ import { listReleases } from "../store/status.ts";
 import { listVerdicts } from "../store/verdicts.ts";
 import { verdictView } from "../views/release.ts";
 import { eventView } from "../views/rows.ts";
-import { Canary } from "./canary.tsx";
+import { Compared } from "./canary.tsx";
 import { page } from "./layout.tsx";
 import { MOVES, type MoveName, moveHref, type Place, whoMay } from "./moves.tsx";
 import {
@@ -40,13 +40,14 @@ export async function environmentPage(c: AppContext, place: Place): Promise<Resp
   const status = await requireEnvironment(c, app, env);
   const now = c.var.now();
   const view = await statusView(c, status);
-  const judged = view.active?.strategy === "canary" ? view.active : null;
+  const judged = view.active ?? view.live;
   const [events, releases, verdicts] = await Promise.all([
     listEvents(c.var.db, { before: null, limit: EVENTS, app, environment: env }),
     listReleases(c.var.db, { environmentId: status.environment.id, before: null, limit: RELEASES }),
     judged ? listVerdicts(c.var.db, { release: judged.id, before: null, limit: VERDICTS }) : [],
   ]);
   const { tone, says } = summary(view);
+  const next = view.active && goesOn(view.active, now);
   const share = view.active?.weight ?? view.split[0]?.weight ?? 0;
   return page(c, {
     title: `${percent(share)} ${markOf(tone)} ${app}`,
@@ -61,7 +62,8 @@ export async function environmentPage(c: AppContext, place: Place): Promise<Resp
               {app} / {env}
             </h1>
             <p>
-              <State tone={tone}>{says}</State> {view.active && <GoesOn release={view.active} now={now} />}
+              <State tone={tone}>{says}</State>
+              {next && <span class="soft"> · {next}</span>}
             </p>
           </div>
           <Moves c={c} place={place} view={view} />
@@ -80,12 +82,7 @@ export async function environmentPage(c: AppContext, place: Place): Promise<Resp
         </p>
         <Split view={view} />
         {view.active && <Rollout release={view.active} now={now} />}
-        {judged && (
-          <>
-            <h2>{judged.version} against stable</h2>
-            <Canary version={judged.version} verdicts={verdicts.map(verdictView)} now={now} />
-          </>
-        )}
+        {judged && <Compared release={judged} verdicts={verdicts.map(verdictView)} now={now} isNowOnly />}
         <Instances view={view} now={now} />
         <Beside view={view} />
         <h2>Releases</h2>
@@ -112,23 +109,24 @@ function summary(view: EnvironmentView): { tone: Tone; says: string } {
   return { tone: "ok", says: `${live?.version ?? split[0]?.version} is live` };
 }
 
-const GoesOn = ({ release, now }: { release: ReleaseView; now: number }) => {
+/** When it goes on, in words; null: nothing is known of it. */
+function goesOn(release: ReleaseView, now: number) {
   const at = goesOnAt(release);
-  if (at !== null && at <= now) return <span class="soft">· its time is up: waits for the verdict</span>;
+  if (at !== null && at <= now) return <>its time is up: waits for the verdict</>;
   if (at !== null)
     return (
-      <span class="soft">
-        · goes on <Until at={at} now={now} />
-      </span>
+      <>
+        goes on <Until at={at} now={now} />
+      </>
     );
-  if (release.paused) return <span class="soft">· waits for a person</span>;
+  if (release.paused) return <>waits for a person</>;
   if (release.deadlineAt === null) return null;
   return (
-    <span class="soft">
-      · gives up <Until at={Date.parse(release.deadlineAt)} now={now} />
-    </span>
+    <>
+      gives up <Until at={Date.parse(release.deadlineAt)} now={now} />
+    </>
   );
-};
+}
 
 const Moves = ({ c, place, view }: { c: AppContext; place: Place; view: EnvironmentView }) => (
   <ul class="moves" aria-label="What you can do">
@@ -206,9 +204,7 @@ export const Rollout = ({ release, now }: { release: ReleaseView; now: number })
         {plan.steps.map(({ label }, index) => (
           <li class={index < at ? "done" : ""} aria-current={index === at ? "step" : undefined}>
             <b>{label}</b>
-            <small>
-              {index < at ? "done" : index > at ? "to come" : <GoesOn release={release} now={now} />}
-            </small>
+            <small>{index < at ? "done" : index > at ? "to come" : (goesOn(release, now) ?? "now")}</small>
           </li>
         ))}
       </ol>

@@ -9,7 +9,7 @@ import { listReleases } from "../store/status.ts";
 import { listVerdicts } from "../store/verdicts.ts";
 import { verdictView } from "../views/release.ts";
 import { eventView } from "../views/rows.ts";
-import { Canary } from "./canary.tsx";
+import { Compared } from "./canary.tsx";
 import { Changes, changesOf } from "./compare.tsx";
 import { Rollout } from "./environment.tsx";
 import { page } from "./layout.tsx";
@@ -58,12 +58,7 @@ export async function releasePage(c: AppContext, id: string): Promise<Response> 
           <Timings timings={release.timings} />
         </div>
         <Rollout release={release} now={now} />
-        {verdicts.length > 0 && (
-          <>
-            <h2>{release.version} against stable</h2>
-            <Canary version={release.version} verdicts={verdicts.map(verdictView)} now={now} />
-          </>
-        )}
+        <Compared release={release} verdicts={verdicts.map(verdictView)} now={now} />
         {before && (
           <>
             <h2>

@@ -1,6 +1,8 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema/environments.ts";
+import { recordVerdicts } from "../../../src/control/store/verdicts.ts";
+import { canaryConfig, decide, init } from "../../../src/domain/canary/index.ts";
 import { ADMIN_TOKEN, Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import * as world from "../support/world.ts";
@@ -111,6 +113,48 @@ it("what an app calls itself is shown as text, whatever it is made of", async ()
   expect((await show("/")).text).toContain(
     "<bdi>v1: &lt;script&gt;alert(1)&lt;/script&gt;\u202egnp.exe</bdi>",
   );
+});
+
+/** A verdict as the judge writes it, of one side that fails on one route of one host. */
+const judgedAt = (at: number, words: string) => {
+  const decision = decide(init(new Array(112).fill(0), canaryConfig({}), []));
+  const culprit = {
+    ...{ route: "POST /checkout/<b>", host: "web-2", logE: 20 },
+    canary: { requests: 41, errors: 37 },
+    baseline: { requests: 380, errors: 0 },
+  };
+  return { window: at, at, words, decision: { ...decision, culprits: [culprit] } };
+};
+const ROUTE = "<bdi>POST /checkout/&lt;b&gt;</bdi></th><td>web-2 only</td><td>37 of 41</td><td>0 of 380</td>";
+
+it("a canary's page says where it fails: the route, the host, and both sides' counts", async () => {
+  const environment = await world.applied(api);
+  await world.release(environment, { weightBp: 9_000, endedAt: api.time });
+  const row = { version: "v2", weightBp: 1_000, state: "shifting", startedAt: api.time } as const;
+  const id = await world.release(environment, row);
+  await recordVerdicts(world.db, id, [judgedAt(api.time, "not enough data yet: errors 2 % against 0 %")]);
+  for (const path of ["/ui/apps/shop/production", `/ui/releases/${id}`]) {
+    const { text } = await show(path);
+    expect(text).toContain(ROUTE);
+    expect(text).toContain("<bdi>errors 2 % against 0 %</bdi>");
+  }
+});
+
+it("after its switch a release's page says how it compares with what served before, and not how it did until then", async () => {
+  const environment = await world.applied(api);
+  const servingAt = api.time - 60_000;
+  const id = await world.release(environment, { version: "v2", weightBp: 10_000, servingAt });
+  await env.DB.prepare("UPDATE environments SET stable_release_id = ?").bind(id).run();
+  await recordVerdicts(world.db, id, [judgedAt(servingAt - 10_000, "of its canary")]);
+  expect((await show("/ui/apps/shop/production")).text).not.toContain("of its canary");
+  await recordVerdicts(world.db, id, [judgedAt(servingAt + 10_000, "of its watch")]);
+  const { text } = await show("/ui/apps/shop/production");
+  expect(text).toContain("v2 against what served before it");
+  expect(text).toContain("of its watch");
+  expect(text).toContain(ROUTE);
+  const whole = (await show(`/ui/releases/${id}`)).text;
+  expect(whole).toContain("of its canary");
+  expect(whole).toContain("of its watch");
 });
 
 it("a page without a sign-in leads to the login and back, a script gets a problem", async () => {
