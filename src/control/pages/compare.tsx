@@ -57,7 +57,7 @@ export const Changes = ({ changes }: { changes: readonly Difference[] }) => (
   >
     {changes.map(({ path, before, after }) => (
       <tr>
-        <th scope="row">
+        <th scope="row" class="long">
           <code>{path}</code>
         </th>
         <td>

@@ -28,6 +28,7 @@ export async function hostsPage(c: AppContext): Promise<Response> {
         <p class="lead">{says}</p>
         <Table
           label="Hosts"
+          stacks
           heads={["host", "state", "slots", "tunnel", "disk and memory", "agent"]}
           none="No host yet: sluice hosts add <name> says how."
         >

@@ -84,12 +84,22 @@ export function goesOnAt({ step, paused, plan, state }: ReleaseView): number | n
   return Date.parse(step.since) + of.forMs;
 }
 
+interface TableProps {
+  readonly label: string;
+  readonly heads: readonly Child[];
+  /** Instead of a table without rows. */
+  readonly none?: string;
+  /** On a phone each row is a block of its own: its cells say by themselves what they are. */
+  readonly stacks?: boolean;
+  readonly children?: Child;
+}
+
 /** A table with its name for those who don't see it. */
-export const Table = (props: { label: string; heads: readonly Child[]; none?: string; children?: Child }) => {
+export const Table = (props: TableProps) => {
   const rows = Array.isArray(props.children) ? props.children.flat() : [props.children];
   if (rows.filter(Boolean).length === 0) return <p class="card none">{props.none}</p>;
   return (
-    <section class="table" tabindex={0} aria-label={props.label}>
+    <section class={props.stacks ? "table stacks" : "table"} tabindex={0} aria-label={props.label}>
       <table>
         <thead>
           <tr>

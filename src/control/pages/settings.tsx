@@ -80,7 +80,7 @@ const Tokens = ({ tokens, now }: { tokens: readonly TokenView[]; now: number }) 
       const word = token.revokedAt ? "revoked" : isOver ? "expired" : "good";
       return (
         <tr>
-          <th scope="row">
+          <th scope="row" class="long">
             <Name>{token.name}</Name>
           </th>
           <td>{token.role}</td>
@@ -103,7 +103,7 @@ const Trusts = ({ trusts }: { trusts: readonly TrustRow[] }) => (
   >
     {trusts.map((trust) => (
       <tr>
-        <th scope="row">
+        <th scope="row" class="long">
           <Name>{trust.project}</Name>
         </th>
         <td>

@@ -19,7 +19,7 @@ export const Webhooks = ({ webhooks }: { webhooks: readonly WebhookView[] }) => 
   >
     {webhooks.map((webhook) => (
       <tr>
-        <th scope="row">
+        <th scope="row" class="long">
           <code>{webhook.url}</code>
         </th>
         <td>
