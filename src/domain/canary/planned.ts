@@ -8,7 +8,7 @@
 import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import type { CanaryConfig } from "./config.ts";
 import { type Arms, countErrors, isPerVisitor } from "./errors.ts";
-import { histogramTotal, quantileBucket } from "./evidence.ts";
+import { histogramTotal, logSumExp, quantileBucket } from "./evidence.ts";
 import { errorStrata, type HostState, type LatencyStrata, latencyStrata } from "./hosts.ts";
 import { type ArmWindow, addHistogram, type CanaryWindow } from "./window.ts";
 
@@ -135,7 +135,7 @@ function foldErrors(plan: PlannedState, strata: readonly Arms[], { phi, config }
     ownRest -= own;
     otherRest -= all - own;
     const chance = (ratio * canary.n) / (ratio * canary.n + baseline.n);
-    errors = add(errors, own, { least: 0, chances: binomial(all, chance) });
+    errors = add(errors, own, binomial(all, chance));
   }
   return { errors, rest: { canary: ownRest, baseline: otherRest } };
 }
@@ -190,29 +190,34 @@ function look(one: ExactCount, allowed: number): ExactCount {
   return { ...one, chances: one.chances.slice(0, length), spent, hasCrossed };
 }
 
-function binomial(all: number, chance: number): number[] {
-  const chances = [(1 - chance) ** all];
-  for (let i = 1; i <= all; i++)
-    chances.push(((chances[i - 1] ?? 0) * (all - i + 1) * chance) / (i * (1 - chance)));
-  return chances;
-}
-
 /** The quantile at which the canary is too slow; null: none. */
 export function crossedQuantile(plan: PlannedState | undefined): number | null {
   const at = plan?.slow.findIndex(({ hasCrossed }) => hasCrossed) ?? -1;
   return QUANTILES[at] ?? null;
 }
 
+/** How many of `all` are the canary's, each with this chance. */
+function binomial(all: number, chance: number): Chances {
+  const odds = chance / (1 - chance);
+  return byRatio(0, all, (i) => ((all - i) / (i + 1)) * odds);
+}
+
 /** How many of `all` fall to `own`. */
 function hypergeometric(all: number, { own, other }: { own: number; other: number }): Chances {
   const least = Math.max(0, all - other);
+  return byRatio(
+    least,
+    Math.min(own, all),
+    (i) => ((own - i) * (all - i)) / ((i + 1) * (other - all + i + 1)),
+  );
+}
+
+/** `ratio`: how much likelier i + 1 is than i. In logs: the first of thousands is too unlikely for a double. */
+function byRatio(least: number, most: number, ratio: (i: number) => number): Chances {
   const logs = [0];
-  for (let i = least; i < Math.min(own, all); i++)
-    logs.push((logs.at(-1) ?? 0) + Math.log(((own - i) * (all - i)) / ((i + 1) * (other - all + i + 1))));
-  const high = Math.max(...logs);
-  const weights = logs.map((log) => Math.exp(log - high));
-  const sum = weights.reduce((total, weight) => total + weight, 0);
-  return { least, chances: weights.map((weight) => weight / sum) };
+  for (let i = least; i < most; i++) logs.push((logs.at(-1) ?? 0) + Math.log(ratio(i)));
+  const all = logSumExp(logs);
+  return { least, chances: logs.map((log) => Math.exp(log - all)) };
 }
 
 function merge(waiting: CanaryWindow, window: CanaryWindow, config: CanaryConfig): CanaryWindow {

@@ -145,6 +145,19 @@ it("says nothing of a host that stands apart and had requests of one side alone"
   expect(parse(serialise(state)).ok).toBe(true);
 });
 
+it.each([0.1, 0.5, 0.9])(
+  "keeps its chances through 5,000 errors in one window, at a share of %d",
+  (share) => {
+    const own = Math.round(10_000 * share);
+    const outage = { canary: side(own, own / 2), baseline: side(10_000 - own, (10_000 - own) / 2) };
+    const state = fed(begin(), [outage]);
+    const { chances, hasCrossed, spent } = state.planned?.errors ?? { chances: [], spent: 0 };
+    expect(hasCrossed).toBe(false);
+    expect(chances.reduce((sum, chance) => sum + chance, spent)).toBeCloseTo(1, 6);
+    expect(chances.length).toBeLessThan(1_000);
+  },
+);
+
 it.each([
   ["traffic is enough", QUIET.map((window) => ({ ...window, n: 200 })), { plannedWindows: PLANNED }],
   ["nothing is known of traffic", [], { plannedWindows: PLANNED }],
