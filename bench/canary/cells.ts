@@ -186,7 +186,7 @@ export const CELLS: readonly Cell[] = [
   {
     name: "tick, error rate at the 10 % ceiling",
     scenario: { canaryError: 0.1, tickS: 1, minutes: 30, config: { rho0: 60 } },
-    runs: all(400),
+    runs: { ...all(400), 2: 1000 },
     falseUpperPct: 1,
   },
   {
