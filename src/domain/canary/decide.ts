@@ -123,12 +123,7 @@ export function tick(state: CanaryState, open: readonly CanaryWindow[]): Judgeme
       ...glimpse,
       k,
       ...routesAfter(glimpse, window, glimpse.phi),
-      guard: restart(
-        glimpse.guard,
-        guardLogs(window, { counted, capped }, glimpse),
-        k,
-        config.horizonWindows,
-      ),
+      guard: restart(glimpse.guard, guardLogs(window, capped, glimpse), k, config.horizonWindows),
       countedErrors: glimpse.countedErrors + counted,
       totals: addWindow(glimpse.totals, window),
       suspicion: addWindow(isEven(glimpse) ? NO_TOTALS : glimpse.suspicion, window),

@@ -27,6 +27,8 @@ const MOST_HOSTS = 50;
  */
 const APART = Math.log(2);
 const TOLD = Math.log(20);
+/** So few of stable's requests say nothing of it: none may have failed, or there may be none, in the midst of an outage. */
+export const FEW_REQUESTS = 10;
 /** Stable's answers on a host from which on its speed there is told. */
 const MIN_ANSWERS = 100;
 
@@ -175,6 +177,22 @@ export function errorStrata(window: CanaryWindow, states: readonly HostState[] =
     window,
   );
   return [...apart, rest];
+}
+
+/**
+ * Without hosts on which stable is over `rate` itself: what is down there is down for both. Only stable's counts are asked,
+ * and enough of them.
+ */
+export function onSoundHosts(window: CanaryWindow, rate: number): Arms {
+  return (window.hosts ?? [])
+    .filter(({ baseline }) => baseline.n >= FEW_REQUESTS && baseline.errors > rate * baseline.n)
+    .reduce(
+      (left: Arms, { canary, baseline }) => ({
+        canary: without(left.canary, canary),
+        baseline: without(left.baseline, baseline),
+      }),
+      window,
+    );
 }
 
 function apartIn({ hosts = [] }: CanaryWindow, states: readonly HostState[]): readonly HostWindow[] {

@@ -5,8 +5,10 @@ import { histogramTotal, logAdd, logEGuard, logEOddsAll, logEPass, quantileBucke
 import {
   asCompared,
   errorStrata,
+  FEW_REQUESTS,
   type LatencyStrata,
   latencyStrata,
+  onSoundHosts,
   routesElsewhere,
   updateHosts,
 } from "./hosts.ts";
@@ -16,8 +18,6 @@ import { NO_ROUTES, updateRoutes } from "./routes.ts";
 import { burstiness, type CanaryState, disperse } from "./state.ts";
 import { addHistogram, addWindow, type CanaryWindow, checkWindow, NO_TOTALS } from "./window.ts";
 
-/** So few of stable's requests say nothing of it: none may have failed, or there may be none, in the midst of an outage. */
-const FEW_REQUESTS = 10;
 const RECENT_DECAY = 0.8;
 
 /**
@@ -37,6 +37,8 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
     restart(past, logs, k, config.horizonWindows);
   const hosts = state.hosts || window.hosts ? updateHosts(state.hosts ?? [], window, phi, config) : undefined;
   const failing = errorStrata(window, state.hosts);
+  // A host that begins to fail in this very window: less evidence is evidence still.
+  const failingNow = errorStrata(window, hosts);
   const slowing = latencyStrata(window, hosts, config);
   const compared = asCompared(window, slowing);
   const slow = slowCounts(window, compared, config);
@@ -46,9 +48,9 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
   return {
     ...state,
     k,
-    err: grow(state.err, errorLogs(failing, phi, config)),
+    err: grow(state.err, least(errorLogs(failing, phi, config), errorLogs(failingNow, phi, config))),
     lat: grow(state.lat, judged ? latencyLogs(slowing, state) : state.lat.map(() => 0)),
-    guard: grow(state.guard, guardLogs(window, { counted: counted.canary, capped: true }, state)),
+    guard: grow(state.guard, guardLogs(window, true, state)),
     p95: grow(state.p95, p95Judged ? p95Logs(slow, config) : state.p95.map(() => 0)),
     pass: passLogs(state, failing),
     reference: addHistogram(state.reference, baseline.hist, config.refDecay),
@@ -76,6 +78,9 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
     ...(hosts ? { hosts } : {}),
   };
 }
+
+const least = (some: readonly number[], others: readonly number[]): number[] =>
+  some.map((log, i) => Math.min(log, others[i] ?? log));
 
 /** With this window folded in; nothing while no window has told routes apart. */
 export function routesAfter(
@@ -131,14 +136,17 @@ function latencyLogs({ parts, margin }: LatencyStrata, state: CanaryState): numb
  * visitor leave the count as if never sent, so that a dead canary still reads as 100 %.
  */
 export function guardLogs(
-  { canary, baseline }: CanaryWindow,
-  { counted, capped }: { readonly counted: number; readonly capped: boolean },
+  window: CanaryWindow,
+  capped: boolean,
   { config, recent }: Pick<CanaryState, "config" | "recent">,
 ): number[] {
   const skipMax = config.guardSkipMax ?? config.guardBaseMax;
   const isOver = ({ n, errors }: { n: number; errors: number }) => n > 0 && errors > skipMax * n;
-  const isSick = isOver(baseline) || (baseline.n < FEW_REQUESTS && isOver(recent));
+  const isSick = isOver(window.baseline) || (window.baseline.n < FEW_REQUESTS && isOver(recent));
   if (isSick) return config.guardThetas.map(() => 0);
+  const sound = onSoundHosts(window, skipMax);
+  const { canary } = sound;
+  const counted = countErrors(sound, config).canary;
   const n = canary.n - (canary.errors - counted);
   const cap = capped ? Math.max(config.capGuard, canary.n / config.capGuardDiv) : Infinity;
   return config.guardThetas.map((theta) => Math.min(cap, logEGuard(counted, n, config.ceiling, theta)));

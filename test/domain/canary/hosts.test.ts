@@ -16,6 +16,7 @@ import {
   parse,
   replay,
   serialise,
+  tick,
   update,
 } from "../../../src/domain/canary/index.ts";
 import { HISTOGRAM_BUCKETS } from "../../../src/domain/routing/meter.ts";
@@ -169,6 +170,20 @@ describe("errors", () => {
     ];
     expect(judged({ ...together(window), routes }).decision.verdict).toBe("rollback");
     expect(judged({ ...window, routes }).decision.verdict).toBe("pass");
+  });
+
+  it("of a host that begins to fail for both, even over the ceiling, are not charged to the canary there", () => {
+    const rest = { stable: [4000, 80, 8] } as const;
+    const good = on({ "web-1": rest, "web-2": { canary: [500, 80, 1], stable: [500, 80, 1] } });
+    const down = on({ "web-1": rest, "web-2": { canary: [500, 80, 150], stable: [500, 80, 150] } });
+    const { state } = judged(good);
+    expect(judged(together(down), state).decision).toMatchObject({ verdict: "rollback" });
+    expect(judged(down, state).decision.verdict).toBe("pass");
+    expect(tick(state, [together(down)])).toMatchObject({ reason: "error-ceiling" });
+    expect(tick(state, [down])).toBeNull();
+    const alone = on({ "web-1": rest, "web-2": { canary: [500, 80, 150], stable: [500, 80, 1] } });
+    expect(tick(state, [alone])).toMatchObject({ reason: "error-ceiling" });
+    expect(judged(alone, state).windows).toBe(1);
   });
 
   it("on a host that stable is not on count as everywhere", () => {
