@@ -36,6 +36,8 @@ export interface EnvironmentSpec {
    * back, or people are told. Absent, in specs from before there was any: nothing.
    */
   readonly watch?: "on" | "alert" | "off";
+  /** Requests of control's own where visitors are too few to judge a release by. Absent: none. */
+  readonly load?: LoadSpec;
   /** A GET that waits far longer than its release usually takes is asked of another instance, too. */
   readonly hedge?: true;
   /** WebSockets and event streams of an instance that leaves are ended one by one over `drainMs`. */
@@ -230,6 +232,16 @@ export interface AnalysisSpec {
   readonly onFailure: "rollback" | "pause";
   /** Beyond a step's bake: how long it may wait for proof before `onInconclusive` decides. */
   readonly maxWaitMs: number;
+}
+
+/** Synthetic visits of both releases while they share the traffic. */
+export interface LoadSpec {
+  /** Asked for by GET, as the app sees them. */
+  readonly paths: readonly string[];
+  /** Requests a second, visitors' among them. */
+  readonly ratePerS: number;
+  /** Their outcome counts as visitors' does. */
+  readonly judge: boolean;
 }
 
 /** A request that must be answered just so, before and after the switch. */

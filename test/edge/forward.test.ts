@@ -233,6 +233,8 @@ describe("a request on its way to the app", () => {
       "X-Real-IP": "6.6.6.6",
       Forwarded: "for=6.6.6.6",
       "X-Sluice-Mirror": "1",
+      "X-Sluice-Synthetic": "1",
+      "X-Sluice-Probe": "1",
       "X-Sluice-Anything": "1",
     };
     await ask({ port, headers: { ...spoofed, "CF-Connecting-IP": "203.0.113.7" } });
@@ -240,9 +242,8 @@ describe("a request on its way to the app", () => {
     expect(wire("X-Real-IP")).toEqual(["203.0.113.7"]);
     expect(wire("X-Forwarded-Host")).toEqual(["shop.test"]);
     expect(wire("X-Forwarded-Proto")).toEqual(["http"]);
-    for (const name of ["X-Forwarded-Port", "Forwarded", "X-Sluice-Mirror", "X-Sluice-Anything"]) {
-      expect(wire(name)).toEqual([]);
-    }
+    const ours = ["Mirror", "Synthetic", "Probe", "Anything"].map((name) => `X-Sluice-${name}`);
+    for (const name of ["X-Forwarded-Port", "Forwarded", ...ours]) expect(wire(name)).toEqual([]);
     await ask({ port, headers: spoofed });
     expect([...wire("X-Forwarded-For"), ...wire("X-Real-IP")]).toEqual([]);
   });

@@ -276,3 +276,50 @@ describe("windows, hooks and smoke checks reach the spec", () => {
     ]);
   });
 });
+
+describe("synthetic visits", () => {
+  const loadOf = (load: string) => specOf(withEnv(`load: ${load}`)).load;
+
+  test("are none unless asked for; one a second, unjudged", () => {
+    expect(specOf(withEnv("strategy: canary"))).not.toHaveProperty("load");
+    expect(loadOf('{ paths: ["/"] }')).toEqual({ paths: ["/"], ratePerS: 1, judge: false });
+    expect(loadOf('{ paths: ["/", "/a?b=%20c"], rate: 30/m, judge: true }')).toEqual({
+      paths: ["/", "/a?b=%20c"],
+      ratePerS: 0.5,
+      judge: true,
+    });
+  });
+
+  test.each([
+    "https://evil.test/",
+    "//evil.test/",
+    "/\\\\evil.test",
+    "cart",
+    "",
+    "/a b",
+    "/a#b",
+    "/ä",
+    "/a\\nHost: x",
+    `/${"a".repeat(200)}`,
+  ])("a path %j is none of the app's own", (path) => {
+    expect(onlyError(withEnv(`load: { paths: ["${path}"] }`)).pointer).toBe(
+      "environments.production.load.paths.0",
+    );
+  });
+
+  test.each(["0/s", "0.5/m", "5.1/s", "301/m", "1", "2/h", "-1/s", "1e3/s"])(
+    "a rate of %s is out of bounds",
+    (rate) => {
+      expect(onlyError(withEnv(`load: { paths: ["/"], rate: "${rate}" }`)).detail).toContain(
+        "from 1/m to 5/s",
+      );
+    },
+  );
+
+  test("are of at most ten paths, each once", () => {
+    const paths = (count: number) => JSON.stringify(Array.from({ length: count }, (_, n) => `/${n}`));
+    expect(loadOf(`{ paths: ${paths(10)} }`)?.paths).toHaveLength(10);
+    for (const bad of [paths(11), "[]", '["/", "/"]'])
+      expect(errorsOf(withEnv(`load: { paths: ${bad} }`))).toHaveLength(1);
+  });
+});

@@ -36,7 +36,7 @@ export class Asking {
   readonly #parts: Parts;
   readonly #asked = new Set<string>();
   /** Probes, smoke checks and a rollback's questions are one object's: what the runtime queues waits with its own timer running. */
-  readonly #gate = new Gate();
+  readonly gate = new Gate();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -69,7 +69,7 @@ export class Asking {
       await atMost(AT_ONCE, instances, async (instance) => {
         const release = facts.releases.find(({ id }) => id === instance.releaseId);
         if (!release) return;
-        const { cause } = await this.#gate.through(() => probeInstance(instance, release, path));
+        const { cause } = await this.gate.through(() => probeInstance(instance, release, path));
         if (probed(instance, cause, now())) news.push({ instance: instance.id, cause, at: now() });
         else this.#asked.delete(instance.id);
       });
@@ -94,7 +94,7 @@ export class Asking {
   /** What each instance of a release answers right now: a person waits for it. */
   ask(release: ReleaseFacts, instances: readonly InstanceFacts[]): Promise<ProbeOutcome[]> {
     return atMost(AT_ONCE, instances, (instance) =>
-      this.#gate.through(() => probeInstance(instance, release, this.#parts.path), { first: true }),
+      this.gate.through(() => probeInstance(instance, release, this.#parts.path), { first: true }),
     );
   }
 
@@ -114,8 +114,8 @@ export class Asking {
     );
     const [first] = instances;
     const [failure, look] = await Promise.all([
-      runSmoke(release, instances, { by: path, gate: this.#gate, when }),
-      first && isLookedAt(release, when) ? this.#gate.through(() => lookAt(release, first, path)) : [],
+      runSmoke(release, instances, { by: path, gate: this.gate, when }),
+      first && isLookedAt(release, when) ? this.gate.through(() => lookAt(release, first, path)) : [],
     ]);
     const found = failure ?? (first ? lookFailure(release, first, look) : null);
     await write((draft) => {

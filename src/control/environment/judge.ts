@@ -139,7 +139,8 @@ export class Judge {
     { from, now, hostOf }: { from: number; now: number; hostOf: (instance: string) => string },
   ) {
     if (how === "beside") {
-      const traffic = await this.#read({ from, to: now + 1, releases: [release.id, against] });
+      const counted = await this.#read({ from, to: now + 1, releases: [release.id, against] });
+      const traffic = release.spec.load?.judge ? counted.withSynthetic() : counted;
       return (window: number) => traffic.window(window, release.id, against, hostOf);
     }
     const switched = windowOf(release.servingAt ?? now);

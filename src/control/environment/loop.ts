@@ -9,7 +9,7 @@ import { isActive } from "../../domain/rollout/release.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure, logInfo, logWarning } from "../log.ts";
-import { readCounts } from "../meter/parts.ts";
+import { partOf, readCounts } from "../meter/parts.ts";
 import { Traffic } from "../meter/traffic.ts";
 import { pokeNotifier } from "../notify/poke.ts";
 import { metersOf, objectIn } from "../objects.ts";
@@ -27,6 +27,7 @@ import { Asking } from "./asking.ts";
 import { endEnvironment } from "./ending.ts";
 import { Fence } from "./fence.ts";
 import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
+import { Load } from "./load.ts";
 import { Publisher } from "./publisher.ts";
 import { wakeHosts } from "./wake.ts";
 
@@ -65,6 +66,7 @@ export class Loop {
   readonly judge: Judge;
   readonly publisher: Publisher;
   readonly asking: Asking;
+  readonly #load: Load;
   readonly #absence: Absence;
   readonly #fence: Fence;
   /** A command never sees half of a tick. */
@@ -111,14 +113,20 @@ export class Loop {
     });
     this.#absence = new Absence(state.storage);
     this.#fence = new Fence(state.storage);
-    this.asking = new Asking({
-      path: env(),
-      now: () => this.#now(),
-      write: (change) => this.#write(change),
-      background: (work) => {
-        const logged = work.catch((error) => logFailure("ask.failed", error, { environment: this.id }));
-        state.waitUntil(logged);
-      },
+    const background = (work: Promise<void>) => {
+      const logged = work.catch((error) => logFailure("ask.failed", error, { environment: this.id }));
+      state.waitUntil(logged);
+    };
+    const asked = { path: env(), now: () => this.#now(), background };
+    this.asking = new Asking({ ...asked, write: (change) => this.#write(change) });
+    this.#load = new Load({
+      ...asked,
+      gate: this.asking.gate,
+      read: (range) => this.traffic(range),
+      count: (batch) =>
+        metersOf(env())
+          .getByName(partOf(this.id, batch.colo))
+          .absorb({ ...batch, environment: this.id }),
     });
   }
 
@@ -194,6 +202,8 @@ export class Loop {
   /** Publishes what is owed, does what is due once. Answers when to tick next, or `again` if something changed. */
   async #tick(loaded: LoadedEnvironment | undefined): Promise<number | null | "again"> {
     this.#retryAt = null;
+    // Held back or shut, the app is left alone.
+    this.#load.tend(loaded?.mode.kind === "open" ? loaded.facts : undefined);
     if (!loaded) return this.#farewell();
     const now = this.#now();
     if (await this.#absence.forgive(this.#db, loaded, now)) return "again";

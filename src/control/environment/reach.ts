@@ -26,14 +26,20 @@ export interface Question {
   /** The name that a visitor would have used, where it is another one. */
   readonly visited?: string;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** The header by which an app can keep it out of its own statistics. */
+  readonly mark?: typeof PROBE | typeof SYNTHETIC;
 }
+
+/** No visitor's request has either: the edge drops both. */
+const PROBE = "x-sluice-probe";
+export const SYNTHETIC = "x-sluice-synthetic";
 
 /**
  * Asks an instance at its origin, on the way that visitors' requests take. Whether a request of control's meets the shield
  * depends on the zone it comes from, so the proof is shown only to a shield that asked for it: it never reaches the app.
  */
 export async function reach(
-  { origin, path, publicHost, visited = publicHost, headers: asked }: Question,
+  { origin, path, publicHost, visited = publicHost, headers: asked, mark = PROBE }: Question,
   by: Path,
   signal: AbortSignal,
 ): Promise<Response> {
@@ -41,7 +47,7 @@ export async function reach(
   const headers: Record<string, string> = {
     "user-agent": "sluice",
     ...asked,
-    "x-sluice-probe": "1",
+    [mark]: "1",
     "x-forwarded-host": visited,
     "x-forwarded-proto": "https",
   };

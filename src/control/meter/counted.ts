@@ -24,6 +24,8 @@ export interface Counted {
   judged: Judged | null;
   /** The same by instance and route; absent: traffic was not split. */
   split?: Split;
+  /** Control's own requests, which are in nothing of the above; absent: there were none. */
+  synthetic?: Split;
 }
 
 export interface Judged {
@@ -54,6 +56,7 @@ const blank = (): Judged => ({
 
 /** Adds what one isolate counted to a window's counts. */
 export function addEntry(counted: Counted, entry: MeterEntry): void {
+  if (entry.synthetic) return;
   counted.requests += entry.requests;
   counted.failed += entry.failed;
   addClasses(counted, entry.classes);
@@ -67,16 +70,16 @@ export function addEntry(counted: Counted, entry: MeterEntry): void {
     const at = Math.max(bucket, FINEST_BUCKET);
     if (at in judged.latency) judged.latency[at] = (judged.latency[at] ?? 0) + count;
   }
-  for (const visitor of entry.erroredVisitors)
-    judged.visitors[visitor >> 3] = (judged.visitors[visitor >> 3] ?? 0) | (1 << (visitor & 7));
+  for (const visitor of entry.erroredVisitors) addVisitor(judged, visitor);
 }
 
 /** Adds to what is compared within: by route, under the name that `nameOf` gives, and by instance. */
 export function addSplitEntry(counted: Counted, entry: MeterEntry, nameOf: (route: string) => string): void {
   if (!entry.routes || !entry.eligible || !isSound(entry)) return;
-  counted.split ??= noSplit();
+  const part = entry.synthetic ? "synthetic" : "split";
+  counted[part] ??= noSplit();
   const latency = entry.latency.map(([bucket, n]) => [Math.max(bucket, FINEST_BUCKET), n] as const);
-  addToSplit(counted.split, { ...entry, latency }, nameOf);
+  addToSplit(counted[part], { ...entry, latency }, nameOf);
 }
 
 /** Adds what another part of the meter counted of the same release in the same window. */
@@ -84,10 +87,8 @@ export function addCounted(sum: Counted, part: Counted): void {
   sum.requests += part.requests;
   sum.failed += part.failed;
   addClasses(sum, part.classes);
-  if (part.split) {
-    sum.split ??= noSplit();
-    addSplit(sum.split, part.split);
-  }
+  if (part.split) sum.split = sumOf(sum.split, part.split);
+  if (part.synthetic) sum.synthetic = sumOf(sum.synthetic, part.synthetic);
   if (!part.judged) return;
   sum.judged ??= blank();
   const { judged } = sum;
@@ -97,6 +98,34 @@ export function addCounted(sum: Counted, part: Counted): void {
     judged.latency[bucket] = (judged.latency[bucket] ?? 0) + count;
   for (const [at, byte] of part.judged.visitors.entries())
     judged.visitors[at] = (judged.visitors[at] ?? 0) | byte;
+}
+
+/** Its counts for a judge to whom control's own requests are visitors' like any other. */
+export function withSynthetic(counted: Counted): Counted {
+  const { release, window, synthetic } = counted;
+  if (!synthetic) return counted;
+  const sum = nothingCounted(release, window);
+  addCounted(sum, counted);
+  sum.split = sumOf(sum.split, synthetic);
+  sum.judged ??= blank();
+  for (const { requests, errors, latency, visitors } of synthetic.instances.values()) {
+    sum.judged.requests += requests;
+    sum.judged.errors += errors;
+    for (const [bucket, count] of latency)
+      if (bucket in sum.judged.latency)
+        sum.judged.latency[bucket] = (sum.judged.latency[bucket] ?? 0) + count;
+    for (const visitor of visitors) addVisitor(sum.judged, visitor);
+  }
+  return sum;
+}
+
+function sumOf(sum: Split = noSplit(), part: Split): Split {
+  addSplit(sum, part);
+  return sum;
+}
+
+function addVisitor({ visitors }: Judged, visitor: number): void {
+  visitors[visitor >> 3] = (visitors[visitor >> 3] ?? 0) | (1 << (visitor & 7));
 }
 
 function addClasses({ classes }: Counted, more: readonly number[]): void {

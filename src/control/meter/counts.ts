@@ -27,6 +27,7 @@ type Row = {
   visitors: ArrayBuffer | null;
   classes: string | null;
   split: string | null;
+  synthetic: string | null;
 };
 
 /** What was ever counted, as far as it is stored: that never shrinks, whatever memory forgets. */
@@ -73,9 +74,9 @@ export class Counts {
     sql.exec(`CREATE TABLE IF NOT EXISTS counts (
       window INTEGER NOT NULL, release TEXT NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
       judged_requests INTEGER, judged_errors INTEGER, latency BLOB, visitors BLOB,
-      classes TEXT, split TEXT, PRIMARY KEY (window, release)) WITHOUT ROWID`);
+      classes TEXT, split TEXT, synthetic TEXT, PRIMARY KEY (window, release)) WITHOUT ROWID`);
     // Of an object that was made before there were any.
-    for (const column of ["classes", "split"]) {
+    for (const column of ["classes", "split", "synthetic"]) {
       const [known] = sql.exec("SELECT 1 FROM pragma_table_info('counts') WHERE name = ?", column);
       if (!known) sql.exec(`ALTER TABLE counts ADD COLUMN ${column} TEXT`);
     }
@@ -104,7 +105,7 @@ export class Counts {
       const counted = this.#hold(entry.release, entry.window);
       addEntry(counted, entry);
       addSplitEntry(counted, entry, this.#namesFor(entry, now));
-      this.#recent.add(entry, now);
+      if (!entry.synthetic) this.#recent.add(entry, now);
       this.#note(entry);
       this.#unstored.add(keyOf(counted));
     }
@@ -256,10 +257,10 @@ export class Counts {
     return this.#batchesAt;
   }
 
-  #write({ window, release, requests, failed, judged, classes, split }: Counted): void {
+  #write({ window, release, requests, failed, judged, classes, split, synthetic }: Counted): void {
     this.#put(
       `INSERT OR REPLACE INTO counts (window, release, requests, failed, judged_requests, judged_errors, latency,
-        visitors, classes, split) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        visitors, classes, split, synthetic) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       window,
       release,
       requests,
@@ -270,6 +271,7 @@ export class Counts {
       judged ? judged.visitors.slice().buffer : null,
       JSON.stringify(classes),
       split ? splitText(split) : null,
+      synthetic ? splitText(synthetic) : null,
     );
   }
 }
@@ -283,6 +285,7 @@ const fromRow = (row: Row): Counted => ({
   failed: row.failed,
   classes: row.classes === null ? [0, 0, 0, 0, 0, 0] : (JSON.parse(row.classes) as number[]),
   ...(row.split === null ? {} : { split: splitFrom(row.split) }),
+  ...(row.synthetic === null ? {} : { synthetic: splitFrom(row.synthetic) }),
   judged:
     row.latency && row.visitors
       ? {

@@ -6,7 +6,7 @@ import type {
   RouteWindow,
 } from "../../domain/canary/index.ts";
 import { HISTOGRAM_BUCKETS, WINDOW_MS } from "../../domain/routing/meter.ts";
-import type { Counted, Judged } from "./counted.ts";
+import { type Counted, type Judged, withSynthetic } from "./counted.ts";
 import { distinctErrors, type InstanceCounts, type RouteCounts, type Split } from "./split.ts";
 
 interface Totals {
@@ -26,6 +26,11 @@ export class Traffic {
       if (judged) this.#judged.set(`${window} ${release}`, judged);
       if (split) this.#split.set(`${window} ${release}`, split);
     }
+  }
+
+  /** The same to a judge to whom control's own requests are visitors' like any other. */
+  withSynthetic(): Traffic {
+    return new Traffic(this.#counted.map(withSynthetic));
   }
 
   /**

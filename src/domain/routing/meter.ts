@@ -30,6 +30,8 @@ export interface MeterEntry {
   readonly erroredVisitors: readonly number[];
   /** False: traffic outside the rollout's eligible population, kept out of the baseline. */
   readonly eligible: boolean;
+  /** Control's own requests, no visitor's. Absent: visitors'. */
+  readonly synthetic?: true;
   /** By route, while traffic is split among eligible visitors; absent otherwise. */
   readonly routes?: readonly RouteEntry[];
 }

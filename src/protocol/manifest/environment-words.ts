@@ -211,6 +211,23 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
     default: "on",
     example: "alert",
   },
+  load: {
+    what: "Requests of Sluice's own where visitors are too few to judge a release by: while a canary or a rolling release shares the traffic with the one before, both get them as they get visitors.",
+  },
+  "load.paths": {
+    what: "What is asked for, by GET, as the app sees it: 1 to 10 paths that change nothing.",
+    example: '["/", "/cart"]',
+  },
+  "load.rate": {
+    what: "Requests that there are to be at least, visitors' among them: from `1/m` to `5/s`. Of one step at most 10,000 are made.",
+    default: "1/s",
+    example: "2/s",
+  },
+  "load.judge": {
+    what: "Whether their answers are judged together with visitors'.",
+    default: "false",
+    example: "true",
+  },
   hedge: {
     what: "`on`: a GET without an answer after twice the time that 99 of 100 take (50 to 500 ms, or that time where it is longer) is asked of another instance of the release too; the first answer wins.",
     default: "off",

@@ -3,6 +3,7 @@ import { GATES } from "../../domain/approval/approval.ts";
 import { hostnameSchema } from "../api/hostnames.ts";
 import { requiresSchema } from "./build.ts";
 import { resourcesSchema, secretNamesSchema, volumesSchema } from "./container.ts";
+import { loadSchema } from "./load.ts";
 import { previewsSchema } from "./previews.ts";
 import { processChangesSchema } from "./processes.ts";
 import { commandSchema, deadline, durationSchema, envSchema, NAME, NAME_RULE } from "./scalars.ts";
@@ -78,6 +79,7 @@ export const environmentSchema = z.strictObject({
   timeouts: z.strictObject({ response: deadline.optional() }).default({}),
   rescue: z.enum(["off", "gateway", "errors"], { error: RESCUE }).default("errors"),
   watch: z.enum(["on", "alert", "off"], { error: "must be on, alert or off" }).default("on"),
+  load: loadSchema.optional(),
   hedge: z.enum(["on", "off"], { error: "must be on or off" }).default("off"),
   sockets: z.enum(["keep", "spread"], { error: "must be keep or spread" }).default("keep"),
   assets: assetsSchema.default([]),

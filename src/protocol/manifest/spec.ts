@@ -5,6 +5,7 @@ import type { EnvironmentSpec } from "../../domain/spec.ts";
 import { toAccessory, toContainer, toImageCheck, toLogging, toResources } from "./container.ts";
 import type { environmentSchema } from "./environment.ts";
 import { toHealth } from "./health.ts";
+import { toLoad } from "./load.ts";
 import type { Manifest } from "./manifest.ts";
 import { toPreviews } from "./previews.ts";
 import { toProcesses } from "./processes.ts";
@@ -68,6 +69,7 @@ export function toSpec(manifest: Manifest, environment: string): EnvironmentSpec
     rules: env.windows,
     keepMs: env.keep,
     watch: env.watch,
+    ...(env.load ? { load: toLoad(env.load) } : {}),
     ...toEdge(env),
     retention: toRetention(env.retention),
     deadlines: toDeadlines(env),
