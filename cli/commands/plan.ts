@@ -81,6 +81,7 @@ export function planText(plan: PlanView, target: Target): string {
     ["keeps", plan.replaces ? keeps(plan.replaces.version, plan.keepMs) : undefined],
     ["rollback", clean(plan.rollback)],
   ];
+  if (plan.load) rows.push(["load", clean(plan.load)]);
   const price = plan.price ? priceRows(plan.price) : [];
   const problems = plan.problems.map((problem) => `  ✖ ${problem.code}: ${clean(problem.detail)}`);
   const head = `${target.app}/${target.environment}`;

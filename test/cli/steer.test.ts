@@ -430,9 +430,11 @@ describe.concurrent("deploy and plan", () => {
       ],
       says: ["step 1, 10 % for 15 m: a good release is proven after some 4 m"],
     };
-    const route = says({ ...aRelease().plan, price });
+    const load = "up to 660 GETs of / by control, while visitors are fewer than 1 a second; not judged";
+    const route = says({ ...aRelease().plan, price, load });
     const { stdout } = await run(["plan"], { "POST /api/v1/apps/shop/envs/production/releases": route });
-    expect(stdout).toContain(`  price      by 20 requests a second, 0.2% of them errors (the last 1d3h)
+    expect(stdout).toContain(`  load       ${load}
+  price      by 20 requests a second, 0.2% of them errors (the last 1d3h)
              fails 5 % of its requests: gone after some 56.0s, 6 requests failed
              takes twice as long: not found by itself, 1,200 requests slower
              step 1, 10 % for 15 m: a good release is proven after some 4 m

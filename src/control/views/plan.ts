@@ -1,5 +1,6 @@
 import { type Asked, obstacles } from "../../domain/commands/obstacles.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
+import { mostVisits } from "../../domain/rollout/load.ts";
 import { firstPlaces } from "../../domain/rollout/placing/first-places.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { spell } from "../../domain/rollout/steps.ts";
@@ -33,6 +34,7 @@ export function planRelease(input: PlanInput): PlanView {
     rollback: rollbackWords(spec, stable),
     problems: obstacles(facts, asked, now).map(({ code, detail }) => ({ code, detail })),
     price: null,
+    load: stable ? loadWords(spec) : null,
     accessories: input.accessories,
   };
 }
@@ -54,6 +56,7 @@ export function planOfRelease(
     rollback: rollbackWords(spec, stable),
     problems: [],
     price: null,
+    load: stable ? loadWords(spec) : null,
     accessories: [],
   };
 }
@@ -77,6 +80,16 @@ function planHooks({ hooks, keepMs }: EnvironmentSpec): PlanView["hooks"] {
     ...(contract ? [{ hook: "contract" as const, command: [...contract], when: after }] : []),
   ];
 }
+
+function loadWords(spec: EnvironmentSpec): string | null {
+  const most = mostVisits(spec);
+  if (!spec.load || most === null) return null;
+  const { paths, ratePerS, judge } = spec.load;
+  const fewer = ratePerS < 1 ? `${toPlaces(ratePerS * 60)} a minute` : `${toPlaces(ratePerS)} a second`;
+  const counted = judge ? "judged as theirs" : "not judged";
+  return `up to ${most.toLocaleString("en-US")} GETs of ${paths.join(", ")} by control, while visitors are fewer than ${fewer}; ${counted}. None is a Worker request where control is in the zone of the hosts' slots, else up to 2 each`;
+}
+const toPlaces = (figure: number): number => Number(figure.toFixed(2));
 
 function rollbackWords(
   spec: EnvironmentSpec,

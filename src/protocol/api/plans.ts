@@ -45,6 +45,8 @@ export const planSchema = z
     problems: z.array(z.object({ code: z.string(), detail: z.string() })),
     /** What a bad release would cost by the environment's usual traffic; null: nothing is known of that, or nothing is replaced. */
     price: priceSchema.nullable().default(null),
+    /** In words: what control asks of it itself, by `load` of the manifest; null: nothing. */
+    load: z.string().nullable().default(null),
     /** As they are; the release touches none of them. */
     accessories: z.array(accessorySchema).default([]),
   })

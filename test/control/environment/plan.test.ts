@@ -90,6 +90,16 @@ describe("a plan", () => {
     expect((await planned({ hold: true })).atLeastMs).toBeNull();
   });
 
+  it("says how many requests control may make of its own, and of a first release, that there are none", async () => {
+    const id = await applied(`${CANARY}    load: { paths: ["/", "/cart"], rate: 30/m, judge: true }\n`);
+    const host = await online();
+    expect((await planned()).load).toBeNull();
+    await serving(id, host, [0]);
+    expect((await planned()).load).toMatch(
+      /^up to [\d,]+ GETs of \/, \/cart by control, while visitors are fewer than 30 a minute; judged as theirs\. /,
+    );
+  });
+
   it("says that a first canary takes all traffic at once, because nothing is there to compare it with", async () => {
     await applied(CANARY);
     await online();

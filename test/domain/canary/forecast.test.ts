@@ -79,6 +79,16 @@ describe("the price of a plan", () => {
     expect(steps[0]).toMatchObject({ proofMs: null, requests: 27, needed: 300, betterBp: null });
   });
 
+  it("reckons with synthetic visits where they are judged, and hurts no more visitors for them", () => {
+    const load = { paths: ["/"], ratePerS: 2, judge: true };
+    const alone = priceOf(aSpec({ strategy }), traffic(0.2));
+    const filled = priceOf(aSpec({ strategy, load }), traffic(0.2));
+    expect(filled.steps).toEqual(priceOf(aSpec({ strategy }), traffic(2)).steps);
+    expect(filled.faults[0]?.afterMs ?? Infinity).toBeLessThan(alone.faults[0]?.afterMs ?? Infinity);
+    expect(filled.faults[0]?.failed).toBeLessThan(alone.faults[0]?.failed ?? 0);
+    expect(priceOf(aSpec({ strategy, load: { ...load, judge: false } }), traffic(0.2))).toEqual(alone);
+  });
+
   it("is that of the watch for one that switches at once", () => {
     const { faults, steps } = priceOf(aSpec({ watch: "on" }), traffic(20));
     expect(steps).toEqual([]);

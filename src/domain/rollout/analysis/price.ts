@@ -43,17 +43,26 @@ export type FaultName = keyof typeof FAULTS;
 const NEEDED = 300;
 const WEIGHTS = [1_000, 2_000, 2_500, 3_300, 5_000];
 
-export function priceOf(spec: EnvironmentSpec, traffic: Traffic): Price {
+export function priceOf(spec: EnvironmentSpec, visitors: Traffic): Price {
+  const traffic = withLoad(spec, visitors);
   const course = courseOf(spec, traffic);
   if (!course) return { faults: [], steps: [], unjudged: true };
-  const faults = Object.entries(FAULTS).map(([what, fault]) => ({
-    what: what as FaultName,
-    ...forecast(course.traffic, { fault: fault as Fault, ...course }),
-  }));
+  const share = visitors.rate / Math.max(traffic.rate, Number.MIN_VALUE);
+  const faults = Object.entries(FAULTS).map(([what, fault]) => {
+    const found = forecast(course.traffic, { fault: fault as Fault, ...course });
+    const [requests, failed] = [found.requests, found.failed].map((all) => Math.round(all * share));
+    return { what: what as FaultName, ...found, requests: requests ?? 0, failed: failed ?? 0 };
+  });
   const { strategy } = spec;
   const isCanary = strategy.kind === "canary" && strategy.analysis.enabled;
   const steps = isCanary ? judgedSteps(strategy).map((step) => stepPrice(spec, step, traffic)) : [];
   return { faults, steps, unjudged: false };
+}
+
+/** What control asks itself, where that is judged: the rate is never less, and whom it hurts is nobody. */
+function withLoad({ strategy, load }: EnvironmentSpec, traffic: Traffic): Traffic {
+  const isFilled = load?.judge && strategy.kind === "canary" && strategy.analysis.enabled;
+  return isFilled ? { ...traffic, rate: Math.max(traffic.rate, load.ratePerS) } : traffic;
 }
 
 /** What the judge is shown, of whom. After a switch it compares all of the traffic with as much of before. */
