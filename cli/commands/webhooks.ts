@@ -3,6 +3,7 @@ import { collect } from "../../src/client/index.ts";
 import type { WebhookView } from "../../src/protocol/webhooks.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirm } from "../io/confirm.ts";
+import { githubLogin } from "../io/github-login.ts";
 import { ago, clean, quote, table, until } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
@@ -14,7 +15,7 @@ export const webhooks: Register = (program, act) => {
   const group = program
     .command("webhooks")
     .description(
-      "who is told of releases and alerts: programs, by signed messages, Slack, and collectors of traces",
+      "who is told of releases and alerts: programs, by signed messages, Slack, GitHub, and collectors of traces",
     )
     .addHelpText(
       "before",
@@ -33,19 +34,7 @@ export const webhooks: Register = (program, act) => {
     )
     .addOption(severityOption())
     .action(act(add));
-  group
-    .command("slack")
-    .argument("<channel>", "its id or name; the app's bot has to be in it")
-    .description("tell a channel by a Slack app: one message per release, with buttons")
-    .addOption(severityOption())
-    .addHelpText("after", "\nReads SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET from the environment.")
-    .action(act(addSlack));
-  group
-    .command("otlp")
-    .argument("<url>", "https://otel.example.com, or all of it: https://otel.example.com/v1/traces")
-    .description("tell a collector of traces: each release as one, by OTLP")
-    .addHelpText("after", "\nReads OTEL_EXPORTER_OTLP_HEADERS (name=value,…) from the environment: its key.")
-    .action(act(addOtlp));
+  withPlatforms(group, act);
   group.command("list", { isDefault: true }).description("who is told of what").action(act(list));
   const withId = (name: string, description: string) =>
     group.command(name).argument("<id>", "as `sluice webhooks list` shows it").description(description);
@@ -59,6 +48,35 @@ export const webhooks: Register = (program, act) => {
     .action(act(replay));
   withId("test", "send a test message").action(act(test));
   withId("rotate-secret", "make another secret; for a day messages are signed by both").action(act(rotate));
+};
+
+/** Those that want more than an address. */
+const withPlatforms: Register = (group, act) => {
+  group
+    .command("slack")
+    .argument("<channel>", "its id or name; the app's bot has to be in it")
+    .description("tell a channel by a Slack app: one message per release, with buttons")
+    .addOption(severityOption())
+    .addHelpText("after", "\nReads SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET from the environment.")
+    .action(act(addSlack));
+  group
+    .command("otlp")
+    .argument("<url>", "https://otel.example.com, or all of it: https://otel.example.com/v1/traces")
+    .description("tell a collector of traces: each release as one, by OTLP")
+    .addHelpText("after", "\nReads OTEL_EXPORTER_OTLP_HEADERS (name=value,…) from the environment: its key.")
+    .action(act(addOtlp));
+  group
+    .command("github")
+    .argument("<repository>", "owner/name: it is told of releases of its commits")
+    .description("keep a Deployment at GitHub for each release, and the commit's status if asked")
+    .option("--commit-status", "write the status of the released commit, too")
+    .option("--no-deployment", "keep no Deployments: the status alone")
+    .option("--api <url>", "of an Enterprise Server, or of one with data residency")
+    .addHelpText(
+      "after",
+      "\nReads from the environment GITHUB_TOKEN (fine-grained: Deployments, and Commit statuses, read and write),\nor of an app GITHUB_APP_ID, GITHUB_APP_INSTALLATION_ID and GITHUB_APP_PRIVATE_KEY (its PEM).",
+    )
+    .action(act(addGitHub));
 };
 
 const severityOption = () =>
@@ -86,6 +104,26 @@ async function addSlack(
   session.out.say(
     `  its buttons: set the app's interactivity request URL to <control>/slack/${made.id}/actions`,
   );
+  return { exit: EXIT.ok, json: { webhook: made }, text: made.id };
+}
+
+async function addGitHub(
+  session: Session,
+  repository: string,
+  options: { commitStatus?: boolean; deployment: boolean; api?: string },
+): Promise<Outcome> {
+  const { app, env } = session.globals;
+  const { commitStatus = false, deployment, api } = options;
+  const made = await session.client.webhooks.add({
+    github: {
+      ...{ repository, deployment, commitStatus, ...githubLogin(session.env) },
+      ...(api === undefined ? {} : { api }),
+    },
+    ...(app === undefined ? {} : { app }),
+    ...(env === undefined ? {} : { environment: env }),
+  });
+  session.out.say(`${made.id}: ${clean(made.url)} is told of ${scopeOf(made)}`);
+  session.out.say(`  try it  ${session.carry(`sluice webhooks test ${made.id}`)}`);
   return { exit: EXIT.ok, json: { webhook: made }, text: made.id };
 }
 
@@ -154,6 +192,7 @@ const whereOf = ({ app, environment }: WebhookView): string =>
 const scopeOf = (webhook: WebhookView): string => {
   const { events, severity, kind } = webhook;
   if (kind === "otlp") return `releases of ${whereOf(webhook)}, as traces`;
+  if (kind === "github") return `releases of its commits in ${whereOf(webhook)}`;
   const what = events === null ? "everything" : events.join(", ");
   return `${what} of ${whereOf(webhook)}${severity === "info" ? "" : `, ${severity} and above`}`;
 };

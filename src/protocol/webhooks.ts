@@ -23,6 +23,44 @@ const otlpHeaders = z
   )
   .refine((headers) => Object.keys(headers).length <= 20, "are 20 at most");
 
+/** A repository, and what lets in there: a token that lasts, or an app. */
+const githubSchema = z
+  .strictObject({
+    repository: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,38}\/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}$/, "must be owner/name"),
+    /** Base of the API of an Enterprise Server, or of one with data residency; absent: GitHub's own. */
+    api: z.string().max(500).optional(),
+    token: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{20,300}$/, "must be a token of GitHub's")
+      .refine(
+        (token) => !token.startsWith("ghs_"),
+        "ends within the hour: use a fine-grained token or an app",
+      )
+      .optional(),
+    app: z
+      .strictObject({
+        /** Its app id, or client id. */
+        id: z.string().regex(/^[A-Za-z0-9.]{1,40}$/, "must be the app's id"),
+        installation: z.number().int().positive(),
+        privateKey: z
+          .string()
+          .max(10_000)
+          .regex(
+            /^-----BEGIN PRIVATE KEY-----\s/,
+            "must be PKCS #8 (openssl pkcs8 -topk8 -nocrypt -in app.private-key.pem)",
+          ),
+      })
+      .optional(),
+    /** Keep a Deployment there for each release. */
+    deployment: z.boolean().default(true),
+    /** Write the commit's status, too. */
+    commitStatus: z.boolean().default(false),
+  })
+  .refine((g) => (g.token === undefined) !== (g.app === undefined), "names one of `token` and `app`")
+  .refine((g) => g.deployment || g.commitStatus, "has nothing to write: neither Deployments nor statuses");
+
 export const createWebhookSchema = z
   .strictObject({
     url: z.string().max(2_000).optional(),
@@ -45,6 +83,8 @@ export const createWebhookSchema = z
         headers: otlpHeaders.default({}),
       })
       .optional(),
+    /** In the place of `url`: a repository at GitHub, whose Deployments say how far releases of its commits are. */
+    github: githubSchema.optional(),
     app: nameSchema.optional(),
     environment: nameSchema.optional(),
     /** Absent: all of them. */
@@ -57,19 +97,23 @@ export const createWebhookSchema = z
     path: ["app"],
   })
   .refine(
-    (w) => [w.url, w.slack, w.otlp].filter((one) => one !== undefined).length === 1,
-    "names one of `url`, `slack` and `otlp`",
+    (w) => [w.url, w.slack, w.otlp, w.github].filter((one) => one !== undefined).length === 1,
+    "names one of `url`, `slack`, `otlp` and `github`",
   )
   .refine((w) => w.otlp === undefined || (w.events === undefined && w.severity === "info"), {
     message: "a collector of traces gets all releases: leave out `events` and `severity`",
     path: ["otlp"],
+  })
+  .refine((w) => w.github === undefined || (w.events === undefined && w.severity === "info"), {
+    message: "GitHub gets all releases: leave out `events` and `severity`",
+    path: ["github"],
   })
   .meta({ id: "CreateWebhook" });
 
 export const webhookSchema = z
   .object({
     id: z.string(),
-    kind: z.enum(["webhook", "slack", "slack_app", "otlp"]),
+    kind: z.enum(["webhook", "slack", "slack_app", "otlp", "github"]),
     /** Of Slack's incoming webhooks without its path, and of a collector without its query: they are secrets. */
     url: z.string(),
     app: z.string().nullable(),

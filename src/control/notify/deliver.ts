@@ -12,13 +12,17 @@ import {
   readUntold,
 } from "../store/notify/deliveries.ts";
 import { disableWebhook, quietWebhook, type WebhookRow } from "../store/notify/webhooks.ts";
+import { sendToGitHub } from "./github/send.ts";
 import { openKeys } from "./keys.ts";
 import { deliveryFor } from "./message.ts";
 import { sendTrace } from "./otlp/send-trace.ts";
 import { failed, type Sent, send } from "./send.ts";
 import { sendToSlack } from "./slack-app.ts";
 
-/** Each costs three requests (two look-ups and itself), and a Worker on the Free plan may make 50 in one run. */
+/**
+ * Each costs three requests (two look-ups and itself; GitHub's up to nine, of which one is due at once), and a Worker on the
+ * Free plan may make 50 in one run.
+ */
 const AT_ONCE = 5;
 const PASSES = 2;
 const EVENTS_AT_ONCE = 200;
@@ -70,20 +74,20 @@ async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
   }
 }
 
-/** A bot has more to do than to post a body, and a trace is made when it is sent. */
+/** A bot and GitHub want more than one post of a body, and a trace is made when it is sent. */
 async function sendBy(
   row: { delivery: DeliveryRow; webhook: WebhookRow },
   at: { env: ControlEnv; db: Db; keyring: Keyring; now: number },
 ): Promise<Sent> {
   const { kind } = row.webhook;
-  if (kind !== "slack_app" && kind !== "otlp") return send(row, at);
+  if (kind === "webhook" || kind === "slack") return send(row, at);
   const keys = await openKeys(at.keyring, row.webhook);
-  if (kind === "otlp")
-    return keys.ok
-      ? sendTrace(row.delivery, keys.value, at)
-      : failed(`its keys can't be opened: ${keys.error}`);
-  const slack = keys.ok ? keys.value.slack : undefined;
-  return slack ? sendToSlack(row.delivery, slack, at) : failed("its keys can't be opened");
+  if (!keys.ok) return failed(`its keys can't be opened: ${keys.error}`);
+  const { slack, github } = keys.value;
+  if (kind === "slack_app" && slack) return sendToSlack(row.delivery, slack, at);
+  if (kind === "github" && github) return sendToGitHub(row.delivery, github, at);
+  if (kind === "otlp") return sendTrace(row.delivery, keys.value, at);
+  return failed("its keys are of another kind");
 }
 
 /** How it went, and how long its target is left in peace. */

@@ -7,6 +7,7 @@ export interface TargetKeys {
   /** Where it really is. */
   readonly url: string;
   readonly slack?: SlackKeys;
+  readonly github?: GitHubKeys;
   /** Of a collector of traces: what is sent along. */
   readonly headers?: Readonly<Record<string, string>>;
   /** `whsec_…`: newest first; an older one is signed with until its time. None: the kind signs nothing. */
@@ -19,6 +20,25 @@ export interface SlackKeys {
   readonly channel: string;
   /** By it Slack signs what is pressed. */
   readonly signingSecret: string;
+}
+
+/** Of a repository at GitHub: what lets in, a token or an app, and what is written there. */
+export interface GitHubKeys {
+  /** Base of its REST API. */
+  readonly api: string;
+  /** `owner/name`. */
+  readonly repository: string;
+  readonly token?: string | undefined;
+  readonly app?: GitHubAppKeys | undefined;
+  readonly deployment: boolean;
+  readonly commitStatus: boolean;
+}
+interface GitHubAppKeys {
+  /** Its id, or client id. */
+  readonly id: string;
+  readonly installation: number;
+  /** PEM, PKCS #8. */
+  readonly privateKey: string;
 }
 
 /** How long messages carry the signature of the secret before, too. */

@@ -6,6 +6,7 @@ import { iso } from "../iso.ts";
 import type { NewDelivery, Untold } from "../store/notify/deliveries.ts";
 import type { WebhookRow } from "../store/notify/webhooks.ts";
 import type { Message, Source } from "./body.ts";
+import { githubBody } from "./github/body.ts";
 import type { TraceBody } from "./otlp/send-trace.ts";
 import { slackBody } from "./slack.ts";
 import { slackAppBody } from "./slack-blocks.ts";
@@ -27,23 +28,37 @@ export function deliveryFor(
   const isReleases = /^release\.|\.alert$/.test(notice.type);
   if (target.kind === "slack_app" && !isOwnTest && !isReleases) return undefined;
   if (target.kind === "otlp" && !isOwnTest && !(event.releaseId !== null && endOf(event))) return undefined;
-  const trace: TraceBody = { release: isOwnTest ? null : event.releaseId };
+  const body = bodyFor(target, untold, { notice, env: at.env });
+  if (body === undefined) return undefined;
   return {
     id: newId("msg", at.now),
     webhookId: target.id,
     eventId: event.id,
     type: notice.type,
     lane: event.releaseId ?? event.environmentId ?? "",
-    body:
-      target.kind === "otlp"
-        ? JSON.stringify(trace)
-        : bodyFor(target, messageOf(untold, notice, at.env), untold.release),
+    body,
     createdAt: at.now,
     nextAttemptAt: at.now,
   };
 }
 
-function bodyFor({ kind }: WebhookRow, message: Message, release: Untold["release"]): string {
+/** Undefined: there is nothing to say of it there. */
+function bodyFor(
+  target: WebhookRow,
+  untold: Untold,
+  { notice, env }: { notice: Notice; env: ControlEnv },
+): string | undefined {
+  const { kind } = target;
+  const { event, release } = untold;
+  const isTest = event.type === "webhook.test";
+  if (kind === "otlp")
+    return JSON.stringify({ release: isTest ? null : event.releaseId } satisfies TraceBody);
+  const message = messageOf(untold, notice, env);
+  if (kind === "github" && !isTest) {
+    const body = event.type === "release.state" && githubBody(message, { from: event.data.from }, target);
+    return body ? JSON.stringify(body) : undefined;
+  }
+  if (kind === "github") return "null";
   if (kind === "slack_app") return JSON.stringify(slackAppBody(message, release));
   return kind === "slack" ? slackBody(message) : JSON.stringify(message);
 }

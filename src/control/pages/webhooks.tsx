@@ -47,10 +47,15 @@ const Told = ({ webhook }: { webhook: WebhookView }) =>
     </>
   );
 
+/** Of kinds that can't be told what to hear of. */
+const OWN_EVENTS: { readonly [K in WebhookView["kind"]]?: string } = {
+  otlp: "releases, as traces",
+  github: "releases of its commits",
+};
+
 const eventsOf = ({ kind, events, severity }: WebhookView) =>
-  kind === "otlp"
-    ? "releases, as traces"
-    : `${events === null ? "all" : events.join(", ")}${severity === "info" ? "" : `, from ${severity}`}`;
+  OWN_EVENTS[kind] ??
+  `${events === null ? "all" : events.join(", ")}${severity === "info" ? "" : `, from ${severity}`}`;
 
 /** One target: what it was told, what it is still to be told, and how each try went. */
 export async function webhookPage(c: AppContext): Promise<Response> {

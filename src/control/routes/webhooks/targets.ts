@@ -1,4 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { importPKCS8 } from "jose";
 import {
   createdWebhookSchema,
   createWebhookSchema,
@@ -12,6 +13,7 @@ import { body, json, newRouter } from "../../http/router.ts";
 import { newId } from "../../ids.ts";
 import { iso } from "../../iso.ts";
 import { targetProblem } from "../../notify/address.ts";
+import { apiBase, GITHUB_API, webAddressOf } from "../../notify/github/repository.ts";
 import { newSigningSecret, openKeys, rotated, sealKeys, type TargetKeys } from "../../notify/keys.ts";
 import { pokeNotifier } from "../../notify/poke.ts";
 import { requireKeyring } from "../../secrets/secrets.ts";
@@ -42,7 +44,7 @@ const add = createRoute({
   path: "/api/v1/webhooks",
   summary: "Tell an address of events",
   description:
-    "Signed by Standard Webhooks. An address of Slack's incoming webhooks (hooks.slack.com) is sent messages that Slack shows; `otlp` is sent each release as a trace. Internal addresses are refused.",
+    "Signed by Standard Webhooks. An address of Slack's incoming webhooks (hooks.slack.com) is sent messages that Slack shows; `otlp` is sent each release as a trace; at `github` releases have Deployments and statuses. Internal addresses are refused.",
   tags,
   request: {
     headers: z.object({ "idempotency-key": z.string().optional() }),
@@ -125,6 +127,8 @@ const UNSIGNED = {
   slack_app:
     "is a Slack app's: renew its token or signing secret in Slack, add it again (`sluice webhooks slack`), and give Slack the new request URL",
   slack: "is Slack's: its address is its secret. Make another one there, and add it",
+  github:
+    "is GitHub's: renew its token or key there, add it again (`sluice webhooks github`), and remove this one",
   otlp: "is a collector's: renew its key there, add it again (`sluice webhooks otlp`), and remove this one",
 } as const satisfies Record<Exclude<WebhookRow["kind"], "webhook">, string>;
 
@@ -135,17 +139,35 @@ interface NewKeys {
 }
 
 async function newKeys(c: AppContext, asked: z.output<typeof createWebhookSchema>): Promise<NewKeys> {
-  const { slack, otlp } = asked;
+  const { slack, otlp, github } = asked;
+  if (github) return githubKeys(c, github);
   if (slack) return { kind: "slack_app", secret: null, keys: { url: "", secrets: [], slack } };
   const url = otlp ? tracesUrl(otlp.url) : (asked.url ?? "");
-  const problem = await targetProblem(url, c.env);
-  if (problem !== undefined)
-    throw new ProblemError({ code: "invalid_request", detail: `no message may go there: ${problem}` });
+  await requireTarget(c, url);
   if (otlp) return { kind: "otlp", secret: null, keys: { url, secrets: [], headers: otlp.headers } };
   if (new URL(url).hostname === "hooks.slack.com")
     return { kind: "slack", secret: null, keys: { url, secrets: [] } };
   const secret = newSigningSecret();
   return { kind: "webhook", secret, keys: { url, secrets: [{ secret, until: null }] } };
+}
+
+async function requireTarget(c: AppContext, url: string): Promise<void> {
+  const problem = await targetProblem(url, c.env);
+  if (problem !== undefined)
+    throw new ProblemError({ code: "invalid_request", detail: `no message may go there: ${problem}` });
+}
+
+type AskedGitHub = NonNullable<z.output<typeof createWebhookSchema>["github"]>;
+
+async function githubKeys(c: AppContext, asked: AskedGitHub): Promise<NewKeys> {
+  const api = asked.api === undefined ? GITHUB_API : apiBase(asked.api);
+  if (api !== GITHUB_API) await requireTarget(c, api);
+  if (asked.app)
+    await importPKCS8(asked.app.privateKey, "RS256").catch(() => {
+      throw new ProblemError({ code: "invalid_request", detail: "the app's private key can't be read" });
+    });
+  const url = webAddressOf(api, asked.repository);
+  return { kind: "github", secret: null, keys: { url, secrets: [], github: { ...asked, api } } };
 }
 
 /** A base gets the path that the protocol names; a text that is no URL stays, and is refused as that. */

@@ -161,11 +161,35 @@ export async function readDue(db: Db, now: number, limit: number) {
     .orderBy(asc(deliveries.nextAttemptAt), asc(deliveries.eventId))
     .limit(limit)
     .all();
-  const paced = new Map(rows.map((row) => [row.webhook.id, row.delivery.id] as const).toReversed());
-  // One message of a bot's at a time.
-  return rows.filter(
-    ({ delivery, webhook }) => webhook.kind !== "slack_app" || paced.get(webhook.id) === delivery.id,
-  );
+  const first = new Map(rows.map((row) => [paceOf(row.webhook), row.delivery.id] as const).toReversed());
+  return rows.filter(({ delivery, webhook }) => {
+    const pace = paceOf(webhook);
+    return pace === null || first.get(pace) === delivery.id;
+  });
+}
+
+/** What of the same pace is due goes one at a time: a bot's messages, and GitHub's, which cost several requests each. */
+function paceOf({ id, kind }: WebhookRow): string | null {
+  if (kind === "slack_app") return id;
+  return kind === "github" ? kind : null;
+}
+
+/** Whether its target has been told of what came later in the same lane. */
+export async function isOvertaken(db: Db, { webhookId, lane, eventId }: DeliveryRow): Promise<boolean> {
+  const later = await db
+    .select({ id: deliveries.id })
+    .from(deliveries)
+    .where(
+      and(
+        eq(deliveries.webhookId, webhookId),
+        eq(deliveries.lane, lane),
+        gt(deliveries.eventId, eventId),
+        eq(deliveries.state, "delivered"),
+      ),
+    )
+    .limit(1)
+    .get();
+  return later !== undefined;
 }
 
 const isOpenAt = (now: number) => sql`coalesce(webhooks.quiet_until, 0) <= ${now}`;

@@ -9,7 +9,7 @@ import { at, json } from "./columns.ts";
  */
 export const webhooks = sqliteTable("webhooks", {
   id: text("id").primaryKey(),
-  kind: text("kind", { enum: ["webhook", "slack", "slack_app", "otlp"] }).notNull(),
+  kind: text("kind", { enum: ["webhook", "slack", "slack_app", "otlp", "github"] }).notNull(),
   /** As people may see it: of Slack's own, where the address is the secret, the host only. */
   url: text("url").notNull(),
   app: text("app"),
