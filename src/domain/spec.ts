@@ -208,6 +208,8 @@ export interface WeightStep {
   readonly match: readonly import("./routing/table.ts").MatchRule[] | null;
   /** Share of GET and HEAD copied to the new release, from this step on. */
   readonly mirrorBp: number;
+  /** The copies' answers are compared with stable's. Absent: dropped unread. */
+  readonly compare?: "json";
 }
 export interface PauseStep {
   readonly kind: "pause";

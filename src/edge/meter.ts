@@ -2,6 +2,7 @@
  * What this isolate counted and control does not know yet. Counting is a few additions after the answer; a flush runs
  * behind a request a second after the first count, and what a failed flush held goes with the next, under the same id.
  */
+import { type Comparison, Comparisons } from "../domain/routing/compare.ts";
 import {
   latencyBucket,
   type MeterBatch,
@@ -58,6 +59,14 @@ interface RouteTally {
   visitors: Set<number> | null;
 }
 
+interface MirrorOutcome {
+  readonly error: boolean;
+  /** Another status than the visitor's. */
+  readonly mismatch: boolean;
+  /** Null: nothing was compared. */
+  readonly compared: Comparison | null;
+}
+
 interface Unsent {
   readonly batch: MeterBatch;
   /** Epoch ms before which it may still be on its way. */
@@ -76,7 +85,13 @@ interface EnvironmentCounts {
   readonly other: Map<string, Tally>;
   /** Tallies of windows that have passed. */
   readonly closed: Tally[];
-  readonly mirrored: Map<string, { -readonly [K in keyof MirrorEntry]: MirrorEntry[K] }>;
+  readonly mirrored: Map<string, MirrorTally>;
+}
+
+/** A MirrorEntry while it grows. */
+interface MirrorTally extends Omit<{ -readonly [K in keyof MirrorEntry]: MirrorEntry[K] }, "compared"> {
+  /** Null: nothing was compared. */
+  compared: Comparisons | null;
 }
 
 export class Meter {
@@ -140,14 +155,25 @@ export class Meter {
     counts.visitors.add(bucketFor(visitor, visit));
   }
 
-  countMirrored(visit: Visit, release: string, outcome: { error: boolean; mismatch: boolean }): void {
+  countMirrored(visit: Visit, release: string, outcome: MirrorOutcome): void {
     const { mirrored } = this.#countsOf(visit.route.table);
     const window = windowOf(visit.arrivedAt);
     const key = `${release} ${window}`;
-    const entry = mirrored.get(key) ?? { release, window, requests: 0, errors: 0, mismatches: 0 };
+    const entry = mirrored.get(key) ?? {
+      release,
+      window,
+      requests: 0,
+      errors: 0,
+      mismatches: 0,
+      compared: null,
+    };
     entry.requests += 1;
     if (outcome.error) entry.errors += 1;
     if (outcome.mismatch) entry.mismatches += 1;
+    if (outcome.compared) {
+      entry.compared ??= new Comparisons();
+      entry.compared.count(outcome.compared);
+    }
     mirrored.set(key, entry);
     this.#schedule(visit, Date.now());
   }
@@ -221,13 +247,16 @@ export class Meter {
         judged: counts.judged,
         ...(counts.urgent ? { urgent: true } : {}),
         entries,
-        mirrored: [...counts.mirrored.values()],
+        mirrored: [...counts.mirrored.values()].map(mirrorEntryOf),
       });
     }
     this.#counts.clear();
     return batches;
   }
 }
+
+const mirrorEntryOf = ({ compared, ...entry }: MirrorTally): MirrorEntry =>
+  compared ? { ...entry, compared: compared.read() } : entry;
 
 const isMany = ({ requests, errors }: EnvironmentCounts): boolean =>
   errors >= URGENT_ERRORS && errors >= requests * URGENT_SHARE;

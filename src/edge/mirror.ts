@@ -1,14 +1,23 @@
 /** Copies a sampled share of harmless requests to a release under test; its answers are compared and dropped. */
-import { chooseInstance } from "../domain/routing/choose.ts";
+import { chooseInstance, type RouteInstance } from "../domain/routing/choose.ts";
 import { FULL_WEIGHT } from "../domain/routing/table.ts";
-import { forward } from "./forward.ts";
+import { forward, type Outgoing } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
 import type { Meter } from "./meter.ts";
+import { askWhole, compare } from "./mirror/compare.ts";
 import type { Passage } from "./passage.ts";
 import type { Visit } from "./visit.ts";
 
 /** Marks a copy, so that the app can keep it out of its own statistics. */
 export const MIRROR_HEADER = "X-Sluice-Mirror";
+
+/** A release that answers none of them in this time costs nobody more than this. */
+const DEADLINE_MS = 10_000;
+/** Requests copied at a time by one isolate: past it, a slow release is asked no more. */
+const MOST_AT_ONCE = 16;
+
+/** When each of those under way is given up at the latest, epoch ms: of a context that was cancelled nobody hears again. */
+const underWay = new Set<{ readonly until: number }>();
 
 /** Sends the copy behind the visitor's answer, which had `status`. */
 export function mirror({ visit, instance: served }: Passage, meter: Meter, status: number): void {
@@ -17,16 +26,56 @@ export function mirror({ visit, instance: served }: Passage, meter: Meter, statu
   if (Math.random() * FULL_WEIGHT >= plan.shareBp) return;
   const release = visit.route.releases.find((candidate) => candidate.id === plan.release);
   const instance = release && chooseInstance(release, errand());
-  if (!release || !instance) return;
+  if (!release || !instance || !isRoom()) return;
+  const stable = plan.compare === undefined ? null : stablePair(visit);
   const headers = originHeaders(visit);
   headers.set(MIRROR_HEADER, "1");
-  const copy = async () => {
-    const { response, verdict, attempt } = await forward(visit, instance, { headers, body: null });
-    await response?.body?.cancel();
-    const mismatch = attempt.kind !== "answered" || attempt.status !== status;
-    meter.countMirrored(visit, release.id, { error: verdict.error, mismatch });
-  };
-  visit.ctx.waitUntil(copy());
+  if (stable) askWhole(headers);
+  const outgoing = { headers, body: null, signal: AbortSignal.timeout(DEADLINE_MS) };
+  visit.ctx.waitUntil(bounded(() => copy(visit, { instance, stable, outgoing }, { meter, status })));
+}
+
+interface Copy {
+  readonly instance: RouteInstance;
+  readonly stable: readonly RouteInstance[] | null;
+  readonly outgoing: Outgoing;
+}
+
+async function copy(
+  visit: Visit,
+  { instance, stable, outgoing }: Copy,
+  { meter, status }: { readonly meter: Meter; readonly status: number },
+): Promise<void> {
+  const asked = forward(visit, instance, outgoing);
+  const compared = stable && (await compare(visit, outgoing, { asked, stable }));
+  const { response, verdict, attempt } = await asked;
+  if (!stable) await response?.body?.cancel();
+  const mismatch = attempt.kind !== "answered" || attempt.status !== status;
+  meter.countMirrored(visit, instance.release.id, { error: verdict.error, mismatch, compared });
+}
+
+/** Two different instances where there are two: what differs from one to the other is not the release's doing. */
+function stablePair({ route }: Visit): RouteInstance[] | null {
+  const first = errand();
+  const turns = [first, { ...first, turn: first.turn + 1 }];
+  const pair = turns.flatMap((turn) => (route.stable && chooseInstance(route.stable, turn)) ?? []);
+  return pair.length === 2 ? pair : null;
+}
+
+function isRoom(): boolean {
+  const now = Date.now();
+  for (const one of underWay) if (one.until < now) underWay.delete(one);
+  return underWay.size < MOST_AT_ONCE;
+}
+
+async function bounded(work: () => Promise<void>): Promise<void> {
+  const own = { until: Date.now() + 3 * DEADLINE_MS };
+  underWay.add(own);
+  try {
+    await work();
+  } finally {
+    underWay.delete(own);
+  }
 }
 
 /** A copy is harmless, and its failure nobody's. */

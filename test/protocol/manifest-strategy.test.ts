@@ -71,6 +71,18 @@ describe("a canary keeps everything it says", () => {
     });
   });
 
+  test("mirrored answers that are compared, until a step says otherwise", () => {
+    const text = `strategy: { canary: { steps: [{ weight: 1, mirror: { weight: 5, compare: json } }, { weight: 10 },
+      { weight: 50, mirror: { weight: 2.5 } }, { weight: 100, mirror: 0 }] } }`;
+    const step = { kind: "weight", bakeMs: 0, match: null };
+    expect(strategyOf(text)).toHaveProperty("steps", [
+      { ...step, weightBp: 100, mirrorBp: 500, compare: "json" },
+      { ...step, weightBp: 1_000, mirrorBp: 500, compare: "json" },
+      { ...step, weightBp: 5_000, mirrorBp: 250 },
+      { ...step, weightBp: 10_000, mirrorBp: 0 },
+    ]);
+  });
+
   test("its limits, and what to do on doubt and on failure", () => {
     const given = "errorRateMax: 1%, p95Max: 500ms, warmUp: 1m, onInconclusive: abort, onFailure: pause";
     expect(strategyOf(`strategy: { canary: { analysis: { ${given} } } }`)).toMatchObject({
@@ -146,6 +158,12 @@ describe("steps that can't be are refused by name, with their line", () => {
       "{ analysis: {}, mirror: 5 }, { weight: 100 }",
       "steps.0",
       "must be a `weight` step",
+    ],
+    [
+      "a comparison of what it can't read",
+      "{ weight: 10, mirror: { weight: 5, compare: html } }, { weight: 100 }",
+      "steps.0.mirror.compare",
+      "must be json",
     ],
     [
       "a bake without a unit",

@@ -1,3 +1,4 @@
+import { type Compared, Comparisons } from "../../domain/routing/compare.ts";
 import { HISTOGRAM_BUCKETS, latencyBucket, type MeterEntry } from "../../domain/routing/meter.ts";
 import { addSplit, addToSplit, noSplit, type Split } from "./split.ts";
 
@@ -26,6 +27,8 @@ export interface Counted {
   split?: Split;
   /** Control's own requests, which are in nothing of the above; absent: there were none. */
   synthetic?: Split;
+  /** Its answers to mirrored requests against stable's; absent: none were compared. */
+  compared?: Compared;
 }
 
 export interface Judged {
@@ -82,6 +85,15 @@ export function addSplitEntry(counted: Counted, entry: MeterEntry, nameOf: (rout
   addToSplit(counted[part], { ...entry, latency }, nameOf);
 }
 
+/** Adds what was compared, of bounded size whatever comes. */
+export function addComparisons(counted: Counted, more: Compared | undefined): void {
+  if (!more || !isSoundComparison(more)) return;
+  const sum = new Comparisons();
+  if (counted.compared) sum.add(counted.compared);
+  sum.add(more);
+  counted.compared = sum.read();
+}
+
 /** Adds what another part of the meter counted of the same release in the same window. */
 export function addCounted(sum: Counted, part: Counted): void {
   sum.requests += part.requests;
@@ -89,6 +101,7 @@ export function addCounted(sum: Counted, part: Counted): void {
   addClasses(sum, part.classes);
   if (part.split) sum.split = sumOf(sum.split, part.split);
   if (part.synthetic) sum.synthetic = sumOf(sum.synthetic, part.synthetic);
+  addComparisons(sum, part.compared);
   if (!part.judged) return;
   sum.judged ??= blank();
   const { judged } = sum;
@@ -132,9 +145,22 @@ function addClasses({ classes }: Counted, more: readonly number[]): void {
   for (const at of classes.keys()) classes[at] = (classes[at] ?? 0) + Math.max(0, more[at] || 0);
 }
 
+/** Longer names of routes and fields are none of the edge's. */
+const MOST_NAME = 400;
+
+function isSoundComparison({ routes, fields }: Compared): boolean {
+  const counts = [
+    ...routes.map(({ answers }) => answers),
+    ...fields.flatMap(({ canary, stable, both }) => [canary, stable, both]),
+  ];
+  const names = [...routes, ...fields].flatMap((one) =>
+    "field" in one ? [one.route, one.field] : [one.route],
+  );
+  return counts.every(isCount) && names.every((name) => name.length <= MOST_NAME);
+}
+
+const isCount = (count: number): boolean => Number.isSafeInteger(count) && count >= 0;
+
 /** The judge refuses a window with an impossible count, and would from then on. */
 const isSound = ({ requests, errors, pathErrors, latency }: MeterEntry): boolean =>
-  pathErrors <= errors &&
-  [requests, errors, pathErrors, ...latency.map(([, count]) => count)].every(
-    (count) => Number.isSafeInteger(count) && count >= 0,
-  );
+  pathErrors <= errors && [requests, errors, pathErrors, ...latency.map(([, count]) => count)].every(isCount);

@@ -1,6 +1,7 @@
+import type { Compared } from "../../domain/routing/compare.ts";
 import { type MeterBatch, WINDOW_MS } from "../../domain/routing/meter.ts";
 import { RouteNames } from "../../domain/routing/route-name.ts";
-import { addEntry, addSplitEntry, type Counted, nothingCounted } from "./counted.ts";
+import { addComparisons, addEntry, addSplitEntry, type Counted, nothingCounted } from "./counted.ts";
 import { Recent, type RecentCounts } from "./recent.ts";
 import { splitFrom, splitText } from "./split.ts";
 import { addToTotal, noTotal, type ReleaseTotal, sumByRelease, Totals } from "./totals.ts";
@@ -28,6 +29,7 @@ type Row = {
   classes: string | null;
   split: string | null;
   synthetic: string | null;
+  compared: string | null;
 };
 
 /** What was ever counted, as far as it is stored: that never shrinks, whatever memory forgets. */
@@ -74,9 +76,9 @@ export class Counts {
     sql.exec(`CREATE TABLE IF NOT EXISTS counts (
       window INTEGER NOT NULL, release TEXT NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
       judged_requests INTEGER, judged_errors INTEGER, latency BLOB, visitors BLOB,
-      classes TEXT, split TEXT, synthetic TEXT, PRIMARY KEY (window, release)) WITHOUT ROWID`);
+      classes TEXT, split TEXT, synthetic TEXT, compared TEXT, PRIMARY KEY (window, release)) WITHOUT ROWID`);
     // Of an object that was made before there were any.
-    for (const column of ["classes", "split", "synthetic"]) {
+    for (const column of ["classes", "split", "synthetic", "compared"]) {
       const [known] = sql.exec("SELECT 1 FROM pragma_table_info('counts') WHERE name = ?", column);
       if (!known) sql.exec(`ALTER TABLE counts ADD COLUMN ${column} TEXT`);
     }
@@ -100,13 +102,18 @@ export class Counts {
     this.#seen.set(batch.id, now);
     if (isJudged) this.#unstoredIds.push(batch.id);
     for (const entry of batch.entries) {
-      // A clock far off would leave windows that no clean-up reaches.
-      if (entry.window > now + WINDOW_MS || entry.window < now - KEEP_MS) continue;
+      if (!isKept(entry.window, now)) continue;
       const counted = this.#hold(entry.release, entry.window);
       addEntry(counted, entry);
       addSplitEntry(counted, entry, this.#namesFor(entry, now));
       if (!entry.synthetic) this.#recent.add(entry, now);
       this.#note(entry);
+      this.#unstored.add(keyOf(counted));
+    }
+    for (const { release, window, compared } of batch.mirrored) {
+      if (!compared || !isKept(window, now)) continue;
+      const counted = this.#hold(release, window);
+      addComparisons(counted, compared);
       this.#unstored.add(keyOf(counted));
     }
     this.#waitingSince ??= now;
@@ -257,10 +264,11 @@ export class Counts {
     return this.#batchesAt;
   }
 
-  #write({ window, release, requests, failed, judged, classes, split, synthetic }: Counted): void {
+  #write(counted: Counted): void {
+    const { window, release, requests, failed, judged, classes, split, synthetic, compared } = counted;
     this.#put(
       `INSERT OR REPLACE INTO counts (window, release, requests, failed, judged_requests, judged_errors, latency,
-        visitors, classes, split, synthetic) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        visitors, classes, split, synthetic, compared) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       window,
       release,
       requests,
@@ -272,9 +280,13 @@ export class Counts {
       JSON.stringify(classes),
       split ? splitText(split) : null,
       synthetic ? splitText(synthetic) : null,
+      compared ? JSON.stringify(compared) : null,
     );
   }
 }
+
+/** A clock far off would leave windows that no clean-up reaches. */
+const isKept = (window: number, now: number): boolean => window <= now + WINDOW_MS && window >= now - KEEP_MS;
 
 const keyOf = ({ window, release }: Counted): string => `${window} ${release}`;
 
@@ -286,6 +298,8 @@ const fromRow = (row: Row): Counted => ({
   classes: row.classes === null ? [0, 0, 0, 0, 0, 0] : (JSON.parse(row.classes) as number[]),
   ...(row.split === null ? {} : { split: splitFrom(row.split) }),
   ...(row.synthetic === null ? {} : { synthetic: splitFrom(row.synthetic) }),
+  // Written by this class.
+  ...(row.compared === null ? {} : { compared: JSON.parse(row.compared) as Compared }),
   judged:
     row.latency && row.visitors
       ? {

@@ -5,6 +5,7 @@ import type {
   HostWindow,
   RouteWindow,
 } from "../../domain/canary/index.ts";
+import type { Compared } from "../../domain/routing/compare.ts";
 import { HISTOGRAM_BUCKETS, WINDOW_MS } from "../../domain/routing/meter.ts";
 import { type Counted, type Judged, withSynthetic } from "./counted.ts";
 import { distinctErrors, type InstanceCounts, type RouteCounts, type Split } from "./split.ts";
@@ -19,11 +20,13 @@ export class Traffic {
   readonly #counted: readonly Counted[];
   readonly #judged = new Map<string, Judged>();
   readonly #split = new Map<string, Split>();
+  readonly #compared = new Map<string, Compared>();
 
   constructor(counted: readonly Counted[]) {
     this.#counted = counted;
-    for (const { release, window, judged, split } of counted) {
+    for (const { release, window, judged, split, compared } of counted) {
       if (judged) this.#judged.set(`${window} ${release}`, judged);
+      if (compared) this.#compared.set(`${window} ${release}`, compared);
       if (split) this.#split.set(`${window} ${release}`, split);
     }
   }
@@ -43,7 +46,12 @@ export class Traffic {
     stable: string,
     hostOf: (instance: string) => string = (instance) => instance,
   ): CanaryWindow {
-    const arms = { canary: this.#arm(canary, window), baseline: this.#arm(stable, window) };
+    const compared = this.#compared.get(`${window} ${canary}`);
+    const arms = {
+      canary: this.#arm(canary, window),
+      baseline: this.#arm(stable, window),
+      ...(compared ? { compared } : {}),
+    };
     const own = this.#split.get(`${window} ${canary}`);
     const others = this.#split.get(`${window} ${stable}`);
     if (!own || !others) return arms;

@@ -1,3 +1,4 @@
+import { type DifferingFields, differing } from "./differing.ts";
 import { countErrors, isPerVisitor } from "./errors.ts";
 import { histogramTotal, logAdd, logSumExp, quantileBucket } from "./evidence.ts";
 import { compareHosts, type HostsCompared } from "./hosts.ts";
@@ -59,6 +60,8 @@ interface Numbers {
   readonly recentBaselineErrorRate: number;
   /** Errors as the test counted them (once per visitor and window where known). */
   readonly countedErrors: number;
+  /** Fields of mirrored answers that differ for the canary alone: told, and nothing done by them. Absent: none. */
+  readonly differing?: DifferingFields;
 }
 
 interface Planned {
@@ -209,6 +212,7 @@ function measure(state: CanaryState): Numbers {
     hosts: compareHosts(state.hosts, config),
     recentBaselineErrorRate: recent.n > 0 ? recent.errors / recent.n : 0,
     countedErrors: state.countedErrors,
+    ...differingIn(state),
   };
 }
 
@@ -222,6 +226,11 @@ function plannedOf(state: CanaryState): Planned | null {
   const passed = Math.min(1, k / (config.plannedWindows ?? k));
   if (planned.errors.hasCrossed && hasErrors(state)) return { passed, crossed: "errors" };
   return { passed, crossed: crossedQuantile(planned) === null ? null : "latency" };
+}
+
+function differingIn({ compared }: CanaryState): Pick<Numbers, "differing"> {
+  const found = compared && differing(compared);
+  return found ? { differing: found } : {};
 }
 
 /** Before its first window a test knows nothing: an e-value of 1. */

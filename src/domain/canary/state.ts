@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../result.ts";
+import type { Compared } from "../routing/compare.ts";
 import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import { CANARY_DEFAULTS, type CanaryConfig } from "./config.ts";
 import type { HostState } from "./hosts.ts";
@@ -44,6 +45,8 @@ export interface CanaryState {
   readonly suspicion: Totals;
   /** By route; absent: the edge told none apart so far. */
   readonly routes?: RoutesState;
+  /** Its answers against stable's since the rollout began; absent: none were compared. */
+  readonly compared?: Compared;
   /** Where traffic is thin. */
   readonly planned?: PlannedState;
   /** By host; absent: the edge told none apart so far. */

@@ -1,5 +1,6 @@
 import type { CanaryConfig } from "./config.ts";
 import { P95_CEILING } from "./config.ts";
+import { addCompared } from "./differing.ts";
 import { type Arms, countErrors, errorLogs } from "./errors.ts";
 import { histogramTotal, logAdd, logEGuard, logEOddsAll, logEPass, quantileBucket } from "./evidence.ts";
 import {
@@ -67,6 +68,7 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
     totals: addWindow(state.totals, compared),
     suspicion: addWindow(isEven(state) ? NO_TOTALS : state.suspicion, compared),
     ...routesAfter(state, window, phi),
+    ...(window.compared ? { compared: addCompared(state.compared, window.compared) } : {}),
     ...(state.planned && {
       planned: followPlan(state.planned, window, {
         ...{ k, phi, config },

@@ -1,3 +1,4 @@
+import type { Compared } from "../routing/compare.ts";
 import { HISTOGRAM_BUCKETS, type MeterEntry } from "../routing/meter.ts";
 
 /** One side's counts in one window. */
@@ -19,6 +20,8 @@ export interface CanaryWindow {
   readonly routes?: readonly RouteWindow[] | undefined;
   /** The same requests by host, where the edge told them apart. */
   readonly hosts?: readonly HostWindow[] | undefined;
+  /** The canary's answers against stable's, where mirrored requests are compared. */
+  readonly compared?: Compared;
 }
 
 type Count = Pick<ArmWindow, "n" | "errors" | "distinctErrors">;

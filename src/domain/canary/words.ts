@@ -23,7 +23,18 @@ export function describe(
   against = "on stable",
   version = "the canary",
 ): string {
-  return textOf(decision, ENDS[onFailure], version).replaceAll("on stable", against);
+  const text = textOf(decision, ENDS[onFailure], version).replaceAll("on stable", against);
+  return text + differences(decision, version);
+}
+
+function differences({ differing }: Judgement, version: string): string {
+  if (!differing) return "";
+  const fields = differing.named.map(
+    ({ route, field, answers, canary, stable }) =>
+      `${route} ${field} in ${thousands(canary)} of ${thousands(answers)} (stable with itself ${thousands(stable)})`,
+  );
+  const more = differing.more > 0 ? ` and ${thousands(differing.more)} more` : "";
+  return `; ${version} answers otherwise than stable: ${fields.join(", ")}${more}`;
 }
 
 function textOf(decision: Judgement, end: string, version: string): string {

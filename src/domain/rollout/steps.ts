@@ -24,7 +24,7 @@ export function stepLabel(step: Step): string {
   const extras = [
     step.bakeMs > 0 ? ` for ${spell(step.bakeMs)}` : "",
     step.match === null ? "" : " of those who match",
-    step.mirrorBp > 0 ? `, ${percent(step.mirrorBp)} mirrored` : "",
+    step.mirrorBp > 0 ? `, ${percent(step.mirrorBp)} mirrored${step.compare ? " and compared" : ""}` : "",
   ];
   return percent(step.weightBp) + extras.join("");
 }

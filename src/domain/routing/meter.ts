@@ -1,3 +1,5 @@
+import type { Compared } from "./compare.ts";
+
 /**
  * What the edge counted, on its way to control. Latency histograms are canary.md §3's: 112 buckets, bucket i holds
  * [2^(i/8), 2^((i+1)/8)) ms, of answers that were not errors.
@@ -54,6 +56,8 @@ export interface MirrorEntry {
   readonly errors: number;
   /** Of those: another status than the visitor got. */
   readonly mismatches: number;
+  /** By field, where answers are compared with stable's. */
+  readonly compared?: Compared;
 }
 
 /** Entries are increments since the isolate's last batch: control adds them up. */

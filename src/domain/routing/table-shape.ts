@@ -144,7 +144,7 @@ const TABLE = shape({
   staleMs: optional(count),
   judged: optional(flag),
   watched: optional(flag),
-  mirror: orNull(shape({ release: id, shareBp: share })),
+  mirror: orNull(shape({ release: id, shareBp: share, compare: optional(oneOf("json")) })),
   mode: tagged({
     open: shape({}),
     paused: shape({ until: count }),

@@ -110,8 +110,8 @@ export interface RoutingTable {
   readonly judged?: boolean;
   /** What is live is taken back where it fails: an edge that sees many errors sends its counts at once. Absent: nobody waits for them. */
   readonly watched?: true;
-  /** A sampled share of GET/HEAD copied to `release`, answers dropped. */
-  readonly mirror: { readonly release: string; readonly shareBp: number } | null;
+  /** A sampled share of GET/HEAD copied to `release`, answers dropped; with `compare`, compared with stable's before. */
+  readonly mirror: { readonly release: string; readonly shareBp: number; readonly compare?: "json" } | null;
   readonly mode: TrafficMode;
   /** HMAC-SHA-256 key (hex) that preview tokens are signed with. */
   readonly previewKey: string;

@@ -79,6 +79,11 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
     default: "0",
     example: "5",
   },
+  "strategy.canary.steps.mirror.weight": { what: "Percent of GET and HEAD.", example: "5" },
+  "strategy.canary.steps.mirror.compare": {
+    what: "`json`: the copies' answers are compared with stable's by field, and stable's with stable's; what differs for the new release alone is named in the verdict.",
+    example: "json",
+  },
   "strategy.canary.steps.pause": { what: "Waits for `sluice promote`." },
   "strategy.canary.steps.pause.for": {
     what: "At most this long, then it goes on by itself.",

@@ -45,12 +45,21 @@ const matchSchema = z
   )
   .min(1);
 
+/** `5`, or with what becomes of the answers. */
+const mirrorSchema = z.union(
+  [
+    weightSchema.transform((weight): { weight: number; compare?: "json" } => ({ weight })),
+    z.strictObject({ weight: weightSchema, compare: z.enum(["json"], { error: "must be json" }).optional() }),
+  ],
+  { error: "must be a percentage such as 5, or { weight: 5, compare: json }" },
+);
+
 const stepSchema = z
   .strictObject({
     weight: weightSchema.optional(),
     bake: durationSchema.optional(),
     match: matchSchema.optional(),
-    mirror: weightSchema.optional(),
+    mirror: mirrorSchema.optional(),
     pause: z.strictObject({ for: durationSchema.optional() }).optional(),
     analysis: z.strictObject({ for: durationSchema.optional() }).optional(),
   })
@@ -134,14 +143,16 @@ const DEFAULT_STEPS: readonly Step[] = [
 function toSteps(steps: CanaryInput["steps"]): readonly Step[] {
   if (!steps) return DEFAULT_STEPS;
   let match: readonly MatchRule[] | null = null;
-  let mirrorBp = 0;
+  let mirror: StepInput["mirror"];
   return steps.map((step): Step => {
     if (step.pause) return { kind: "pause", forMs: step.pause.for ?? null };
     if (step.analysis) return { kind: "analysis", forMs: step.analysis.for ?? HALF_HOUR_MS };
     match = step.match?.map(toRule) ?? match;
-    mirrorBp = step.mirror === undefined ? mirrorBp : Math.round(step.mirror * BP_PER_PERCENT);
+    mirror = step.mirror ?? mirror;
+    const mirrorBp = Math.round((mirror?.weight ?? 0) * BP_PER_PERCENT);
     const weightBp = Math.round((step.weight ?? 0) * BP_PER_PERCENT);
-    return { kind: "weight", weightBp, bakeMs: step.bake ?? 0, match, mirrorBp };
+    const compare = mirror?.compare ? { compare: mirror.compare } : {};
+    return { kind: "weight", weightBp, bakeMs: step.bake ?? 0, match, mirrorBp, ...compare };
   });
 }
 

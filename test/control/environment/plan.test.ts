@@ -57,7 +57,7 @@ const CANARY = `    strategy:
           - { weight: 10, bake: 15m }
           - { pause: { for: 5m } }
           - { analysis: {} }
-          - { weight: 50, bake: 90s, mirror: 5 }
+          - { weight: 50, bake: 90s, mirror: { weight: 5, compare: json } }
           - { weight: 100 }
 `;
 
@@ -70,7 +70,7 @@ describe("a plan", () => {
       "10 % for 15 m",
       "pause for 5 m",
       "until proven no worse, at most 30 m",
-      "50 % for 90 s, 5 % mirrored",
+      "50 % for 90 s, 5 % mirrored and compared",
       "100 %",
     ]);
     expect(plan.atLeastMs).toBe(900_000 + 300_000 + 90_000);

@@ -193,6 +193,46 @@ it("knows how often it was called today, after it left memory too, and begins an
   expect(await calls(Date.now() + 86_400_000)).toBe(0);
 });
 
+describe("compared answers", () => {
+  const route = "GET /cart";
+  const compared = (more: object = {}) => ({
+    routes: [{ route, answers: 4 }],
+    fields: [{ route, field: "$.total", canary: 3, stable: 0, both: 0, ...more }],
+  });
+  const batch = (colo: string, more?: object) => ({
+    ...batchOf([]),
+    colo,
+    mirrored: [
+      { release: "rel_2", window: NOON, requests: 4, errors: 0, mismatches: 0, compared: compared(more) },
+    ],
+  });
+  const told = async () => {
+    const read = await readCounts(env.METER as never, "env_1", { from: NOON, to: NOON + WINDOW });
+    return new Traffic(read).window(NOON, "rel_2", "rel_1").compared;
+  };
+
+  it("add up over data centres, each batch once, also after the object left memory", async () => {
+    const first = batch("AMS");
+    await stub().absorb(first);
+    await evictDurableObject(stub());
+    await stub().absorb(first);
+    await stub().absorb(batch("AMS"));
+    await meterOf("env_1", "FRA").absorb(batch("FRA", { field: "$.at", both: 4, canary: 0 }));
+    const found = await told();
+    expect(found?.routes).toEqual([{ route, answers: 12 }]);
+    expect(found?.fields.toSorted((a, b) => b.canary - a.canary)).toEqual([
+      { route, field: "$.total", canary: 6, stable: 0, both: 0 },
+      { route, field: "$.at", canary: 0, stable: 0, both: 4 },
+    ]);
+  });
+
+  it("that can't have been counted are left out, and so are endless names", async () => {
+    for (const more of [{ canary: -1 }, { stable: Number.NaN }, { both: 0.5 }, { field: "x".repeat(500) }])
+      await stub().absorb(batch("AMS", more));
+    expect(await told()).toBeUndefined();
+  });
+});
+
 describe("while traffic is split", () => {
   const entry = (release: string, instance: string, routes: [string, number, number][]) =>
     counts(release, NOON, 100, 2, {

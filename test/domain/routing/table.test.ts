@@ -44,6 +44,7 @@ describe("parsing a routing table", () => {
     ["stable", "r9", 'stable "r9"'],
     ["match", {}, "match"],
     ["mirror", { release: "r1", shareBp: 20_000 }, "shareBp"],
+    ["mirror", { release: "r1", shareBp: 500, compare: "html" }, "compare"],
     ["previewKey", "xyz", "previewKey"],
     ["timeouts", {}, "responseMs"],
   ])("refuses %s = %j and says where", (path, value, message) => {

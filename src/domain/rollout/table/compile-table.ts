@@ -108,8 +108,9 @@ function stepRules(release: ReleaseFacts | undefined): Pick<RoutingTable, "match
   const reached = release ? stepsOf(release.spec).slice(0, entered) : [];
   const step = reached.findLast((candidate) => candidate.kind === "weight");
   if (!release || !step) return { match: null, mirror: null };
-  const { match, mirrorBp } = step;
-  return { match, mirror: mirrorBp > 0 ? { release: release.id, shareBp: mirrorBp } : null };
+  const { match, mirrorBp, compare } = step;
+  const mirror = { release: release.id, shareBp: mirrorBp, ...(compare ? { compare } : {}) };
+  return { match, mirror: mirrorBp > 0 ? mirror : null };
 }
 
 /** Has traffic, or has instances that a preview, a flip or a rescue may reach. */
