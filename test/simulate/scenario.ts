@@ -119,6 +119,7 @@ export function scenarioOf(seed: number, plain = false): Scenario {
   }
   if (!plain) acts.push(...furtherActs(seed, { until: at + MINUTE, hosts: hosts.length }));
   if (!plain) acts.push(...blows(seed, at + MINUTE));
+  if (!plain) acts.push(...silences(seed, { until: at + MINUTE, hosts: hosts.length, spec }));
   const quietAt = Math.max(...acts.map((act) => act.at)) + 2 * MINUTE;
   const bad = !plain && dice.chance(0.5);
   return {
@@ -320,6 +321,25 @@ function blows(seed: number, until: number): Act[] {
   const dice = new Dice(seed, "blows");
   if (!dice.chance(0.1)) return [];
   return [{ at: dice.int(60_000, until), do: "end", which: "all", of: "last two", forGood: true }];
+}
+
+/**
+ * A command is begun, and then no host is heard from, one for longer than the other: in one story of ten, and in every second
+ * one with a worker that is to be alone.
+ */
+function silences(
+  seed: number,
+  { until, hosts, spec }: { until: number; hosts: number; spec: EnvironmentSpec },
+): Act[] {
+  const dice = new Dice(seed, "silences");
+  const isAlone = (process: ProcessSpec) => process.kind === "worker" && process.handover === "stop-first";
+  if (!dice.chance(Object.values(spec.processes ?? {}).some(isAlone) ? 0.5 : 0.1)) return [];
+  const at = dice.int(60_000, until);
+  const cuts = Array.from({ length: hosts }, (_, host): Act => {
+    const forMs = dice.int(95_000, 400_000);
+    return { at: at + dice.int(1_000, 3_000), do: "cut", host, from: "control", forMs };
+  });
+  return [{ at, do: "run", deadlineMs: 10 * MINUTE, twice: false }, ...cuts];
 }
 
 function furtherAct(dice: Dice, at: number, hosts: number): Act {

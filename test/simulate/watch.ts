@@ -32,6 +32,7 @@ export const FAULTS = {
   "all traffic, never ready": 7,
   "another plan": 8,
   "twice is not once": 8,
+  "taken back unasked": 9,
   "engine throws": 0,
   "edge throws": 0,
   "never at rest": 0,
@@ -111,6 +112,7 @@ export class Watch {
       this.fault("engine throws", `two on their way: ${actives.map(({ version }) => version).join(", ")}`);
     if (!this.#world.control.store.ending) judgeMove(this.#world, commit);
     for (const [id, { weightBp }] of commit.decision.releases) if (weightBp === 10_000) this.#hasAll(id);
+    this.#checkTakenBack(commit);
     if (movesTraffic(commit.decision)) this.movedAt = this.#world.clock.now;
     this.#checkPlan(commit.decision);
     this.#checkDeadlines();
@@ -126,6 +128,23 @@ export class Watch {
   becameReady(instance: string): void {
     this.#wereReady.add(instance);
   }
+
+  /** After a switch, by what the edge counts: of what `watch` lets it, and never of what got its own traffic back. */
+  #checkTakenBack({ before, decision }: Commit): void {
+    for (const [id, { state, failure }] of decision.releases) {
+      const release = before.releases.find((one) => one.id === id);
+      const isTaken = state === "rolling_back" && failure?.code === "analysis_failed";
+      if (isTaken && (release?.state === "settling" || release?.state === "live")) {
+        const { version, kind, spec } = release;
+        const why = this.#gaveAway.has(id) ? "got its own traffic back" : `is a ${kind}`;
+        if (this.#gaveAway.has(id) || kind !== "deploy")
+          this.fault("taken back unasked", `${version} ${why}`);
+        if (spec.watch !== "on") this.fault("taken back unasked", `watch of ${version} is ${spec.watch}`);
+      }
+      if (state === "superseded" || state === "rolling_back") this.#gaveAway.add(id);
+    }
+  }
+  readonly #gaveAway = new Set<string>();
 
   visited(visit: Visit): void {
     judgeVisit(this.#world, visit);
