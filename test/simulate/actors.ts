@@ -32,10 +32,12 @@ export class Actors {
   /** One whose first was refused does it once, and not again. */
   async #again(act: PersonsAct, wasDone: boolean): Promise<void> {
     this.#world.say("people", () => `${act.do}, a second time`);
-    const before = this.#serving();
+    // Who steps on by one step twice has stepped over one.
+    const traffic = () => (act.do === "promote" ? this.#split() : this.#serving());
+    const before = traffic();
     const isDone = await this.#person(act);
     this.#world.watch.count(`${act.do}, again`, isDone);
-    this.#world.watch.repeated(act.do, wasDone && isDone && before !== this.#serving());
+    this.#world.watch.repeated(act.do, wasDone && isDone && before !== traffic());
   }
 
   // --- people -----------------------------------------------------------------------------------------------------------
@@ -155,6 +157,9 @@ export class Actors {
     const { releases } = this.#world.control.store;
     return releases.toSorted((a, b) => b.weightBp - a.weightBp)[0]?.id;
   }
+
+  #split = (): string =>
+    this.#world.control.store.releases.map(({ id, weightBp }) => `${id} ${weightBp}`).join(", ");
 
   // --- fate -------------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ const SILENT_MS = 180_000;
 /** What control may take to act on it, beyond: a loss is believed after 15 s, a tick comes each 20 s. */
 const ACTS_MS = 45_000;
 /** As in absence.ts of control. */
-const HEARING_MS = 40_000;
+export const HEARING_MS = 40_000;
 const MINUTE = 60_000;
 /** A quiet edge goes on by a table at rest for so long, and the next visitor's by a newer one. */
 const REST_MS = 60_000;

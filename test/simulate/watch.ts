@@ -7,7 +7,7 @@ import type { Cause } from "./control.ts";
 import { judgeMove } from "./moves.ts";
 import type { Release } from "./store.ts";
 import type { Visit } from "./visitors.ts";
-import { judgeVisit } from "./visits.ts";
+import { HEARING_MS, judgeVisit } from "./visits.ts";
 import type { World } from "./world.ts";
 
 /** What must never be, by the invariant it breaks (docs/simulation.md). */
@@ -206,7 +206,11 @@ export class Watch {
     if (!isQuiet || !release) return;
     const problem = plan.problems[0];
     const failure = release.failure?.code ?? null;
-    if (problem && release.state !== "failed" && release.state !== "queued")
+    // For instances that stop, though they will not be enough; and for agents that control, back again, has not heard yet.
+    const mayWait =
+      before.instances.some(({ state }) => state === "stopping") ||
+      this.#world.clock.now - this.#world.edgeSince < HEARING_MS + NOTICED_MS;
+    if (problem && release.state !== "failed" && !(release.state === "queued" && mayWait))
       this.fault("another plan", `it said ${problem.code}, but ${release.version} is ${release.state}`);
     if (!problem && failure !== null)
       this.fault("another plan", `it said no problem, but ${release.version} ${release.state}: ${failure}`);
