@@ -64,14 +64,14 @@ const Row = ({ host, now }: { host: HostView; now: number }) => (
         </div>
       ))}
     </td>
-    <td>
+    <td data-label="tunnel">
       <Tunnel host={host} />
     </td>
     <td>
       <Disk host={host} />
       <Memory host={host} />
     </td>
-    <td>
+    <td data-label="agent">
       {host.agentVersion}
       <div class="soft">
         {host.runtime}

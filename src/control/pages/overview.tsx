@@ -1,6 +1,6 @@
 import { isOnline } from "../../domain/rollout/facts.ts";
 import { isActive } from "../../domain/rollout/release.ts";
-import { stepLabel, stepsOf } from "../../domain/rollout/steps.ts";
+import { stepsOf } from "../../domain/rollout/steps.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { iso } from "../iso.ts";
@@ -192,9 +192,10 @@ const Cell = ({ row, now }: { row: Glance; now: number }) => {
       )}
       {active && (
         <>
-          {serving.length > 1 && <SplitBar shares={serving.map((one) => shareOf(one, environment))} />}
+          {serving.length > 1 && <SplitBar shares={sharesOf(serving, environment)} />}
           <small>
-            {active.version} {percent(active.weightBp / 100)} <NextMove release={active} now={now} />
+            {active.version} {percent(active.weightBp / 100)}
+            <NextMove release={active} now={now} />
           </small>
           {verdict && <small>{verdict.words}</small>}
         </>
@@ -202,6 +203,10 @@ const Cell = ({ row, now }: { row: Glance; now: number }) => {
     </a>
   );
 };
+
+/** The newer one first, as on the environment's page. */
+const sharesOf = (serving: readonly OverviewRelease[], environment: OverviewEnvironment) =>
+  serving.map((one) => shareOf(one, environment)).toSorted((a, b) => b.fill - a.fill);
 
 const shareOf = ({ id, version, weightBp }: OverviewRelease, { stableReleaseId }: OverviewEnvironment) => ({
   version,
@@ -212,22 +217,21 @@ const shareOf = ({ id, version, weightBp }: OverviewRelease, { stableReleaseId }
 const NextMove = ({ release, now }: { release: OverviewRelease; now: number }) => {
   const { paused, stepIndex, stepSince, state, deadlineAt } = release;
   if (paused)
-    return <>{paused.until === null ? "waits for a person" : <Until at={paused.until} now={now} />}</>;
+    return <> · {paused.until === null ? "waits for a person" : <Until at={paused.until} now={now} />}</>;
   const step = stepIndex === null ? undefined : stepsOf(release)[stepIndex];
   const forMs = step?.kind === "weight" ? step.bakeMs : step?.forMs;
-  if (state === "shifting" && step && stepSince !== null && forMs)
+  if (state === "shifting" && stepSince !== null && forMs)
     return (
       <>
-        {stepLabel(step)}, goes on <Until at={stepSince + forMs} now={now} />
+        {" "}
+        · goes on <Until at={stepSince + forMs} now={now} />
       </>
     );
+  if (deadlineAt === null) return <></>;
   return (
     <>
-      {deadlineAt !== null && (
-        <span>
-          gives up <Until at={deadlineAt} now={now} />
-        </span>
-      )}
+      {" "}
+      · gives up <Until at={deadlineAt} now={now} />
     </>
   );
 };

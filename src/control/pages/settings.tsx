@@ -80,7 +80,7 @@ const Tokens = ({ tokens, now }: { tokens: readonly TokenView[]; now: number }) 
       const word = token.revokedAt ? "revoked" : isOver ? "expired" : "good";
       return (
         <tr>
-          <th scope="row" class="long">
+          <th scope="row">
             <Name>{token.name}</Name>
           </th>
           <td>{token.role}</td>
@@ -146,7 +146,7 @@ const Grants = ({ grants }: { grants: readonly GrantRow[] }) => (
     {grants.map(({ app, pattern, claim, by }) => (
       <tr>
         <th scope="row">{app}</th>
-        <td>
+        <td class="whole">
           <code>{pattern}</code>
         </td>
         <td>{claim ? "yes" : "no"}</td>
