@@ -1,11 +1,11 @@
 import { createHash, randomBytes } from "node:crypto";
-import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { sendImage } from "../../cli/ship/hosts/to-hosts.ts";
 import type { Client } from "../../src/client/index.ts";
 import type { ImageManifest, KnownImages } from "../../src/protocol/images.ts";
@@ -178,7 +178,11 @@ describe("an image of an engine", () => {
       join(bin, "docker"),
       script.replace(/save\) (.*);;/, "save) trap 'exit 143' TERM; $1; cat \"$0\" /dev/zero;;"),
     );
+    vi.stubEnv("TMPDIR", bin);
     await expect(send(kept, bin)).rejects.toThrow("the line was cut");
+    // Nor is anything of the image left on this machine's disk.
+    expect((await readdir(bin)).toSorted()).toEqual(["docker", "saved.tar"]);
+    vi.unstubAllEnvs();
   });
 
   test("that docker saves in another way than it says is refused in words", async () => {

@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,6 +57,9 @@ export async function sendImage({ client, at, reference, tools, line }: ToHosts)
   const sending: Sending = { images, at, sent, line };
   const { layers: known } = await images.known(at, { layers: diffIds });
   const folder = await mkdtemp(join(tmpdir(), "sluice-ship-"));
+  // A second Ctrl-C waits for nothing that comes later.
+  const drop = () => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", drop);
   try {
     const manifest = await manifestOf(sending, { reference, tools, folder, known });
     const text = JSON.stringify(manifest);
@@ -63,6 +67,7 @@ export async function sendImage({ client, at, reference, tools, line }: ToHosts)
     return { image, layers: manifest.layers.length, sent };
   } finally {
     await rm(folder, { recursive: true, force: true });
+    process.off("exit", drop);
   }
 }
 

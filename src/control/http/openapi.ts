@@ -71,7 +71,7 @@ const KEY = {
 };
 
 /** `put` and `/api/v1/apps/{app}/envs/{env}/lock` → `putAppEnvLock`: a name that stays while the path does. */
-export function operationId({ method, path }: { readonly method: string; readonly path: string }): string {
+function operationId({ method, path }: { readonly method: string; readonly path: string }): string {
   const parts = path
     .replace(/^\/api\/v1(?=\/)/, "")
     .split("/")
