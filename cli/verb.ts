@@ -21,11 +21,13 @@ export function parseDuration(text: string): number {
   throw new InvalidArgumentError("It must be a duration such as 90s, 10m or 2h.");
 }
 
-export const parseCount = (max: number) => (text: string) => {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw new InvalidArgumentError(`It must be a whole number from 1 to ${max}.`);
-};
+export const parseCount =
+  (max: number, least = 1) =>
+  (text: string) => {
+    const value = Number(text);
+    if (Number.isInteger(value) && value >= least && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${max}.`);
+  };
 
 export const timeoutOption = () =>
   new Option("--timeout <duration>", "stop waiting after this long (the release goes on)")

@@ -16,8 +16,8 @@ interface SteerOptions {
 const RELEASE = ["[release]", "release id or version (default: the one on its way)"] as const;
 const STEP = [
   "--step <n>",
-  "the step you mean (1 is the first): refused if it is over",
-  parseCount(50),
+  "the step you mean (1 is the first, 0 before it): refused if it is over",
+  parseCount(50, 0),
 ] as const;
 
 export const promote: Register = (program, act) => {
@@ -69,7 +69,7 @@ async function steer(
 ): Promise<Outcome> {
   const { client } = session;
   const before = await client.releases.get(await meantRelease(session, verb, id));
-  const seen = step === undefined ? before.step?.index : step - 1;
+  const seen = step === undefined ? begunOf(before) : step - 1;
   const body = seen === undefined ? {} : { step: seen };
   const release = await order();
   const watch = session.command(`watch ${release.id}`);
@@ -84,6 +84,10 @@ async function steer(
       : client.releases.resume(before.id, body);
   }
 }
+
+/** The last step that has begun; -1 where it is held before its first. */
+const begunOf = ({ step }: ReleaseView): number | undefined =>
+  step ? step.index - (step.since === null ? 1 : 0) : undefined;
 
 const placeOf = ({ state, step, weight, paused }: ReleaseView) => ({ state, step, weight, paused });
 

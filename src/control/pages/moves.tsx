@@ -111,7 +111,10 @@ export async function movePage(c: AppContext, { app, env, move: named }: MovePla
 
 /** Where it waits for an approval: the step that this is for, if it is for one. */
 const seenStep = ({ active }: EnvironmentView): number | null | undefined =>
-  active?.approval?.waits ? active.approval.step : active?.step?.index;
+  active?.approval?.waits ? active.approval.step : begunOf(active);
+
+const begunOf = (active: EnvironmentView["active"]): number | undefined =>
+  active?.step ? active.step.index - (active.step.since === null ? 1 : 0) : undefined;
 
 /** What the page shows is what is acted upon: if it has moved on, the API refuses. */
 const Seen = ({ view, etag }: { view: EnvironmentView; etag: string }) => (
@@ -215,7 +218,7 @@ function tellApproval({ active, split }: EnvironmentView, move: "approve" | "rej
 
 const seenSchema = z.object({
   release: z.string().max(64).catch(""),
-  step: z.coerce.number().int().min(0).optional().catch(undefined),
+  step: z.coerce.number().int().min(-1).optional().catch(undefined),
   digest: z.string().max(500).catch(""),
   from: z.string().max(64).catch(""),
   etag: z.string().max(200).catch(""),

@@ -1,7 +1,7 @@
 import { awaited } from "../../domain/approval/gate.ts";
 import { workersOf } from "../../domain/processes/process.ts";
 import { isActive } from "../../domain/rollout/release.ts";
-import { stepLabel, stepsOf } from "../../domain/rollout/steps.ts";
+import { begunStep, stepLabel, stepsOf } from "../../domain/rollout/steps.ts";
 import { failureSchema } from "../../protocol/api/failures.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
 import type { VerdictView } from "../../protocol/api/verdicts.ts";
@@ -160,9 +160,10 @@ function approvalNext({ id, version }: ReleaseRow): NextStep[] {
 }
 
 /** What a paused release waits for: a person's word. */
-export function pausedNext({ id, version, paused, stepIndex }: ReleaseRow): NextStep[] {
+export function pausedNext(row: ReleaseRow): NextStep[] {
+  const { id, version, paused } = row;
   const byPlan = paused?.by === "sluice";
-  const step = stepIndex === null ? "" : ` --step ${stepIndex + 1}`;
+  const step = row.stepIndex === null ? "" : ` --step ${begunStep(row) + 1}`;
   return [
     {
       command: `sluice promote ${id}${step}`,

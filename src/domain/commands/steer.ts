@@ -7,7 +7,7 @@ import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { shiftWeights } from "../rollout/shift.ts";
 import { takeOver } from "../rollout/states/settling.ts";
 import { goOn, pause as hold, nextStep } from "../rollout/states/shifting.ts";
-import { percent, stepsOf } from "../rollout/steps.ts";
+import { begunStep, percent, stepsOf } from "../rollout/steps.ts";
 import { strengthOf } from "../rollout/watch.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
 import { shiftingAlready } from "./obstacles.ts";
@@ -97,9 +97,9 @@ function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Resul
   const refusal = unapproved(release);
   if (refusal) return err(refusal);
   const current = release.stepIndex ?? 0;
-  if (step !== null && step !== current) {
+  if (step !== null && step !== current && step !== begunStep(release)) {
     const of = stepsOf(release.spec).length;
-    const detail = `${release.version} is in step ${current + 1} of ${of}, not in step ${step + 1} any more: look again before you promote`;
+    const detail = `${release.version} is in step ${current + 1} of ${of}, not ${step < 0 ? "before its first" : `in step ${step + 1}`} any more: look again before you promote`;
     return err({ code: "stale_step", detail });
   }
   return ok(release);

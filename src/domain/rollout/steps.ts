@@ -1,5 +1,6 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
 import type { EnvironmentSpec, Step } from "../spec.ts";
+import type { ReleaseFacts } from "./release.ts";
 
 /** The steps of a strategy, the last of them all traffic. A rolling release has none: its weight follows its instances. */
 export function stepsOf(spec: Pick<EnvironmentSpec, "strategy">): readonly Step[] {
@@ -51,3 +52,7 @@ export function spell(ms: number): string {
   const more = next ? Math.floor(rest / next[0]) : 0;
   return next && more > 0 ? `${whole} ${unit} ${more} ${next[1]}` : `${whole} ${unit}`;
 }
+
+/** The last step that has begun; of one that is held before its first, -1: what a press there begins, the next one would end. */
+export const begunStep = ({ stepIndex, stepSince }: Pick<ReleaseFacts, "stepIndex" | "stepSince">): number =>
+  (stepIndex ?? 0) - (stepSince === null ? 1 : 0);

@@ -3,8 +3,11 @@ import { releaseSchema } from "./releases.ts";
 
 export const abortSchema = z.strictObject({ reason: z.string().max(500).optional() }).meta({ id: "Abort" });
 
-/** `step` (0-based) is the one the caller saw: a stale one is refused (409 `stale_step`), so a double click skips nothing. */
-const stepRef = { step: z.number().int().min(0).optional() };
+/**
+ * `step` (0-based) is the last one that the caller saw begin, -1 where none had: a stale one is refused (409 `stale_step`), so
+ * that a double click skips nothing.
+ */
+const stepRef = { step: z.number().int().min(-1).optional() };
 
 export const promoteSchema = z
   .strictObject({ ...stepRef, full: z.boolean().default(false) })

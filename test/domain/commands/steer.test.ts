@@ -103,6 +103,17 @@ describe("a promote", () => {
     expect(world.weights()).toEqual({ v2: 5_000, v1: 5_000 });
   });
 
+  it("of one that is held, pressed twice, begins its first step and does not end it", () => {
+    const world = canary(undefined, true);
+    later(world, MINUTE);
+    expect(world.promote("v2", { step: -1 })).toMatchObject({ ok: true });
+    const weights = world.weights();
+    const again = world.promote("v2", { step: -1 });
+    expect(again).toMatchObject({ ok: false, error: { code: "stale_step" } });
+    expect(again.ok ? "" : again.error.detail).toContain("step 1 of 3, not before its first any more");
+    expect(world.weights()).toEqual(weights);
+  });
+
   it("in full gives it everything", () => {
     const world = canary();
     world.promote("v2", { full: true });
