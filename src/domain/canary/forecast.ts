@@ -1,5 +1,5 @@
 import { HISTOGRAM_BUCKETS, WINDOW_MS } from "../routing/meter.ts";
-import type { CanaryConfig } from "./config.ts";
+import { CANARY_DEFAULTS, type CanaryConfig } from "./config.ts";
 import { decide, tick, type Verdict } from "./decide.ts";
 import { type CanaryState, init } from "./state.ts";
 import { update } from "./update.ts";
@@ -63,6 +63,10 @@ export function forecast(
 
 /** How long a good release takes at this weight to be proven no worse, ms; null: more than an hour. */
 export function proofMs(traffic: Traffic, weightBp: number, config: Partial<CanaryConfig>): number | null {
+  const { minPass } = { ...CANARY_DEFAULTS, ...config };
+  const most = (traffic.rate * WINDOW_S * MOST_WINDOWS * weightBp) / FULL;
+  // Chance adds hardly more than this to what comes in an hour.
+  if (most + 5 * Math.sqrt(most) < minPass) return null;
   const steps = [{ weightBp, bakeMs: MOST_WINDOWS * WINDOW_MS, waitMs: 0 }];
   const fault = { errorRate: traffic.errorRate };
   const times = [true, false].map(

@@ -58,13 +58,10 @@ describe("the price of a plan", () => {
     analysis: { maxWaitMs: 30 * MINUTE },
   });
 
-  it.each([0, 0.001, 0.3, 5_000_000])(
-    "is reckoned for each of twenty steps at %d requests a second",
-    (rate) => {
-      const steps = Array.from({ length: 20 }, (_, n) => weightStep(100 + 100 * n, MINUTE));
-      expect(priceOf(aSpec({ strategy: aCanary({ steps }) }), traffic(rate)).steps).toHaveLength(20);
-    },
-  );
+  it.each([0, 0.001, 0.3, 50_000])("is reckoned for each of twenty steps at %d requests a second", (rate) => {
+    const steps = Array.from({ length: 20 }, (_, n) => weightStep(100 + 100 * n, MINUTE));
+    expect(priceOf(aSpec({ strategy: aCanary({ steps }) }), traffic(rate)).steps).toHaveLength(20);
+  });
 
   it("says how long each step takes to be proven, and which weight would be quick enough", () => {
     const { steps } = priceOf(aSpec({ strategy }), traffic(2));

@@ -55,7 +55,8 @@ export function priceOf(spec: EnvironmentSpec, visitors: Traffic): Price {
   });
   const { strategy } = spec;
   const isCanary = strategy.kind === "canary" && strategy.analysis.enabled;
-  const steps = isCanary ? judgedSteps(strategy).map((step) => stepPrice(spec, step, traffic)) : [];
+  const proofAt = proofs(traffic, configOf(spec, "beside"));
+  const steps = isCanary ? judgedSteps(strategy).map((step) => stepPrice(step, traffic, proofAt)) : [];
   return { faults, steps, unjudged: false };
 }
 
@@ -84,17 +85,26 @@ const judgedSteps = ({ steps, analysis }: Canary): Stretch[] =>
     )
     .map(({ weightBp, bakeMs }) => ({ weightBp, bakeMs, waitMs: bakeMs > 0 ? analysis.maxWaitMs : 0 }));
 
-function stepPrice(
-  spec: EnvironmentSpec,
-  { weightBp, bakeMs, waitMs }: Stretch,
-  traffic: Traffic,
-): StepPrice {
-  const config = configOf(spec, "beside");
+type ProofAt = (weightBp: number) => number | null;
+
+/** How long a good one takes at a weight: reckoned once for all steps that ask. */
+function proofs(traffic: Traffic, config: Parameters<typeof proofMs>[2]): ProofAt {
+  const known = new Map<number, number | null>();
+  return (weightBp) => {
+    const found = known.get(weightBp);
+    if (found !== undefined) return found;
+    const proof = proofMs(traffic, weightBp, config);
+    known.set(weightBp, proof);
+    return proof;
+  };
+}
+
+function stepPrice({ weightBp, bakeMs, waitMs }: Stretch, traffic: Traffic, proofAt: ProofAt): StepPrice {
   const requests = (traffic.rate * weightBp * (bakeMs + waitMs)) / FULL_WEIGHT / 1_000;
-  const proof = proofMs(traffic, weightBp, config);
+  const proof = proofAt(weightBp);
   const isLate = proof === null || proof > bakeMs;
   const heavier = isLate ? WEIGHTS.filter((weight) => weight > weightBp) : [];
-  const better = heavier.find((weight) => (proofMs(traffic, weight, config) ?? Infinity) <= bakeMs);
+  const better = heavier.find((weight) => (proofAt(weight) ?? Infinity) <= bakeMs);
   const told = { weightBp, bakeMs, waitMs, proofMs: proof, requests: Math.floor(requests), needed: NEEDED };
   return { ...told, betterBp: better ?? null };
 }
