@@ -23,7 +23,7 @@ export async function auditPage(c: AppContext): Promise<Response> {
       <>
         <h1>Audit</h1>
         <p class="lead">Everything that changed, newest first. Times are UTC.</p>
-        <Table label="Audit" heads={["when", "who", "where", "what"]} none="Nothing yet.">
+        <Table label="Audit" stacks heads={["when", "who", "where", "what"]} none="Nothing yet.">
           {items
             .filter((event) => event !== undefined)
             .map((event) => (

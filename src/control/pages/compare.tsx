@@ -52,6 +52,7 @@ export const changesOf = (a: ReleaseRow, b: ReleaseRow): Difference[] => [
 export const Changes = ({ changes }: { changes: readonly Difference[] }) => (
   <Table
     label="Changes"
+    stacks
     heads={["key", "before", "after"]}
     none="Nothing: the same image with the same settings."
   >

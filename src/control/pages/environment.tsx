@@ -325,7 +325,7 @@ const Releases = ({ rows, place, now }: { rows: readonly ReleaseLine[]; place: P
 const Events = ({ events, now }: { events: readonly EventView[]; now: number }) => (
   <>
     <h2>Timeline</h2>
-    <Table label="Timeline" heads={["when", "who", "what"]} none="Nothing has happened yet.">
+    <Table label="Timeline" stacks heads={["when", "who", "what"]} none="Nothing has happened yet.">
       {events.map(({ at, actor, message }) => (
         <tr>
           <td class="when">
