@@ -98,14 +98,27 @@ test("everything can be read and done without JavaScript: an abort gives the tra
   await says(/v1 is live/);
 });
 
-test("a live release is rolled back by clicking", async () => {
+/** Presses Tab until what has that name is in focus, which must be seen, then Enter. */
+async function press(name: string, within = "body"): Promise<void> {
+  const focus = page.locator(`${within} :focus-visible`);
+  for (let pressed = 0; pressed < 60; pressed++) {
+    await page.keyboard.press("Tab");
+    if ((await focus.count()) === 0 || (await focus.textContent()) !== name) continue;
+    expect(await focus.evaluate("(at) => getComputedStyle(at).outlineStyle")).not.toBe("none");
+    return page.keyboard.press("Enter");
+  }
+  throw new Error(`no ${name} within 60 presses of Tab`);
+}
+
+test("a live release is rolled back with the keyboard alone", async () => {
   await nextCanary(sluice, APP, "v3");
   const { items } = await sluice.client.releases.list(APP, "production");
   await sluice.client.releases.promote(items[0]?.id ?? "", { full: true });
   await sluice.reaches(APP, "v3", ["settling", "live"]);
   await page.goto(url(HOME));
-  await page.getByRole("link", { name: "Roll back" }).click();
-  await page.locator("form.card").getByRole("button", { name: "Roll back" }).click();
+  await press("Roll back");
+  await page.getByText("What would happen now").waitFor();
+  await press("Roll back", "form.card");
   await page.waitForURL(url(HOME));
   await expect.poll(() => stateOf("v3"), { timeout: 90_000 }).toBe("rolled_back");
   await says(/v1 is live/);

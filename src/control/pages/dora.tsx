@@ -35,7 +35,7 @@ export async function doraPage(c: AppContext): Promise<Response> {
             ))}
           </ul>
         </nav>
-        <Table label="The four keys" heads={HEADS} none="No app yet.">
+        <Table label="The four keys" stacks heads={HEADS} none="No app yet.">
           {found.map(({ releases, ...names }) => (
             <Row {...names} dora={doraOf(releases, days)} />
           ))}
@@ -68,12 +68,12 @@ const Row = (props: { app: string; environment: string; dora: Dora }) => {
           {app} / {environment}
         </a>
       </th>
-      <td>{count(dora.deployments)}</td>
-      <td>{dora.perDay.toFixed(2)}</td>
-      <td>
+      <td data-label="deployments">{count(dora.deployments)}</td>
+      <td data-label="a day">{dora.perDay.toFixed(2)}</td>
+      <td data-label="lead time">
         <Time of={dora.leadTime} />
       </td>
-      <td>
+      <td data-label="change failure rate">
         {dora.changeFailureRate === null ? (
           <span class="soft">no change yet</span>
         ) : (
@@ -85,7 +85,7 @@ const Row = (props: { app: string; environment: string; dora: Dora }) => {
           </>
         )}
       </td>
-      <td>
+      <td data-label="time to restore">
         <Time of={dora.timeToRestore} />
       </td>
     </tr>

@@ -74,7 +74,12 @@ async function installation(c: AppContext) {
 }
 
 const Tokens = ({ tokens, now }: { tokens: readonly TokenView[]; now: number }) => (
-  <Table label="Tokens" heads={["name", "role", "for", "state", "last used"]} none="None but the first one.">
+  <Table
+    label="Tokens"
+    stacks
+    heads={["name", "role", "for", "state", "last used"]}
+    none="None but the first one."
+  >
     {tokens.map((token) => {
       const isOver = token.expiresAt !== null && Date.parse(token.expiresAt) <= now;
       const word = token.revokedAt ? "revoked" : isOver ? "expired" : "good";
@@ -83,12 +88,14 @@ const Tokens = ({ tokens, now }: { tokens: readonly TokenView[]; now: number }) 
           <th scope="row">
             <Name>{token.name}</Name>
           </th>
-          <td>{token.role}</td>
-          <td>{scope(token.app, token.environment)}</td>
+          <td data-label="role">{token.role}</td>
+          <td data-label="for">{scope(token.app, token.environment)}</td>
           <td>
             <State tone={word === "good" ? "ok" : "idle"}>{word}</State>
           </td>
-          <td class="when">{token.lastUsedAt ? <Ago at={token.lastUsedAt} now={now} /> : "never"}</td>
+          <td class="when" data-label="last used">
+            {token.lastUsedAt ? <Ago at={token.lastUsedAt} now={now} /> : "never"}
+          </td>
         </tr>
       );
     })}
