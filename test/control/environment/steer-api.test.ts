@@ -79,7 +79,7 @@ describe("steering a release", () => {
 
   it("refuses a step that is no step, and a release that isn't there", async () => {
     const id = await shifting();
-    expect(await problemOf(await api.post(`/api/v1/releases/${id}/promote`, { step: -1 }))).toBe(
+    expect(await problemOf(await api.post(`/api/v1/releases/${id}/promote`, { step: -2 }))).toBe(
       "400 invalid_request",
     );
     expect(await problemOf(await api.post(`/api/v1/releases/${id}/pause`, { setp: 1 }))).toBe(
