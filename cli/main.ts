@@ -26,7 +26,7 @@ export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<
   let session = sessionOf({});
   let exit: number = EXIT.ok;
   const program = createProgram({
-    version,
+    version: jsonMode(argv) === "off" ? version : JSON.stringify({ schema: 1, version }),
     write: (text) => terminal.stdout.write(text),
     warn: (text) => terminal.stderr.write(text),
     act:
@@ -59,7 +59,8 @@ const ownWords = (argv: readonly string[]) => (argv.includes("--") ? argv.indexO
 
 /** `--json` never swallows the word after it, and `sluice --version` is this CLI's, as everywhere. */
 function normalise(argv: readonly string[]): string[] {
-  if (argv.length === 1 && argv[0] === "--version") return ["--cli-version"];
+  const rest = argv.filter((arg) => !/^--json(=|$)/.test(arg));
+  if (rest.length === 1 && rest[0] === "--version") return ["--cli-version"];
   const own = ownWords(argv);
   return argv.map((arg, index) => (arg === "--json" && index < own ? "--json=object" : arg));
 }

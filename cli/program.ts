@@ -41,7 +41,7 @@ import { verdicts } from "./commands/verdicts.ts";
 import { watch } from "./commands/watch.ts";
 import { webhooks } from "./commands/webhooks.ts";
 import { weight } from "./commands/weight.ts";
-import { EXIT, EXIT_MEANINGS } from "./exit-codes.ts";
+import { formatHelp } from "./help.ts";
 import { mcp } from "./mcp/mcp.ts";
 import { type Act, examples, type Register } from "./verb.ts";
 
@@ -122,7 +122,7 @@ export function createProgram({ act, version, write, warn }: ProgramParts): Comm
     )
     .helpOption("-h, --help", "help, also for one command")
     .helpCommand("help [command]", "help for a command")
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp({ showGlobalOptions: true, formatHelp })
     .configureOutput({ writeOut: write, writeErr: warn, outputError: () => {} })
     .exitOverride()
     .addHelpText(
@@ -133,13 +133,7 @@ export function createProgram({ act, version, write, warn }: ProgramParts): Comm
         "sluice status",
         "sluice rollback",
       ),
-    )
-    .addHelpText("after", exitHelp());
+    );
   for (const register of VERBS) register(program, act);
   return program;
-}
-
-function exitHelp(): string {
-  const lines = Object.values(EXIT).map((code) => `  ${String(code).padEnd(4)} ${EXIT_MEANINGS[code]}`);
-  return `\nExit codes:\n${lines.join("\n")}\n\nsluice explain <code> says more.`;
 }

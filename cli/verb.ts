@@ -15,6 +15,15 @@ export type Register = (program: Command, act: Act) => void;
 export const examples = (...lines: readonly string[]) =>
   `Examples:\n${lines.map((line) => `  ${line}`).join("\n")}\n`;
 
+/** Of a group: all of its examples in its own help, and in that of one of its commands the ones of that command. */
+export const examplesOfEach =
+  (...lines: readonly string[]) =>
+  ({ command }: { command: Command }): string => {
+    const path: string[] = [];
+    for (let at: Command | null = command; at; at = at.parent) path.unshift(at.name());
+    return examples(...lines.filter((line) => line.includes(path.join(" "))));
+  };
+
 export function parseDuration(text: string): number {
   const parsed = durationSchema.safeParse(text);
   if (parsed.success && parsed.data > 0) return Math.min(parsed.data, 2 ** 31 - 1);

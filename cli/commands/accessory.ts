@@ -6,7 +6,7 @@ import { hostText, noteOf, stateText } from "../io/accessory-text.ts";
 import { confirm } from "../io/confirm.ts";
 import { clean, table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { type Act, examples, parseDuration, type Register } from "../verb.ts";
+import { type Act, examplesOfEach, parseDuration, type Register } from "../verb.ts";
 
 type Action = "start" | "stop" | "upgrade" | "remove";
 interface Options {
@@ -32,11 +32,13 @@ export const accessory: Register = (program, act) => {
     .alias("accessories")
     .description("databases, caches: what runs beside the app and no deploy touches")
     .addHelpText(
-      "before",
-      examples(
-        "sluice accessory",
+      "beforeAll",
+      examplesOfEach(
+        "sluice accessory list",
         "sluice accessory start db",
+        "sluice accessory stop db",
         "sluice accessory upgrade db -e staging --yes",
+        "sluice accessory remove db",
       ),
     );
   group.command("list", { isDefault: true }).description("all of the environment's").action(act(list));

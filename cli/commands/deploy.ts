@@ -9,6 +9,7 @@ import {
 import { EXIT } from "../exit-codes.ts";
 import { waitAndTell } from "../follow/ending.ts";
 import { type Wait, waitOption } from "../follow/wait.ts";
+import { exitTable } from "../help.ts";
 import { gitFacts } from "../io/git.ts";
 import { idempotencyKey } from "../io/idempotency.ts";
 import { wholeText } from "../io/manifest-file.ts";
@@ -66,6 +67,7 @@ export const deploy: Register = (program, act) => {
         "sluice deploy --image … --wait=approval            # a later job promotes it",
       ),
     )
+    .addHelpText("after", exitTable())
     .action(act(run));
 };
 

@@ -2,18 +2,19 @@ import { EXIT } from "../exit-codes.ts";
 import { confirm } from "../io/confirm.ts";
 import { ago, clean, table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, type Register } from "../verb.ts";
+import { examplesOfEach, type Register } from "../verb.ts";
 
 export const hostnames: Register = (program, act) => {
   const group = program
     .command("hostnames")
     .description("which hostnames an app may have: an administrator's word")
     .addHelpText(
-      "before",
-      examples(
+      "beforeAll",
+      examplesOfEach(
         "sluice hostnames allow shop.example.com -a shop",
         "sluice hostnames allow '*.shop.example.com' -a shop",
         "sluice hostnames list",
+        "sluice hostnames revoke '*.shop.example.com' -a shop",
       ),
     );
   group

@@ -7,7 +7,7 @@ import { factRows } from "../io/host-facts.ts";
 import { workOf } from "../io/host-work.ts";
 import { ago, clean, facts, table, until } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, parseCount, parseDuration, type Register } from "../verb.ts";
+import { examplesOfEach, parseCount, parseDuration, type Register } from "../verb.ts";
 import { drain } from "./hosts-drain.ts";
 
 export const hosts: Register = (program, act) => {
@@ -15,10 +15,12 @@ export const hosts: Register = (program, act) => {
     .command("hosts")
     .description("the machines that run instances")
     .addHelpText(
-      "before",
-      examples(
-        "sluice hosts",
+      "beforeAll",
+      examplesOfEach(
+        "sluice hosts list",
+        "sluice hosts show web-1",
         "sluice hosts enroll web-1 --labels tier=web,zone=a --slots 8",
+        "sluice hosts rotate web-1",
         "sluice hosts rotate-tunnel web-1",
         "sluice hosts drain web-1",
         "sluice hosts remove web-1",

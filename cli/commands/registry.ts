@@ -3,18 +3,19 @@ import { confirm } from "../io/confirm.ts";
 import { ago, clean, quote, table } from "../io/print.ts";
 import { readValue } from "../io/read-value.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, type Register } from "../verb.ts";
+import { examplesOfEach, type Register } from "../verb.ts";
 
 export const registry: Register = (program, act) => {
   const group = program
     .command("registry")
     .description("logins with which hosts pull this app's images")
     .addHelpText(
-      "before",
-      examples(
+      "beforeAll",
+      examplesOfEach(
         "sluice registry set ghcr.io --username acme-bot",
         'printf %s "$TOKEN" | sluice registry set docker.io --username acme',
         "sluice registry list",
+        "sluice registry rm ghcr.io",
       ),
     );
   group

@@ -10,7 +10,7 @@ import { ago, clean, plural, table } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import { readStdin, readValue } from "../io/read-value.ts";
 import type { Outcome, Session, Target } from "../session.ts";
-import { examples, type Register } from "../verb.ts";
+import { examplesOfEach, type Register } from "../verb.ts";
 import { rotateKey } from "./installation/rotate-key.ts";
 
 const PREVIEWS = "those that pull requests' previews get, which are apart from the environment's own";
@@ -20,12 +20,14 @@ export const secrets: Register = (program, act) => {
     .command("secrets")
     .description("values that the app gets as variables, and that nobody can read back")
     .addHelpText(
-      "before",
-      examples(
+      "beforeAll",
+      examplesOfEach(
         "sluice secrets set DATABASE_URL",
         'printf %s "$URL" | sluice secrets set DATABASE_URL',
         "sluice secrets set --from .env.production",
         "sluice secrets list",
+        "sluice secrets rm OLD_KEY",
+        "sluice secrets rotate-key",
       ),
     );
   group

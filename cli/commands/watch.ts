@@ -3,6 +3,7 @@ import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import { tell, waitAndTell } from "../follow/ending.ts";
 import { isDone } from "../follow/progress.ts";
 import { type Wait, waitOption } from "../follow/wait.ts";
+import { exitTable } from "../help.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, type Register, timeoutOption } from "../verb.ts";
@@ -15,6 +16,7 @@ export const watch: Register = (program, act) => {
     .addOption(waitOption())
     .addOption(timeoutOption())
     .addHelpText("before", examples("sluice watch", "sluice watch rel_01J9… --json=stream"))
+    .addHelpText("after", exitTable())
     .action(act(run));
 };
 

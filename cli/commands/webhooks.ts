@@ -7,7 +7,7 @@ import { githubLogin } from "../io/github-login.ts";
 import { ago, clean, quote, table, until } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, parseCount, type Register } from "../verb.ts";
+import { examplesOfEach, parseCount, type Register } from "../verb.ts";
 
 type Severity = WebhookView["severity"];
 
@@ -18,11 +18,19 @@ export const webhooks: Register = (program, act) => {
       "who is told of releases and alerts: programs, by signed messages, Slack, GitHub, and collectors of traces",
     )
     .addHelpText(
-      "before",
-      examples(
+      "beforeAll",
+      examplesOfEach(
         "sluice webhooks add https://ci.example.com/sluice -a shop --events 'release.*'",
         "sluice webhooks add https://hooks.slack.com/services/T…/B…/… --severity error",
+        "sluice webhooks slack C0123456789 -a shop",
+        "sluice webhooks github acme/shop -a shop --commit-status",
+        "sluice webhooks otlp https://otel.example.com",
+        "sluice webhooks list",
         "sluice webhooks deliveries hook_01J9… --failed",
+        "sluice webhooks replay hook_01J9…",
+        "sluice webhooks test hook_01J9…",
+        "sluice webhooks rotate-secret hook_01J9…",
+        "sluice webhooks rm hook_01J9…",
       ),
     );
   group

@@ -2,7 +2,7 @@ import { collect } from "../../../src/client/index.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { table } from "../../io/print.ts";
 import type { Outcome, Session } from "../../session.ts";
-import { examples, parseCount, type Register } from "../../verb.ts";
+import { examplesOfEach, parseCount, type Register } from "../../verb.ts";
 import { exportLog, parseHead, verify } from "./chain.ts";
 
 export const audit: Register = (program, act) => {
@@ -11,8 +11,8 @@ export const audit: Register = (program, act) => {
     .description("who did what, newest first")
     .option("--limit <n>", "how many at most", parseCount(10_000), 50)
     .addHelpText(
-      "before",
-      examples("sluice audit", "sluice audit verify", "sluice audit export > audit.jsonl"),
+      "beforeAll",
+      examplesOfEach("sluice audit", "sluice audit verify", "sluice audit export > audit.jsonl"),
     )
     .action(act(run));
   group

@@ -3,7 +3,7 @@ import { EXIT } from "../../exit-codes.ts";
 import { clean, table } from "../../io/print.ts";
 import { CliError } from "../../io/problem.ts";
 import type { Outcome, Session } from "../../session.ts";
-import { examples, type Register } from "../../verb.ts";
+import { examplesOfEach, type Register } from "../../verb.ts";
 
 type Role = "admin" | "deployer" | "approver" | "viewer";
 const WHO = "ann@example.com, '*@example.com', group:<name> or service:<client id>";
@@ -13,11 +13,14 @@ export const people: Register = (program, act) => {
     .command("people")
     .description("who comes in through Cloudflare Access, and whose accounts are whose")
     .addHelpText(
-      "before",
-      examples(
+      "beforeAll",
+      examplesOfEach(
+        "sluice people list",
         "sluice people access --team acme --aud <tag>",
         "sluice people allow '*@example.com' --role viewer",
+        "sluice people rm grant_01J9…",
         "sluice people link ann@example.com slack:T0123/U0456",
+        "sluice people unlink slack:T0123/U0456",
       ),
     );
   group.command("list", { isDefault: true }).description("all of it").action(act(list));
@@ -39,6 +42,18 @@ export const people: Register = (program, act) => {
         return done(session, "people rm", `${clean(id)} holds no more`);
       }),
     );
+  withAccounts(group, act);
+  group
+    .command("access")
+    .description("name the Access application in front of control")
+    .option("--team <name>", "of <name>.cloudflareaccess.com")
+    .option("--aud <tag>", "the application's Audience tag")
+    .option("--off", "believe none any more")
+    .action(act(access));
+};
+
+/** Whose an account elsewhere is: who presses a button there is asked for it. */
+const withAccounts: Register = (group, act) => {
   group
     .command("link")
     .argument("<email>")
@@ -60,13 +75,6 @@ export const people: Register = (program, act) => {
         return done(session, "people unlink", `${clean(identity)} is nobody's`);
       }),
     );
-  group
-    .command("access")
-    .description("name the Access application in front of control")
-    .option("--team <name>", "of <name>.cloudflareaccess.com")
-    .option("--aud <tag>", "the application's Audience tag")
-    .option("--off", "believe none any more")
-    .action(act(access));
 };
 
 /** The scope is what `-a` and `-e` say and nothing from the manifest, as with tokens. */

@@ -4,7 +4,7 @@ import { EXIT } from "../../exit-codes.ts";
 import { confirm } from "../../io/confirm.ts";
 import { ago, clean, table, until } from "../../io/print.ts";
 import type { Outcome, Session } from "../../session.ts";
-import { examples, parseCount, type Register } from "../../verb.ts";
+import { examplesOfEach, parseCount, type Register } from "../../verb.ts";
 
 type Role = "admin" | "deployer" | "approver" | "viewer";
 
@@ -13,8 +13,8 @@ export const token: Register = (program, act) => {
     .command("token")
     .description("who may do what")
     .addHelpText(
-      "before",
-      examples(
+      "beforeAll",
+      examplesOfEach(
         "sluice token create ci --role deployer -a shop -e production",
         "sluice token list",
         "sluice token revoke tok_01J9…",

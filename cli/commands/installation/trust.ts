@@ -6,7 +6,7 @@ import { ago, clean, table } from "../../io/print.ts";
 import { CliError } from "../../io/problem.ts";
 import { readStdin } from "../../io/read-value.ts";
 import type { Outcome, Session } from "../../session.ts";
-import { examples, type Register } from "../../verb.ts";
+import { examplesOfEach, type Register } from "../../verb.ts";
 
 const PROVIDERS = ["github", "gitlab", "buildkite", "circleci", "forgejo"] as const;
 
@@ -36,8 +36,8 @@ export const trust: Register = (program, act) => {
     .command("trust")
     .description("CI jobs that get a token without a stored secret: an administrator's word")
     .addHelpText(
-      "before",
-      examples(
+      "beforeAll",
+      examplesOfEach(
         "sluice trust add github acme/shop -a shop -e production --ref refs/heads/main --repository-id 456 --owner-id 123",
         "sluice trust add github acme/shop -a shop --action preview --repository-id 456 --owner-id 123",
         "sluice trust list",

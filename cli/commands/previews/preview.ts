@@ -2,7 +2,7 @@ import { Option } from "commander";
 import { EXIT } from "../../exit-codes.ts";
 import { clean, facts, quote, until } from "../../io/print.ts";
 import type { Outcome, Session } from "../../session.ts";
-import { edgeUrl, examples, parseDuration, type Register } from "../../verb.ts";
+import { edgeUrl, examplesOfEach, parseDuration, type Register } from "../../verb.ts";
 import { meantRelease } from "../watch.ts";
 import { pullVerbs } from "./pulls.ts";
 
@@ -25,8 +25,8 @@ export const preview: Register = (program, act) => {
     )
     .option("--hostname <name>", "a pass is good for one hostname (default: the environment's first)")
     .addHelpText(
-      "before",
-      examples(
+      "beforeAll",
+      examplesOfEach(
         "sluice preview",
         'curl -H "$(sluice preview)" https://shop.example.com/',
         "sluice preview up --pr 12 --image ghcr.io/acme/shop:pr-12",

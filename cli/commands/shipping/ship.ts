@@ -3,6 +3,7 @@ import { ApiError } from "../../../src/client/index.ts";
 import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { waitOption } from "../../follow/wait.ts";
+import { exitTable } from "../../help.ts";
 import { clean, quote } from "../../io/print.ts";
 import { CliError, Interrupted, toProblem } from "../../io/problem.ts";
 import type { Outcome, Session } from "../../session.ts";
@@ -46,6 +47,7 @@ export const ship: Register = (program, act) => {
         "sluice ship --from push",
       ),
     )
+    .addHelpText("after", exitTable())
     .action(act(run));
 };
 
