@@ -33,9 +33,7 @@ export interface CiWanted {
 }
 
 const ASK_WITHIN_MS = 10_000;
-/** A kept token with less than this left is as good as gone. */
-const LEAST_MS = 60_000;
-const keptSchema = z.object({ token: z.string(), expiresAt: z.iso.datetime() });
+const keptSchema = z.object({ token: z.string() });
 
 /** A token of control's for this job. Throws CliError, ApiError or ConnectionError. */
 export async function tokenOfJob(source: CiSource, wanted: CiWanted): Promise<string> {
@@ -50,7 +48,7 @@ export async function tokenOfJob(source: CiSource, wanted: CiWanted): Promise<st
     ...(environment === undefined ? {} : { environment }),
   };
   const traded = await client.trusts.exchange({ token, ...place });
-  if (kept) keep(kept, traded);
+  if (kept) keep(kept, traded.token);
   return traded.token;
 }
 
@@ -101,16 +99,16 @@ function keptFor(token: string, { url, app, environment }: CiWanted): string | u
 
 function readKept(file: string): string | undefined {
   try {
-    const kept = keptSchema.parse(JSON.parse(readFileSync(file, "utf8")));
-    return Date.parse(kept.expiresAt) - Date.now() > LEAST_MS ? kept.token : undefined;
+    // Whether its time is over is control's to say: a runner's clock may be wrong, and what it was traded for is spent.
+    return keptSchema.parse(JSON.parse(readFileSync(file, "utf8"))).token;
   } catch {
     return undefined; // None was kept, or nothing that could be used.
   }
 }
 
-function keep(file: string, { token, expiresAt }: { token: string; expiresAt: string }): void {
+function keep(file: string, token: string): void {
   try {
-    writeFileSync(file, JSON.stringify({ token, expiresAt }), { mode: 0o600 });
+    writeFileSync(file, JSON.stringify({ token }), { mode: 0o600 });
   } catch {
     // This command has its token; the next one says why it has none.
   }

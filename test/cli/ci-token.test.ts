@@ -45,7 +45,11 @@ describe("in a CI job without a stored secret", () => {
     expect(ran.stdout + ran.stderr).not.toMatch(/the\.jobs\.jwt|slu_traded|runners-own/);
   });
 
-  test("a token that was given is traded once for all commands of the job", async () => {
+  test.each([
+    ["", TRADED.expiresAt],
+    [", on a runner whose clock is hours ahead", "2020-01-01T00:00:00.000Z"],
+  ])("a token that was given is traded once for all commands of the job%s", async (_how, expiresAt) => {
+    const trade: Route = (_asked, answer) => answer.json(201, { token: "slu_traded", ...TRADED, expiresAt });
     await using api = await fakeApi({ ...goodDeploy(), [EXCHANGE]: trade });
     const env = { SLUICE_URL: api.url, SLUICE_TOKEN: "", SLUICE_OIDC_TOKEN: `given.${randomUUID()}.jwt` };
     for (const verb of ["deploy", "status"]) {
