@@ -16,13 +16,18 @@ export interface Seen {
 /** The values at each path, in their order. */
 export type Fields = ReadonlyMap<string, readonly string[]>;
 
-/** Bounds on what is read of one answer; what lies past them is not compared. */
+/**
+ * Bounds on what is read of one answer; what lies past them is not compared. A Worker on the Free plan has 10 ms for the visitor's
+ * answer and all that follows, three of these included.
+ */
 const MOST_FIELDS = 200;
-const MOST_VALUES = 5_000;
+const MOST_VALUES = 2_000;
 const MOST_DEPTH = 16;
 const MOST_PATH = 160;
 /** An object with more keys than this is a list by key. */
 const MOST_KEYS = 50;
+/** Stands among the paths where more fields or values came. */
+const CUT = "";
 
 /** Reads a JSON text. Places in lists, and keys that are ids, are folded: `$.items[].price`, `$.users.{}.name`. */
 export function fieldsOf(text: string): Fields | "invalid" {
@@ -38,11 +43,13 @@ export function fieldsOf(text: string): Fields | "invalid" {
     const there = fields.get(path);
     if (there) there.push(leaf);
     else if (fields.size < MOST_FIELDS) fields.set(path, [leaf]);
+    else fields.set(CUT, []);
     values += 1;
   };
   const walk = (node: unknown, path: string, depth: number): void => {
-    if (depth > MOST_DEPTH || path.length > MOST_PATH || values >= MOST_VALUES) return;
-    if (typeof node !== "object" || node === null) add(path, JSON.stringify(node));
+    if (depth > MOST_DEPTH || path.length > MOST_PATH) return;
+    if (values >= MOST_VALUES) fields.set(CUT, []);
+    else if (typeof node !== "object" || node === null) add(path, JSON.stringify(node));
     else if (Array.isArray(node)) {
       if (node.length === 0) add(`${path}[]`, "");
       for (const item of node) walk(item, `${path}[]`, depth + 1);
@@ -59,8 +66,7 @@ export function fieldsOf(text: string): Fields | "invalid" {
 }
 
 /** Names of fields are the app's own; a key that is an id, or what a person typed, may be somebody's and stays here. */
-const nameOf = (key: string): string =>
-  /^[A-Za-z_$@][\w$.:-]{0,39}$/.test(key) && (key.match(/\d/g)?.length ?? 0) < 3 ? key : "{}";
+const nameOf = (key: string): string => (/^[A-Za-z_$][A-Za-z_$:-]{0,39}\d{0,2}$/.test(key) ? key : "{}");
 
 /** What differs: `status`, `content-type`, `not JSON`, paths, and the `order` of a list whose values are the same. */
 export function differences(a: Seen, b: Seen): Set<string> {
@@ -68,11 +74,15 @@ export function differences(a: Seen, b: Seen): Set<string> {
   // An error page's fields have nothing to do with an answer's.
   if (a.status !== b.status) return found.add("status");
   if (a.type !== b.type) found.add("content-type");
-  if (a.fields === null || b.fields === null || mediaType(a.type) !== mediaType(b.type)) return found;
-  if (a.fields === "invalid" || b.fields === "invalid")
-    return a.fields === b.fields ? found : found.add("not JSON");
-  for (const path of new Set([...a.fields.keys(), ...b.fields.keys()])) {
-    const difference = valuesDiffer(a.fields.get(path) ?? [], b.fields.get(path) ?? []);
+  const [own, other] = [a.fields, b.fields];
+  if (own === null || other === null || mediaType(a.type) !== mediaType(b.type)) return found;
+  if (own === "invalid" || other === "invalid") return own === other ? found : found.add("not JSON");
+  for (const path of new Set([...own.keys(), ...other.keys()])) {
+    const [x, y] = [own.get(path) ?? [], other.get(path) ?? []];
+    const [less, shorter] = x.length < y.length ? [x, own] : [y, other];
+    // What it lacks may lie past where it was cut.
+    const most = shorter.has(CUT) ? less.length : undefined;
+    const difference = valuesDiffer(x.slice(0, most), y.slice(0, most));
     if (difference === "values") found.add(path);
     else if (difference === "order") found.add(`${path.slice(0, path.lastIndexOf("[]") + 2)} order`);
   }
