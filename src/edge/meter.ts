@@ -59,16 +59,8 @@ interface RouteTally {
   visitors: Set<number> | null;
 }
 
-interface MirrorOutcome {
-  readonly error: boolean;
-  /** Another status than the visitor's. */
-  readonly mismatch: boolean;
-  /** Null: nothing was compared. */
-  readonly compared: Comparison | null;
-}
-
 interface Unsent {
-  readonly batch: MeterBatch;
+  batch: MeterBatch;
   /** Epoch ms before which it may still be on its way. */
   resendAt: number;
 }
@@ -89,9 +81,8 @@ interface EnvironmentCounts {
 }
 
 /** A MirrorEntry while it grows. */
-interface MirrorTally extends Omit<{ -readonly [K in keyof MirrorEntry]: MirrorEntry[K] }, "compared"> {
-  /** Null: nothing was compared. */
-  compared: Comparisons | null;
+interface MirrorTally extends Omit<MirrorEntry, "compared"> {
+  readonly compared: Comparisons;
 }
 
 export class Meter {
@@ -155,25 +146,12 @@ export class Meter {
     counts.visitors.add(bucketFor(visitor, visit));
   }
 
-  countMirrored(visit: Visit, release: string, outcome: MirrorOutcome): void {
+  countCompared(visit: Visit, release: string, comparison: Comparison): void {
     const { mirrored } = this.#countsOf(visit.route.table);
     const window = windowOf(visit.arrivedAt);
     const key = `${release} ${window}`;
-    const entry = mirrored.get(key) ?? {
-      release,
-      window,
-      requests: 0,
-      errors: 0,
-      mismatches: 0,
-      compared: null,
-    };
-    entry.requests += 1;
-    if (outcome.error) entry.errors += 1;
-    if (outcome.mismatch) entry.mismatches += 1;
-    if (outcome.compared) {
-      entry.compared ??= new Comparisons();
-      entry.compared.count(outcome.compared);
-    }
+    const entry = mirrored.get(key) ?? { release, window, compared: new Comparisons() };
+    entry.compared.count(comparison);
     mirrored.set(key, entry);
     this.#schedule(visit, Date.now());
   }
@@ -214,6 +192,8 @@ export class Meter {
     // From here on, new counts schedule the next flush.
     const batches = this.#take(colo);
     this.#flushUntil = 0;
+    // Comparisons are long, and a sample: those that wait for control would fill this isolate's memory.
+    for (const unsent of this.#unsent) unsent.batch = { ...unsent.batch, mirrored: [] };
     this.#unsent.push(...batches.map((batch) => ({ batch, resendAt: 0 })));
     this.#unsent.splice(0, Math.max(0, this.#unsent.length - KEPT_BATCHES));
     for (const batch of batches) writeAnalytics(env, batch);
@@ -255,8 +235,10 @@ export class Meter {
   }
 }
 
-const mirrorEntryOf = ({ compared, ...entry }: MirrorTally): MirrorEntry =>
-  compared ? { ...entry, compared: compared.read() } : entry;
+const mirrorEntryOf = ({ compared, ...entry }: MirrorTally): MirrorEntry => ({
+  ...entry,
+  compared: compared.read(),
+});
 
 const isMany = ({ requests, errors }: EnvironmentCounts): boolean =>
   errors >= URGENT_ERRORS && errors >= requests * URGENT_SHARE;

@@ -19,8 +19,8 @@ const MOST_AT_ONCE = 16;
 /** When each of those under way is given up at the latest, epoch ms: of a context that was cancelled nobody hears again. */
 const underWay = new Set<{ readonly until: number }>();
 
-/** Sends the copy behind the visitor's answer, which had `status`. */
-export function mirror({ visit, instance: served }: Passage, meter: Meter, status: number): void {
+/** Sends the copy behind the visitor's answer. */
+export function mirror({ visit, instance: served }: Passage, meter: Meter): void {
   const plan = visit.route.table.mirror;
   if (plan === null || plan.release === served.release.id || !isCopyable(visit)) return;
   if (Math.random() * FULL_WEIGHT >= plan.shareBp) return;
@@ -32,7 +32,7 @@ export function mirror({ visit, instance: served }: Passage, meter: Meter, statu
   headers.set(MIRROR_HEADER, "1");
   if (stable) askWhole(headers);
   const outgoing = { headers, body: null, signal: AbortSignal.timeout(DEADLINE_MS) };
-  visit.ctx.waitUntil(bounded(() => copy(visit, { instance, stable, outgoing }, { meter, status })));
+  visit.ctx.waitUntil(bounded(() => copy(visit, { instance, stable, outgoing }, meter)));
 }
 
 interface Copy {
@@ -41,17 +41,11 @@ interface Copy {
   readonly outgoing: Outgoing;
 }
 
-async function copy(
-  visit: Visit,
-  { instance, stable, outgoing }: Copy,
-  { meter, status }: { readonly meter: Meter; readonly status: number },
-): Promise<void> {
+async function copy(visit: Visit, { instance, stable, outgoing }: Copy, meter: Meter): Promise<void> {
   const asked = forward(visit, instance, outgoing);
-  const compared = stable && (await compare(visit, outgoing, { asked, stable }));
-  const { response, verdict, attempt } = await asked;
-  if (!stable) await response?.body?.cancel();
-  const mismatch = attempt.kind !== "answered" || attempt.status !== status;
-  meter.countMirrored(visit, instance.release.id, { error: verdict.error, mismatch, compared });
+  if (!stable) return (await asked).response?.body?.cancel();
+  const compared = await compare(visit, outgoing, { asked, stable });
+  if (compared) meter.countCompared(visit, instance.release.id, compared);
 }
 
 /** Two different instances where there are two: what differs from one to the other is not the release's doing. */

@@ -59,7 +59,7 @@ export default {
       const mended = elsewhere ? null : skew.mended(passage, delivery);
       const served = mended ? await mended : delivery;
       const response = hold(passage, served.last.instance, answer(passage, served), tables);
-      if (route.table.mirror !== null && !passage.isPinned) mirror(passage, meter, response.status);
+      if (route.table.mirror !== null && !passage.isPinned) mirror(passage, meter);
       return response;
     } catch (error) {
       logError("request.failed", error, { request: survey.requestId });

@@ -16,6 +16,9 @@ let canary: Origin;
 let edge: EdgeStack;
 const tables = new Map<string, RoutingTable>();
 const batches: MeterBatch[] = [];
+/** Batches that came while control took none. */
+const refused: MeterBatch[] = [];
+let isAway = false;
 let hosts = 0;
 
 /** A fresh hostname of which every GET is compared. */
@@ -52,6 +55,7 @@ const app =
     if (pathname === "/gzip")
       return say(gzipSync(order), { "Content-Encoding": "gzip", "Set-Cookie": `s=${turn}` });
     if (pathname === "/invalid") return say(isNew ? order.slice(0, 9) : order);
+    if (pathname.startsWith("/made-up")) return say('{"error":"no such page"}', {}, 404);
     if (pathname === "/huge") return say(JSON.stringify({ total, pad: "x".repeat(100_000) }));
     if (pathname === "/failing") return say('{"error":"no"}', {}, isNew ? 500 : 200);
     if (pathname === "/page") return say("<p>", { "Content-Type": isNew ? "text/plain" : "text/html" });
@@ -71,6 +75,8 @@ beforeAll(async () => {
       return table ? { kind: "table", table } : { kind: "unknown" };
     },
     meter: (batch) => {
+      if (isAway) refused.push(batch);
+      if (isAway) throw new Error("control is away");
       batches.push(batch);
     },
   });
@@ -156,6 +162,32 @@ describe("compared answers", () => {
     const copies = ({ seen }: Origin) =>
       seen.filter(({ url, headers }) => url === "/two" && headers["x-sluice-mirror"] === "1").length;
     await waitFor(() => expect([copies(stable), copies(other)]).toEqual([1, 1]));
+  });
+
+  it("of paths that stable doesn't know take no route's place", async () => {
+    const host = serve();
+    for (const path of ["/made-up/a", "/made-up/b"]) await ask({ port: edge.ports[0] ?? 0, host, path });
+    expect(await compared(host, 2)).toEqual({ routes: [{ route: "other routes", answers: 2 }], fields: [] });
+  });
+
+  it("are not kept while control is away: they would fill the memory that visitors need", async () => {
+    const host = serve();
+    isAway = true;
+    await ask({ port: edge.ports[0] ?? 0, host, path: "/orders/1" });
+    const hasLeft = (batch: MeterBatch) => batch.environment === host && batch.mirrored.length > 0;
+    const first = await waitFor(() => {
+      const found = refused.find(hasLeft);
+      if (!found) throw new Error("nothing compared was sent");
+      return found;
+    });
+    isAway = false;
+    const again = await waitFor(async () => {
+      await ask({ port: edge.ports[0] ?? 0, host, path: "/orders/1" });
+      const found = batches.find(({ id }) => id === first.id);
+      if (!found) throw new Error("the batch has not come again");
+      return found;
+    });
+    expect(again).toEqual({ ...first, mirrored: [] });
   });
 
   it("of a canary that never answers cost the visitor nothing, and at most sixteen wait at a time", async () => {

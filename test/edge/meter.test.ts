@@ -300,17 +300,6 @@ describe("the meter", () => {
     });
   });
 
-  it("counts what became of mirrored copies", async () => {
-    const mirror = { release: "r2", shareBp: 10_000 };
-    const host = serve([releaseOf("r2", 0, [DEAD]), releaseOf("r1", 10_000, [app.url])], { mirror });
-    for (let i = 0; i < 3; i += 1) await ask({ port, host });
-    await counted(host, 3);
-    await sleep(1_200);
-    const mirrored = distinct().flatMap((batch) => (batch.environment === host ? batch.mirrored : []));
-    const total = mirrored.map(({ requests, errors, mismatches }) => [requests, errors, mismatches]);
-    expect(total.reduce((a, b) => a.map((count, i) => count + (b[i] ?? 0)), [0, 0, 0])).toEqual([3, 3, 3]);
-  });
-
   it("copies its counts to Analytics Engine when that is bound", async () => {
     const host = serve([releaseOf("r1", 10_000, [app.url])]);
     await ask({ port, host });

@@ -47,16 +47,11 @@ export interface RouteEntry {
   readonly visitors: readonly number[];
 }
 
-/** What became of the copies sent to a release under test. Visitors never saw these answers. */
+/** Answers of a release under test against stable's. Visitors never saw these. */
 export interface MirrorEntry {
   readonly release: string;
   readonly window: number;
-  readonly requests: number;
-  /** Of those: 5xx, timeouts, connection failures. */
-  readonly errors: number;
-  /** Of those: another status than the visitor got. */
-  readonly mismatches: number;
-  /** By field, where answers are compared with stable's. */
+  /** Absent, from an older edge: nothing was compared. */
   readonly compared?: Compared;
 }
 

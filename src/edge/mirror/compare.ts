@@ -11,7 +11,7 @@ import {
   mediaType,
   type Seen,
 } from "../../domain/routing/compare.ts";
-import { routeName } from "../../domain/routing/route-name.ts";
+import { OTHER_ROUTES, routeName } from "../../domain/routing/route-name.ts";
 import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { forward, type Outgoing, type Tried } from "../forward.ts";
 import type { Visit } from "../visit.ts";
@@ -29,7 +29,8 @@ export async function compare(
   const tries = await Promise.all([asked, ...stable.map((instance) => forward(visit, instance, outgoing))]);
   const [own, first, second] = await Promise.all(tries.map((tried) => see(visit, tried)));
   if (!own || !first || !second || tries.some(({ verdict }) => verdict.pathFault)) return null;
-  const route = routeName(visit.method, visit.url.target);
+  // A path that stable doesn't know is somebody's invention: it takes no route's place.
+  const route = first.status < 400 ? routeName(visit.method, visit.url.target) : OTHER_ROUTES;
   return { route, canary: differences(first, own), stable: differences(first, second) };
 }
 
