@@ -1,5 +1,5 @@
 import { publicHost } from "../../domain/hostnames.ts";
-import { isHeard } from "../../domain/rollout/carry.ts";
+import { answers } from "../../domain/rollout/carry.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../../domain/rollout/facts.ts";
 import {
   dealVisits,
@@ -58,6 +58,8 @@ interface Visited {
 export class Load {
   readonly #parts: Parts;
   #release: string | null = null;
+  /** Of now: a round outlives the facts that it began with. */
+  #instances: readonly InstanceFacts[] = [];
   #pace: Pace | null = null;
   #stop = new AbortController();
   #isVisiting = false;
@@ -70,11 +72,12 @@ export class Load {
   /** Begins, goes on, or ends at once, as the rollout of now asks. Undefined: there is none. */
   tend(facts: EnvironmentFacts | undefined): void {
     const order = facts && loadIn(facts, this.#parts.now());
+    this.#instances = facts?.instances ?? [];
     if (order?.release.id !== this.#release) this.#end();
     if (!order || this.#isVisiting) return;
     this.#release = order.release.id;
     this.#isVisiting = true;
-    const round = this.#round(facts, order, this.#stop.signal);
+    const round = this.#round(order, this.#stop.signal);
     const ended = () => {
       this.#isVisiting = false;
     };
@@ -89,7 +92,7 @@ export class Load {
     this.#visitors = null;
   }
 
-  async #round(facts: EnvironmentFacts, order: LoadOrder, stop: AbortSignal): Promise<void> {
+  async #round(order: LoadOrder, stop: AbortSignal): Promise<void> {
     const { now, gate } = this.#parts;
     const { load, release } = order;
     const visitorsPerS = await this.#visitorsPerS(order);
@@ -107,7 +110,7 @@ export class Load {
     try {
       await atMost(MOST_VISITS, dealt.visits, (visit) =>
         gate.through(async () => {
-          const visited = stop.aborted ? null : await this.#visit(visit, { facts, order, stop });
+          const visited = stop.aborted ? null : await this.#visit(visit, order, stop);
           if (visited && !stop.aborted) news.push(visited);
         }),
       );
@@ -130,15 +133,15 @@ export class Load {
     return this.#visitors.perS;
   }
 
-  /** Null: nobody is there to be visited, which probes see to. */
-  async #visit(
-    visit: SyntheticVisit,
-    { facts, order, stop }: { facts: EnvironmentFacts; order: LoadOrder; stop: AbortSignal },
-  ): Promise<Visited | null> {
+  /**
+   * Null: nobody is there to be visited, which probes see to. Or whom it asked was to leave meanwhile, and is no more to be
+   * judged by what it failed to answer.
+   */
+  async #visit(visit: SyntheticVisit, order: LoadOrder, stop: AbortSignal): Promise<Visited | null> {
     const { now, path: by } = this.#parts;
     const side = visit.side === "canary" ? order.release.id : order.against;
-    const serving = facts.instances.filter((one) => one.releaseId === side && isVisited(one, now()));
-    const instance = serving[visit.number % serving.length];
+    const serving = this.#instances.filter((one) => one.releaseId === side && isVisited(one, now()));
+    const instance = serving[visit.turn % serving.length];
     if (!instance) return null;
     const host = publicHost(order.release.spec.hostnames);
     const question = {
@@ -149,7 +152,10 @@ export class Load {
     } as const;
     const startedAt = now();
     const attempt = await ask(question, by, stop);
-    return { visit, instance, attempt, durationMs: now() - startedAt };
+    const stays = this.#instances.some(({ id, state }) => id === instance.id && state === "serving");
+    return stays || !judge(attempt).error
+      ? { visit, instance, attempt, durationMs: now() - startedAt }
+      : null;
   }
 
   /** Counted when they ended: a window that the judge has seen already takes no more. */
@@ -162,9 +168,9 @@ export class Load {
   }
 }
 
-/** As the edge would choose it. */
+/** As the edge would choose it, as far as control gets to it: of one that it doesn't, probes tell. */
 const isVisited = (instance: InstanceFacts, now: number): boolean =>
-  instance.state === "serving" && instance.reportState === "ready" && isHeard(instance, now);
+  instance.state === "serving" && answers(instance, now);
 
 async function ask(question: Parameters<typeof reach>[0], by: Path, stop: AbortSignal): Promise<Attempt> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);

@@ -83,7 +83,9 @@ function planHooks({ hooks, keepMs }: EnvironmentSpec): PlanView["hooks"] {
 
 function loadWords(spec: EnvironmentSpec): string | null {
   const most = mostVisits(spec);
-  if (!spec.load || most === null) return null;
+  if (!spec.load) return null;
+  if (most === null)
+    return "none: `load` asks only while a canary with analysis, or a watched rolling release, shares the traffic";
   const { paths, ratePerS, judge } = spec.load;
   const fewer = ratePerS < 1 ? `${toPlaces(ratePerS * 60)} a minute` : `${toPlaces(ratePerS)} a second`;
   const counted = judge ? "judged as theirs" : "not judged";

@@ -1,6 +1,6 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
 import type { EnvironmentSpec, LoadSpec } from "../spec.ts";
-import { judgedIn } from "./analysis/judged.ts";
+import { isCompared, judgedIn } from "./analysis/judged.ts";
 import type { EnvironmentFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
 
@@ -39,12 +39,13 @@ const isSpent = ({ stepSince, stateSince }: ReleaseFacts, { ratePerS }: LoadSpec
   (now - (stepSince ?? stateSince)) * ratePerS >= MOST_A_STEP * 1_000;
 
 /** Visits that a release makes at the most, by what it may wait for; null: it makes none. */
-export function mostVisits({ strategy, load, deadlines }: EnvironmentSpec): number | null {
-  if (!load || strategy.kind === "blue-green") return null;
+export function mostVisits(spec: EnvironmentSpec): number | null {
+  const { strategy, load, deadlines } = spec;
+  if (!load || !isCompared(spec)) return null;
   const within = (ms: number) => Math.min(MOST_A_STEP, Math.ceil((ms * load.ratePerS) / 1_000));
   if (strategy.kind === "rolling") return within(deadlines.releaseMs);
+  if (strategy.kind !== "canary") return null;
   const { steps, analysis } = strategy;
-  if (!analysis.enabled) return null;
   const each = steps.map((step) => {
     if (step.kind === "analysis") return within(step.forMs);
     const isSplit = step.kind === "weight" && step.weightBp > 0 && step.weightBp < FULL_WEIGHT;
@@ -68,6 +69,8 @@ export interface SyntheticVisit {
   readonly number: number;
   readonly path: string;
   readonly side: "canary" | "stable";
+  /** Counts the path's visits to the side: one up each time, from one that is another for each path. */
+  readonly turn: number;
 }
 
 interface Moment {
@@ -103,6 +106,8 @@ function visitOf(number: number, paths: readonly string[], weightBp: number): Sy
   const at = number % paths.length;
   const round = Math.floor(number / paths.length);
   const sharesBy = (rounds: number) => Math.floor((rounds * weightBp) / FULL_WEIGHT + at / paths.length);
-  const side = sharesBy(round + 1) > sharesBy(round) ? "canary" : "stable";
-  return { number, path: paths[at] ?? "/", side };
+  const before = sharesBy(round);
+  const isCanarys = sharesBy(round + 1) > before;
+  const turn = at + (isCanarys ? before : round - before);
+  return { number, path: paths[at] ?? "/", side: isCanarys ? "canary" : "stable", turn };
 }

@@ -1,7 +1,9 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
+import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { readCounts, readRecent, readTotals } from "../../../src/control/meter/parts.ts";
+import { instances } from "../../../src/control/store/schema/instances.ts";
 import type { LoadSpec } from "../../../src/domain/spec.ts";
 import { aCanary, weightStep } from "../../domain/rollout/spec.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";
@@ -99,7 +101,9 @@ describe("synthetic visits", () => {
     expect(visits.length).toBeGreaterThan(0);
     const canary = visits.filter(ids.isCanary);
     expect(Math.abs(canary.length * 2 - visits.length)).toBeLessThanOrEqual(2);
+    // Each path at each of both releases' two instances: none has only what is slow.
     expect(new Set(visits.map(({ url }) => url.pathname))).toEqual(new Set(LOAD.paths));
+    expect(new Set(visits.map(({ url }) => url.href)).size).toBe(2 * 4);
     for (const { headers } of visits) {
       expect(headers.get("x-sluice-synthetic")).toBe("1");
       expect(headers.get("x-forwarded-host")).toBe("shop.example.com");
@@ -148,6 +152,35 @@ describe("synthetic visits", () => {
     await stage.absorb(batchOf(full));
     for (let at = 60_000; at <= 68_000; at += 2_000) await goTo(NOON + at);
     expect(visits).toEqual([]);
+  });
+
+  it("go to no instance that has left since they were dealt, and what it broke off meanwhile is nobody's error", async () => {
+    const ids = await begin(LOAD);
+    let gone = "";
+    answerTo = async ({ url }) => {
+      await vi.waitFor(() => expect(gone).not.toBe(""), { timeout: 20_000 });
+      return new Response("", { status: url.host === gone ? 502 : 200 });
+    };
+    await goTo(NOON + 2_000);
+    await goTo(NOON + 4_000);
+    await vi.waitFor(() => expect(visits).toHaveLength(3));
+    const [first] = visits;
+    const all = (await stage.table()).releases.flatMap((release) => release.instances);
+    const leaving = all.find(({ origin }) => new URL(origin).host === first?.url.host);
+    await stage.db
+      .update(instances)
+      .set({ state: "draining" })
+      .where(eq(instances.id, leaving?.id ?? ""));
+    await goTo(NOON + 4_500);
+    gone = first?.url.host ?? "";
+    const asked = visits.filter(({ url }) => url.host === gone).length;
+    await vi.waitFor(async () => expect(await syntheticIn(ids)).toBe(visits.length - asked));
+    expect(visits).toHaveLength(10);
+    expect(visits.filter(({ url }) => url.host === gone)).toHaveLength(asked);
+    const errors = (await counted(ids)).flatMap(({ synthetic }) => [
+      ...(synthetic?.instances.values() ?? []),
+    ]);
+    expect(errors.every((one) => one.errors === 0)).toBe(true);
   });
 
   it("end at once with a pause, those on their way too", async () => {

@@ -100,6 +100,12 @@ describe("a plan", () => {
     );
   });
 
+  it("says that load does nothing where no traffic is shared", async () => {
+    const id = await applied('    load: { paths: ["/"] }\n');
+    await serving(id, await online(), [0]);
+    expect((await planned()).load).toMatch(/^none: `load` asks only while a canary with analysis/);
+  });
+
   it("says that a first canary takes all traffic at once, because nothing is there to compare it with", async () => {
     await applied(CANARY);
     await online();

@@ -57,6 +57,21 @@ describe("the pace of synthetic visits", () => {
     expect(new Set(rounds).size).toBe(rounds.length);
   });
 
+  it.each([1, 2, 3])("with %d paths, each of them goes to all of a side's instances alike", (n) => {
+    const load = { ...LOAD, paths: LOAD.paths.slice(0, n) };
+    for (const weightBp of [1_000, 2_500, 5_000, 9_000])
+      for (const instances of [2, 3, 4])
+        for (const side of ["canary", "stable"] as const)
+          for (const path of load.paths) {
+            const own = dealt(2_400, weightBp, { load }).filter(
+              (one) => one.path === path && one.side === side,
+            );
+            const on = (at: number) => own.filter(({ turn }) => turn % instances === at).length;
+            const each = Array.from({ length: instances }, (_, at) => on(at));
+            expect(Math.max(...each) - Math.min(...each)).toBeLessThanOrEqual(1);
+          }
+  });
+
   it("what a silence missed is not made up for, nor does a clock set back ask for any", () => {
     const begun = dealVisits(null, { load: LOAD, weightBp: 1_000, visitorsPerS: 0, now: 0 });
     expect(begun.visits).toEqual([]);
@@ -130,6 +145,9 @@ describe("what a release asks at the most", () => {
   it("is nothing where no traffic is shared, or nobody compares", () => {
     expect(mostVisits(aSpec({ load: LOAD }))).toBeNull();
     expect(mostVisits(aSpec({ strategy: aCanary() }))).toBeNull();
+    const rolling = { kind: "rolling", maxSurge: { count: 1 }, maxUnavailable: { count: 0 } } as const;
+    expect(mostVisits(aSpec({ strategy: rolling, load: LOAD, watch: "on" }))).not.toBeNull();
+    expect(mostVisits(aSpec({ strategy: rolling, load: LOAD, watch: "off" }))).toBeNull();
     const unjudged = aCanary({ analysis: { enabled: false } });
     expect(mostVisits(aSpec({ strategy: unjudged, load: LOAD }))).toBeNull();
   });

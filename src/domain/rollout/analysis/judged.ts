@@ -29,7 +29,7 @@ export function judgedIn(facts: Facts): Judged | undefined {
 }
 
 /** Whether a release is judged while it shares the traffic with what it replaces. */
-const isCompared = ({ strategy, watch }: EnvironmentSpec): boolean =>
+export const isCompared = ({ strategy, watch }: EnvironmentSpec): boolean =>
   strategy.kind === "canary" ? strategy.analysis.enabled : strategy.kind === "rolling" && isWatched(watch);
 
 /** What has all traffic, for as long as what it took over from is warm. */
