@@ -1,5 +1,6 @@
 import { retryAt } from "../../domain/notice.ts";
 import type { ControlEnv } from "../env.ts";
+import { logFailure } from "../log.ts";
 import { type Keyring, readKeyring } from "../secrets/seal.ts";
 import { type Db, runBatch, type Statement } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
@@ -66,7 +67,11 @@ async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
     if (due.length === 0) return;
     await Promise.all(
       due.map(async (row) => {
-        const sent = await sendBy(row, { env, db, keyring, now: now() });
+        // One target's fault, whatever it is, keeps no other one waiting.
+        const sent = await sendBy(row, { env, db, keyring, now: now() }).catch((error) => {
+          logFailure("notify.send", error, { webhook: row.webhook.id });
+          return failed(`not sent: ${String(error).slice(0, 200)}`);
+        });
         // Dying before this is written sends it once more, under the same id.
         await runBatch(db, outcome(db, row, sent, now()));
       }),

@@ -3,9 +3,11 @@ import { eq } from "drizzle-orm";
 import { exportPKCS8, generateKeyPair } from "jose";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { deliver } from "../../../src/control/notify/deliver.ts";
+import { openKeys, sealKeys, type TargetKeys } from "../../../src/control/notify/keys.ts";
+import { readKeyring } from "../../../src/control/secrets/seal.ts";
 import { openDb } from "../../../src/control/store/db.ts";
 import { insertEvent } from "../../../src/control/store/events.ts";
-import { listWebhooks } from "../../../src/control/store/notify/webhooks.ts";
+import { listWebhooks, readWebhook, rekeyWebhook } from "../../../src/control/store/notify/webhooks.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { GitHubStandIn, no } from "../support/github.ts";
@@ -37,6 +39,7 @@ beforeEach(async () => {
     if (hostname === "1.1.1.1") return dns(searchParams);
     // The instances of a stage.
     if (hostname.endsWith(".test")) return new Response("ok");
+    if (hostname === "93.184.216.34") return new Response(null, { status: 204 });
     if (hostname !== "api.github.com") throw new Error(`asked ${request.url}`);
     return hub.answer(request);
   });
@@ -91,6 +94,26 @@ async function serve(): Promise<void> {
   api.time += 64_000;
   await become("settling", "v2 serves 100 %", { from: "shifting" });
   await become("live", "v2 is live", { from: "settling" });
+}
+
+/** Keys from before they were tried at once. */
+async function spoil(id: string): Promise<void> {
+  const [keyring, row] = [await readKeyring(api.env), await readWebhook(openDb(env.DB), id)];
+  const keys = keyring.ok && row ? await openKeys(keyring.value, row) : undefined;
+  if (!keyring.ok || !row || !keys?.ok) throw new Error("its keys can't be read");
+  const { token: _, ...github } = keys.value.github ?? {};
+  const app = { id: "4711", installation: 77, privateKey: await shortKey() };
+  const made = { ...keys.value, github: { ...github, app } as TargetKeys["github"] };
+  await rekeyWebhook(openDb(env.DB), row, await sealKeys(keyring.value, id, made as TargetKeys));
+}
+async function shortKey(): Promise<string> {
+  const publicExponent = new Uint8Array([1, 0, 1]);
+  const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256", modulusLength: 1_024, publicExponent };
+  const { privateKey } = (await crypto.subtle.generateKey(algorithm, true, [
+    "sign",
+    "verify",
+  ])) as CryptoKeyPair;
+  return exportPKCS8(privateKey);
 }
 
 describe("a release's Deployment at GitHub", () => {
@@ -355,6 +378,46 @@ describe("what somebody has to mend there", () => {
     expect(hub.asked).toEqual(["GET /repos/acme/shop/deployments"]);
     expect(await log(id)).toMatchObject([{ type: "webhook.test", state: "delivered" }]);
   });
+
+  it("is told by a test of a target that may write the commit's status alone, too", async () => {
+    hub.may = ["statuses"];
+    const { id } = await add({ deployment: false, commitStatus: true });
+    await api.post(`/api/v1/webhooks/${id}/test`, {});
+    await tell();
+    expect(await log(id)).toMatchObject([{ type: "webhook.test", state: "delivered" }]);
+    expect(await causeOf()).toBeNull();
+  });
+});
+
+describe("a target beside GitHub", () => {
+  const ELSEWHERE = "https://93.184.216.34/hook";
+  const told = async (id: string) => (await log(id)).map(({ state }) => state);
+  const another = async () => {
+    const response = await api.post("/api/v1/webhooks", { url: ELSEWHERE });
+    return (await response.json<{ id: string }>()).id;
+  };
+
+  it("waits for none of GitHub's, however many of them are due before", async () => {
+    for (let n = 0; n < 12; n++) await add();
+    await become("preparing", "v2: pulling");
+    const id = await another();
+    await become("failed", "v2 failed");
+    // By the order in which they became due.
+    await deliver({ env: api.env, db: openDb(env.DB), now: () => api.time });
+    expect(await told(id)).toEqual(["delivered"]);
+  });
+
+  it("is told though a key at GitHub's can't sign", async () => {
+    const { id: broken } = await add();
+    await spoil(broken);
+    const id = await another();
+    await become("preparing", "v2: pulling");
+    await deliver({ env: api.env, db: openDb(env.DB), now: () => api.time });
+    expect(await told(id)).toEqual(["delivered"]);
+    expect(await log(broken)).toMatchObject([
+      { state: "pending", attempts: 1, error: expect.stringMatching(/^not sent: /) },
+    ]);
+  });
 });
 
 describe("a GitHub App", () => {
@@ -421,6 +484,12 @@ describe("a target at GitHub is refused", () => {
   ])("%s", async (_, github) => {
     const json = { github: { repository: "acme/shop", ...github } };
     expect(await problemOf(await api.post("/api/v1/webhooks", json))).toBe("400 invalid_request");
+  });
+
+  it("with a key too short to sign", async () => {
+    const app = { id: "1", installation: 1, privateKey: await shortKey() };
+    const refused = await api.post("/api/v1/webhooks", { github: { repository: "acme/shop", app } });
+    expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining("2,048 bits")]);
   });
 
   it("with another secret: it signs nothing", async () => {

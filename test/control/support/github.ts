@@ -67,6 +67,7 @@ export class GitHubStandIn {
     const until = this.#tokens.get(login);
     if (login !== this.token && (until === undefined || until <= this.#now()))
       return no(401, "Bad credentials");
+    if (pathname === `/repos/${this.repository}`) return Response.json({ id: 1 });
     const path = pathname.startsWith(`/repos/${this.repository}/`)
       ? pathname.slice(`/repos/${this.repository}`.length)
       : "";
@@ -116,6 +117,8 @@ export class GitHubStandIn {
   }
 
   #list({ searchParams: query }: URL): Response {
+    const lack = this.#lack("deployments");
+    if (lack) return lack;
     const asked = (name: string) => query.get(name);
     const found = this.deployments.filter(
       ({ sha, environment, task }) =>

@@ -75,9 +75,12 @@ const tokenSchema = z.object({
 
 /**
  * As the app itself, for ten minutes at most, a minute of which is for clocks that differ
- * (https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app).
+ * (https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app). Throws with a key that can't sign it.
  */
-async function appToken({ id, privateKey }: NonNullable<GitHubKeys["app"]>, now: number): Promise<string> {
+export async function appToken(
+  { id, privateKey }: NonNullable<GitHubKeys["app"]>,
+  now: number,
+): Promise<string> {
   const seconds = Math.floor(now / 1_000);
   return new SignJWT()
     .setProtectedHeader({ alg: "RS256", typ: "JWT" })

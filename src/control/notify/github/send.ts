@@ -30,12 +30,18 @@ export async function sendToGitHub(delivery: DeliveryRow, github: GitHubKeys, at
   if (body && (await isOvertaken(at.db, delivery))) return { ...DONE, status: null };
   const hub = await openHub(delivery.webhookId, github, { ...at, tries: delivery.attempts + 1 });
   if (!hub.ok) return hub.error;
-  const done = body ? await tell(hub.value, github, body) : await listDeployments(hub.value, "per_page=1");
+  const done = body ? await tell(hub.value, github, body) : await look(hub.value, github);
   if (done.ok) return DONE;
   // An installation's token ends before its time where somebody changes the app: the next try asks for another.
   if (done.error.status === 401 && forgetToken(delivery.webhookId)) return { ...done.error, gone: false };
   return done.error;
 }
+
+/** Reads what a target that writes as much may read: of the commits' statuses none can be named, but the repository may be. */
+const look = (hub: Hub, github: GitHubKeys): Promise<Result<unknown, Sent>> =>
+  github.deployment
+    ? listDeployments(hub, "per_page=1")
+    : ask(hub, z.object({ id: z.number() }), `/repos/${hub.repository}`);
 
 async function tell(hub: Hub, github: GitHubKeys, body: GitHubBody): Promise<Result<unknown, Sent>> {
   const told = github.deployment ? await tellDeployment(hub, body) : ok(null);

@@ -1,5 +1,4 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { importPKCS8 } from "jose";
 import {
   createdWebhookSchema,
   createWebhookSchema,
@@ -13,6 +12,7 @@ import { body, json, newRouter } from "../../http/router.ts";
 import { newId } from "../../ids.ts";
 import { iso } from "../../iso.ts";
 import { targetProblem } from "../../notify/address.ts";
+import { appToken } from "../../notify/github/hub.ts";
 import { apiBase, GITHUB_API, webAddressOf } from "../../notify/github/repository.ts";
 import { newSigningSecret, openKeys, rotated, sealKeys, type TargetKeys } from "../../notify/keys.ts";
 import { pokeNotifier } from "../../notify/poke.ts";
@@ -163,8 +163,11 @@ async function githubKeys(c: AppContext, asked: AskedGitHub): Promise<NewKeys> {
   const api = asked.api === undefined ? GITHUB_API : apiBase(asked.api);
   if (api !== GITHUB_API) await requireTarget(c, api);
   if (asked.app)
-    await importPKCS8(asked.app.privateKey, "RS256").catch(() => {
-      throw new ProblemError({ code: "invalid_request", detail: "the app's private key can't be read" });
+    await appToken(asked.app, c.var.now()).catch(() => {
+      throw new ProblemError({
+        code: "invalid_request",
+        detail: "the app's private key can't be read, or is no RSA key of 2,048 bits at least",
+      });
     });
   const url = webAddressOf(api, asked.repository);
   return { kind: "github", secret: null, keys: { url, secrets: [], github: { ...asked, api } } };

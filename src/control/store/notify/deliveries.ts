@@ -151,28 +151,28 @@ const isNext = sql`deliveries.state = 'pending' AND webhooks.disabled_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.state = 'pending' AND d.webhook_id = deliveries.webhook_id
     AND d.lane = deliveries.lane AND d.event_id < deliveries.event_id)`;
 
-/** What is to be sent by now: of each release of each target the first that is still to be, so that they come in order. */
-export async function readDue(db: Db, now: number, limit: number) {
-  const rows = await db
+/** What of the same pace is due goes one at a time: a bot's messages, and GitHub's, which cost several requests each. */
+const pace = sql`CASE webhooks.kind WHEN 'github' THEN 'github' WHEN 'slack_app' THEN webhooks.id ELSE deliveries.id END`;
+
+/**
+ * What is to be sent by now: of each release of each target the first that is still to be, so that they come in order. What waits
+ * for its pace takes nobody's place.
+ */
+export const readDue = (db: Db, now: number, limit: number) =>
+  db
     .select({ delivery: deliveries, webhook: webhooks })
     .from(deliveries)
     .innerJoin(webhooks, eq(webhooks.id, deliveries.webhookId))
-    .where(sql`${deliveries.nextAttemptAt} <= ${now} AND ${isNext} AND ${isOpenAt(now)}`)
+    .where(
+      sql`${deliveries.id} IN (
+        SELECT id FROM (SELECT deliveries.id AS id, next_attempt_at AS at, event_id AS event,
+            row_number() OVER (PARTITION BY ${pace} ORDER BY next_attempt_at, event_id) AS place
+          FROM deliveries JOIN webhooks ON webhooks.id = webhook_id
+          WHERE next_attempt_at <= ${now} AND ${isNext} AND ${isOpenAt(now)})
+        WHERE place = 1 ORDER BY at, event LIMIT ${limit})`,
+    )
     .orderBy(asc(deliveries.nextAttemptAt), asc(deliveries.eventId))
-    .limit(limit)
     .all();
-  const first = new Map(rows.map((row) => [paceOf(row.webhook), row.delivery.id] as const).toReversed());
-  return rows.filter(({ delivery, webhook }) => {
-    const pace = paceOf(webhook);
-    return pace === null || first.get(pace) === delivery.id;
-  });
-}
-
-/** What of the same pace is due goes one at a time: a bot's messages, and GitHub's, which cost several requests each. */
-function paceOf({ id, kind }: WebhookRow): string | null {
-  if (kind === "slack_app") return id;
-  return kind === "github" ? kind : null;
-}
 
 /** Whether its target has been told of what came later in the same lane. */
 export async function isOvertaken(db: Db, { webhookId, lane, eventId }: DeliveryRow): Promise<boolean> {
