@@ -7,7 +7,7 @@ import { findManifest } from "./io/manifest-file.ts";
 import { type JsonMode, Output, type Terminal } from "./io/output.ts";
 import { CliError, exitOf, Interrupted, toProblem } from "./io/problem.ts";
 import { useProxies } from "./io/proxy.ts";
-import { createProgram } from "./program.ts";
+import { createProgram, UsageError } from "./program.ts";
 import { type Globals, Session } from "./session.ts";
 
 interface MainParts {
@@ -80,8 +80,9 @@ function fail(session: Session, error: unknown): ExitCode {
 
 function usage(error: CommanderError): CliError {
   const detail = error.message.replace(/^error: /, "");
+  const command = error instanceof UsageError ? error.command : "sluice";
   return new CliError("usage", detail, {
-    next: [{ command: "sluice -h", when: "to see what there is; every command has -h, too" }],
+    next: [{ command: `${command} -h`, when: "to see what there is" }],
   });
 }
 

@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { abort } from "./commands/abort.ts";
 import { accessory } from "./commands/accessory.ts";
 import { apply } from "./commands/apply.ts";
@@ -124,7 +124,6 @@ export function createProgram({ act, version, write, warn }: ProgramParts): Comm
     .helpCommand("help [command]", "help for a command")
     .configureHelp({ showGlobalOptions: true, formatHelp })
     .configureOutput({ writeOut: write, writeErr: warn, outputError: () => {} })
-    .exitOverride()
     .addHelpText(
       "before",
       examples(
@@ -135,5 +134,24 @@ export function createProgram({ act, version, write, warn }: ProgramParts): Comm
       ),
     );
   for (const register of VERBS) register(program, act);
+  nameInErrors(program, "sluice");
   return program;
+}
+
+/** A command line that can't be read, and the command whose `-h` says how it is to be. */
+export class UsageError extends CommanderError {
+  readonly command: string;
+
+  constructor({ exitCode, code, message }: CommanderError, command: string) {
+    super(exitCode, code, message);
+    this.command = command;
+  }
+}
+
+/** Commander's own errors don't tell whose they are. */
+function nameInErrors(command: Command, name: string): void {
+  command.exitOverride((error) => {
+    throw new UsageError(error, name);
+  });
+  for (const child of command.commands) nameInErrors(child, `${name} ${child.name()}`);
 }

@@ -384,4 +384,16 @@ describe.concurrent("releases, audit, plan and explain", () => {
     expect(JSON.parse(exit.stdout)).toMatchObject({ schema: 1, exitCode: 4 });
     expect(unknown.code).toBe(1);
   });
+
+  test.each([
+    [["-a", "deploy", "status", "--bogus"], "sluice status -h"],
+    [["preview", "up", "7"], "sluice preview up -h"],
+    [["bogus"], "sluice -h"],
+  ])("%j, which can't be read, names the help of that very command", async (args, help) => {
+    const { code, stdout } = await callCli([...args, "--json"]);
+    expect({ code, next: JSON.parse(stdout).next }).toEqual({
+      code: 1,
+      next: [{ command: help, when: "to see what there is" }],
+    });
+  });
 });
