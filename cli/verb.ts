@@ -59,6 +59,12 @@ export function edgeUrl(session: Session, hostname: string): string {
   return url.origin;
 }
 
+/** An address that control tells, as it is reached from here: at the local edge, where that serves it. */
+export function urlFromHere(session: Session, url: string): string {
+  const { hostname, pathname } = new URL(url);
+  return edgeUrl(session, hostname) + pathname.replace(/\/$/, "");
+}
+
 /** `shop.example.com/api` is a name and the beginning of a path. */
 export const nameOf = (hostname: string): string => hostname.split("/", 1)[0] ?? hostname;
 export const pathOf = (hostname: string): string => hostname.slice(nameOf(hostname).length);

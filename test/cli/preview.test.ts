@@ -178,7 +178,7 @@ describe.concurrent("preview up", () => {
       url: "https://github.com/acme/shop/pull/12",
       run: 101,
     });
-    expect(stderr).toContain("url    https://pr-12-shop.example.com, until ");
+    expect(stderr).toContain("url    https://pr-12-shop.example.com, ends ");
     expect(stderr).toContain("v2 serves 100%");
   });
 
@@ -329,11 +329,19 @@ describe.concurrent("preview list", () => {
     const going = preview({ number: 13, state: "down", git: { branch: "a\u001b[2Jb" }, cause: "asked" });
     const { stdout } = await run(["list"], { routes: { [`GET ${ALL}`]: listed(preview(), going) } });
     const [head, first, second] = stdout.split("\n");
-    expect(head).toMatch(/^PR +STATE +URL +STAYS +BRANCH +COMMIT +SINCE$/);
+    expect(head).toMatch(/^PR +STATE +URL +ENDS +BRANCH +COMMIT +SINCE$/);
     expect(first).toContain(BRANCH);
     expect(first).toContain("https://pr-12-shop.example.com");
-    expect(second).toMatch(/^13 +down .* goes /);
+    expect(second).toMatch(/^13 +down .* now /);
     expect(second).not.toContain("\u001b");
+  });
+
+  test("leads to the local edge where control is local", async () => {
+    await using api = await fakeApi({ [`GET ${ALL}`]: listed(preview()) });
+    const config = JSON.stringify({ url: api.url, token: "slu_x", edge: "http://127.0.0.1:18080" });
+    const files = { ".sluice/cli.json": config };
+    const { stdout } = await callCli(["preview", "list", "-a", "shop"], { files });
+    expect(stdout).toContain(" http://pr-12-shop.example.com:18080 ");
   });
 
   test("says that there is none", async () => {

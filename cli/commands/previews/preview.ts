@@ -2,7 +2,7 @@ import { Option } from "commander";
 import { EXIT } from "../../exit-codes.ts";
 import { clean, facts, quote, until } from "../../io/print.ts";
 import type { Outcome, Session } from "../../session.ts";
-import { edgeUrl, examplesOfEach, parseDuration, type Register } from "../../verb.ts";
+import { examplesOfEach, parseDuration, type Register, urlFromHere } from "../../verb.ts";
 import { meantRelease } from "../watch.ts";
 import { pullVerbs } from "./pulls.ts";
 
@@ -45,8 +45,7 @@ async function run(session: Session, id: string | undefined, options: PreviewOpt
     expiresInMinutes: Math.max(1, Math.ceil(expires / 60_000)),
     ...(hostname === undefined ? {} : { hostname }),
   });
-  const { hostname: name, pathname } = new URL(pass.url);
-  const url = edgeUrl(session, name) + pathname.replace(/\/$/, "");
+  const url = urlFromHere(session, pass.url);
   const header = `${pass.header.name}: ${pass.header.value}`;
   const lines = facts([
     ["curl", `curl -H ${quote(header)} ${url}/`],

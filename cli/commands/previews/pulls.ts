@@ -16,7 +16,7 @@ import { ago, clean, table, until } from "../../io/print.ts";
 import { CliError } from "../../io/problem.ts";
 import { pullRequestIn } from "../../io/pull-request.ts";
 import type { Outcome, Session } from "../../session.ts";
-import { type Act, timeoutOption } from "../../verb.ts";
+import { type Act, timeoutOption, urlFromHere } from "../../verb.ts";
 
 interface UpOptions {
   readonly pr?: number;
@@ -72,7 +72,9 @@ async function up(session: Session, options: UpOptions): Promise<Outcome> {
   );
   const { out } = session;
   out.say(`${app}/${preview.environment} ${release.version}  ${clean(release.image)}`);
-  out.say(`url    ${clean(preview.url)}, until ${until(preview.expiresAt, session.now())}`);
+  out.say(
+    `url    ${clean(urlFromHere(session, preview.url))}, ends ${until(preview.expiresAt, session.now())}`,
+  );
   out.say(`watch  ${session.command(`watch ${release.id}`)}`);
   const command = "preview up";
   if (options.detach) {
@@ -136,20 +138,20 @@ async function list(session: Session): Promise<Outcome> {
   const rows = items.map((item) => [
     String(item.number),
     item.state,
-    item.url,
-    stays(item, now),
+    urlFromHere(session, item.url),
+    ends(item, now),
     item.git.branch ?? "-",
     item.git.sha?.slice(0, 10) ?? "-",
     ago(item.createdAt, now),
   ]);
-  const head = ["PR", "STATE", "URL", "STAYS", "BRANCH", "COMMIT", "SINCE"];
+  const head = ["PR", "STATE", "URL", "ENDS", "BRANCH", "COMMIT", "SINCE"];
   const text =
     rows.length > 0 ? table([head, ...rows.map((row) => row.map(clean))]) : `no previews of ${app}`;
   return { exit: EXIT.ok, json: { items }, text };
 }
 
-const stays = ({ state, expiresAt }: PullPreview, now: number) =>
-  state === "down" ? "goes" : until(expiresAt, now);
+const ends = ({ state, expiresAt }: PullPreview, now: number) =>
+  state === "down" ? "now" : until(expiresAt, now);
 
 /** A preview has no environment of the manifest's: the app is all that is to be known. */
 function appOf(session: Session): string {
