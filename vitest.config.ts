@@ -38,7 +38,7 @@ export default defineConfig({
         test: {
           name: "node",
           include: [
-            "test/{house,domain,simulate,streams,protocol,client,cli,agent,examples}/**/*.test.ts",
+            "test/{house,domain,simulate,streams,protocol,client,cli,agent,examples,local}/**/*.test.ts",
             "test/*.test.ts",
           ],
           globalSetup: ["test/support/bundled-cli.ts"],

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { readCredentials } from "../agent/control/credentials.ts";
+import { readCredentials, writeCredentials } from "../agent/control/credentials.ts";
 import { createDockerRuntime } from "../agent/runtime/docker/docker.ts";
 import { createProcessRuntime } from "../agent/runtime/process/process.ts";
 import type { Runtime } from "../agent/runtime/runtime.ts";
@@ -23,6 +23,26 @@ export async function chooseRuntime(asked?: string): Promise<{ runtime: RuntimeN
   if ("engine" in found) return { runtime: "docker", why: `engine at ${found.engine.address}` };
   if (asked === "docker") throw new Error(`no Docker engine answers: ${found.reason}`);
   return { runtime: "process", why: `no Docker engine answers (${found.reason})` };
+}
+
+/**
+ * The runtime of a host that may have been enrolled before: it stays what it was, since what it runs would be lost from
+ * sight. Throws, with words, when another one was asked for.
+ */
+export async function keptRuntime(dir: string, asked?: RuntimeName) {
+  const kept = (await readCredentials(dir))?.runtime;
+  if (kept === undefined) return chooseRuntime(asked);
+  if (asked === undefined || asked === kept) return { runtime: kept, why: "as it was enrolled" };
+  throw new Error(
+    `the host in ${dir} was enrolled for ${kept} and stays so: keep a state of its own for ${asked} with --dir`,
+  );
+}
+
+/** Where control is now: a local one may come back on another port. */
+export async function tellAddress(dir: string, url: string): Promise<boolean> {
+  const credentials = await readCredentials(dir);
+  if (credentials && credentials.url !== url) await writeCredentials(dir, { ...credentials, url });
+  return credentials !== undefined;
 }
 
 export interface LocalHostOptions {
@@ -64,9 +84,9 @@ export class LocalHost {
 
   /** Enrols when it is new, runs the agent, and resolves when control has heard from it. */
   async start(): Promise<void> {
-    const { name, client, dir } = this.#options;
+    const { name, client, controlUrl, dir } = this.#options;
     await mkdir(dir, { recursive: true, mode: 0o700 });
-    const enrolled = (await readCredentials(dir)) !== undefined;
+    const enrolled = await tellAddress(dir, controlUrl);
     const token = enrolled ? undefined : (await client.hosts.createEnrollment(this.#enrollment())).token;
     const since = Date.now();
     this.#child = this.#spawn(token);

@@ -1,9 +1,9 @@
-import { parseArgs } from "node:util";
 import { Client } from "../src/client/index.ts";
 import { openHome } from "./home.ts";
-import { chooseRuntime, LocalHost } from "./hosts.ts";
+import { keptRuntime, LocalHost } from "./hosts.ts";
 import { isFree } from "./ports.ts";
 import { startStack } from "./stack.ts";
+import { startOptions } from "./start-options.ts";
 
 const HELP = `npm start -- [options]
 
@@ -16,28 +16,34 @@ Runs Sluice on this machine for everyday use: control, edge and one agent. State
   --dir DIR           where state is kept (default .sluice)
 `;
 
-const { values } = parseArgs({
-  options: {
-    help: { type: "boolean", short: "h" },
-    "edge-port": { type: "string", default: "8080" },
-    "control-port": { type: "string", default: "8081" },
-    runtime: { type: "string" },
-    "process-root": { type: "string", default: process.cwd() },
-    dir: { type: "string", default: ".sluice" },
-  },
-});
-if (values.help) {
+const refuse = (error: unknown): never => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+};
+/** Refused by its words alone: a trace would help nobody who mistyped a flag. */
+const options = (() => {
+  try {
+    return startOptions(process.argv.slice(2));
+  } catch (error) {
+    return refuse(error);
+  }
+})();
+if (options.help) {
   console.log(HELP);
   process.exit(0);
 }
 
-for (const flag of ["edge-port", "control-port"] as const) {
-  if (await isFree(Number(values[flag]))) continue;
-  console.error(
-    `port ${values[flag]} is taken: does Sluice run already? Stop what listens there, or name another port with --${flag}`,
+for (const [flag, port] of [
+  ["--edge-port", options.edgePort],
+  ["--control-port", options.controlPort],
+] as const) {
+  if (await isFree(port)) continue;
+  refuse(
+    `port ${port} is taken: does Sluice run already? Stop what listens there, or name another port with ${flag}`,
   );
-  process.exit(1);
 }
+const home = await openHome(options.dir);
+const { runtime, why } = await keptRuntime(home.agentDir("local"), options.runtime).catch(refuse);
 
 /** What has to be undone at the end, last thing first: after Ctrl-C in the middle of the start too. */
 const undo: (() => Promise<unknown>)[] = [];
@@ -53,11 +59,10 @@ async function stop(code: number): Promise<never> {
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void stop(0));
 
 const SLOTS = { first: 21_000, count: 16 };
-const home = await openHome(values.dir);
 const stack = await startStack({
   stateDir: home.stateDir,
-  edgePort: Number(values["edge-port"]),
-  controlPort: Number(values["control-port"]),
+  edgePort: options.edgePort,
+  controlPort: options.controlPort,
   adminTokenSha256: home.tokenSha256,
   secretsKey: home.secretsKey,
   version: "local",
@@ -66,7 +71,6 @@ const stack = await startStack({
 undo.push(() => stack.dispose());
 await home.announce(stack.controlUrl, stack.edgeUrl);
 const client = new Client({ url: stack.controlUrl, token: home.token });
-const { runtime, why } = await chooseRuntime(values.runtime);
 const host = new LocalHost({
   name: "local",
   client,
@@ -75,7 +79,7 @@ const host = new LocalHost({
   runtime,
   portBase: SLOTS.first,
   slots: SLOTS.count,
-  processRoot: values["process-root"],
+  processRoot: options.processRoot,
   onExit: (code) => {
     if (!stopping) console.error(`the agent ended with code ${code}: restart with \`npm start\``);
   },
@@ -91,10 +95,10 @@ try {
 console.log(`
 Sluice runs on this machine.
 
-  apps     ${stack.edgeUrl}    answers for the hostnames of your manifests, e.g. http://hello.localhost:${values["edge-port"]}
+  apps     ${stack.edgeUrl}    answers for the hostnames of your manifests, e.g. http://hello.localhost:${options.edgePort}
   API      ${stack.controlUrl}    ${stack.controlUrl}/api/docs
   host     local, runtime ${runtime} (${why})
-  state    ${values.dir}/   \`sluice\` finds address and token there
+  state    ${options.dir}/   \`sluice\` finds address and token there
 
 Next, in another terminal:
 

@@ -1,0 +1,40 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { readCredentials, writeCredentials } from "../../agent/control/credentials.ts";
+import { keptRuntime, tellAddress } from "../../local/hosts.ts";
+import { startOptions } from "../../local/start-options.ts";
+
+/** The state of an agent that was enrolled before, for docker. */
+async function enrolled(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "sluice-start-"));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const host = { id: "host_1", name: "local" };
+  await writeCredentials(dir, { url: "http://127.0.0.1:8081", token: "t", host, runtime: "docker" });
+  return dir;
+}
+
+test.each([
+  [["--bogus"], "Unknown option '--bogus'"],
+  [["--edge-port", "abc"], "--edge-port abc: a port is a number from 1 to 65535"],
+  [["--control-port", "99999"], "--control-port 99999: a port is a number from 1 to 65535"],
+  [["--runtime", "podman"], "--runtime podman: it is one of docker, process"],
+])("npm start refuses %j in words", (args, words) => {
+  expect(() => startOptions(args)).toThrow(words);
+});
+
+test("a host that was enrolled keeps its runtime, and another one is refused, not ignored", async () => {
+  const dir = await enrolled();
+  expect(await keptRuntime(dir)).toEqual({ runtime: "docker", why: "as it was enrolled" });
+  expect(await keptRuntime(dir, "docker")).toMatchObject({ runtime: "docker" });
+  await expect(keptRuntime(dir, "process")).rejects.toThrow("was enrolled for docker and stays so");
+  expect(await keptRuntime(join(dir, "other"), "process")).toMatchObject({ runtime: "process" });
+});
+
+test("a host that was enrolled looks for control where it is now", async () => {
+  const dir = await enrolled();
+  expect(await tellAddress(dir, "http://127.0.0.1:9191")).toBe(true);
+  expect(await readCredentials(dir)).toMatchObject({ url: "http://127.0.0.1:9191", token: "t" });
+  expect(await tellAddress(join(dir, "other"), "http://127.0.0.1:9191")).toBe(false);
+});
