@@ -64,7 +64,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
       const { requestKey } = input;
       const id = newId("rel", this.clock());
       const make = (facts: EnvironmentFacts, now: number, takenLabels: number) => {
-        if (takenLabels > 0 && input.version !== null) return err(labelTaken());
+        if (takenLabels > 0 && input.version !== null) return err(labelTaken(input.version));
         // A label out of view (of a release that failed long ago) is passed over.
         const nextVersion = facts.nextVersion + takenLabels;
         return commands.createRelease({ ...facts, nextVersion }, { ...input, id }, now);

@@ -369,9 +369,14 @@ export const gone = (): Refusal => ({
   detail: "this environment does not exist (any more)",
 });
 
-export const labelTaken = (): Refusal => ({
+/** Without a name: each of several in a row was taken meanwhile. */
+export const labelTaken = (version?: string): Refusal => ({
   code: "conflict",
-  detail: "a release with this version label exists already: pick another --version",
+  detail: `a release named ${version ?? "so"} exists already, whatever became of it: pick another --version`,
+  next: [
+    ...(version ? [{ command: `sluice deploy --version ${version}-2`, when: "to try the same again" }] : []),
+    { command: "sluice releases", when: "to see what became of it" },
+  ],
 });
 
 /** What releases went through, for whoever follows one by its id. */
