@@ -1,8 +1,9 @@
 import type { EventSourceMessage } from "eventsource-parser";
 import { EVENT_TYPES, type EventView, eventSchema } from "../protocol/api/events.ts";
+import { parseJson } from "../protocol/json.ts";
 import { ConnectionError, ProtocolError } from "./errors.ts";
 import { followStream } from "./stream.ts";
-import { type ClientOptions, parseJson } from "./transport.ts";
+import type { ClientOptions } from "./transport.ts";
 
 /** What following a release yields: its events, and what happens to the connection that carries them. */
 export type FeedItem =

@@ -10,9 +10,10 @@ import {
   logHostSchema,
   logLinesSchema,
 } from "../protocol/api/logs.ts";
+import { parseJson } from "../protocol/json.ts";
 import { ApiError, ConnectionError, ProtocolError } from "./errors.ts";
 import { followStream } from "./stream.ts";
-import { type ClientOptions, parseJson } from "./transport.ts";
+import type { ClientOptions } from "./transport.ts";
 
 /** What reading logs yields: lines, what is to be known of them, and what happens to the connection that carries them. */
 export type LogItem =

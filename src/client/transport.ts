@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { addressProblem } from "../protocol/address.ts";
 import { interceptionOf } from "../protocol/interception.ts";
+import { parseJson } from "../protocol/json.ts";
 import { type Problem, type ProblemCode, problemSchema } from "../protocol/problem.ts";
 import { ApiError, ConnectionError, ProtocolError } from "./errors.ts";
 
@@ -269,12 +270,4 @@ function retryAfter(value: string | null): number | undefined {
   if (Number.isFinite(seconds)) return Math.max(0, seconds * 1000);
   const at = Date.parse(value);
   return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
-}
-
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // Not JSON is an expected answer here: the caller's schema refuses it with a better message.
-  }
 }

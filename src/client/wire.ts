@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { pageOf } from "../protocol/api/scalars.ts";
+import { parseJson } from "../protocol/json.ts";
 import { ProtocolError } from "./errors.ts";
-import { type Answer, type Call, type ClientOptions, parseJson, send } from "./transport.ts";
+import { type Answer, type Call, type ClientOptions, send } from "./transport.ts";
 
 export interface Page<T> {
   readonly items: readonly T[];

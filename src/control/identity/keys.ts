@@ -1,6 +1,7 @@
 import { createLocalJWKSet, type JSONWebKeySet, type JWTHeaderParameters, type JWTVerifyGetKey } from "jose";
 import { z } from "zod";
 import { err, ok, type Result } from "../../domain/result.ts";
+import { parseJson } from "../../protocol/json.ts";
 import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { BoundedMap } from "../bounded-map.ts";
 import { issuerProblem } from "./issuer.ts";
@@ -110,14 +111,6 @@ export class Keys {
       if (signal.aborted) return err(`${url} did not answer within ${this.#withinMs / 1_000} s`);
       return err(`${url} can't be reached: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // Not JSON is what the schema refuses.
   }
 }
 

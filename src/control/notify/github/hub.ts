@@ -1,13 +1,14 @@
 import { importPKCS8, SignJWT } from "jose";
 import { z } from "zod";
 import { err, ok, type Result } from "../../../domain/result.ts";
+import { parseJson } from "../../../protocol/json.ts";
 import { readBody, textOf } from "../../../streams/bounded-body.ts";
 import { BoundedMap } from "../../bounded-map.ts";
 import type { ControlEnv } from "../../env.ts";
 import { targetProblem } from "../address.ts";
 import type { GitHubKeys } from "../keys.ts";
 import { failed, type Sent } from "../send.ts";
-import { jsonOf, refusalSent } from "./refusal.ts";
+import { refusalSent } from "./refusal.ts";
 import { GITHUB_API } from "./repository.ts";
 
 const WITHIN_MS = 15_000;
@@ -112,7 +113,7 @@ export async function ask<T>(
     const { status, headers } = response;
     const said = textOf(await readBody(response.body, { bytes: MOST_BYTES, ms: WITHIN_MS }));
     if (!response.ok) return err(refusalSent({ status, headers, said }, hub));
-    const read = schema.safeParse(jsonOf(said));
+    const read = schema.safeParse(parseJson(said));
     return read.success
       ? ok(read.data)
       : err(failed(`it answered ${status}, and not as GitHub does`, { status }));

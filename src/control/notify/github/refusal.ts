@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseJson } from "../../../protocol/json.ts";
 import { failed, type Sent } from "../send.ts";
 import { oneLine } from "../text.ts";
 
@@ -72,18 +73,9 @@ const errorSchema = z.object({
 
 /** GitHub's own words, short. */
 function wordsOf(said: string): string {
-  const parsed = errorSchema.safeParse(jsonOf(said));
+  const parsed = errorSchema.safeParse(parseJson(said));
   if (!parsed.success) return "";
   const { message, errors = [] } = parsed.data;
   const more = errors.map((one) => (typeof one === "string" ? one : (one.message ?? one.field ?? "")));
   return oneLine([message, ...more].filter((part) => part !== "").join("; ")).slice(0, 200);
-}
-
-/** Undefined: it is none. */
-export function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { err, ok, type Result } from "../../../domain/result.ts";
+import { parseJson } from "../../../protocol/json.ts";
 import type { ControlEnv } from "../../env.ts";
 import type { Db } from "../../store/db.ts";
 import { type DeliveryRow, isOvertaken } from "../../store/notify/deliveries.ts";
@@ -7,7 +8,6 @@ import type { GitHubKeys } from "../keys.ts";
 import type { Sent } from "../send.ts";
 import type { GitHubBody } from "./body.ts";
 import { ask, forgetToken, type Hub, openHub } from "./hub.ts";
-import { jsonOf } from "./refusal.ts";
 
 /** GitHub wants a second between two that write (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api). */
 const QUIET_MS = 1_000;
@@ -98,7 +98,7 @@ const MOST_PAGES = 3;
 
 const payloadSchema = z.object({ sluice_release: z.string() });
 const releaseIn = (payload: unknown): string | undefined =>
-  payloadSchema.safeParse(typeof payload === "string" ? jsonOf(payload) : payload).data?.sluice_release;
+  payloadSchema.safeParse(typeof payload === "string" ? parseJson(payload) : payload).data?.sluice_release;
 
 /** Without the first two GitHub would merge branches, or refuse for checks (https://docs.github.com/rest/deployments/deployments). */
 async function makeDeployment(hub: Hub, body: GitHubBody): Promise<Result<string, Sent>> {

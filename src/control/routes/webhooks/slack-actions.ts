@@ -1,5 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Result } from "../../../domain/result.ts";
+import { parseJson } from "../../../protocol/json.ts";
 import { reaches } from "../../http/auth.ts";
 import { type AppContext, coordinatorOf, inBackground, type Principal } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
@@ -104,22 +105,13 @@ async function requireSigned(c: AppContext, { signingSecret }: SlackKeys, text: 
 }
 
 function readPressed(text: string): Pressed {
-  const payload = payloadSchema.safeParse(jsonOf(new URLSearchParams(text).get("payload") ?? ""));
+  const payload = payloadSchema.safeParse(parseJson(new URLSearchParams(text).get("payload") ?? ""));
   const [pressed] = payload.data?.actions ?? [];
-  const value = valueSchema.safeParse(jsonOf(pressed?.value ?? ""));
+  const value = valueSchema.safeParse(parseJson(pressed?.value ?? ""));
   if (!payload.success || !pressed || !value.success)
     throw new ProblemError({ code: "invalid_request", detail: "this is no button of Sluice's" });
   const { team, user } = payload.data;
   return { ...value.data, action: pressed.action_id, identity: `slack:${team.id}/${user.id}`, user: user.id };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // The schema says what it should have been.
-    return undefined;
-  }
 }
 
 /** Does what was pressed, for who pressed it; answers why not. */
