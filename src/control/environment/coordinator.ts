@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import * as approvals from "../../domain/commands/approve.ts";
 import { destroy } from "../../domain/commands/destroy.ts";
 import * as modes from "../../domain/commands/modes.ts";
+import { labelTaken } from "../../domain/commands/obstacles.ts";
 import * as commands from "../../domain/commands/releases.ts";
 import * as rollbacks from "../../domain/commands/rollback.ts";
 import * as runs from "../../domain/commands/runs.ts";
@@ -26,7 +27,7 @@ import type {
   RollbackOutcome,
 } from "./coordinator-port.ts";
 import { isEnding } from "./ending.ts";
-import { type FaultPoint, gone, Loop, labelTaken } from "./loop.ts";
+import { type FaultPoint, gone, Loop } from "./loop.ts";
 
 /** Of what the edge counted, the last hour is shown. */
 const SHOWN_MS = 3_600_000;

@@ -79,6 +79,15 @@ export const shiftingAlready = (release: ReleaseFacts): Refusal => ({
 
 function takenLabel({ releases }: EnvironmentFacts, { version }: Asked): Obstacle | undefined {
   if (version === null || !releases.some((release) => release.version === version)) return undefined;
-  const detail = `a release named ${version} exists already: pick another --version`;
-  return { code: "conflict", detail, effect: "refuses" };
+  return { ...labelTaken(version), effect: "refuses" };
 }
+
+/** A release keeps its label, whatever became of it: a name in the log means one image for ever. */
+export const labelTaken = (version: string): Refusal => ({
+  code: "conflict",
+  detail: `a release named ${version} exists already, whatever became of it: pick another --version`,
+  next: [
+    { command: `sluice deploy --version ${version}-2`, when: "to try the same again" },
+    { command: "sluice releases", when: "to see what became of it" },
+  ],
+});

@@ -37,7 +37,10 @@ export function createRelease(
 ): Outcome<{ version: string }> {
   const draft = new Draft(facts, now, input.actor);
   const refused = obstacles(facts, input, now).find((obstacle) => obstacle.effect === "refuses");
-  if (refused) return err({ code: refused.code, detail: refused.detail });
+  if (refused) {
+    const { effect: _, ...refusal } = refused;
+    return err(refusal);
+  }
   const active = facts.releases.find((release) => isActive(release.state));
   const queued = facts.releases.filter(({ state, kind }) => state === "queued" && kind === "deploy");
   const { version, nextVersion } = nextLabel(facts, input.version);

@@ -76,6 +76,7 @@ describe("version labels", () => {
     expect(refusal(world.create({ version: "v2" }))).toMatchObject({
       code: "conflict",
       detail: expect.stringContaining("v2 exists already"),
+      next: expect.arrayContaining([expect.objectContaining({ command: "sluice deploy --version v2-2" })]),
     });
   });
 
