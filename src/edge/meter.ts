@@ -193,7 +193,8 @@ export class Meter {
     const batches = this.#take(colo);
     this.#flushUntil = 0;
     // Comparisons are long, and a sample: those that wait for control would fill this isolate's memory.
-    for (const unsent of this.#unsent) unsent.batch = { ...unsent.batch, mirrored: [] };
+    for (const unsent of this.#unsent)
+      if (unsent.batch.mirrored.length > 0) unsent.batch = { ...unsent.batch, mirrored: [] };
     this.#unsent.push(...batches.map((batch) => ({ batch, resendAt: 0 })));
     this.#unsent.splice(0, Math.max(0, this.#unsent.length - KEPT_BATCHES));
     for (const batch of batches) writeAnalytics(env, batch);

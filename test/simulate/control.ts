@@ -1,6 +1,6 @@
 import { workerOf } from "../../src/domain/processes/process.ts";
 import { advance } from "../../src/domain/rollout/advance.ts";
-import { judgedIn } from "../../src/domain/rollout/analysis/judged.ts";
+import { isJudgedNow } from "../../src/domain/rollout/analysis/judged.ts";
 import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
 import {
   type EnvironmentFacts,
@@ -159,9 +159,7 @@ export class Control implements ControlPort {
     for (const { release, when } of decision.smokes) this.#smoke(release.id, when);
     if (facts.ending) return this.#end(facts, decision.wakeAt);
     const busy = facts.releases.some(({ state }) => isActive(state));
-    const judged = judgedIn(facts);
-    const judging = judged?.how === "beside" && judged.release.weightBp > 0;
-    return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
+    return earliest(decision.wakeAt, isJudgedNow(facts) ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
   }
 
   /** As `endEnvironment` of control's ending.ts. */

@@ -12,7 +12,13 @@ import {
   update,
 } from "../../domain/canary/index.ts";
 import { wordsOf } from "../../domain/rollout/analysis/heed.ts";
-import { analysisOf, configOf, type Judged, judgedIn } from "../../domain/rollout/analysis/judged.ts";
+import {
+  analysisOf,
+  configOf,
+  isCounted,
+  type Judged,
+  judgedIn,
+} from "../../domain/rollout/analysis/judged.ts";
 import type { Analysis, EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { WINDOW_MS, windowOf } from "../../domain/routing/meter.ts";
@@ -179,7 +185,7 @@ export class Judge {
       }
       return { ...kept, next: within(kept.next, current) };
     }
-    if (release.weightBp === 0 || (kept?.release === release.id && kept.last && isFinal(kept.last)))
+    if (!isCounted(release) || (kept?.release === release.id && kept.last && isFinal(kept.last)))
       return undefined;
     const made = await this.#begin(judged, how === "before" ? windowOf(release.servingAt ?? now) : current);
     await this.#put(made);

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../../domain/result.ts";
 import { advance } from "../../domain/rollout/advance.ts";
-import { judgedIn } from "../../domain/rollout/analysis/judged.ts";
+import { isJudgedNow } from "../../domain/rollout/analysis/judged.ts";
 import { type Decision, hasChanges } from "../../domain/rollout/decision.ts";
 import { Draft } from "../../domain/rollout/draft.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
@@ -229,7 +229,7 @@ export class Loop {
     this.asking.probe(facts, decision.probes);
     for (const smoke of decision.smokes) this.asking.smoke(facts, smoke);
     const busy = loaded.facts.releases.some((release) => isActive(release.state));
-    const judging = isJudged(facts);
+    const judging = isJudgedNow(facts);
     return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);
   }
 
@@ -260,7 +260,6 @@ export class Loop {
       if (written.error === "requested") break;
       if (written.error === "label_taken") takenLabels += 1;
     }
-    if (takenLabels > 0) return err(labelTaken());
     return err({
       code: "unavailable",
       detail: "the environment changed under this request five times: try again",
@@ -358,25 +357,9 @@ export class Loop {
   }
 }
 
-/** Where both share the traffic each window counts; what has switched already is looked at when its instances are, or it hurries. */
-const isJudged = (facts: EnvironmentFacts): boolean => {
-  const judged = judgedIn(facts);
-  return judged?.how === "beside" && judged.release.weightBp > 0;
-};
-
 export const gone = (): Refusal => ({
   code: "not_found",
   detail: "this environment does not exist (any more)",
-});
-
-/** Without a name: each of several in a row was taken meanwhile. */
-export const labelTaken = (version?: string): Refusal => ({
-  code: "conflict",
-  detail: `a release named ${version ?? "so"} exists already, whatever became of it: pick another --version`,
-  next: [
-    ...(version ? [{ command: `sluice deploy --version ${version}-2`, when: "to try the same again" }] : []),
-    { command: "sluice releases", when: "to see what became of it" },
-  ],
 });
 
 /** What releases went through, for whoever follows one by its id. */

@@ -1,5 +1,5 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
-import type { EnvironmentSpec, Step } from "../spec.ts";
+import type { EnvironmentSpec, Step, WeightStep } from "../spec.ts";
 import type { ReleaseFacts } from "./release.ts";
 
 /** The steps of a strategy, the last of them all traffic. A rolling release has none: its weight follows its instances. */
@@ -56,3 +56,11 @@ export function spell(ms: number): string {
 /** The last step that has begun; of one that is held before its first, -1: what a press there begins, the next one would end. */
 export const begunStep = ({ stepIndex, stepSince }: Pick<ReleaseFacts, "stepIndex" | "stepSince">): number =>
   (stepIndex ?? 0) - (stepSince === null ? 1 : 0);
+
+/** What gives it its share, and says who is eligible and what is mirrored: the last weight step that has begun; undefined: none. */
+export const begunWeight = (
+  release: Pick<ReleaseFacts, "spec" | "stepIndex" | "stepSince">,
+): WeightStep | undefined =>
+  stepsOf(release.spec)
+    .slice(0, begunStep(release) + 1)
+    .findLast((step): step is WeightStep => step.kind === "weight");

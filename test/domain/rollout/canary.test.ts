@@ -62,6 +62,14 @@ describe("a canary that is good", () => {
     expect(world.weights()).toEqual({ v2: 10_000 });
   });
 
+  it("ends a step without visitors with its bake: nothing could be proven there", () => {
+    const shadow = weightStep(0, MINUTE, { mirrorBp: 500, compare: "json" });
+    const world = canary([shadow, weightStep(1_000, MINUTE), weightStep(10_000)]);
+    later(world, 2 * MINUTE);
+    expect([step(world), world.release("v2").paused]).toEqual([1, null]);
+    expect(world.weights()).toEqual({ v2: 1_000, v1: 9_000 });
+  });
+
   it("goes on without being judged where analysis is off", () => {
     const world = canary(undefined, { enabled: false });
     world.run();

@@ -5,6 +5,7 @@ import type { AnalysisSpec, EnvironmentSpec } from "../../spec.ts";
 import { isUp } from "../carry.ts";
 import type { Analysis, EnvironmentFacts } from "../facts.ts";
 import type { ReleaseFacts } from "../release.ts";
+import { begunWeight } from "../steps.ts";
 import { rollbackTarget } from "../target.ts";
 
 /** Which release is judged by what the edge counts, and against whom. */
@@ -27,6 +28,19 @@ export function judgedIn(facts: Facts): Judged | undefined {
     return undefined;
   return { release: shifting, against: stable, how: "beside" };
 }
+
+/**
+ * Whether there is something to be judged by right now. Where both share the traffic each window counts; what has switched already
+ * is looked at when its instances are, or it hurries.
+ */
+export function isJudgedNow(facts: Facts): boolean {
+  const judged = judgedIn(facts);
+  return judged?.how === "beside" && isCounted(judged.release);
+}
+
+/** It has traffic, or copies of stable's are compared. */
+export const isCounted = (release: ReleaseFacts): boolean =>
+  release.weightBp > 0 || begunWeight(release)?.compare !== undefined;
 
 /** Whether a release is judged while it shares the traffic with what it replaces. */
 export const isCompared = ({ strategy, watch }: EnvironmentSpec): boolean =>

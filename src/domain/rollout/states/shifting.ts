@@ -192,7 +192,9 @@ function remain(draft: Draft, release: ReleaseFacts, step: Step): void {
   const decision = judgementOf(draft, release, "beside");
   const waitMs = step.kind === "analysis" ? step.forMs : analysis.maxWaitMs;
   const canWait = draft.now < until + waitMs;
-  if (!analysis.enabled || (step.kind === "weight" && bakeMs === 0)) return nextStep(draft, release);
+  // Without visitors there is nothing to prove.
+  const isUnseen = step.kind === "weight" && (bakeMs === 0 || step.weightBp === 0);
+  if (!analysis.enabled || isUnseen) return nextStep(draft, release);
   if (analysis.mode === "report") return report(draft, release, analysis, decision);
   if (!decision || (decision.verdict === "continue" && canWait)) {
     if (canWait) return draft.wakeAt(Math.min(until + waitMs, draft.now + WINDOW_MS));

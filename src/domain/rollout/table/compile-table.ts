@@ -15,7 +15,7 @@ import { judgedIn } from "../analysis/judged.ts";
 import { isHeard, isUp } from "../carry.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
-import { stepsOf } from "../steps.ts";
+import { begunWeight } from "../steps.ts";
 import { staleMsOf } from "./rest.ts";
 import { skewRule, withDeployments } from "./skew.ts";
 
@@ -104,9 +104,7 @@ const mayMove = ({ state }: ReleaseFacts): boolean =>
 
 /** Who is eligible for the release on its way, and how much is copied to it: as its last weight step says. */
 function stepRules(release: ReleaseFacts | undefined): Pick<RoutingTable, "match" | "mirror"> {
-  const entered = (release?.stepIndex ?? 0) + (release?.stepSince == null ? 0 : 1);
-  const reached = release ? stepsOf(release.spec).slice(0, entered) : [];
-  const step = reached.findLast((candidate) => candidate.kind === "weight");
+  const step = release && begunWeight(release);
   if (!release || !step) return { match: null, mirror: null };
   const { match, mirrorBp, compare } = step;
   const mirror = { release: release.id, shareBp: mirrorBp, ...(compare ? { compare } : {}) };
