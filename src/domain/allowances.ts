@@ -1,5 +1,5 @@
 /** What the Free plan of Workers allows in a day (00:00 to 24:00 UTC), and how much of it is used. Pure. */
-import type { Check } from "./doctor.ts";
+import type { Check } from "./doctor/doctor.ts";
 
 /** What Sluice itself counted today, since 00:00 UTC. */
 export interface DayOfUse {

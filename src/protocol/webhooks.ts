@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { SEVERITIES } from "../domain/notice.ts";
+import { SEVERITIES } from "../domain/notify/notice.ts";
 import { nameSchema, time } from "./api/scalars.ts";
 
 const pattern = z

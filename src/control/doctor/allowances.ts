@@ -1,5 +1,5 @@
 import { checkAllowances } from "../../domain/allowances.ts";
-import type { Check } from "../../domain/doctor.ts";
+import type { Check } from "../../domain/doctor/doctor.ts";
 import type { ControlEnv } from "../env.ts";
 import { coordinatorOf } from "../http/context.ts";
 import { logWarning } from "../log.ts";

@@ -5,7 +5,7 @@ import {
   checkImages,
   checkLook,
   isOlder,
-} from "../../domain/doctor.ts";
+} from "../../domain/doctor/doctor.ts";
 import { hostFactsSchema } from "../../protocol/agent/host-facts.ts";
 import type { ControlEnv } from "../env.ts";
 import { type Db, wordsOf } from "../store/db.ts";

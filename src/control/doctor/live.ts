@@ -1,5 +1,5 @@
-import type { Check } from "../../domain/doctor.ts";
-import { judgePath, type SlotAnswer } from "../../domain/doctor-live.ts";
+import type { Check } from "../../domain/doctor/doctor.ts";
+import { judgePath, type SlotAnswer } from "../../domain/doctor/live.ts";
 import { SHIELD_HEADER } from "../../domain/routing/slot.ts";
 import { interceptionOf } from "../../protocol/interception.ts";
 import { readBody, textOf } from "../../streams/bounded-body.ts";

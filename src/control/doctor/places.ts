@@ -1,5 +1,5 @@
-import type { Check } from "../../domain/doctor.ts";
-import { checkPlaces, type Place } from "../../domain/doctor-places.ts";
+import type { Check } from "../../domain/doctor/doctor.ts";
+import { checkPlaces, type Place } from "../../domain/doctor/places.ts";
 import { regionOf } from "../../protocol/region.ts";
 import { atMost } from "../at-most.ts";
 import type { ControlEnv } from "../env.ts";

@@ -1,4 +1,4 @@
-import type { Check } from "../../domain/doctor.ts";
+import type { Check } from "../../domain/doctor/doctor.ts";
 import { type Db, wordsOf } from "../store/db.ts";
 import { readBrokenWebhooks } from "../store/notify/webhooks.ts";
 

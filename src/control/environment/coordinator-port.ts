@@ -4,7 +4,7 @@ import type { RollbackRequest } from "../../domain/commands/rollback.ts";
 import type { CreateRun } from "../../domain/commands/runs.ts";
 import type { Counts } from "../../domain/commands/scale.ts";
 import type { SetWeights, Steer } from "../../domain/commands/steer.ts";
-import type { Place } from "../../domain/doctor-places.ts";
+import type { Place } from "../../domain/doctor/places.ts";
 import type { Result } from "../../domain/result.ts";
 import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
 import type { Refusal } from "../refusal.ts";

@@ -8,7 +8,7 @@ import * as rollbacks from "../../domain/commands/rollback.ts";
 import * as runs from "../../domain/commands/runs.ts";
 import { type Counts, restart, scale } from "../../domain/commands/scale.ts";
 import * as steer from "../../domain/commands/steer.ts";
-import type { Place } from "../../domain/doctor-places.ts";
+import type { Place } from "../../domain/doctor/places.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { Decision } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";

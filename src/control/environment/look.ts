@@ -1,4 +1,3 @@
-import { publicHost } from "../../domain/hostnames.ts";
 import {
   isOrigin,
   judgeLook,
@@ -8,7 +7,8 @@ import {
   type Sight,
   urlOf,
   type Walk,
-} from "../../domain/look.ts";
+} from "../../domain/doctor/look.ts";
+import { publicHost } from "../../domain/hostnames.ts";
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "../../domain/rollout/release.ts";
 import { prefixOf } from "../../domain/routing/site.ts";

@@ -4,7 +4,7 @@ import { isJudgedNow } from "../../domain/rollout/analysis/judged.ts";
 import { type Decision, hasChanges } from "../../domain/rollout/decision.ts";
 import { Draft } from "../../domain/rollout/draft.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
-import { isRuleOwed } from "../../domain/rollout/host-rule.ts";
+import { isRuleOwed } from "../../domain/rollout/host-header.ts";
 import { isActive } from "../../domain/rollout/release.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";

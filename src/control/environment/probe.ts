@@ -1,6 +1,6 @@
 import { publicHost } from "../../domain/hostnames.ts";
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
-import { whyNotNamed } from "../../domain/rollout/host-rule.ts";
+import { whyNotNamed } from "../../domain/rollout/host-header.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { ProbeSpec } from "../../domain/spec.ts";
 import { contextWithin } from "../trace-ids.ts";

@@ -1,4 +1,4 @@
-import type { Place } from "../../domain/doctor-places.ts";
+import type { Place } from "../../domain/doctor/places.ts";
 import type { Result } from "../../domain/result.ts";
 import type { Seen } from "../doctor/look.ts";
 import type { Refusal } from "../refusal.ts";

@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Place } from "../../domain/doctor-places.ts";
+import type { Place } from "../../domain/doctor/places.ts";
 import type { Result } from "../../domain/result.ts";
 import { WAKE } from "../../protocol/agent/wire.ts";
 import { rotateTunnel } from "../cloudflare/rotate-tunnel.ts";

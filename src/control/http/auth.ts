@@ -5,7 +5,7 @@ import { err, ok, type Result } from "../../domain/result.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import type { ControlEnv } from "../env.ts";
 import { takeOver } from "../hosts/rotate.ts";
-import { whoFromAccess } from "../identity/access.ts";
+import { whoFromAccess } from "../identity/cloudflare-access.ts";
 import type { Keys } from "../identity/keys.ts";
 import { sha256 } from "../ids.ts";
 import { iso } from "../iso.ts";

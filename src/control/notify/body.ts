@@ -1,4 +1,4 @@
-import type { Notice } from "../../domain/notice.ts";
+import type { Notice } from "../../domain/notify/notice.ts";
 
 /** The body of a message, by Standard Webhooks: well under its 20 kB. */
 export interface Message {

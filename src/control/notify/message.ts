@@ -1,4 +1,4 @@
-import { cut, firstSentence, type Notice, noticeOf, wants } from "../../domain/notice.ts";
+import { cut, firstSentence, type Notice, noticeOf, wants } from "../../domain/notify/notice.ts";
 import { endOf } from "../../domain/tracing/outcome.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";

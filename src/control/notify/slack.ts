@@ -1,4 +1,4 @@
-import { cut } from "../../domain/notice.ts";
+import { cut } from "../../domain/notify/notice.ts";
 import { spell } from "../../domain/rollout/steps.ts";
 import type { Message } from "./body.ts";
 import { oneLine } from "./text.ts";

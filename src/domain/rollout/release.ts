@@ -1,5 +1,5 @@
 import type { Approval } from "../approval/approval.ts";
-import type { Sight } from "../look.ts";
+import type { Sight } from "../doctor/look.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import type { ReleaseTrace } from "../tracing/context.ts";
 

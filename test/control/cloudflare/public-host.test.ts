@@ -5,7 +5,7 @@ import { openDb } from "../../../src/control/store/db.ts";
 import { commit } from "../../../src/control/store/decisions.ts";
 import { loadEnvironment } from "../../../src/control/store/environments.ts";
 import { Draft } from "../../../src/domain/rollout/draft.ts";
-import { whyNotNamed } from "../../../src/domain/rollout/host-rule.ts";
+import { whyNotNamed } from "../../../src/domain/rollout/host-header.ts";
 import type { IngressRule } from "../../../src/domain/tunnel.ts";
 import * as world from "../support/world.ts";
 import { Account } from "./support.ts";

@@ -1,4 +1,4 @@
-import { cut } from "../../../domain/notice.ts";
+import { cut } from "../../../domain/notify/notice.ts";
 import { isPreviewName } from "../../../domain/previews/hostname.ts";
 import type { ReleaseState } from "../../../domain/rollout/release.ts";
 import { spell } from "../../../domain/rollout/steps.ts";

@@ -5,7 +5,7 @@ import { reaches } from "../../http/auth.ts";
 import { type AppContext, coordinatorOf, inBackground, type Principal } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
 import { newRouter } from "../../http/router.ts";
-import { personOf } from "../../identity/access.ts";
+import { personOf } from "../../identity/cloudflare-access.ts";
 import { sha256 } from "../../ids.ts";
 import { openKeys, type SlackKeys } from "../../notify/keys.ts";
 import { callSlack } from "../../notify/slack-app.ts";

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import type { Severity } from "../../../domain/notice.ts";
+import type { Severity } from "../../../domain/notify/notice.ts";
 import { at, json } from "./columns.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { checkHost, checkHostname, type HostFindings, isOlder } from "../../src/domain/doctor.ts";
+import { checkHost, checkHostname, type HostFindings, isOlder } from "../../../src/domain/doctor/doctor.ts";
 
 const NOW = 1_790_000_000_000;
 const GB = 1024 ** 3;

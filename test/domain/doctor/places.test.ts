@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { checkPlaces, type Places } from "../../src/domain/doctor-places.ts";
+import { checkPlaces, type Places } from "../../../src/domain/doctor/places.ts";
 
 const near = { subject: "shop/production", kind: "coordinator", colo: "AMS", databaseMs: 3 } as const;
 const places = (more: Partial<Places> = {}): Places => ({

@@ -1,4 +1,4 @@
-import { nameOf, prefixOf, sitesOver } from "./routing/site.ts";
+import { nameOf, prefixOf, sitesOver } from "../routing/site.ts";
 
 /** What a visitor would meet at an app that nobody visits yet: judged from a walk over its front page. Pure. */
 

@@ -1,4 +1,4 @@
-import { isPreviewName } from "./previews/hostname.ts";
+import { isPreviewName } from "../previews/hostname.ts";
 
 /** What people and their programs are told of: which events, how grave, and in which words. Pure. */
 

@@ -1,6 +1,6 @@
+import { isOnline } from "../rollout/facts.ts";
+import { nameOf } from "../routing/site.ts";
 import type { Sight } from "./look.ts";
-import { isOnline } from "./rollout/facts.ts";
-import { nameOf } from "./routing/site.ts";
 
 /** What `sluice doctor` makes of an installation. Pure: it is told what was found, and says what that means and what to do. */
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { judgePath, type SlotAnswer } from "../../src/domain/doctor-live.ts";
+import { judgePath, type SlotAnswer } from "../../../src/domain/doctor/live.ts";
 
 const answer = (over: Partial<SlotAnswer>): SlotAnswer => ({
   host: "web-1",
