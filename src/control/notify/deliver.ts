@@ -1,4 +1,4 @@
-import { retryAt } from "../../domain/notify/notice.ts";
+import { retryAt } from "../../domain/notify/retry.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
 import { type Keyring, readKeyring } from "../secrets/seal.ts";

@@ -5,7 +5,7 @@ import { deliver } from "../../../src/control/notify/deliver.ts";
 import { openDb } from "../../../src/control/store/db.ts";
 import { insertEvent } from "../../../src/control/store/events.ts";
 import { sweep } from "../../../src/control/sweep.ts";
-import { RETRIES_MS } from "../../../src/domain/notify/notice.ts";
+import { RETRIES_MS } from "../../../src/domain/notify/retry.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import * as world from "../support/world.ts";
