@@ -1,4 +1,4 @@
-import { HOST_OFFLINE_MS } from "../domain/rollout/facts.ts";
+import { HOST_OFFLINE_MS } from "../domain/host-online.ts";
 import { sealAudit } from "./audit/seal.ts";
 import { settingsOf } from "./cloudflare/api.ts";
 import { tendHostnames } from "./cloudflare/tend-hostnames.ts";

@@ -1,13 +1,9 @@
+import { HOST_OFFLINE_MS } from "../../src/domain/host-online.ts";
 import { workerOf } from "../../src/domain/processes/process.ts";
 import { advance } from "../../src/domain/rollout/advance.ts";
 import { isJudgedNow } from "../../src/domain/rollout/analysis/judged.ts";
 import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
-import {
-  type EnvironmentFacts,
-  HOST_OFFLINE_MS,
-  type InstanceFacts,
-  type LastRest,
-} from "../../src/domain/rollout/facts.ts";
+import type { EnvironmentFacts, InstanceFacts, LastRest } from "../../src/domain/rollout/facts.ts";
 import { probed } from "../../src/domain/rollout/probed.ts";
 import { isActive } from "../../src/domain/rollout/release.ts";
 import { compileTable, sameRouting } from "../../src/domain/rollout/table/compile-table.ts";

@@ -1,6 +1,6 @@
+import { HOST_OFFLINE_MS } from "../../src/domain/host-online.ts";
 import type { ReleaseChange } from "../../src/domain/rollout/decision.ts";
 import type { InstanceFacts } from "../../src/domain/rollout/facts.ts";
-import { HOST_OFFLINE_MS } from "../../src/domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../src/domain/rollout/release.ts";
 import { rollLimits } from "../../src/domain/rollout/roll.ts";
 import type { Commit, FaultKind } from "./watch.ts";

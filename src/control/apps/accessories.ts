@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import { type AccessoryAction, accessoryWire, homeOf, moveOf, patienceMs } from "../../domain/accessory.ts";
+import { isOnline } from "../../domain/host-online.ts";
 import { pinOf } from "../../domain/image.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
-import { isOnline } from "../../domain/rollout/facts.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
 import { newId } from "../ids.ts";
 import { iso } from "../iso.ts";

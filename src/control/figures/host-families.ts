@@ -1,4 +1,4 @@
-import { isOnline } from "../../domain/rollout/facts.ts";
+import { isOnline } from "../../domain/host-online.ts";
 import { type HostFactsReport, hostFactsSchema } from "../../protocol/agent/host-facts.ts";
 import type { MetricsRows } from "../store/figures/metrics.ts";
 import type { Exposition } from "./exposition.ts";

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { HOST_OFFLINE_MS } from "../../domain/rollout/facts.ts";
+import { HOST_OFFLINE_MS } from "../../domain/host-online.ts";
 import { JOB_KINDS } from "../../protocol/agent/jobs.ts";
 import type { PollAnswer, pollSchema } from "../../protocol/agent/poll.ts";
 import type { ControlEnv } from "../env.ts";

@@ -1,4 +1,4 @@
-import { isOnline } from "../../domain/rollout/facts.ts";
+import { isOnline } from "../../domain/host-online.ts";
 import { isActive } from "../../domain/rollout/release.ts";
 import { stepsOf } from "../../domain/rollout/steps.ts";
 import { authorize } from "../http/auth.ts";

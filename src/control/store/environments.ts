@@ -1,13 +1,8 @@
 import { and, eq, getTableColumns, isNull, type SQL, sql } from "drizzle-orm";
 import type { BatchResponse } from "drizzle-orm/batch";
+import { isOnline } from "../../domain/host-online.ts";
 import type { RunFacts } from "../../domain/processes/run.ts";
-import {
-  type EnvironmentFacts,
-  type InstanceFacts,
-  isOnline,
-  type JobFacts,
-  type WorkerFacts,
-} from "../../domain/rollout/facts.ts";
+import type { EnvironmentFacts, InstanceFacts, JobFacts, WorkerFacts } from "../../domain/rollout/facts.ts";
 import { hasLabels } from "../../domain/rollout/placing/placement.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { Routable } from "../../domain/rollout/table/compile-table.ts";

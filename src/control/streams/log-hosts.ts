@@ -1,5 +1,5 @@
 import { accessoryId } from "../../domain/accessory.ts";
-import { isOnline } from "../../domain/rollout/facts.ts";
+import { isOnline } from "../../domain/host-online.ts";
 import type { LogHostView } from "../../protocol/api/logs.ts";
 import type { ControlEnv } from "../env.ts";
 import { iso } from "../iso.ts";

@@ -1,4 +1,4 @@
-import { isOnline } from "../../domain/rollout/facts.ts";
+import { isOnline } from "../../domain/host-online.ts";
 import { hostFactsSchema } from "../../protocol/agent/host-facts.ts";
 import type { EventView } from "../../protocol/api/events.ts";
 import { EVENT_TYPES } from "../../protocol/api/events.ts";

@@ -1,4 +1,4 @@
-import { isOnline } from "../rollout/facts.ts";
+import { isOnline } from "../host-online.ts";
 import { nameOf } from "../routing/site.ts";
 import type { Sight } from "./look.ts";
 

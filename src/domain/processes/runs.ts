@@ -1,6 +1,7 @@
+import { isOnline } from "../host-online.ts";
 import { failureOf } from "../rollout/causes.ts";
 import type { Draft } from "../rollout/draft.ts";
-import { isOnline, type JobFacts } from "../rollout/facts.ts";
+import type { JobFacts } from "../rollout/facts.ts";
 import { onlineHosts } from "../rollout/placing/placement.ts";
 import type { ReleaseFacts } from "../rollout/release.ts";
 import { orderStop } from "../rollout/retire.ts";

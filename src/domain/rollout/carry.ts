@@ -1,5 +1,6 @@
+import { isOnline } from "../host-online.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
-import { type InstanceFacts, isOnline } from "./facts.ts";
+import type { InstanceFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
 
 /**

@@ -1,14 +1,9 @@
 import { reachable } from "../../accessory.ts";
+import { HOST_OFFLINE_MS, isOnline } from "../../host-online.ts";
 import { publicHost } from "../../hostnames.ts";
 import { err, ok, type Result } from "../../result.ts";
 import type { EnvironmentSpec } from "../../spec.ts";
-import {
-  type EnvironmentFacts,
-  HOST_OFFLINE_MS,
-  type HostFacts,
-  isOnline,
-  type SlotFacts,
-} from "../facts.ts";
+import type { EnvironmentFacts, HostFacts, SlotFacts } from "../facts.ts";
 
 export interface Placement {
   readonly hostId: string;

@@ -1,5 +1,6 @@
+import { isOnline } from "../../host-online.ts";
 import type { Draft } from "../draft.ts";
-import { type EnvironmentFacts, type HostFacts, type InstanceFacts, isOnline } from "../facts.ts";
+import type { EnvironmentFacts, HostFacts, InstanceFacts } from "../facts.ts";
 import type { ReleaseFacts } from "../release.ts";
 import { stop } from "../retire.ts";
 import { askedUntil } from "../table/rest.ts";
