@@ -1,27 +1,23 @@
 import type { SQL } from "drizzle-orm";
 import type { MiddlewareHandler } from "hono";
-import { isPreviewName, previewName } from "../../domain/previews/hostname.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import type { ControlEnv } from "../env.ts";
 import { takeOver } from "../hosts/rotate.ts";
 import { whoFromAccess } from "../identity/cloudflare-access.ts";
 import type { Keys } from "../identity/keys.ts";
+import { type Need, reaches } from "../identity/roles.ts";
 import { sha256 } from "../ids.ts";
 import { iso } from "../iso.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { noteStaleToken } from "../store/hosts.ts";
 import { BOOTSTRAP_ID, findToken, hostByToken, type TokenRow, touchToken } from "../store/tokens.ts";
-import { type AppContext, type AppEnv, inBackground, type Principal, type Reach } from "./context.ts";
+import { type AppContext, type AppEnv, inBackground, type Principal } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 import { sessionOf, tokenOfSession } from "./session.ts";
 
 const TOKEN = /^Bearer +(sl[ue]_[A-Za-z0-9_-]{16,100})$/i;
-const RANK = { agent: 0, viewer: 1, approver: 2, deployer: 3, admin: 4 } as const satisfies Record<
-  Principal["role"],
-  number
->;
 /** How often at most "last used" is written. */
 const TOUCH_MS = 60_000;
 
@@ -144,35 +140,6 @@ export const authenticatePeople =
 
 /** Hosts come with their token alone. */
 export const authenticate = authenticatePeople(null);
-
-export interface Need {
-  readonly role: Exclude<Principal["role"], "agent">;
-  /** Null: everything, as hosts and tokens are. */
-  readonly app: string | null;
-  /** Null: the whole app. */
-  readonly environment: string | null;
-  /** A token that is for this alone may do it, too. Whoever may deploy may have previews. */
-  readonly action?: "deploy" | "preview";
-}
-export const everything = (role: Need["role"]): Need => ({ role, app: null, environment: null });
-
-/** Whether a principal's role and scope are enough: one of them, where there are several. */
-export const reaches = (principal: Principal, need: Need): boolean =>
-  [principal, ...(principal.also ?? [])].some((reach) => isEnough(reach, need)) && isMeant(principal, need);
-
-/** Whether it is what the token is for, where that is less than its role. */
-function isMeant({ action, pull }: Principal, need: Need): boolean {
-  if (action === null || need.action === action) return true;
-  if (action === "deploy") return need.role === "viewer" || need.action === "preview";
-  const { role, environment } = need;
-  if (role !== "viewer" || environment === null || !isPreviewName(environment)) return false;
-  return pull == null || environment === previewName(pull.number);
-}
-
-const isEnough = ({ role, app, environment }: Reach, need: Need): boolean =>
-  (app === null || app === need.app) &&
-  (environment === null || environment === need.environment) &&
-  RANK[role] >= RANK[need.role];
 
 /** Refuses a principal whose role or scope does not reach. The answer names what it has and what it would need. */
 export function authorize(c: AppContext, need: Need): Principal {

@@ -8,10 +8,10 @@ import type { Db } from "../store/db.ts";
 import { allIdentities, type GrantRow, grantsOf, readAccess } from "../store/identity/people.ts";
 import { isLocalControl } from "./issuer.ts";
 import type { Keys } from "./keys.ts";
+import { RANK } from "./roles.ts";
 
 const SKEW_S = 60;
 const MOST_GROUPS = 200;
-const RANK = { viewer: 1, approver: 2, deployer: 3, admin: 4 } as const;
 
 /** Who Cloudflare Access says has come. */
 interface Visitor {

@@ -1,6 +1,7 @@
 import type { HostView } from "../../protocol/api/hosts.ts";
-import { authorize, everything } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
+import { everything } from "../identity/roles.ts";
 import { listHosts } from "../store/hosts.ts";
 import { hostView } from "../views/rows.ts";
 import { page } from "./layout.tsx";

@@ -1,5 +1,6 @@
-import { authorize, reaches } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
+import { reaches } from "../identity/roles.ts";
 import { requireEnvironment } from "../routes/status.ts";
 import { findReleases } from "../store/status.ts";
 import { page } from "./layout.tsx";

@@ -1,6 +1,7 @@
 import type { TokenView } from "../../protocol/api/tokens.ts";
-import { authorize, everything, reaches } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
+import { everything, reaches } from "../identity/roles.ts";
 import { type GrantRow, listGrants } from "../store/grants.ts";
 import { listTrusts, type TrustRow } from "../store/identity/trusts.ts";
 import { listWebhooks } from "../store/notify/webhooks.ts";

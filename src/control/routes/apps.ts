@@ -5,7 +5,7 @@ import { pageOf } from "../../protocol/api/scalars.ts";
 import { applyManifest } from "../apps/apply.ts";
 import { reservedNames } from "../apps/grants.ts";
 import { tendHostnames } from "../cloudflare/tend-hostnames.ts";
-import { authorize, everything, reaches } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import {
@@ -18,6 +18,7 @@ import {
   pageQuery,
   toPage,
 } from "../http/router.ts";
+import { everything, reaches } from "../identity/roles.ts";
 import { iso } from "../iso.ts";
 import { logFailure } from "../log.ts";
 import { listApps, readApp, readEnvironments } from "../store/status.ts";

@@ -2,9 +2,10 @@ import { createRoute } from "@hono/zod-openapi";
 import { isSlotHostname } from "../../domain/routing/slot.ts";
 import { insideAnswerSchema, insideQuestionSchema } from "../../protocol/api/doctor.ts";
 import { askBatch, lookFrom } from "../doctor/ask-inside.ts";
-import { authorize, everything } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import { ProblemError } from "../http/problems.ts";
 import { json, newRouter } from "../http/router.ts";
+import { everything } from "../identity/roles.ts";
 
 const question = createRoute({
   method: "post",

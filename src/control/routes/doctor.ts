@@ -6,8 +6,9 @@ import { examine } from "../doctor/doctor.ts";
 import { examinePaths } from "../doctor/live.ts";
 import { examinePlaces } from "../doctor/places.ts";
 import { examineWebhooks } from "../doctor/webhooks.ts";
-import { authorize, everything } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import { json, newRouter } from "../http/router.ts";
+import { everything } from "../identity/roles.ts";
 import { iso } from "../iso.ts";
 
 const examination = createRoute({

@@ -8,10 +8,11 @@ import {
 } from "../../protocol/api/hostnames.ts";
 import { reservedNames } from "../apps/grants.ts";
 import { tendHostnames } from "../cloudflare/tend-hostnames.ts";
-import { authorize, everything } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import { type AppContext, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { appParams, body, json, newRouter } from "../http/router.ts";
+import { everything } from "../identity/roles.ts";
 import { iso } from "../iso.ts";
 import { readAppState } from "../store/apps.ts";
 import { runBatch } from "../store/db.ts";

@@ -6,7 +6,7 @@ import { abortSchema } from "../../protocol/api/moves.ts";
 import { planSchema } from "../../protocol/api/plans.ts";
 import { createReleaseSchema, releaseSchema } from "../../protocol/api/releases.ts";
 import { pageOf } from "../../protocol/api/scalars.ts";
-import { authorize, type Need } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { parseKey } from "../http/idempotency.ts";
 import { ProblemError } from "../http/problems.ts";
@@ -21,6 +21,7 @@ import {
   releaseParams,
   toPage,
 } from "../http/router.ts";
+import type { Need } from "../identity/roles.ts";
 import { imageLack } from "../images/lack.ts";
 import { logFailure, logInfo } from "../log.ts";
 import { usualTraffic } from "../meter/forecast.ts";

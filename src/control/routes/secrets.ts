@@ -7,10 +7,11 @@ import {
   setSecretAnswerSchema,
   setSecretSchema,
 } from "../../protocol/api/secrets.ts";
-import { authorize, everything } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, environmentParams, json, newRouter } from "../http/router.ts";
+import { everything } from "../identity/roles.ts";
 import { reseal } from "../secrets/reseal.ts";
 import { type Keyring, open, readKeyring, seal } from "../secrets/seal.ts";
 import { requireKeyring, secretViews } from "../secrets/secrets.ts";

@@ -1,10 +1,11 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { pageOf } from "../../protocol/api/scalars.ts";
 import { createdTokenSchema, createTokenSchema, tokenSchema } from "../../protocol/api/tokens.ts";
-import { authorize, everything } from "../http/auth.ts";
+import { authorize } from "../http/auth.ts";
 import { inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
+import { everything } from "../identity/roles.ts";
 import { newId, newSecret, sha256 } from "../ids.ts";
 import { objectIn } from "../objects.ts";
 import { runBatch } from "../store/db.ts";

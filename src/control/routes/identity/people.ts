@@ -7,11 +7,12 @@ import {
   linkPersonSchema,
   peopleSchema,
 } from "../../../protocol/people.ts";
-import { authorize, everything } from "../../http/auth.ts";
+import { authorize } from "../../http/auth.ts";
 import type { AppContext } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
 import { body, json, newRouter } from "../../http/router.ts";
 import { isLocalControl, issuerProblem } from "../../identity/issuer.ts";
+import { everything } from "../../identity/roles.ts";
 import { newId } from "../../ids.ts";
 import { iso } from "../../iso.ts";
 import { runBatch } from "../../store/db.ts";

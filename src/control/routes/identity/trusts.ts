@@ -11,13 +11,14 @@ import {
   type TrustView,
   trustSchema,
 } from "../../../protocol/api/trusts.ts";
-import { authorize, everything } from "../../http/auth.ts";
+import { authorize } from "../../http/auth.ts";
 import { type AppContext, orRefuse } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
 import { body, json, newRouter } from "../../http/router.ts";
 import { exchange, explain, MOST_TOKEN_MS, TOKEN_MS } from "../../identity/exchange.ts";
 import { isLocalControl, issuerProblem } from "../../identity/issuer.ts";
 import type { Keys } from "../../identity/keys.ts";
+import { everything } from "../../identity/roles.ts";
 import type { Check } from "../../identity/verify.ts";
 import { newId } from "../../ids.ts";
 import { iso } from "../../iso.ts";

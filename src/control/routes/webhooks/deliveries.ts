@@ -1,10 +1,11 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { pageOf } from "../../../protocol/api/scalars.ts";
 import { deliverySchema, replayedSchema, replaySchema } from "../../../protocol/webhooks.ts";
-import { authorize, everything } from "../../http/auth.ts";
+import { authorize } from "../../http/auth.ts";
 import { inBackground } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../../http/router.ts";
+import { everything } from "../../identity/roles.ts";
 import { pokeNotifier } from "../../notify/poke.ts";
 import { listDeliveries, replay } from "../../store/notify/deliveries.ts";
 import type { WebhookRow } from "../../store/notify/webhooks.ts";

@@ -1,11 +1,11 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Result } from "../../../domain/result.ts";
 import { parseJson } from "../../../protocol/json.ts";
-import { reaches } from "../../http/auth.ts";
 import { type AppContext, coordinatorOf, inBackground, type Principal } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
 import { newRouter } from "../../http/router.ts";
 import { personOf } from "../../identity/cloudflare-access.ts";
+import { reaches } from "../../identity/roles.ts";
 import { sha256 } from "../../ids.ts";
 import { openKeys, type SlackKeys } from "../../notify/keys.ts";
 import { callSlack } from "../../notify/slack-app.ts";

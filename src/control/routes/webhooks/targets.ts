@@ -5,10 +5,11 @@ import {
   rotatedSecretSchema,
   webhookSchema,
 } from "../../../protocol/webhooks.ts";
-import { authorize, everything } from "../../http/auth.ts";
+import { authorize } from "../../http/auth.ts";
 import { type AppContext, inBackground } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
 import { body, json, newRouter } from "../../http/router.ts";
+import { everything } from "../../identity/roles.ts";
 import { newId } from "../../ids.ts";
 import { iso } from "../../iso.ts";
 import { targetProblem } from "../../notify/address.ts";
