@@ -60,7 +60,7 @@ function missOf(error: unknown): CommitMiss | undefined {
   if (/UNIQUE constraint failed: instances\.slot_id/.test(text)) return "stale";
   if (/UNIQUE constraint failed: releases\.environment_id, releases\.request_key/.test(text))
     return "requested";
-  if (/UNIQUE constraint failed: releases\.environment_id, releases\.version/.test(text))
+  if (/UNIQUE constraint failed: releases\.version, releases\.environment_id/.test(text))
     return "label_taken";
   return undefined;
 }

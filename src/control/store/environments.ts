@@ -256,7 +256,8 @@ const releasesToGoBackTo = (id: string, named: string | null): SQL => sql`
     ORDER BY serving_at DESC LIMIT ${SERVED_IN_VIEW})
   UNION SELECT id FROM (SELECT id FROM releases WHERE environment_id = ${id} AND contracted_at IS NOT NULL
     ORDER BY contracted_at DESC LIMIT 1)
-  UNION SELECT id FROM releases WHERE environment_id = ${id} AND (id = ${named} OR version = ${named})`;
+  UNION SELECT id FROM releases WHERE id = ${named} AND environment_id = ${id}
+  UNION SELECT id FROM releases WHERE environment_id = ${id} AND version = ${named}`;
 
 /** Unfinished ones, all of releases on their way and of instances that are up, and the hooks of releases that are up. */
 const jobsInView = (id: string): SQL => sql`

@@ -247,19 +247,20 @@ const isOlder = (before: { createdAt: number; id: string }): SQL | undefined =>
     and(eq(releases.createdAt, before.createdAt), lt(releases.id, before.id)),
   );
 
-/** Which of these labels or ids name a release of the environment. */
-export const findReleases = (db: Db, environmentId: string, keys: readonly string[]) =>
-  db
+/** Which of these labels or ids name a release of the environment, newest first: that is the one which a label means. */
+export const findReleases = (db: Db, environmentId: string, keys: readonly string[]) => {
+  const named = sql`(SELECT value FROM json_each(${JSON.stringify(keys)}))`;
+  return db
     .select({ id: releases.id, version: releases.version })
     .from(releases)
     .where(
-      and(
-        eq(releases.environmentId, environmentId),
-        sql`(${releases.id} IN (SELECT value FROM json_each(${JSON.stringify(keys)}))
-          OR ${releases.version} IN (SELECT value FROM json_each(${JSON.stringify(keys)})))`,
-      ),
+      // Two searches and no OR: that would read all releases of the environment.
+      sql`${releases.id} IN (SELECT id FROM releases WHERE version IN ${named} AND environment_id = ${environmentId}
+        UNION SELECT id FROM releases WHERE id IN ${named} AND +environment_id = ${environmentId})`,
     )
+    .orderBy(desc(releases.createdAt), desc(releases.id))
     .all();
+};
 
 /** The release that a request with this key made. */
 export async function findRequested(

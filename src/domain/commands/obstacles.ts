@@ -2,7 +2,7 @@ import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { heldNow } from "../rollout/lock.ts";
 import { firstPlaces } from "../rollout/placing/first-places.ts";
 import type { PlacementProblem } from "../rollout/placing/placement.ts";
-import { isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { holdsLabel, isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { closedWords } from "../windows.ts";
 import type { Refusal } from "./refusal.ts";
 
@@ -78,14 +78,15 @@ export const shiftingAlready = (release: ReleaseFacts): Refusal => ({
 });
 
 function takenLabel({ releases }: EnvironmentFacts, { version }: Asked): Obstacle | undefined {
-  if (version === null || !releases.some((release) => release.version === version)) return undefined;
+  if (version === null || !releases.some((release) => release.version === version && holdsLabel(release)))
+    return undefined;
   return { ...labelTaken(version), effect: "refuses" };
 }
 
-/** A release keeps its label, whatever became of it: a name in the log means one image for ever. */
+/** What visitors have met keeps its label: a name in their log means one image for ever. Who failed before that gives it back. */
 export const labelTaken = (version: string): Refusal => ({
   code: "conflict",
-  detail: `a release named ${version} exists already, whatever became of it: pick another --version`,
+  detail: `a release named ${version} is on its way, or has had traffic, and keeps its name: pick another --version`,
   next: [
     { command: `sluice deploy --version ${version}-2`, when: "to try the same again" },
     { command: "sluice releases", when: "to see what became of it" },

@@ -3,7 +3,7 @@ import { answering, canCarry } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
 import { giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../rollout/facts.ts";
-import { hasServed, isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { hasServed, isActive, namedRelease, type ReleaseFacts } from "../rollout/release.ts";
 import { shiftWeights } from "../rollout/shift.ts";
 import { rollbackTarget } from "../rollout/target.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
@@ -111,8 +111,7 @@ function targetOf(
   to: string | null,
 ): Result<ReleaseFacts, Refusal> {
   const { releases } = facts;
-  const target =
-    to === null ? rollbackTarget(facts, from) : releases.find((r) => r.id === to || r.version === to);
+  const target = to === null ? rollbackTarget(facts, from) : namedRelease(releases, to);
   const could = releases.filter((release) => release.id !== from.id && hasServed(release));
   const valid = could.map((release) => release.version).join(", ") || "none";
   if (!target) {

@@ -78,6 +78,22 @@ export const hasServed = (release: {
   readonly servingAt: number | null;
 }): boolean => release.servingAt !== null && ["settling", "live", "superseded"].includes(release.state);
 
+/**
+ * Whether its label is its own: while it is on its way, and for ever once it was let to visitors. As the index
+ * `releases_label` has it. So of those that have a label, the newest is the one that holds it, if any does.
+ */
+export const holdsLabel = (release: Pick<ReleaseFacts, "endedAt" | "servingAt" | "timings">): boolean =>
+  release.endedAt === null || release.servingAt !== null || release.timings.shifting !== undefined;
+
+/** The one of this id, or the newest of this label. */
+export function namedRelease<R extends Pick<ReleaseFacts, "id" | "version" | "createdAt">>(
+  releases: readonly R[],
+  name: string,
+): R | undefined {
+  const newest = (a: R, b: R) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1);
+  return releases.filter(({ id, version }) => id === name || version === name).sort(newest)[0];
+}
+
 /** Why a release ended without serving, in words a person can act on. */
 export interface ReleaseFailure {
   readonly code: string;

@@ -11,6 +11,7 @@ import { events } from "../../../src/control/store/schema/events.ts";
 import { outbox } from "../../../src/control/store/schema/outbox.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
 import { secrets } from "../../../src/control/store/schema/secrets.ts";
+import { findReleases } from "../../../src/control/store/status.ts";
 import type { WorkerSpec } from "../../../src/domain/processes/process.ts";
 import { Draft } from "../../../src/domain/rollout/draft.ts";
 import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
@@ -56,6 +57,20 @@ describe("the coordinator", () => {
     expect(await stage.create({ version: "v1" })).toMatchObject({ ok: false, error: { code: "conflict" } });
     await stage.create();
     expect((await stage.releases()).map(({ version }) => version).sort()).toEqual(["v1", "v2"]);
+  });
+
+  it("gives the label of a release that failed before any visitor met it to the next", async () => {
+    await stage.create({ version: "1.4.2" });
+    const first = await stage.release("1.4.2");
+    await stage.db.update(releases).set({ state: "failed", endedAt: 1 }).where(eq(releases.id, first.id));
+    const again = await stage.create({ version: "1.4.2" });
+    expect(again).toMatchObject({ ok: true, value: { created: true } });
+    const named = await findReleases(stage.db, first.environmentId, ["1.4.2"]);
+    expect(named.map(({ id }) => id)).toEqual([again.ok && again.value.release, first.id]);
+    expect(await stage.create({ version: "1.4.2" })).toMatchObject({
+      ok: false,
+      error: { code: "conflict" },
+    });
   });
 
   it("goes on where its alarm was lost, when it is poked", async () => {
@@ -238,7 +253,7 @@ describe("a command", () => {
     if (!row) throw new Error("no release");
     const failed = { ...row, state: "failed", weightBp: 0, endedAt: 1, requestKey: null } as const;
     const older = (n: number) => ({ ...failed, id: `rel_old${n}`, version: `old${n}`, createdAt: 2 });
-    const hidden = { ...failed, id: "rel_hidden", version: "v2", createdAt: 1 };
+    const hidden = { ...failed, id: "rel_hidden", version: "v2", createdAt: 1, timings: { shifting: 5 } };
     for (let n = 0; n < 50; n++) await stage.db.insert(releases).values(older(n));
     await stage.db.insert(releases).values(hidden);
     expect(await stage.create()).toMatchObject({ ok: true });

@@ -202,7 +202,14 @@ describe("a plan names what would stop it", () => {
 
   it("a label that is taken; several things at once, all of them", async () => {
     const id = await applied("    windows: { allow: Tue-Fri 08:00-18:00 UTC }\n");
-    await world.release(id, { version: "v1", state: "failed", endedAt: api.time });
+    await world.release(id, {
+      version: "v1",
+      state: "rolled_back",
+      endedAt: api.time,
+      timings: { shifting: 9 },
+    });
+    await world.release(id, { version: "v2", state: "failed", endedAt: api.time });
+    expect(codes(await planned({ version: "v2" }))).toEqual(["window_closed", "no_hosts"]);
     expect(codes(await planned({ version: "v1" }))).toEqual(["window_closed", "conflict", "no_hosts"]);
   });
 });

@@ -75,9 +75,19 @@ describe("version labels", () => {
     expect(world.deploy().version).toBe("v3");
     expect(refusal(world.create({ version: "v2" }))).toMatchObject({
       code: "conflict",
-      detail: expect.stringContaining("v2 exists already"),
+      detail: expect.stringContaining("a release named v2 is on its way, or has had traffic"),
       next: expect.arrayContaining([expect.objectContaining({ command: "sluice deploy --version v2-2" })]),
     });
+  });
+
+  it("give back the label of a release that no visitor ever met, and keep that of one that any did", () => {
+    const world = served(1);
+    world.create({ version: "1.4.2" });
+    world.until("1.4.2", "verifying");
+    expect(refusal(world.create({ version: "1.4.2" }))).toMatchObject({ code: "conflict" });
+    world.abort("1.4.2");
+    expect(refusal(world.create({ version: "1.4.2" }))).toBe("accepted");
+    expect(world.facts().releases.filter(({ version }) => version === "1.4.2")).toHaveLength(2);
   });
 
   it.each([

@@ -69,7 +69,14 @@ export const releases = sqliteTable(
     timings: json<Record<string, number>>("timings").notNull(),
   },
   (t) => [
-    uniqueIndex("releases_environment_version").on(t.environmentId, t.version),
+    // Both begin with the label: one more that begins with the environment would be taken for those below.
+    index("releases_version").on(t.version, t.environmentId),
+    // `holdsLabel`.
+    uniqueIndex("releases_label")
+      .on(t.version, t.environmentId)
+      .where(
+        sql`ended_at IS NULL OR serving_at IS NOT NULL OR json_extract(timings, '$.shifting') IS NOT NULL`,
+      ),
     uniqueIndex("releases_request_key").on(t.environmentId, t.requestKey),
     index("releases_environment_created").on(t.environmentId, t.createdAt),
     index("releases_open").on(t.state).where(sql`ended_at IS NULL`),
