@@ -63,13 +63,22 @@ async function linked(draft: string, file: string): Promise<boolean> {
     await link(draft, file);
     return true;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+    if (codeOf(error) === "EEXIST") return false;
     throw error;
   }
 }
 
-/** Undefined: given back a moment ago. */
-const read = (file: string) => readFile(file, "utf8").catch(() => undefined);
+/** Undefined: given back a moment ago. One that another user made, or that is no file, is nothing to wait for. */
+async function read(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw new Error(`${file} can't be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+const codeOf = (error: unknown) => (error instanceof Error && "code" in error ? error.code : undefined);
 
 async function lives(file: string, text: string): Promise<boolean> {
   const holder = holderOf(text);

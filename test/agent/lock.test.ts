@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -29,6 +29,11 @@ describe("the lock on a state directory", () => {
     await expect(lockDirectory(directory)).rejects.toThrow(
       `another agent runs on ${directory} (pid ${process.pid}`,
     );
+  });
+
+  test("is refused, with the reason, where it can't be read", async () => {
+    await mkdir(file);
+    await expect(lockDirectory(directory)).rejects.toThrow(`${file} can't be read: EISDIR`);
   });
 
   test("is given to exactly one of many that come at the same time, also over a stale one", async () => {
