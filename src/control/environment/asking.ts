@@ -5,6 +5,7 @@ import { probed } from "../../domain/rollout/probed.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import { isLookedAt } from "../../domain/rollout/smoke.ts";
 import { AT_ONCE, atMost, Gate } from "../at-most.ts";
+import { inRounds } from "./in-rounds.ts";
 import { lookAt, lookFailure } from "./look.ts";
 import { type ProbeOutcome, probeInstance } from "./probe.ts";
 import type { Path } from "./reach.ts";
@@ -57,30 +58,19 @@ export class Asking {
 
   async #round(facts: EnvironmentFacts, instances: readonly InstanceFacts[]): Promise<void> {
     const { path, now } = this.#parts;
-    const news: Answer[] = [];
-    let writing = Promise.resolve();
-    const flush = () => {
-      writing = writing.then(() => this.#writeAnswers(news.splice(0)));
-      return writing;
-    };
-    // What fails then fails the last one too.
-    const timer = setInterval(() => void flush().catch(() => {}), ROUND_MS);
-    try {
-      await atMost(AT_ONCE, instances, async (instance) => {
+    const hand = (answers: readonly Answer[]) => this.#writeAnswers(answers);
+    await inRounds<Answer>(ROUND_MS, hand, (tell) =>
+      atMost(AT_ONCE, instances, async (instance) => {
         const release = facts.releases.find(({ id }) => id === instance.releaseId);
         if (!release) return;
         const { cause } = await this.gate.through(() => probeInstance(instance, release, path));
-        if (probed(instance, cause, now())) news.push({ instance: instance.id, cause, at: now() });
+        if (probed(instance, cause, now())) tell({ instance: instance.id, cause, at: now() });
         else this.#asked.delete(instance.id);
-      });
-    } finally {
-      clearInterval(timer);
-    }
-    await flush();
+      }),
+    );
   }
 
   async #writeAnswers(answers: readonly Answer[]): Promise<void> {
-    if (answers.length === 0) return;
     await this.#parts.write((draft) => {
       for (const { instance: id, cause, at } of answers) {
         const instance = draft.facts.instances.find((candidate) => candidate.id === id);

@@ -18,6 +18,7 @@ import {
 } from "../../domain/routing/meter.ts";
 import { routeName } from "../../domain/routing/route-name.ts";
 import { atMost, type Gate } from "../at-most.ts";
+import { inRounds } from "./in-rounds.ts";
 import type { ReadTraffic } from "./judge.ts";
 import { type Path, reach, SYNTHETIC } from "./reach.ts";
 
@@ -99,25 +100,15 @@ export class Load {
     if (stop.aborted) return;
     const dealt = dealVisits(this.#pace, { load, weightBp: release.weightBp, visitorsPerS, now: now() });
     this.#pace = dealt.pace;
-    const news: Visited[] = [];
-    let counting = Promise.resolve();
-    const flush = () => {
-      counting = counting.then(() => this.#count(news.splice(0), load.judge));
-      return counting;
-    };
-    // What fails then fails the last one too.
-    const timer = setInterval(() => void flush().catch(() => {}), COUNT_EVERY_MS);
-    try {
-      await atMost(MOST_VISITS, dealt.visits, (visit) =>
+    const hand = (visited: readonly Visited[]) => this.#count(visited, load.judge);
+    await inRounds<Visited>(COUNT_EVERY_MS, hand, (tell) =>
+      atMost(MOST_VISITS, dealt.visits, (visit) =>
         gate.through(async () => {
           const visited = stop.aborted ? null : await this.#visit(visit, order, stop);
-          if (visited && !stop.aborted) news.push(visited);
+          if (visited && !stop.aborted) tell(visited);
         }),
-      );
-    } finally {
-      clearInterval(timer);
-    }
-    await flush();
+      ),
+    );
   }
 
   /** Of both releases, those who are eligible for either, over the last whole windows; asked anew once a window. */
@@ -160,7 +151,6 @@ export class Load {
 
   /** Counted when they ended: a window that the judge has seen already takes no more. */
   async #count(news: readonly Visited[], isJudged: boolean): Promise<void> {
-    if (news.length === 0) return;
     const { count, now } = this.#parts;
     const window = windowOf(now());
     const entries = news.map((visited) => entryOf(visited, window));
