@@ -1,5 +1,6 @@
 import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 import type { JobResult } from "../../src/protocol/agent/job-results.ts";
+import { aborted } from "../aborted.ts";
 import { type Startable, startWithImage } from "../instances/start-with-image.ts";
 import { done, failed, type Outcome } from "../outcome.ts";
 import { AGENT_STOPS, type JobContext } from "./context.ts";
@@ -77,11 +78,4 @@ async function readyInTime(
   const seen = instance.progress ? `; last seen: ${instance.progress}` : "";
   const logs = await runtime.logs(spec.instance, 50);
   return failed("deadline", `${spec.instance} was not ready when the job's time was over${seen}`, { logs });
-}
-
-function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve(undefined);
-    signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
 }

@@ -29,14 +29,6 @@ export const exitOf = (child: ChildProcess): Promise<Exit> =>
     );
   });
 
-/** Resolves when the signal aborts. */
-export function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve(undefined);
-    signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
-}
-
 /** Sends a signal to a process and all it started. */
 export function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {

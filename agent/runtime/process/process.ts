@@ -4,6 +4,7 @@ import { closeSync, openSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
+import { aborted } from "../../aborted.ts";
 import { systemClock } from "../../clock.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
 import {
@@ -18,7 +19,7 @@ import {
   type Stopped,
 } from "../runtime.ts";
 import { followFile } from "./follow.ts";
-import { aborted, asOutcome, exitOf, hostEnv, signalGroup } from "./group.ts";
+import { asOutcome, exitOf, hostEnv, signalGroup } from "./group.ts";
 import { stopSignalOf, unsupported } from "./housing.ts";
 import { commandOf, pullDirectory, resolveDirectory } from "./image.ts";
 import { boundLog, tailFile } from "./log.ts";

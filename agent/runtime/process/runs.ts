@@ -4,6 +4,7 @@ import { closeSync, openSync } from "node:fs";
 import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { z } from "zod";
+import { aborted } from "../../aborted.ts";
 import { writeFileAtomically } from "../../atomic-file.ts";
 import { systemClock } from "../../clock.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
@@ -18,7 +19,7 @@ import {
   type Stopped,
   signalOf,
 } from "../runtime.ts";
-import { aborted, asOutcome, exitOf, hostEnv, signalGroup } from "./group.ts";
+import { asOutcome, exitOf, hostEnv, signalGroup } from "./group.ts";
 import { unsupported } from "./housing.ts";
 import { resolveDirectory } from "./image.ts";
 import { boundLog, tailFile } from "./log.ts";
