@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import type { TrustView } from "../../../src/protocol/api/trusts.ts";
+import { PROVIDERS, type TrustView } from "../../../src/protocol/api/trusts.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { confirm } from "../../io/confirm.ts";
 import { ago, clean, table } from "../../io/print.ts";
@@ -7,8 +7,6 @@ import { CliError } from "../../io/problem.ts";
 import { readStdin } from "../../io/read-value.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { examplesOfEach, type Register } from "../../verb.ts";
-
-const PROVIDERS = ["github", "gitlab", "buildkite", "circleci", "forgejo"] as const;
 
 /** The flag of each id, and the claim that it is. */
 const IDS = {

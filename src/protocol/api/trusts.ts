@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { nameSchema, time } from "./scalars.ts";
 
-const PROVIDERS = ["github", "gitlab", "buildkite", "circleci", "forgejo"] as const;
+export const PROVIDERS = ["github", "gitlab", "buildkite", "circleci", "forgejo"] as const;
 const text = z.string().min(1).max(300);
 const actionSchema = z.enum(["deploy", "preview", "any"]);
 
