@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { RollbackAnswer } from "../../src/protocol/api/moves.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -93,20 +94,6 @@ async function untilServing(
       throw new CliError("timeout", `the rollback was accepted, but now: ${splitText(environment)}`, {
         next: [{ command: session.command("status", target), when: "to see how it goes on" }],
       });
-    await pause(POLL_MS, session.signal);
+    await sleep(POLL_MS, undefined, { signal: session.signal });
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener(
-      "abort",
-      () => {
-        clearTimeout(timer);
-        reject(signal.reason);
-      },
-      { once: true },
-    );
-  });
 }
