@@ -13,7 +13,6 @@ import { accessoryViews } from "../views/accessory.ts";
 import { requireEnvironment } from "./status.ts";
 
 const accessoryParams = environmentParams.extend({ name: nameSchema });
-const keyHeader = z.object({ "idempotency-key": z.string().optional() });
 
 const list = createRoute({
   method: "get",
@@ -34,7 +33,6 @@ const command = createRoute({
   tags: ["accessories"],
   request: {
     params: accessoryParams.extend({ action: z.enum(["start", "stop", "upgrade"]) }),
-    headers: keyHeader,
   },
   responses: { 202: json(accessorySchema, "The accessory as it is now") },
 });

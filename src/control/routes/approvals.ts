@@ -1,4 +1,4 @@
-import { createRoute, z } from "@hono/zod-openapi";
+import { createRoute } from "@hono/zod-openapi";
 import { approveSchema, rejectSchema } from "../../protocol/api/moves.ts";
 import { releaseSchema } from "../../protocol/api/releases.ts";
 import { authorize } from "../http/auth.ts";
@@ -7,8 +7,6 @@ import { body, json, newRouter, releaseParams } from "../http/router.ts";
 import { allIdentities } from "../store/identity/people.ts";
 import { releaseStatusView, requireRelease } from "./status.ts";
 
-const keyHeader = z.object({ "idempotency-key": z.string().optional() });
-
 const approve = createRoute({
   method: "post",
   path: "/api/v1/releases/{id}/approve",
@@ -16,7 +14,7 @@ const approve = createRoute({
   description:
     "Refused to who started it (403 `own_release`), with any token of theirs. Name the digest you looked at: another one is refused.",
   tags: ["releases"],
-  request: { params: releaseParams, headers: keyHeader, body: body(approveSchema) },
+  request: { params: releaseParams, body: body(approveSchema) },
   responses: { 200: json(releaseSchema, "The release as it is now") },
 });
 
@@ -25,7 +23,7 @@ const reject = createRoute({
   path: "/api/v1/releases/{id}/reject",
   summary: "End a release that waits for an approval",
   tags: ["releases"],
-  request: { params: releaseParams, headers: keyHeader, body: body(rejectSchema) },
+  request: { params: releaseParams, body: body(rejectSchema) },
   responses: { 202: json(releaseSchema, "It ends, or has ended") },
 });
 

@@ -38,10 +38,6 @@ import { releaseView } from "../views/release.ts";
 import { promotion } from "./releases/promotion.ts";
 import { releaseStatusView, requireEnvironment, requireRelease } from "./status.ts";
 
-const keyHeader = z.object({
-  "idempotency-key": z.string().optional().describe("The same key and body again answer the same release"),
-});
-
 const create = createRoute({
   method: "post",
   path: "/api/v1/apps/{app}/envs/{env}/releases",
@@ -52,7 +48,7 @@ const create = createRoute({
   request: {
     params: environmentParams,
     query: dryRunQuery,
-    headers: keyHeader.extend({
+    headers: z.object({
       traceparent: z
         .string()
         .optional()
@@ -91,7 +87,7 @@ const abort = createRoute({
   summary: "End a release that is on its way",
   description: "The release before it has the traffic afterwards.",
   tags: ["releases"],
-  request: { params: releaseParams, headers: keyHeader, body: body(abortSchema) },
+  request: { params: releaseParams, body: body(abortSchema) },
   responses: { 202: json(releaseSchema, "It ends, or has ended") },
 });
 

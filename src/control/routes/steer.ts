@@ -1,4 +1,4 @@
-import { createRoute, z } from "@hono/zod-openapi";
+import { createRoute } from "@hono/zod-openapi";
 import type { Steer } from "../../domain/commands/steer.ts";
 import type { Result } from "../../domain/result.ts";
 import { pauseSchema, promoteSchema, resumeSchema } from "../../protocol/api/moves.ts";
@@ -15,7 +15,6 @@ import { verdictView } from "../views/release.ts";
 import { replayView } from "../views/replay.ts";
 import { releaseStatusView, requireRelease } from "./status.ts";
 
-const keyHeader = z.object({ "idempotency-key": z.string().optional() });
 const moved = { 200: json(releaseSchema, "The release as it is now") };
 const stale =
   "Name the step you saw (0-based): if the release has moved on it is refused (409 `stale_step`), so a double click skips nothing.";
@@ -26,7 +25,7 @@ const promote = createRoute({
   summary: "End the current step, or all of them",
   description: `Ends a pause, a bake or a hold; with \`full\` the release takes all traffic at once. ${stale}`,
   tags: ["releases"],
-  request: { params: releaseParams, headers: keyHeader, body: body(promoteSchema) },
+  request: { params: releaseParams, body: body(promoteSchema) },
   responses: moved,
 });
 
@@ -36,7 +35,7 @@ const pause = createRoute({
   summary: "Hold a release where it is",
   description: `Until it is resumed, promoted or aborted. ${stale}`,
   tags: ["releases"],
-  request: { params: releaseParams, headers: keyHeader, body: body(pauseSchema) },
+  request: { params: releaseParams, body: body(pauseSchema) },
   responses: moved,
 });
 
@@ -46,7 +45,7 @@ const resume = createRoute({
   summary: "Let a paused release go on",
   description: `It goes on with the step it was in. ${stale}`,
   tags: ["releases"],
-  request: { params: releaseParams, headers: keyHeader, body: body(resumeSchema) },
+  request: { params: releaseParams, body: body(resumeSchema) },
   responses: moved,
 });
 
