@@ -57,6 +57,7 @@ interface RouteTally {
   requests: number;
   errors: number;
   visitors: Set<number> | null;
+  failedId?: string;
 }
 
 interface Unsent {
@@ -142,6 +143,7 @@ export class Meter {
     counts.requests += 1;
     if (!verdict.error) return;
     counts.errors += 1;
+    counts.failedId = visit.survey.requestId;
     counts.visitors ??= new Set();
     counts.visitors.add(bucketFor(visitor, visit));
   }

@@ -118,7 +118,8 @@ describe("the meter", () => {
     const host = serve([canary, releaseOf("r1", 5_000, [app.url])], { rescue: "off" });
     for (let i = 0; i < 8; i += 1) await ask({ port, host, path: `/orders/${i}?page=${i}` });
     for (let i = 0; i < 60; i += 1) await ask({ port, host, path: `/made-up-${"abcdefghij"[i % 10]}${i}` });
-    for (let i = 0; i < 4; i += 1) await ask({ port, host, method: "POST", path: "/status/500" });
+    const headers = { "X-Request-Id": "a-visitors-own-0001" };
+    for (let i = 0; i < 4; i += 1) await ask({ port, host, method: "POST", path: "/status/500", headers });
     await ask({ port, host, path: "/status/530" });
     const entries = await counted(host, 73);
     const routes = entries.flatMap((entry) => entry.routes ?? []);
@@ -127,6 +128,8 @@ describe("the meter", () => {
     const failing = of("POST /status/:id");
     expect(failing.reduce((total, one) => total + one.errors, 0)).toBe(4);
     expect(failing.flatMap(({ visitors }) => visitors).length).toBeGreaterThan(0);
+    expect(new Set(failing.map(({ failedId }) => failedId))).toEqual(new Set(["a-visitors-own-0001"]));
+    expect(of("GET /orders/:id").every((one) => one.failedId === undefined)).toBe(true);
     // What the path lost is no route's.
     expect(routes.reduce((total, one) => total + one.requests, 0)).toBe(72);
     expect(new Set(routes.map(({ route }) => route)).size).toBeLessThanOrEqual(34);

@@ -20,6 +20,14 @@ export interface InstanceCounts extends Part {
 export interface RouteCounts extends Part {
   /** Requests and errors by instance. */
   readonly on: Map<string, { requests: number; errors: number }>;
+  failed?: FailedOn;
+}
+
+/** The newest request that failed. */
+interface FailedOn {
+  /** Its `X-Request-Id`. */
+  readonly id: string;
+  readonly instance: string;
 }
 
 /** Beyond so many different visitors it is no burst of one, and who they were is not kept. */
@@ -39,10 +47,11 @@ export function addToSplit(split: Split, entry: MeterEntry, nameOf: (route: stri
     visitors: entry.erroredVisitors,
     latency,
   });
-  for (const { route, ...counts } of entry.routes ?? []) {
+  for (const { route, failedId: id, ...counts } of entry.routes ?? []) {
     if (!isSound(counts.requests) || !isSound(counts.errors)) continue;
     const on = [[instance, counts]] as const;
-    addRoute(split, nameOf(route), { ...counts, on });
+    const failed = id !== undefined && isTelling(id) ? { id, instance } : undefined;
+    addRoute(split, nameOf(route), { ...counts, on, failed });
   }
 }
 
@@ -72,7 +81,7 @@ export const splitText = ({ instances, routes }: Split): string =>
 export function splitFrom(text: string): Split {
   const kept = JSON.parse(text) as {
     instances: [string, Addend & { latency: [number, number][] }][];
-    routes: [string, Addend & { on: [string, { requests: number; errors: number }][] }][];
+    routes: [string, RouteAddend][];
   };
   const split = noSplit();
   for (const [instance, counts] of kept.instances) addInstance(split, instance, counts);
@@ -84,6 +93,10 @@ interface Addend {
   readonly requests: number;
   readonly errors: number;
   readonly visitors: Iterable<number>;
+}
+interface RouteAddend extends Addend {
+  readonly on: Iterable<readonly [string, { requests: number; errors: number }]>;
+  readonly failed?: FailedOn | undefined;
 }
 const nothing = () => ({ requests: 0, errors: 0, visitors: new Set<number>() });
 
@@ -101,15 +114,12 @@ function addInstance(
     counts.latency.set(bucket, (counts.latency.get(bucket) ?? 0) + count);
 }
 
-function addRoute(
-  { routes }: Split,
-  route: string,
-  part: Addend & { on: Iterable<readonly [string, { requests: number; errors: number }]> },
-): void {
+function addRoute({ routes }: Split, route: string, part: RouteAddend): void {
   const name = routes.has(route) || routes.size < MOST_NAMES ? route : OTHER_ROUTES;
-  const counts = routes.get(name) ?? { ...nothing(), on: new Map() };
+  const counts: RouteCounts = routes.get(name) ?? { ...nothing(), on: new Map() };
   routes.set(name, counts);
   addPart(counts, part);
+  if (part.failed) counts.failed = part.failed;
   for (const [instance, { requests, errors }] of part.on) {
     const there = counts.on.get(instance) ?? { requests: 0, errors: 0 };
     if (counts.on.size >= MOST_INSTANCES && !counts.on.has(instance)) continue;
@@ -122,5 +132,8 @@ function addPart(sum: Part, { requests, errors, visitors }: Addend): void {
   sum.errors += errors;
   for (const visitor of visitors) if (sum.visitors.size < MOST_VISITORS) sum.visitors.add(visitor);
 }
+
+/** A visitor may choose the id of a request: a word that any line may hold finds lines of others. The edge's own are 20 or longer. */
+const isTelling = (id: string): boolean => /^(?=.*\d)[\w.:+=/-]{16,128}$/.test(id);
 
 const isSound = (count: number): boolean => Number.isSafeInteger(count) && count >= 0;

@@ -55,7 +55,11 @@ export class Traffic {
     const own = this.#split.get(`${window} ${canary}`);
     const others = this.#split.get(`${window} ${stable}`);
     if (!own || !others) return arms;
-    return { ...arms, routes: routesOf(own, others, hostOf), hosts: hostsOf(own, others, hostOf) };
+    return {
+      ...arms,
+      routes: routesOf(own, others, { window, hostOf }),
+      hosts: hostsOf(own, others, hostOf),
+    };
   }
 
   #arm(release: string, window: number): ArmWindow {
@@ -107,10 +111,15 @@ export class Traffic {
   }
 }
 
-function routesOf(canary: Split, stable: Split, hostOf: (instance: string) => string): RouteWindow[] {
+function routesOf(
+  canary: Split,
+  stable: Split,
+  { window, hostOf }: { window: number; hostOf: (instance: string) => string },
+): RouteWindow[] {
   const names = new Set([...canary.routes.keys(), ...stable.routes.keys()]);
   return [...names].map((route) => ({
     route,
+    ...failedIn(canary.routes.get(route), window),
     canary: countOf(canary.routes.get(route)),
     baseline: countOf(stable.routes.get(route)),
     hosts: [...group(canary.routes.get(route)?.on ?? [], hostOf)].map(([host, parts]) => ({
@@ -120,6 +129,9 @@ function routesOf(canary: Split, stable: Split, hostOf: (instance: string) => st
     })),
   }));
 }
+
+const failedIn = (counts: RouteCounts | undefined, since: number) =>
+  counts?.failed ? { failed: { ...counts.failed, since } } : {};
 
 function hostsOf(canary: Split, stable: Split, hostOf: (instance: string) => string): HostWindow[] {
   const own = group(canary.instances, hostOf);

@@ -7,7 +7,7 @@ import type { CanaryConfig } from "./config.ts";
 import { countErrors, errorLogs } from "./errors.ts";
 import { logSumExp } from "./evidence.ts";
 import { type LogEvidence, mixture, restart } from "./mixture.ts";
-import type { ArmWindow, RouteWindow } from "./window.ts";
+import type { ArmWindow, FailedRequest, RouteWindow } from "./window.ts";
 
 /** Routes that are watched at a time. */
 const MOST_WATCHED = 33;
@@ -42,6 +42,8 @@ interface RouteCounts {
   readonly windows: number;
   /** The canary's by host. */
   readonly hosts: readonly (Pair & { readonly host: string })[];
+  /** The canary's newest that failed. */
+  readonly failed?: FailedRequest | undefined;
 }
 interface Pending {
   readonly canary: Waiting;
@@ -70,6 +72,8 @@ export interface Culprit extends Pick<RouteCounts, "canary" | "baseline"> {
   readonly logE: number;
   /** The only host of several on which the canary fails it; null: no single one. */
   readonly host: string | null;
+  /** One of the canary's requests that failed; absent: none is known by its id. */
+  readonly failed?: FailedRequest;
 }
 
 export const NO_ROUTES: RoutesState = { bets: 0, watched: [] };
@@ -163,7 +167,8 @@ const join = (past: Waiting, { n, errors, distinctErrors = errors }: ArmWindow):
   distinctErrors: past.distinctErrors + distinctErrors,
 });
 
-function addTo(past: RouteCounts, { canary, baseline, hosts }: RouteWindow, counted: number): RouteCounts {
+function addTo(past: RouteCounts, window: RouteWindow, counted: number): RouteCounts {
+  const { canary, baseline, hosts, failed = past.failed } = window;
   const add = (pair: Pair, { n, errors }: { n: number; errors: number }): Pair => ({
     requests: pair.requests + n,
     errors: pair.errors + errors,
@@ -180,6 +185,7 @@ function addTo(past: RouteCounts, { canary, baseline, hosts }: RouteWindow, coun
     counted: past.counted + counted,
     windows: past.windows + (counted > 0 ? 1 : 0),
     hosts: [...byHost.values()],
+    ...(failed && { failed }),
   };
 }
 
@@ -205,6 +211,7 @@ export function culprits({ watched }: RoutesState): Culprit[] {
       baseline: suspicion.baseline,
       logE: mixture(err),
       host: onlyHost(suspicion),
+      ...(suspicion.failed && { failed: suspicion.failed }),
     }))
     .filter(({ logE, canary }) => logE > 0 && canary.errors > 0)
     .sort((a, b) => b.logE - a.logE || b.canary.errors - a.canary.errors)

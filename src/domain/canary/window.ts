@@ -32,6 +32,18 @@ export interface RouteWindow {
   readonly baseline: Count;
   /** The canary's requests on this route by host. */
   readonly hosts: readonly { readonly host: string; readonly n: number; readonly errors: number }[];
+  /** One of the canary's that failed, if its id is known. */
+  readonly failed?: FailedRequest | undefined;
+}
+
+/** A request that an instance failed to answer. */
+export interface FailedRequest {
+  /** `X-Request-Id`, as the app got it. */
+  readonly id: string;
+  /** The instance. */
+  readonly instance: string;
+  /** It came after this, epoch ms. */
+  readonly since: number;
 }
 
 /** Both sides' counts on one host. */

@@ -45,6 +45,8 @@ export interface RouteEntry {
   readonly errors: number;
   /** Distinct visitor buckets that met an error. */
   readonly visitors: readonly number[];
+  /** `X-Request-Id` of the newest that failed, as the app got it; absent: none did. */
+  readonly failedId?: string | undefined;
 }
 
 /** Answers of a release under test against stable's. Visitors never saw these. */

@@ -244,6 +244,11 @@ describe("while traffic is split", () => {
         visitors: Array.from({ length: errors }, (_, n) => n),
       })),
     });
+  const failing = (instance: string, failedId: string) =>
+    counts("rel_2", NOON, 1, 1, {
+      instance,
+      routes: [{ route: "POST /pay", requests: 1, errors: 1, visitors: [1], failedId }],
+    });
   const told = async () => {
     const read = await readCounts(env.METER as never, "env_1", { from: NOON, to: NOON + WINDOW });
     return new Traffic(read).window(NOON, "rel_2", "rel_1", (instance) => `host of ${instance}`);
@@ -277,6 +282,24 @@ describe("while traffic is split", () => {
       canary: { n: 200, errors: 4, distinctErrors: 2 },
       baseline: { n: 0 },
     });
+  });
+
+  it("a request that failed is known by its id, unless that is a word which any line may hold", async () => {
+    const batch = (colo: string, more: MeterEntry[]) => ({ ...batchOf(more), colo });
+    await stub().absorb(batch("AMS", [entry("rel_1", "a", [["POST /pay", 9, 0]])]));
+    await stub().absorb(batch("AMS", [failing("b", "4f0c8a52-1d7e-4b-9k")]));
+    await evictDurableObject(stub());
+    for (const id of [
+      "password",
+      "password-of-customers",
+      "4f0c8a52",
+      "4f0c8a52-1d7e .*",
+      `1${"x".repeat(200)}`,
+    ])
+      await meterOf("env_1", "FRA").absorb(batch("FRA", [failing("c", id)]));
+    const { routes = [] } = await told();
+    const failed = { id: "4f0c8a52-1d7e-4b-9k", instance: "b", since: NOON };
+    expect(routes).toEqual([expect.objectContaining({ route: "POST /pay", failed })]);
   });
 
   it("made-up paths take bounded room, and push no failing route out", async () => {

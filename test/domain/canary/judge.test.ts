@@ -156,6 +156,7 @@ describe("the culprit in words", () => {
           { host: "web-1", n: 1, errors: 0 },
           { host: "web-2", n: 9, errors: 9 },
         ],
+        failed: { id: "4f0c8a52-1d7e-4b-9k", instance: "rel_2-1", since: 10_000 },
       },
       { route: "GET /", canary: on(200, 0), baseline: on(1_805, 3), hosts: [] },
     ],
@@ -164,6 +165,11 @@ describe("the culprit in words", () => {
   it("is the route that fails, with both sides' counts", () => {
     const { decision } = untilRollback(window, init(at(80, 10_000), canaryConfig({})));
     expect(decision.culprits[0]).toMatchObject({ route: "POST /checkout", baseline: { errors: 0 } });
+    expect(decision.culprits[0]?.failed).toEqual({
+      id: "4f0c8a52-1d7e-4b-9k",
+      instance: "rel_2-1",
+      since: 10_000,
+    });
     expect(inWords(decision, "rollback", "on stable", "v42")).toMatch(
       /POST \/checkout: \d+ of \d+ on v42, 0 of \d+ on stable.*: rolled back$/,
     );
