@@ -13,6 +13,8 @@ const { values, positionals } = parseArgs({
     quick: { type: "boolean", default: false },
     // Of those that know it: so many ms to D1.
     "d1-latency": { type: "string" },
+    // Of the canary's: those of its cells alone.
+    cells: { type: "string" },
   },
   allowPositionals: true,
 });

@@ -240,18 +240,23 @@ export class World {
   }
 
   protected latencies(mean: number, factor: number): number[] {
-    const { shares, cumulative } = distribution(factor);
+    if (mean < 60) return this.answers(this.chance.poisson(mean), factor);
+    const { shares } = distribution(factor);
     const hist = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
-    if (mean < 60) {
-      for (let n = this.chance.poisson(mean); n > 0; n--) {
-        const bucket = bucketAt(cumulative, this.chance.uniform());
-        hist[bucket] = (hist[bucket] ?? 0) + 1;
-      }
-      return hist;
-    }
     for (let i = 0; i < hist.length; i++) {
       const share = shares[i] ?? 0;
       if (share * mean > 1e-7) hist[i] = this.chance.poisson(share * mean);
+    }
+    return hist;
+  }
+
+  /** So many answers, each drawn by itself. */
+  protected answers(count: number, factor: number): number[] {
+    const { cumulative } = distribution(factor);
+    const hist = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
+    for (let n = count; n > 0; n--) {
+      const bucket = bucketAt(cumulative, this.chance.uniform());
+      hist[bucket] = (hist[bucket] ?? 0) + 1;
     }
     return hist;
   }
