@@ -205,7 +205,7 @@ export class World {
   }
 
   /** Failed requests alone; n counts them only. */
-  private counts(side: Side, mean: number, failing: number): Required<Omit<ArmWindow, "hist">> {
+  private counts(side: Side, mean: number, failing: number): Required<Omit<ArmWindow, "hist" | "synthetic">> {
     const { burst, perVisitor = 1 } = this.scenario;
     if (burst) {
       const faults = this.bursts(side, mean * failing, burst);

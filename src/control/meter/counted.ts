@@ -34,6 +34,8 @@ export interface Counted {
 export interface Judged {
   /** Those that the path lost are in neither. */
   requests: number;
+  /** Of those, control's own; absent: none. */
+  synthetic?: number;
   errors: number;
   /** Dense histogram (domain/routing/meter.ts). */
   readonly latency: Float64Array;
@@ -123,6 +125,7 @@ export function withSynthetic(counted: Counted): Counted {
   sum.judged ??= blank();
   for (const { requests, errors, latency, visitors } of synthetic.instances.values()) {
     sum.judged.requests += requests;
+    sum.judged.synthetic = (sum.judged.synthetic ?? 0) + requests;
     sum.judged.errors += errors;
     for (const [bucket, count] of latency)
       if (bucket in sum.judged.latency)

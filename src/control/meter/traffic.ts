@@ -65,10 +65,16 @@ export class Traffic {
   #arm(release: string, window: number): ArmWindow {
     const judged = this.#judged.get(`${window} ${release}`);
     if (!judged) return { n: 0, errors: 0, distinctErrors: 0 };
-    const { requests, errors, latency, visitors } = judged;
+    const { requests, synthetic, errors, latency, visitors } = judged;
     // A lost batch may have taken the requests of which another counts the errors.
     const n = Math.max(requests, errors);
-    return { n, errors, distinctErrors: Math.min(bits(visitors), errors), hist: [...latency] };
+    return {
+      n,
+      ...(synthetic !== undefined && { synthetic }),
+      errors,
+      distinctErrors: Math.min(bits(visitors), errors),
+      hist: [...latency],
+    };
   }
 
   /** A release's latency histogram over the windows from `from` up to, not including, `to`. */

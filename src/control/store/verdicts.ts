@@ -1,5 +1,5 @@
 import { and, desc, eq, isNotNull, lt, sql } from "drizzle-orm";
-import type { Judgement, KeptWindow } from "../../domain/canary/index.ts";
+import type { DifferingFields, Judgement, KeptWindow } from "../../domain/canary/index.ts";
 import type { Db } from "./db.ts";
 import { verdicts } from "./schema/releases.ts";
 
@@ -61,14 +61,26 @@ export const listVerdicts = (
     .limit(query.limit)
     .all();
 
-/** A release's windows as far as their counts were kept, oldest first. */
-export async function listKeptWindows(db: Db, release: string, limit: number): Promise<KeptWindow[]> {
+/** A release's windows as far as their counts were kept, oldest first; beside each the fields that were named by then. */
+export async function listKeptWindows(
+  db: Db,
+  release: string,
+  limit: number,
+): Promise<{ counted: KeptWindow; differing: DifferingFields | null }[]> {
   const rows = await db
-    .select({ counted: verdicts.counted })
+    .select({
+      counted: verdicts.counted,
+      differing: sql<string | null>`json_extract(${verdicts.numbers}, '$.differing')`,
+    })
     .from(verdicts)
     .where(and(eq(verdicts.releaseId, release), isNotNull(verdicts.counted)))
     .orderBy(verdicts.window)
     .limit(limit)
     .all();
-  return rows.flatMap(({ counted }) => (counted ? [counted] : []));
+  return rows.flatMap(({ counted, differing }) =>
+    // As the judge wrote it.
+    counted
+      ? [{ counted, differing: differing === null ? null : (JSON.parse(differing) as DifferingFields) }]
+      : [],
+  );
 }

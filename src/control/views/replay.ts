@@ -1,4 +1,4 @@
-import { describe, type KeptWindow, replay } from "../../domain/canary/index.ts";
+import { type DifferingFields, describe, type KeptWindow, replay } from "../../domain/canary/index.ts";
 import { configOf } from "../../domain/rollout/analysis/judged.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { ReplayView } from "../../protocol/api/verdicts.ts";
@@ -7,24 +7,33 @@ import type { VerdictRow } from "../store/verdicts.ts";
 
 interface Replaying {
   readonly release: Pick<ReleaseRow, "id" | "version">;
-  /** Oldest first. */
-  readonly kept: readonly KeptWindow[];
+  /** Oldest first; with the fields that were named by then. */
+  readonly kept: readonly { readonly counted: KeptWindow; readonly differing: DifferingFields | null }[];
   readonly last: Pick<VerdictRow, "verdict" | "words"> | undefined;
   /** The environment's, of today. */
   readonly spec: EnvironmentSpec;
   readonly other: Parameters<typeof configOf>[2];
 }
 
-/** A release's kept counts, judged by today's limits. */
+/**
+ * A release's kept counts, judged by today's limits. Which fields of mirrored answers differ depends on no limit: they are named as
+ * they were by the window that ends it.
+ */
 export function replayView({ release, kept, last, spec, other }: Replaying): ReplayView {
-  const { decision, windows, provenAfter } = replay(kept, configOf(spec, "beside", other));
+  const counted = kept.map((one) => one.counted);
+  const { decision, windows, provenAfter } = replay(counted, configOf(spec, "beside", other));
+  const differing = kept[windows - 1]?.differing;
+  const said = decision && { ...decision, ...(differing && { differing }) };
   return {
     release: release.id,
     version: release.version,
     kept: kept.length,
     windows,
     was: last ? { verdict: last.verdict, words: last.words } : null,
-    now: decision && { verdict: decision.verdict, words: describe(decision, "report") },
+    now: said && {
+      verdict: said.verdict,
+      words: describe(said, "report", "on stable", release.version),
+    },
     provenAfter,
   };
 }

@@ -80,6 +80,8 @@ export interface Compared {
 
 export interface Side {
   readonly requests: number;
+  /** Of those, visits of control's own (`load:`); absent: none. */
+  readonly synthetic?: number;
   readonly errors: number;
   readonly distinctErrors: number | null;
   /** Answers with a measured latency. */
@@ -245,11 +247,12 @@ function leadingQuantile({ config, lat }: CanaryState): number {
 }
 
 function compare(totals: Totals, quantile: number): Compared {
-  const side = ({ requests, errors, distinctErrors, hist }: Totals["canary"]): Side => {
+  const side = ({ requests, synthetic, errors, distinctErrors, hist }: Totals["canary"]): Side => {
     const answers = Math.round(histogramTotal(hist));
     const at = (q: number): number | null => (answers > 0 ? bucketMs(quantileBucket(hist, q)) : null);
     return {
       requests,
+      ...(synthetic !== undefined && { synthetic }),
       errors,
       distinctErrors,
       answers,

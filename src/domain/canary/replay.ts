@@ -11,6 +11,8 @@ import type { ArmWindow, CanaryWindow, HostWindow, RouteWindow } from "./window.
 /** One side's counts as they are kept with a verdict; the histogram sparse, as [bucket, count]. */
 interface KeptArm {
   readonly n: number;
+  /** Absent: none. */
+  readonly synthetic?: number;
   readonly errors: number;
   readonly distinctErrors: number | null;
   readonly hist: readonly (readonly [bucket: number, count: number])[];
@@ -66,8 +68,9 @@ function keepHost({ host, ...arms }: HostWindow, { canary, baseline }: CanaryWin
 
 const keepArms = ({ canary, baseline }: Arms) => ({ canary: keepArm(canary), baseline: keepArm(baseline) });
 
-const keepArm = ({ n, errors, distinctErrors, hist }: ArmWindow): KeptArm => ({
+const keepArm = ({ n, synthetic, errors, distinctErrors, hist }: ArmWindow): KeptArm => ({
   n,
+  ...(synthetic !== undefined && { synthetic }),
   errors,
   distinctErrors: distinctErrors ?? null,
   hist: sparse(hist ?? []),
@@ -129,8 +132,9 @@ const toWindow = ({ routes, hosts, ...arms }: KeptWindow): CanaryWindow => ({
   ...(hosts && { hosts: hosts.map((one) => ({ host: one.host, ...toArms(one.arms ?? arms) })) }),
 });
 
-const toArm = ({ n, errors, distinctErrors, hist }: KeptArm): ArmWindow => ({
+const toArm = ({ n, synthetic, errors, distinctErrors, hist }: KeptArm): ArmWindow => ({
   ...toCount([n, errors, distinctErrors]),
+  ...(synthetic !== undefined && { synthetic }),
   hist: dense(hist),
 });
 

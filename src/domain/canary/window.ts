@@ -4,6 +4,8 @@ import { HISTOGRAM_BUCKETS, type MeterEntry } from "../routing/meter.ts";
 /** One side's counts in one window. */
 export interface ArmWindow {
   readonly n: number;
+  /** Of those, visits of control's own (`load:`); absent: none. */
+  readonly synthetic?: number | undefined;
   /** 5xx, timeouts, connection failures: what the release itself did, before rescue. */
   readonly errors: number;
   /** Visitors who met at least one error; absent where the edge could not tell. */
@@ -56,6 +58,7 @@ export interface HostWindow {
 /** Counts of several windows, as shown to people. `distinctErrors` is null unless every part knew it. */
 interface ArmTotals {
   readonly requests: number;
+  readonly synthetic?: number;
   readonly errors: number;
   readonly distinctErrors: number | null;
   readonly hist: readonly number[];
@@ -85,8 +88,10 @@ export function addWindow(totals: Totals, window: CanaryWindow): Totals {
 
 function addArm(total: ArmTotals, arm: ArmWindow): ArmTotals {
   const known = total.distinctErrors !== null && (arm.distinctErrors !== undefined || arm.errors === 0);
+  const synthetic = (total.synthetic ?? 0) + (arm.synthetic ?? 0);
   return {
     requests: total.requests + arm.n,
+    ...(synthetic > 0 && { synthetic }),
     errors: total.errors + arm.errors,
     distinctErrors: known ? (total.distinctErrors ?? 0) + (arm.distinctErrors ?? 0) : null,
     hist: addHistogram(total.hist, arm.hist),

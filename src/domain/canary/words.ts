@@ -51,9 +51,9 @@ function textOf(decision: Judgement, end: string, version: string): string {
         case "route":
           return `${named(decision.culprits[0], version)}; of all, ${errors(rollout)}${end}`;
         case "latency":
-          return `${latency(suspicion, suspicion.quantile)}${places}${end}`;
+          return `${latency(suspicion, suspicion.quantile)}${synthetic(suspicion)}${places}${end}`;
         case "latency-ceiling":
-          return `${latency(suspicion, 0.95)}, over the limit of ${thousands(limits.p95MaxMs ?? 0)} ms${end}`;
+          return `${latency(suspicion, 0.95)}${synthetic(suspicion)}, over the limit of ${thousands(limits.p95MaxMs ?? 0)} ms${end}`;
       }
       break;
     case "hold":
@@ -88,8 +88,14 @@ function named(found: Culprit | undefined, version: string): string {
 }
 
 function errors({ canary, baseline }: Compared): string {
-  const counts = `${thousands(canary.requests)} and ${thousands(baseline.requests)} requests`;
+  const counts = `${thousands(canary.requests)} and ${thousands(baseline.requests)} requests${synthetic({ canary, baseline })}`;
   return `errors ${rate(canary)} against ${rate(baseline)} on stable, ${counts}${visitors(canary, baseline)}`;
+}
+
+/** Said only where control visited: whom the requests came from. */
+function synthetic({ canary, baseline }: Pick<Compared, "canary" | "baseline">): string {
+  if (canary.synthetic === undefined && baseline.synthetic === undefined) return "";
+  return `, of which ${thousands(canary.synthetic ?? 0)} and ${thousands(baseline.synthetic ?? 0)} synthetic`;
 }
 
 /** Said only where it differs: when some visitor met several errors in a window. */

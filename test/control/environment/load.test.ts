@@ -130,7 +130,10 @@ describe("synthetic visits", () => {
       expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
     };
     await vi.waitFor(isGone, { timeout: 20_000 });
-    expect((await stage.release("v2")).failure).toMatchObject({ code: "analysis_failed" });
+    const { failure } = await stage.release("v2");
+    expect(failure).toMatchObject({ code: "analysis_failed" });
+    // All of them: nobody else came.
+    expect(failure?.message).toMatch(/, (\d+) and (\d+) requests, of which \1 and \2 synthetic/);
     const made = visits.length;
     await goTo(at + 4_000);
     expect(visits).toHaveLength(made);

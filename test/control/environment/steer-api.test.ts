@@ -241,6 +241,27 @@ describe("a release judged again", () => {
     expect(strict.windows).toBeLessThan(30);
   });
 
+  it("says again what answers differed in, as far as it was known then, and calls the release by its name", async () => {
+    const id = await shifting();
+    const differing = (canary: number) => {
+      const field = { route: "GET /cart", field: "$.total", answers: 40, canary, stable: 0 };
+      return { numbers: { differing: { named: [field], more: 0 } } };
+    };
+    for (let k = 1; k <= 4; k++)
+      await judged(id, {
+        window: k * 10_000,
+        words: "…; v2 answers otherwise than stable: GET /cart $.total in 40 of 40 (stable with itself 0)",
+        counted: { canary: kept(200, 1, 51), baseline: kept(1_800, 9, 50) },
+        ...differing(10 * k),
+      });
+    expect((await replayed(id)).now?.words).toMatch(
+      /; v2 answers otherwise than stable: GET \/cart \$\.total in 40 of 40 \(stable with itself 0\)$/,
+    );
+    const strict = await replayed(id, "?p95MaxMs=80");
+    expect(strict).toMatchObject({ windows: 1, now: { verdict: "rollback" } });
+    expect(strict.now?.words).toContain("$.total in 10 of 40 (stable with itself 0)");
+  });
+
   it("is nothing where no counts were kept, and refuses limits that are none", async () => {
     const id = await shifting();
     await judged(id);

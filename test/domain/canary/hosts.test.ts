@@ -31,13 +31,13 @@ interface Where {
 const bucketOf = (ms: number): number => Math.floor(8 * Math.log2(ms));
 
 /** Answers spread over some buckets around `ms`. */
-function arm([n, ms, errors = 0]: Counts = [0, 80]): Required<ArmWindow> {
+function arm([n, ms, errors = 0]: Counts = [0, 80]): Required<Omit<ArmWindow, "synthetic">> {
   const hist = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
   for (let i = 0; i < n - errors; i++) hist[bucketOf(ms) + (i % 5)] = (hist[bucketOf(ms) + (i % 5)] ?? 0) + 1;
   return { n, errors, distinctErrors: errors, hist };
 }
 
-const sum = (arms: readonly Required<ArmWindow>[]): ArmWindow =>
+const sum = (arms: readonly ArmWindow[]): ArmWindow =>
   arms.reduce((a, b) => ({
     n: a.n + b.n,
     errors: a.errors + b.errors,

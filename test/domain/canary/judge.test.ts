@@ -31,14 +31,16 @@ function at(ms: number, count: number): number[] {
 
 interface Counts {
   readonly n: number;
+  readonly synthetic?: number;
   readonly errors?: number;
   readonly visitors?: number;
   readonly ms?: number;
 }
 
 function windowOf(canary: Counts, baseline: Counts): CanaryWindow {
-  const arm = ({ n, errors = 0, visitors, ms = 80 }: Counts) => ({
+  const arm = ({ n, synthetic, errors = 0, visitors, ms = 80 }: Counts) => ({
     n,
+    ...(synthetic === undefined ? {} : { synthetic }),
     errors,
     ...(visitors === undefined ? {} : { distinctErrors: visitors }),
     hist: at(ms, n - errors),
@@ -98,6 +100,24 @@ describe("verdict in words", () => {
     expect(inWords(decision)).toContain(
       `(errors counted once per visitor and window: ${10 * windows} of ${30 * windows} and ${4 * windows} of ${4 * windows})`,
     );
+  });
+
+  it("says how many of the requests were control's own visits, whatever is decided, and judged again as well", () => {
+    const visited = (own: Partial<Counts>) =>
+      windowOf({ n: 100, synthetic: 80, ...own }, { n: 900, synthetic: 700 });
+    const { decision, windows } = untilRollback(visited({ errors: 9 }), fresh());
+    const counts = `${80 * windows} and ${(700 * windows).toLocaleString("en")} synthetic`;
+    expect(inWords(decision)).toContain(`requests, of which ${counts}`);
+    expect(decision.rollout).toMatchObject({
+      canary: { synthetic: 80 * windows },
+      baseline: { synthetic: 700 * windows },
+    });
+    const kept = keepWindow(visited({ errors: 9 }), fresh());
+    const again = replay(Array(windows).fill(JSON.parse(JSON.stringify(kept))), {});
+    expect(again.decision && inWords(again.decision)).toBe(inWords(decision));
+    const slow = untilRollback(visited({ ms: 240 }), fresh());
+    expect(inWords(slow.decision)).toMatch(/answers, of which \d+ and [\d,]+ synthetic: rolled back$/);
+    expect(inWords(decide(fed(1, visited({}))))).toContain("requests, of which 80 and 700 synthetic;");
   });
 
   it("tells missing data from missing proof, outage and pass", () => {
