@@ -316,11 +316,25 @@ function furtherActs(seed: number, { until, hosts }: { until: number; hosts: num
   return Array.from({ length: count }, () => furtherAct(dice, dice.int(20_000, until), hosts));
 }
 
-/** What serves ends for good in one story of ten, and so does what it took over from. */
+/**
+ * What serves ends for good in one story of ten, and so does what it took over from. In some of them two more were released
+ * just before, with room enough, so that an older one is warm.
+ */
 function blows(seed: number, until: number): Act[] {
   const dice = new Dice(seed, "blows");
   if (!dice.chance(0.1)) return [];
-  return [{ at: dice.int(60_000, until), do: "end", which: "all", of: "last two", forGood: true }];
+  const blow = (at: number): Act => ({ at, do: "end", which: "all", of: "last two", forGood: true });
+  const at = dice.int(60_000, until);
+  if (!dice.chance(0.4)) return [blow(at)];
+  const change = { strategy: { kind: "blue-green" }, keepMs: 10 * MINUTE, replicas: 2, hooks: {} } as const;
+  const deploy = { do: "deploy", app: GOOD, whenBusy: "queue", hold: false } as const;
+  return [
+    { at: until, do: "apply", change },
+    { at: until, do: "enrol host", slots: 6 },
+    { at: until + 1_000, ...deploy },
+    { at: until + 1.5 * MINUTE, ...deploy },
+    blow(until + dice.int(2.5 * MINUTE, 4 * MINUTE)),
+  ];
 }
 
 /**

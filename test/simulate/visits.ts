@@ -15,6 +15,9 @@ const ACTS_MS = 45_000;
 /** As in absence.ts of control. */
 export const HEARING_MS = 40_000;
 const MINUTE = 60_000;
+/** The second exit within so long is a crash loop; control may take so long to act on it, once it is told. */
+const EXITS_MS = 5 * MINUTE;
+const CRASH_ACTS_MS = 25_000;
 /** A quiet edge goes on by a table at rest for so long, and the next visitor's by a newer one. */
 const REST_MS = 60_000;
 /** As in rescue.ts of the edge. */
@@ -63,6 +66,8 @@ export function judgeVisit(world: World, visit: Visit): void {
   const warm = able.filter((one) => !weighed.includes(one.releaseId) && hasServed(world, one));
   if (isLed && isMostlyLost(world) && warm.some((one) => canCarry(world, one.releaseId, warm)))
     world.watch.fault("lost beside a warm release", `most visits of a minute; ${names(warm)} would answer`);
+  if (isLed && areCrashing(world, serving) && warm.some((one) => canCarry(world, one.releaseId, warm)))
+    world.watch.fault("lost beside a warm release", `${said} in a crash loop; ${names(warm)} would answer`);
   if (isLed && others.length === 0 && warm.length > 0 && isLongOut(world, serving))
     world.watch.fault("lost beside a warm release", `${said}; ${names(warm)} would answer`);
 }
@@ -138,6 +143,19 @@ function isMostlyLost(world: World): boolean {
   while (recent[0] && now - recent[0].at > MINUTE) recent.shift();
   const lost = recent.filter(({ isLost }) => isLost).length;
   return now - movedAt > MINUTE + ACTS_MS && recent.length >= 8 && lost > 0.4 * recent.length;
+}
+
+/** All that serve ended for the second time, and control had the time to hear of it and to act. */
+function areCrashing(world: World, serving: readonly Instance[]): boolean {
+  const { now } = world.clock;
+  const actsMs = TOLD_MS + CRASH_ACTS_MS;
+  return (
+    now - world.watch.movedAt > actsMs &&
+    serving.every(({ id }) => {
+      const exits = world.container(id)?.told.exits ?? [];
+      return exits.filter((at) => now - at > actsMs && now - at < EXITS_MS).length > 1;
+    })
+  );
 }
 
 /** At least half of its replicas have answered for a while. */
