@@ -236,7 +236,7 @@ describe("the house", () => {
   });
 
   it("has no function that doesn't fit on a screen", () => {
-    const sources = files.filter((file) => file.endsWith(".ts"));
+    const sources = files.filter((file) => !file.endsWith(".js"));
     const long = sources.flatMap((file) => longFunctions(relative(ROOT, file), readFileSync(file, "utf8")));
     expect(long).toEqual([]);
   });

@@ -87,6 +87,25 @@ const Canary = (props: { version: string; verdicts: readonly VerdictView[]; now:
   });
   const [last] = judged;
   if (!last) return <p class="card none">Not enough traffic yet: nothing was judged so far.</p>;
+  return (
+    <>
+      <Verdict verdict={last.verdict} now={props.now} />
+      <Culprits version={props.version} culprits={last.culprits} />
+      <Curves version={props.version} judged={judged} last={last} />
+      <Sides version={props.version} canary={last.rollout.canary} baseline={last.rollout.baseline} />
+      <p class="soft">A verdict needs {count(last.limits.minRequests)} requests of the canary.</p>
+    </>
+  );
+};
+
+interface Judged extends z.infer<typeof numbersSchema> {
+  readonly at: number;
+  readonly verdict: VerdictView;
+}
+
+/** Error rate and latency of both over time. `judged`: newest first, `last` its first. */
+const Curves = (props: { version: string; judged: readonly Judged[]; last: Judged }) => {
+  const { version, judged, last } = props;
   const side = (of: "canary" | "baseline") =>
     judged.toReversed().map(({ at, rollout }) => ({ at, side: rollout[of] }));
   const curves = (value: (side: Side) => Curve["points"][number]["value"], isRate: boolean): Curve[] =>
@@ -101,54 +120,53 @@ const Canary = (props: { version: string; verdicts: readonly VerdictView[]; now:
     }));
   const { canary, baseline } = last.rollout;
   return (
-    <>
-      <Verdict verdict={last.verdict} now={props.now} />
-      <Culprits version={props.version} culprits={last.culprits} />
-      <div class="grid">
-        <figure class="card">
-          <figcaption>
-            Error rate <span class="soft">with its 95 % interval</span>
-          </figcaption>
-          <Chart
-            label={`Error rate: ${props.version} ${rate(canary)}, stable ${rate(baseline)}, limit ${percent(last.limits.errorRateMax * 100)}`}
-            curves={curves((one) => (one.requests === 0 ? null : one.errors / one.requests), true)}
-            limit={last.limits.errorRateMax}
-            unit="%"
-          />
-        </figure>
-        <figure class="card">
-          <figcaption>
-            Latency <span class="soft">p95</span>
-          </figcaption>
-          <Chart
-            label={`p95: ${props.version} ${ms(canary.p95Ms)}, stable ${ms(baseline.p95Ms)}`}
-            curves={curves((one) => one.p95Ms, false)}
-            limit={last.limits.p95MaxMs}
-            unit="ms"
-          />
-        </figure>
-      </div>
-      <section class="table" tabindex={0} aria-label="Canary against stable">
-        <table>
-          <thead>
-            <tr>
-              {["", "requests", "errors", "error rate", "p50", "p95", "p99"].map((head, i) => (
-                <th scope="col" class={i > 0 ? "num" : ""}>
-                  {head || <span class="sr">side</span>}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            <Row name={props.version} k="k1" side={canary} />
-            <Row name="stable" k="" side={baseline} />
-          </tbody>
-        </table>
-      </section>
-      <p class="soft">A verdict needs {count(last.limits.minRequests)} requests of the canary.</p>
-    </>
+    <div class="grid">
+      <figure class="card">
+        <figcaption>
+          Error rate <span class="soft">with its 95 % interval</span>
+        </figcaption>
+        <Chart
+          label={`Error rate: ${version} ${rate(canary)}, stable ${rate(baseline)}, limit ${percent(last.limits.errorRateMax * 100)}`}
+          curves={curves((one) => (one.requests === 0 ? null : one.errors / one.requests), true)}
+          limit={last.limits.errorRateMax}
+          unit="%"
+        />
+      </figure>
+      <figure class="card">
+        <figcaption>
+          Latency <span class="soft">p95</span>
+        </figcaption>
+        <Chart
+          label={`p95: ${version} ${ms(canary.p95Ms)}, stable ${ms(baseline.p95Ms)}`}
+          curves={curves((one) => one.p95Ms, false)}
+          limit={last.limits.p95MaxMs}
+          unit="ms"
+        />
+      </figure>
+    </div>
   );
 };
+
+/** Both in the same units, as last judged. */
+const Sides = ({ version, canary, baseline }: { version: string; canary: Side; baseline: Side }) => (
+  <section class="table" tabindex={0} aria-label="Canary against stable">
+    <table>
+      <thead>
+        <tr>
+          {["", "requests", "errors", "error rate", "p50", "p95", "p99"].map((head, i) => (
+            <th scope="col" class={i > 0 ? "num" : ""}>
+              {head || <span class="sr">side</span>}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        <Row name={version} k="k1" side={canary} />
+        <Row name="stable" k="" side={baseline} />
+      </tbody>
+    </table>
+  </section>
+);
 
 const Verdict = ({ verdict: { verdict, reason, words, at }, now }: { verdict: VerdictView; now: number }) => {
   const isEarly = verdict === "continue" && reason === "low-traffic";

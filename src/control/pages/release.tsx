@@ -4,7 +4,7 @@ import type { ReleaseView } from "../../protocol/api/releases.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { releaseStatusView, requireRelease } from "../routes/status.ts";
-import { readFeed } from "../store/events.ts";
+import { type EventRow, readFeed } from "../store/events.ts";
 import { listReleases } from "../store/status.ts";
 import { listVerdicts } from "../store/verdicts.ts";
 import { verdictView } from "../views/release.ts";
@@ -68,25 +68,29 @@ export async function releasePage(c: AppContext, id: string): Promise<Response> 
           </>
         )}
         <h2>Events</h2>
-        <Table label="Events" heads={["when", "what"]} none="None.">
-          {feed.events
-            .map(eventView)
-            .filter((event) => event !== undefined)
-            .map(({ at, message }) => (
-              <tr>
-                <td class="when">
-                  <Ago at={at} now={now} />
-                </td>
-                <td>
-                  <Name>{message}</Name>
-                </td>
-              </tr>
-            ))}
-        </Table>
+        <Events events={feed.events} now={now} />
       </>
     ),
   });
 }
+
+const Events = ({ events, now }: { events: readonly EventRow[]; now: number }) => (
+  <Table label="Events" heads={["when", "what"]} none="None.">
+    {events
+      .map(eventView)
+      .filter((event) => event !== undefined)
+      .map(({ at, message }) => (
+        <tr>
+          <td class="when">
+            <Ago at={at} now={now} />
+          </td>
+          <td>
+            <Name>{message}</Name>
+          </td>
+        </tr>
+      ))}
+  </Table>
+);
 
 const Failure = ({ failure }: { failure: ReleaseView["failure"] }) =>
   failure && (
