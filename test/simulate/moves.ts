@@ -25,7 +25,7 @@ const HALF = 0.5;
 const EPSILON = 1e-6;
 
 /**
- * Every move of traffic asks whether those who receive it can carry it (design §10): by what is known, and truly. One that
+ * Every move of traffic asks whether those who receive it can carry it: by what is known, and truly. One that
  * ended a moment ago is nobody's fault; nor is one left out that would have answered.
  */
 export function judgeMove(world: World, commit: Commit): void {

@@ -72,7 +72,7 @@ function progress(draft: Draft, release: ReleaseFacts): void {
   rule.work(draft, release);
 }
 
-/** A partial weight is a lease that each tick renews (the dead-man rule, design §3). */
+/** A partial weight is a lease that each tick renews (an edge that hears nothing more of it drops it). */
 function renewPartial(draft: Draft): void {
   const partial = draft.facts.releases.some(
     (release) => release.weightBp > 0 && release.weightBp < FULL_WEIGHT,
