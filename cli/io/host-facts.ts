@@ -1,3 +1,4 @@
+import { dataSize } from "../../src/domain/data-size.ts";
 import type { HostView } from "../../src/protocol/api/hosts.ts";
 import { clean } from "./print.ts";
 
@@ -24,18 +25,16 @@ function engineText({ version, apiVersion, storageDriver, problem }: NonNullable
 
 function diskText({ path, totalBytes, freeBytes }: NonNullable<Facts["disk"]>): string {
   const share = totalBytes > 0 ? ` (${Math.round((100 * freeBytes) / totalBytes)} %)` : "";
-  return `${gigabytes(freeBytes)} free of ${gigabytes(totalBytes)}${share} at ${path}`;
+  return `${dataSize(freeBytes)} free of ${dataSize(totalBytes)}${share} at ${path}`;
 }
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
 
 const policyText = ({ file, images, volumes }: NonNullable<Facts["policy"]>) =>
   `${file}: images ${images.join(", ") || "none"}; volumes ${volumes.join(", ") || "none"}`;
 
 function usageText({ memory, agentBytes, jobs, engineMs, cloudflared }: NonNullable<Facts["usage"]>): string {
   const parts = [
-    `memory ${gigabytes(memory.availableBytes)} free of ${gigabytes(memory.totalBytes)}`,
-    `agent ${Math.round(agentBytes / 1e6)} MB, ${jobs.done} jobs done, ${jobs.failed} failed`,
+    `memory ${dataSize(memory.availableBytes)} free of ${dataSize(memory.totalBytes)}`,
+    `agent ${dataSize(agentBytes)}, ${jobs.done} jobs done, ${jobs.failed} failed`,
     engineMs === undefined ? undefined : `docker answers in ${engineMs} ms`,
     cloudflared && `cloudflared carried ${cloudflared.requests} requests, ${cloudflared.errors} failed`,
   ];

@@ -1,4 +1,5 @@
 import { isProblem } from "../../src/client/index.ts";
+import { dataSize } from "../../src/domain/data-size.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { type ReleaseOptions, releaseBody } from "../commands/deploy.ts";
 import { tell, waitFor } from "../follow/ending.ts";
@@ -7,7 +8,6 @@ import type { Wait } from "../follow/wait.ts";
 import { clean, plural, quote } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { megabytes } from "./hosts/send.ts";
 import { sendImage } from "./hosts/to-hosts.ts";
 import { buildImage, isPushedByBuild, knownDigest, pushImage } from "./image.ts";
 import { applyFirst, type Begun, beginRelease } from "./release.ts";
@@ -125,7 +125,7 @@ async function pushToHosts(
   });
   const { image, layers, sent } = shipped;
   const what = `${plural(sent.blobs, "blob")} of ${plural(layers, "layer")} and a configuration`;
-  const words = sent.bytes === 0 ? "all of it was there" : `${megabytes(sent.bytes)} MB sent: ${what}`;
+  const words = sent.bytes === 0 ? "all of it was there" : `${dataSize(sent.bytes)} sent: ${what}`;
   const digest = image.slice(image.indexOf("@"));
   log.note(`${plan.repository}${digest.slice(0, 20)}…, ${words}`);
   return digest;

@@ -1,4 +1,5 @@
 import type { Client } from "../../../src/client/index.ts";
+import { dataSize } from "../../../src/domain/data-size.ts";
 import { type Cut, type Part, readPart } from "./parts.ts";
 
 /** Where an image is sent to, and what it came to. */
@@ -49,12 +50,10 @@ async function sendParts(
       }
       sent.bytes += part.size;
       done += part.size;
-      line(`${megabytes(done)} of ${megabytes(whole)} MB sent of this layer`);
+      line(`${dataSize(done)} of ${dataSize(whole)} sent of this layer`);
     }
   };
   const ends = await Promise.allSettled(Array.from({ length: AT_ONCE }, worker));
   const bad = ends.find((end) => end.status === "rejected");
   if (bad) throw bad.reason;
 }
-
-export const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);

@@ -1,3 +1,4 @@
+import { dataSize } from "../../domain/data-size.ts";
 import type { HostView } from "../../protocol/api/hosts.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
@@ -112,7 +113,7 @@ const Disk = ({ host: { facts } }: { host: HostView }) => {
   const isLow = freeBytes < totalBytes * LOW_DISK;
   return (
     <State tone={isLow ? "warn" : "ok"}>
-      {gigabytes(freeBytes)} of {gigabytes(totalBytes)} free
+      {dataSize(freeBytes)} of {dataSize(totalBytes)} free
     </State>
   );
 };
@@ -122,7 +123,7 @@ const Memory = ({ host: { facts, state } }: { host: HostView }) => {
   const { availableBytes, totalBytes } = facts.usage.memory;
   return (
     <div class="soft">
-      {gigabytes(availableBytes)} of {gigabytes(totalBytes)} memory free
+      {dataSize(availableBytes)} of {dataSize(totalBytes)} memory free
     </div>
   );
 };
@@ -145,5 +146,3 @@ const Engine = ({ host: { facts, state } }: { host: HostView }) => {
     </>
   );
 };
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0)} GB`;

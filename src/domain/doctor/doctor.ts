@@ -1,3 +1,4 @@
+import { dataSize } from "../data-size.ts";
 import { isOnline } from "../host-online.ts";
 import { nameOf } from "../routing/site.ts";
 import type { Sight } from "./look.ts";
@@ -181,7 +182,7 @@ function disk({ facts, name }: HostFindings): Finding {
   if (!facts?.disk) return skip(id, "free disk not reported yet");
   const { path, totalBytes, freeBytes } = facts.disk;
   const share = totalBytes > 0 ? freeBytes / totalBytes : 0;
-  const detail = `${(freeBytes / GB).toFixed(1)} GB of ${(totalBytes / GB).toFixed(1)} GB free at ${path}`;
+  const detail = `${dataSize(freeBytes)} of ${dataSize(totalBytes)} free at ${path}`;
   const fix = `on ${name}: docker system df; the agent removes old images by itself, volumes and build caches it leaves alone`;
   if (share < 0.05 || freeBytes < GB) return fail(id, `${detail}: the next pull may fail`, fix);
   return share < 0.1 || freeBytes < 3 * GB ? warn(id, detail, fix) : ok(id, detail);
@@ -283,9 +284,8 @@ export interface ImageFindings {
 
 /** What is kept of images that are in no registry. */
 export function checkImages({ images, apps, bytes, pending }: ImageFindings): Check {
-  const gigabytes = (of: number) => `${(of / GB).toFixed(of < 10 * GB ? 2 : 0)} GB`;
-  const unfinished = pending === 0 ? "" : `, ${gigabytes(pending)} of it of unfinished uploads`;
-  const detail = `keeps ${plural(images, "image")} of ${plural(apps, "app")} for hosts, ${gigabytes(bytes)}${unfinished}`;
+  const unfinished = pending === 0 ? "" : `, ${dataSize(pending)} of it of unfinished uploads`;
+  const detail = `keeps ${plural(images, "image")} of ${plural(apps, "app")} for hosts, ${dataSize(bytes)}${unfinished}`;
   return { ...ok("control.images", detail), subject: "control" };
 }
 

@@ -268,7 +268,7 @@ it("is told by doctor, as what the bucket has", async () => {
     checks: { id: string; detail: string }[];
   }>();
   expect(checks.find(({ id }) => id === "control.images")?.detail).toBe(
-    "keeps 1 image of 1 app for hosts, 0.00 GB, 0.00 GB of it of unfinished uploads",
+    "keeps 1 image of 1 app for hosts, 145 B, 10 B of it of unfinished uploads",
   );
 });
 

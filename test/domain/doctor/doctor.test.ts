@@ -44,7 +44,7 @@ describe("a host", () => {
       "agent 1.2.0",
       "clock +0.1 s against control",
       "Docker 27.1 (API 1.46, overlay2)",
-      "60.0 GB of 100.0 GB free at /var/lib/docker",
+      "64.4 GB of 107 GB free at /var/lib/docker",
       "6 of 8 slots free",
       "ports 20000 to 20007 are the slots' own",
       "policy /etc/sluice/policy.yaml: images ghcr.io/acme/*",

@@ -1,4 +1,5 @@
 import { and, eq, sql } from "drizzle-orm";
+import { dataSize } from "../../../domain/data-size.ts";
 import { type Db, isLostRace, runBatch, type Statement } from "../db.ts";
 import { insertEvent } from "../events.ts";
 import { imageBlobs, imageLayers, images } from "../schema/images.ts";
@@ -59,7 +60,6 @@ export async function insertImage(db: Db, { image, environment, layers }: NewIma
   const digests = [...new Set(image.blobs)];
   const there = sql`(SELECT count(*) FROM image_blobs WHERE app_id = ${image.appId}
     AND digest IN (SELECT value FROM json_each(${JSON.stringify(digests)})))`;
-  const megabytes = (image.bytes / 1e6).toFixed(1);
   try {
     await runBatch(db, [
       db
@@ -75,7 +75,7 @@ export async function insertImage(db: Db, { image, environment, layers }: NewIma
         app: environment.app,
         environment: environment.name,
         environmentId: environment.id,
-        message: `${environment.app}: an image of ${megabytes} MB is kept for its hosts`,
+        message: `${environment.app}: an image of ${dataSize(image.bytes)} is kept for its hosts`,
         data: { digest: image.digest, bytes: image.bytes },
       }),
     ]);
