@@ -51,6 +51,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "cli",
       "src/client",
       "src/protocol",
+      "src/domain/data-size.ts",
       "package.json",
       "core-js/actual/map/group-by.js",
       "undici/lib",

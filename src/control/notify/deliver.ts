@@ -1,4 +1,4 @@
-import { retryAt } from "../../domain/notify/retry.ts";
+import { isStale, retryAt } from "../../domain/notify/retry.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
 import { type Keyring, readKeyring } from "../secrets/seal.ts";
@@ -28,6 +28,10 @@ const AT_ONCE = 5;
 const PASSES = 2;
 const EVENTS_AT_ONCE = 200;
 
+interface Row {
+  readonly delivery: DeliveryRow;
+  readonly webhook: WebhookRow;
+}
 interface At {
   readonly env: ControlEnv;
   readonly db: Db;
@@ -68,6 +72,7 @@ async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
     await Promise.all(
       due.map(async (row) => {
         // One target's fault, whatever it is, keeps no other one waiting.
+        if (isStale(row.delivery.createdAt, now())) return runBatch(db, stale(db, row, now()));
         const sent = await sendBy(row, { env, db, keyring, now: now() }).catch((error) => {
           logFailure("notify.send", error, { webhook: row.webhook.id });
           return failed(`not sent: ${String(error).slice(0, 200)}`);
@@ -81,7 +86,7 @@ async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
 
 /** A bot and GitHub want more than one post of a body, and a trace is made when it is sent. */
 async function sendBy(
-  row: { delivery: DeliveryRow; webhook: WebhookRow },
+  row: Row,
   at: { env: ControlEnv; db: Db; keyring: Keyring; now: number },
 ): Promise<Sent> {
   const { kind } = row.webhook;
@@ -96,12 +101,7 @@ async function sendBy(
 }
 
 /** How it went, and how long its target is left in peace. */
-function outcome(
-  db: Db,
-  row: { delivery: DeliveryRow; webhook: WebhookRow },
-  sent: Sent,
-  now: number,
-): Statement[] {
+function outcome(db: Db, row: Row, sent: Sent, now: number): Statement[] {
   const quiet = sent.quietMs === undefined ? [] : [quietWebhook(db, row.webhook.id, now + sent.quietMs)];
   if (!sent.isPaced) return [...quiet, ...ending(db, row, sent, now)];
   const { attempts, finishedAt } = row.delivery;
@@ -120,12 +120,7 @@ function outcome(
   ];
 }
 
-function ending(
-  db: Db,
-  { delivery, webhook }: { delivery: DeliveryRow; webhook: WebhookRow },
-  sent: Sent,
-  now: number,
-): Statement[] {
+function ending(db: Db, { delivery, webhook }: Row, sent: Sent, now: number): Statement[] {
   const attempts = delivery.attempts + 1;
   const { status, error } = sent;
   const done = { attempts, nextAttemptAt: now, finishedAt: now, status, error };
@@ -146,9 +141,26 @@ function ending(
     const again = { ...done, state: "pending", nextAttemptAt: next, finishedAt: null } as const;
     return [noteAttempt(db, delivery.id, again)];
   }
-  const message = `${delivery.type} was given up for ${webhook.url} after ${attempts} ${attempts === 1 ? "try" : "tries"}: ${error}`;
+  const cause = `after ${attempts} ${attempts === 1 ? "try" : "tries"}: ${error}`;
+  return givenUp(db, { delivery: { ...delivery, ...done }, webhook }, cause);
+}
+
+/** Its target paced it for days, which counts as no try: it isn't asked once more, so that what waits behind is over soon, too. */
+function stale(db: Db, { delivery, webhook }: Row, now: number): Statement[] {
+  const error = delivery.error ?? "others before it had the turn";
+  const cause = `not taken within four days: ${error}`;
+  return givenUp(db, { delivery: { ...delivery, error, finishedAt: now }, webhook }, cause);
+}
+
+function givenUp(db: Db, { delivery, webhook }: Row, cause: string): Statement[] {
+  const { id, type, attempts, nextAttemptAt, finishedAt, status, error } = delivery;
+  const { app, environment } = webhook;
   return [
-    noteAttempt(db, delivery.id, { ...done, state: "failed" }),
-    insertEvent(db, { ...about, type: "webhook.given_up", message, data }),
+    noteAttempt(db, id, { state: "failed", attempts, nextAttemptAt, finishedAt, status, error }),
+    insertEvent(db, {
+      ...{ at: finishedAt ?? nextAttemptAt, actor: "sluice", app, environment, type: "webhook.given_up" },
+      message: `${type} was given up for ${webhook.url} ${cause}`,
+      data: { webhook: webhook.id, delivery: id, error },
+    }),
   ];
 }

@@ -11,6 +11,8 @@ const API = "https://slack.com/api";
 const WITHIN_MS = 15_000;
 /** Slack takes about one message a second in a channel (https://docs.slack.dev/apis/web-api/rate-limits). */
 const QUIET_MS = 1_100;
+/** Whatever it says: a mistake there is not to keep a channel silent for years. */
+const LONGEST_PAUSE_MS = 3_600_000;
 /** What no second try mends: somebody has to change something in Slack. */
 const HOPELESS = new Set([
   ...["invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope"],
@@ -94,7 +96,8 @@ export async function callSlack(
     const { status } = response;
     if (status === 429) {
       await response.body?.cancel();
-      const retryAfterMs = Number(response.headers.get("retry-after") ?? 30) * 1_000 || 30_000;
+      const asked = Number(response.headers.get("retry-after") ?? 30) * 1_000 || 30_000;
+      const retryAfterMs = Math.min(Math.max(asked, 1_000), LONGEST_PAUSE_MS);
       return { ...nothing, status, error: "ratelimited", retryAfterMs };
     }
     const read = answerSchema.safeParse(await response.json().catch(() => null));

@@ -14,6 +14,11 @@ export const RETRIES_MS: readonly number[] = [
 /** Targets that were all gone at once don't all come back at once. */
 const JITTER = 0.2;
 const LONGEST_WISH_MS = 24 * H;
+/** So long a message is worth telling, whatever its target asks for: longer than the whole schedule takes. */
+const PATIENCE_MS = 96 * H;
+
+/** Whether a message is too old to be sent. `since`: when it was queued. */
+export const isStale = (since: number, now: number): boolean => now - since > PATIENCE_MS;
 
 /**
  * When to try again after `attempts` tries; null: no more. `random`: 0 to 1. `retryAfterMs`: what the target asked for, which

@@ -135,6 +135,28 @@ describe("a Slack app", () => {
     expect(texts()).toEqual(["v2: pulling"]);
   });
 
+  it("is given up aloud when Slack asks for patience for days, with all that waits behind it", async () => {
+    slack.trouble = () => new Response("", { status: 429, headers: { "retry-after": "99999999" } });
+    for (const one of ["one", "two", "three"]) await happen(one, { state: "preparing" });
+    await tell(4 * 86_400_000);
+    slack.trouble = () => expect.fail("it was asked once more");
+    await tell(3_600_000 + 1);
+    const { items } = await (await api.get(`/api/v1/webhooks/${target}/deliveries`)).json<{
+      items: { state: string; error: string }[];
+    }>();
+    expect(items.map(({ state }) => state)).toEqual(["failed", "failed", "failed"]);
+    const audit = await (await api.get("/api/v1/audit")).json<{
+      items: { type: string; message: string }[];
+    }>();
+    const told = audit.items.filter(({ type }) => type === "webhook.given_up");
+    expect(told).toHaveLength(3);
+    expect(told.at(-1)?.message).toMatch(/not taken within four days: Slack said ratelimited/);
+    slack.trouble = null;
+    expect(await (await api.post(`/api/v1/webhooks/${target}/replay`, {})).json()).toEqual({ replayed: 3 });
+    await tell(60_000);
+    expect(texts()).toEqual(["three", "two", "three"]);
+  });
+
   it("loses nothing and keeps the order when Slack is down for an hour", async () => {
     slack.trouble = () => new Response("oh no", { status: 503 });
     await happen("one", { state: "preparing" });

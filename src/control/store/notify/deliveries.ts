@@ -39,7 +39,7 @@ export const listDeliveries = (db: Db, query: DeliveryQuery): Promise<DeliveryRo
     .limit(query.limit)
     .all();
 
-/** Sends it again as it was: one, or all that were given up. Answers how many. */
+/** Sends it again as it was, as if it were new: one, or all that were given up. Answers how many. */
 export async function replay(
   db: Db,
   of: { readonly webhookId: string; readonly id: string | null },
@@ -47,7 +47,7 @@ export async function replay(
 ): Promise<number> {
   const rows = await db
     .update(deliveries)
-    .set({ state: "pending", attempts: 0, nextAttemptAt: now, finishedAt: null })
+    .set({ state: "pending", attempts: 0, createdAt: now, nextAttemptAt: now, finishedAt: null, error: null })
     .where(
       and(
         eq(deliveries.webhookId, of.webhookId),
