@@ -56,6 +56,7 @@ const app =
       return say(gzipSync(order), { "Content-Encoding": "gzip", "Set-Cookie": `s=${turn}` });
     if (pathname === "/invalid") return say(isNew ? order.slice(0, 9) : order);
     if (pathname.startsWith("/made-up")) return say('{"error":"no such page"}', {}, 404);
+    if (pathname === "/long") return say(JSON.stringify({ total, pad: "x".repeat(17_000) }));
     if (pathname === "/huge") return say(JSON.stringify({ total, pad: "x".repeat(100_000) }));
     if (pathname === "/failing") return say('{"error":"no"}', {}, isNew ? 500 : 200);
     if (pathname === "/page") return say("<p>", { "Content-Type": isNew ? "text/plain" : "text/html" });
@@ -96,6 +97,7 @@ const REQUESTS: Readonly<Record<string, Partial<Parameters<typeof ask>[0]>>> = {
   "GET /failing": {},
   "HEAD /failing": {},
   "GET /page": {},
+  "GET /long": {},
   "GET /huge": {},
 };
 const answers = new Map<string, Answer>();
@@ -123,6 +125,7 @@ describe("compared answers", () => {
     ["GET /failing", ["status"]],
     ["HEAD /failing", ["status"]],
     ["GET /page", ["content-type"]],
+    ["GET /long", []],
     ["GET /huge", []],
   ])("of %s differ for the canary alone in %j", (route, fields) => {
     expect(found.routes).toContainEqual({ route, answers: 1 });

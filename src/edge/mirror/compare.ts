@@ -16,7 +16,7 @@ import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { forward, type Outgoing, type Tried } from "../forward.ts";
 import type { Visit } from "../visit.ts";
 
-const MOST = { bytes: 65_536, ms: 5_000 };
+const MOST = { bytes: 16_384, ms: 5_000 };
 const NOTHING = { bytes: 0, ms: 0 };
 const JSON_TYPE = /^application\/([\w.-]+\+)?json$/;
 
