@@ -210,6 +210,8 @@ export interface WeightStep {
   readonly mirrorBp: number;
   /** The copies' answers are compared with stable's. Absent: dropped unread. */
   readonly compare?: "json";
+  /** Fields that are to differ, with all in them; they are ignored whatever step a release is at. */
+  readonly ignore?: readonly string[];
 }
 export interface PauseStep {
   readonly kind: "pause";

@@ -71,6 +71,16 @@ describe("a canary keeps everything it says", () => {
     });
   });
 
+  test("fields that are to differ, named as verdicts name them, beside what is compared", () => {
+    const mirror = (ignore: string) =>
+      `strategy: { canary: { steps: [{ weight: 1, mirror: { weight: 5, ${ignore} } }, { weight: 100 }] } }`;
+    const fields = ["$.version", "$.users.{}.role", "$.items[].price", "$"];
+    const text = mirror(`compare: json, ignore: ${JSON.stringify(fields)}`);
+    expect(strategyOf(text)).toMatchObject({
+      steps: [{ compare: "json", ignore: fields }, { ignore: fields }],
+    });
+  });
+
   test("mirrored answers that are compared, until a step says otherwise", () => {
     const text = `strategy: { canary: { steps: [{ weight: 1, mirror: { weight: 5, compare: json } }, { weight: 10 },
       { weight: 50, mirror: { weight: 2.5 } }, { weight: 100, mirror: 0 }] } }`;
@@ -164,6 +174,18 @@ describe("steps that can't be are refused by name, with their line", () => {
       "{ weight: 10, mirror: { weight: 5, compare: html } }, { weight: 100 }",
       "steps.0.mirror.compare",
       "must be json",
+    ],
+    [
+      "a field to ignore that no verdict would name",
+      "{ weight: 10, mirror: { weight: 5, compare: json, ignore: [version] } }, { weight: 100 }",
+      "steps.0.mirror.ignore.0",
+      "such as $.version",
+    ],
+    [
+      "fields to ignore where nothing is compared",
+      '{ weight: 10, mirror: { weight: 5, ignore: ["$.version"] } }, { weight: 100 }',
+      "steps.0.mirror.ignore",
+      "beside `compare: json`",
     ],
     [
       "a bake without a unit",

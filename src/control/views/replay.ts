@@ -1,4 +1,10 @@
-import { type DifferingFields, describe, type KeptWindow, replay } from "../../domain/canary/index.ts";
+import {
+  type DifferingFields,
+  describe,
+  type KeptWindow,
+  replay,
+  withoutIgnored,
+} from "../../domain/canary/index.ts";
 import { configOf } from "../../domain/rollout/analysis/judged.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { ReplayView } from "../../protocol/api/verdicts.ts";
@@ -21,8 +27,10 @@ interface Replaying {
  */
 export function replayView({ release, kept, last, spec, other }: Replaying): ReplayView {
   const counted = kept.map((one) => one.counted);
-  const { decision, windows, provenAfter } = replay(counted, configOf(spec, "beside", other));
-  const differing = kept[windows - 1]?.differing;
+  const config = configOf(spec, "beside", other);
+  const { decision, windows, provenAfter } = replay(counted, config);
+  const told = kept[windows - 1]?.differing;
+  const differing = told && withoutIgnored(told, config.ignore ?? []);
   const said = decision && { ...decision, ...(differing && { differing }) };
   return {
     release: release.id,

@@ -57,6 +57,8 @@ export interface CanaryConfig {
   readonly tickVisitors: number;
   /** Windows from the canary's first request in which latency is not judged. Errors always are. */
   readonly warmUpWindows: number;
+  /** Fields of compared answers that are to differ (differing.ts). */
+  readonly ignore: readonly string[];
 }
 
 export const CANARY_DEFAULTS: CanaryConfig = {
@@ -100,6 +102,7 @@ export const CANARY_DEFAULTS: CanaryConfig = {
   perVisitor: true,
   tickVisitors: 10,
   warmUpWindows: 0,
+  ignore: [],
 };
 
 /** "p95 > L" is the same as "more than this share of answers is slower than L". */
@@ -112,6 +115,8 @@ export interface AnalysisLimits {
   readonly warmUpWindows?: number;
   /** Length of the whole rollout in windows, pauses included: the longer it is, the thinner the watch is spread. */
   readonly plannedWindows?: number;
+  /** Fields of compared answers that are to differ (differing.ts). */
+  readonly ignore?: readonly string[];
 }
 
 /** What the search for a failing route may spend, where the edge tells routes apart. */
@@ -131,6 +136,7 @@ export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
     config.p95MaxMs = p95MaxMs;
   }
   if (warmUpWindows !== undefined) config.warmUpWindows = warmUpWindows;
+  if (limits.ignore?.length) config.ignore = limits.ignore;
   if (plannedWindows !== undefined) {
     Object.assign(config, { plannedWindows, plannedShare: PLANNED_SHARE });
     config.horizonWindows = Math.max(CANARY_DEFAULTS.horizonWindows, Math.ceil(plannedWindows));

@@ -4,6 +4,7 @@
  * e-value per field, Σᵢ (2pᵢ)ˣ·(2−2pᵢ)ʸ / n, which may be read after every window.
  */
 import { type Compared, Comparisons, type FieldEntry } from "../routing/compare.ts";
+import { type ComparedSoFar, foldKeys } from "./dynamic-keys.ts";
 import { logSumExp } from "./evidence.ts";
 
 /** Chance that a field which does not differ is ever named. */
@@ -31,13 +32,35 @@ export interface DifferingFields {
   readonly more: number;
 }
 
-/** Folds what a window compared into what was compared before. */
-export function addCompared(past: Compared | undefined, window: Compared): Compared {
+/** Folds what a window compared into what was compared before; not what is to differ. */
+export function addCompared(
+  past: ComparedSoFar | undefined,
+  window: Compared,
+  ignore: readonly string[] = [],
+): ComparedSoFar {
+  const told = { ...window, fields: window.fields.filter(({ field }) => !isIgnored(field, ignore)) };
+  const folded = foldKeys(past ?? { routes: [], fields: [] }, told);
+  const { maps } = folded.past;
   const sum = new Comparisons();
-  if (past) sum.add(past);
-  sum.add(window);
-  return sum.read();
+  sum.add(folded.past);
+  sum.add(folded.window);
+  return { ...sum.read(), ...(maps && { maps }) };
 }
+
+/** What was told, without what is to differ. */
+export function withoutIgnored(
+  { named, more }: DifferingFields,
+  ignore: readonly string[],
+): DifferingFields | null {
+  const left = named.filter(({ field }) => !isIgnored(field, ignore));
+  return left.length + more > 0 ? { named: left, more } : null;
+}
+
+/** A path stands for all that lies in it: `$.meta` for `$.meta.build` and `$.meta.tags[] order`, not for `$.metadata`. */
+const isIgnored = (field: string, ignore: readonly string[]): boolean =>
+  ignore.some(
+    (path) => field === path || (field.startsWith(path) && ".[ ".includes(field[path.length] ?? "-")),
+  );
 
 /** The fields that surely differ; null: none. */
 export function differing({ routes, fields }: Compared): DifferingFields | null {

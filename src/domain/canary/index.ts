@@ -4,7 +4,7 @@
  */
 export { type AnalysisLimits, type CanaryConfig, canaryConfig, watchConfig } from "./config.ts";
 export { decide, type Judgement, tick } from "./decide.ts";
-export type { DifferingFields } from "./differing.ts";
+export { type DifferingFields, withoutIgnored } from "./differing.ts";
 export { logEError, logEGuard, logEOdds, logEPass, quantileBucket } from "./evidence.ts";
 export { endStep, type StepAction, type StepPolicy } from "./policy.ts";
 export { type KeptWindow, keepWindow, replay } from "./replay.ts";

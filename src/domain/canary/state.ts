@@ -1,7 +1,7 @@
 import { err, ok, type Result } from "../result.ts";
-import type { Compared } from "../routing/compare.ts";
 import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import { CANARY_DEFAULTS, type CanaryConfig } from "./config.ts";
+import type { ComparedSoFar } from "./dynamic-keys.ts";
 import type { HostState } from "./hosts.ts";
 import type { LogEvidence } from "./mixture.ts";
 import { beginPlan, type PlannedState } from "./planned.ts";
@@ -46,7 +46,7 @@ export interface CanaryState {
   /** By route; absent: the edge told none apart so far. */
   readonly routes?: RoutesState;
   /** Its answers against stable's since the rollout began; absent: none were compared. */
-  readonly compared?: Compared;
+  readonly compared?: ComparedSoFar;
   /** Where traffic is thin. */
   readonly planned?: PlannedState;
   /** By host; absent: the edge told none apart so far. */

@@ -68,7 +68,7 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
     totals: addWindow(state.totals, compared),
     suspicion: addWindow(isEven(state) ? NO_TOTALS : state.suspicion, compared),
     ...routesAfter(state, window, phi),
-    ...(window.compared ? { compared: addCompared(state.compared, window.compared) } : {}),
+    ...(window.compared ? { compared: addCompared(state.compared, window.compared, config.ignore) } : {}),
     ...(state.planned && {
       planned: followPlan(state.planned, window, {
         ...{ k, phi, config },

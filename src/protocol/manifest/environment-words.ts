@@ -84,6 +84,10 @@ export const ENVIRONMENT: Readonly<Record<string, Words>> = {
     what: "`json`: the copies' answers are compared with stable's by field, and stable's with stable's; what differs for the new release alone is named in the verdict.",
     example: "json",
   },
+  "strategy.canary.steps.mirror.ignore": {
+    what: "Fields that are to differ, such as the app's own version, as verdicts name them; with all that lies in them.",
+    example: '["$.version", "$.items[].etag"]',
+  },
   "strategy.canary.steps.pause": { what: "Waits for `sluice promote`." },
   "strategy.canary.steps.pause.for": {
     what: "At most this long, then it goes on by itself.",

@@ -45,11 +45,34 @@ const matchSchema = z
   )
   .min(1);
 
+/** A field as a verdict names it: `$.items[].price`, `$.users.{}.role`; with all that lies in it. */
+const fieldSchema = z
+  .string()
+  .max(160)
+  .regex(
+    /^\$(\.[^.[\]\s]+|\[\])*$/,
+    "must be a field as verdicts name it, such as $.version or $.items[].price",
+  );
+
+interface MirrorInput {
+  readonly weight: number;
+  readonly compare?: "json" | undefined;
+  readonly ignore?: readonly string[] | undefined;
+}
 /** `5`, or with what becomes of the answers. */
 const mirrorSchema = z.union(
   [
-    weightSchema.transform((weight): { weight: number; compare?: "json" } => ({ weight })),
-    z.strictObject({ weight: weightSchema, compare: z.enum(["json"], { error: "must be json" }).optional() }),
+    weightSchema.transform((weight): MirrorInput => ({ weight })),
+    z
+      .strictObject({
+        weight: weightSchema,
+        compare: z.enum(["json"], { error: "must be json" }).optional(),
+        ignore: z.array(fieldSchema).min(1).max(50).optional(),
+      })
+      .refine(({ compare, ignore }) => compare || !ignore, {
+        path: ["ignore"],
+        message: "must stand beside `compare: json`",
+      }),
   ],
   { error: "must be a percentage such as 5, or { weight: 5, compare: json }" },
 );
@@ -151,7 +174,10 @@ function toSteps(steps: CanaryInput["steps"]): readonly Step[] {
     mirror = step.mirror ?? mirror;
     const mirrorBp = Math.round((mirror?.weight ?? 0) * BP_PER_PERCENT);
     const weightBp = Math.round((step.weight ?? 0) * BP_PER_PERCENT);
-    const compare = mirror?.compare ? { compare: mirror.compare } : {};
+    const compare = {
+      ...(mirror?.compare && { compare: mirror.compare }),
+      ...(mirror?.ignore && { ignore: mirror.ignore }),
+    };
     return { kind: "weight", weightBp, bakeMs: step.bake ?? 0, match, mirrorBp, ...compare };
   });
 }

@@ -255,7 +255,7 @@ describe("a release judged again", () => {
         ...differing(10 * k),
       });
     expect((await replayed(id)).now?.words).toMatch(
-      /; v2 answers otherwise than stable: GET \/cart \$\.total in 40 of 40 \(stable with itself 0\)$/,
+      /; v2 answers otherwise than stable: GET \/cart \$\.total in 40 of 40 \(stable with itself 0\);/,
     );
     const strict = await replayed(id, "?p95MaxMs=80");
     expect(strict).toMatchObject({ windows: 1, now: { verdict: "rollback" } });

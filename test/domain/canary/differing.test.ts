@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { random } from "../../../bench/canary/random.ts";
 import { addCompared, differing } from "../../../src/domain/canary/differing.ts";
 import {
+  canaryConfig,
   decide,
   init,
   describe as inWords,
@@ -127,6 +128,59 @@ describe("fields that differ only for the canary", () => {
   });
 });
 
+describe("an object whose keys are names", () => {
+  const USERS = Array.from({ length: 2_000 }, (_, n) =>
+    [n % 20, Math.floor(n / 20) % 20, Math.floor(n / 400)].map((at) => "abcdefghijklmnopqrst"[at]).join(""),
+  );
+  /** Windows of ten comparisons, three users of 2,000 in each answer. */
+  function compare(windows: number, fault: (role: string) => string, noise = 0) {
+    const { uniform } = random(21, 16);
+    let past: ReturnType<typeof addCompared> | undefined;
+    for (let k = 0; k < windows; k += 1) {
+      const window = new Comparisons();
+      for (let n = 0; n < 10; n += 1) {
+        const users = [1, 2, 3].map(() => USERS[Math.floor(uniform() * USERS.length)] ?? "");
+        const answer = (roleOf: (role: string) => string) => {
+          const role = uniform() < noise ? "guest" : "admin";
+          return see({
+            total: 1,
+            users: Object.fromEntries(users.map((user) => [user, { role: roleOf(role) }])),
+          });
+        };
+        const [first, second, own] = [answer(String), answer(String), answer(fault)];
+        window.count({
+          route: "GET /a",
+          canary: differences(first, own),
+          stable: differences(first, second),
+        });
+      }
+      past = addCompared(past, window.read());
+      expect(past.fields.length).toBeLessThan(50);
+    }
+    return past && differing(past);
+  }
+
+  it("is one field, whoever they are, and named when the canary's differ", () => {
+    expect(compare(20, () => "owner")?.named).toMatchObject([{ route: "GET /a", field: "$.users.{}.role" }]);
+  });
+
+  it("is not named where all names of an answer differ by chance, as stable's do", () => {
+    expect(compare(360, String, 0.1)).toBeNull();
+  });
+
+  it("is none where the same fields differ again and again, however many", () => {
+    const many = Array.from({ length: 30 }, (_, n) => ({
+      ...{ route: "GET /a", field: `$.prices.${USERS[n]}` },
+      ...{ canary: 1, stable: 0, both: 0 },
+    }));
+    let past: ReturnType<typeof addCompared> | undefined;
+    for (let k = 0; k < 20; k += 1)
+      past = addCompared(past, { routes: [{ route: "GET /a", answers: 1 }], fields: many });
+    expect(past?.fields).toHaveLength(30);
+    expect(past && differing(past)).toMatchObject({ more: 25 });
+  });
+});
+
 describe("a verdict", () => {
   const window = { canary: { n: 20, errors: 0 }, baseline: { n: 180, errors: 0 } };
   const judged = (compared: Compared) => update(update(init(), window), { ...window, compared });
@@ -135,7 +189,7 @@ describe("a verdict", () => {
     const state = judged(fields({ canary: 37 }));
     const [decision, plain] = [decide(state), decide(judged(fields({})))];
     expect(inWords(decision, "rollback", "on stable", "v42")).toMatch(
-      /; v42 answers otherwise than stable: GET \/a \$\.total in 37 of 40 \(stable with itself 0\)$/,
+      /; v42 answers otherwise than stable: GET \/a \$\.total in 37 of 40 \(stable with itself 0\); if meant, mirror: \{ ignore: \["\$\.total"\] \}$/,
     );
     expect(inWords(plain)).not.toContain("otherwise");
     const { differing: _, ...rest } = decision;
@@ -151,6 +205,20 @@ describe("a verdict", () => {
     expect(decide(both).differing?.named).toMatchObject([{ canary: 16, answers: 80 }]);
   });
 
+  it("names nothing that is to differ, and what lies in it neither", () => {
+    const judgedWithout = (ignore: readonly string[]) => {
+      const names = ["$.meta.build", "$.meta.tags[] order", "$.metadata", "$.total", "status"];
+      const all = names.map((field) => ({ route: "GET /a", field, canary: 37, stable: 0, both: 0 }));
+      const compared = { routes: fields({}).routes, fields: all };
+      const state = update(update(init([], canaryConfig({ ignore })), window), { ...window, compared });
+      return decide(state)
+        .differing?.named.map(({ field }) => field)
+        .sort();
+    };
+    expect(judgedWithout(["$.meta", "$.total"])).toEqual(["$.metadata", "status"]);
+    expect(judgedWithout(["$"])).toEqual(["status"]);
+  });
+
   it("names five, and says how many more", () => {
     const many = Array.from({ length: 9 }, (_, n) => ({
       ...fields({ canary: 20 + n }).fields[0],
@@ -158,7 +226,7 @@ describe("a verdict", () => {
     }));
     const compared = { routes: fields({}).routes, fields: many as Compared["fields"] };
     expect(inWords(decide(judged(compared)))).toMatch(
-      /\$\.f8 in 28 .*\$\.f4 in 24 of 40 \(stable with itself 0\) and 4 more$/,
+      /\$\.f8 in 28 .*\$\.f4 in 24 of 40 \(stable with itself 0\) and 4 more; if meant, /,
     );
   });
 });

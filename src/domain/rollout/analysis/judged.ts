@@ -93,11 +93,18 @@ export function configOf(
     ...(errorRateMax === undefined ? {} : { errorRateMax }),
     ...(p95MaxMs === undefined ? {} : { p95MaxMs }),
     ...other,
+    ignore: ignored(spec),
     warmUpWindows: Math.ceil(warmUpMs / WINDOW_MS),
     plannedWindows: Math.ceil(plannedMs(spec, how) / WINDOW_MS),
   };
   return how === "beside" ? canaryConfig(limits) : watchConfig(limits);
 }
+
+/** Of all steps: it is judged once, whatever step it is at. */
+const ignored = ({ strategy }: EnvironmentSpec): readonly string[] =>
+  strategy.kind === "canary"
+    ? [...new Set(strategy.steps.flatMap((step) => (step.kind === "weight" ? (step.ignore ?? []) : [])))]
+    : [];
 
 /** How long it is judged at most, ms. */
 function plannedMs({ strategy, keepMs, deadlines }: EnvironmentSpec, how: Judged["how"]): number {
