@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { freePorts } from "./ports.ts";
 
 /** Where a local installation keeps everything: the stack's state, its agents', and the CLI's address and token. */
 export interface Home {
@@ -12,6 +13,11 @@ export interface Home {
   /** Of the secrets in the stack's state: `<key id>:<32 bytes, base64>`. Made once; without it they can't be opened. */
   readonly secretsKey: string;
   agentDir(name: string): string;
+  /**
+   * Where the slots' ports begin: so many in a row, free when the home was made, and its own for good, since what runs there is found
+   * again. Two homes on a machine have different ones.
+   */
+  keepPorts(count: number): Promise<number>;
   /** Tells the CLI where control is, and where the edge serves the apps' hostnames. */
   announce(url: string, edge: string): Promise<void>;
 }
@@ -19,7 +25,8 @@ export interface Home {
 export async function openHome(dir: string): Promise<Home> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const file = join(dir, "cli.json");
-  const token = (await readToken(file)) ?? `slu_${randomBytes(30).toString("base64url")}`;
+  const known = await readToken(file);
+  const token = known ?? `slu_${randomBytes(30).toString("base64url")}`;
   const secretsKey = await keepKey(join(dir, "secrets.key"));
   return {
     dir,
@@ -28,6 +35,7 @@ export async function openHome(dir: string): Promise<Home> {
     tokenSha256: createHash("sha256").update(token).digest("hex"),
     secretsKey,
     agentDir: (name) => join(dir, "agents", name),
+    keepPorts: (count) => keepPorts(join(dir, "slot-ports"), known === undefined, count),
     announce: (url, edge) => replaceFile(file, `${JSON.stringify({ url, token, edge }, null, 2)}\n`),
   };
 }
@@ -49,6 +57,17 @@ async function keepKey(file: string): Promise<string> {
   const made = `local:${randomBytes(32).toString("base64")}`;
   await replaceFile(file, `${made}\n`);
   return made;
+}
+
+/** What every home had before it kept its own. */
+const FORMER_FIRST = 21_000;
+
+async function keepPorts(file: string, isNew: boolean, count: number): Promise<number> {
+  const kept = Number(await readIfThere(file));
+  if (kept > 0) return kept;
+  const first = isNew ? await freePorts(count) : FORMER_FIRST;
+  await replaceFile(file, `${first}\n`);
+  return first;
 }
 
 async function readIfThere(file: string): Promise<string | undefined> {

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { RUNTIMES } from "../src/protocol/agent/wire.ts";
 import type { RuntimeName } from "./hosts.ts";
@@ -30,7 +31,7 @@ export function startOptions(args: readonly string[]): StartOptions {
     edgePort: portOf("--edge-port", values["edge-port"]),
     controlPort: portOf("--control-port", values["control-port"]),
     runtime: runtimeOf(values.runtime),
-    processRoot: values["process-root"],
+    processRoot: folderOf("--process-root", values["process-root"]),
     dir: values.dir,
   };
 }
@@ -39,6 +40,12 @@ function portOf(flag: string, text: string): number {
   const port = Number(text);
   if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
   throw new Error(`${flag} ${text}: a port is a number from 1 to 65535`);
+}
+
+function folderOf(flag: string, text: string): string {
+  const found = statSync(text, { throwIfNoEntry: false });
+  if (found?.isDirectory()) return text;
+  throw new Error(`${flag} ${text}: ${found ? "it is no directory" : "there is no such directory"}`);
 }
 
 function runtimeOf(text: string | undefined): RuntimeName | undefined {

@@ -58,7 +58,8 @@ async function stop(code: number): Promise<never> {
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void stop(0));
 
-const SLOTS = { first: 21_000, count: 16 };
+const SLOT_COUNT = 16;
+const slots = { first: await home.keepPorts(SLOT_COUNT).catch(refuse), count: SLOT_COUNT };
 const stack = await startStack({
   stateDir: home.stateDir,
   edgePort: options.edgePort,
@@ -66,7 +67,7 @@ const stack = await startStack({
   adminTokenSha256: home.tokenSha256,
   secretsKey: home.secretsKey,
   version: "local",
-  slotPorts: SLOTS,
+  slotPorts: slots,
 });
 undo.push(() => stack.dispose());
 await home.announce(stack.controlUrl, stack.edgeUrl);
@@ -77,8 +78,8 @@ const host = new LocalHost({
   controlUrl: stack.controlUrl,
   dir: home.agentDir("local"),
   runtime,
-  portBase: SLOTS.first,
-  slots: SLOTS.count,
+  portBase: slots.first,
+  slots: slots.count,
   processRoot: options.processRoot,
   onExit: (code) => {
     if (!stopping) console.error(`the agent ended with code ${code}: restart with \`npm start\``);

@@ -1,8 +1,11 @@
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { readCredentials, writeCredentials } from "../../agent/control/credentials.ts";
+import { openHome } from "../../local/home.ts";
 import { keptRuntime, tellAddress } from "../../local/hosts.ts";
 import { startOptions } from "../../local/start-options.ts";
 
@@ -20,6 +23,9 @@ test.each([
   [["--edge-port", "abc"], "--edge-port abc: a port is a number from 1 to 65535"],
   [["--control-port", "99999"], "--control-port 99999: a port is a number from 1 to 65535"],
   [["--runtime", "podman"], "--runtime podman: it is one of docker, process"],
+  [["--process-root", "/nope"], "--process-root /nope: there is no such directory"],
+  [["--process-root", "/dev/null"], "--process-root /dev/null: it is no directory"],
+  [["--process-root", "/dev/null/x"], "--process-root /dev/null/x: there is no such directory"],
 ])("npm start refuses %j in words", (args, words) => {
   expect(() => startOptions(args)).toThrow(words);
 });
@@ -30,6 +36,24 @@ test("a host that was enrolled keeps its runtime, and another one is refused, no
   expect(await keptRuntime(dir, "docker")).toMatchObject({ runtime: "docker" });
   await expect(keptRuntime(dir, "process")).rejects.toThrow("was enrolled for docker and stays so");
   expect(await keptRuntime(join(dir, "other"), "process")).toMatchObject({ runtime: "process" });
+});
+
+test("each state has slots' ports of its own, and keeps them; one from before they were kept has its former ones", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "sluice-start-"));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const home = await openHome(join(dir, "one"));
+  const first = await home.keepPorts(16);
+  await home.announce("http://127.0.0.1:8081", "http://127.0.0.1:8080");
+  expect(await (await openHome(join(dir, "one"))).keepPorts(16)).toBe(first);
+  // Somebody listens where the first would begin: the next has others.
+  const taken = createServer().listen(first, "127.0.0.1");
+  onTestFinished(() => void taken.close());
+  await once(taken, "listening");
+  const other = await (await openHome(join(dir, "two"))).keepPorts(16);
+  expect(Math.abs(other - first)).toBeGreaterThanOrEqual(16);
+  const former = await openHome(join(dir, "three"));
+  await former.announce("http://127.0.0.1:8081", "http://127.0.0.1:8080");
+  expect(await (await openHome(join(dir, "three"))).keepPorts(16)).toBe(21_000);
 });
 
 test("a host that was enrolled looks for control where it is now", async () => {
