@@ -23,14 +23,21 @@ let stage: Stage;
 let visits: Visit[];
 /** How an instance answers a synthetic visit, by its host's name and slot. */
 let answerTo: (visit: Visit) => Response | Promise<Response>;
+/** The host, by name and slot, that no probe gets to. */
+let unreachable: string;
 
 beforeEach(() => {
   visits = [];
+  unreachable = "";
   answerTo = () => new Response("ok");
   vi.stubGlobal("fetch", async (input: string, init: RequestInit) => {
     const headers = new Headers(init.headers);
-    if (headers.get("x-sluice-synthetic") === null) return new Response("ok");
-    const visit = { url: new URL(input), headers, signal: init.signal as AbortSignal };
+    const url = new URL(input);
+    if (headers.get("x-sluice-synthetic") === null) {
+      if (url.host === unreachable) throw new Error("connection refused");
+      return new Response("ok");
+    }
+    const visit = { url, headers, signal: init.signal as AbortSignal };
     visits.push(visit);
     return answerTo(visit);
   });
@@ -184,6 +191,28 @@ describe("synthetic visits", () => {
       ...(synthetic?.instances.values() ?? []),
     ]);
     expect(errors.every((one) => one.errors === 0)).toBe(true);
+  });
+
+  it.each([
+    ["has said to be unready", { reportState: "unready" as const }],
+    ["no probe gets to", { unreachableSince: NOON }],
+  ])("leave out an instance that %s: it is no visit, and no error of its release", async (_what, state) => {
+    const ids = await begin(LOAD);
+    const all = (await stage.table()).releases.flatMap((release) => release.instances);
+    const one = all.find(({ origin }) => ids.isCanary({ url: new URL(origin) } as Visit));
+    const host = new URL(one?.origin ?? "").host;
+    if ("unreachableSince" in state) unreachable = host;
+    await stage.db
+      .update(instances)
+      .set(state)
+      .where(eq(instances.id, one?.id ?? ""));
+    answerTo = ({ url }) => new Response("", { status: url.host === host ? 502 : 200 });
+    await pass(ids, 2_000, 10_000);
+    // The release's other instance has them all.
+    expect(visits.filter(ids.isCanary).length).toBeGreaterThan(0);
+    expect(visits.filter(({ url }) => url.host === host)).toEqual([]);
+    const each = (await counted(ids)).flatMap(({ synthetic }) => [...(synthetic?.instances.values() ?? [])]);
+    expect(each.every(({ errors }) => errors === 0)).toBe(true);
   });
 
   it("end at once with a pause, those on their way too", async () => {
