@@ -111,21 +111,18 @@ const shares = (environment: EnvironmentView) =>
 
 /** An environment as a person wants it in the first five seconds: what serves, is it moving, what can I do. */
 function statusText(environment: EnvironmentView, now: number): string {
-  const { active, lock, rollback } = environment;
+  const { active, lock, rollback, lastFailed } = environment;
   const rows = withTraffic(environment).map((entry) => [
     `  ${entry.version}`,
     percent(entry.weight),
     `${entry.ready}/${entry.instances} ready`,
     noteOf(environment, entry.release, now),
   ]);
-  const moving =
-    active &&
-    `${clean(active.version)} ${active.state.replace("_", " ")}${stepText(active)}, asked for by ${clean(active.by)}`;
   const paused =
     active?.paused &&
     `by ${clean(active.paused.by)} ${ago(active.paused.at, now)}: ${clean(active.paused.reason)}`;
   const details = facts([
-    ["on its way", moving || undefined],
+    ["on its way", active ? movingText(active) : undefined],
     ["paused", paused || undefined],
     ["judge", active?.verdict ? clean(active.verdict.words) : undefined],
     ["deadline", active?.deadlineAt ? until(active.deadlineAt, now) : undefined],
@@ -138,6 +135,7 @@ function statusText(environment: EnvironmentView, now: number): string {
     ],
     ["windows", environment.closed === null ? undefined : clean(environment.closed)],
     ["visitors", environment.mode === "open" ? undefined : MODES[environment.mode]],
+    ["last failed", lastFailed ? failedText(lastFailed, now) : undefined],
     ["rollback", rollbackText(rollback)],
     ...environment.staleSecrets.flatMap((secret) => staleTexts(secret, now)).map(asSecret),
   ]);
@@ -199,6 +197,20 @@ const MODES = {
 
 const stepText = ({ state, step }: NonNullable<EnvironmentView["active"]>) =>
   step && state === "shifting" ? ` (step ${step.index + 1} of ${step.of}: ${clean(step.label)})` : "";
+
+function movingText(release: NonNullable<EnvironmentView["active"]>): string {
+  const { version, state, failure, by } = release;
+  const moves = `${clean(version)} ${state.replace("_", " ")}${stepText(release)}`;
+  return failure
+    ? `${moves}: ${clean(failure.message)} (released by ${clean(by)})`
+    : `${moves}, asked for by ${clean(by)}`;
+}
+
+function failedText(release: NonNullable<EnvironmentView["lastFailed"]>, now: number): string {
+  const { version, state, failure, endedAt } = release;
+  const when = endedAt === null ? "" : ` ${ago(endedAt, now)}`;
+  return `${clean(version)}, ${state.replace("_", " ")}${when}${failure ? `: ${clean(failure.message)}` : ""}`;
+}
 
 function rollbackText(rollback: EnvironmentView["rollback"]): string {
   if (!rollback.possible) return `not possible: ${clean(rollback.reason)}`;

@@ -101,6 +101,26 @@ describe.concurrent("status", () => {
     expect(stdout).toMatch(/rollback +instant to v1/);
   });
 
+  test("says why a release goes back, and who asked for the release rather than for that", async () => {
+    const { failure } = aFailedRelease();
+    const active = aRelease({ id: "rel_3", version: "v3", state: "rolling_back", failure });
+    const { stdout } = await run(["status"], {
+      [`GET ${ENV}`]: (_a, answer) => answer.json(200, anEnvironment([["v2", 100]], { active })),
+    });
+    expect(stdout).toMatch(/on its way +v3 rolling back: ins_1 never became ready \(released by \S+\)/);
+  });
+
+  test("says what became of the newest release where an older one serves", async () => {
+    const environment = anEnvironment([["v2", 100]], {
+      live: aServingRelease({ state: "live", servingAt: at(0) }),
+      lastFailed: aFailedRelease({ id: "rel_3", version: "v3", state: "rolled_back", endedAt: at(0) }),
+    });
+    const { stdout } = await run(["status"], {
+      [`GET ${ENV}`]: (_a, answer) => answer.json(200, environment),
+    });
+    expect(stdout).toMatch(/last failed +v3, rolled back .+ ago: ins_1 never became ready\n/);
+  });
+
   test("warns on stderr of a day's allowance that is about to end, and keeps still where it may not know", async () => {
     const warning = {
       id: "plan.requests",

@@ -24,7 +24,7 @@ export interface EnvironmentStatus {
   readonly hostnames: readonly string[];
   /** Of those that Cloudflare was asked about. */
   readonly routes: readonly HostnameRoute[];
-  /** Unfinished ones, those with instances, the stable one and the one a rollback would return to. Newest first. */
+  /** Unfinished ones, those with instances, the stable one, the one a rollback would return to and the newest. Newest first. */
   readonly releases: readonly ReleaseRow[];
   /** Those not stopped. */
   readonly instances: readonly InstanceRow[];
@@ -202,6 +202,8 @@ const isRelevant = or(
   // Past it nothing older can serve: a rollback is refused by it, and status says so.
   sql`${releases.id} IN (SELECT r.id FROM releases r WHERE r.environment_id = ${releases.environmentId}
     AND r.contracted_at IS NOT NULL ORDER BY r.serving_at DESC LIMIT 1)`,
+  sql`${releases.id} = (SELECT r.id FROM releases r WHERE r.environment_id = ${releases.environmentId}
+    ORDER BY r.created_at DESC, r.id DESC LIMIT 1)`,
 );
 
 const release = (db: Db) =>

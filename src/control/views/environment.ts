@@ -42,6 +42,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
       .filter(({ state }) => state === "queued")
       .map(({ id, version }) => ({ release: id, version })),
     live: view(releases.find(({ id }) => id === environment.stableReleaseId)),
+    lastFailed: view(releases.slice(0, 1).find(({ state }) => UNDONE.has(state))),
     instances: instances.map(instanceView),
     accessories: accessoryViews(environment.spec, status.accessories, context.now),
     processes: processViews(status),
@@ -61,6 +62,9 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
     next: environmentNext(status, active, context.now),
   };
 }
+
+/** Ends of a release that leave an older one serving. */
+const UNDONE = new Set<ReleaseRow["state"]>(["failed", "aborted", "rolled_back"]);
 
 /** One that drains or is warm is there only for a rollback; one that stops counts no more. */
 const KEPT = new Set<InstanceRow["state"]>(["draining", "warm"]);

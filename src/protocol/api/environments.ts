@@ -47,6 +47,8 @@ export const environmentSchema = z
     queued: z.array(z.object({ release: z.string(), version: z.string() })),
     /** The last release that held all traffic. */
     live: releaseSchema.nullable(),
+    /** The newest release, where it failed, was aborted or went back: why an older one serves. */
+    lastFailed: releaseSchema.nullable().default(null),
     instances: z.array(instanceSchema),
     accessories: z.array(accessorySchema).default([]),
     processes: z.array(processSchema).default([]),

@@ -273,6 +273,22 @@ describe("status", () => {
     });
   });
 
+  it("tells of the newest release that it went back, and why, when nothing of it runs any more", async () => {
+    const environmentId = await applied(api);
+    const old = { version: "v1", weightBp: 10_000, servingAt: api.time, createdAt: api.time };
+    const live = await release(environmentId, old);
+    await db.update(environments).set({ stableReleaseId: live }).where(eq(environments.id, environmentId));
+    const failure = { code: "instances_lost", message: "it ended 2 times", logs: [] };
+    const path = "/api/v1/apps/shop/envs/production";
+    const told = async () => environmentSchema.parse(await (await api.get(path)).json()).lastFailed;
+    expect(await told()).toBeNull();
+    const gone = { state: "rolled_back", failure, endedAt: api.time + 9, createdAt: api.time + 1 } as const;
+    await release(environmentId, { version: "v2", ...gone });
+    expect(await told()).toMatchObject({ version: "v2", failure: { message: "it ended 2 times" } });
+    await release(environmentId, { version: "v3", state: "queued", createdAt: api.time + 2 });
+    expect(await told()).toBeNull();
+  });
+
   it("keeps the rollback's target in view past any number of releases that never served", async () => {
     const environmentId = await applied(api);
     const at = (n: number) => api.time - 90_000 + n * 1_000;
