@@ -3,7 +3,7 @@ import { mkdtemp, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { dockerTest } from "../support/docker.ts";
 import { NODE } from "../support/run-cli.ts";
@@ -46,10 +46,9 @@ async function demo(runtime: string, phases: number, flags: readonly string[] = 
   await rmdir(temporary);
 }
 
-test("the demo's first half harms no visitor with plain processes and leaves nothing behind", () =>
-  demo("process", 5, ["--short"]));
-dockerTest(
-  "the whole demo harms no visitor with containers and leaves nothing behind",
-  () => demo("docker", 8),
-  900_000,
-);
+// Beside each other: each mostly waits for the bakes of its releases.
+describe.concurrent("the demo", () => {
+  test("harms no visitor in its first half with plain processes, and leaves nothing behind", () =>
+    demo("process", 5, ["--short"]));
+  dockerTest("harms no visitor with containers, and leaves nothing behind", () => demo("docker", 8), 900_000);
+});
