@@ -74,8 +74,8 @@ export const deploy: Register = (program, act) => {
 async function run(session: Session, options: DeployOptions): Promise<Outcome> {
   const target = session.target();
   await matchManifest(session, target, options.apply === true);
-  const image = options.current ? { image: await currentImage(session, target, options.image) } : {};
-  const body = await releaseBody(session, { ...options, ...image });
+  const asked = options.current ? { ...options, ...(await ofCurrent(session, target, options)) } : options;
+  const body = await releaseBody(session, asked);
   const key = idempotencyKey(session.env, { ...target, body });
   const release = await createRelease(session, { ...target, idempotencyKey: key }, body);
   const watch = session.command(`watch ${release.id}`);
@@ -90,15 +90,38 @@ async function run(session: Session, options: DeployOptions): Promise<Outcome> {
   return waitAndTell(session, release, { command: "deploy", timeoutMs, wait });
 }
 
-/** The very image that serves: what changes is how it is run. */
-async function currentImage(session: Session, at: Target, image: string | undefined): Promise<string> {
+/**
+ * The very image that serves: what changes is how it is run. It waits for no other release, whose image it would take back when its
+ * turn came.
+ */
+async function ofCurrent(
+  session: Session,
+  at: Target,
+  { image, whenBusy }: ReleaseOptions,
+): Promise<Pick<ReleaseOptions, "image" | "whenBusy">> {
   if (image !== undefined) throw new CliError("usage", "--current and --image: one image at a time");
   const { environment } = await session.client.environments.get(at.app, at.environment);
-  const { live } = environment;
+  const { live, active, queued } = environment;
   if (!live)
     throw new CliError("not_found", `nothing serves in ${at.app}/${at.environment} yet`, {
       next: [{ command: session.command("deploy", at), when: "to release the manifest's image" }],
     });
+  if (whenBusy === "supersede") return { image: imageOf(live), whenBusy };
+  const [other = active] = queued;
+  if (!other) return { image: imageOf(live), whenBusy: "reject" };
+  throw new CliError(
+    "release_in_progress",
+    `${other.version} comes first: what serves after it is not known yet`,
+    {
+      next: [
+        { command: session.command("watch", at), when: "to wait for it" },
+        { command: session.carry("sluice deploy --current"), when: "it has ended" },
+      ],
+    },
+  );
+}
+
+function imageOf(live: ReleaseView): string {
   if (live.digest === null || live.image.startsWith("file:")) return live.image;
   return `${live.image.replace(/@.*$/, "").replace(/:[^/:]+$/, "")}@${live.digest}`;
 }

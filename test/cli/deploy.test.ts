@@ -61,9 +61,31 @@ watch  sluice watch rel_2
       }),
     );
     expect((await callCli(["deploy", "--current", "--detach"], { url: api.url, files })).code).toBe(0);
-    expect(bodies).toMatchObject([{ image: `ghcr.io/acme/shop@${digest}` }]);
+    // Queued behind another release, it would take that one's image back.
+    expect(bodies).toMatchObject([{ image: `ghcr.io/acme/shop@${digest}`, whenBusy: "reject" }]);
     const both = await callCli(["deploy", "--current", "--image", ":3"], { url: api.url, files });
     expect(both).toMatchObject({ code: 1, stderr: expect.stringContaining("one image at a time") });
+  });
+
+  test.each([
+    ["is on its way", { active: aRelease({ version: "v3", state: "shifting" }) }],
+    ["waits", { queued: [{ release: "rel_3", version: "v3" }] }],
+  ])("refuses --current while another release %s: what serves after it is not known", async (_what, busy) => {
+    const live = { ...aServingRelease(), image: "ghcr.io/acme/shop:2", digest: null };
+    await using api = await fakeApi(
+      goodDeploy({
+        [`GET ${ENV}`]: (_asked, answer) =>
+          answer.json(200, { ...anEnvironment([["v2", 100]]), live, ...busy }),
+      }),
+    );
+    const ran = await callCli(["deploy", "--current", "--detach"], { url: api.url, files });
+    expect(ran).toMatchObject({ code: 2, stderr: expect.stringMatching(/v3 .*what serves after it/) });
+    expect(ran.stderr).toContain("deploy --current");
+    expect(api.asked.some(({ method, path }) => method === "POST" && path === `${ENV}/releases`)).toBe(false);
+    const instead = await callCli(["deploy", "--current", "--detach", "--when-busy", "supersede"], {
+      ...{ url: api.url, files },
+    });
+    expect(instead.code).toBe(0);
   });
 
   test("says which check failed, where the traffic is now, the app's last lines and the next command", async () => {
