@@ -37,7 +37,11 @@ async function run(session: Session, asked: string | undefined, options: Release
   const body = await releaseBody(session, options);
   const answer = await session.client.releases.plan(target.app, target.environment, body);
   const exit = answer.problems.length > 0 ? EXIT.refused : EXIT.ok;
-  return { exit, json: { command: "plan", exitCode: exit, plan: answer }, text: planText(answer, target) };
+  return {
+    exit,
+    json: { command: "plan", exitCode: exit, plan: answer },
+    text: planText(answer, target, body.image),
+  };
 }
 
 async function runMove(session: Session, move: MovePlanView["move"]): Promise<Outcome> {
@@ -60,13 +64,17 @@ function moveText({ move, refusal, says, split }: MovePlanView, { app, environme
 const keeps = (version: string, keepMs: number) =>
   keepMs > 0 ? `${clean(version)} warm for ${duration(keepMs)}` : `nothing of ${clean(version)}`;
 
-/** A plan as text. */
-export function planText(plan: PlanView, target: Target): string {
+/** A plan as text. `image`: one that was named, which control knows by its name alone. */
+export function planText(plan: PlanView, target: Target, image?: string): string {
   const perHost = Map.groupBy(plan.instances, (instance) => instance.host);
   const hosts = [...perHost].map(
     ([host, list]) => `${clean(host)} (slot ${list.map((i) => i.slot).join(", ")})`,
   );
   const rows: [string, string | undefined][] = [
+    [
+      "image",
+      image === undefined ? undefined : `${clean(image)}, which its hosts look for when it is released`,
+    ],
     ["replaces", plan.replaces ? clean(plan.replaces.version) : "nothing: it is the first"],
     [
       "instances",

@@ -449,6 +449,8 @@ describe.concurrent("deploy and plan", () => {
     const plan = { ...aRelease().plan, steps, atLeastMs: 900_000, hooks, rollback, problems };
     const { code, stdout } = await run(["plan"], { [`POST ${ENV}/releases`]: says(plan) });
     expect(code).toBe(2);
+    const named = await run(["plan", "--image", "file:nope"], { [`POST ${ENV}/releases`]: says(plan) });
+    expect(named.stdout).toContain("  image      file:nope, which its hosts look for when it is released\n");
     expect(stdout).toBe(`shop/production
   replaces   v1
   instances  1 instance: web-1 (slot 3)
