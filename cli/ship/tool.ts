@@ -144,13 +144,17 @@ function endWith(child: ChildProcess, signal: AbortSignal): () => void {
       // It has gone by itself.
     }
   };
+  const onExit = () => kill("SIGKILL");
   const onAbort = () => {
     kill("SIGTERM");
-    timer = setTimeout(() => kill("SIGKILL"), KILL_AFTER_MS);
+    timer = setTimeout(onExit, KILL_AFTER_MS);
+    // A second Ctrl-C waits for nothing that comes later.
+    process.once("exit", onExit);
   };
   signal.addEventListener("abort", onAbort, { once: true });
   return () => {
     signal.removeEventListener("abort", onAbort);
+    process.off("exit", onExit);
     clearTimeout(timer);
   };
 }

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { lineOf } from "../../cli/ship/manifest-line.ts";
 import { summaryText } from "../../cli/ship/summary.ts";
 import { checkout } from "../support/checkout.ts";
@@ -35,12 +35,12 @@ async function ship(
     env?: Record<string, string>;
     url?: string;
     kill?: string;
+    signals?: NodeJS.Signals[];
+    git?: boolean;
   } = {},
 ) {
   const home = join(work.folder, "..");
-  const bin = join(home, "bin");
-  await rm(bin, { recursive: true, force: true });
-  await mkdir(bin);
+  const bin = await mkdtemp(join(home, "bin-"));
   const { docker = DOCKER } = options;
   if (docker !== null) {
     await writeFile(join(bin, "docker"), `#!/bin/sh\nprintf '%s\\n' "$@" >>"${home}/asked"\n${docker}\n`);
@@ -52,7 +52,7 @@ async function ship(
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       // Where docker is missing, this machine's own must not be found.
-      PATH: docker === null ? bin : `${bin}:/usr/bin:/bin`,
+      PATH: docker === null || options.git === false ? bin : `${bin}:/usr/bin:/bin`,
       HOME: home,
       NODE_COMPILE_CACHE: COMPILE_CACHE,
       GIT_CEILING_DIRECTORIES: home,
@@ -70,7 +70,7 @@ async function ship(
     stderr += chunk;
     if (!options.kill || killed || !stderr.includes(options.kill)) return;
     killed = true;
-    child.kill("SIGTERM");
+    for (const signal of options.signals ?? ["SIGTERM" as const]) child.kill(signal);
   });
   const [code] = (await once(child, "close")) as [number];
   return { code, stdout, stderr, asked: (await readFile(join(home, "asked"), "utf8")).split("\n") };
@@ -139,6 +139,21 @@ describe("requires", { concurrent: true }, () => {
     expect(ran.stderr).toMatch(/^::error file=sluice\.yaml,line=7,title=requirement unmet::/m);
     expect(ran.stderr).not.toContain("s3cr3t");
     expect(ran.asked).not.toContain("build");
+  });
+
+  test("without git: what it would have to ask is named, and what asks nothing is shipped", async () => {
+    await using work = await checkout({ "sluice.yaml": REQUIRES });
+    const refused = await ship(work, { git: false });
+    expect(refused.code, refused.stderr).toBe(2);
+    for (const key of ["branch", "cleanTree", "upToDate"])
+      expect(refused.stderr).toContain(
+        `requires.${key}: \`${key}\` can't be looked at: git is not installed`,
+      );
+    await work.write({ "sluice.yaml": MANIFEST });
+    await using api = await fakeApi(goodShip());
+    const ran = await ship(work, { git: false, url: api.url });
+    expect(ran.code, ran.stderr).toBe(0);
+    expect(ran.asked).toContain("--tag=ghcr.io/acme/shop:untracked");
   });
 
   test("tests that change what is to be built are no proof of it", async () => {
@@ -330,6 +345,28 @@ describe("run again after it was cut short", { concurrent: true }, () => {
     const keyOf = ({ asked }: typeof api) =>
       asked.find(({ method }) => method === "POST")?.headers["idempotency-key"];
     expect(keyOf(later)).toBe(keyOf(api));
+  });
+
+  test("a second signal leaves no docker behind, though it heeds none", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const pid = join(work.folder, "../pid");
+    const deaf = `case "$1" in buildx) exit 1;; build) trap "" INT TERM; echo $$ >"${pid}"; echo "at $2 it"; while :; do sleep 1; done;; esac`;
+    const ran = await ship(work, { docker: deaf, kill: " it\n", signals: ["SIGINT", "SIGTERM"] });
+    expect(ran.code, ran.stderr).toBe(130);
+    const build = Number(await readFile(pid, "utf8"));
+    await vi.waitFor(() => expect(() => process.kill(build, 0)).toThrow("ESRCH"), 20_000);
+  });
+
+  test("two at once are one release, which both follow to its end", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    await using api = await fakeApi(goodShip());
+    const [one, other] = await Promise.all([ship(work, { url: api.url }), ship(work, { url: api.url })]);
+    expect([one.code, other.code], one.stderr + other.stderr).toEqual([0, 0]);
+    for (const { stderr } of [one, other]) expect(stderr).toContain("✔ release");
+    const keys = api.asked
+      .filter(({ method, path }) => method === "POST" && path === `${ENV}/releases`)
+      .map(({ headers }) => headers["idempotency-key"]);
+    expect([keys.length, new Set(keys).size]).toEqual([2, 1]);
   });
 
   test("what failed is tried again as a release of its own", async () => {
