@@ -16,7 +16,9 @@ export function errorBlock({ problem, source, next, paint }: ErrorParts): string
     problem.title.toLowerCase() === problem.detail.toLowerCase() ? "" : `${clean(problem.title)}: `;
   const lines = [
     `${paint("red", "error:")} ${title}${problem.detail.split("\n").map(clean).join("\n  ")}`,
-    ...(problem.errors ?? []).flatMap((error) => place(error, source, paint)),
+    ...(problem.errors ?? [])
+      .filter((error) => error.line !== undefined || !problem.detail.includes(error.detail))
+      .flatMap((error) => place(error, source, paint)),
     ...nextLines(next, paint),
     paint("dim", `  more:  sluice explain ${problem.code}`),
   ];

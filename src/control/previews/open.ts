@@ -67,13 +67,19 @@ interface Desk {
 export async function openPreview(desk: Desk, asked: Opening): Promise<Result<Opened, Refusal>> {
   const spec = specFor(desk, asked);
   const image = wrongImage(spec, asked.image);
-  if (image !== null) return err({ code: "invalid_request", detail: image });
+  if (image !== null) return err({ code: "invalid_request", detail: image, next: OTHER_IMAGES });
   if (asked.isFork && !desk.rule.forks) return err(OF_FORK);
   const opened = await unlessOvertaken(ATTEMPTS, () => open(desk, asked, spec));
   const detail = `the preview of pull request ${asked.number} changed under this request ${ATTEMPTS} times: ask again`;
   return opened ?? err({ code: "conflict", detail });
 }
 
+const OTHER_IMAGES = [
+  {
+    command: "sluice apply",
+    when: "to allow another repository, once `previews.image` in the manifest names it",
+  },
+];
 const OF_FORK: Refusal = {
   code: "forbidden",
   detail:

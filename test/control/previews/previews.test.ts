@@ -172,6 +172,13 @@ describe("a pull request's preview", () => {
     await opened(await up(12));
   });
 
+  it("of another repository's image is refused with the way to allow it", async () => {
+    const refused = await up(12, { image: "evil.example/shop:1" });
+    expect(await refused.json()).toMatchObject({
+      next: [{ command: "sluice apply", when: expect.stringContaining("`previews.image`") }],
+    });
+  });
+
   it("of what is none is refused, with what is wrong of it", async () => {
     const wrong: [object, string][] = [
       [
