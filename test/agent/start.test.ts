@@ -127,6 +127,8 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
           health: healthOf({ deadlineMs: 600_000 }),
         });
         bench.control.give({ id, kind: "start", spec, deadlineAt: Date.now() + patienceMs });
+        const isDone = () => bench.control.done.some((one) => one.id === id);
+        await bench.control.until(isDone, `job ${id} is done`, patienceMs + 60_000);
         return bench.control.result(id);
       };
       // A busy machine needs longer until the app runs and there is something to see.
@@ -139,7 +141,7 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
         ok: false,
         error: { code: "deadline", message: expect.stringContaining("answered 503") },
       });
-    }, 180_000);
+    }, 300_000);
 
     it("says that the image is missing", async () => {
       const missing = name === "docker" ? `sha256:${"0".repeat(64)}` : "file:missing";
