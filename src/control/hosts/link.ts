@@ -45,9 +45,10 @@ export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort 
   }
 
   async wake(): Promise<boolean> {
-    const sockets = this.ctx.getWebSockets();
-    for (const socket of sockets) socket.send(WAKE);
-    return sockets.length > 0;
+    // One that was closed is listed until its other end has answered, which an agent that lost its network never does.
+    const open = this.ctx.getWebSockets().filter(({ readyState }) => readyState === WebSocket.OPEN);
+    for (const socket of open) socket.send(WAKE);
+    return open.length > 0;
   }
 
   async shut(reason: string): Promise<void> {

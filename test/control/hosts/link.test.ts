@@ -56,6 +56,15 @@ describe("the wake-up socket", () => {
     expect(await said).toBe("poll");
   });
 
+  it("wakes the newest connection though the one before never answered its close", async () => {
+    // Nobody reads what they are sent: the network is gone.
+    for (let lost = 0; lost < 2; lost++)
+      await api.get("/agent/v1/wake", { token: host.token, headers: UPGRADE });
+    const said = next(await connect());
+    expect(await link().wake()).toBe(true);
+    expect(await said).toBe("poll");
+  });
+
   it("closes when the host is removed", async () => {
     const ended = next(await connect());
     await api.delete("/api/v1/hosts/web-1");
