@@ -86,15 +86,15 @@ function fetchFrom(
   upload: Upload | null,
 ): Promise<Response> {
   const { method } = visit;
-  const redirect = "manual";
   const door = visit.env[instance.origin as `http://${string}`];
   const url = (door === undefined ? instance.origin : appOrigin(visit)) + appTarget(visit);
   // The request itself as source carries a body for GET too, which `body` may not.
   const isWhole = upload === null && body === "stream";
   const to = isWhole ? new Request(url, visit.request) : url;
-  const init = isWhole
-    ? { headers, redirect, cf: UNCACHED }
-    : { method, headers, body: upload === null ? body : upload.body, redirect, cf: UNCACHED };
+  const init = { headers, redirect: "manual", cf: UNCACHED } as const;
+  // What is said of a request costs a crossing each: a GET that is not its own source says nothing more.
+  if (!isWhole && method !== "GET")
+    Object.assign(init, { method, body: upload === null ? body : upload.body });
   if (signal !== undefined) Object.assign(init, { signal });
   return door === undefined ? fetch(to, init) : door.fetch(to, init);
 }
