@@ -16,6 +16,9 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+/** A header whose value becomes a request's `cf`; the Worker does not see it. */
+export const CF_HEADER = "cf-blob";
+
 const WORKERD = join(import.meta.dirname, "../node_modules/workerd/bin/workerd");
 const NGINX = "/usr/sbin/nginx";
 
@@ -177,7 +180,7 @@ const config :Workerd.Config = (
     ${workers.join(",\n    ")},
     (name = "loopback", network = (allow = ["private", "local"])),
   ],
-  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (cfBlobHeader = "${CF_HEADER}"), service = "main")],
 );
 `,
   );
