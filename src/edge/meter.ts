@@ -103,7 +103,8 @@ export class Meter {
     const { first, last } = delivery;
     if (!first.verdict.isTrial) return;
     const eligible = isDealt && visitor.eligible;
-    const window = windowOf(visit.arrivedAt);
+    // Not that in which it arrived: judges have seen it by the time that a slow answer comes.
+    const window = windowOf(last.endedAt);
     const counts = this.#countsOf(visit.route.table);
     const tally = tallyOf(counts, first, window, eligible);
     add(tally, first, passage);
@@ -150,12 +151,13 @@ export class Meter {
 
   countCompared(visit: Visit, release: string, comparison: Comparison): void {
     const { mirrored } = this.#countsOf(visit.route.table);
-    const window = windowOf(visit.arrivedAt);
+    const now = Date.now();
+    const window = windowOf(now);
     const key = `${release} ${window}`;
     const entry = mirrored.get(key) ?? { release, window, compared: new Comparisons() };
     entry.compared.count(comparison);
     mirrored.set(key, entry);
-    this.#schedule(visit, Date.now());
+    this.#schedule(visit, now);
   }
 
   #countsOf({ environment, judged = true }: RoutingTable): EnvironmentCounts {
