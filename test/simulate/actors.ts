@@ -172,7 +172,10 @@ export class Actors {
       const those = hosts.filter((host, n) => !host.isRemoved && (act.host === "all" || act.host === n));
       return those.map((host) => host.takePort(act.slot, act.forMs)).includes(true);
     }
-    if (act.do === "clock jumps") control.jump(act.byMs);
+    if (act.do === "clock jumps") {
+      control.jump(act.byMs);
+      if (act.byMs > 0) this.#world.watch.jumpedAt = clock.now;
+    }
     if (act.do === "enrol host") this.#world.addHost(act.slots);
     if (act.do === "control ends") {
       control.isUp = false;

@@ -69,6 +69,8 @@ export class Watch {
   acts = 0;
   /** Epoch ms of the last commit that changed who has traffic. */
   movedAt = 0;
+  /** Epoch ms of the last time control's clock was set on: it takes that for an absence of its own. */
+  jumpedAt = 0;
   lost = 0;
   /** What was done, by act: how often it was, and how often it was refused or had nothing to be done to. */
   readonly byAct: Record<string, { done: number; refused: number }> = {};
@@ -209,7 +211,7 @@ export class Watch {
     // For instances that stop, though they will not be enough; and for agents that control, back again, has not heard yet.
     const mayWait =
       before.instances.some(({ state }) => state === "stopping") ||
-      this.#world.clock.now - this.#world.edgeSince < HEARING_MS + NOTICED_MS;
+      this.#world.clock.now - Math.max(this.#world.edgeSince, this.jumpedAt) < HEARING_MS + NOTICED_MS;
     if (problem && release.state !== "failed" && !(release.state === "queued" && mayWait))
       this.fault("another plan", `it said ${problem.code}, but ${release.version} is ${release.state}`);
     if (!problem && failure !== null)
