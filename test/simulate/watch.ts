@@ -1,5 +1,6 @@
 import type { Decision } from "../../src/domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
+import { isLeaving } from "../../src/domain/rollout/placing/room.ts";
 import { isActive, isAtRest } from "../../src/domain/rollout/release.ts";
 import type { PlanView } from "../../src/protocol/api/plans.ts";
 import type { Container } from "./container.ts";
@@ -210,7 +211,7 @@ export class Watch {
     const failure = release.failure?.code ?? null;
     // For instances that stop, though they will not be enough; and for agents that control, back again, has not heard yet.
     const mayWait =
-      before.instances.some(({ state }) => state === "stopping") ||
+      before.instances.some(isLeaving) ||
       this.#world.clock.now - Math.max(this.#world.edgeSince, this.jumpedAt) < HEARING_MS + NOTICED_MS;
     if (problem && release.state !== "failed" && !(release.state === "queued" && mayWait))
       this.fault("another plan", `it said ${problem.code}, but ${release.version} is ${release.state}`);
@@ -220,7 +221,7 @@ export class Watch {
     // Where its slots are being freed, or are to be, it takes them in a while.
     const taken = new Set(before.instances.map(({ hostName, slot }) => `${hostName}/${slot}`));
     const waited =
-      before.instances.some(({ state }) => state === "stopping") ||
+      before.instances.some(isLeaving) ||
       plan.instances.some(({ host, slot }) => taken.has(`${host}/${slot}`));
     this.#plan = { id, plan, acts: this.acts, waited };
     this.#checkPlan(null);

@@ -97,6 +97,20 @@ describe("placing instances", () => {
     expect(world.state("v3")).toBe("settling");
   });
 
+  it("waits for slots whose instances still drain, as its plan says, rather than failing", () => {
+    const world = new World({ anna: 4 });
+    world.deploy();
+    world.run(world.now + 20 * 60_000);
+    world.deploy();
+    expect([world.state("v2"), world.statesOf("v1")]).toEqual(["settling", ["draining", "draining"]]);
+    const plan = firstPlaces(world.facts(), world.now);
+    expect([plan.problems, plan.slots.map(({ slotId }) => slotId)]).toEqual([[], ["anna/0", "anna/1"]]);
+    world.deploy();
+    expect([world.state("v3"), world.release("v3").failure]).toEqual(["queued", null]);
+    world.run(world.now + 2 * 60_000);
+    expect([world.state("v3"), where(world, "v3")]).toEqual(["live", ["anna/0", "anna/1"]]);
+  });
+
   it("gives up waiting for a slot at the release's deadline, and names the host", () => {
     const world = new World({ anna: 4 });
     world.agents = { ...world.agents, job: (job) => (job.kind === "stop" ? null : {}) };

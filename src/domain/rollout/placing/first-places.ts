@@ -2,7 +2,7 @@ import type { Rolling } from "../../spec.ts";
 import type { EnvironmentFacts } from "../facts.ts";
 import { rollLimits } from "../roll.ts";
 import { onlineHosts, type Placement, type PlacementProblem, place } from "./placement.ts";
-import { roomiest, withoutStopping, withoutWarm } from "./room.ts";
+import { isLeaving, roomiest, withoutLeaving, withoutWarm } from "./room.ts";
 
 export interface FirstPlaces {
   readonly slots: readonly Placement[];
@@ -14,8 +14,8 @@ export function firstPlaces(facts: EnvironmentFacts, now: number): FirstPlaces {
   if (facts.spec.strategy.kind === "rolling") return firstOfRolling(facts, facts.spec.strategy, now);
   const placed = place(facts, now);
   if (placed.ok) return { slots: placed.value, problems: [] };
-  // It waits for those that stop, and then has as many of the warm ones stopped as it needs.
-  for (let left = withoutStopping(facts); ; left = withoutWarm(left, missing(left, now), now)) {
+  // It waits for those that leave, and then has as many of the warm ones stopped as it needs.
+  for (let left = withoutLeaving(facts); ; left = withoutWarm(left, missing(left, now), now)) {
     const later = place(left, now);
     if (later.ok) return { slots: later.value, problems: [] };
     const isHopeless = !place({ ...left, hosts: roomiest(left, now) }, now).ok;
@@ -59,5 +59,5 @@ const servingNow = ({ instances, releases }: EnvironmentFacts): number => {
 function givesRoom({ spec, instances }: EnvironmentFacts, strategy: Rolling, left: number): boolean {
   const { maxUnavailable, mayEmpty } = rollLimits(strategy, spec.replicas);
   if (left > spec.replicas - maxUnavailable || (mayEmpty && left > 0)) return true;
-  return instances.some(({ state }) => state === "draining" || state === "stopping");
+  return instances.some(isLeaving);
 }

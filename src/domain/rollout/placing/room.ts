@@ -55,12 +55,13 @@ function letGo(draft: Draft, instance: InstanceFacts): void {
 export const roomiest = (facts: Kept, now: number): readonly HostFacts[] =>
   without(facts, reclaimable(facts, now)).hosts;
 
-/** The environment once what is being stopped is gone. */
-export const withoutStopping = (facts: EnvironmentFacts): EnvironmentFacts =>
-  without(
-    facts,
-    facts.instances.filter(({ state }) => state === "stopping"),
-  );
+/** Its slot is another's soon: it stops, or gives way as a warm one when it has drained. */
+export const isLeaving = ({ state }: Pick<InstanceFacts, "state">): boolean =>
+  state === "stopping" || state === "draining";
+
+/** The environment once what is leaving is gone. */
+export const withoutLeaving = (facts: EnvironmentFacts): EnvironmentFacts =>
+  without(facts, facts.instances.filter(isLeaving));
 
 /** The environment once so many warm instances have made room. */
 export const withoutWarm = (facts: EnvironmentFacts, count: number, now: number): EnvironmentFacts =>

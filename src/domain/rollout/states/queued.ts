@@ -7,7 +7,7 @@ import type { EnvironmentFacts } from "../facts.ts";
 import { heldNow, lockOf } from "../lock.ts";
 import { firstPlaces, missing } from "../placing/first-places.ts";
 import { onlineHosts, type Placement, type PlacementProblem, place } from "../placing/placement.ts";
-import { makeRoom, roomiest } from "../placing/room.ts";
+import { isLeaving, makeRoom, roomiest } from "../placing/room.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
 import type { StateRule } from "./state-rule.ts";
 
@@ -31,7 +31,9 @@ function begin(draft: Draft, release: ReleaseFacts): void {
   }
   const placed = placements(facts, release, now);
   if (!placed.ok) {
-    if (placed.error.code === "no_slots" && (isFreeing(facts) || findRoom(draft, release))) return;
+    // Those that leave free their slots soon: it waits for them, up to its deadline.
+    if (placed.error.code === "no_slots" && (facts.instances.some(isLeaving) || findRoom(draft, release)))
+      return;
     return fail(draft, release, { code: placed.error.code, message: placed.error.detail, logs: [] });
   }
   draft.raiseFence();
@@ -59,10 +61,6 @@ function placements(
   const [problem] = firstPlaces(own, now).problems;
   return problem ? err(problem) : ok([]);
 }
-
-/** Slots are about to be free: a release that finds none waits for them, up to its deadline. */
-const isFreeing = (facts: EnvironmentFacts): boolean =>
-  facts.instances.some((instance) => instance.state === "stopping");
 
 /** Warm instances give way, as far as that is enough. True: it waits for their slots. */
 function findRoom(draft: Draft, release: ReleaseFacts): boolean {
@@ -105,8 +103,8 @@ function pull(draft: Draft, release: ReleaseFacts, hosts: ReadonlyMap<string, st
 function waitsFor(draft: Draft): string {
   const lock = lockOf(draft.facts, draft.now);
   if (lock) return `the environment is locked by ${lock.holder} (${lock.reason})`;
-  const stopping = draft.facts.instances.filter((instance) => instance.state === "stopping");
-  const hosts = names(stopping.map((instance) => instance.hostName));
+  const leaving = draft.facts.instances.filter(isLeaving);
+  const hosts = names(leaving.map((instance) => instance.hostName));
   return hosts
     ? `no slot is free before ${hosts} stops old containers: is its agent running?`
     : "its turn did not come";
