@@ -245,6 +245,7 @@ function plan({ state, manifest, granted }: Wanted, input: ApplyInput): Change {
   const changes = [
     ...(before?.ok ? differences(before.manifest, manifest) : [created(manifest)]),
     ...(before?.ok ? putBack(state, before.manifest, manifest) : []),
+    ...(before?.ok ? madeAgain(state, before.manifest, manifest) : []),
   ];
   const answer = {
     app,
@@ -354,6 +355,16 @@ const deleteEnvironment = (db: Db, row: EnvironmentRow, now: number): Statement[
   replaceSpec(db, row, { spec: row.spec, deletedAt: now }),
   deleteHostnames(db, row.id, []),
 ];
+
+/** Those that were destroyed since the last apply, and are named still. */
+function madeAgain(state: AppState, before: Manifest, manifest: Manifest): Difference[] {
+  const there = new Set(
+    state.environments.flatMap(({ name, deletedAt }) => (deletedAt === null ? [name] : [])),
+  );
+  return Object.keys(manifest.environments)
+    .filter((name) => before.environments[name] !== undefined && !there.has(name))
+    .map((name) => ({ path: `environments.${name}`, before: null, after: "made again" }));
+}
 
 /** What `sluice scale` set since the last apply, and this one sets to what the manifest says. */
 function putBack(state: AppState, before: Manifest, manifest: Manifest): Difference[] {

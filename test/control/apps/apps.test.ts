@@ -230,6 +230,19 @@ describe("an environment that leaves the manifest", () => {
   });
 });
 
+describe("an environment that was destroyed", () => {
+  it("is made again by the manifest that names it still, unchanged", async () => {
+    const environmentId = await applied(api);
+    const gone = { name: `production~${environmentId}`, deletedAt: api.time };
+    await db.delete(hostnames).where(eq(hostnames.environmentId, environmentId));
+    await db.update(environments).set(gone).where(eq(environments.id, environmentId));
+    const { changes } = await answer(await api.apply("shop", manifest()));
+    expect(changes).toEqual([{ path: "environments.production", before: null, after: "made again" }]);
+    expect((await api.get("/api/v1/apps/shop/envs/production")).status).toBe(200);
+    expect((await answer(await api.apply("shop", manifest()))).changes).toEqual([]);
+  });
+});
+
 describe("status", () => {
   it("tells what serves, with which share, on which instances, and what a rollback would do", async () => {
     const environmentId = await applied(api);
