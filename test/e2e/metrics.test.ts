@@ -13,7 +13,12 @@ const WITH_ROLE = "on (app, environment, release) group_left (role) sluice_relea
 const SOURCE = "$" + "{datasource}";
 const CANARY: AppOptions = {
   replicas: 1,
-  strategy: { canary: { steps: [{ weight: 50, bake: "1h" }, { weight: 100 }] } },
+  strategy: {
+    canary: {
+      steps: [{ weight: 50, bake: "1h", mirror: { weight: 50, compare: "json" } }, { weight: 100 }],
+    },
+  },
+  load: { paths: ["/"], rate: "5/s" },
 };
 
 interface Panel {
@@ -57,11 +62,12 @@ describe.runIf(hasPrometheus)("with a real Prometheus", () => {
     const isScraped = async () => (await prometheus.query("sluice_deployments_total == 0")).length > 0;
     await vi.waitUntil(isScraped, { timeout: 90_000 });
     await sluice.deploy(APP, CANARY, "v1");
-    sluice.visit(APP);
     await sluice.reaches(APP, "v1", ["live"]);
     const ran = await sluice.sluice(APP, CANARY, ["deploy", "--version", "v2", "--detach"]);
     if (ran.code !== 0) throw new Error(ran.stderr);
     await sluice.reaches(APP, "v2", ["shifting"]);
+    // Only now: until they come, control makes up for them.
+    sluice.visit(APP);
     docker = await toldHost(sluice.client, sluice.controlUrl, "docker-1");
   });
 

@@ -53,6 +53,8 @@ export interface AppOptions {
   readonly ready?: string;
   readonly strategy?: string | object;
   readonly affinity?: object;
+  /** What control asks for itself beside a canary. */
+  readonly load?: object;
   readonly drain?: string;
   readonly accessories?: Readonly<Record<string, object>>;
   readonly processes?: Readonly<Record<string, object>>;
@@ -210,12 +212,13 @@ export class Installation {
 
   manifest(app: string, options: AppOptions): string {
     const check = { path: options.ready ?? "/ready", interval: "100ms", timeout: "500ms" };
-    const { strategy, affinity } = options;
+    const { strategy, affinity, load } = options;
     const environment = {
       replicas: options.replicas ?? 2,
       keep: "1s",
       ...(strategy && { strategy }),
       ...(affinity && { affinity }),
+      ...(load && { load }),
     };
     const staging = { staging: { ...environment, hostnames: [`staging-${app}.localhost`] } };
     return stringify({

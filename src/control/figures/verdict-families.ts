@@ -31,9 +31,33 @@ export function verdictFamilies(
     "gauge",
     "Requests that the judge has seen since the rollout began.",
   );
+  const compared = out.family(
+    "verdict_compared_answers",
+    "gauge",
+    "Mirrored answers that the judge has compared with stable's since the rollout began.",
+  );
+  const differ = out.family(
+    "verdict_differing_fields",
+    "gauge",
+    "Fields of those answers that differ for the canary alone.",
+  );
+  const synthetic = out.family(
+    "verdict_synthetic_requests",
+    "gauge",
+    "Requests of either side that control made itself since the rollout began.",
+  );
   for (const { environmentId, version, verdict, numbers } of verdicts) {
     const labels = { ...names.get(environmentId), release: version };
     info.add(1, { ...labels, verdict });
+    const { answersCompared, differing, synthetic: asked } = numbers;
+    if (answersCompared !== undefined) {
+      compared.add(answersCompared, labels);
+      differ.add(differing ? differing.named.length + differing.more : 0, labels);
+    }
+    if (asked) {
+      synthetic.add(asked.canary, { ...labels, role: "canary" });
+      synthetic.add(asked.baseline, { ...labels, role: "stable" });
+    }
     const measures: [string, number | null, number][] = [
       ["worse", numbers.logE, numbers.limits.worse],
       ["error_ceiling", numbers.logGuard, numbers.limits.guard],

@@ -21,19 +21,23 @@ export class Traffic {
   readonly #judged = new Map<string, Judged>();
   readonly #split = new Map<string, Split>();
   readonly #compared = new Map<string, Compared>();
+  readonly #synthetic = new Map<string, number>();
+  readonly #isSyntheticJudged: boolean;
 
-  constructor(counted: readonly Counted[]) {
+  constructor(counted: readonly Counted[], isSyntheticJudged = false) {
     this.#counted = counted;
-    for (const { release, window, judged, split, compared } of counted) {
+    this.#isSyntheticJudged = isSyntheticJudged;
+    for (const { release, window, judged, split, compared, synthetic } of counted) {
       if (judged) this.#judged.set(`${window} ${release}`, judged);
       if (compared) this.#compared.set(`${window} ${release}`, compared);
+      if (synthetic) this.#synthetic.set(`${window} ${release}`, requestsIn(synthetic));
       if (split) this.#split.set(`${window} ${release}`, split);
     }
   }
 
   /** The same to a judge to whom control's own requests are visitors' like any other. */
   withSynthetic(): Traffic {
-    return new Traffic(this.#counted.map(withSynthetic));
+    return new Traffic(this.#counted.map(withSynthetic), true);
   }
 
   /**
@@ -51,6 +55,7 @@ export class Traffic {
       canary: this.#arm(canary, window),
       baseline: this.#arm(stable, window),
       ...(compared ? { compared } : {}),
+      ...this.#syntheticIn(window, canary, stable),
     };
     const own = this.#split.get(`${window} ${canary}`);
     const others = this.#split.get(`${window} ${stable}`);
@@ -60,6 +65,13 @@ export class Traffic {
       routes: routesOf(own, others, { window, hostOf }),
       hosts: hostsOf(own, others, hostOf),
     };
+  }
+
+  /** What control asked of either side itself. */
+  #syntheticIn(window: number, canary: string, stable: string): Pick<CanaryWindow, "synthetic"> {
+    const of = (release: string) => this.#synthetic.get(`${window} ${release}`) ?? 0;
+    const synthetic = { canary: of(canary), baseline: of(stable), isJudged: this.#isSyntheticJudged };
+    return synthetic.canary + synthetic.baseline > 0 ? { synthetic } : {};
   }
 
   #arm(release: string, window: number): ArmWindow {
@@ -116,6 +128,9 @@ export class Traffic {
     return totals;
   }
 }
+
+const requestsIn = ({ instances }: Split): number =>
+  [...instances.values()].reduce((sum, { requests }) => sum + requests, 0);
 
 function routesOf(
   canary: Split,

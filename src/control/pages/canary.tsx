@@ -18,9 +18,24 @@ const culpritSchema = z.object({
   canary: routeSchema,
   baseline: routeSchema,
 });
+const differingSchema = z.object({
+  named: z.array(
+    z.object({
+      route: z.string(),
+      field: z.string(),
+      answers: z.number(),
+      canary: z.number(),
+      stable: z.number(),
+    }),
+  ),
+  more: z.number(),
+});
 const numbersSchema = z.object({
   /** Of before routes were counted: none. */
   culprits: z.array(culpritSchema).default([]),
+  answersCompared: z.number().default(0),
+  differing: differingSchema.optional(),
+  synthetic: z.object({ canary: z.number(), baseline: z.number(), isJudged: z.boolean() }).optional(),
   rollout: z.object({ canary: sideSchema, baseline: sideSchema }),
   limits: z.object({
     errorRateMax: z.number(),
@@ -30,6 +45,7 @@ const numbersSchema = z.object({
 });
 type Side = z.infer<typeof sideSchema>;
 
+type Numbers = z.infer<typeof numbersSchema>;
 type Culprit = z.infer<typeof culpritSchema>;
 
 const WORDS: Partial<Record<string, readonly [Tone, string]>> = {
@@ -91,9 +107,13 @@ const Canary = (props: { version: string; verdicts: readonly VerdictView[]; now:
     <>
       <Verdict verdict={last.verdict} now={props.now} />
       <Culprits version={props.version} culprits={last.culprits} />
+      <Answers version={props.version} numbers={last} />
       <Curves version={props.version} judged={judged} last={last} />
       <Sides version={props.version} canary={last.rollout.canary} baseline={last.rollout.baseline} />
-      <p class="soft">A verdict needs {count(last.limits.minRequests)} requests of the canary.</p>
+      <p class="soft">
+        A verdict needs {count(last.limits.minRequests)} requests of the canary.
+        {last.synthetic && <> {syntheticWords(last.synthetic, props.version)}</>}
+      </p>
     </>
   );
 };
@@ -207,6 +227,55 @@ const Culprits = ({ version, culprits }: { version: string; culprits: readonly C
 };
 
 const failed = ({ requests, errors }: Culprit["canary"]) => `${count(errors)} of ${count(requests)}`;
+
+/** Whether mirrored requests are answered as stable answers them; nothing is done by it. */
+const Answers = ({ version, numbers }: { version: string; numbers: Numbers }) => {
+  const { answersCompared, differing } = numbers;
+  if (answersCompared === 0) return null;
+  const compared = `${count(answersCompared)} mirrored answers compared`;
+  if (!differing)
+    return (
+      <p class="soft">
+        {compared}: no field is different for {version} alone so far.
+      </p>
+    );
+  return (
+    <>
+      <Table
+        label="Answers that differ"
+        heads={["route", "field", `${version} from stable`, "stable from itself"]}
+      >
+        {differing.named.map(({ route, field, answers, canary, stable }) => (
+          <tr>
+            <th scope="row" class="long">
+              <Name>{route}</Name>
+            </th>
+            <td class="long">
+              <Name>{field}</Name>
+            </td>
+            <td>
+              differs in {count(canary)} of {count(answers)}
+            </td>
+            <td>in {count(stable)}</td>
+          </tr>
+        ))}
+      </Table>
+      <p class="soft">
+        {compared}
+        {differing.more > 0 ? `; ${count(differing.more)} more fields differ` : ""}. Told, and nothing is done
+        by it.
+      </p>
+    </>
+  );
+};
+
+function syntheticWords(asked: NonNullable<Numbers["synthetic"]>, version: string): string {
+  const { canary, baseline, isJudged } = asked;
+  const counts = `${count(canary)} of ${version} and ${count(baseline)} of stable`;
+  return isJudged
+    ? `Of the requests above, control made ${counts} itself (load).`
+    : `Besides, control made ${counts} itself (load); they are not judged.`;
+}
 
 const Row = ({ name, k, side }: { name: string; k: string; side: Side }) => (
   <tr>

@@ -7,7 +7,14 @@ import { crossedQuantile } from "./planned.ts";
 import { type Culprit, culprits, isShown, NO_ROUTES, routesLog } from "./routes.ts";
 import type { CanaryState } from "./state.ts";
 import { guardLogs, isEven, routesAfter } from "./update.ts";
-import { addWindow, type CanaryWindow, checkWindow, NO_TOTALS, type Totals } from "./window.ts";
+import {
+  addWindow,
+  type CanaryWindow,
+  checkWindow,
+  NO_TOTALS,
+  type Synthetic,
+  type Totals,
+} from "./window.ts";
 
 export type Verdict =
   | {
@@ -62,6 +69,10 @@ interface Numbers {
   readonly countedErrors: number;
   /** Fields of mirrored answers that differ for the canary alone: told, and nothing done by them. Absent: none. */
   readonly differing?: DifferingFields;
+  /** Mirrored answers that were compared with stable's; absent: none. */
+  readonly answersCompared?: number;
+  /** Requests of each side that control made itself; absent: none. */
+  readonly synthetic?: Synthetic;
 }
 
 interface Planned {
@@ -215,6 +226,7 @@ function measure(state: CanaryState): Numbers {
     recentBaselineErrorRate: recent.n > 0 ? recent.errors / recent.n : 0,
     countedErrors: state.countedErrors,
     ...differingIn(state),
+    ...(state.synthetic ? { synthetic: state.synthetic } : {}),
   };
 }
 
@@ -230,9 +242,11 @@ function plannedOf(state: CanaryState): Planned | null {
   return { passed, crossed: crossedQuantile(planned) === null ? null : "latency" };
 }
 
-function differingIn({ compared }: CanaryState): Pick<Numbers, "differing"> {
-  const found = compared && differing(compared);
-  return found ? { differing: found } : {};
+function differingIn({ compared }: CanaryState): Pick<Numbers, "differing" | "answersCompared"> {
+  if (!compared) return {};
+  const found = differing(compared);
+  const answersCompared = compared.routes.reduce((sum, { answers }) => sum + answers, 0);
+  return { answersCompared, ...(found ? { differing: found } : {}) };
 }
 
 /** Before its first window a test knows nothing: an e-value of 1. */

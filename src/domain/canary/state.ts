@@ -6,7 +6,7 @@ import type { HostState } from "./hosts.ts";
 import type { LogEvidence } from "./mixture.ts";
 import { beginPlan, type PlannedState } from "./planned.ts";
 import type { RoutesState } from "./routes.ts";
-import { NO_TOTALS, type Totals } from "./window.ts";
+import { NO_TOTALS, type Synthetic, type Totals } from "./window.ts";
 
 const STATE_SCHEMA = 1;
 
@@ -47,6 +47,8 @@ export interface CanaryState {
   readonly routes?: RoutesState;
   /** Its answers against stable's since the rollout began; absent: none were compared. */
   readonly compared?: ComparedSoFar;
+  /** What control asked of either side since the rollout began; absent: nothing. */
+  readonly synthetic?: Synthetic;
   /** Where traffic is thin. */
   readonly planned?: PlannedState;
   /** By host; absent: the edge told none apart so far. */

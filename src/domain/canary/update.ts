@@ -17,7 +17,14 @@ import { type LogEvidence, mixture, restart } from "./mixture.ts";
 import { followPlan } from "./planned.ts";
 import { NO_ROUTES, updateRoutes } from "./routes.ts";
 import { burstiness, type CanaryState, disperse } from "./state.ts";
-import { addHistogram, addWindow, type CanaryWindow, checkWindow, NO_TOTALS } from "./window.ts";
+import {
+  addHistogram,
+  addSynthetic,
+  addWindow,
+  type CanaryWindow,
+  checkWindow,
+  NO_TOTALS,
+} from "./window.ts";
 
 const RECENT_DECAY = 0.8;
 
@@ -69,6 +76,7 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
     suspicion: addWindow(isEven(state) ? NO_TOTALS : state.suspicion, compared),
     ...routesAfter(state, window, phi),
     ...(window.compared ? { compared: addCompared(state.compared, window.compared, config.ignore) } : {}),
+    ...(window.synthetic ? { synthetic: addSynthetic(state.synthetic, window.synthetic) } : {}),
     ...(state.planned && {
       planned: followPlan(state.planned, window, {
         ...{ k, phi, config },

@@ -24,7 +24,22 @@ export interface CanaryWindow {
   readonly hosts?: readonly HostWindow[] | undefined;
   /** The canary's answers against stable's, where mirrored requests are compared. */
   readonly compared?: Compared;
+  /** Requests of either side that control made itself (rollout/load.ts); absent: none. */
+  readonly synthetic?: Synthetic;
 }
+
+export interface Synthetic {
+  readonly canary: number;
+  readonly baseline: number;
+  /** They are among the counts of their side. */
+  readonly isJudged: boolean;
+}
+
+export const addSynthetic = (past: Synthetic | undefined, window: Synthetic): Synthetic => ({
+  canary: (past?.canary ?? 0) + window.canary,
+  baseline: (past?.baseline ?? 0) + window.baseline,
+  isJudged: window.isJudged,
+});
 
 type Count = Pick<ArmWindow, "n" | "errors" | "distinctErrors">;
 

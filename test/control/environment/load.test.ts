@@ -4,6 +4,8 @@ import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { readCounts, readRecent, readTotals } from "../../../src/control/meter/parts.ts";
 import { instances } from "../../../src/control/store/schema/instances.ts";
+import { listVerdicts } from "../../../src/control/store/verdicts.ts";
+import type { Judgement } from "../../../src/domain/canary/index.ts";
 import type { LoadSpec } from "../../../src/domain/spec.ts";
 import { aCanary, weightStep } from "../../domain/rollout/spec.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";
@@ -153,6 +155,11 @@ describe("synthetic visits", () => {
     await goTo(NOON + 2 * WINDOW + 3_000);
     expect((await stage.release("v2")).failure).toBeNull();
     expect((await stage.routed()).weights).toEqual({ v1: 5_000, v2: 5_000 });
+    const [first] = await listVerdicts(stage.db, { release: ids.v2, before: null, limit: 1 });
+    const { synthetic, rollout } = (first?.numbers ?? {}) as Partial<Judgement>;
+    expect(synthetic).toEqual({ canary: expect.any(Number), baseline: expect.any(Number), isJudged: false });
+    expect([synthetic?.canary, synthetic?.baseline].every((made) => (made ?? 0) > 0)).toBe(true);
+    expect(rollout?.canary.requests).toBe(0);
   });
 
   it("are not made where there are visitors enough", async () => {

@@ -129,12 +129,22 @@ describe("what /metrics shows", () => {
     const api = new Api();
     const { canary } = await shop(api);
     const decision = decide(init(new Array(112).fill(0), canaryConfig({}), []));
-    await recordVerdicts(world.db, canary, [{ window: NOW, at: NOW, decision, words: "-" }]);
+    const field = { route: "GET /", field: "$.a", answers: 9, canary: 9, stable: 0 };
+    const more = {
+      answersCompared: 9,
+      differing: { named: [field], more: 2 },
+      synthetic: { canary: 4, baseline: 5, isJudged: false },
+    };
+    const told = { ...decision, ...more };
+    await recordVerdicts(world.db, canary, [{ window: NOW, at: NOW, decision: told, words: "-" }]);
     const found = await scrape(api);
     const labels = `${SHOP},release="v2",measure="worse"`;
     expect(found.get(`sluice_verdict_value{${labels}}`)).toBe(0);
     expect(found.get(`sluice_verdict_threshold{${labels}}`)).toBeGreaterThan(2);
     expect(found.get(`sluice_verdict_info{${SHOP},release="v2",verdict="continue"}`)).toBe(1);
+    const of = (name: string, more = "") => found.get(`sluice_verdict_${name}{${SHOP},release="v2"${more}}`);
+    expect([of("compared_answers"), of("differing_fields")]).toEqual([9, 3]);
+    expect(["canary", "stable"].map((role) => of("synthetic_requests", `,role="${role}"`))).toEqual([4, 5]);
   });
 
   it("a token of one app: its own, and no hosts", async () => {

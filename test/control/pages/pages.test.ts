@@ -140,6 +140,32 @@ it("a canary's page says where it fails: the route, the host, and both sides' co
   }
 });
 
+it("a canary's page says which fields it answers otherwise, and what control asked itself", async () => {
+  const environment = await world.applied(api);
+  await world.release(environment, { weightBp: 9_000, endedAt: api.time });
+  const row = { version: "v2", weightBp: 1_000, state: "shifting", startedAt: api.time } as const;
+  const id = await world.release(environment, row);
+  const { decision, ...judged } = judgedAt(api.time, "not enough data yet");
+  const synthetic = { canary: 21, baseline: 1_190, isJudged: true };
+  const says = async (numbers: object) => {
+    await recordVerdicts(world.db, id, [{ ...judged, decision: { ...decision, ...numbers } }]);
+    return (await show("/ui/apps/shop/production")).text;
+  };
+  expect(await says({})).not.toContain("mirrored answers");
+  expect(await says({ answersCompared: 1_200, synthetic })).toContain(
+    "1,200 mirrored answers compared: no field is different for v2 alone so far.",
+  );
+  const field = { route: "GET /cart", field: "$.<b>", answers: 276, canary: 270, stable: 0 };
+  const text = await says({
+    answersCompared: 276,
+    differing: { named: [field], more: 2 },
+    synthetic: { ...synthetic, isJudged: false },
+  });
+  expect(text).toContain("<bdi>$.&lt;b&gt;</bdi></td><td>differs in 270 of 276</td><td>in 0</td>");
+  expect(text).toContain("276 mirrored answers compared; 2 more fields differ.");
+  expect(text).toContain("Besides, control made 21 of v2 and 1,190 of stable itself (load)");
+});
+
 it("after its switch a release's page says how it compares with what served before, and not how it did until then", async () => {
   const environment = await world.applied(api);
   const servingAt = api.time - 60_000;

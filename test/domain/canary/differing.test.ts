@@ -192,6 +192,7 @@ describe("a verdict", () => {
       /; v42 answers otherwise than stable: GET \/a \$\.total in 37 of 40 \(stable with itself 0\); if meant, mirror: \{ ignore: \["\$\.total"\] \}$/,
     );
     expect(inWords(plain)).not.toContain("otherwise");
+    expect(decision.answersCompared).toBe(40);
     const { differing: _, ...rest } = decision;
     expect(rest).toEqual(plain);
   });
