@@ -52,13 +52,12 @@ async function runMove(session: Session, move: MovePlanView["move"]): Promise<Ou
 }
 
 /** What a move would do, in the feed's words, and who has the traffic then. */
-function moveText({ move, refusal, says, split }: MovePlanView, { app, environment }: Target): string {
+function moveText({ move, refusal, says, split, price }: MovePlanView, { app, environment }: Target): string {
   const head = `${app}/${environment}: ${move}`;
   if (refusal) return [head, `  ✖ ${clean(refusal.code)}: ${clean(refusal.detail)}`].join("\n");
   const after = split.map(({ version, weight }) => `${clean(version)} ${percent(weight)}`).join(", ");
-  return [head, ...says.map((line) => `  ${clean(line)}`), ...facts([["traffic", after || "nobody"]])].join(
-    "\n",
-  );
+  const rows = facts([["traffic", after || "nobody"], ...(price ? priceRows(price) : [])]);
+  return [head, ...says.map((line) => `  ${clean(line)}`), ...rows].join("\n");
 }
 
 const keeps = (version: string, keepMs: number) =>

@@ -70,8 +70,8 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   }
 
   /** Here, for it takes some milliseconds of computing, and a Worker on the Free plan has ten. */
-  async price(spec: EnvironmentSpec, traffic: Traffic): Promise<Price> {
-    return priceOf(spec, traffic);
+  async price(spec: EnvironmentSpec, traffic: Traffic, from: number): Promise<Price> {
+    return priceOf(spec, traffic, from);
   }
 
   async recent(now: number): Promise<RecentCounts[]> {

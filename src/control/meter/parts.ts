@@ -16,7 +16,7 @@ export interface MeterPart {
   /** What was counted of each instance within the minute before `now` (epoch ms). */
   recent(now: number): Promise<RecentCounts[]>;
   /** What a release like this would cost by such traffic. */
-  price(spec: EnvironmentSpec, traffic: Traffic): Promise<Price>;
+  price(spec: EnvironmentSpec, traffic: Traffic, from: number): Promise<Price>;
   /** What was ever counted of each release, as of `now` (epoch ms). */
   totals(now: number): Promise<StoredTotals>;
 }

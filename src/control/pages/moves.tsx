@@ -1,13 +1,15 @@
 import { z } from "zod";
 import type { Move } from "../../domain/commands/moves.ts";
 import type { EnvironmentView } from "../../protocol/api/environments.ts";
+import type { PriceView } from "../../protocol/api/plans.ts";
 import { problemSchema } from "../../protocol/problem.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { type Need, reaches } from "../identity/roles.ts";
+import { movePlanView, priceOfGoingOn } from "../routes/move-plan.ts";
 import { etagOf, requireEnvironment, statusView } from "../routes/status.ts";
-import { movePlanView } from "../views/move-plan.ts";
+import { faultWords } from "../views/price.ts";
 import { page } from "./layout.tsx";
 import { Name, percent, SplitBar } from "./parts.tsx";
 
@@ -50,8 +52,13 @@ function requireMove(move: string): MoveName {
 
 interface Told {
   readonly says: readonly string[];
-  readonly split: readonly { readonly version: string; readonly weight: number }[];
+  readonly split: readonly {
+    readonly release: string;
+    readonly version: string;
+    readonly weight: number;
+  }[];
   readonly refusal: string | null;
+  readonly price?: PriceView | null;
 }
 
 /** What would happen, and the button that makes it so. */
@@ -88,6 +95,7 @@ export async function movePage(c: AppContext, { app, env, move: named }: MovePla
             </ul>
           )}
           {move !== "weight" && <Then split={told.split} view={view} />}
+          {told.price && <Price price={told.price} />}
           {move === "weight" && <WeightFields view={view} />}
           <Seen view={view} etag={etagOf(status)} />
           {(move === "abort" || move === "reject") && (
@@ -136,8 +144,31 @@ const Then = ({ split, view }: { split: Told["split"]; view: EnvironmentView }) 
         ? "nobody serves"
         : split.map(({ version, weight }) => `${version} ${percent(weight)}`).join(", ")}
     </p>
-    <SplitBar shares={split.map((one) => ({ ...one, fill: one.version === view.live?.version ? 0 : 1 }))} />
+    <SplitBar shares={split.map((one) => ({ ...one, fill: one.release === view.live?.id ? 0 : 1 }))} />
   </div>
+);
+
+/** How long each step to come takes to decide, and whom a bad release would hurt until it is gone. */
+const Price = ({ price }: { price: PriceView }) => (
+  <>
+    {price.says.length > 0 && (
+      <ul>
+        {price.says.map((line) => (
+          <li>{line}</li>
+        ))}
+      </ul>
+    )}
+    {price.faults.length > 0 && (
+      <>
+        <p>If it were bad from there on, by {Number(price.traffic.rate.toPrecision(2))} requests a second:</p>
+        <ul>
+          {faultWords(price).map((line) => (
+            <li>{line}</li>
+          ))}
+        </ul>
+      </>
+    )}
+  </>
 );
 
 const WeightFields = ({ view }: { view: EnvironmentView }) => (
@@ -177,11 +208,15 @@ const PLANNED: readonly Move[] = ["promote", "abort", "rollback"];
 async function tell(c: AppContext, id: string, view: EnvironmentView, move: MoveName): Promise<Told> {
   const planned = PLANNED.find((name) => name === move);
   if (planned) {
-    const plan = await movePlanView(c.var.db, id, planned, c.var.now());
-    return { says: plan.says, split: plan.split, refusal: plan.refusal?.detail ?? null };
+    const plan = await movePlanView(c, id, planned);
+    return { ...plan, refusal: plan.refusal?.detail ?? null };
   }
   const { active, split } = view;
-  if (move === "approve" || move === "reject") return tellApproval(view, move);
+  if (move === "approve" || move === "reject") {
+    const told = tellApproval(view, move);
+    const isGoing = move === "approve" && told.refusal === null;
+    return isGoing ? { ...told, price: await priceOfGoingOn(c, id) } : told;
+  }
   if (move === "weight")
     return {
       says: ["The split becomes what stands here, at once and for every host. It has to sum to 100 %."],

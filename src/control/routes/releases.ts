@@ -1,6 +1,5 @@
 import { createRoute } from "@hono/zod-openapi";
 import { z } from "zod";
-import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { traceContextOf } from "../../domain/tracing/context.ts";
 import { abortSchema } from "../../protocol/api/moves.ts";
 import { planSchema } from "../../protocol/api/plans.ts";
@@ -23,18 +22,15 @@ import {
 } from "../http/router.ts";
 import type { Need } from "../identity/roles.ts";
 import { imageLack } from "../images/lack.ts";
-import { logFailure, logInfo } from "../log.ts";
-import { usualTraffic } from "../meter/forecast.ts";
-import { partOf, readTotals } from "../meter/parts.ts";
-import { metersOf } from "../objects.ts";
+import { logInfo } from "../log.ts";
 import type { Refusal } from "../refusal.ts";
 import { secretsLack, wantedBy } from "../secrets/secrets.ts";
 import { loadEnvironment } from "../store/environments.ts";
 import { type EnvironmentStatus, listReleases } from "../store/status.ts";
 import { accessoryViews } from "../views/accessory.ts";
 import { planRelease } from "../views/plan.ts";
-import { priceView } from "../views/price.ts";
 import { releaseView } from "../views/release.ts";
+import { priceFor } from "./move-plan.ts";
 import { promotion } from "./releases/promotion.ts";
 import { releaseStatusView, requireEnvironment, requireRelease } from "./status.ts";
 
@@ -199,23 +195,8 @@ async function dryRun(
   return {
     ...plan,
     problems: [...plan.problems, ...planProblems(lack)],
-    price: plan.replaces ? await priceFor(c, loaded.facts, now) : null,
+    price: plan.replaces ? await priceFor(c, loaded.facts, { spec: loaded.facts.spec, from: 0 }, now) : null,
   };
-}
-
-/** What is not known, as where a meter doesn't answer, is left out. */
-async function priceFor(c: AppContext, { id, spec, releases }: EnvironmentFacts, now: number) {
-  try {
-    const meters = metersOf(c.env);
-    const { releases: totals } = await readTotals(meters, id, now);
-    const traffic = usualTraffic(totals, releases, now);
-    return traffic
-      ? priceView(spec, traffic, await meters.getByName(partOf(id, "")).price(spec, traffic))
-      : null;
-  } catch (error) {
-    logFailure("plan.price", error, { environment: id });
-    return null;
-  }
 }
 
 /** A plan's problem has no commands of its own: they stand in its words. */

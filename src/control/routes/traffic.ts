@@ -11,9 +11,9 @@ import { body, environmentParams, json, newRouter } from "../http/router.ts";
 import { readRecent } from "../meter/parts.ts";
 import { metersOf } from "../objects.ts";
 import { findReleases } from "../store/status.ts";
-import { movePlanView } from "../views/move-plan.ts";
 import { isReady } from "../views/rows.ts";
 import { visitsView } from "../views/visits.ts";
+import { movePlanView } from "./move-plan.ts";
 import {
   etagOf,
   releaseStatusView,
@@ -104,7 +104,7 @@ export const trafficRoutes = () =>
       const { app, env, move } = c.req.valid("param");
       authorize(c, { role: "viewer", app, environment: env });
       const { environment } = await requireEnvironment(c, app, env);
-      return c.json(await movePlanView(c.var.db, environment.id, move, c.var.now()), 200);
+      return c.json(await movePlanView(c, environment.id, move), 200);
     })
     .openapi(visits, async (c) => {
       const { app, env } = c.req.valid("param");

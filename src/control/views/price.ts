@@ -12,13 +12,23 @@ export function priceView(spec: EnvironmentSpec, traffic: UsualTraffic, price: P
     traffic: { rate: Number(rate.toPrecision(3)), errorRate: Number(errorRate.toPrecision(3)), overMs },
     faults: price.faults.map((fault) => ({ ...fault })),
     says: price.unjudged
-      ? ["nobody compares it with the release before: analysis and watch are off"]
-      : price.steps.flatMap((step, n) => (step.bakeMs > 0 ? [stepWords(step, n + 1, analysis)] : [])),
+      ? [
+          `nobody compares it with the release before: ${analysis?.enabled ? "no shared step is left, and watch is off" : "analysis and watch are off"}`,
+        ]
+      : price.steps.flatMap((step) => (step.bakeMs > 0 ? [stepWords(step, analysis)] : [])),
   };
 }
 
-function stepWords(step: StepPrice, number: number, analysis: AnalysisSpec | undefined): string {
-  const { weightBp, bakeMs, waitMs, proofMs, requests, needed, betterBp } = step;
+/** What each fault would cost visitors, in words. */
+export const faultWords = ({ faults }: PriceView): string[] =>
+  faults.map(({ what, afterMs, requests, failed }) => {
+    const [n, hurt] = failed > 0 ? [failed, "failed"] : [requests, "slower"];
+    const gone = afterMs === null ? "not found by itself" : `gone after some ${spell(afterMs)}`;
+    return `${what}: ${gone}, ${n.toLocaleString("en-US")} request${n === 1 ? "" : "s"} ${hurt}`;
+  });
+
+function stepWords(step: StepPrice, analysis: AnalysisSpec | undefined): string {
+  const { number, weightBp, bakeMs, waitMs, proofMs, requests, needed, betterBp } = step;
   const head = `step ${number}, ${percent(weightBp)} for ${spell(bakeMs)}`;
   const better =
     betterBp === null ? "give it more weight or time" : `at ${percent(betterBp)} it would be within its time`;

@@ -18,7 +18,7 @@ export interface MovePlan {
   readonly refusal: Refusal | null;
   /** What the feed would say, in its order. */
   readonly says: readonly string[];
-  /** Who would have traffic then, largest share first. */
+  /** Who would have traffic then, the newest first. */
   readonly weights: readonly {
     readonly release: string;
     readonly version: string;
@@ -87,5 +87,5 @@ function asDecided(facts: EnvironmentFacts, decision: Decision, now: number): En
 const weightsOf = ({ releases }: EnvironmentFacts): MovePlan["weights"] =>
   releases
     .filter((release: ReleaseFacts) => release.weightBp > 0)
-    .map(({ id, version, weightBp }) => ({ release: id, version, weightBp }))
-    .sort((a, b) => b.weightBp - a.weightBp);
+    .toSorted((a, b) => b.createdAt - a.createdAt)
+    .map(({ id, version, weightBp }) => ({ release: id, version, weightBp }));

@@ -63,8 +63,10 @@ export const movePlanSchema = z
     refusal: z.object({ code: z.string(), detail: z.string() }).nullable(),
     /** What would happen, in the words of the feed. */
     says: z.array(z.string()),
-    /** The split after it, in percent, largest share first. */
+    /** The split after it, in percent, the newest release first. */
     split: z.array(z.object({ release: z.string(), version: z.string(), weight: z.number() })),
+    /** Of a promote: what a bad release would cost on the steps to come; null: nothing is known of that. */
+    price: priceSchema.nullable().default(null),
   })
   .meta({ id: "MovePlan" });
 export type MovePlanView = z.infer<typeof movePlanSchema>;

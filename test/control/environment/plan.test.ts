@@ -6,7 +6,7 @@ import { releases } from "../../../src/control/store/schema/releases.ts";
 import { leastMs } from "../../../src/control/views/step-views.ts";
 import { spell, stepLabel } from "../../../src/domain/rollout/steps.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
-import { type PlanView, planSchema } from "../../../src/protocol/api/plans.ts";
+import { movePlanSchema, type PlanView, planSchema } from "../../../src/protocol/api/plans.ts";
 import type { CreateRelease } from "../../../src/protocol/api/releases.ts";
 import { Api } from "../support/api.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";
@@ -259,10 +259,10 @@ describe("times and steps in words", () => {
 
 describe("its price", () => {
   it("is told by the traffic that the release which serves has had, in well under a second", async () => {
-    const id = await applied(
-      "    strategy: { canary: { steps: [{ weight: 10, bake: 15m }, { weight: 100 }] } }\n",
-    );
-    const releaseId = await serving(id, await online(), [0]);
+    const steps = "[{ weight: 10, bake: 15m }, { pause: {} }, { weight: 50, bake: 15m }, { weight: 100 }]";
+    const id = await applied(`    strategy: { canary: { steps: ${steps} } }\n`);
+    const host = await online();
+    const releaseId = await serving(id, host, [0]);
     const now = api.time;
     await world.db
       .update(releases)
@@ -290,6 +290,20 @@ describe("its price", () => {
     ]);
     expect(price?.says).toEqual([
       expect.stringMatching(/^step 1, 10 % for 15 m: a good release is proven after/),
+      expect.stringMatching(/^step 3, 50 % for 15 m: a good release is proven after/),
     ]);
+    const canary = { version: "v2", state: "shifting", weightBp: 1_000, stepIndex: 1, stepSince: 1 } as const;
+    const v2 = await world.release(id, { ...canary, startedAt: now });
+    await world.instance({ environmentId: id, releaseId: v2, host, slot: 1 });
+    const asked = await api.get("/api/v1/apps/shop/envs/production/plan/promote");
+    const { refusal, price: next } = movePlanSchema.parse(await asked.json());
+    expect(refusal).toBeNull();
+    expect(next?.says).toEqual([expect.stringMatching(/^step 3, 50 % for 15 m/)]);
+    const page = await api.get("/ui/apps/shop/production/moves/promote", {
+      headers: { accept: "text/html" },
+    });
+    const text = await page.text();
+    expect(text).toMatch(/<li>step 3, 50 % for 15 m: a good release is proven after some \d+ [ms]/);
+    expect(text).toMatch(/<li>fails every request: gone after some [^,]+, [\d,]+ requests failed<\/li>/);
   });
 });

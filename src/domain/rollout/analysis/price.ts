@@ -7,7 +7,7 @@ import {
   type Traffic,
 } from "../../canary/forecast.ts";
 import { FULL_WEIGHT } from "../../routing/table.ts";
-import type { Canary, EnvironmentSpec, WeightStep } from "../../spec.ts";
+import type { EnvironmentSpec, Step, WeightStep } from "../../spec.ts";
 import { configOf } from "./judged.ts";
 
 /** What a release that is bad would cost by an environment's traffic, and how long a good one takes to be proven. */
@@ -20,6 +20,8 @@ export interface Price {
 }
 
 export interface StepPrice {
+  /** Its place among all steps of the strategy, from 1. */
+  readonly number: number;
   readonly weightBp: number;
   readonly bakeMs: number;
   readonly waitMs: number;
@@ -43,9 +45,11 @@ export type FaultName = keyof typeof FAULTS;
 const NEEDED = 300;
 const WEIGHTS = [1_000, 2_000, 2_500, 3_300, 5_000];
 
-export function priceOf(spec: EnvironmentSpec, visitors: Traffic): Price {
+/** `from`: the first step of the strategy that counts, from 0; those before are over. */
+export function priceOf(spec: EnvironmentSpec, visitors: Traffic, from = 0): Price {
   const traffic = withLoad(spec, visitors);
-  const course = courseOf(spec, traffic);
+  const judged = judgedSteps(spec, from);
+  const course = courseOf(spec, traffic, judged);
   if (!course) return { faults: [], steps: [], unjudged: true };
   const share = visitors.rate / Math.max(traffic.rate, Number.MIN_VALUE);
   const faults = Object.entries(FAULTS).map(([what, fault]) => {
@@ -53,11 +57,8 @@ export function priceOf(spec: EnvironmentSpec, visitors: Traffic): Price {
     const [requests, failed] = [found.requests, found.failed].map((all) => Math.round(all * share));
     return { what: what as FaultName, ...found, requests: requests ?? 0, failed: failed ?? 0 };
   });
-  const { strategy } = spec;
-  const isCanary = strategy.kind === "canary" && strategy.analysis.enabled;
   const proofAt = proofs(traffic, configOf(spec, "beside"));
-  const steps = isCanary ? judgedSteps(strategy).map((step) => stepPrice(step, traffic, proofAt)) : [];
-  return { faults, steps, unjudged: false };
+  return { faults, steps: judged.map((step) => stepPrice(step, traffic, proofAt)), unjudged: false };
 }
 
 /** What control asks itself, where that is judged: the rate is never less, and whom it hurts is nobody. */
@@ -67,23 +68,29 @@ function withLoad({ strategy, load }: EnvironmentSpec, traffic: Traffic): Traffi
 }
 
 /** What the judge is shown, of whom. After a switch it compares all of the traffic with as much of before. */
-function courseOf(spec: EnvironmentSpec, traffic: Traffic) {
-  const { strategy, watch } = spec;
-  if (strategy.kind === "canary" && strategy.analysis.enabled)
-    return { traffic, steps: judgedSteps(strategy), config: configOf(spec, "beside") };
+function courseOf(spec: EnvironmentSpec, traffic: Traffic, judged: readonly JudgedStep[]) {
+  const { watch } = spec;
+  if (judged.length > 0) return { traffic, steps: judged, config: configOf(spec, "beside") };
   if (watch !== "on" && watch !== "alert") return undefined;
   const twice = { ...traffic, rate: traffic.rate * 2 };
   const steps = [{ weightBp: FULL_WEIGHT / 2, bakeMs: spec.keepMs, waitMs: 0 }];
   return { traffic: twice, steps, config: configOf(spec, "before") };
 }
 
-const judgedSteps = ({ steps, analysis }: Canary): Stretch[] =>
-  steps
-    .filter(
-      (step): step is WeightStep =>
-        step.kind === "weight" && step.weightBp < FULL_WEIGHT && step.weightBp > 0,
-    )
-    .map(({ weightBp, bakeMs }) => ({ weightBp, bakeMs, waitMs: bakeMs > 0 ? analysis.maxWaitMs : 0 }));
+type JudgedStep = Stretch & Pick<StepPrice, "number">;
+
+function judgedSteps({ strategy }: EnvironmentSpec, from: number): JudgedStep[] {
+  if (strategy.kind !== "canary" || !strategy.analysis.enabled) return [];
+  const { steps, analysis } = strategy;
+  return steps.flatMap((step, index) =>
+    index >= from && isShared(step)
+      ? [{ ...step, number: index + 1, waitMs: step.bakeMs > 0 ? analysis.maxWaitMs : 0 }]
+      : [],
+  );
+}
+
+const isShared = (step: Step): step is WeightStep =>
+  step.kind === "weight" && step.weightBp < FULL_WEIGHT && step.weightBp > 0;
 
 type ProofAt = (weightBp: number) => number | null;
 
@@ -99,12 +106,24 @@ function proofs(traffic: Traffic, config: Parameters<typeof proofMs>[2]): ProofA
   };
 }
 
-function stepPrice({ weightBp, bakeMs, waitMs }: Stretch, traffic: Traffic, proofAt: ProofAt): StepPrice {
+function stepPrice(
+  { number, weightBp, bakeMs, waitMs }: JudgedStep,
+  traffic: Traffic,
+  proofAt: ProofAt,
+): StepPrice {
   const requests = (traffic.rate * weightBp * (bakeMs + waitMs)) / FULL_WEIGHT / 1_000;
   const proof = proofAt(weightBp);
   const isLate = proof === null || proof > bakeMs;
   const heavier = isLate ? WEIGHTS.filter((weight) => weight > weightBp) : [];
   const better = heavier.find((weight) => (proofAt(weight) ?? Infinity) <= bakeMs);
-  const told = { weightBp, bakeMs, waitMs, proofMs: proof, requests: Math.floor(requests), needed: NEEDED };
+  const told = {
+    number,
+    weightBp,
+    bakeMs,
+    waitMs,
+    proofMs: proof,
+    requests: Math.floor(requests),
+    needed: NEEDED,
+  };
   return { ...told, betterBp: better ?? null };
 }
