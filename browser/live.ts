@@ -1,4 +1,5 @@
 /** The pages' one script: countdowns, news without a reload, log lines. Every page reads without it. */
+import { spell } from "../src/domain/times.ts";
 import { followLog } from "./log.ts";
 
 const POLL_MS = 5_000;
@@ -18,12 +19,6 @@ const FEED_TYPES = [
   "traffic.alert",
   "worker.alert",
 ];
-const UNITS = [
-  [86_400, "d"],
-  [3_600, "h"],
-  [60, "m"],
-  [1, "s"],
-] as const;
 
 /** Control's clock minus the browser's, which may be off by an hour. */
 let ahead = aheadIn(document);
@@ -39,21 +34,10 @@ function aheadIn(page: Document): number {
   return Number.isFinite(said) ? said - Date.now() : 0;
 }
 
-/** `3 m 12 s`. */
-function spell(ms: number): string {
-  const seconds = Math.max(0, Math.ceil(ms / 1_000));
-  const at = UNITS.findIndex(([size]) => seconds >= size);
-  const [size, unit] = UNITS[at === -1 ? 3 : at] ?? UNITS[3];
-  const next = UNITS[at + 1];
-  const rest = next ? Math.floor((seconds % size) / next[0]) : 0;
-  const whole = `${Math.floor(seconds / size)} ${unit}`;
-  return next && at !== -1 && rest > 0 ? `${whole} ${rest} ${next[1]}` : whole;
-}
-
 function tick(): void {
   for (const element of document.querySelectorAll<HTMLTimeElement>("time[data-until]")) {
     const left = Date.parse(element.dateTime) - Date.now() - ahead;
-    const text = left > 0 ? `in ${spell(left)}` : "any moment";
+    const text = left > 0 ? `in ${spell(Math.ceil(left / 1_000) * 1_000)}` : "any moment";
     if (element.textContent !== text) element.textContent = text;
   }
 }

@@ -1,7 +1,7 @@
 import { collect } from "../../src/client/index.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT } from "../exit-codes.ts";
-import { ago, percent, table } from "../io/print.ts";
+import { ago, inWords, percent, table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, parseCount, type Register } from "../verb.ts";
 
@@ -25,7 +25,7 @@ async function run(session: Session, options: { limit: number }): Promise<Outcom
 
 const row = (release: ReleaseView, now: number) => [
   release.version,
-  release.state,
+  inWords(release.state),
   percent(release.weight),
   release.kind,
   release.by,

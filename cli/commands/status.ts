@@ -4,7 +4,7 @@ import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { StaleSecretView } from "../../src/protocol/api/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
 import { accessoryRows } from "../io/accessory-text.ts";
-import { ago, clean, facts, percent, plural, table, until } from "../io/print.ts";
+import { ago, clean, facts, inWords, percent, plural, table, until } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import { Screen } from "../io/screen.ts";
 import type { Outcome, Session } from "../session.ts";
@@ -92,7 +92,7 @@ async function all(session: Session): Promise<Outcome> {
       env.app,
       env.environment,
       shares(env) || "-",
-      env.active ? `${env.active.version} ${env.active.state}` : "-",
+      env.active ? `${env.active.version} ${inWords(env.active.state)}` : "-",
       env.hostnames[0] ?? "-",
     ]),
   );
@@ -185,7 +185,7 @@ function withTraffic({ split, instances }: EnvironmentView): EnvironmentView["sp
 }
 
 function noteOf({ active, live }: EnvironmentView, release: string, now: number): string {
-  if (active?.id === release) return `${active.id}, ${active.state}`;
+  if (active?.id === release) return `${active.id}, ${inWords(active.state)}`;
   if (live?.id === release && live.servingAt) return `${live.id}, since ${ago(live.servingAt, now)}`;
   return release;
 }

@@ -1,6 +1,7 @@
 import { ConnectionError } from "../../src/client/index.ts";
 import type { EventView } from "../../src/protocol/api/events.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
+import { inWords } from "../io/print.ts";
 import { Interrupted } from "../io/problem.ts";
 import type { Session } from "../session.ts";
 import { isDone, isOver } from "./progress.ts";
@@ -79,6 +80,6 @@ async function untilOver(session: Session, release: ReleaseView, parts: UntilPar
   }
   const last = await session.client.releases.get(release.id);
   if (isDone(last)) return { kind: "over", release: last };
-  const message = `the event feed ended while the release is ${last.state}`;
+  const message = `the event feed ended while the release is ${inWords(last.state)}`;
   throw new ConnectionError(message, { url: session.config.url });
 }

@@ -1,7 +1,7 @@
 import type { EventView } from "../../src/protocol/api/events.ts";
 import type { InstanceView } from "../../src/protocol/api/instances.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
-import { clean, clock, type Paint, percent, stamp } from "../io/print.ts";
+import { clean, clock, inWords, type Paint, percent, stamp } from "../io/print.ts";
 
 /** What is known of a release on its way, and how it reads. Pure: fed with answers, events and the time. */
 export interface Progress {
@@ -145,8 +145,8 @@ const nameOf = ({ host, slot, process }: InstanceLine) => `${host} ${process ?? 
 export function logLine(progress: Progress, event: EventView): string | undefined {
   if (event.type === "release.progress" && typeof event.data.job === "string") return undefined;
   const time = stamp(Date.parse(event.at) - Date.parse(progress.release.createdAt));
-  const label = event.type === "release.state" ? clean(String(event.data.state ?? "")) : "";
-  // The longest, `rolling_back`, fills the column: a blank parts it from its sentence all the same.
+  const label = event.type === "release.state" ? inWords(String(event.data.state ?? "")) : "";
+  // The longest, `rolling back`, fills the column: a blank parts it from its sentence all the same.
   const column = label.length < 12 ? label.padEnd(12) : `${label} `;
   return `${time}  ${column}${clean(sentence(progress, event))}`.trimEnd();
 }
@@ -162,7 +162,7 @@ function sentence(progress: Progress, event: EventView): string {
 export function stillLine(progress: Progress, elapsedMs: number): string {
   const time = stamp(elapsedMs);
   if (progress.lost) return `${time}  no contact: ${clean(progress.lost)}`;
-  return `${time}  still ${progress.release.state.replace("_", " ")}: waits for ${waitsFor(progress, elapsedMs)}`;
+  return `${time}  still ${inWords(progress.release.state)}: waits for ${waitsFor(progress, elapsedMs)}`;
 }
 
 // --- redrawn ------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ export function liveView(
   const { paint } = at;
   const head = `${release.app}/${release.environment} ${release.version}`;
   const lines = [
-    `${paint("bold", clean(head))}  ${release.state.replace("_", " ")}  ${paint("dim", clock(at.elapsedMs))}`,
+    `${paint("bold", clean(head))}  ${inWords(release.state)}  ${paint("dim", clock(at.elapsedMs))}`,
     `  ${track(release.state, paint)}`,
     `  ${splitBar(progress, paint)}`,
     ...stepLines(progress, at),
@@ -192,7 +192,7 @@ export function liveView(
 
 function track(state: string, paint: Paint): string {
   const here = (STAGES as readonly string[]).indexOf(state);
-  if (here < 0) return state.replace("_", " ");
+  if (here < 0) return inWords(state);
   return STAGES.map((stage, i) => {
     if (i < here) return paint("green", `✔ ${stage}`);
     return i === here ? paint("cyan", `● ${stage}`) : paint("dim", `○ ${stage}`);

@@ -1,7 +1,7 @@
 import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
-import { clean, count, duration, facts, type Paint, percent, plural } from "../io/print.ts";
+import { at, clean, count, duration, facts, inWords, type Paint, percent, plural } from "../io/print.ts";
 import { isServing } from "./progress.ts";
 
 /** How a release ended, judged by where the traffic is: the exit code and the last block. Pure. */
@@ -104,7 +104,7 @@ export function stopBlock(
       ["traffic", environment ? splitText(environment) : undefined],
       [
         "gives up",
-        kind === "waiting" && release.deadlineAt ? `at ${release.deadlineAt}, back to stable` : undefined,
+        kind === "waiting" && release.deadlineAt ? `at ${at(release.deadlineAt)}, back to stable` : undefined,
       ],
     ]),
     ...nextLines(next, paint),
@@ -113,7 +113,7 @@ export function stopBlock(
 
 /** After an abort: being stopped is the success, and where the traffic is now is the news. */
 export function stoppedBlock({ release, environment, paint }: BlockParts, end: ReleaseEnd): string {
-  const head = `${clean(release.version)} is stopped (${release.state.replace("_", " ")})`;
+  const head = `${clean(release.version)} is stopped (${inWords(release.state)})`;
   return [
     paint("green", `✔ ${head}`),
     ...facts([
@@ -128,7 +128,7 @@ export function failureBlock(parts: BlockParts, end: ReleaseEnd): string {
   const { release, environment, paint } = parts;
   const { failure } = release;
   const message = failure ? `: ${clean(failure.message)}` : "";
-  const head = `${clean(release.version)} ${release.state.replace("_", " ")} after ${tookText(release)}${message}`;
+  const head = `${clean(release.version)} ${inWords(release.state)} after ${tookText(release)}${message}`;
   const at = [failure?.host, failure?.instance].filter((part) => part !== undefined).join(", ");
   const rows: [string, string | undefined][] = [
     ["check", failure?.check && clean(failure.check.name)],

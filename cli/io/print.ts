@@ -1,5 +1,6 @@
 import { stripVTControlCharacters, styleText } from "node:util";
 import stringWidth from "string-width";
+import { moment, spell } from "../../src/domain/times.ts";
 
 /** Text as people read it. Pure: no stream, no clock. */
 
@@ -21,20 +22,14 @@ export function clean(text: string): string {
 export const tame = (text: string): string =>
   text.replaceAll("##[", "##\u200b[").replace(/^(\s*:)(?=:)/gm, "$1\u200b");
 
-/** `850ms`, `12.4s`, `6m12s`, `2h05m`, `3d4h`. */
-export function duration(ms: number): string {
-  if (ms < 1_000) return `${Math.max(0, Math.round(ms))}ms`;
-  if (ms < 59_950) return `${(ms / 1_000).toFixed(1)}s`;
-  const seconds = Math.round(ms / 1_000);
-  const [minutes, hours, days] = [
-    Math.floor(seconds / 60),
-    Math.floor(seconds / 3_600),
-    Math.floor(seconds / 86_400),
-  ];
-  if (hours === 0) return `${minutes}m${pad(seconds % 60)}s`;
-  if (days === 0) return `${hours}h${pad(minutes % 60)}m`;
-  return `${days}d${hours % 24}h`;
-}
+/** `850 ms`, `12.4 s`, `6 m 12 s`, `2 h 5 m`: as control's words and its pages have it. */
+export const duration = (ms: number): string => spell(ms);
+
+/** `2026-11-29 12:04:05 UTC`, from an ISO time. */
+export const at = (iso: string): string => moment(Date.parse(iso));
+
+/** A state as people read it: the API's `rolled_back` is `rolled back`. */
+export const inWords = (state: string): string => clean(state).replaceAll("_", " ");
 
 /** `0:07`, `12:31`, `1:00:02`. */
 export function clock(ms: number): string {
@@ -54,21 +49,14 @@ export const percent = (value: number) => `${Number(value.toFixed(2))}%`;
 export const count = (value: number) => value.toLocaleString("en-US");
 export const plural = (value: number, noun: string) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 
-/** `2m ago`, from an ISO time. */
-export const ago = (iso: string, now: number) => `${coarse(now - Date.parse(iso), Math.floor)} ago`;
-/** `in 9m`, or `now` once past. */
+/** `2 m 5 s ago`, from an ISO time. */
+export const ago = (iso: string, now: number) => `${seconds(now - Date.parse(iso), Math.floor)} ago`;
+/** `in 9 m`, or `now` once past. */
 export const until = (iso: string, now: number) =>
-  Date.parse(iso) > now ? `in ${coarse(Date.parse(iso) - now, Math.round)}` : "now";
+  Date.parse(iso) > now ? `in ${seconds(Date.parse(iso) - now, Math.ceil)}` : "now";
 
-function coarse(ms: number, whole: (value: number) => number): string {
-  const units: [number, string][] = [
-    [86_400_000, "d"],
-    [3_600_000, "h"],
-    [60_000, "m"],
-  ];
-  const unit = units.find(([size]) => ms >= size);
-  return unit ? `${whole(ms / unit[0])}${unit[1]}` : `${Math.max(0, whole(ms / 1_000))}s`;
-}
+const seconds = (ms: number, whole: (value: number) => number): string =>
+  spell(Math.max(1, whole(ms / 1_000)) * 1_000);
 
 /** Columns aligned, no trailing blanks; the first row is the heading. */
 export function table(rows: readonly (readonly string[])[]): string {

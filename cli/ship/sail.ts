@@ -5,7 +5,7 @@ import { type ReleaseOptions, releaseBody } from "../commands/deploy.ts";
 import { tell, waitFor } from "../follow/ending.ts";
 import { isServing } from "../follow/progress.ts";
 import type { Wait } from "../follow/wait.ts";
-import { clean, plural, quote } from "../io/print.ts";
+import { clean, inWords, plural, quote } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { sendImage } from "./hosts/to-hosts.ts";
@@ -156,7 +156,7 @@ async function release(voyage: Voyage, { image, ...parts }: Parts & { image: str
       sayBegun(session, begun);
       const ended = await waitFor(session, begun.release, { command: "ship", timeoutMs, wait });
       const last = ended.end.kind === "over" ? ended.end.release : undefined;
-      const state = last ? (isServing(last.state) ? "serves" : last.state.replace("_", " ")) : ended.end.kind;
+      const state = last ? (isServing(last.state) ? "serves" : inWords(last.state)) : ended.end.kind;
       const words = `${clean(begun.release.version)} ${state}`;
       (last && !isServing(last.state) ? log.fail : log.note)(words);
       return { begun, ...ended };

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "./result.ts";
+import { moment } from "./times.ts";
 
 /** When releases may begin. Times are wall-clock times of the window's own zone, so that summer time moves them along. */
 export interface DeployWindow {
@@ -114,7 +115,7 @@ export function openness(rules: DeployRules, now: number): Openness {
 export function closedWords(rules: DeployRules, now: number): string | null {
   const state = openness(rules, now);
   if (state.open) return null;
-  const next = state.opensAt === null ? "not within 60 days" : new Date(state.opensAt).toISOString();
+  const next = state.opensAt === null ? "not within 60 days" : moment(state.opensAt);
   return `${state.reason}; next opening: ${next}. In an emergency: --override`;
 }
 

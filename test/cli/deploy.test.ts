@@ -92,7 +92,7 @@ watch  sluice watch rel_2
     await using api = await fakeApi(failedDeploy());
     const ran = await callCli(["deploy"], { url: api.url, files });
     expect(ran.stdout).toBe("");
-    expect(ran.stderr).toContain(`✖ v2 failed after 1m01s: ins_1 never became ready
+    expect(ran.stderr).toContain(`✖ v2 failed after 61 s: ins_1 never became ready
   check        startup probe GET /ready
   value        503
   limit        2xx within 60s

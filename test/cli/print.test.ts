@@ -1,17 +1,27 @@
 import { describe, expect, test } from "vitest";
 import { webAddress } from "../../cli/io/git.ts";
-import { ago, clean, clock, duration, percent, quote, table, tame, until } from "../../cli/io/print.ts";
+import {
+  ago,
+  at,
+  clean,
+  clock,
+  duration,
+  inWords,
+  percent,
+  quote,
+  table,
+  tame,
+  until,
+} from "../../cli/io/print.ts";
 
 describe("figures read as people say them", () => {
   test.each([
-    [0, "0ms"],
-    [850, "850ms"],
-    [12_400, "12.4s"],
-    [59_949, "59.9s"],
-    [59_960, "1m00s"],
-    [372_000, "6m12s"],
-    [7_500_000, "2h05m"],
-    [273_600_000, "3d4h"],
+    [0, "0 ms"],
+    [850, "850 ms"],
+    [12_400, "12.4 s"],
+    [372_000, "6 m 12 s"],
+    [7_500_000, "2 h 5 m"],
+    [273_600_000, "3 d 4 h"],
   ])("%i ms as %s", (ms, text) => expect(duration(ms)).toBe(text));
 
   test.each([
@@ -27,10 +37,19 @@ describe("figures read as people say them", () => {
 
   test("times against now", () => {
     const now = Date.parse("2026-11-23T12:00:00Z");
-    expect(ago("2026-11-23T11:57:00Z", now)).toBe("3m ago");
-    expect(until("2026-11-23T14:00:00Z", now)).toBe("in 2h");
-    expect(until("2026-11-23T12:59:59Z", now)).toBe("in 60m");
+    expect(ago("2026-11-23T11:57:00Z", now)).toBe("3 m ago");
+    expect(until("2026-11-23T14:00:00Z", now)).toBe("in 2 h");
+    expect(until("2026-11-23T12:59:59Z", now)).toBe("in 59 m 59 s");
     expect(until("2026-11-23T11:00:00Z", now)).toBe("now");
+    expect(at("2026-11-23T11:00:00.123Z")).toBe("2026-11-23 11:00:00 UTC");
+  });
+
+  test("states in words", () => {
+    expect(["rolled_back", "rolling_back", "live"].map(inWords)).toEqual([
+      "rolled back",
+      "rolling back",
+      "live",
+    ]);
   });
 });
 

@@ -252,7 +252,7 @@ describe.concurrent("a canary that is rolled back", () => {
     expect(code).toBe(3);
     expect(
       stderr,
-    ).toBe(`✖ v2 rolled back after 1m35s: errors 4.1 % against 0.2 % on stable, 412 and 3,704 requests: rolled back
+    ).toBe(`✖ v2 rolled back after 95 s: errors 4.1 % against 0.2 % on stable, 412 and 3,704 requests: rolled back
   check        canary analysis (errors)
   value        errors 4.1 % of 412
   limit        stable: 0.2 % of 3704
@@ -434,8 +434,8 @@ describe.concurrent("deploy and plan", () => {
     const route = says({ ...aRelease().plan, price, load });
     const { stdout } = await run(["plan"], { "POST /api/v1/apps/shop/envs/production/releases": route });
     expect(stdout).toContain(`  load       ${load}
-  price      by 20 requests a second, 0.2% of them errors (the last 1d3h)
-             fails 5 % of its requests: gone after some 56.0s, 6 requests failed
+  price      by 20 requests a second, 0.2% of them errors (the last 1 d 3 h)
+             fails 5 % of its requests: gone after some 56 s, 6 requests failed
              takes twice as long: not found by itself, 1,200 requests slower
              step 1, 10 % for 15 m: a good release is proven after some 4 m
 `);
@@ -457,9 +457,9 @@ describe.concurrent("deploy and plan", () => {
   traffic    1. 10 % for 15 m
              2. until it is promoted
              3. 100 %
-  takes      at least 15m00s, image pull and start apart
+  takes      at least 15 m, image pull and start apart
   contract   npm run contract  (once, 10 m after)
-  keeps      v1 warm for 10m00s
+  keeps      v1 warm for 10 m
   rollback   ${rollback}
 in the way:
   ✖ window_closed: releases may begin Tue; next opening: 2026-11-24

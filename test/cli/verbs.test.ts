@@ -58,7 +58,7 @@ describe.concurrent("dora", () => {
     expect(stdout).toBe(
       [
         "APP   ENVIRONMENT  DEPLOYMENTS  A DAY  LEAD TIME  FAILED           RESTORED IN",
-        "shop  production   42           1.40   3h12m      4.76% (2 of 42)  2m10s",
+        "shop  production   42           1.40   3 h 12 m   4.76% (2 of 42)  2 m 10 s",
         "shop  staging      0            0.00   -          -                -",
         "",
       ].join("\n"),

@@ -1,6 +1,6 @@
 import { collect } from "../../../src/client/index.ts";
 import { EXIT } from "../../exit-codes.ts";
-import { table } from "../../io/print.ts";
+import { at, table } from "../../io/print.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { examplesOfEach, parseCount, type Register } from "../../verb.ts";
 import { exportLog, parseHead, verify } from "./chain.ts";
@@ -30,7 +30,7 @@ export const audit: Register = (program, act) => {
 async function run(session: Session, options: { limit: number }): Promise<Outcome> {
   const items = await collect((page) => session.client.installation.audit(page), options.limit);
   const rows = items.map((event) => [
-    event.at.replace(/\.\d+Z$/, "Z"),
+    at(event.at),
     event.actor,
     [event.app, event.environment].filter((part) => part !== null).join("/") || "-",
     event.message,

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectionError, collect } from "../../../src/client/index.ts";
 import type { EventView } from "../../../src/protocol/api/events.ts";
 import { EXIT } from "../../exit-codes.ts";
-import { clean } from "../../io/print.ts";
+import { at, clean } from "../../io/print.ts";
 import { CliError } from "../../io/problem.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { examples, parseCount, type Register } from "../../verb.ts";
@@ -78,7 +78,7 @@ function show({ out }: Session, event: EventView): void {
   if (out.mode === "stream") return out.line({ ...event });
   if (out.mode === "object") return;
   const where = [event.app, event.environment].filter((part) => part !== null).join("/") || "-";
-  const time = event.at.replace("T", " ").replace(/\.\d+Z$/, "");
+  const time = at(event.at);
   const tone = event.type.endsWith("alert") ? "yellow" : "dim";
   const { stdoutPaint } = out;
   out.print(

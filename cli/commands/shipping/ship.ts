@@ -4,7 +4,7 @@ import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { waitOption } from "../../follow/wait.ts";
 import { exitTable } from "../../help.ts";
-import { clean, quote } from "../../io/print.ts";
+import { clean, inWords, quote } from "../../io/print.ts";
 import { CliError, Interrupted, toProblem } from "../../io/problem.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { dryRun } from "../../ship/dry-run.ts";
@@ -140,12 +140,12 @@ function tellJob(
   if (!ok && release?.failure)
     stages.annotate({
       level: "error",
-      title: `${release.version} ${release.state.replace("_", " ")}`,
+      title: `${release.version} ${inWords(release.state)}`,
       message: release.failure.message,
       ...placeOf(voyage, release.failure.code),
     });
   writeSummary(session, {
-    title: `${release?.version ?? voyage.plan.reference} of ${target.app}/${target.environment}: ${(said.outcome ?? "").replace("_", " ")}`,
+    title: `${release?.version ?? voyage.plan.reference} of ${target.app}/${target.environment}: ${inWords(said.outcome ?? "")}`,
     ok,
     stages: stages.ends,
     facts: [

@@ -4,8 +4,8 @@ import { isOnline } from "../../domain/host-online.ts";
 import { pinOf } from "../../domain/image.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import type { AccessorySpec, EnvironmentSpec } from "../../domain/spec.ts";
+import { moment } from "../../domain/times.ts";
 import { newId } from "../ids.ts";
-import { iso } from "../iso.ts";
 import type { Refusal } from "../refusal.ts";
 import {
   type AccessoryRow,
@@ -129,7 +129,7 @@ function offline(
   accessory: string,
   { name, lastSeenAt }: { name: string; lastSeenAt: number | null },
 ): Refusal {
-  const seen = lastSeenAt === null ? "it was never heard from" : `last heard from at ${iso(lastSeenAt)}`;
+  const seen = lastSeenAt === null ? "it was never heard from" : `last heard from at ${moment(lastSeenAt)}`;
   const detail = `${accessory} is for ${name}, which is offline (${seen}): nothing was asked of it. Start its agent, then say it again`;
   return { code: "no_hosts", detail, next: [{ command: `sluice hosts show ${name}`, when: "to see it" }] };
 }

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../../domain/result.ts";
 import { slotHostname } from "../../domain/routing/slot.ts";
+import { moment } from "../../domain/times.ts";
 import { tunnelName } from "../../domain/tunnel.ts";
 import type { Enroll, EnrollAnswer } from "../../protocol/agent/enroll.ts";
 import { missingSettings } from "../cloudflare/api.ts";
@@ -30,9 +31,7 @@ export async function enrollHost(
   const { name } = enrollment;
   if (enrollment.usedAt !== null) return err(invalid(`the enrolment token for ${name} was used already`));
   if (enrollment.expiresAt <= now)
-    return err(
-      invalid(`the enrolment token for ${name} expired at ${new Date(enrollment.expiresAt).toISOString()}`),
-    );
+    return err(invalid(`the enrolment token for ${name} expired at ${moment(enrollment.expiresAt)}`));
   const origins = originsOf(env, input);
   if (!origins.ok) return origins;
   if (await isHostKnown(db, name)) return err(taken(name));

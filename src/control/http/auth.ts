@@ -1,6 +1,7 @@
 import type { SQL } from "drizzle-orm";
 import type { MiddlewareHandler } from "hono";
 import { err, ok, type Result } from "../../domain/result.ts";
+import { moment } from "../../domain/times.ts";
 import type { NextStep } from "../../protocol/problem.ts";
 import type { ControlEnv } from "../env.ts";
 import { takeOver } from "../hosts/rotate.ts";
@@ -8,7 +9,6 @@ import { whoFromAccess } from "../identity/cloudflare-access.ts";
 import type { Keys } from "../identity/keys.ts";
 import { type Need, reaches } from "../identity/roles.ts";
 import { sha256 } from "../ids.ts";
-import { iso } from "../iso.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Db, openDb } from "../store/db.ts";
 import { noteStaleToken } from "../store/hosts.ts";
@@ -41,11 +41,11 @@ export async function identify(
   if (row.revokedAt !== null) {
     // Its own agent has a newer one: whoever sends this took it, or was put back from a copy.
     if (row.role === "agent" && row.hostId !== null) await noteStaleToken(at.db, row.hostId, at.now);
-    const detail = `the token \`${row.name}\` was revoked at ${iso(row.revokedAt)}`;
+    const detail = `the token \`${row.name}\` was revoked at ${moment(row.revokedAt)}`;
     return err({ code: "token_revoked", detail, next: anotherFor(row) });
   }
   if (row.expiresAt !== null && row.expiresAt <= at.now) {
-    const detail = `the token \`${row.name}\` expired at ${iso(row.expiresAt)}`;
+    const detail = `the token \`${row.name}\` expired at ${moment(row.expiresAt)}`;
     return err({ code: "token_expired", detail, next: anotherFor(row) });
   }
   return ok({ principal: toPrincipal(row), row });

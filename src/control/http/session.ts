@@ -1,7 +1,7 @@
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import { err, ok, type Result } from "../../domain/result.ts";
+import { moment } from "../../domain/times.ts";
 import { newSecret, sha256 } from "../ids.ts";
-import { iso } from "../iso.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Db } from "../store/db.ts";
 import { endSession, findSession, insertSession } from "../store/identity/sessions.ts";
@@ -65,7 +65,7 @@ export async function tokenOfSession(
   const session = await findSession(db, await sha256(secret));
   if (!session) return err({ code: "unauthenticated", detail: "this sign-in has ended: sign in again" });
   if (session.expiresAt > c.var.now()) return ok(session.tokenHash);
-  const detail = `this sign-in ended at ${iso(session.expiresAt)}: sign in again`;
+  const detail = `this sign-in ended at ${moment(session.expiresAt)}: sign in again`;
   return err({ code: "token_expired", detail });
 }
 

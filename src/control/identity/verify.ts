@@ -1,7 +1,7 @@
 import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
 import { err, ok, type Result } from "../../domain/result.ts";
+import { moment } from "../../domain/times.ts";
 import { sha256 } from "../ids.ts";
-import { iso } from "../iso.ts";
 import type { Keys } from "./keys.ts";
 
 /** Signatures by a key pair alone: with a shared secret, or none, anybody could make one. */
@@ -68,7 +68,7 @@ export async function verify(token: string, issuer: string, check: Check): Promi
     });
     const { exp = 0, iat = 0 } = payload;
     if (iat * 1_000 > now + SKEW_S * 1_000)
-      return err(wrong(`\`iat\`: it was issued at ${timeOf(iat)}, and it is ${iso(now)}`));
+      return err(wrong(`\`iat\`: it was issued at ${timeOf(iat)}, and it is ${moment(now)}`));
     if (exp * 1_000 - now > MOST_LIFE_S * 1_000)
       return err(wrong(`\`exp\`: it lives until ${timeOf(exp)}, more than a day`));
     return ok({ claims: payload, key: await keyOf(token, payload), expiresAt: (exp + SKEW_S) * 1_000 });
@@ -83,11 +83,11 @@ const keyOf = (token: string, { iss, jti }: JWTPayload): Promise<string> =>
 
 function inWords(error: unknown, token: string, { audience, now }: Check): string {
   if (error instanceof errors.JWTExpired)
-    return `\`exp\`: it expired at ${timeOf(error.payload.exp)}, and it is ${iso(now)}`;
+    return `\`exp\`: it expired at ${timeOf(error.payload.exp)}, and it is ${moment(now)}`;
   if (error instanceof errors.JWTClaimValidationFailed) {
     const { claim, payload } = error;
     if (claim === "aud") return `\`aud\`: it was made for ${clip(payload.aud)}, not for ${audience}`;
-    if (claim === "nbf") return `\`nbf\`: it holds from ${timeOf(payload.nbf)} on, and it is ${iso(now)}`;
+    if (claim === "nbf") return `\`nbf\`: it holds from ${timeOf(payload.nbf)} on, and it is ${moment(now)}`;
     return `\`${claim}\`: ${error.message}`;
   }
   const { kid } = decodeProtectedHeader(token);
@@ -100,5 +100,5 @@ function inWords(error: unknown, token: string, { audience, now }: Check): strin
 }
 
 const timeOf = (seconds: unknown) =>
-  typeof seconds === "number" && Math.abs(seconds) < 8.64e12 ? iso(seconds * 1_000) : "no time at all";
+  typeof seconds === "number" && Math.abs(seconds) < 8.64e12 ? moment(seconds * 1_000) : "no time at all";
 const clip = (value: unknown) => String(value).slice(0, 200);

@@ -1,5 +1,5 @@
 import { cut } from "../../domain/notify/notice.ts";
-import { spell } from "../../domain/rollout/steps.ts";
+import { spell } from "../../domain/times.ts";
 import type { Message } from "./body.ts";
 import { oneLine } from "./text.ts";
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Dora, doraOf, type Spread, windowStart } from "../../domain/dora.ts";
-import { spell } from "../../domain/rollout/steps.ts";
+import { spell } from "../../domain/times.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { readDelivered } from "../store/figures/dora.ts";

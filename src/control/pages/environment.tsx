@@ -1,3 +1,4 @@
+import { moment } from "../../domain/times.ts";
 import type { EnvironmentView } from "../../protocol/api/environments.ts";
 import type { EventView } from "../../protocol/api/events.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
@@ -255,7 +256,7 @@ const Beside = ({ view }: { view: EnvironmentView }) => {
                 {kind === "worker"
                   ? `${ready} of ${replicas} ready`
                   : nextAt
-                    ? `next ${nextAt}`
+                    ? `next at ${moment(Date.parse(nextAt))}`
                     : "no time set"}
               </State>
             </td>

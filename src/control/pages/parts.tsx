@@ -1,5 +1,5 @@
 import type { Child } from "hono/jsx";
-import { spell } from "../../domain/rollout/steps.ts";
+import { moment, spell } from "../../domain/times.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
 
 /** A state's colour; its word always stands beside it. */
@@ -27,7 +27,7 @@ const TONES: Partial<Record<string, Tone>> = {
 };
 export const toneOf = (state: string): Tone => TONES[state] ?? "moving";
 
-export const words = (state: string): string => state.replaceAll("_", " ");
+export { inWords as words } from "../../domain/rollout/release.ts";
 
 export const State = ({ tone, children }: { tone: Tone; children?: Child }) => (
   <span class={`tone ${tone}`}>{children}</span>
@@ -38,14 +38,14 @@ export const Name = ({ children }: { children?: Child }) => <bdi>{children}</bdi
 
 /** A moment to come; the script counts it down. */
 export const Until = ({ at, now }: { at: number; now: number }) => (
-  <time datetime={new Date(at).toISOString()} data-until="">
+  <time datetime={new Date(at).toISOString()} title={moment(at)} data-until="">
     {at > now ? `in ${spell(Math.ceil((at - now) / 1_000) * 1_000)}` : "any moment"}
   </time>
 );
 
 /** A moment that has passed. */
 export const Ago = ({ at, now }: { at: string; now: number }) => (
-  <time datetime={at} title={at}>
+  <time datetime={at} title={moment(Date.parse(at))}>
     {spell(Math.max(1_000, Math.floor((now - Date.parse(at)) / 1_000) * 1_000))} ago
   </time>
 );

@@ -1,5 +1,5 @@
 import { isAtRest } from "../../domain/rollout/release.ts";
-import { spell } from "../../domain/rollout/steps.ts";
+import { spell } from "../../domain/times.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";

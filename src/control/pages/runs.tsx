@@ -1,4 +1,4 @@
-import { spell } from "../../domain/rollout/steps.ts";
+import { spell } from "../../domain/times.ts";
 import type { RunView } from "../../protocol/api/runs.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";

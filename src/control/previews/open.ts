@@ -5,6 +5,7 @@ import type { PreviewRule } from "../../domain/previews/rule.ts";
 import { err, ok, type Result } from "../../domain/result.ts";
 import { firstPlaces } from "../../domain/rollout/placing/first-places.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
+import { moment } from "../../domain/times.ts";
 import { newEnvironment } from "../apps/new-environment.ts";
 import type { ControlEnv } from "../env.ts";
 import type { Refusal } from "../refusal.ts";
@@ -228,7 +229,7 @@ function eventOf(
     app,
     environment: previewName(number),
     environmentId,
-    message: `the preview of pull request ${number} ${what} until ${until}: ${image}`,
+    message: `the preview of pull request ${number} ${what} until ${moment(row.expiresAt)}: ${image}`,
     data: { number, image, expiresAt: until, ...row.source },
   });
 }

@@ -1,8 +1,8 @@
 import { accessoryId } from "../../domain/accessory.ts";
 import { isOnline } from "../../domain/host-online.ts";
+import { moment } from "../../domain/times.ts";
 import type { LogHostView } from "../../protocol/api/logs.ts";
 import type { ControlEnv } from "../env.ts";
-import { iso } from "../iso.ts";
 import { objectIn } from "../objects.ts";
 import type { Db } from "../store/db.ts";
 import { dropQueuedLogJobs, findLogHosts, insertLogJobs, type LogHost } from "../store/log-streams.ts";
@@ -84,7 +84,7 @@ export class LogHosts {
     stand(host.name, "asked");
     if (isOnline(host, now())) return;
     const since =
-      host.lastSeenAt === null ? "was never heard of" : `is offline since ${iso(host.lastSeenAt)}`;
+      host.lastSeenAt === null ? "was never heard of" : `is offline since ${moment(host.lastSeenAt)}`;
     this.tell(asked, "offline", `${host.name} ${since}: its lines are missing`);
     stand(host.name, "quiet");
   }

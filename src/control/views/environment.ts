@@ -2,6 +2,7 @@ import { planRollback } from "../../domain/commands/rollback.ts";
 import { lockOf } from "../../domain/rollout/lock.ts";
 import { isActive, type ReleaseFacts } from "../../domain/rollout/release.ts";
 import { type StaleSecret, staleSecrets } from "../../domain/secrets.ts";
+import { moment } from "../../domain/times.ts";
 import { closedWords } from "../../domain/windows.ts";
 import type { EnvironmentView } from "../../protocol/api/environments.ts";
 import type { NextStep } from "../../protocol/problem.ts";
@@ -104,7 +105,7 @@ function rollbackView(status: EnvironmentStatus, now: number): EnvironmentView["
     if (how === "restart") return `${to.version} is not warm any more: its image would be started again`;
     if (from.state === "shifting")
       return `${to.version} still serves, and takes back what ${from.version} has`;
-    const kept = to.warmUntil === null ? "" : `, kept until ${iso(to.warmUntil)}`;
+    const kept = to.warmUntil === null ? "" : `, kept until ${moment(to.warmUntil)}`;
     return `${to.version} still has ${prove.length} ready ${prove.length === 1 ? "instance" : "instances"}${kept}`;
   }
 }

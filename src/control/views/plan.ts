@@ -3,8 +3,8 @@ import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { mostVisits } from "../../domain/rollout/load.ts";
 import { firstPlaces } from "../../domain/rollout/placing/first-places.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
-import { spell } from "../../domain/rollout/steps.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
+import { spell } from "../../domain/times.ts";
 import type { PlanView } from "../../protocol/api/plans.ts";
 import { leastMs, stepView, stepViews } from "./step-views.ts";
 

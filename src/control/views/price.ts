@@ -1,6 +1,7 @@
 import type { Price, StepPrice } from "../../domain/rollout/analysis/price.ts";
-import { percent, spell } from "../../domain/rollout/steps.ts";
+import { percent } from "../../domain/rollout/steps.ts";
 import type { AnalysisSpec, EnvironmentSpec } from "../../domain/spec.ts";
+import { spell } from "../../domain/times.ts";
 import type { PriceView } from "../../protocol/api/plans.ts";
 import type { UsualTraffic } from "../meter/forecast.ts";
 

@@ -1,6 +1,6 @@
 import type { Draft } from "../rollout/draft.ts";
 import type { ReleaseFacts, ReleaseFailure } from "../rollout/release.ts";
-import { spell } from "../rollout/steps.ts";
+import { spell } from "../times.ts";
 import { type Approval, type Gate, isGiven } from "./approval.ts";
 
 /** Whether its environment asks for an approval there at all. What has served before needs none: a way back is always open. */

@@ -5,6 +5,7 @@ import { Draft } from "../rollout/draft.ts";
 import { endWithoutTraffic, giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
 import type { ReleaseFacts } from "../rollout/release.ts";
+import { inWords } from "../rollout/release.ts";
 import { holdAtNothing, nextStep } from "../rollout/states/shifting.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
 import { nobodyElse } from "./releases.ts";
@@ -84,7 +85,7 @@ function waiting(
   if (!release) return err({ code: "not_found", detail: `no release ${id} in this environment` });
   const approval = awaited(release);
   if (!approval) {
-    const detail = `${release.version} is ${release.state} and waits for nobody's approval`;
+    const detail = `${release.version} is ${inWords(release.state)} and waits for nobody's approval`;
     return err({ code: "stale_step", detail });
   }
   if (approval.deadlineAt > now) return ok({ release, approval });

@@ -3,6 +3,7 @@ import { Draft } from "../rollout/draft.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
 import { heldNow } from "../rollout/lock.ts";
 import type { TrafficMode } from "../routing/table.ts";
+import { moment } from "../times.ts";
 import type { Outcome } from "./refusal.ts";
 
 /** What a person sets on an environment as a whole: a lock against releases, and what the edge does with requests. */
@@ -15,7 +16,7 @@ export function lock(
 ): Outcome<object> {
   const held = heldNow(facts, now);
   if (held && held.holder !== input.actor) {
-    const detail = `locked by ${held.holder} since ${new Date(held.since).toISOString()}: ${held.reason}`;
+    const detail = `locked by ${held.holder} since ${moment(held.since)}: ${held.reason}`;
     return err({ code: "locked", detail });
   }
   const draft = new Draft(facts, now, input.actor);

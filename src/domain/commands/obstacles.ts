@@ -3,6 +3,7 @@ import { heldNow } from "../rollout/lock.ts";
 import { firstPlaces } from "../rollout/placing/first-places.ts";
 import type { PlacementProblem } from "../rollout/placing/placement.ts";
 import { holdsLabel, isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { moment } from "../times.ts";
 import { closedWords } from "../windows.ts";
 import type { Refusal } from "./refusal.ts";
 
@@ -46,7 +47,7 @@ function heldLock(facts: EnvironmentFacts, asked: Asked, now: number): Obstacle 
   const held = heldNow(facts, now);
   if (!held) return undefined;
   const effect = asked.whenBusy === "reject" ? "refuses" : "waits";
-  const until = new Date(held.expiresAt).toISOString();
+  const until = moment(held.expiresAt);
   const waits = effect === "waits" ? "It would wait; " : "";
   const detail = `locked by ${held.holder} until ${until}: ${held.reason}. ${waits}\`sluice unlock\` ends the lock`;
   return { code: "locked", detail, effect };

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../result.ts";
 import type { ReleaseFacts } from "../rollout/release.ts";
+import { inWords } from "../rollout/release.ts";
 import type { Refusal } from "./refusal.ts";
 
 /** Where a promoted release comes from, for the audit log. */
@@ -38,7 +39,7 @@ export function promotedImage(
   if (!isWhole)
     return err({
       code: "release_not_serving",
-      detail: `${live.version} has ${live.weightBp / 100} % of ${environment} (${live.state}): another release has the rest, or is on its way`,
+      detail: `${live.version} has ${live.weightBp / 100} % of ${environment} (${inWords(live.state)}): another release has the rest, or is on its way`,
     });
   if (ready === 0 || ready * 2 < replicas)
     return err({

@@ -3,7 +3,7 @@ import type { NewRelease } from "../rollout/decision.ts";
 import { Draft } from "../rollout/draft.ts";
 import { endWithoutTraffic, giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
-import { isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { inWords, isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { strengthOf } from "../rollout/watch.ts";
 import type { TraceContext } from "../tracing/context.ts";
 import { openness } from "../windows.ts";
@@ -129,7 +129,7 @@ export function abort(
     const hint = release.weightBp > 0 ? ": to take its traffic away, use `sluice rollback`" : "";
     return err({
       code: "stale_step",
-      detail: `${release.version} is ${release.state}, there is nothing to abort${hint}`,
+      detail: `${release.version} is ${inWords(release.state)}, there is nothing to abort${hint}`,
     });
   }
   const why = `${release.version} aborted by ${input.actor}${input.reason ? `: ${input.reason}` : ""}`;

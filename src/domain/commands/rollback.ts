@@ -3,7 +3,7 @@ import { answering, canCarry } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
 import { giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../rollout/facts.ts";
-import { hasServed, isActive, namedRelease, type ReleaseFacts } from "../rollout/release.ts";
+import { hasServed, inWords, isActive, namedRelease, type ReleaseFacts } from "../rollout/release.ts";
 import { shiftWeights } from "../rollout/shift.ts";
 import { rollbackTarget } from "../rollout/target.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
@@ -124,7 +124,7 @@ function targetOf(
     return impossible(`${target.version} serves already; releases to go back to: ${valid}`);
   if (target.servingAt === null)
     return impossible(
-      `${target.version} is ${target.state} and never held all traffic; releases to go back to: ${valid}`,
+      `${target.version} is ${inWords(target.state)} and never held all traffic; releases to go back to: ${valid}`,
     );
   const contracted = releases.find(
     ({ contractedAt, servingAt }) => contractedAt !== null && (servingAt ?? 0) > (target.servingAt ?? 0),

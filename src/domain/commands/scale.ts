@@ -2,7 +2,7 @@ import { WEB, workersOf } from "../processes/process.ts";
 import { err, ok, type Result } from "../result.ts";
 import { Draft } from "../rollout/draft.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
-import { isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { inWords, isActive, type ReleaseFacts } from "../rollout/release.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
 
@@ -61,7 +61,7 @@ function liveOf(draft: Draft): Result<ReleaseFacts, Refusal> {
     ({ state }) => isActive(state) || state === "queued" || state === "rolling_back",
   );
   if (!busy) return ok(live);
-  const detail = `${busy.version} is ${busy.state}: wait for it, or abort it (\`sluice abort ${busy.version}\`)`;
+  const detail = `${busy.version} is ${inWords(busy.state)}: wait for it, or abort it (\`sluice abort ${busy.version}\`)`;
   return err({ code: "release_in_progress", detail });
 }
 

@@ -3,7 +3,7 @@ import { err, ok, type Result } from "../result.ts";
 import { answering, canCarry } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
-import { isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { inWords, isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { shiftWeights } from "../rollout/shift.ts";
 import { takeOver } from "../rollout/states/settling.ts";
 import { goOn, pause as hold, nextStep } from "../rollout/states/shifting.ts";
@@ -91,7 +91,7 @@ function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Resul
   if (release.state !== "shifting") {
     return err({
       code: "stale_step",
-      detail: `${release.version} is ${release.state}: there is no step to steer`,
+      detail: `${release.version} is ${inWords(release.state)}: there is no step to steer`,
     });
   }
   const refusal = unapproved(release);
@@ -156,7 +156,7 @@ export function setWeights(facts: EnvironmentFacts, input: SetWeights, now: numb
   for (const [id, weightBp] of entries) {
     if (weightBp === 0 || able.some((release) => release.id === id)) continue;
     const release = facts.releases.find((candidate) => candidate.id === id);
-    const named = release ? `${release.version} (${release.state})` : id;
+    const named = release ? `${release.version} (${inWords(release.state)})` : id;
     const others = able.map((candidate) => candidate.version).join(", ") || "none";
     return err({
       code: "release_not_serving",

@@ -1,11 +1,12 @@
 import type { Draft } from "./draft.ts";
 import type { JobFacts } from "./facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
+import { inWords } from "./release.ts";
 
 /** A release that took too long in its state: for how long, and what it was waiting for. */
 export function late(draft: Draft, release: ReleaseFacts, waitedFor: string): ReleaseFailure {
   const spent = Math.round((draft.now - release.stateSince) / 1_000);
-  const message = `${release.state} took longer than ${spent} s: ${waitedFor}`;
+  const message = `${inWords(release.state)} took longer than ${spent} s: ${waitedFor}`;
   return { code: "deadline", message, logs: [] };
 }
 

@@ -1,5 +1,6 @@
 import { FULL_WEIGHT } from "../routing/table.ts";
 import type { EnvironmentSpec, Step, WeightStep } from "../spec.ts";
+import { spell } from "../times.ts";
 import type { ReleaseFacts } from "./release.ts";
 
 /** The steps of a strategy, the last of them all traffic. A rolling release has none: its weight follows its instances. */
@@ -31,27 +32,6 @@ export function stepLabel(step: Step): string {
 }
 
 export const percent = (weightBp: number): string => `${(weightBp * 100) / FULL_WEIGHT} %`;
-
-const UNITS = [
-  [86_400_000, "d"],
-  [3_600_000, "h"],
-  [60_000, "m"],
-  [1_000, "s"],
-] as const;
-
-/** `15 m`, `1 h 30 m`, `90 s`, `250 ms`: at most two units, and minutes only from two of them on. */
-export function spell(ms: number): string {
-  if (ms < 1_000) return `${Math.max(0, Math.round(ms))} ms`;
-  const first = UNITS.find(([size]) => (size === 60_000 ? ms >= 2 * size || ms === size : ms >= size));
-  if (!first) return `${ms} ms`;
-  const [size, unit] = first;
-  if (unit === "s") return `${Number((ms / size).toFixed(1))} s`;
-  const whole = Math.floor(ms / size);
-  const rest = ms - whole * size;
-  const next = UNITS[UNITS.indexOf(first) + 1];
-  const more = next ? Math.floor(rest / next[0]) : 0;
-  return next && more > 0 ? `${whole} ${unit} ${more} ${next[1]}` : `${whole} ${unit}`;
-}
 
 /** The last step that has begun; of one that is held before its first, -1: what a press there begins, the next one would end. */
 export const begunStep = ({ stepIndex, stepSince }: Pick<ReleaseFacts, "stepIndex" | "stepSince">): number =>

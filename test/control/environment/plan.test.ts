@@ -4,7 +4,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
 import { leastMs } from "../../../src/control/views/step-views.ts";
-import { spell, stepLabel } from "../../../src/domain/rollout/steps.ts";
+import { stepLabel } from "../../../src/domain/rollout/steps.ts";
+import { spell } from "../../../src/domain/times.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
 import { movePlanSchema, type PlanView, planSchema } from "../../../src/protocol/api/plans.ts";
 import type { CreateRelease } from "../../../src/protocol/api/releases.ts";
@@ -186,7 +187,7 @@ describe("a plan names what would stop it", () => {
     await online();
     const [problem] = (await planned()).problems;
     expect(problem).toMatchObject({ code: "window_closed" });
-    expect(problem?.detail).toContain("next opening: 2026-09-22T08:00:00.000Z");
+    expect(problem?.detail).toContain("next opening: 2026-09-22 08:00:00 UTC");
     expect(codes(await planned({ override: true }))).toEqual([]);
   });
 

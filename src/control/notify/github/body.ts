@@ -1,7 +1,7 @@
 import { cut } from "../../../domain/notify/notice.ts";
 import { isPreviewName } from "../../../domain/previews/hostname.ts";
 import type { ReleaseState } from "../../../domain/rollout/release.ts";
-import { spell } from "../../../domain/rollout/steps.ts";
+import { spell } from "../../../domain/times.ts";
 import type { Message } from "../body.ts";
 import { oneLine } from "../text.ts";
 import { isRepository } from "./repository.ts";

@@ -1,4 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { inWords } from "../../../domain/rollout/release.ts";
 import { registeredName } from "../../../domain/routing/hostname.ts";
 import { nameOf, prefixOf } from "../../../domain/routing/site.ts";
 import { createPreviewSchema, previewSchema } from "../../../protocol/api/previews/pass.ts";
@@ -45,7 +46,7 @@ export const previewRoutes = () =>
 /** A pass to nothing would only be found out by the one it was given to. */
 function refuseUnreachable({ release, instances }: ReleaseStatus): void {
   if (instances.some(isReady)) return;
-  const detail = `${release.version} is ${release.state} and has no ready instance: there is nothing to preview`;
+  const detail = `${release.version} is ${inWords(release.state)} and has no ready instance: there is nothing to preview`;
   throw new ProblemError({ code: "release_not_serving", detail });
 }
 
