@@ -90,7 +90,7 @@ describe.concurrent("a deploy whose contact breaks", () => {
     await using api = await fakeApi(goodDeploy({ [EVENTS]: (_asked, answer) => void answer.feed() }));
     const ran = await runCli(["deploy", "--timeout", "200ms"], { url: api.url, files });
     expect(ran).toMatchObject({ code: 6, stdout: "" });
-    expect(ran.stderr).toContain("stopped waiting after 200ms. v2 goes on without this command.");
+    expect(ran.stderr).toContain("stopped waiting after 200 ms. v2 goes on without this command.");
   });
 
   test("a POST whose answer was lost is sent again with the same key", async () => {

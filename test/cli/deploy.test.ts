@@ -38,7 +38,7 @@ watch  sluice watch rel_2
    6.0s  shifting    0% → 100%
   12.4s  settling    v2 serves all traffic
 ✔ v2 serves 100% of shop/production (was v1)
-  took      12.4s
+  took      12.4 s
   requests  0 failed of 18,204 requests
   traffic   v2 serves 100% (1 of 1 instance ready)
   url       https://shop.example.com

@@ -53,7 +53,7 @@ describe.concurrent("events", () => {
     const { stdout } = await run(["events", "-a", "shop"], {
       "GET /api/v1/audit": page(other, anEvent(3, "v1 is live"), anEvent(2, "v1 is ready")),
     });
-    expect(stdout.split("\n").map((line) => line.slice(21))).toEqual([
+    expect(stdout.split("\n").map((line) => line.slice("2026-11-23 12:00:00 UTC  ".length))).toEqual([
       "shop/production  v1 is ready  alex",
       "shop/production  v1 is live  alex",
       "",

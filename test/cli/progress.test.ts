@@ -146,7 +146,7 @@ describe("the append-only log", () => {
     const progress = begin(aRelease(), "v1");
     expect(logLine(progress, anEvent({ type: "release.progress", data: { job: "pull-1" } }))).toBeUndefined();
     expect(logLine(progress, stateEvent(1, 65_000, "rolling_back", "v3 rolls back"))).toContain(
-      "rolling_back v3 rolls back",
+      "rolling back v3 rolls back",
     );
     expect(logLine(progress, stateEvent(1, 65_000, "shifting", "0% → 100%"))).toBe(
       "   1:05  shifting    0% → 100%",

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { moment } from "../../src/domain/times.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import {
   anEnvironment,
@@ -77,7 +78,7 @@ describe.concurrent("a deploy that comes to a pause", () => {
   judge     errors 0.1 % against 0.2 % on stable
   requests  3 failed of 9,120 requests
   traffic   v2 serves 10% (1 of 1 instance ready), v1 serves 90% (1 of 1 instance ready)
-  gives up  at ${at(86_400_000)}, back to stable
+  gives up  at ${moment(Date.parse(at(86_400_000)))}, back to stable
   next:
     sluice promote rel_2 --step 2  v2 is to go on
 `);

@@ -1,7 +1,7 @@
 import { collect } from "../../../src/client/index.ts";
 import type { RunView } from "../../../src/protocol/api/runs.ts";
 import { EXIT } from "../../exit-codes.ts";
-import { ago, inWords, table } from "../../io/print.ts";
+import { ago, at, inWords, table } from "../../io/print.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { examples, parseCount, type Register } from "../../verb.ts";
 
@@ -36,7 +36,7 @@ const row = (run: RunView, now: number) => [
   run.process ?? run.command.join(" ").slice(0, 40),
   inWords(run.state),
   run.exitCode === null ? "-" : String(run.exitCode),
-  run.dueAt ?? "-",
+  run.dueAt === null ? "-" : at(run.dueAt),
   run.startedAt === null ? "-" : ago(run.startedAt, now),
   run.startedAt === null || run.endedAt === null ? "-" : took(run.startedAt, run.endedAt),
   run.host ?? "-",
