@@ -200,7 +200,7 @@ const stepText = ({ state, step }: NonNullable<EnvironmentView["active"]>) =>
 
 function movingText(release: NonNullable<EnvironmentView["active"]>): string {
   const { version, state, failure, by } = release;
-  const moves = `${clean(version)} ${state.replace("_", " ")}${stepText(release)}`;
+  const moves = `${clean(version)} ${inWords(state)}${stepText(release)}`;
   return failure
     ? `${moves}: ${clean(failure.message)} (released by ${clean(by)})`
     : `${moves}, asked for by ${clean(by)}`;
@@ -209,7 +209,7 @@ function movingText(release: NonNullable<EnvironmentView["active"]>): string {
 function failedText(release: NonNullable<EnvironmentView["lastFailed"]>, now: number): string {
   const { version, state, failure, endedAt } = release;
   const when = endedAt === null ? "" : ` ${ago(endedAt, now)}`;
-  return `${clean(version)}, ${state.replace("_", " ")}${when}${failure ? `: ${clean(failure.message)}` : ""}`;
+  return `${clean(version)}, ${inWords(state)}${when}${failure ? `: ${clean(failure.message)}` : ""}`;
 }
 
 function rollbackText(rollback: EnvironmentView["rollback"]): string {
