@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { ApiError, ConnectionError, collect, ProtocolError } from "../../src/client/index.ts";
 import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { StaleSecretView } from "../../src/protocol/api/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
+import { lookAgain } from "../follow/look-again.ts";
 import { accessoryRows } from "../io/accessory-text.ts";
 import { ago, clean, facts, inWords, percent, plural, table, until } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
@@ -40,7 +40,7 @@ async function run(session: Session, options: { all?: boolean; watch?: boolean }
 
 /** Looks again and again, until Ctrl-C. */
 async function watchStatus(session: Session, { all }: { all?: boolean }): Promise<Outcome> {
-  const { out, client, signal } = session;
+  const { out, client } = session;
   if (all || out.mode === "object")
     throw new CliError(
       "usage",
@@ -49,19 +49,21 @@ async function watchStatus(session: Session, { all }: { all?: boolean }): Promis
   const target = session.target();
   const screen = new Screen(out);
   let seen: string | undefined;
-  while (!signal.aborted && !out.isStdoutClosed) {
+  let text = "";
+  const look = async () => {
     const { environment, etag } = await client.environments.get(target.app, target.environment);
     const isNews = etag === undefined || etag !== seen;
     seen = etag;
-    if (out.mode === "stream") {
-      if (isNews) out.line({ type: "status", environment });
-    } else screen.show(statusText(environment, session.now()), isNews);
-    await sleep(WATCH_EVERY_MS, undefined, { signal }).catch(() => {});
-  }
+    text = statusText(environment, session.now());
+    if (out.mode !== "stream") screen.show(text, isNews);
+    else if (isNews) out.line({ type: "status", environment });
+  };
+  await look();
+  const lost = (why: string) =>
+    out.redrawsAnswer && out.mode !== "stream" ? screen.show(`${text}\n! ${clean(why)}`, true) : out.say(why);
+  await lookAgain(session, { look, lost });
   return { exit: EXIT.ok, json: {} };
 }
-
-const WATCH_EVERY_MS = 2_000;
 
 /** Nobody waits longer for what was not asked for. */
 const ALLOWANCES_MS = 2_000;

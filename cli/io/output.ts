@@ -53,6 +53,11 @@ export class Output {
     return this.#terminal.stderr.columns || 80;
   }
 
+  /** What is asked for itself may change in its place: whoever pipes it gets it as text. */
+  get redrawsAnswer(): boolean {
+    return this.redraws && this.stdoutIsTty;
+  }
+
   /** A line (or lines) for the person. */
   say(text = ""): void {
     const { stderr } = this.#terminal;

@@ -10,7 +10,7 @@ export class Screen {
   }
 
   show(text: string, isNews: boolean): void {
-    if (!this.#out.redraws) {
+    if (!this.#out.redrawsAnswer) {
       if (isNews) this.#out.print(text);
       return;
     }

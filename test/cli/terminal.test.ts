@@ -5,7 +5,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { API_TOKEN, startCloudflare } from "../support/cloudflare/server.ts";
-import { aServingRelease, at, fakeApi, GOOD_EVENTS, MANIFEST } from "../support/fake-api.ts";
+import {
+  anEnvironment,
+  aServingRelease,
+  at,
+  fakeApi,
+  GOOD_EVENTS,
+  MANIFEST,
+  type Route,
+} from "../support/fake-api.ts";
 import { COMPILE_CACHE, MAIN, NODE } from "../support/run-cli.ts";
 import { newDesk } from "../support/setup-desk.ts";
 import { goodDeploy } from "./scenarios.ts";
@@ -114,6 +122,50 @@ describe.runIf(hasScript)("a question before something is destroyed", { concurre
     const ran = await onTerminal(`${NODE} ${MAIN} token revoke tok_1`, env, { after: "[y/N]", keys });
     expect(ran.code, ran.text).toBe(code);
     expect(api.asked).toHaveLength(deletes);
+  });
+});
+
+describe.runIf(hasScript)("what is watched", { concurrent: true }, () => {
+  const none = { requests: 0, perSecond: 0, errors: 0, errorRate: null, p50Ms: null, p95Ms: null };
+  const event = { id: 1, type: "release.state", actor: "alex", app: "shop", environment: "production" };
+  /** Something new with each look: whoever writes to nobody learns of it then. */
+  const routes: Record<string, Route> = {
+    "GET /api/v1/apps/shop/envs/production": (_asked, answer, nth) =>
+      answer.json(200, anEnvironment([["v1", 100]]), { etag: `"${nth}"` }),
+    "GET /api/v1/apps/shop/envs/production/visits": (_asked, answer) =>
+      answer.json(200, {
+        ...{ from: at(0), to: at(60_000), instances: [] },
+        releases: [{ release: "rel_1", version: "v1", weight: 100, ...none }],
+      }),
+    "GET /api/v1/audit": (_asked, answer, nth) =>
+      answer.json(200, {
+        items: [{ ...event, id: nth, at: at(0), release: "rel_1", message: "v1 is live", data: {} }],
+        nextCursor: null,
+      }),
+  };
+  const watched = ["status --watch", "top", "events --follow"];
+
+  test.each(watched)("`%s` ends by Ctrl-C with 130, and leaves the terminal as it was", async (verb) => {
+    await using api = await fakeApi(routes);
+    const env = { SLUICE_URL: api.url, SLUICE_TOKEN: "x" };
+    const { code, text } = await onTerminal(`${NODE} ${MAIN} ${verb}`, env, { after: "v1", keys: "\u0003" });
+    expect(code, text).toBe(130);
+    // Neither another screen nor a hidden cursor, and the shell's next line begins at the margin.
+    expect(text).not.toContain("\u001b[?");
+    expect(text).toMatch(/\n$/);
+    expect(
+      replay(text)
+        .filter((line) => line !== "")
+        .at(-1),
+    ).toMatch(/^(\^C)?interrupted$/);
+  });
+
+  test.each(watched)("`%s | head` ends quietly, and without an error", async (verb) => {
+    await using api = await fakeApi(routes);
+    const env = { SLUICE_URL: api.url, SLUICE_TOKEN: "x" };
+    const json = verb.startsWith("events") ? " --json=stream" : "";
+    const { code, text } = await onTerminal(`${NODE} ${MAIN} ${verb}${json} | head -n 1`, env);
+    expect([code, text.trimEnd().split("\n").length], text).toEqual([0, 1]);
   });
 });
 

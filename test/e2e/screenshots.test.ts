@@ -16,8 +16,8 @@ test.runIf(process.env.SCREENSHOTS)("pictures of every page", async () => {
   try {
     await canaryUnderWay(sluice, APP, "v2", { judged: true });
     sluice.visit(APP);
-    // Until the edge's counts say something.
-    await sleep(20_000);
+    // Until the edge's counts say something, and are enough to price a promote by.
+    await sleep(75_000);
     await mkdir(FOLDER, { recursive: true });
     const { items } = await sluice.client.releases.list(APP, "production");
     const home = `/ui/apps/${APP}/production`;

@@ -23,7 +23,10 @@ export async function nextCanary(
   manifest.environments.production.strategy = {
     canary: {
       steps: [
-        { weight: 25, ...(judged ? { bake: "10m" } : {}) },
+        {
+          weight: 25,
+          ...(judged ? { bake: "10m", mirror: { weight: 20, compare: "json" } } : {}),
+        },
         { pause: {} },
         { weight: 50, bake: "10m" },
         { weight: 100 },

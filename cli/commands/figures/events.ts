@@ -1,13 +1,12 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { ConnectionError, collect } from "../../../src/client/index.ts";
+import { collect } from "../../../src/client/index.ts";
 import type { EventView } from "../../../src/protocol/api/events.ts";
 import { EXIT } from "../../exit-codes.ts";
+import { lookAgain } from "../../follow/look-again.ts";
 import { at, clean } from "../../io/print.ts";
 import { CliError } from "../../io/problem.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { examples, parseCount, type Register } from "../../verb.ts";
 
-const LOOK_EVERY_MS = 2_000;
 /** More at once than anybody reads: what is older is in `sluice audit`. */
 const MOST = 1_000;
 
@@ -30,7 +29,7 @@ interface Flags {
 }
 
 async function run(session: Session, { follow, tail }: Flags): Promise<Outcome> {
-  const { out, signal } = session;
+  const { out } = session;
   if (follow && out.mode === "object")
     throw new CliError("usage", "--json is one object at the end, and --follow has none: use --json=stream");
   const isWanted = filterOf(session);
@@ -39,22 +38,12 @@ async function run(session: Session, { follow, tail }: Flags): Promise<Outcome> 
   const shown = first.filter(isWanted).slice(0, tail).reverse();
   for (const event of shown) show(session, event);
   let last = first[0]?.id ?? 0;
-  let isLost = false;
-  while (follow && !signal.aborted && !out.isStdoutClosed) {
-    await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {});
-    if (signal.aborted) break;
-    try {
-      const fresh = await newest(session, last);
-      last = fresh[0]?.id ?? last;
-      if (isLost) out.say("back in contact");
-      isLost = false;
-      for (const event of fresh.filter(isWanted).reverse()) show(session, event);
-    } catch (error) {
-      if (!(error instanceof ConnectionError)) throw error;
-      if (!isLost) out.say(`${error.message}; trying again, nothing is missed`);
-      isLost = true;
-    }
-  }
+  const look = async () => {
+    const fresh = await newest(session, last);
+    last = fresh[0]?.id ?? last;
+    for (const event of fresh.filter(isWanted).reverse()) show(session, event);
+  };
+  if (follow) await lookAgain(session, { look, lost: (why) => out.say(`${why}, nothing is missed`) });
   return { exit: EXIT.ok, json: out.mode === "object" ? { items: shown } : {} };
 }
 

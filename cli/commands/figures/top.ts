@@ -1,12 +1,10 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { VisitsView } from "../../../src/protocol/api/figures/visits.ts";
 import { EXIT } from "../../exit-codes.ts";
+import { lookAgain } from "../../follow/look-again.ts";
 import { clean, percent, table } from "../../io/print.ts";
 import { Screen } from "../../io/screen.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { examples, type Register } from "../../verb.ts";
-
-const LOOK_EVERY_MS = 2_000;
 
 export const top: Register = (program, act) => {
   program
@@ -18,18 +16,21 @@ export const top: Register = (program, act) => {
 };
 
 async function run(session: Session, { once }: { once?: true }): Promise<Outcome> {
-  const { out, signal } = session;
+  const { out } = session;
   const target = session.target();
   const look = () => session.client.environments.visits(target.app, target.environment);
-  if (once || out.mode === "object" || !out.redraws) {
+  if (once || out.mode === "object" || !out.redrawsAnswer) {
     const view = await look();
     return { exit: EXIT.ok, json: view, text: textOf(view) };
   }
   const screen = new Screen(out);
-  while (!signal.aborted && !out.isStdoutClosed) {
-    screen.show(textOf(await look()), true);
-    await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {});
-  }
+  let text = "";
+  const show = async () => {
+    text = textOf(await look());
+    screen.show(text, true);
+  };
+  await show();
+  await lookAgain(session, { look: show, lost: (why) => screen.show(`${text}\n! ${clean(why)}`, true) });
   return { exit: EXIT.ok, json: {} };
 }
 

@@ -195,7 +195,7 @@ const Verdict = ({ verdict: { verdict, reason, words, at }, now }: { verdict: Ve
     : (WORDS[verdict] ?? (["moving", "not proven yet"] as const));
   return (
     <p class="verdict">
-      <State tone={tone}>{word}</State> · <Name>{words.replace(SAID_BEFORE, "")}</Name>{" "}
+      <State tone={tone}>{word}</State> · <Name>{words.replace(TABLED, "").replace(SAID_BEFORE, "")}</Name>{" "}
       <span class="soft">
         <Ago at={at} now={now} />
       </span>
@@ -205,6 +205,9 @@ const Verdict = ({ verdict: { verdict, reason, words, at }, now }: { verdict: Ve
 
 /** What the state's own word says already. */
 const SAID_BEFORE = /^(?:not proven yet|not enough data yet): |: no worse than stable$/;
+
+/** What stands in a table below. */
+const TABLED = /; [^;]* answers otherwise than stable: .*$/;
 
 /** The routes it fails on more than what it is compared with, the likeliest first. */
 const Culprits = ({ version, culprits }: { version: string; culprits: readonly Culprit[] }) => {
