@@ -1,3 +1,4 @@
+import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
 import type { Compared, Judgement, Side } from "./decide.ts";
 import { errorsByHost, latencyByHost } from "./host-words.ts";
 import { percent } from "./numbers.ts";
@@ -119,8 +120,15 @@ function latency({ canary, baseline }: Compared, q: number): string {
   return `p${Number((q * 100).toPrecision(4))} ${at(canary)} against ${at(baseline)} on stable, ${thousands(canary.answers)} and ${thousands(baseline.answers)} answers`;
 }
 
-const milliseconds = (ms: number | null): string =>
-  ms === null ? "unknown" : `${thousands(Math.round(ms))} ms`;
+/** Where the histogram's last bucket begins, which holds all that took longer. */
+const SLOWEST_MS = 2 ** ((HISTOGRAM_BUCKETS - 1) / 8);
+
+function milliseconds(ms: number | null): string {
+  if (ms === null) return "unknown";
+  return ms > SLOWEST_MS
+    ? `over ${thousands(1_000 * Math.floor(SLOWEST_MS / 1_000))} ms`
+    : `${thousands(Math.round(ms))} ms`;
+}
 
 function rate({ requests, errors: failed }: Side): string {
   if (requests === 0) return "unknown";

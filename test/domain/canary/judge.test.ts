@@ -94,6 +94,11 @@ describe("verdict in words", () => {
     );
   });
 
+  it("knows of what is slower than the histogram reaches no more than that", () => {
+    const { decision } = untilRollback(windowOf({ n: 200, ms: 16_000 }, { n: 1800 }), fresh());
+    expect(inWords(decision)).toMatch(/^p50 over 15,000 ms against 8\d ms on stable, /);
+  });
+
   it("says when visitors met several errors each", () => {
     const window = windowOf({ n: 200, errors: 30, visitors: 10 }, { n: 1800, errors: 4, visitors: 4 });
     const { decision, windows } = untilRollback(window, fresh());
