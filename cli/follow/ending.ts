@@ -20,6 +20,7 @@ import { isApproval, type Wait } from "./wait.ts";
 
 interface WaitParts {
   readonly command: string;
+  readonly again?: string;
   readonly timeoutMs: number;
   /** `live` (default): it shall serve. `stopped`: it shall go, and its traffic be back. */
   readonly goal?: Goal;
@@ -56,16 +57,27 @@ export async function waitFor(
   }
 }
 
+interface TellParts {
+  readonly command: string;
+  readonly goal?: Goal;
+  readonly was?: string | undefined;
+  /** What asks for the same again, where that is more than a deploy. */
+  readonly again?: string;
+}
+
 /** The last word on a release that is over, with the traffic as it is now and not as it was meant to be. */
 export async function tell(
   session: Session,
   release: ReleaseView,
-  { command, goal = "live", was }: { command: string; goal?: Goal; was?: string | undefined },
+  { command, goal = "live", was, again }: TellParts,
 ): Promise<Outcome> {
   const environment = await readEnvironment(session, release);
   const end = (goal === "live" ? endOf : endOfStop)(release, environment);
   const url = publicUrl(session, environment);
-  const next = release.next.map((step) => ({ ...step, command: session.carry(step.command) }));
+  const next = release.next.map((step) => ({
+    ...step,
+    command: again && step.command.startsWith("sluice deploy ") ? again : session.carry(step.command),
+  }));
   const undo = session.command("rollback", release);
   const block = {
     release,

@@ -35,6 +35,8 @@ interface Parts {
   readonly session: Session;
   readonly stages: Stages;
   readonly options: ShipOptions;
+  /** The command that does all of it again. */
+  readonly again: string;
   /** From here on the release goes on by itself. */
   readonly onBegun: (release: ReleaseView) => void;
 }
@@ -139,7 +141,7 @@ async function lastPushed({ plan, tools }: Voyage): Promise<string> {
 }
 
 async function release(voyage: Voyage, { image, ...parts }: Parts & { image: string }): Promise<Sailed> {
-  const { session, stages, options } = parts;
+  const { session, stages, options, again } = parts;
   const { target } = voyage;
   const { timeout: timeoutMs, wait } = options;
   const waited = await stages.run(
@@ -151,10 +153,14 @@ async function release(voyage: Voyage, { image, ...parts }: Parts & { image: str
       parts.onBegun(begun.release);
       if (begun.how === "serving") {
         log.note(`${clean(begun.release.version)} serves this image and this manifest already`);
-        return { begun, end: undefined, tell: () => tell(session, begun.release, { command: "ship" }) };
+        return {
+          begun,
+          end: undefined,
+          tell: () => tell(session, begun.release, { command: "ship", again }),
+        };
       }
       sayBegun(session, begun);
-      const ended = await waitFor(session, begun.release, { command: "ship", timeoutMs, wait });
+      const ended = await waitFor(session, begun.release, { command: "ship", again, timeoutMs, wait });
       const last = ended.end.kind === "over" ? ended.end.release : undefined;
       const state = last ? (isServing(last.state) ? "serves" : inWords(last.state)) : ended.end.kind;
       const words = `${clean(begun.release.version)} ${state}`;

@@ -7,6 +7,7 @@ import { lineOf } from "../../cli/ship/manifest-line.ts";
 import { summaryText } from "../../cli/ship/summary.ts";
 import { checkout } from "../support/checkout.ts";
 import {
+  aFailedRelease,
   anEnvironment,
   aRelease,
   aServingRelease,
@@ -367,6 +368,20 @@ describe("run again after it was cut short", { concurrent: true }, () => {
       .filter(({ method, path }) => method === "POST" && path === `${ENV}/releases`)
       .map(({ headers }) => headers["idempotency-key"]);
     expect([keys.length, new Set(keys).size]).toEqual([2, 1]);
+  });
+
+  test("what failed is said with the ship that tries it again, and no deploy of what lies in no registry", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const failed = aFailedRelease({ id: "rel_2" });
+    await using api = await fakeApi(
+      goodShip({
+        "GET /api/v1/releases/rel_2": (_asked, answer, nth) =>
+          answer.json(200, nth <= 1 ? aRelease() : failed),
+      }),
+    );
+    const ran = await ship(work, { url: api.url, args: ["--version", "1.2"] });
+    expect(ran.stderr).toMatch(/ {4}sluice ship --version 1\.2 +the cause is mended/);
+    expect(ran.stderr).not.toContain("sluice deploy");
   });
 
   test("what failed is tried again as a release of its own", async () => {

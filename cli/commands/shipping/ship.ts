@@ -62,7 +62,8 @@ async function run(session: Session, options: ShipOptions & { dryRun?: boolean }
     begun = release;
   };
   try {
-    const { outcome, release } = await sail(voyage, { session, stages, options, onBegun });
+    const again = session.carry(`sluice ship${flagsOf(options)}`);
+    const { outcome, release } = await sail(voyage, { session, stages, options, again, onBegun });
     tellJob(session, { voyage, stages, release, outcome });
     return { ...outcome, json: { ...outcome.json, stages: stages.ends } };
   } catch (error) {
