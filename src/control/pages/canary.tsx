@@ -107,7 +107,7 @@ const Canary = (props: { version: string; verdicts: readonly VerdictView[]; now:
     <>
       <Verdict verdict={last.verdict} now={props.now} />
       <Culprits version={props.version} culprits={last.culprits} />
-      <Answers version={props.version} numbers={last} />
+      <Answers version={props.version} numbers={last} hint={IF_MEANT.exec(last.verdict.words)?.[0]} />
       <Curves version={props.version} judged={judged} last={last} />
       <Sides version={props.version} canary={last.rollout.canary} baseline={last.rollout.baseline} />
       <p class="soft">
@@ -209,6 +209,9 @@ const SAID_BEFORE = /^(?:not proven yet|not enough data yet): |: no worse than s
 /** What stands in a table below. */
 const TABLED = /; [^;]* answers otherwise than stable: .*$/;
 
+/** What to do where it is to differ, in the verdict's words. */
+const IF_MEANT = /if meant, .*$/;
+
 /** The routes it fails on more than what it is compared with, the likeliest first. */
 const Culprits = ({ version, culprits }: { version: string; culprits: readonly Culprit[] }) => {
   if (culprits.length === 0) return null;
@@ -232,7 +235,8 @@ const Culprits = ({ version, culprits }: { version: string; culprits: readonly C
 const failed = ({ requests, errors }: Culprit["canary"]) => `${count(errors)} of ${count(requests)}`;
 
 /** Whether mirrored requests are answered as stable answers them; nothing is done by it. */
-const Answers = ({ version, numbers }: { version: string; numbers: Numbers }) => {
+const Answers = (props: { version: string; numbers: Numbers; hint: string | undefined }) => {
+  const { version, numbers, hint } = props;
   const { answersCompared, differing } = numbers;
   if (answersCompared === 0) return null;
   const compared = `${count(answersCompared)} mirrored answers compared`;
@@ -253,7 +257,7 @@ const Answers = ({ version, numbers }: { version: string; numbers: Numbers }) =>
             <th scope="row" class="long">
               <Name>{route}</Name>
             </th>
-            <td class="long">
+            <td>
               <Name>{field}</Name>
             </td>
             <td>
@@ -266,7 +270,7 @@ const Answers = ({ version, numbers }: { version: string; numbers: Numbers }) =>
       <p class="soft">
         {compared}
         {differing.more > 0 ? `; ${count(differing.more)} more fields differ` : ""}. Told, and nothing is done
-        by it.
+        by it{hint && <>; {hint}</>}.
       </p>
     </>
   );

@@ -145,7 +145,8 @@ it("a canary's page says which fields it answers otherwise, and what control ask
   await world.release(environment, { weightBp: 9_000, endedAt: api.time });
   const row = { version: "v2", weightBp: 1_000, state: "shifting", startedAt: api.time } as const;
   const id = await world.release(environment, row);
-  const { decision, ...judged } = judgedAt(api.time, "not enough data yet");
+  const words = "no errors; v2 answers otherwise than stable: GET /cart; if meant, mirror: { ignore: […] }";
+  const { decision, ...judged } = judgedAt(api.time, words);
   const synthetic = { canary: 21, baseline: 1_190, isJudged: true };
   const says = async (numbers: object) => {
     await recordVerdicts(world.db, id, [{ ...judged, decision: { ...decision, ...numbers } }]);
@@ -163,6 +164,8 @@ it("a canary's page says which fields it answers otherwise, and what control ask
   });
   expect(text).toContain("<bdi>$.&lt;b&gt;</bdi></td><td>differs in 270 of 276</td><td>in 0</td>");
   expect(text).toContain("276 mirrored answers compared; 2 more fields differ.");
+  expect(text).toContain("<bdi>no errors</bdi>");
+  expect(text).toContain("nothing is done by it; if meant, mirror: { ignore: […] }.");
   expect(text).toContain("Besides, control made 21 of v2 and 1,190 of stable itself (load)");
 });
 
