@@ -40,6 +40,8 @@ export const apps = {
     "console.log(JSON.stringify({ version: process.env.SLUICE_VERSION, release: process.env.SLUICE_RELEASE, hook: process.env.SLUICE_HOOK, own: process.env.OWN, port: process.env.PORT ?? null, secret: process.env.AGENT_SECRET ?? null }))",
   migrates: 'console.log("began " + Math.random()); setTimeout(() => console.log("ended"), 1500);',
   deaf: 'process.on("SIGTERM", () => console.log("no")); console.log("began"); setInterval(() => {}, 1000);',
+  /** Begins, and ends when it is told to. */
+  docile: 'console.log("began"); setInterval(() => {}, 1000);',
   hog: "const kept = []; setInterval(() => kept.push(Buffer.alloc(32 << 20, 1)), 5);",
 } as const;
 

@@ -59,7 +59,7 @@ test("changed, it is said who still runs the old one; the command that is said h
   expect((await run(["secrets", "set", "DATABASE_URL"], NEW)).code).toBe(0);
   const before = await run(["status"]);
   expect(before.stdout).toMatch(
-    /secrets +2 instances still run the old DATABASE_URL \(set \ds ago\): deploy again/,
+    /secrets +2 instances still run the old DATABASE_URL \(set \d+ s ago\): deploy again/,
   );
   expect(await visit()).toMatchObject({ url: OLD });
   const [, command] = /^ {4}sluice (deploy .*?) {2}\(to hand out/m.exec(before.stdout) ?? [];

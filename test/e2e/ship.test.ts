@@ -141,7 +141,7 @@ dockerTest("a commit goes live on a terminal; the same commit again is the same 
   expect(first.code, first.stdout).toBe(0);
   expect(first.stdout).toContain("v1 serves 100% of hello/production");
   for (const stage of ["requires", "build", "push", "release", "smoke"])
-    expect(first.stdout).toMatch(new RegExp(`✔.* ${stage} +[\\d.]+m?s`));
+    expect(first.stdout).toMatch(new RegExp(`✔.* ${stage} +[\\d.]+ m?s`));
   const again = await ship([], { CI: "true" });
   expect(again.code, again.stderr).toBe(0);
   expect(again.stderr).toContain("v1 serves this image and this manifest already");

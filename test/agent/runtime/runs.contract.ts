@@ -100,7 +100,8 @@ export function runsContract(name: string, it: It, setup: ContractSetup): void {
       const { run } = await begin("deaf");
       await hasSaid(run, "began");
       expect(await runtime.runs.stop(run, 1_000)).toMatchObject({ ok: true, value: { killed: true } });
-      const { run: listening } = await begin("silent");
+      const { run: listening } = await begin("docile");
+      await hasSaid(listening, "began");
       expect(await runtime.runs.stop(listening, 10_000)).toMatchObject({
         ok: true,
         value: { killed: false },
