@@ -62,11 +62,11 @@ export async function pollLoop(options: LoopOptions, signal: AbortSignal): Promi
     }
     if (failures > 0) log.info("control answers again", { afterFailures: failures });
     failures = 0;
-    const { jobs, secrets, now, tunnelRev, rotate } = answer.value;
+    const { jobs, secrets, requests, now, tunnelRev, rotate } = answer.value;
     if (news) facts.told(news);
     tunnel.heard(tunnelRev);
     for (const job of jobs) {
-      if (job.kind === "logs") streams.accept(job, now);
+      if (job.kind === "logs") streams.accept(job, now, requests?.[job.id]);
       else dispatch.accept(job, now, secrets?.[job.id]);
     }
     // A reader of logs is no sign of further jobs.

@@ -1,5 +1,6 @@
 import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 import type { Job } from "../../src/protocol/agent/jobs.ts";
+import { RequestLines } from "../../src/protocol/agent/request-lines.ts";
 import type { Clock } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Instances } from "../instances/instances.ts";
@@ -31,11 +32,14 @@ interface Source {
   reading: Omit<Reading, "follow">;
 }
 
-/** Sends log lines until all is sent, nobody reads any more, or the signal aborts. `skewMs`: this host's clock less control's. */
+/**
+ * Sends log lines until all is sent, nobody reads any more, or the signal aborts. `skewMs`: this host's clock less control's;
+ * `request`: the id of one that the lines are to be about.
+ */
 export async function logs(
   job: LogsJob,
   deps: LogsDeps,
-  at: { skewMs: number; signal: AbortSignal },
+  at: { skewMs: number; signal: AbortSignal; request?: string | undefined },
 ): Promise<void> {
   const over = new AbortController();
   const signal = AbortSignal.any([at.signal, over.signal]);
@@ -44,7 +48,7 @@ export async function logs(
   const sender = new LogSender({ ...deps, stream: job.stream, outbox, changed, signal });
   const after = await sender.hello();
   if (!after) return;
-  const reading = new LogReading({ job, deps, after, outbox, skewMs: at.skewMs, signal });
+  const reading = new LogReading({ ...at, job, deps, after, outbox, signal });
   const read = async () => {
     await reading.past();
     sender.isLive = true;
@@ -68,6 +72,7 @@ interface LogReadingParts {
   outbox: LogOutbox;
   skewMs: number;
   signal: AbortSignal;
+  request?: string | undefined;
 }
 
 class LogReading {
@@ -137,14 +142,15 @@ class LogReading {
   }
 
   async *#read(source: Source, follow: boolean): AsyncGenerator<LogItem> {
-    const { deps, signal, outbox } = this.#parts;
+    const { deps, signal, outbox, request } = this.#parts;
+    const about = request === undefined ? undefined : aboutRequest(request);
     const after = this.#cursors.get(source.instance);
     const reading = after === undefined ? { ...source.reading, follow } : { after, follow };
     try {
       for await (const item of deps.runtime.follow(source.of, reading, signal)) {
         // What comes after it goes nowhere.
         if (signal.aborted) return;
-        yield item;
+        if (!about || about(item)) yield item;
       }
     } catch (thrown) {
       if (!signal.aborted) outbox.complain(`the log of ${source.instance} can't be read: ${words(thrown)}`);
@@ -191,5 +197,11 @@ const sourceOf = ({ instance, version }: InstanceSpec, reading: Source["reading"
 /** "The last lines" were read: from a log that had none, all is new. */
 const afterPast = ({ tail, ...reading }: Source["reading"]): Source["reading"] =>
   tail === 0 ? { ...reading, tail } : reading;
+
+/** Looked for in each of the app's streams by itself: what is written to one may come between two lines of the other. */
+function aboutRequest(id: string): (item: LogItem) => boolean {
+  const streams = { stdout: new RequestLines(id), stderr: new RequestLines(id) };
+  return (item) => "droppedBytes" in item || streams[item.stream].takes(item.text);
+}
 
 const timeOf = (item: LogItem | undefined): number => (item && "at" in item ? item.at : 0);

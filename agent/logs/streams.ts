@@ -7,6 +7,11 @@ import { words } from "../outcome.ts";
 /** Each reader of logs costs the host a read of every line. */
 const MAX_STREAMS = 8;
 
+interface Asked {
+  readonly controlNow: number;
+  readonly request: string | undefined;
+}
+
 /**
  * The `logs` jobs: they run beside those of releases and take none of their places. Their leases last as long as they do, and
  * their end is told once, at best: a stream that nobody reads is over whether control knows it or not.
@@ -25,12 +30,12 @@ export class LogStreams {
     return [...this.#running.keys()];
   }
 
-  /** Takes a job from a poll's answer. `controlNow` is control's clock at that moment. */
-  accept(job: LogsJob, controlNow: number): void {
+  /** Takes a job from a poll's answer. `controlNow` is control's clock at that moment; `request`: only lines about it are wanted. */
+  accept(job: LogsJob, controlNow: number, request?: string): void {
     const running = this.#running.get(job.id);
     if (running) running.lease = job.lease;
     else if (this.#running.size >= MAX_STREAMS) void this.#refuse(job);
-    else this.#begin(job, controlNow);
+    else this.#begin(job, { controlNow, request });
   }
 
   async stop(): Promise<void> {
@@ -38,13 +43,13 @@ export class LogStreams {
     await Promise.all([...this.#running.values()].map(({ finished }) => finished));
   }
 
-  #begin(job: LogsJob, controlNow: number): void {
+  #begin(job: LogsJob, asked: Asked): void {
     const running = { lease: job.lease, finished: Promise.resolve() };
     this.#running.set(job.id, running);
-    running.finished = this.#run(job, controlNow).finally(() => this.#running.delete(job.id));
+    running.finished = this.#run(job, asked).finally(() => this.#running.delete(job.id));
   }
 
-  async #run(job: LogsJob, controlNow: number): Promise<void> {
+  async #run(job: LogsJob, { controlNow, request }: Asked): Promise<void> {
     const { clock, log } = this.#deps;
     const skewMs = clock.now() - controlNow;
     const over = new AbortController();
@@ -57,7 +62,7 @@ export class LogStreams {
       environment: job.environment,
     });
     try {
-      await logs(job, this.#deps, { skewMs, signal });
+      await logs(job, this.#deps, { skewMs, signal, request });
     } catch (thrown) {
       log.error("log stream broke", { stream: job.stream, error: words(thrown) });
     }

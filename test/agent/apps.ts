@@ -33,6 +33,10 @@ export const apps = {
   counts: 'let n = 0; setInterval(() => console.log("line " + ++n), 10);',
   /** The same, and answers. */
   talks: `let n = 0; setInterval(() => console.log("line " + ++n), 10); ${serve("response.end()")}`,
+  /** Lines of two requests, the id of the one beginning that of the other, and a stack trace behind each. */
+  traces: `for (const id of ["req-0123456789ab-1", "req-0123456789ab-1z"]) console.log([
+    "GET / 200", '{"id":"' + id + '","status":500}', "POST /pay " + id, "TypeError: no cart", "    at pay (shop.js:7)", "GET / 200", "    at nothing"
+  ].join("\\n")); ${serve("response.end()")}`,
   /** A line of 40,000 characters between two short ones. */
   verbose: 'console.log("before"); console.log("é".repeat(40000)); console.log("after");',
   /** Hooks. */

@@ -26,9 +26,12 @@ const logsJob = (id: string, over: Record<string, unknown> = {}) => ({
 });
 
 /** Runs an instance that numbers its lines. */
-async function talks(instance: string, over: { release?: string; app?: string } = {}) {
+const talks = (instance: string, over: { release?: string; app?: string } = {}) =>
+  begins(instance, "talks", over);
+
+async function begins(instance: string, app: "talks" | "traces", over: object = {}) {
   const hostPort = await freePort();
-  const spec = specOf({ instance, image: "file:app", hostPort, command: nodeCommand("talks"), ...over });
+  const spec = specOf({ instance, image: "file:app", hostPort, command: nodeCommand(app), ...over });
   bench.control.give({ id: `start-${instance}`, kind: "start", spec });
   expect(await bench.control.result(`start-${instance}`)).toMatchObject({ ok: true });
 }
@@ -65,6 +68,19 @@ test("sends the last lines once and says that this was all, without follow", asy
   expect(textsOf("ins-1")).toHaveLength(5);
   expect(textsOf("ins-2")).toEqual([]);
   expect(bench.control.chunks.at(-1)).toMatchObject({ end: true, live: true });
+});
+
+test("sends only the lines of a request, with the stack trace behind them, where one is asked for", async () => {
+  await begins("ins-1", "traces");
+  bench.control.requests = { about: "req-0123456789ab-1" };
+  bench.control.give(logsJob("about", { follow: false }));
+  expect(await bench.control.result("about")).toMatchObject({ ok: true });
+  expect(textsOf("ins-1")).toEqual([
+    '{"id":"req-0123456789ab-1","status":500}',
+    "POST /pay req-0123456789ab-1",
+    "TypeError: no cart",
+    "    at pay (shop.js:7)",
+  ]);
 });
 
 test("reads an instance that starts meanwhile from its first line, and only releases that were asked for", async () => {

@@ -62,6 +62,8 @@ export class FakeControl {
   readonly tokens: string[] = [];
   /** By job: which of its variables are secrets. */
   secretNames: Record<string, string[]> = {};
+  /** By logs job: the request that lines are to be about. */
+  requests: Record<string, string> = {};
   /** What `rotate` hands out; the poll asks for it until it is used. */
   nextToken: string | undefined;
   readonly unknownTokens = new Set<string>();
@@ -215,7 +217,8 @@ export class FakeControl {
       this.polls.push(pollSchema.parse(body));
       const { pollAfterMs, tunnelRev } = this;
       const rotate = this.nextToken !== undefined && this.tokens.at(-1) !== this.nextToken;
-      return { jobs: this.#queue.splice(0), secrets: this.secretNames, now, pollAfterMs, tunnelRev, rotate };
+      const beside = { secrets: this.secretNames, requests: this.requests };
+      return { jobs: this.#queue.splice(0), ...beside, now, pollAfterMs, tunnelRev, rotate };
     }
     if (kind === "rotate") return { token: this.nextToken };
     if (kind === "tunnel") return this.tunnel;

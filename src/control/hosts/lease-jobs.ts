@@ -8,14 +8,20 @@ import { finishJob, type JobRow, type LeaseRequest, leaseJobs } from "../store/j
 import { contextWithin } from "../trace-ids.ts";
 import { type ClaimedJob, handOut } from "./hand-out.ts";
 
+interface Leased {
+  readonly jobs: Job[];
+  /** By job: which of its variables are secrets. */
+  readonly secrets: Record<string, string[]>;
+  /** By job: the request that its lines are to be about. */
+  readonly requests: Record<string, string>;
+  readonly touched: string[];
+}
+
 /**
  * Jobs for a polling agent, as the wire has them. `touched`: environments in which a job ended here, because it was past
  * its deadline, is one that no agent could read, or needs a secret that control can't give.
  */
-export async function leaseForPoll(
-  at: { db: Db; env: ControlEnv },
-  request: LeaseRequest,
-): Promise<{ jobs: Job[]; secrets: Record<string, string[]>; touched: string[] }> {
+export async function leaseForPoll(at: { db: Db; env: ControlEnv }, request: LeaseRequest): Promise<Leased> {
   const { leased, overdue } = await leaseJobs(at.db, request);
   const touched = new Set(overdue);
   const end = async (row: JobRow, error: JobError) => {
@@ -23,10 +29,12 @@ export async function leaseForPoll(
     await finishJob(at.db, held, { ok: false, error });
     touched.add(row.environmentId);
   };
+  const requests: Record<string, string> = {};
   const readable: { row: JobRow; claimed: ClaimedJob }[] = [];
   for (const row of leased) {
-    // Control's own notes: which secrets are to be opened, what an accessory is declared and pinned as, whose trace a hook is part of.
-    const { secrets, declared, pin, trace, ...wire } = toWire(row);
+    // Control's own notes: which secrets are to be opened, which request lines are to be about, what an accessory is declared and pinned as, whose trace a hook is part of.
+    const { secrets, declared, pin, trace, request: about, ...wire } = toWire(row);
+    if (typeof about === "string") requests[row.id] = about;
     const job = jobSchema.safeParse(await withContext(row, trace, wire));
     if (job.success)
       readable.push({
@@ -62,7 +70,7 @@ export async function leaseForPoll(
       secrets[row.id] = [...claimed.secrets];
     } else if (result) await end(row, result.error);
   }
-  return { jobs, secrets, touched: [...touched] };
+  return { jobs, secrets, requests, touched: [...touched] };
 }
 
 /** A hook's command finds its trace where OpenTelemetry's environment carriers look for it, unless the manifest says another. */

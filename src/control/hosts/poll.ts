@@ -31,12 +31,14 @@ export async function answerPoll(
   if (replaces !== null) await takeOver(at.db, { ...host, hostId, replaces }, now);
   const changed = host.differing > 0 ? await putRight(at.db, hostId, { sent, now }) : [];
   const request = { hostId, boot: sent.boot, now, takes: takenBy(sent), jobs: sent.jobs, seenBeforeAt };
-  const leased = host.due > 0 ? await leaseForPoll(at, request) : { jobs: [], secrets: {}, touched: [] };
-  const { jobs, secrets, touched } = leased;
+  const leased =
+    host.due > 0 ? await leaseForPoll(at, request) : { jobs: [], secrets: {}, requests: {}, touched: [] };
+  const { jobs, secrets, requests, touched } = leased;
   const idleMs = sent.connected === false ? IDLE_UNCONNECTED_MS : IDLE_MS;
   const answer = {
     jobs,
     secrets,
+    ...(Object.keys(requests).length > 0 && { requests }),
     now,
     pollAfterMs: host.open > 0 ? BUSY_MS : idleMs,
     ...(host.tunnelRev !== null && { tunnelRev: host.tunnelRev }),

@@ -54,7 +54,7 @@ export const logRoutes = (readers: Readers, times: LogTimes = LOG_TIMES) =>
       authorize(c, { role: "deployer", app, environment: env });
       const status = await requireEnvironment(c, app, env);
       const order = { ...(await orderOf(c, status, c.req.valid("query"))), times };
-      const stream = await readers.open(order.token, async () => {
+      const stream = await readers.open(c.var.principal.id, async () => {
         const relay = objectIn(c.env.LOG_RELAY, order.stream, c.env);
         const answer = await relay.fetch("https://relay/", { method: "POST", body: JSON.stringify(order) });
         if (!answer.body) throw new Error(`the log relay answered ${answer.status}`);

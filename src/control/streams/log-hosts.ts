@@ -126,7 +126,7 @@ export class LogHosts {
   }
 }
 
-function payloadOf({ stream, app, environment, scope, follow, from, since, tail }: LogOrder) {
+function payloadOf({ stream, app, environment, scope, follow, from, since, tail, request }: LogOrder) {
   return {
     stream,
     app,
@@ -138,5 +138,6 @@ function payloadOf({ stream, app, environment, scope, follow, from, since, tail 
     ...(scope.run && { run: scope.run }),
     ...(since !== null && { since }),
     ...(tail !== null && { tail }),
+    ...(request !== undefined && { request }),
   };
 }

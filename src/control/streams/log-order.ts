@@ -5,8 +5,8 @@ import { MERGE_TIMES, type MergeTimes } from "./log-merge.ts";
 /** What a reader of logs wants. Goes to its relay as JSON. */
 export interface LogOrder {
   readonly stream: string;
-  /** Id of the token that it was asked with. */
-  readonly token: string;
+  /** Id of the token that it was asked with; null: by control itself. */
+  readonly token: string | null;
   readonly app: string;
   readonly environment: string;
   readonly scope: LogScope;
@@ -14,6 +14,8 @@ export interface LogOrder {
   readonly from: number;
   readonly since: number | null;
   readonly tail: number | null;
+  /** The id of a request that lines are to be about; an agent of before sends all. Absent: all are wanted. */
+  readonly request?: string;
   readonly after: readonly (readonly [instance: string, cursor: string])[];
   readonly times: LogTimes;
 }

@@ -140,7 +140,8 @@ export class LogViewing {
       if (now() >= beatAt) {
         beatAt = now() + times.heartbeatMs;
         // The reader comes back, and is told why not.
-        if (!(await isTokenGood(openDb(this.#parts.env.DB), order.token, now()))) return;
+        if (order.token !== null && !(await isTokenGood(openDb(this.#parts.env.DB), order.token, now())))
+          return;
         await this.#sendEvent("heartbeat", { at: iso(now()) });
       }
       // Something may have come in while the reader took that.

@@ -47,6 +47,8 @@ export const pollAnswerSchema = z.object({
    * without the values. Beside the jobs, where an agent of before looks past it.
    */
   secrets: z.record(z.string(), z.array(z.string())).optional(),
+  /** By `logs` job: the id of a request, of which alone lines are wanted. Beside the jobs for the same reason: who looks past it sends all. */
+  requests: z.record(z.string(), z.string().min(1).max(128)).optional(),
   /** Epoch ms of control. */
   now: z.number().int(),
   /** Poll again after this long if nothing wakes the agent before (1 s busy, 30 s idle, 60 s idle with a socket). */
