@@ -14,6 +14,7 @@ const SETTLE_MS = 120;
 const FEED_TYPES = [
   "release.state",
   "release.progress",
+  "release.request",
   "instance.state",
   "traffic.weights",
   "traffic.alert",

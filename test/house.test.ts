@@ -28,6 +28,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
     packages: [
       /^hono/,
       "@hono/zod-openapi",
+      /^eventsource-parser/,
       "zod",
       "drizzle-orm",
       "jose",

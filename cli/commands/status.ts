@@ -2,6 +2,7 @@ import { ApiError, ConnectionError, collect, ProtocolError } from "../../src/cli
 import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { StaleSecretView } from "../../src/protocol/api/secrets.ts";
 import { EXIT } from "../exit-codes.ts";
+import { failedRequestText } from "../failed-request.ts";
 import { lookAgain } from "../follow/look-again.ts";
 import { accessoryRows } from "../io/accessory-text.ts";
 import { ago, clean, facts, inWords, percent, plural, table, until } from "../io/print.ts";
@@ -159,6 +160,7 @@ function statusText(environment: EnvironmentView, now: number): string {
     ...accessoryRows(environment.accessories),
     ...environment.processes.map((process) => processText(process, now)),
     ...details,
+    ...failedRequestText(active?.failedRequest ?? null),
     ...(next.length > 0 ? ["  next:", ...next] : []),
   ].join("\n");
 }

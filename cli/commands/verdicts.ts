@@ -2,6 +2,7 @@ import { InvalidArgumentError } from "commander";
 import { collect } from "../../src/client/index.ts";
 import type { ReplayView } from "../../src/protocol/api/verdicts.ts";
 import { EXIT } from "../exit-codes.ts";
+import { failedRequestText } from "../failed-request.ts";
 import { clean, plural, table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, parseCount, parseDuration, type Register } from "../verb.ts";
@@ -47,9 +48,10 @@ async function run(session: Session, id: string | undefined, options: Options): 
   if (options.replay) return replay(session, release, options);
   const items = await collect((page) => session.client.releases.verdicts(release, page), options.limit);
   const rows = items.map(({ at, verdict, words }) => [at.replace(/\.\d+Z$/, "Z"), verdict, words]);
+  const request = items.find(({ failedRequest }) => failedRequest !== null)?.failedRequest ?? null;
   const text =
     items.length > 0
-      ? table([["TIME", "VERDICT", "WHY"], ...rows])
+      ? [table([["TIME", "VERDICT", "WHY"], ...rows]), ...failedRequestText(request)].join("\n")
       : `${release} was never judged: no canary, or no window is whole yet`;
   return { exit: EXIT.ok, json: { release, items }, text };
 }

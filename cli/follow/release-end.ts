@@ -1,6 +1,7 @@
 import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { failedRequestText } from "../failed-request.ts";
 import { at, clean, count, duration, facts, inWords, type Paint, percent, plural } from "../io/print.ts";
 import { isServing } from "./progress.ts";
 
@@ -107,6 +108,7 @@ export function stopBlock(
         kind === "waiting" && release.deadlineAt ? `at ${at(release.deadlineAt)}, back to stable` : undefined,
       ],
     ]),
+    ...failedRequestText(release.failedRequest),
     ...nextLines(next, paint),
   ].join("\n");
 }
@@ -143,6 +145,7 @@ export function failureBlock(parts: BlockParts, end: ReleaseEnd): string {
   return [
     paint("red", `✖ ${head}`),
     ...facts(rows),
+    ...failedRequestText(release.failedRequest),
     ...(logs.length > 0 ? ["  the app's last lines:", ...logs.map((line) => `    | ${clean(line)}`)] : []),
     ...nextLines(parts.next, paint),
   ].join("\n");

@@ -5,8 +5,9 @@ import { describe, expect, test } from "vitest";
 import { wholeSplit } from "../../cli/commands/weight.ts";
 import { EXIT } from "../../cli/exit-codes.ts";
 import { EXPLANATIONS } from "../../cli/explanations.ts";
+import { failedRequestText } from "../../cli/failed-request.ts";
 import { FAILURES } from "../../cli/failures.ts";
-import { endOf, isRestored, stopBlock } from "../../cli/follow/release-end.ts";
+import { endOf, failureBlock, isRestored, stopBlock } from "../../cli/follow/release-end.ts";
 import { plain } from "../../cli/io/print.ts";
 import { CLI_CODES } from "../../cli/io/problem.ts";
 import { RELEASE_STATES } from "../../src/domain/rollout/release.ts";
@@ -68,6 +69,37 @@ describe("the end", () => {
 
 test("every problem, of the API and of the CLI, can be explained", () => {
   expect(Object.keys(EXPLANATIONS).sort()).toEqual([...PROBLEM_CODES, ...Object.keys(CLI_CODES)].sort());
+});
+
+test("a failed release's block has the app's lines of the request that failed, or says why there are none", () => {
+  const request = {
+    id: "4f0c-9k",
+    route: "POST /pay",
+    host: "web-2",
+    lines: ["no \u001b[31mcart"],
+    note: null,
+  };
+  expect(failedRequestText(request)).toEqual([
+    "  request 4f0c-9k failed: POST /pay on web-2; the app's lines of it:",
+    expect.stringMatching(/^ {4}\| no .*cart$/),
+  ]);
+  expect(failedRequestText({ ...request, lines: [], note: "web-2 is offline" })).toEqual([
+    "  request 4f0c-9k failed: POST /pay on web-2",
+    "    web-2 is offline",
+  ]);
+  const release = aFailedRelease({ failedRequest: request });
+  const parts = {
+    release,
+    environment: undefined,
+    url: undefined,
+    was: undefined,
+    undo: "",
+    next: [],
+    paint: plain,
+  };
+  expect(failureBlock(parts, { exit: EXIT.restored, outcome: "rolled_back" })).toContain(
+    "request 4f0c-9k failed",
+  );
 });
 
 test("every failure that the engine names can be explained, too", () => {

@@ -9,10 +9,12 @@ const APP = "vault";
 const OLD = "postgres://shop:hunter2@db/shop";
 const NEW = "postgres://shop:correct-horse@db/shop";
 const answers = "JSON.stringify({ url: process.env.DATABASE_URL, plain: process.env.PLAIN })";
-/** Like an app that connects when it is asked something: it starts with any address, and answers 500 with a wrong one. */
-const status = 'process.env.DATABASE_URL.includes("nowhere") ? 500 : 200';
-const server = `require("node:http").createServer(({ url }, response) =>
-  response.writeHead(url === "/health" ? 200 : ${status}).end(${answers})).listen(process.env.PORT)`;
+/** Like an app that connects when it is asked something: it starts with any address, and answers 500 with a wrong one, which it logs. */
+const server = `require("node:http").createServer(({ url, headers }, response) => {
+  const isBad = url !== "/health" && process.env.DATABASE_URL.includes("nowhere");
+  if (isBad) console.error(headers["x-request-id"] + ": can't reach " + process.env.DATABASE_URL);
+  response.writeHead(isBad ? 500 : 200).end(${answers});
+}).listen(process.env.PORT)`;
 const migrates = 'if (!process.env.DATABASE_URL) throw new Error("no DATABASE_URL")';
 const OPTIONS: AppOptions = {
   command: ["node", "-e", server],
@@ -91,6 +93,12 @@ test("a bad one is taken back as a bad release is, before a visitor sees an erro
   expect(release.timings.shifting).toBeLessThanOrEqual(20_000);
   expect(seen.length).toBeGreaterThan(40);
   expect(seen.filter((each) => each !== 200)).toEqual([]);
+  // What the app wrote of a request that failed, without the secret.
+  const { stdout: judged } = await run(["verdicts", release.id]);
+  expect(judged).toMatch(
+    / {2}request (\S+) failed: GET \/ on \S+; the app's lines of it:\n {4}\| \1: can't reach \S+$/m,
+  );
+  expect(judged).not.toContain("nowhere");
   expect(await visit()).toMatchObject({ url: NEW });
 });
 

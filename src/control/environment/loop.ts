@@ -29,6 +29,7 @@ import { Fence } from "./fence.ts";
 import { TICK_MS as JUDGE_TICK_MS, Judge } from "./judge.ts";
 import { Load } from "./load.ts";
 import { Publisher } from "./publisher.ts";
+import { RequestLog } from "./request-log.ts";
 import { wakeHosts } from "./wake.ts";
 
 /** The longest time between two ticks while a release is on its way. */
@@ -67,6 +68,7 @@ export class Loop {
   readonly publisher: Publisher;
   readonly asking: Asking;
   readonly #load: Load;
+  readonly #requestLog: RequestLog;
   readonly #absence: Absence;
   readonly #fence: Fence;
   /** A command never sees half of a tick. */
@@ -118,7 +120,9 @@ export class Loop {
       state.waitUntil(logged);
     };
     const asked = { path: env(), now: () => this.#now(), background };
-    this.asking = new Asking({ ...asked, write: (change) => this.#write(change) });
+    const write = (change: (draft: Draft) => void) => this.#write(change);
+    this.asking = new Asking({ ...asked, write });
+    this.#requestLog = new RequestLog({ ...asked, env, write });
     this.#load = new Load({
       ...asked,
       gate: this.asking.gate,
@@ -228,6 +232,7 @@ export class Loop {
     await this.#tendRules(facts);
     this.asking.probe(facts, decision.probes);
     for (const smoke of decision.smokes) this.asking.smoke(facts, smoke);
+    this.#requestLog.tend(facts);
     const busy = loaded.facts.releases.some((release) => isActive(release.state));
     const judging = isJudgedNow(facts);
     return earliest(decision.wakeAt, judging ? now + JUDGE_TICK_MS : busy ? now + TICK_MS : null);

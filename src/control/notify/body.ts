@@ -20,11 +20,23 @@ export interface Message {
     readonly durationMs: number | null;
     /** Why it failed, in one sentence. */
     readonly reason: string | null;
+    /** Of the route that the verdict names, where a release ends badly or its lines have come; absent: none is known. */
+    readonly request?: RequestOfMessage;
     /** What was released, as whoever made it says; null: not said. */
     readonly source: Source | null;
     /** `run`: the CI run that made it. */
     readonly links: { readonly app?: string; readonly release?: string; readonly run?: string };
   };
+}
+
+/** A request that failed, and up to three of the app's lines of it. */
+interface RequestOfMessage {
+  readonly id: string;
+  readonly route: string;
+  readonly host: string | null;
+  readonly lines: readonly string[];
+  /** Why they are not lines that hold its id; null: they are. */
+  readonly note: string | null;
 }
 
 export interface Source {

@@ -84,6 +84,7 @@ function messageOf({ event, release, hostname }: Untold, notice: Notice, env: Co
       startedBy: release?.by ?? null,
       durationMs: release ? Math.max(0, event.at - release.createdAt) : null,
       reason: reasonOf(notice, release),
+      ...requestOf(notice, release),
       source: sourceOf(release),
       links: {
         ...(hostname !== null && { app: `https://${hostname}` }),
@@ -97,8 +98,20 @@ function messageOf({ event, release, hostname }: Untold, notice: Notice, env: Co
 
 /** What ends a release need not say why once more: its failure is known since it began to be taken back. */
 function reasonOf({ type, reason }: Notice, release: Untold["release"]): string | null {
-  const isBadEnd = /^release\.(?:failed|aborted|rolled_back)$/.test(type);
-  return reason ?? (isBadEnd && release?.failure ? firstSentence(release.failure.message) : null);
+  return reason ?? (isBadEnd(type) && release?.failure ? firstSentence(release.failure.message) : null);
+}
+
+const isBadEnd = (type: string): boolean => /^release\.(?:failed|aborted|rolled_back)$/.test(type);
+
+const MOST_LINES = 3;
+const MOST_OF_LINE = 300;
+
+function requestOf({ type }: Notice, release: Untold["release"]): Pick<Message["data"], "request"> {
+  const asked = release?.failedRequest;
+  if (!asked?.found || !(isBadEnd(type) || type === "release.request")) return {};
+  const { id, route, host, found } = asked;
+  const lines = found.lines.slice(0, MOST_LINES).map((line) => cut(line, MOST_OF_LINE));
+  return { request: { id, route, host, lines, note: found.note } };
 }
 
 function sourceOf(release: Untold["release"]): Source | null {

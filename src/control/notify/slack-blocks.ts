@@ -33,7 +33,7 @@ export function slackAppBody(message: Message, release: TellableRelease | null):
     parent: { text, blocks: [...blocks, ...actions] },
     reply: release === null ? null : { text, blocks: blocks.slice(0, 1) },
     broadcast: data.severity === "error",
-    isAside: !type.startsWith("release.") || isOver,
+    isAside: !type.startsWith("release.") || type === "release.request" || isOver,
   };
 }
 

@@ -17,6 +17,7 @@ export function slackParts({ data }: Message): { text: string; blocks: object[] 
     `${SIGNS[data.severity]} ${head}`.trim(),
     plain(data.message),
     isNews(data) && `>${plain(data.reason ?? "")}`,
+    ...requestText(data),
   ];
   return {
     // For notifications, which show no blocks.
@@ -26,6 +27,13 @@ export function slackParts({ data }: Message): { text: string; blocks: object[] 
       { type: "context", elements: [mrkdwn(factsOf(data))] },
     ],
   };
+}
+
+function requestText({ request, message }: Message["data"]): string[] {
+  if (!request) return [];
+  const { id, route, host, lines, note } = request;
+  const head = `${route}${host === null ? "" : ` on ${host}`}, request ${id}:${note === null ? "" : ` ${note}`}`;
+  return [...(message.includes(id) ? [] : [plain(head)]), ...lines.map((line) => `>${plain(line)}`)];
 }
 
 /** Most failures' messages end with their reason already. */

@@ -83,7 +83,7 @@ export async function environmentPage(c: AppContext, place: Place): Promise<Resp
         </p>
         <Split view={view} />
         {view.active && <Rollout release={view.active} now={now} />}
-        {judged && <Compared release={judged} verdicts={verdicts.map(verdictView)} now={now} isNowOnly />}
+        {judged && <Compared release={judged} verdicts={verdicts.map(verdictView())} now={now} isNowOnly />}
         <Instances view={view} now={now} />
         <Beside view={view} />
         <h2>Releases</h2>

@@ -53,12 +53,13 @@ export async function releasePage(c: AppContext, id: string): Promise<Response> 
           </span>
         </p>
         <Failure failure={release.failure} />
+        <FailedRequest request={release.failedRequest} />
         <div class="grid">
           <Facts release={release} />
           <Timings timings={release.timings} />
         </div>
         <Rollout release={release} now={now} />
-        <Compared release={release} verdicts={verdicts.map(verdictView)} now={now} />
+        <Compared release={release} verdicts={verdicts.map(verdictView(release.failedRequest))} now={now} />
         {before && (
           <>
             <h2>
@@ -108,6 +109,25 @@ const Failure = ({ failure }: { failure: ReleaseView["failure"] }) =>
       {failure.logs.length > 0 && (
         <pre tabindex={0} dir="auto">
           {failure.logs.join("\n")}
+        </pre>
+      )}
+    </section>
+  );
+
+/** What the app wrote of a request that failed on the route which the verdict names. */
+const FailedRequest = ({ request }: { request: ReleaseView["failedRequest"] }) =>
+  request && (
+    <section class="card" aria-label="A request that failed">
+      <p>
+        <b>
+          <Name>{request.route}</Name>
+        </b>{" "}
+        failed{request.host ? ` on ${request.host}` : ""} as request <code>{request.id}</code>
+        {request.note && `: ${request.note}`}
+      </p>
+      {request.lines.length > 0 && (
+        <pre tabindex={0} dir="auto">
+          {request.lines.join("\n")}
         </pre>
       )}
     </section>

@@ -11,7 +11,7 @@ import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { body, decodeCursor, json, newRouter, pageQuery, releaseParams, toPage } from "../http/router.ts";
 import type { Refusal } from "../refusal.ts";
 import { listKeptWindows, listVerdicts } from "../store/verdicts.ts";
-import { verdictView } from "../views/release.ts";
+import { failedRequestView, verdictView } from "../views/release.ts";
 import { replayView } from "../views/replay.ts";
 import { releaseStatusView, requireRelease } from "./status.ts";
 
@@ -114,12 +114,13 @@ export const steerRoutes = () =>
     })
     .openapi(verdicts, async (c) => {
       const { id } = c.req.valid("param");
-      const { app, environment } = await requireRelease(c, id);
+      const { app, environment, release } = await requireRelease(c, id);
       authorize(c, { role: "viewer", app, environment: environment.name });
       const { limit, cursor } = c.req.valid("query");
       const after = decodeCursor(cursor, /^\d{1,15}$/);
       const before = after === null ? null : Number(after);
       const rows = await listVerdicts(c.var.db, { release: id, before, limit: limit + 1 });
-      const page = toPage(rows, limit, { item: verdictView, cursor: ({ window }) => String(window) });
+      const item = verdictView(failedRequestView(release.failedRequest, c.var.now()));
+      const page = toPage(rows, limit, { item, cursor: ({ window }) => String(window) });
       return c.json(page, 200);
     });

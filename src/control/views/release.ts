@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { awaited } from "../../domain/approval/gate.ts";
 import { workersOf } from "../../domain/processes/process.ts";
 import { isActive } from "../../domain/rollout/release.ts";
@@ -57,6 +58,7 @@ export function releaseView(status: ReleaseStatus, context: ReleaseContext): Rel
     timings: release.timings,
     handsOver: release.state === "settling" && workersOf(release.spec).length > 0,
     failure: failureView(release.failure),
+    failedRequest: failedRequestView(release.failedRequest, context.now),
     look: [...(release.smoke?.before?.look ?? [])],
     traffic: trafficSince(context.live, release, context.now),
     instances: views,
@@ -95,14 +97,35 @@ function verdictOf({ id }: ReleaseRow, { live, lastVerdict }: ReleaseContext): R
   return { verdict, reason, words, at: iso(at) };
 }
 
-export const verdictView = ({ at, window, verdict, reason, words, numbers }: VerdictRow): VerdictView => ({
-  at: iso(at),
-  window: iso(window),
-  verdict,
-  reason,
-  words,
-  numbers,
+/** `request`: the release's that lines were asked of, as {@link failedRequestView} has it. */
+export const verdictView =
+  (request: ReleaseView["failedRequest"] = null) =>
+  ({ at, window, verdict, reason, words, numbers }: VerdictRow): VerdictView => ({
+    at: iso(at),
+    window: iso(window),
+    verdict,
+    reason,
+    words,
+    numbers,
+    failedRequest: request && request.id === namedIn(numbers) ? request : null,
+  });
+
+const namedSchema = z.object({
+  culprits: z.tuple([z.object({ failed: z.object({ id: z.string() }) })], z.unknown()),
 });
+/** The request that a verdict names. */
+const namedIn = (numbers: unknown): string | undefined =>
+  namedSchema.safeParse(numbers).data?.culprits[0].failed.id;
+
+export function failedRequestView(
+  request: ReleaseRow["failedRequest"],
+  now: number,
+): ReleaseView["failedRequest"] {
+  if (!request) return null;
+  const { id, route, host, found, until } = request;
+  const waits = now < until ? "its log is being read" : `${host} did not send its lines in time`;
+  return { id, route, host, lines: [...(found?.lines ?? [])], note: found ? found.note : waits };
+}
 
 function failureView(failure: unknown): ReleaseView["failure"] {
   if (failure === null) return null;

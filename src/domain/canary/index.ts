@@ -10,6 +10,7 @@ export { endStep, type StepAction, type StepPolicy } from "./policy.ts";
 export { type KeptWindow, keepWindow, replay } from "./replay.ts";
 export { type CanaryState, type HistoryWindow, init, parse, renew, serialise } from "./state.ts";
 export { update } from "./update.ts";
+export type { FailedRequest } from "./window.ts";
 export {
   type ArmWindow,
   type CanaryWindow,

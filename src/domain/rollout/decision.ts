@@ -111,6 +111,7 @@ export interface NewEvent {
   readonly type:
     | "release.state"
     | "release.progress"
+    | "release.request"
     | "release.approval"
     | "instance.state"
     | "traffic.weights"

@@ -1,4 +1,5 @@
 import type { Approval } from "../approval/approval.ts";
+import type { FailedRequest } from "../canary/index.ts";
 import type { Sight } from "../doctor/look.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import type { ReleaseTrace } from "../tracing/context.ts";
@@ -107,6 +108,23 @@ export interface ReleaseFailure {
   readonly logs: readonly string[];
 }
 
+/** A request that failed on the route a verdict names: what the app wrote of it is asked for, once its traffic has moved. */
+export interface AskedRequest extends FailedRequest {
+  readonly route: string;
+  /** Name of its instance's host; null: the instance is gone. */
+  readonly host: string | null;
+  /** Its host is waited for until then, epoch ms. */
+  readonly until: number;
+  /** Null: nothing is known yet. */
+  readonly found: FoundLines | null;
+}
+export interface FoundLines {
+  /** Oldest first. Without secrets, and of bounded size. */
+  readonly lines: readonly string[];
+  /** Why they are not lines that hold its id, in words; null: they are. */
+  readonly note: string | null;
+}
+
 export interface Paused {
   readonly at: number;
   readonly by: string;
@@ -191,6 +209,8 @@ export interface ReleaseFacts {
   readonly warmUntil: number | null;
   readonly timings: Readonly<Record<string, number>>;
   readonly failure: ReleaseFailure | null;
+  /** Null or absent: no verdict named one. */
+  readonly failedRequest?: AskedRequest | null;
   /** Replacements of lost instances: how many in a row, and when the last one was ordered. */
   readonly replacing?: Replacing | null;
 }

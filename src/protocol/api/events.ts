@@ -4,6 +4,7 @@ import { time } from "./scalars.ts";
 export const EVENT_TYPES = [
   "release.state",
   "release.progress",
+  "release.request",
   "release.approval",
   "instance.state",
   "traffic.weights",

@@ -3,7 +3,7 @@ import { GATES } from "../../domain/approval/approval.ts";
 import { RELEASE_STATES } from "../../domain/rollout/release.ts";
 import { IMAGE } from "../manifest/scalars.ts";
 import { nextStepSchema } from "../problem.ts";
-import { failureSchema } from "./failures.ts";
+import { failedRequestSchema, failureSchema } from "./failures.ts";
 import { instanceSchema } from "./instances.ts";
 import { planSchema } from "./plans.ts";
 import { time } from "./scalars.ts";
@@ -73,6 +73,8 @@ export const releaseSchema = z
     /** It has all traffic, and its workers are taking over: if they can't, it goes back yet. */
     handsOver: z.boolean().default(false),
     failure: failureSchema.nullable(),
+    /** Of the route that the last verdict names. */
+    failedRequest: failedRequestSchema.nullable().default(null),
     /** What a visitor would have met there before the first one came, and what mends it. */
     look: z
       .array(z.object({ code: z.string(), detail: z.string(), fix: z.string(), fatal: z.boolean() }))

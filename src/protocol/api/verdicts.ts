@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { failedRequestSchema } from "./failures.ts";
 import { time } from "./scalars.ts";
 
 /** One judgement of a canary, with every number that it was reached from. */
@@ -10,6 +11,8 @@ export const verdictSchema = z
     reason: z.string(),
     words: z.string(),
     numbers: z.record(z.string(), z.unknown()),
+    /** Of the route that it names first, where the app was asked what it wrote of it. */
+    failedRequest: failedRequestSchema.nullable().default(null),
   })
   .meta({ id: "Verdict" });
 export type VerdictView = z.infer<typeof verdictSchema>;

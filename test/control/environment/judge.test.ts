@@ -1,7 +1,12 @@
 import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { events } from "../../../src/control/store/schema/events.ts";
 import { instances } from "../../../src/control/store/schema/instances.ts";
+import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { verdicts } from "../../../src/control/store/schema/releases.ts";
+import type { LogRelayPort } from "../../../src/control/streams/log-order.ts";
 import { replay } from "../../../src/domain/canary/index.ts";
 import { configOf } from "../../../src/domain/rollout/analysis/judged.ts";
 import { latencyBucket } from "../../../src/domain/routing/meter.ts";
@@ -84,6 +89,93 @@ describe("a canary that is judged by what the edge counted", () => {
     expect((await stage.coordinator.inspect()).verdict).toMatchObject({
       verdict: "rollback",
       release: ids.v2,
+    });
+  });
+
+  describe("and names a route that failed", () => {
+    const ID = "4f0c8a52-1d7e-4b-9k";
+    const asked = () => stage.db.select().from(jobs).where(eq(jobs.kind, "logs"));
+    const route = (requests: number, errors: number, more = {}) => ({
+      routes: [{ route: "POST /pay", requests, errors, visitors: range(errors), ...more }],
+    });
+    const range = (count: number) => Array.from({ length: count }, (_, n) => n);
+    /** A canary that fails one of two requests, until its traffic has gone. */
+    async function fails(): Promise<void> {
+      const ids = await begin();
+      for (let k = 0; k < 3 && (await weights()).v2; k++) {
+        const window = NOON + k * WINDOW;
+        const stable = counts(ids.v1, window, 900, 0, route(900, 0));
+        await absorb(window + 9_000, [
+          stable,
+          counts(ids.v2, window, 100, 50, route(100, 50, { failedId: ID })),
+        ]);
+        await goTo(window + WINDOW + 3_000);
+      }
+      expect(await weights()).toEqual({ v1: 10_000 });
+    }
+    const answered = new Set<string>();
+    /** The host's answer to the next question. */
+    async function answer(lines: readonly string[]): Promise<Record<string, unknown>> {
+      const job = await waitFor(async () => {
+        const job = (await asked()).find(({ id }) => !answered.has(id));
+        if (!job) throw new Error("not asked yet");
+        return job;
+      });
+      const relay = env.LOG_RELAY.getByName(String(job.payload.stream)) as unknown as LogRelayPort;
+      answered.add(job.id);
+      const instance = `${(await stage.release("v2")).id}-1`;
+      const line = (text: string, n: number) => ({
+        at: NOON + n,
+        instance,
+        version: "v2",
+        stream: "stderr" as const,
+        cursor: String(n),
+        text,
+      });
+      const chunk = { chunk: "c1", hello: false, lines: lines.map(line), droppedBytes: 0 };
+      expect(await relay.push(job.hostId, { ...chunk, live: true, end: true })).toMatchObject({
+        taken: true,
+      });
+      return job.payload;
+    }
+    const found = () =>
+      waitFor(async () => {
+        const { failedRequest } = await stage.release("v2");
+        expect(failedRequest?.found).not.toBeNull();
+        return failedRequest;
+      });
+
+    it("has the app's lines of a request that failed there, once its traffic has gone", TIMED, async () => {
+      await fails();
+      const request = await answer([`POST /pay ${ID}: no cart`, "    at pay (shop.js:7)", "GET / 200"]);
+      expect(request).toMatchObject({ request: ID, since: NOON - 1_000, follow: false });
+      expect(await found()).toMatchObject({
+        id: ID,
+        route: "POST /pay",
+        found: { lines: [`POST /pay ${ID}: no cart`, "    at pay (shop.js:7)"], note: null },
+      });
+      const told = (await stage.db.select().from(events)).find(({ type }) => type === "release.request");
+      expect(told?.message).toMatch(/^v2: POST \/pay failed on \w+ as request 4f0c8a52-1d7e-4b-9k: "POST/);
+    });
+
+    it("says so where no line holds the id, and has the instance's last lines instead", TIMED, async () => {
+      await fails();
+      await answer(["GET / 200"]);
+      await answer(["GET / 200", "a cart is missing"]);
+      const { found: lines } = (await found()) ?? {};
+      expect(lines?.lines).toEqual(["GET / 200", "a cart is missing"]);
+      expect(lines?.note).toMatch(
+        /^no line of the app holds its id \(log the header X-Request-Id .* last lines of/,
+      );
+    });
+
+    it("keeps twenty lines of it and 4 kB at most", TIMED, async () => {
+      await fails();
+      await answer(range(40).map((n) => `${ID} ${n} ${"ü".repeat(200)}`));
+      const lines = (await found())?.found?.lines ?? [];
+      expect(lines.length).toBeLessThanOrEqual(20);
+      expect(new TextEncoder().encode(lines.join("")).length).toBeLessThanOrEqual(4_100);
+      expect(lines.at(-1)).toMatch(/ü…$/);
     });
   });
 

@@ -53,6 +53,18 @@ describe("a message in Slack", () => {
     });
   });
 
+  it("shows a failed release's lines of the request that failed, as the text they are", () => {
+    const lines = ["POST /pay 4f0c-9k: <!channel>", "    at pay"];
+    const request = { id: "4f0c-9k", route: "POST /pay", host: "web-2", lines, note: null };
+    expect(told({ request }).section.text).toContain(
+      "\nPOST /pay on web-2, request 4f0c-9k:\n>POST /pay 4f0c-9k: &lt;!channel&gt;\n>at pay",
+    );
+    const note = "no line of the app holds its id";
+    expect(told({ request: { ...request, lines: [], note } }).section.text).toMatch(
+      /request 4f0c-9k: no line of/,
+    );
+  });
+
   const told = (data: Partial<Message["data"]>) => {
     const { text, blocks } = JSON.parse(slackBody({ ...failed, data: { ...failed.data, ...data } }));
     const [section, context] = blocks as [{ text: Text }, { elements: [Text] }];

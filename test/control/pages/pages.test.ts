@@ -122,6 +122,7 @@ const judgedAt = (at: number, words: string) => {
     ...{ route: "POST /checkout/<b>", host: "web-2", logE: 20 },
     canary: { requests: 41, errors: 37 },
     baseline: { requests: 380, errors: 0 },
+    failed: { id: "4f0c8a52-1d7e-4b-9k", instance: "rel-1", since: at },
   };
   return { window: at, at, words, decision: { ...decision, culprits: [culprit] } };
 };
@@ -130,7 +131,23 @@ const ROUTE = "<bdi>POST /checkout/&lt;b&gt;</bdi></th><td>web-2 only</td><td>37
 it("a canary's page says where it fails: the route, the host, and both sides' counts", async () => {
   const environment = await world.applied(api);
   await world.release(environment, { weightBp: 9_000, endedAt: api.time });
-  const row = { version: "v2", weightBp: 1_000, state: "shifting", startedAt: api.time } as const;
+  const failedRequest = {
+    ...{
+      id: "4f0c8a52-1d7e-4b-9k",
+      instance: "rel-1",
+      since: api.time,
+      route: "POST /checkout",
+      host: "web-2",
+    },
+    ...{ until: api.time, found: { lines: ["4f0c8a52-1d7e-4b-9k: no <cart>"], note: null } },
+  };
+  const row = {
+    version: "v2",
+    weightBp: 1_000,
+    state: "shifting",
+    startedAt: api.time,
+    failedRequest,
+  } as const;
   const id = await world.release(environment, row);
   await recordVerdicts(world.db, id, [judgedAt(api.time, "not enough data yet: errors 2 % against 0 %")]);
   for (const path of ["/ui/apps/shop/production", `/ui/releases/${id}`]) {
@@ -138,6 +155,11 @@ it("a canary's page says where it fails: the route, the host, and both sides' co
     expect(text).toContain(ROUTE);
     expect(text).toContain("<bdi>errors 2 % against 0 %</bdi>");
   }
+  expect((await show(`/ui/releases/${id}`)).text).toContain("4f0c8a52-1d7e-4b-9k: no &lt;cart&gt;");
+  const answer = await api.get(`/api/v1/releases/${id}/verdicts`);
+  expect(await answer.json()).toMatchObject({
+    items: [{ failedRequest: { route: "POST /checkout", lines: ["4f0c8a52-1d7e-4b-9k: no <cart>"] } }],
+  });
 });
 
 it("a canary's page says which fields it answers otherwise, and what control asked itself", async () => {

@@ -61,7 +61,7 @@ export async function replay(
 /** As it is by now. */
 export type TellableRelease = Pick<
   typeof releases.$inferSelect,
-  "version" | "createdAt" | "by" | "state" | "approval" | "failure" | "git"
+  "version" | "createdAt" | "by" | "state" | "approval" | "failure" | "failedRequest" | "git"
 >;
 
 /** An event that targets have not been asked about, with what of its release goes into a message. */
@@ -93,6 +93,7 @@ export async function readUntold(
       state: sql<TellableRelease["state"] | null>`${releases.state}`.as("release_state"),
       approval: releases.approval,
       failure: releases.failure,
+      failedRequest: releases.failedRequest,
       git: releases.git,
       hostname: sql<
         string | null

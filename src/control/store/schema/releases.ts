@@ -4,6 +4,7 @@ import type { Approval } from "../../../domain/approval/approval.ts";
 import type { KeptWindow } from "../../../domain/canary/index.ts";
 import type { NewRelease } from "../../../domain/rollout/decision.ts";
 import type {
+  AskedRequest,
   Paused,
   ReleaseFailure,
   ReleaseState,
@@ -36,6 +37,7 @@ export const releases = sqliteTable(
     spec: json<EnvironmentSpec>("spec").notNull(),
     /** What `failed`, `aborted`, … came from; and the deadline's state. */
     failure: json<ReleaseFailure>("failure"),
+    failedRequest: json<AskedRequest>("failed_request"),
     by: text("by").notNull(),
     /** All by which it can be told who that is. */
     startedAs: json<readonly string[]>("started_as"),

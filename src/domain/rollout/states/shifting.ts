@@ -4,6 +4,7 @@ import { workerFailure } from "../../processes/workers.ts";
 import { WINDOW_MS } from "../../routing/meter.ts";
 import { FULL_WEIGHT } from "../../routing/table.ts";
 import type { AnalysisSpec, Step } from "../../spec.ts";
+import { askForLines } from "../analysis/asked-request.ts";
 import { analysisFailed, judgementOf, tellOnce, wordsOf } from "../analysis/heed.ts";
 import { analysisOf } from "../analysis/judged.ts";
 import { answering, canCarry, isLost } from "../carry.ts";
@@ -207,6 +208,7 @@ function remain(draft: Draft, release: ReleaseFacts, step: Step): void {
     return nextStep(draft, release);
   }
   if (end.action === "wait") return draft.wakeAt(draft.now + WINDOW_MS);
+  askForLines(draft, release, decision);
   if (end.action === "abort")
     return void giveBack(draft, release, `${release.version} rolls back: ${end.because}`, bad(end.because));
   pause(draft, release, { by: "analysis", reason: `${end.because} (${said})`, until: null });
@@ -256,6 +258,7 @@ function judged(draft: Draft, release: ReleaseFacts): boolean {
   if (mode === "report") return reported(draft, release, decision);
   const message = wordsOf(decision, { release, how: "beside" });
   const failure = analysisFailed(decision, message);
+  askForLines(draft, release, decision);
   if (strategy.kind === "rolling" && watch === "alert") {
     tellOnce(draft, release, failure, `${release.version} is worse than stable: ${message}`);
     return false;
@@ -273,6 +276,7 @@ function reported(draft: Draft, release: ReleaseFacts, decision: Judgement): fal
   if (release.timings.verdict !== undefined) return false;
   const verdict = Math.max(0, draft.now - (release.startedAt ?? release.createdAt));
   draft.changeRelease(release.id, { timings: { ...release.timings, verdict } });
+  askForLines(draft, release, decision);
   const message = `${release.version}: report only, would have been rolled back: ${wordsOf(decision, { release, how: "beside" })}`;
   draft.event("release.progress", release.id, message, { verdict: decision.verdict });
   return false;
