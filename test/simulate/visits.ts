@@ -153,6 +153,9 @@ function areCrashing(world: World, serving: readonly Instance[]): boolean {
     now - world.watch.movedAt > actsMs &&
     serving.every(({ id }) => {
       const exits = world.container(id)?.told.exits ?? [];
+      const host = world.hosts.find(({ containers }) => containers.has(id));
+      // What its agent says while it is cut off, control can't have heard.
+      if (!host?.canTalk || now - host.cutSince < actsMs) return false;
       return exits.filter((at) => now - at > actsMs && now - at < EXITS_MS).length > 1;
     })
   );
