@@ -54,6 +54,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
       "src/domain/times.ts",
       "src/protocol",
       "src/domain/data-size.ts",
+      "src/domain/state-words.ts",
       "package.json",
       "core-js/actual/map/group-by.js",
       "undici/lib",

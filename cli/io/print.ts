@@ -1,5 +1,6 @@
 import { stripVTControlCharacters, styleText } from "node:util";
 import stringWidth from "string-width";
+import { inWords as stateInWords } from "../../src/domain/state-words.ts";
 import { moment, spell } from "../../src/domain/times.ts";
 
 /** Text as people read it. Pure: no stream, no clock. */
@@ -22,14 +23,13 @@ export function clean(text: string): string {
 export const tame = (text: string): string =>
   text.replaceAll("##[", "##\u200b[").replace(/^(\s*:)(?=:)/gm, "$1\u200b");
 
-/** `850 ms`, `12.4 s`, `6 m 12 s`, `2 h 5 m`: as control's words and its pages have it. */
-export const duration = (ms: number): string => spell(ms);
+export { spell as duration } from "../../src/domain/times.ts";
 
 /** `2026-11-29 12:04:05 UTC`, from an ISO time. */
 export const at = (iso: string): string => moment(Date.parse(iso));
 
-/** A state as people read it: the API's `rolled_back` is `rolled back`. */
-export const inWords = (state: string): string => clean(state).replaceAll("_", " ");
+/** A state that came from elsewhere, as people read it. */
+export const inWords = (state: string): string => stateInWords(clean(state));
 
 /** `0:07`, `12:31`, `1:00:02`. */
 export function clock(ms: number): string {

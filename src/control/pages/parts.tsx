@@ -27,7 +27,7 @@ const TONES: Partial<Record<string, Tone>> = {
 };
 export const toneOf = (state: string): Tone => TONES[state] ?? "moving";
 
-export { inWords as words } from "../../domain/rollout/release.ts";
+export { inWords as words } from "../../domain/state-words.ts";
 
 export const State = ({ tone, children }: { tone: Tone; children?: Child }) => (
   <span class={`tone ${tone}`}>{children}</span>

@@ -5,8 +5,8 @@ import { Draft } from "../rollout/draft.ts";
 import { endWithoutTraffic, giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
 import type { ReleaseFacts } from "../rollout/release.ts";
-import { inWords } from "../rollout/release.ts";
 import { holdAtNothing, nextStep } from "../rollout/states/shifting.ts";
+import { inWords } from "../state-words.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
 import { nobodyElse } from "./releases.ts";
 

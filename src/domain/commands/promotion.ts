@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../result.ts";
 import type { ReleaseFacts } from "../rollout/release.ts";
-import { inWords } from "../rollout/release.ts";
+import { inWords } from "../state-words.ts";
 import type { Refusal } from "./refusal.ts";
 
 /** Where a promoted release comes from, for the audit log. */

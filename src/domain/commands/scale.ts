@@ -2,8 +2,9 @@ import { WEB, workersOf } from "../processes/process.ts";
 import { err, ok, type Result } from "../result.ts";
 import { Draft } from "../rollout/draft.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
-import { inWords, isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import type { EnvironmentSpec } from "../spec.ts";
+import { inWords } from "../state-words.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
 
 interface Again {

@@ -3,13 +3,14 @@ import { err, ok, type Result } from "../result.ts";
 import { answering, canCarry } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
 import type { EnvironmentFacts } from "../rollout/facts.ts";
-import { inWords, isActive, type ReleaseFacts } from "../rollout/release.ts";
+import { isActive, type ReleaseFacts } from "../rollout/release.ts";
 import { shiftWeights } from "../rollout/shift.ts";
 import { takeOver } from "../rollout/states/settling.ts";
 import { goOn, pause as hold, nextStep } from "../rollout/states/shifting.ts";
 import { begunStep, percent, stepsOf } from "../rollout/steps.ts";
 import { strengthOf } from "../rollout/watch.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
+import { inWords } from "../state-words.ts";
 import { shiftingAlready } from "./obstacles.ts";
 import type { Outcome, Refusal } from "./refusal.ts";
 

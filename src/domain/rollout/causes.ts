@@ -1,7 +1,7 @@
+import { inWords } from "../state-words.ts";
 import type { Draft } from "./draft.ts";
 import type { JobFacts } from "./facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "./release.ts";
-import { inWords } from "./release.ts";
 
 /** A release that took too long in its state: for how long, and what it was waiting for. */
 export function late(draft: Draft, release: ReleaseFacts, waitedFor: string): ReleaseFailure {

@@ -73,9 +73,6 @@ export const isActive = (state: ReleaseState): boolean =>
 export const isAtRest = (state: ReleaseState): boolean =>
   !isActive(state) && state !== "queued" && state !== "rolling_back";
 
-/** A state as people read it. */
-export const inWords = (state: string): string => state.replaceAll("_", " ");
-
 /** Has all its traffic, or had: a release that a rollback may return to. */
 export const hasServed = (release: {
   readonly state: ReleaseState;

@@ -1,7 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { inWords } from "../../../domain/rollout/release.ts";
 import { registeredName } from "../../../domain/routing/hostname.ts";
 import { nameOf, prefixOf } from "../../../domain/routing/site.ts";
+import { inWords } from "../../../domain/state-words.ts";
 import { createPreviewSchema, previewSchema } from "../../../protocol/api/previews/pass.ts";
 import { signPreview } from "../../environment/preview.ts";
 import { authorize } from "../../http/auth.ts";
