@@ -3,7 +3,7 @@ import { answering, canCarry } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
 import { giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../rollout/facts.ts";
-import { hasServed, isActive, namedRelease, type ReleaseFacts } from "../rollout/release.ts";
+import { isActive, namedRelease, type ReleaseFacts } from "../rollout/release.ts";
 import { shiftWeights } from "../rollout/shift.ts";
 import { rollbackTarget } from "../rollout/target.ts";
 import { FULL_WEIGHT } from "../routing/table.ts";
@@ -106,6 +106,12 @@ function whatServes(facts: RollbackFacts, seen: string | null): Result<Serving, 
   return ok({ serving: serving ?? (onItsWay as ReleaseFacts), onItsWay, stable });
 }
 
+/** The release whose contract migration left the data to itself and what came after: nothing older can run on it. */
+const contractedAfter = (releases: readonly ReleaseFacts[], older: ReleaseFacts) =>
+  releases.find(
+    ({ contractedAt, servingAt }) => contractedAt !== null && (servingAt ?? 0) > (older.servingAt ?? 0),
+  );
+
 function targetOf(
   facts: RollbackFacts,
   from: ReleaseFacts,
@@ -113,12 +119,22 @@ function targetOf(
 ): Result<ReleaseFacts, Refusal> {
   const { releases } = facts;
   const target = to === null ? rollbackTarget(facts, from) : namedRelease(releases, to);
-  const could = releases.filter((release) => release.id !== from.id && hasServed(release));
+  const could = releases.filter(
+    (release) => release.id !== from.id && release.servingAt !== null && !contractedAfter(releases, release),
+  );
   const valid = could.map((release) => release.version).join(", ") || "none";
   if (!target) {
-    const what = to === null ? "no earlier release has served here" : `no release ${to}`;
-    const code = to === null ? "nothing_to_roll_back" : "not_found";
-    return err({ code, detail: `${what}; releases to go back to: ${valid}` });
+    if (to !== null)
+      return err({ code: "not_found", detail: `no release ${to}; releases to go back to: ${valid}` });
+    const [newest] = could.toSorted((a, b) => b.createdAt - a.createdAt);
+    const what = newest ? "what served here beside it was taken back" : "no earlier release has served here";
+    return err({
+      code: "nothing_to_roll_back",
+      detail: `${what}; releases to go back to: ${valid}`,
+      ...(newest && {
+        next: [{ command: `sluice rollback --to ${newest.version}`, when: "it is good after all" }],
+      }),
+    });
   }
   const impossible = (detail: string) => err({ code: "rollback_impossible" as const, detail });
   if (target.id === from.id)
@@ -127,9 +143,7 @@ function targetOf(
     return impossible(
       `${target.version} is ${inWords(target.state)} and never held all traffic; releases to go back to: ${valid}`,
     );
-  const contracted = releases.find(
-    ({ contractedAt, servingAt }) => contractedAt !== null && (servingAt ?? 0) > (target.servingAt ?? 0),
-  );
+  const contracted = contractedAfter(releases, target);
   if (contracted)
     return impossible(
       `the contract migration of ${contracted.version} was run, ${target.version} can't run on its data any more: mend it forward`,

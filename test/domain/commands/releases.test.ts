@@ -318,6 +318,19 @@ describe("rolling back", () => {
     expect(world.weights()).toEqual({ "v2-again-2": 10_000 });
   });
 
+  it("names a rolled-back release among those to go back to, since that is taken by name", () => {
+    const world = served(2);
+    world.rollback();
+    world.run();
+    const detail = "what served here beside it was taken back; releases to go back to: v2";
+    expect(refusal(world.rollback())).toMatchObject({
+      code: "nothing_to_roll_back",
+      detail,
+      next: [{ command: "sluice rollback --to v2" }],
+    });
+    expect(world.rollback("v2")).toMatchObject({ ok: true });
+  });
+
   it.each([
     [0, null, "nothing_to_roll_back", /no release has traffic/],
     [1, null, "nothing_to_roll_back", /no earlier release has served here; releases to go back to: none/],
