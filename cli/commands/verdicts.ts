@@ -3,7 +3,7 @@ import { collect } from "../../src/client/index.ts";
 import type { ReplayView } from "../../src/protocol/api/verdicts.ts";
 import { EXIT } from "../exit-codes.ts";
 import { failedRequestText } from "../failed-request.ts";
-import { clean, plural, table } from "../io/print.ts";
+import { at, clean, plural, table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
 import { examples, parseCount, parseDuration, type Register } from "../verb.ts";
 import { meantRelease } from "./watch.ts";
@@ -47,7 +47,7 @@ async function run(session: Session, id: string | undefined, options: Options): 
   const release = await meantRelease(session, "verdicts", id);
   if (options.replay) return replay(session, release, options);
   const items = await collect((page) => session.client.releases.verdicts(release, page), options.limit);
-  const rows = items.map(({ at, verdict, words }) => [at.replace(/\.\d+Z$/, "Z"), verdict, words]);
+  const rows = items.map((item) => [at(item.at), item.verdict, item.words]);
   const request = items.find(({ failedRequest }) => failedRequest !== null)?.failedRequest ?? null;
   const text =
     items.length > 0

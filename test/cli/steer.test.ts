@@ -287,7 +287,7 @@ describe.concurrent("verdicts", () => {
   test("are a table for people, and every number for a script", async () => {
     const table = await run(["verdicts", "rel_2"], route);
     expect(table.stdout).toBe(
-      "TIME                  VERDICT   WHY\n2026-11-23T12:00:10Z  continue  not enough data yet: errors 0 % against 0.2 % on stable\n",
+      "TIME                     VERDICT   WHY\n2026-11-23 12:00:10 UTC  continue  not enough data yet: errors 0 % against 0.2 % on stable\n",
     );
     const json = await run(["verdicts", "rel_2", "--json"], route);
     expect(JSON.parse(json.stdout)).toMatchObject({ release: "rel_2", items: [item] });
