@@ -160,7 +160,7 @@ function statusText(environment: EnvironmentView, now: number): string {
     ...accessoryRows(environment.accessories),
     ...environment.processes.map((process) => processText(process, now)),
     ...details,
-    ...failedRequestText(active?.failedRequest ?? null),
+    ...failedRequestText((active ?? lastFailed)?.failedRequest ?? null),
     ...(next.length > 0 ? ["  next:", ...next] : []),
   ].join("\n");
 }

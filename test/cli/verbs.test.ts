@@ -111,14 +111,18 @@ describe.concurrent("status", () => {
   });
 
   test("says what became of the newest release where an older one serves", async () => {
+    const lines = ["boom"];
+    const failedRequest = { id: "8f2c1d3e4a5b6c7d", route: "GET /pay", host: "web-1", lines, note: null };
+    const ended = { state: "rolled_back", endedAt: at(0) } as const;
     const environment = anEnvironment([["v2", 100]], {
       live: aServingRelease({ state: "live", servingAt: at(0) }),
-      lastFailed: aFailedRelease({ id: "rel_3", version: "v3", state: "rolled_back", endedAt: at(0) }),
+      lastFailed: aFailedRelease({ id: "rel_3", version: "v3", ...ended, failedRequest }),
     });
     const { stdout } = await run(["status"], {
       [`GET ${ENV}`]: (_a, answer) => answer.json(200, environment),
     });
     expect(stdout).toMatch(/last failed +v3, rolled back .+ ago: ins_1 never became ready\n/);
+    expect(stdout).toMatch(/request 8f2c1d3e4a5b6c7d failed: GET \/pay on web-1; .+:\n +\| boom/);
   });
 
   test("warns on stderr of a day's allowance that is about to end, and keeps still where it may not know", async () => {

@@ -123,7 +123,7 @@ export function failedRequestView(
 ): ReleaseView["failedRequest"] {
   if (!request) return null;
   const { id, route, host, found, until } = request;
-  const waits = now < until ? "its log is being read" : `${host} did not send its lines in time`;
+  const waits = now < until ? "its log is being read" : `the lines of ${host} were not read in time`;
   return { id, route, host, lines: [...(found?.lines ?? [])], note: found ? found.note : waits };
 }
 
