@@ -71,8 +71,8 @@ async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
     if (due.length === 0) return;
     await Promise.all(
       due.map(async (row) => {
-        // One target's fault, whatever it is, keeps no other one waiting.
         if (isStale(row.delivery.createdAt, now())) return runBatch(db, stale(db, row, now()));
+        // One target's fault, whatever it is, keeps no other one waiting.
         const sent = await sendBy(row, { env, db, keyring, now: now() }).catch((error) => {
           logFailure("notify.send", error, { webhook: row.webhook.id });
           return failed(`not sent: ${String(error).slice(0, 200)}`);
