@@ -21,8 +21,9 @@ interface MainParts {
 export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<number> {
   const out = new Output(terminal, jsonMode(argv));
   const { version } = packageFile;
+  const words = { own: argv.slice(0, ownWords(argv)), rest: argv.slice(ownWords(argv)) };
   const sessionOf = (globals: Globals) =>
-    new Session({ globals, out, env: terminal.env, cwd, signal, version, now: Date.now });
+    new Session({ globals, out, env: terminal.env, cwd, signal, version, words, now: Date.now });
   let session = sessionOf({});
   let exit: number = EXIT.ok;
   const program = createProgram({

@@ -44,6 +44,8 @@ interface SessionParts {
   readonly signal: AbortSignal;
   readonly version: string;
   readonly now: () => number;
+  /** The command line's words, up to what somebody else reads (`--`), and the rest. */
+  readonly words?: { readonly own: readonly string[]; readonly rest: readonly string[] };
 }
 
 /** One run of the CLI. Configuration is read when first needed, so that help and `explain` need none. */
@@ -56,6 +58,7 @@ export class Session {
   readonly signal: AbortSignal;
   readonly now: () => number;
   readonly version: string;
+  readonly #words: NonNullable<SessionParts["words"]>;
   #config: Config | undefined;
   #client: Client | undefined;
   #traded: Promise<string> | undefined;
@@ -68,6 +71,7 @@ export class Session {
     this.signal = parts.signal;
     this.now = parts.now;
     this.version = parts.version;
+    this.#words = parts.words ?? { own: [], rest: [] };
   }
 
   get config(): Config {
@@ -135,8 +139,20 @@ export class Session {
 
   manifest(): ManifestFile {
     const found = this.findManifest();
-    if (!found) throw noManifest();
+    if (!found) throw noManifest([this.again("-f <file>")]);
     return found;
+  }
+
+  /** The manifest where it is to name the app, which a flag could as well. */
+  #naming(): ManifestFile {
+    const found = this.findManifest();
+    if (!found) throw noManifest([this.again("-f <file>"), this.again("-a <app>")]);
+    return found;
+  }
+
+  /** Which app: the flag's, else the manifest's. */
+  app(): string {
+    return this.globals.app ?? this.#naming().manifest.app;
   }
 
   /** Which app and environment: as named, else the flags, else the manifest, else `production`. */
@@ -147,7 +163,7 @@ export class Session {
       const manifest = this.#manifestOf(app);
       return { app, environment: env ?? onlyEnvironment(manifest) ?? "production", manifest };
     }
-    const manifest = this.manifest();
+    const manifest = this.#naming();
     const known = Object.keys(manifest.manifest.environments);
     const environment = env ?? onlyEnvironment(manifest) ?? "production";
     if (!known.includes(environment)) throw unknownEnvironment(environment, manifest.path, known);
@@ -169,6 +185,13 @@ export class Session {
   command(verb: string, target?: { app: string; environment: string }): string {
     const at = target ? ` -a ${quote(target.app)} -e ${quote(target.environment)}` : "";
     return this.carry(`sluice ${verb}${at}`);
+  }
+
+  /** This very command with a flag more: without how it was to print, and never with the token. */
+  again(flag: string): string {
+    const { own, rest } = this.#words;
+    const kept = own.filter((word, i) => !/^--(token|json)(=|$)/.test(word) && own[i - 1] !== "--token");
+    return ["sluice", ...kept.map(quote), flag, ...rest.map(quote)].join(" ");
   }
 
   /** Adds to a suggested command what the user gave by flag and the command doesn't carry yet. */

@@ -31,8 +31,7 @@ const LOOK: Readonly<Record<LiveKind, (session: Session) => Promise<readonly Can
   apps: async ({ client }) =>
     (await client.apps.list({ limit: MOST })).items.map(({ app }) => ({ value: app })),
   environments: async (session) => {
-    const app = session.globals.app ?? session.manifest().manifest.app;
-    const { environments } = await session.client.apps.get(app);
+    const { environments } = await session.client.apps.get(session.app());
     return environments.map(({ environment, hostnames }) => ({
       value: environment,
       about: hostnames[0] ?? "",

@@ -91,11 +91,12 @@ function manifestProblem(path: string, errors: readonly ManifestError[]): CliErr
   });
 }
 
-export const noManifest = () =>
+/** The command once more: with the file, and with the app's name where that is enough. */
+export const noManifest = ([withFile, withApp]: [withFile: string, withApp?: string]) =>
   new CliError("no_manifest", "no sluice.yaml here or in a folder above", {
     title: "which app?",
     next: [
-      { command: "sluice status -a <app> -e <environment>", when: "you know its name" },
-      { command: "sluice apply -f <file>", when: "the manifest is elsewhere" },
+      ...(withApp === undefined ? [] : [{ command: withApp, when: "you know its name" }]),
+      { command: withFile, when: "the manifest is elsewhere" },
     ],
   });

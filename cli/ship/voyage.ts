@@ -3,7 +3,7 @@ import { SHIPPED } from "../../src/protocol/images.ts";
 import type { Requires } from "../../src/protocol/manifest/build.ts";
 import type { Manifest } from "../../src/protocol/manifest/manifest.ts";
 import { gitFacts } from "../io/git.ts";
-import { type ManifestFile, noManifest } from "../io/manifest-file.ts";
+import type { ManifestFile } from "../io/manifest-file.ts";
 import { CliError } from "../io/problem.ts";
 import type { Session, Target } from "../session.ts";
 import { hasBuildx, type ImagePlan } from "./image.ts";
@@ -28,8 +28,16 @@ const NOTHING: Requires = { cleanTree: false, upToDate: false };
 
 /** Looks, and changes nothing. `toHosts`: without a registry, also where the manifest names one. Throws where there is no app, or one that has no image to build. */
 export async function planVoyage(session: Session, { toHosts = false } = {}): Promise<Voyage> {
+  const file = session.manifest();
   const { manifest, ...at } = session.target();
-  if (!manifest) throw noManifest();
+  if (!manifest)
+    throw new CliError(
+      "usage",
+      `${file.path} is ${file.manifest.app}'s: an image is built by its own app's manifest`,
+      {
+        next: [{ command: session.again("-f <file>"), when: `the manifest of ${at.app} is elsewhere` }],
+      },
+    );
   const environment = manifest.manifest.environments[at.environment];
   if (!environment) throw new CliError("usage", `${manifest.path} has no environment ${at.environment}`);
   const folder = dirname(resolve(session.cwd, manifest.path));

@@ -167,12 +167,32 @@ describe("what can't be used is named", () => {
     expect(() => load({ env })).toThrow(/`sluice\.example\.com` is not an http\(s\) URL/);
   });
 
-  test("a missing manifest, with the two ways out", async () => {
+  test.each([
+    [
+      ["deploy", "--token", "slu_secret"],
+      ["sluice deploy -a <app>", "sluice deploy -f <file>"],
+    ],
+    [
+      ["run", "--", "echo", "a b"],
+      ["sluice run -a <app> -- echo 'a b'", "sluice run -f <file> -- echo 'a b'"],
+    ],
+    [["promote-to", "x", "--from", "y"], ["sluice promote-to x --from y -a <app>"]],
+    [["trust", "add", "github", "acme/shop"], ["sluice trust add github acme/shop -a <app>"]],
+    [["ship"], ["sluice ship -f <file>"]],
+  ])("a missing manifest, with the ways out: %j", async (args, ways) => {
     await using api = await fakeApi({});
-    const { code, stderr } = await callCli(["deploy"], { url: api.url });
+    const { code, stderr } = await callCli(args, { url: api.url });
     expect(code).toBe(1);
-    expect(stderr).toContain("no sluice.yaml here or in a folder above");
-    expect(stderr).toContain("-a <app>");
+    for (const way of ways) expect(stderr).toContain(`    ${way}  `);
+    expect(stderr).not.toContain("slu_secret");
+  });
+
+  test("another app's manifest, where an image is to be built", async () => {
+    await using api = await fakeApi({});
+    const files = { "sluice.yaml": MANIFEST };
+    const { code, stderr } = await callCli(["ship", "-a", "other"], { url: api.url, files });
+    expect(code).toBe(1);
+    expect(stderr).toContain("sluice.yaml is shop's: an image is built by its own app's manifest");
   });
 
   test("an unknown manifest key: file, line, column, the line itself and what was meant", async () => {

@@ -99,6 +99,7 @@ async function add(session: Session, system: string, project: string, options: A
   if (app === undefined)
     throw new CliError("usage", "name the app with -a: a trust's reach is never a guess", {
       title: "which app?",
+      next: [{ command: session.again("-a <app>"), when: "it is for that app" }],
     });
   const provider = PROVIDERS.find((known) => known === system);
   if (!provider) throw new CliError("usage", `\`${clean(system)}\` is none of ${PROVIDERS.join(", ")}`);

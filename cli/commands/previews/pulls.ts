@@ -64,7 +64,7 @@ async function up(session: Session, options: UpOptions): Promise<Outcome> {
       "usage",
       `--image ${clean(options.image)}: it ${parsed.error.issues[0]?.message ?? "is not valid"}`,
     );
-  const app = appOf(session);
+  const app = session.app();
   const body = await bodyOf(session, options);
   const key = idempotencyKey(session.env, { app, environment: `pr-${body.number}`, body });
   const { preview, release } = await whenGone(session, () =>
@@ -120,7 +120,7 @@ async function whenGone(session: Session, ask: () => Promise<OpenedPreview>): Pr
 }
 
 async function down(session: Session, options: { pr?: number }): Promise<Outcome> {
-  const app = appOf(session);
+  const app = session.app();
   const number = numberOf(session, options.pr);
   const job = pullRequestIn(session.env);
   const run = job?.number === number ? job.run : undefined;
@@ -132,7 +132,7 @@ async function down(session: Session, options: { pr?: number }): Promise<Outcome
 }
 
 async function list(session: Session): Promise<Outcome> {
-  const app = appOf(session);
+  const app = session.app();
   const items = await session.client.previews.list(app);
   const now = session.now();
   const rows = items.map((item) => [
@@ -152,11 +152,6 @@ async function list(session: Session): Promise<Outcome> {
 
 const ends = ({ state, expiresAt }: PullPreview, now: number) =>
   state === "down" ? "now" : until(expiresAt, now);
-
-/** A preview has no environment of the manifest's: the app is all that is to be known. */
-function appOf(session: Session): string {
-  return session.globals.app ?? session.manifest().manifest.app;
-}
 
 function numberOf(session: Session, named: number | undefined): number {
   const number = named ?? pullRequestIn(session.env)?.number;

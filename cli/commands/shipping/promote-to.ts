@@ -50,10 +50,7 @@ export const promoteTo: Register = (program, act) => {
 async function run(session: Session, environment: string, options: PromoteToOptions): Promise<Outcome> {
   const { from, detach, timeout: timeoutMs, wait } = options;
   if (from === environment) throw new CliError("usage", `--from ${clean(from)}: that is where it is to go`);
-  const { app } =
-    session.globals.app === undefined
-      ? { app: session.manifest().manifest.app }
-      : { app: session.globals.app };
+  const app = session.app();
   const seen = options.release ?? (await whatServes(session, app, from));
   const body = {
     from: { environment: from, release: seen },
