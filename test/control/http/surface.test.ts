@@ -179,4 +179,19 @@ describe("the OpenAPI document", () => {
       expect(page).toContain(words);
     expect(page).not.toMatch(/<script|<link|<img|src=|https?:\/\/(?!control)/);
   });
+
+  it("says on that page how to sign a call, how to make each, and what its problems mean", async () => {
+    const escaped = await (await api.get("/api/docs", { token: null })).text();
+    const page = escaped.replaceAll("&quot;", '"');
+    expect(page).toContain(`curl -H "Authorization: Bearer $SLUICE_TOKEN" "$SLUICE_URL/api/v1/apps"`);
+    const part = /<details id="postAppEnvRollback">.*?<\/details>/s.exec(page)?.[0] ?? "";
+    expect(part).toContain(
+      `curl -X POST -H "Authorization: Bearer $SLUICE_TOKEN" -H "Content-Type: application/json" -d @body "$SLUICE_URL/api/v1/apps/{app}/envs/{env}/rollback"`,
+    );
+    expect(part).toContain(`<a href="#schema-Rollback">Rollback</a>`);
+    expect(page).toMatch(/<tr id="problem-no_slots">.*too few free slots/);
+    for (const [, id] of page.matchAll(/href="#([\w-]+)"/g)) expect(page).toContain(`id="${id}"`);
+    expect(page.indexOf('<h2 id="agent">')).toBeGreaterThan(page.indexOf('<h2 id="webhooks">'));
+    expect(page.indexOf('<h2 id="authentication">')).toBeLessThan(page.indexOf("<details"));
+  });
 });
