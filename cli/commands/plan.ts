@@ -103,12 +103,9 @@ export function planText(plan: PlanView, target: Target, image?: string): string
 /** What a bad release would cost, fault by fault. */
 function priceRows({ traffic, faults, says }: PriceView): [string, string][] {
   const head = `by ${Number(traffic.rate.toPrecision(2))} requests a second, ${percent(traffic.errorRate * 100)} of them errors (the last ${duration(traffic.overMs)})`;
-  const lines = faults.map(({ what, afterMs, requests, failed }) => {
-    const hurt = failed > 0 ? `${plural(failed, "request")} failed` : `${plural(requests, "request")} slower`;
-    const gone = afterMs === null ? "not found by itself" : `gone after some ${duration(afterMs)}`;
-    return `${clean(what)}: ${gone}, ${hurt}`;
-  });
-  const rest = [...lines, ...says.map(clean)].map((line): [string, string] => ["", line]);
+  const rest = [...faults.map(({ words }) => words), ...says]
+    .map(clean)
+    .map((line): [string, string] => ["", line]);
   return [["price", head], ...rest];
 }
 

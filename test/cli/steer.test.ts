@@ -423,11 +423,16 @@ describe.concurrent("deploy and plan", () => {
 
   test("plan tells the price of a bad release, and what a step lacks", async () => {
     const fault = { afterMs: 56_000, requests: 112, failed: 6 };
+    const slow = { afterMs: null, requests: 1_200, failed: 0 };
     const price = {
       traffic: { rate: 20.4, errorRate: 0.002, overMs: 97_200_000 },
       faults: [
-        { what: "fails 5 % of its requests", ...fault },
-        { what: "takes twice as long", afterMs: null, requests: 1_200, failed: 0 },
+        {
+          what: "fails 5 %",
+          ...fault,
+          words: "fails 5 % of its requests: gone after some 56 s, 6 requests failed",
+        },
+        { what: "slow", ...slow, words: "takes twice as long: not found by itself, 1,200 requests slower" },
       ],
       says: ["step 1, 10 % for 15 m: a good release is proven after some 4 m"],
     };

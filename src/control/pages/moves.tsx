@@ -9,7 +9,6 @@ import { ProblemError } from "../http/problems.ts";
 import { type Need, reaches } from "../identity/roles.ts";
 import { movePlanView, priceOfGoingOn } from "../routes/move-plan.ts";
 import { etagOf, requireEnvironment, statusView } from "../routes/status.ts";
-import { faultWords } from "../views/price.ts";
 import { page } from "./layout.tsx";
 import { Name, percent, SplitBar } from "./parts.tsx";
 
@@ -162,8 +161,8 @@ const Price = ({ price }: { price: PriceView }) => (
       <>
         <p>If it were bad from there on, by {Number(price.traffic.rate.toPrecision(2))} requests a second:</p>
         <ul>
-          {faultWords(price).map((line) => (
-            <li>{line}</li>
+          {price.faults.map(({ words }) => (
+            <li>{words}</li>
           ))}
         </ul>
       </>

@@ -11,7 +11,7 @@ export function priceView(spec: EnvironmentSpec, traffic: UsualTraffic, price: P
   const analysis = spec.strategy.kind === "canary" ? spec.strategy.analysis : undefined;
   return {
     traffic: { rate: Number(rate.toPrecision(3)), errorRate: Number(errorRate.toPrecision(3)), overMs },
-    faults: price.faults.map((fault) => ({ ...fault })),
+    faults: price.faults.map((fault) => ({ ...fault, words: faultWords(fault) })),
     says: price.unjudged
       ? [
           `nobody compares it with the release before: ${analysis?.enabled ? "no shared step is left, and watch is off" : "analysis and watch are off"}`,
@@ -20,13 +20,11 @@ export function priceView(spec: EnvironmentSpec, traffic: UsualTraffic, price: P
   };
 }
 
-/** What each fault would cost visitors, in words. */
-export const faultWords = ({ faults }: PriceView): string[] =>
-  faults.map(({ what, afterMs, requests, failed }) => {
-    const [n, hurt] = failed > 0 ? [failed, "failed"] : [requests, "slower"];
-    const gone = afterMs === null ? "not found by itself" : `gone after some ${spell(afterMs)}`;
-    return `${what}: ${gone}, ${n.toLocaleString("en-US")} request${n === 1 ? "" : "s"} ${hurt}`;
-  });
+function faultWords({ what, afterMs, requests, failed }: Price["faults"][number]): string {
+  const [n, hurt] = failed > 0 ? [failed, "failed"] : [requests, "slower"];
+  const gone = afterMs === null ? "not found by itself" : `gone after some ${spell(afterMs)}`;
+  return `${what}: ${gone}, ${n.toLocaleString("en-US")} request${n === 1 ? "" : "s"} ${hurt}`;
+}
 
 function stepWords(step: StepPrice, analysis: AnalysisSpec | undefined): string {
   const { number, weightBp, bakeMs, waitMs, proofMs, requests, needed, betterBp } = step;

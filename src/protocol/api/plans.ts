@@ -11,6 +11,8 @@ export const priceSchema = z.object({
       afterMs: z.number().int().nullable(),
       requests: z.number().int(),
       failed: z.number().int(),
+      /** All of that as a sentence; empty: from a control of before. */
+      words: z.string().default(""),
     }),
   ),
   /** In words, of each step: when a good release is proven, and what to change where it isn't. */
