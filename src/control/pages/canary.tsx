@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { howToIgnore } from "../../domain/canary/index.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
 import type { VerdictView } from "../../protocol/api/verdicts.ts";
 import { Chart, type Curve, wilson } from "./chart.tsx";
@@ -107,7 +108,7 @@ const Canary = (props: { version: string; verdicts: readonly VerdictView[]; now:
     <>
       <Verdict verdict={last.verdict} now={props.now} />
       <Culprits version={props.version} culprits={last.culprits} />
-      <Answers version={props.version} numbers={last} hint={IF_MEANT.exec(last.verdict.words)?.[0]} />
+      <Answers version={props.version} numbers={last} />
       <Curves version={props.version} judged={judged} last={last} />
       <Sides version={props.version} canary={last.rollout.canary} baseline={last.rollout.baseline} />
       <p class="soft">
@@ -209,9 +210,6 @@ const SAID_BEFORE = /^(?:not proven yet|not enough data yet): |: no worse than s
 /** What stands in a table below. */
 const TABLED = /; [^;]* answers otherwise than stable: .*$/;
 
-/** What to do where it is to differ, in the verdict's words. */
-const IF_MEANT = /if meant, .*$/;
-
 /** The routes it fails on more than what it is compared with, the likeliest first. */
 const Culprits = ({ version, culprits }: { version: string; culprits: readonly Culprit[] }) => {
   if (culprits.length === 0) return null;
@@ -235,8 +233,7 @@ const Culprits = ({ version, culprits }: { version: string; culprits: readonly C
 const failed = ({ requests, errors }: Culprit["canary"]) => `${count(errors)} of ${count(requests)}`;
 
 /** Whether mirrored requests are answered as stable answers them; nothing is done by it. */
-const Answers = (props: { version: string; numbers: Numbers; hint: string | undefined }) => {
-  const { version, numbers, hint } = props;
+const Answers = ({ version, numbers }: { version: string; numbers: Numbers }) => {
   const { answersCompared, differing } = numbers;
   if (answersCompared === 0) return null;
   const compared = `${count(answersCompared)} mirrored answers compared`;
@@ -246,6 +243,7 @@ const Answers = (props: { version: string; numbers: Numbers; hint: string | unde
         {compared}: no field is different for {version} alone so far.
       </p>
     );
+  const hint = howToIgnore(differing.named);
   return (
     <>
       <Table

@@ -18,4 +18,4 @@ export {
   type RouteWindow,
   windowFrom,
 } from "./window.ts";
-export { describe } from "./words.ts";
+export { describe, howToIgnore } from "./words.ts";

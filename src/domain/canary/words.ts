@@ -35,15 +35,16 @@ function differences({ differing }: Judgement, version: string): string {
       `${route} ${field} in ${thousands(canary)} of ${thousands(answers)} (stable with itself ${thousands(stable)})`,
   );
   const more = differing.more > 0 ? ` and ${thousands(differing.more)} more` : "";
-  return `; ${version} answers otherwise than stable: ${fields.join(", ")}${more}${howToIgnore(differing.named)}`;
+  const hint = howToIgnore(differing.named);
+  return `; ${version} answers otherwise than stable: ${fields.join(", ")}${more}${hint && `; ${hint}`}`;
 }
 
-/** An app's own version is to differ. A status or a content type is none of its fields. */
-function howToIgnore(named: readonly { readonly field: string }[]): string {
+/** What to do where fields are to differ, as an app's own version is; empty: a status or a content type is none of its fields. */
+export function howToIgnore(named: readonly { readonly field: string }[]): string {
   const paths = named
     .filter(({ field }) => field.startsWith("$"))
     .map(({ field }) => field.replace(/ order$/, ""));
-  return paths.length > 0 ? `; if meant, mirror: { ignore: ${JSON.stringify([...new Set(paths)])} }` : "";
+  return paths.length > 0 ? `if meant, mirror: { ignore: ${JSON.stringify([...new Set(paths)])} }` : "";
 }
 
 function textOf(decision: Judgement, end: string, version: string): string {
