@@ -28,6 +28,12 @@ describe("a token", () => {
     const { items } = await (await api.get("/api/v1/tokens")).json<{ items: { id: string }[] }>();
     await api.delete(`/api/v1/tokens/${items[0]?.id}`);
     expect(await problemOf(await api.get(path, { token: revoked }))).toBe("401 token_revoked");
+    for (const token of [expiring, revoked]) {
+      const { next } = await (await api.get(path, { token })).json<Problem>();
+      expect(next).toEqual([
+        { command: "sluice token create ci --role viewer", when: "an administrator makes a new one" },
+      ]);
+    }
   });
 
   it("stops working with the very next request after it was revoked", async () => {
@@ -129,7 +135,7 @@ describe("who may do what", () => {
     expect(detail).toBe(
       "token:viewer-token has the role viewer for shop/staging: this needs deployer for shop/production",
     );
-    expect(next[0]?.command).toMatch(/^sluice token create ci --role \w+/);
+    expect(next[0]?.command).toBe("sluice token create ci --role deployer --app shop --env production");
   });
 
   it("lists show a scoped token only what is in its scope", async () => {

@@ -1,6 +1,10 @@
 import { describe, expect, it } from "vitest";
+import type { Judgement } from "../../../src/domain/canary/index.ts";
+import { keepLines } from "../../../src/domain/rollout/analysis/asked-request.ts";
+import { Draft } from "../../../src/domain/rollout/draft.ts";
 import { compileTable } from "../../../src/domain/rollout/table/compile-table.ts";
 import type { AnalysisSpec, Step } from "../../../src/domain/spec.ts";
+import { JUDGEMENTS } from "../canary/judgements.ts";
 import { aCanary, aSpec, weightStep } from "./spec.ts";
 import { World } from "./world.ts";
 
@@ -123,6 +127,62 @@ describe("a canary that is bad", () => {
     world.analysis = null;
     world.promote("v2");
     expect(world.weights()).toEqual({ v2: 5_000, v1: 5_000 });
+  });
+
+  describe("on a route that the judge names", () => {
+    const named = (world: World, change: Partial<Judgement> = {}) => {
+      const instance = world.facts().instances.find(({ releaseId }) => releaseId === world.release("v2").id);
+      const failed = { id: "8f2c1d3e4a5b6c7d", instance: instance?.id ?? "", since: world.now };
+      const counts = { requests: 30, errors: 30 };
+      const culprit = { route: "GET /pay", canary: counts, baseline: counts, logE: 9, host: null, failed };
+      const decision = { ...JUDGEMENTS.rollback, culprits: [culprit], ...change } as Judgement;
+      world.analysis = { release: world.release("v2").id, how: "beside", decision };
+    };
+    const keep = (world: World, request: string) =>
+      world.command((facts, now) => {
+        const draft = new Draft(facts, now);
+        keepLines(draft, { release: world.release("v2").id, request }, { lines: ["boom"], note: null });
+        return { ok: true, value: { decision: draft.decision } };
+      });
+
+    it.each([
+      ["goes back", undefined],
+      ["is paused", { onFailure: "pause" }],
+      ["is only reported", { mode: "report" }],
+    ] as const)(
+      "has the lines of one failed request asked for, once, and kept, when it %s",
+      (_, analysis) => {
+        const world = canary(undefined, analysis);
+        named(world);
+        world.settleNow();
+        const asked = world.release("v2").failedRequest;
+        expect(asked).toMatchObject({ id: "8f2c1d3e4a5b6c7d", route: "GET /pay", found: null });
+        expect(asked?.host).toMatch(/^(anna|bert|carl)$/);
+        expect(asked?.until).toBe(world.now + 15 * SECOND);
+        keep(world, "of another");
+        expect(world.release("v2").failedRequest?.found).toBeNull();
+        keep(world, "8f2c1d3e4a5b6c7d");
+        world.settleNow();
+        expect(world.release("v2").failedRequest?.found).toEqual({ lines: ["boom"], note: null });
+        expect(world.events.filter(({ type }) => type === "release.request")).toHaveLength(1);
+      },
+    );
+
+    it("has nothing asked for where it is slow, and says so where the instance is gone", () => {
+      const slow = canary();
+      named(slow, { reason: "latency" } as Partial<Judgement>);
+      slow.settleNow();
+      expect(slow.release("v2").failedRequest ?? null).toBeNull();
+      const gone = canary();
+      named(gone);
+      for (const { failed } of gone.analysis?.decision?.culprits ?? [])
+        Object.assign(failed ?? {}, { instance: "ins_gone" });
+      gone.settleNow();
+      expect(gone.release("v2").failedRequest).toMatchObject({
+        host: null,
+        found: { lines: [], note: "its instance is gone, and its log with it" },
+      });
+    });
   });
 
   it("is rolled back when all its instances are lost, whatever the judge says", () => {
