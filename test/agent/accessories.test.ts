@@ -8,7 +8,7 @@ import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { AccessoryOrder } from "../../agent/runtime/runtime.ts";
 import { removeImages } from "../../local/images.ts";
 import type { AccessorySpec } from "../../src/protocol/agent/accessory.ts";
-import { dockerTest, engine, theEngine } from "../support/docker.ts";
+import { dockerTest, engine, removeNetwork, theEngine } from "../support/docker.ts";
 import { imageWith } from "./images.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";
 
@@ -31,7 +31,11 @@ const GIVES_UP = [
    setTimeout(() => { console.error("the data is of another version"); process.exit(7); }, 500);`,
 ];
 
-const READS = `const fs = require("node:fs"); console.log(fs.readFileSync("/etc/store/store.conf", "utf8")); setInterval(() => {}, 1000)`;
+const READS = [
+  "node",
+  "-e",
+  `console.log(fs.readFileSync("/etc/store/store.conf", "utf8")); setInterval(() => {}, 1000)`,
+];
 
 const images: Record<"one" | "two", string> = { one: "", two: "" };
 const never = new AbortController().signal;
@@ -44,9 +48,11 @@ function aStore({ onTestFinished }: TestContext) {
   const [name, aside] = [accessoryName(accessory), asideName(accessory)];
   onTestFinished(async () => {
     if (!engine) return;
+    const mounts = (await inspect(name))?.Mounts ?? [];
     for (const container of [name, aside]) await removed(`/containers/${container}?force=1&v=1`);
+    for (const unnamed of mounts) if (unnamed.Name) await removed(`/volumes/${unnamed.Name}`);
     await removed(`/volumes/${volume}`);
-    await removed(`/networks/${network}`);
+    await removeNetwork(network);
   });
   const specOf = (over: Partial<AccessorySpec> = {}): AccessorySpec => ({
     accessory,
@@ -98,6 +104,12 @@ const inspect = (container: string) =>
   theEngine()
     .json(inspected, "GET", `/containers/${container}/json`)
     .catch(() => undefined);
+async function runIn(container: string, Cmd: string[]): Promise<void> {
+  const made = await theEngine().json(inspected.pick({ Id: true }), "POST", `/containers/${container}/exec`, {
+    json: { Cmd },
+  });
+  await theEngine().bytes("POST", `/exec/${made.Id}/start`, { json: { Detach: true } });
+}
 const removed = (path: string) =>
   theEngine()
     .bytes("DELETE", path)
@@ -141,17 +153,20 @@ describe.concurrent("start", () => {
       const check = {
         command: ["node", "-e", "fs.readFileSync('/tmp/up')"],
         intervalMs: 1_000,
-        timeoutMs: 1_000,
+        timeoutMs: 20_000,
         startPeriodMs: 0,
-        failures: 2,
+        failures: 20,
       };
       const files = { "/etc/store/store.conf": "greeting = hello\n" };
       const container = { readOnly: false, tmpfs: [], ulimits: {}, healthcheck: check, files };
-      const command = ["node", "-e", `${READS}; setTimeout(() => fs.writeFileSync("/tmp/up", ""), 1500)`];
       expect(await accessories().lackOf(accessory, never)).toBe("was not started here");
-      const starting = accessories().start(orderOf(specOf({ container, command })));
-      while (!(await inspect(name))?.State.Running) await new Promise((resolve) => setTimeout(resolve, 50));
+      const waits = Promise.withResolvers<string>();
+      const progress = (message: string) => message.startsWith("waiting") && waits.resolve(message);
+      const starting = accessories().start(orderOf(specOf({ container, command: READS }), { progress }));
+      // A start that fails says why instead.
+      expect(await Promise.race([waits.promise, starting])).toBe("waiting until it is healthy");
       expect(await accessories().lackOf(accessory, never)).toContain("is not healthy");
+      await runIn(name, ["sh", "-c", ": > /tmp/up"]);
       expect(await starting).toMatchObject({ ok: true });
       expect(await accessories().lackOf(accessory, never)).toBeUndefined();
       expect(
@@ -160,10 +175,10 @@ describe.concurrent("start", () => {
       const logs = await theEngine().bytes("GET", `/containers/${name}/logs`, { query: { stdout: "1" } });
       expect(logs.toString()).toContain("greeting = hello");
       // The same again is the same: its files, too.
-      const again = await accessories().start(orderOf(specOf({ container, command })));
+      const again = await accessories().start(orderOf(specOf({ container, command: READS })));
       expect(again.ok && again.value.differs).toBeUndefined();
       const other = { ...container, files: { "/etc/store/store.conf": "greeting = bye\n" } };
-      const differs = await accessories().start(orderOf(specOf({ container: other, command })));
+      const differs = await accessories().start(orderOf(specOf({ container: other, command: READS })));
       expect(differs).toMatchObject({ ok: true, value: { differs: expect.stringContaining("container") } });
     },
   );

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { causeOf } from "../../agent/cloudflared/causes.ts";
 import { chooseConnectors } from "../../agent/cloudflared/choose.ts";
 import type { Connectors } from "../../agent/cloudflared/connectors.ts";
@@ -188,6 +188,7 @@ describe("as containers", () => {
       for (const one of listed.ok ? listed.value : []) await kind.discard(one);
     }
   });
+  afterAll(() => engine && removeImages(engine, [`sluice-test:cloudflared-${process.pid}`]));
   function containers(image: string): Connectors {
     const made = new ContainerConnectors({ engine: theEngine(), host, image });
     kinds.push(made);
@@ -228,7 +229,6 @@ describe("as containers", () => {
       await next.tick(inContainer("a"));
       const after = await connectors.list();
       expect(after.ok && after.value.map(({ id }) => id)).toEqual([only?.id]);
-      await removeImages(theEngine(), [`sluice-test:cloudflared-${process.pid}`]);
     },
     60_000,
   );

@@ -3,7 +3,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
-import { dockerTest, engine, freePort, theEngine } from "../support/docker.ts";
+import { dockerTest, engine, freePort, removeNetwork, theEngine } from "../support/docker.ts";
 import { TIMED } from "../support/patience.ts";
 import { nodeCommand } from "./apps.ts";
 import { nodeImage } from "./images.ts";
@@ -13,6 +13,7 @@ import { specOf } from "./specs.ts";
 
 /** Whatever somebody does to what runs, by hand and from outside: it is to run again, without anybody asking for it. */
 const host = `host-${Math.random().toString(36).slice(2, 10)}`;
+const OWN_NETWORK = `sluice-own-${host}`;
 let bench: AgentBench;
 let instances = 0;
 
@@ -46,6 +47,7 @@ describe("an instance on Docker whose container", () => {
   afterEach(async () => {
     const { invalid } = bench?.control ?? { invalid: [] };
     await bench?.close();
+    await removeNetwork(OWN_NETWORK);
     expect(invalid).toEqual([]);
   });
   const docker = (method: string, place: string, query: Record<string, string> = {}) =>
@@ -111,7 +113,7 @@ describe("an instance on Docker whose container", () => {
   });
 
   dockerTest.each(["bridge", "own"])("was cut off its network (%s) is connected again", async (which) => {
-    const network = which === "own" ? `sluice-own-${host}` : undefined;
+    const network = which === "own" ? OWN_NETWORK : undefined;
     const spec = await running(await nodeImage(), { ...(network && { network }) });
     const body = { Container: nameOf(spec.instance), Force: true };
     await theEngine().bytes("POST", `/networks/${network ?? "bridge"}/disconnect`, { json: body });

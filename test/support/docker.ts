@@ -6,7 +6,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "vitest";
-import type { Engine } from "../../agent/runtime/docker/engine.ts";
+import { type Engine, EngineError } from "../../agent/runtime/docker/engine.ts";
 import { authHeader } from "../../agent/runtime/docker/registry-auth.ts";
 import { findEngine, removeImages } from "../../local/images.ts";
 
@@ -32,6 +32,15 @@ export const dockerTest = test.skipIf(!engine);
 export function theEngine(): Engine {
   if (!engine) throw new Error("no Docker engine: use dockerTest");
   return engine;
+}
+
+/** Takes a network of a test's own away: an engine has address ranges for some thirty of them, and all tests share one engine. */
+export async function removeNetwork(name: string): Promise<void> {
+  try {
+    await engine?.bytes("DELETE", `/networks/${name}`);
+  } catch (thrown) {
+    if (!(thrown instanceof EngineError && thrown.status === 404)) throw thrown;
+  }
 }
 
 /** A port nobody listens on at this moment. */

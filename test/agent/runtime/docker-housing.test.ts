@@ -197,6 +197,7 @@ describe.skipIf(!engine)("docker", () => {
     } finally {
       await runtime.runs.remove(hook.run);
       await theEngine().bytes("DELETE", `/containers/${beside}`, { query: { force: "1" } });
+      await runtime.stop(spec.instance, 0);
       await removeImages(theEngine(), ["sluice-test:labelled"]);
     }
   });
