@@ -1,4 +1,7 @@
+import { isGiven } from "./approval/approval.ts";
 import type { ReleaseFacts } from "./rollout/release.ts";
+import { begunStep, stepsOf } from "./rollout/steps.ts";
+import type { EnvironmentSpec } from "./spec.ts";
 
 /** The four keys of delivery (dora.dev), from releases alone. Every definition is in docs/dora.md. */
 
@@ -6,8 +9,21 @@ import type { ReleaseFacts } from "./rollout/release.ts";
 export interface Delivered
   extends Pick<
     ReleaseFacts,
-    "id" | "kind" | "state" | "createdAt" | "servingAt" | "endedAt" | "stateSince" | "timings"
+    | "id"
+    | "kind"
+    | "state"
+    | "createdAt"
+    | "servingAt"
+    | "endedAt"
+    | "stateSince"
+    | "timings"
+    | "weightBp"
+    | "stepIndex"
+    | "stepSince"
+    | "override"
+    | "approval"
   > {
+  readonly strategy: EnvironmentSpec["strategy"];
   /** When its commit was made; null: nobody said. */
   readonly committedAt: number | null;
 }
@@ -63,14 +79,29 @@ export function doraOf(releases: readonly Delivered[], days: number): Dora {
 /** Epoch ms of the beginning of the last `days`. */
 export const windowStart = (now: number, days: number): number => now - days * DAY_MS;
 
-/** It was in a state in which visitors reach it: those before end without anybody's having seen it. */
-const hadTraffic = ({ state, servingAt, timings }: Delivered): boolean =>
-  servingAt !== null || timings.shifting !== undefined || state === "shifting";
+/** Visitors got to see it. What ends before it shifts, or while it waits at 0 % for a person or beside copies alone, nobody saw. */
+function hadTraffic(release: Delivered): boolean {
+  const { state, servingAt, timings, weightBp, override } = release;
+  if (servingAt !== null || weightBp > 0) return true;
+  if (timings.shifting === undefined && state !== "shifting") return false;
+  return override || wasLetIn(release);
+}
+
+/** A step that gives it visitors has begun; a rolling release gets them by its instances, once it may. */
+function wasLetIn(release: Delivered): boolean {
+  const { strategy, approval } = release;
+  if (approval?.gate === "traffic" && !isGiven(approval)) return false;
+  const begun = stepsOf(release).slice(0, begunStep(release) + 1);
+  return strategy.kind === "rolling" || begun.some((step) => step.kind === "weight" && step.weightBp > 0);
+}
 
 const BEFORE_TRAFFIC = ["queued", "preparing", "starting", "verifying"] as const;
 
-const firstTrafficAt = ({ createdAt, timings }: Delivered): number =>
-  createdAt + BEFORE_TRAFFIC.reduce((sum, state) => sum + (timings[state] ?? 0), 0);
+function firstTrafficAt({ createdAt, timings, approval }: Delivered): number {
+  const couldAt = createdAt + BEFORE_TRAFFIC.reduce((sum, state) => sum + (timings[state] ?? 0), 0);
+  const mayAt = approval?.gate === "traffic" ? (approval.given.at(-1)?.at ?? 0) : 0;
+  return Math.max(couldAt, mayAt);
+}
 
 /** When visitors were taken from a failed change; null: that is not over; undefined: it did not fail. */
 function failedAt(change: Delivered, releases: readonly Delivered[]): number | null | undefined {

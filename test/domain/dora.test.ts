@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { Approval } from "../../src/domain/approval/approval.ts";
 import { type Delivered, doraOf } from "../../src/domain/dora.ts";
 
 const MINUTE = 60_000;
@@ -14,8 +15,20 @@ const release = (at: number, more: Partial<Delivered> = {}): Delivered => ({
   endedAt: null,
   stateSince: at,
   timings: { queued: 0, preparing: MINUTE, shifting: 10 * MINUTE },
+  weightBp: 0,
+  stepIndex: 0,
+  stepSince: at + MINUTE,
+  override: false,
+  approval: null,
+  strategy: { kind: "blue-green" },
   committedAt: at - HOUR,
   ...more,
+});
+
+/** Before its first visitor. */
+const approvalOf = (given: Approval["given"]): Approval => ({
+  ...{ gate: "traffic", step: null, subject: "sha256:1", needed: 1, askedAt: MINUTE, deadlineAt: 24 * HOUR },
+  given,
 });
 
 test("deployments are those that got all traffic; what failed before it is none, and no failed change", () => {
@@ -67,4 +80,52 @@ test("what fails now counts, and is not restored", () => {
 test("nothing in the window is no rate at all", () => {
   const nothing = { deployments: 0, perDay: 0, leadTime: null, changeFailureRate: null, timeToRestore: null };
   expect(doraOf([], 30)).toMatchObject(nothing);
+});
+
+test("what nobody let in, or only copies of requests reached, is no change: not while it waits, nor once it was rejected", () => {
+  const waiting = {
+    servingAt: null,
+    stepSince: null,
+    state: "shifting",
+    timings: { preparing: MINUTE },
+  } as const;
+  const approval = approvalOf([]);
+  const mirrored = {
+    kind: "canary",
+    analysis: {},
+    steps: [
+      { kind: "weight", weightBp: 0, bakeMs: HOUR, match: null, mirrorBp: 10_000 },
+      { kind: "weight", weightBp: 10_000, bakeMs: 0, match: null, mirrorBp: 0 },
+    ],
+  } as unknown as Delivered["strategy"];
+  const over = {
+    state: "rolled_back",
+    timings: { preparing: MINUTE, shifting: HOUR },
+    endedAt: 2 * HOUR,
+  } as const;
+  const unseen = [
+    release(0, { ...waiting, approval }),
+    release(1, { ...waiting, ...over, approval }),
+    release(2, { ...waiting, ...over, approval, strategy: { kind: "rolling", maxUnavailable: 1 } as never }),
+    // Held at 0 % by \`deploy --hold\`.
+    release(3, { ...waiting, ...over }),
+    release(4, { ...over, servingAt: null, strategy: mirrored }),
+  ];
+  expect(doraOf(unseen, 1)).toMatchObject({ changes: 0, failures: 0, changeFailureRate: null });
+  const seen = [
+    release(5, { ...over, servingAt: null, strategy: mirrored, stepIndex: 1 }),
+    // Its weights were set by hand.
+    release(6, { ...waiting, ...over, override: true }),
+  ];
+  expect(doraOf([...unseen, ...seen], 1)).toMatchObject({ changes: 2, failures: 2 });
+});
+
+test("the time to restore begins when it was approved, not when it waited for that", () => {
+  const given = [{ actor: "ann", identities: ["ann"], at: 20 * HOUR }];
+  const approval = approvalOf(given);
+  const back = release(0, {
+    ...{ state: "rolled_back", servingAt: null, approval, endedAt: 21 * HOUR },
+    timings: { preparing: MINUTE, shifting: 21 * HOUR - MINUTE },
+  });
+  expect(doraOf([back], 1).timeToRestore).toMatchObject({ medianMs: HOUR });
 });

@@ -1,5 +1,6 @@
 import { and, asc, desc, eq, gte, isNull, sql } from "drizzle-orm";
 import type { Delivered } from "../../../domain/dora.ts";
+import type { EnvironmentSpec } from "../../../domain/spec.ts";
 import type { Db } from "../db.ts";
 import { apps } from "../schema/apps.ts";
 import { environments } from "../schema/environments.ts";
@@ -7,6 +8,27 @@ import { releases } from "../schema/releases.ts";
 
 /** Of all environments together, the newest: a year of ten releases a day. */
 const MOST_RELEASES = 4_000;
+
+const COLUMNS = {
+  id: releases.id,
+  environmentId: releases.environmentId,
+  kind: releases.kind,
+  state: releases.state,
+  createdAt: releases.createdAt,
+  servingAt: releases.servingAt,
+  endedAt: releases.endedAt,
+  stateSince: releases.stateSince,
+  timings: releases.timings,
+  weightBp: releases.weightBp,
+  stepIndex: releases.stepIndex,
+  stepSince: releases.stepSince,
+  override: releases.override,
+  approval: releases.approval,
+  strategy: sql<EnvironmentSpec["strategy"]>`${releases.spec} -> '$.strategy'`
+    .mapWith(JSON.parse)
+    .as("strategy"),
+  git: releases.git,
+};
 
 interface Asked {
   readonly app: string | null;
@@ -37,18 +59,7 @@ export async function readDelivered(db: Db, { app, environment, from }: Asked) {
     .orderBy(asc(apps.name), asc(environments.name));
   const ids = JSON.stringify(named.map(({ id }) => id));
   const rows = await db
-    .select({
-      id: releases.id,
-      environmentId: releases.environmentId,
-      kind: releases.kind,
-      state: releases.state,
-      createdAt: releases.createdAt,
-      servingAt: releases.servingAt,
-      endedAt: releases.endedAt,
-      stateSince: releases.stateSince,
-      timings: releases.timings,
-      git: releases.git,
-    })
+    .select(COLUMNS)
     .from(releases)
     .where(
       and(
