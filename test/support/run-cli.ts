@@ -29,7 +29,7 @@ export interface RunOptions {
 export interface Running {
   readonly child: ChildProcess;
   readonly done: Promise<Ran>;
-  /** Resolves when stderr has said so. */
+  /** Resolves when stderr has said so; fails when the process ended without it. */
   said(text: string): Promise<void>;
 }
 
@@ -58,9 +58,11 @@ export async function startCli(args: readonly string[], options: RunOptions = {}
     });
   });
   const said = (text: string) =>
-    stderr.includes(text)
-      ? Promise.resolve()
-      : new Promise<void>((resolve) => waiting.push({ text, resolve: () => resolve() }));
+    new Promise<void>((resolve, reject) => {
+      if (stderr.includes(text)) return resolve();
+      waiting.push({ text, resolve });
+      void done.then(({ code }) => reject(new Error(`ended with ${code}, never said ${text}: ${stderr}`)));
+    });
   return { child, done, said };
 }
 
