@@ -45,7 +45,7 @@ export class Host {
     this.id = `host-${name}`;
     this.name = name;
     this.#dice = world.dice(`host ${name}`);
-    this.#pollIn(this.#dice.int(0, 1_000));
+    this.#pollIn(this.#takes("first poll", 0, 1_000));
   }
 
   get canTalk(): boolean {
@@ -54,7 +54,7 @@ export class Host {
 
   /** Control's socket says that there is work. */
   wake(): void {
-    if (this.canTalk) this.#pollIn(this.#latency());
+    if (this.canTalk) this.#pollIn(this.#latency(`wake at ${this.#world.clock.now}`));
   }
 
   // --- what happens to it -----------------------------------------------------------------------------------------------
@@ -123,8 +123,19 @@ export class Host {
 
   // --- talking to control -----------------------------------------------------------------------------------------------
 
-  #latency(): number {
-    return this.#dice.int(5, 40 + this.#world.scenario.network.slowMs);
+  /**
+   * How long something takes, in ms. In a plain story it is a function of what it is, so that it takes as long with the real
+   * control as with its double, in whatever order each of them asks.
+   */
+  #takes(what: string, from: number, to: number): number {
+    const { scenario } = this.#world;
+    const dice = scenario.isPlain
+      ? this.#world.dice(`${this.name}, ${this.#world.nameOf(what)}`)
+      : this.#dice;
+    return dice.int(from, to);
+  }
+  #latency(what: string): number {
+    return this.#takes(what, 5, 40 + this.#world.scenario.network.slowMs);
   }
   #isLost(): boolean {
     const isLost = this.#dice.chance(this.#world.scenario.network.lost);
@@ -198,8 +209,9 @@ export class Host {
       // Unanswered ones go again with the next poll.
       if (answer !== "unreachable" && !this.#isLost()) this.#finished.delete(id);
     };
-    this.#world.clock.after(this.#latency(), send);
-    if (this.#isTwice()) this.#world.clock.after(this.#latency() + 300, send);
+    const what = `result of ${id}`;
+    this.#world.clock.after(this.#latency(what), send);
+    if (this.#isTwice()) this.#world.clock.after(this.#latency(what) + 300, send);
   }
 
   /** Tells control how an instance is now. */
@@ -218,8 +230,9 @@ export class Host {
       if (!(await this.#world.control.report(this.id, this.#bootId, instance, report))) return;
       if (!this.#isLost() && this.#reports.get(instance) === report) this.#reports.delete(instance);
     };
-    this.#world.clock.after(this.#latency(), send);
-    if (this.#isTwice()) this.#world.clock.after(this.#latency() + 500, send);
+    const what = `report ${report.seq}`;
+    this.#world.clock.after(this.#latency(what), send);
+    if (this.#isTwice()) this.#world.clock.after(this.#latency(what) + 500, send);
   }
 
   // --- jobs -------------------------------------------------------------------------------------------------------------
@@ -237,7 +250,7 @@ export class Host {
   #pull(job: LeasedJob, finish: (outcome: Outcome) => void): void {
     const app = this.#world.appOf(job.releaseId);
     const outcome = app.pulls ? DONE : failure("image_missing", "no such image");
-    this.#world.clock.after(this.#dice.int(200, 3_000), () => finish(outcome));
+    this.#world.clock.after(this.#takes(job.id, 200, 3_000), () => finish(outcome));
   }
 
   #start(job: LeasedJob, finish: (outcome: Outcome) => void): void {
@@ -271,7 +284,7 @@ export class Host {
 
   #stop(job: LeasedJob, finish: (outcome: Outcome) => void): void {
     const fails = this.#world.dice(`stop ${job.id}`).chance(this.#world.scenario.stopsFail);
-    this.#world.clock.after(this.#dice.int(100, 3_000), () => {
+    this.#world.clock.after(this.#takes(job.id, 100, 3_000), () => {
       if (fails) return finish(failure("internal", "the engine answers 500"));
       this.#remove(job.instanceId ?? "");
       this.#endCommand(job.instanceId ?? "", failure("stopped", "it was stopped"));
@@ -306,7 +319,7 @@ export class Host {
       this.#commands.set(run, null);
       watch.commandBegins(run);
       const timeMs = Math.max(0, job.deadlineAt - control.now - HEARD_WITHIN_MS);
-      const takesMs = this.#dice.int(500, 20_000);
+      const takesMs = this.#takes(run, 500, 20_000);
       const outcome = takesMs > timeMs ? failure("deadline", "it took too long") : DONE;
       clock.after(Math.min(takesMs, timeMs), () => this.#endCommand(run, outcome));
     }

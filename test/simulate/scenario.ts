@@ -78,6 +78,8 @@ export type Act = { readonly at: number } & (
 
 export interface Scenario {
   readonly seed: number;
+  /** Nothing but people, and apps that may be bad. */
+  readonly isPlain: boolean;
   readonly spec: EnvironmentSpec;
   /** Slots of each host. */
   readonly hosts: readonly number[];
@@ -96,39 +98,40 @@ export interface Scenario {
 
 const MINUTE = 60_000;
 
-/** The scenario of a seed. `plain`: nothing but people, and apps that may be bad. */
-export function scenarioOf(seed: number, plain = false): Scenario {
+/** The scenario of a seed. */
+export function scenarioOf(seed: number, isPlain = false): Scenario {
   const dice = new Dice(seed, "scenario");
   const replicas = dice.pick([1, 1, 2, 2, 2, 3, 3, 4, 6]);
   const hosts = hostsFor(dice, replicas);
   const spec = {
     ...specOf(dice, replicas),
-    ...(plain ? {} : { processes: processesOf(seed), watch: watchOf(seed) }),
+    ...(isPlain ? {} : { processes: processesOf(seed), watch: watchOf(seed) }),
   };
   const acts: Act[] = [{ at: 0, do: "deploy", app: GOOD, whenBusy: "queue", hold: false }];
-  const deploys = plain ? dice.int(1, 2) : dice.int(1, 4);
+  const deploys = isPlain ? dice.int(1, 2) : dice.int(1, 4);
   let at = 0;
   for (let n = 0; n < deploys; n++) {
     at += dice.pick([30_000, 90_000, 150_000, 240_000]) + dice.int(0, 20_000);
     acts.push(deployAt(dice, at));
-    const company = plain ? dice.int(0, 1) : dice.pick([0, 1, 1, 2, 2, 3, 4]);
+    const company = isPlain ? dice.int(0, 1) : dice.pick([0, 1, 1, 2, 2, 3, 4]);
     for (let k = 0; k < company; k++) {
       const when = at + dice.pick([0, 500, 3_000, 12_000, 40_000, 90_000]) + dice.int(0, 15_000);
-      acts.push(plain ? personAt(dice, when) : actAt(dice, when, hosts.length));
+      acts.push(isPlain ? personAt(dice, when) : actAt(dice, when, hosts.length));
     }
   }
-  if (!plain) acts.push(...furtherActs(seed, { until: at + MINUTE, hosts: hosts.length }));
-  if (!plain) acts.push(...blows(seed, at + MINUTE));
-  if (!plain) acts.push(...silences(seed, { until: at + MINUTE, hosts: hosts.length, spec }));
+  if (!isPlain) acts.push(...furtherActs(seed, { until: at + MINUTE, hosts: hosts.length }));
+  if (!isPlain) acts.push(...blows(seed, at + MINUTE));
+  if (!isPlain) acts.push(...silences(seed, { until: at + MINUTE, hosts: hosts.length, spec }));
   const quietAt = Math.max(...acts.map((act) => act.at)) + 2 * MINUTE;
-  const bad = !plain && dice.chance(0.5);
+  const bad = !isPlain && dice.chance(0.5);
   return {
     seed,
+    isPlain,
     spec,
     hosts,
     network: { lost: bad ? 0.05 : 0, twice: bad ? 0.05 : 0, slowMs: bad ? 1_500 : 20 },
-    stopsFail: plain ? 0 : 0.03,
-    busyMs: plain ? 10_000 : 1_000,
+    stopsFail: isPlain ? 0 : 0.03,
+    busyMs: isPlain ? 10_000 : 1_000,
     isolates: dice.int(1, 3),
     visitEveryMs: dice.pick([1_500, 2_500, 4_000]),
     acts: acts.sort((a, b) => a.at - b.at),

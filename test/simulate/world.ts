@@ -83,11 +83,11 @@ export class World {
     if (said !== this.#shares.at(-1)?.line) this.#shares.push({ at: this.clock.now, line: said });
   }
 
-  /** Who had what share for at least so long, in order. */
-  sharesOf(ms: number): string[] {
-    const ends = (n: number) => this.#shares[n + 1]?.at ?? Number.POSITIVE_INFINITY;
-    const lasting = this.#shares.filter(({ at }, n) => ends(n) - at >= ms).map(({ line }) => line);
-    return lasting.filter((line, n) => line !== lasting[n - 1]);
+  /** Who had what share and since when, in order; what lasted no ms is left out. */
+  shares(): { readonly at: number; readonly line: string }[] {
+    const lasting = this.#shares.filter(({ at }, n) => this.#shares[n + 1]?.at !== at);
+    const changes = lasting.filter(({ line }, n) => line !== lasting[n - 1]?.line);
+    return changes.map(({ at, line }) => ({ at: at - BEGIN, line }));
   }
 
   dice(purpose: string): Dice {
@@ -105,6 +105,11 @@ export class World {
     const found = this.control.store.releases.find((release) => release.id === id);
     if (!found) throw new Error(`no release ${id}`);
     return found;
+  }
+  /** The same with its release's version in place of its id, which the real control draws by chance. */
+  nameOf(what: string): string {
+    const told = this.control.store.releases.find(({ id }) => what.endsWith(id) || what.includes(`${id}-`));
+    return told ? what.replace(told.id, told.version) : what;
   }
   hostById(id: string): Host | undefined {
     return this.hosts.find((host) => host.id === id);

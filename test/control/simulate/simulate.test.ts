@@ -14,8 +14,6 @@ import { RealDesk } from "./real-desk.ts";
 const SEEDS = Number(env.SIMULATE_SEEDS);
 const FROM = Number(env.SIMULATE_FROM);
 const STORY_MS = 600_000;
-/** Two things that happen in a moment of each other are one tick's or two by chance: agents draw other times in each mode. */
-const LASTING_MS = 500;
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -47,7 +45,7 @@ async function real(scenario: Scenario): Promise<{ world: World; control: RealCo
   return { world, control };
 }
 
-/** How it all ended, told without ids; and without slots and hosts, for which of two is free first is chance, too. */
+/** How it all ended, told without ids. */
 function endOf({ control: { store } }: World) {
   const version = (id: string | null) => store.releases.find((release) => release.id === id)?.version ?? null;
   return {
@@ -60,7 +58,7 @@ function endOf({ control: { store } }: World) {
       .sort(),
     instances: store.instances
       .filter(({ stoppedAt }) => stoppedAt === null)
-      .map((one) => `${version(one.releaseId)} ${one.state}, ${one.reportState}`)
+      .map((one) => `${version(one.releaseId)} in ${one.slotId} ${one.state}, ${one.reportState}`)
       .sort(),
   };
 }
@@ -84,7 +82,7 @@ describe("the simulation's control", () => {
       const { world, control } = await real(scenario);
       await world.play();
       const told = `${storyOf(double.story ?? [])}\n---\n${storyOf(world.story ?? [])}`;
-      expect(world.sharesOf(LASTING_MS), told).toEqual(double.sharesOf(LASTING_MS));
+      expect(world.shares(), told).toEqual(double.shares());
       expect(endOf(world), told).toEqual(endOf(double));
       const answer = await control.coordinator.table(HOSTNAME, null);
       expect(routed(answer.kind === "table" ? answer.table : undefined)).toEqual(
