@@ -1,4 +1,5 @@
 import { isActive } from "../../src/domain/rollout/release.ts";
+import { begunStep } from "../../src/domain/rollout/steps.ts";
 import { type Container, isChosen } from "./container.ts";
 import type { Host } from "./host.ts";
 import type { Act } from "./scenario.ts";
@@ -133,8 +134,8 @@ export class Actors {
 
   /** What a person saw when they first pressed: the same step for a second press. */
   readonly #steps = new Map<Act, number>();
-  #seen(act: Act, { stepIndex }: Release): number {
-    const step = this.#steps.get(act) ?? stepIndex ?? 0;
+  #seen(act: Act, release: Release): number {
+    const step = this.#steps.get(act) ?? begunStep(release);
     this.#steps.set(act, step);
     return step;
   }

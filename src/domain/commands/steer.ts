@@ -97,13 +97,19 @@ function steerable(facts: EnvironmentFacts, { release: id, step }: Steer): Resul
   }
   const refusal = unapproved(release);
   if (refusal) return err(refusal);
-  const current = release.stepIndex ?? 0;
-  if (step !== null && step !== current && step !== begunStep(release)) {
-    const of = stepsOf(release.spec).length;
-    const detail = `${release.version} is in step ${current + 1} of ${of}, not ${step < 0 ? "before its first" : `in step ${step + 1}`} any more: look again before you promote`;
-    return err({ code: "stale_step", detail });
-  }
-  return ok(release);
+  const isOther = step !== null && step !== begunStep(release);
+  return isOther ? err({ code: "stale_step", detail: otherStep(release, step) }) : ok(release);
+}
+
+function otherStep(release: ReleaseFacts, seen: number): string {
+  const { version, stepIndex, stepSince } = release;
+  const place = `step ${(stepIndex ?? 0) + 1} of ${stepsOf(release.spec).length}`;
+  const named = seen < 0 ? "before its first" : `in step ${seen + 1}`;
+  const now =
+    stepSince === null && seen === stepIndex
+      ? `before ${place}, which has not begun (\`--step ${seen}\` names that)`
+      : `in ${place}, not ${named} any more`;
+  return `${version} is ${now}: look again before you promote`;
 }
 
 /** Until it is approved nobody moves it on, and nobody holds it longer. */

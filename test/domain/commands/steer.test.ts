@@ -64,7 +64,7 @@ describe("a release that is held", () => {
     const world = canary(undefined, true);
     later(world, 3 * 60 * MINUTE);
     expect([world.state("v2"), world.weights()]).toEqual(["shifting", { v1: 10_000 }]);
-    world.promote("v2", { step: 0 });
+    world.promote("v2", { step: -1 });
     expect(world.weights()).toEqual({ v2: 1_000, v1: 9_000 });
   });
 
@@ -111,6 +111,15 @@ describe("a promote", () => {
     const again = world.promote("v2", { step: -1 });
     expect(again).toMatchObject({ ok: false, error: { code: "stale_step" } });
     expect(again.ok ? "" : again.error.detail).toContain("step 1 of 3, not before its first any more");
+    expect(world.weights()).toEqual(weights);
+  });
+
+  it("of one that is held, by a step that has not begun, is refused: a second press would end it", () => {
+    const world = canary(undefined, true);
+    const weights = world.weights();
+    const named = world.promote("v2", { step: 0 });
+    expect(named).toMatchObject({ ok: false, error: { code: "stale_step" } });
+    expect(named.ok ? "" : named.error.detail).toContain("v2 is before step 1 of 3, which has not begun");
     expect(world.weights()).toEqual(weights);
   });
 
