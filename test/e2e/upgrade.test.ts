@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { helloImage, removeImages } from "../../local/images.ts";
 import { freePorts } from "../../local/ports.ts";
-import { noted, standInProgram, tokenOf } from "../agent/cloudflared-stand-in.ts";
+import { noted, standInProgram, tokenOf } from "../agent/cloudflared/cloudflared-stand-in.ts";
 import { engine, hasRegistry, type Registry, startRegistry, theEngine } from "../support/docker.ts";
 import { FakeSystemd } from "../support/fake-systemd.ts";
 import { Installation } from "../support/installation.ts";

@@ -17,7 +17,7 @@ import {
 } from "../../support/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { imageWith, nodeImage } from "../images.ts";
-import { collect, logsContract, numbered } from "../logs.contract.ts";
+import { collect, logsContract, numbered } from "../logs/logs.contract.ts";
 import { runOf, specOf } from "../specs.ts";
 import { runsContract } from "./runs.contract.ts";
 import { answerOf, runtimeContract } from "./runtime.contract.ts";

@@ -8,7 +8,7 @@ import { rotate } from "../../../agent/runtime/process/log.ts";
 import { createProcessRuntime } from "../../../agent/runtime/process/process.ts";
 import { birthOf } from "../../../agent/runtime/process/record.ts";
 import { freePort } from "../../support/docker.ts";
-import { collect, logsContract, numbered } from "../logs.contract.ts";
+import { collect, logsContract, numbered } from "../logs/logs.contract.ts";
 import { runOf, specOf } from "../specs.ts";
 import { runsContract } from "./runs.contract.ts";
 import { answerOf, runtimeContract } from "./runtime.contract.ts";

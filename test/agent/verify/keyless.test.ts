@@ -5,10 +5,10 @@ import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Journal, openJournal } from "../../agent/journal.ts";
-import { Signatures } from "../../agent/verify/signatures.ts";
-import type { ImageRule } from "../../src/protocol/agent/image.ts";
-import { keyBundle, type Signing, type Sigstore, sigstore } from "../support/sigstore.ts";
+import { type Journal, openJournal } from "../../../agent/journal.ts";
+import { Signatures } from "../../../agent/verify/signatures.ts";
+import type { ImageRule } from "../../../src/protocol/agent/image.ts";
+import { keyBundle, type Signing, type Sigstore, sigstore } from "../../support/sigstore.ts";
 
 /** Signatures without a key: by certificates of an own authority, seen by an own log and an own clock. */
 const DIGEST = `sha256:${"d".repeat(64)}`;

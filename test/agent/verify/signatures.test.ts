@@ -3,15 +3,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Journal, openJournal } from "../../agent/journal.ts";
-import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
-import { Signatures } from "../../agent/verify/signatures.ts";
-import type { ImageRule } from "../../src/protocol/agent/image.ts";
-import { engine, freePort, hasRegistry, MEMBER, type Registry, startRegistry } from "../support/docker.ts";
-import { nodeCommand } from "./apps.ts";
-import { nodeImage } from "./images.ts";
-import { type AgentBench, agentBench } from "./running-agent.ts";
-import { runOf, specOf } from "./specs.ts";
+import { type Journal, openJournal } from "../../../agent/journal.ts";
+import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
+import { Signatures } from "../../../agent/verify/signatures.ts";
+import type { ImageRule } from "../../../src/protocol/agent/image.ts";
+import { engine, freePort, hasRegistry, MEMBER, type Registry, startRegistry } from "../../support/docker.ts";
+import { nodeCommand } from "../apps.ts";
+import { nodeImage } from "../images.ts";
+import { type AgentBench, agentBench } from "../running-agent.ts";
+import { runOf, specOf } from "../specs.ts";
 
 /** Signatures as `cosign sign --key` leaves them beside an image, in a real registry. */
 const keys = () => generateKeyPairSync("ec", { namedCurve: "P-256" });

@@ -1,16 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { z } from "zod";
-import { failed } from "../../agent/outcome.ts";
-import { accessoryConfig, accessoryName, asideName } from "../../agent/runtime/docker/accessory.ts";
-import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
-import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
-import type { AccessoryOrder } from "../../agent/runtime/runtime.ts";
-import { removeImages } from "../../local/images.ts";
-import type { AccessorySpec } from "../../src/protocol/agent/accessory.ts";
-import { dockerTest, engine, removeNetwork, theEngine } from "../support/docker.ts";
-import { imageWith } from "./images.ts";
-import { type AgentBench, agentBench } from "./running-agent.ts";
+import { failed } from "../../../agent/outcome.ts";
+import { accessoryConfig, accessoryName, asideName } from "../../../agent/runtime/docker/accessory.ts";
+import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
+import { createProcessRuntime } from "../../../agent/runtime/process/process.ts";
+import type { AccessoryOrder } from "../../../agent/runtime/runtime.ts";
+import { removeImages } from "../../../local/images.ts";
+import type { AccessorySpec } from "../../../src/protocol/agent/accessory.ts";
+import { dockerTest, engine, removeNetwork, theEngine } from "../../support/docker.ts";
+import { imageWith } from "../images.ts";
+import { type AgentBench, agentBench } from "../running-agent.ts";
 
 /** Accessories on a real engine: what runs is left alone, and what replaces it proves itself first. */
 const host = `host-${randomUUID().slice(0, 8)}`;

@@ -4,8 +4,9 @@ import net from "node:net";
 import path from "node:path";
 import { promisify } from "node:util";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
-import { type Job, jobSchema } from "../../src/protocol/agent/jobs.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
+import { type Job, jobSchema } from "../../../src/protocol/agent/jobs.ts";
+import { runOf, specOf } from "../specs.ts";
 import {
   base,
   digest,
@@ -21,7 +22,6 @@ import {
   verdict,
   write,
 } from "./policy-stage.ts";
-import { runOf, specOf } from "./specs.ts";
 
 usePolicyFolders();
 
@@ -111,7 +111,7 @@ describe.each(["without a policy", "with one that allows it"])("%s, no host", (w
   });
 
   test("mounts the agent's own program, the Node that runs it, or what holds one of them", async () => {
-    const program = path.resolve(import.meta.dirname, "../..");
+    const program = path.resolve(import.meta.dirname, "../../..");
     const places = [program, path.join(program, "agent/policy"), path.dirname(program)];
     for (const place of [...places, path.dirname(process.execPath), process.execPath])
       expect(await refused(mount(place))).toMatch(/the app would own the host|is, or holds/);

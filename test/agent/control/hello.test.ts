@@ -3,14 +3,14 @@ import { once } from "node:events";
 import http from "node:http";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
-import { helloImage, removeImages } from "../../local/images.ts";
-import { dockerTest, freePort, theEngine } from "../support/docker.ts";
-import { agentBench } from "./running-agent.ts";
-import { answerOf } from "./runtime/runtime.contract.ts";
-import { healthOf, specOf } from "./specs.ts";
+import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
+import { helloImage, removeImages } from "../../../local/images.ts";
+import { dockerTest, freePort, theEngine } from "../../support/docker.ts";
+import { agentBench } from "../running-agent.ts";
+import { answerOf } from "../runtime/runtime.contract.ts";
+import { healthOf, specOf } from "../specs.ts";
 
-const HELLO = path.resolve(import.meta.dirname, "../../examples/hello");
+const HELLO = path.resolve(import.meta.dirname, "../../../examples/hello");
 const children: ChildProcess[] = [];
 afterEach(() => {
   for (const child of children.splice(0)) child.kill("SIGKILL");

@@ -1,9 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { awaitNeeds } from "../../agent/instances/needs.ts";
-import type { Accessories, Runtime } from "../../agent/runtime/runtime.ts";
-import { ManualClock } from "./manual-clock.ts";
-import { healthOf, specOf } from "./specs.ts";
+import { awaitNeeds } from "../../../agent/instances/needs.ts";
+import type { Accessories, Runtime } from "../../../agent/runtime/runtime.ts";
+import { ManualClock } from "../manual-clock.ts";
+import { healthOf, specOf } from "../specs.ts";
 
 const needing = (lackOf: Accessories["lackOf"]) => {
   const clock = new ManualClock();

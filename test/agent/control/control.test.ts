@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
-import { createControl } from "../../agent/control/control.ts";
+import { createControl } from "../../../agent/control/control.ts";
 
 test("what went wrong in control is told with the request's id, by which control's log has it", async () => {
   const problem = {

@@ -1,15 +1,15 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
-import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
-import { dockerTest, engine, freePort, removeNetwork, theEngine } from "../support/docker.ts";
-import { TIMED } from "../support/patience.ts";
-import { nodeCommand } from "./apps.ts";
-import { nodeImage } from "./images.ts";
-import { type AgentBench, agentBench } from "./running-agent.ts";
-import { answerOf } from "./runtime/runtime.contract.ts";
-import { specOf } from "./specs.ts";
+import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
+import { dockerTest, engine, freePort, removeNetwork, theEngine } from "../../support/docker.ts";
+import { TIMED } from "../../support/patience.ts";
+import { nodeCommand } from "../apps.ts";
+import { nodeImage } from "../images.ts";
+import { type AgentBench, agentBench } from "../running-agent.ts";
+import { answerOf } from "../runtime/runtime.contract.ts";
+import { specOf } from "../specs.ts";
 
 /** Whatever somebody does to what runs, by hand and from outside: it is to run again, without anybody asking for it. */
 const host = `host-${Math.random().toString(36).slice(2, 10)}`;

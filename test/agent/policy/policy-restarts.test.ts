@@ -2,17 +2,17 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect } from "vitest";
-import { Policy } from "../../agent/policy/policy.ts";
-import { accessoryName } from "../../agent/runtime/docker/accessory.ts";
-import { containerName } from "../../agent/runtime/docker/container.ts";
-import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
-import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
-import { dockerTest, engine, freePort, theEngine } from "../support/docker.ts";
-import { nodeCommand } from "./apps.ts";
-import { nodeImage } from "./images.ts";
-import { type AgentBench, agentBench } from "./running-agent.ts";
-import { answerOf } from "./runtime/runtime.contract.ts";
-import { specOf } from "./specs.ts";
+import { Policy } from "../../../agent/policy/policy.ts";
+import { accessoryName } from "../../../agent/runtime/docker/accessory.ts";
+import { containerName } from "../../../agent/runtime/docker/container.ts";
+import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
+import { dockerTest, engine, freePort, theEngine } from "../../support/docker.ts";
+import { nodeCommand } from "../apps.ts";
+import { nodeImage } from "../images.ts";
+import { type AgentBench, agentBench } from "../running-agent.ts";
+import { answerOf } from "../runtime/runtime.contract.ts";
+import { specOf } from "../specs.ts";
 
 /** What was allowed once is asked about again each time the engine is to start it. */
 describe.skipIf(!engine)("a container that the rules of this host allowed", () => {

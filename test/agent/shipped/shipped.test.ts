@@ -5,13 +5,13 @@ import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { systemClock } from "../../agent/clock.ts";
-import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
-import { engineRef } from "../../agent/runtime/docker/shipped.ts";
-import { serveImage } from "../../agent/shipped/endpoint.ts";
-import { fetchingFromControl } from "../../agent/shipped/fetching.ts";
-import { CONFIG_TYPE, LAYER_TYPES, MANIFEST_TYPE } from "../../src/protocol/images.ts";
-import { dockerTest, theEngine } from "../support/docker.ts";
+import { systemClock } from "../../../agent/clock.ts";
+import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
+import { engineRef } from "../../../agent/runtime/docker/shipped.ts";
+import { serveImage } from "../../../agent/shipped/endpoint.ts";
+import { fetchingFromControl } from "../../../agent/shipped/fetching.ts";
+import { CONFIG_TYPE, LAYER_TYPES, MANIFEST_TYPE } from "../../../src/protocol/images.ts";
+import { dockerTest, theEngine } from "../../support/docker.ts";
 
 /** Images that are in no registry: how the engine of a host gets them from control. */
 const digestOf = (bytes: Uint8Array | string) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;

@@ -2,10 +2,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach } from "vitest";
-import { Policy } from "../../agent/policy/policy.ts";
-import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
-import { type Job, jobSchema } from "../../src/protocol/agent/jobs.ts";
-import { specOf } from "./specs.ts";
+import { Policy } from "../../../agent/policy/policy.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
+import { type Job, jobSchema } from "../../../src/protocol/agent/jobs.ts";
+import { specOf } from "../specs.ts";
 
 /** A host with a policy file, for the tests about policies: a folder of its own for each. */
 export const digest = `sha256:${"a".repeat(64)}`;

@@ -3,17 +3,17 @@ import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
-import { causeOf } from "../../agent/cloudflared/causes.ts";
-import { chooseConnectors } from "../../agent/cloudflared/choose.ts";
-import type { Connectors } from "../../agent/cloudflared/connectors.ts";
-import { ContainerConnectors } from "../../agent/cloudflared/container.ts";
-import { ownProcess, ownUnit } from "../../agent/cloudflared/launcher.ts";
-import { ProcessConnectors } from "../../agent/cloudflared/process.ts";
-import { Supervisor } from "../../agent/cloudflared/supervisor.ts";
-import { removeImages } from "../../local/images.ts";
-import { dockerTest, engine, theEngine } from "../support/docker.ts";
+import { causeOf } from "../../../agent/cloudflared/causes.ts";
+import { chooseConnectors } from "../../../agent/cloudflared/choose.ts";
+import type { Connectors } from "../../../agent/cloudflared/connectors.ts";
+import { ContainerConnectors } from "../../../agent/cloudflared/container.ts";
+import { ownProcess, ownUnit } from "../../../agent/cloudflared/launcher.ts";
+import { ProcessConnectors } from "../../../agent/cloudflared/process.ts";
+import { Supervisor } from "../../../agent/cloudflared/supervisor.ts";
+import { removeImages } from "../../../local/images.ts";
+import { dockerTest, engine, theEngine } from "../../support/docker.ts";
+import { imageWith } from "../images.ts";
 import { ask, noted, STAND_IN, standInProgram, tokenOf } from "./cloudflared-stand-in.ts";
-import { imageWith } from "./images.ts";
 
 const quiet = { info: () => {}, warn: () => {}, error: () => {} };
 const clock = {

@@ -1,10 +1,10 @@
 import { afterEach, beforeAll, describe, expect } from "vitest";
-import type { LogItem, Reading, Runtime } from "../../agent/runtime/runtime.ts";
-import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
-import { freePort } from "../support/docker.ts";
-import { type apps, nodeCommand } from "./apps.ts";
-import type { ContractSetup } from "./runtime/runtime.contract.ts";
-import { specOf } from "./specs.ts";
+import type { LogItem, Reading, Runtime } from "../../../agent/runtime/runtime.ts";
+import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
+import { freePort } from "../../support/docker.ts";
+import { type apps, nodeCommand } from "../apps.ts";
+import type { ContractSetup } from "../runtime/runtime.contract.ts";
+import { specOf } from "../specs.ts";
 
 type It = (name: string, run: () => Promise<void>) => void;
 type Line = Extract<LogItem, { cursor: string }>;

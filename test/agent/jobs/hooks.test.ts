@@ -1,8 +1,8 @@
 import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type AgentBench, agentBench } from "./running-agent.ts";
-import { runOf } from "./specs.ts";
+import { type AgentBench, agentBench } from "../running-agent.ts";
+import { runOf } from "../specs.ts";
 
 let bench: AgentBench;
 

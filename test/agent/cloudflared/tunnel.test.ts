@@ -4,9 +4,9 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { TunnelAnswer } from "../../src/protocol/agent/tunnel.ts";
+import type { TunnelAnswer } from "../../../src/protocol/agent/tunnel.ts";
+import { type AgentBench, agentBench } from "../running-agent.ts";
 import { ask, type Behaviour, type Noted, noted, standInProgram, tokenOf } from "./cloudflared-stand-in.ts";
-import { type AgentBench, agentBench } from "./running-agent.ts";
 
 let directory: string;
 let bench: AgentBench;

@@ -3,10 +3,10 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Secrets } from "../../agent/redaction/secrets.ts";
-import { freePort } from "../support/docker.ts";
-import { type AgentBench, agentBench } from "./running-agent.ts";
-import { healthOf, runOf, specOf } from "./specs.ts";
+import { Secrets } from "../../../agent/redaction/secrets.ts";
+import { freePort } from "../../support/docker.ts";
+import { type AgentBench, agentBench } from "../running-agent.ts";
+import { healthOf, runOf, specOf } from "../specs.ts";
 
 const SECRET = 's3cr3t é/+=&?"-value';
 const scope = "hello/production";

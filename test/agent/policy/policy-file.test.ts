@@ -1,8 +1,11 @@
 import { chmod, chown, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { freePort } from "../support/docker.ts";
-import { nodeCommand } from "./apps.ts";
+import { freePort } from "../../support/docker.ts";
+import { nodeCommand } from "../apps.ts";
+import { type AgentBench, agentBench } from "../running-agent.ts";
+import { answerOf } from "../runtime/runtime.contract.ts";
+import { runOf, specOf } from "../specs.ts";
 import {
   base,
   file,
@@ -15,15 +18,12 @@ import {
   verdict,
   write,
 } from "./policy-stage.ts";
-import { type AgentBench, agentBench } from "./running-agent.ts";
-import { answerOf } from "./runtime/runtime.contract.ts";
-import { runOf, specOf } from "./specs.ts";
 
 usePolicyFolders();
 
 describe("a policy file", () => {
   test("may be the one that docs/hosts.md shows", async () => {
-    const page = await readFile(path.join(import.meta.dirname, "../../docs/hosts.md"), "utf8");
+    const page = await readFile(path.join(import.meta.dirname, "../../../docs/hosts.md"), "utf8");
     const [, shown = ""] = /```yaml\n(images:[\s\S]*?)```/.exec(page) ?? [];
     await write(shown);
     const resources = { cpus: 2, memoryBytes: 1 << 30 };
