@@ -14,11 +14,11 @@ const SLOWEST = [
   "agent/runtime/docker.test.ts",
   "edge/switches.test.ts",
   "edge/table.test.ts",
-  "cli/ship.test.ts",
+  "cli/ship/ship.test.ts",
   "agent/main.test.ts",
   "agent/cloudflared/tunnel.test.ts",
   "edge/meter.test.ts",
-  "cli/setup.test.ts",
+  "cli/setup/setup.test.ts",
 ];
 const rank = ({ moduleId }: TestSpecification): number => {
   const index = SLOWEST.findIndex((name) => moduleId.endsWith(`/test/${name}`));

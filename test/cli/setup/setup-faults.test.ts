@@ -1,0 +1,163 @@
+import { createHash } from "node:crypto";
+import { expect, onTestFinished, test } from "vitest";
+import {
+  API_TOKEN,
+  type Cloudflare,
+  type LoggedCall,
+  startCloudflare,
+} from "../../support/cloudflare/server.ts";
+import { changes, newDesk } from "../../support/setup-desk.ts";
+
+/** Setup cut short at every change that it makes, and run again. */
+
+async function emptyAccount(): Promise<Cloudflare> {
+  const cloudflare = await startCloudflare({ scripts: [] });
+  onTestFinished(() => cloudflare.close());
+  return cloudflare;
+}
+
+/** What is there in the end, whatever ids and secrets it got. */
+function picture({ state }: Cloudflare) {
+  return {
+    databases: state.databases.map(({ name, sqlite }) => [
+      name,
+      sqlite.prepare("SELECT name FROM d1_migrations").all(),
+    ]),
+    namespaces: state.namespaces.map(({ title }) => title),
+    domains: state.domains.map(({ hostname, service }) => [hostname, service]),
+    serviceTokens: state.serviceTokens.map(({ name }) => name),
+    workers: [...state.workers.values()].map(({ name, bindings, crons, classes, workersDev }) => ({
+      name,
+      crons,
+      classes,
+      workersDev,
+      bindings: bindings.map((one) => `${one.type} ${one.name}`).sort(),
+    })),
+  };
+}
+
+/** Both Workers have the same key, and control knows the token that this machine has. */
+function agreement({ state }: Cloudflare, token: string) {
+  const secret = (worker: string, name: string) =>
+    state.workers.get(worker)?.bindings.find((one) => one.name === name)?.text;
+  return {
+    shield: secret("sluice-control", "SHIELD_KEY") === secret("sluice-edge", "SHIELD_KEY"),
+    admin:
+      secret("sluice-control", "ADMIN_TOKEN_SHA256") === createHash("sha256").update(token).digest("hex"),
+  };
+}
+
+/** Meets this very call of the log: so many like it come before. */
+const faultAt = (log: readonly LoggedCall[], at: number) => {
+  const { method = "", path = "" } = log[at] ?? {};
+  const place = path.replace(/\?.*/, "");
+  const isAlike = (one: LoggedCall) => one.method === method && one.path.includes(place);
+  return { method, path: place, skip: log.slice(0, at).filter(isAlike).length };
+};
+
+test("keeps the account's own workers.dev subdomain", async () => {
+  const cloudflare = await emptyAccount();
+  cloudflare.state.subdomain = "acme";
+  expect(await newDesk({ cloudflare }).setup()).toMatchObject({ exit: 0 });
+  expect(cloudflare.state.subdomain).toBe("acme");
+});
+
+test.each([
+  ["is refused", { answer: 403 }],
+  ["is done, and its answer lost", { answer: "drop", afterWork: true }],
+] as const)(
+  "ends whole when each change in turn %s and setup is run again",
+  { timeout: 120_000 },
+  async (_how, fault) => {
+    const first = await emptyAccount();
+    await newDesk({ cloudflare: first }).setup({ access: true });
+    const whole = picture(first);
+    const log = changes(first.log);
+    expect(log.length).toBeGreaterThan(15);
+    for (const at of log.keys()) {
+      const cloudflare = await emptyAccount();
+      const desk = newDesk({ cloudflare });
+      // A query that creates a table is one path with one that selects: the fault meets both, and the next one.
+      cloudflare.fail({ ...fault, ...faultAt(log, at) });
+      const cut = await desk.setup({ access: true });
+      const done = await desk.setup({ access: true });
+      const what = `${log[at]?.method} ${log[at]?.path}`;
+      expect.soft({ what, exit: done.exit, ...picture(cloudflare) }).toEqual({ what, exit: 0, ...whole });
+      expect
+        .soft(agreement(cloudflare, JSON.parse(desk.read("cli.json")).token), what)
+        .toEqual({ shield: true, admin: true });
+      if (fault.answer === 403) expect.soft(cut.exit, what).not.toBe(0);
+    }
+  },
+);
+
+test("names the permission of a refused write, and that nothing is lost by it", async () => {
+  const cloudflare = await emptyAccount();
+  cloudflare.fail({ method: "POST", path: "/storage/kv/namespaces", answer: 403 });
+  const { code, said } = await newDesk({ cloudflare }).setup();
+  expect(code).toBe("cloudflare_refused");
+  expect(said).toContain("refused to create the KV namespace sluice-tables: Authentication error (10000)");
+  expect(said).toContain("lacks `Account › Workers KV Storage › Edit`");
+  expect(said).toContain("it goes on where it stopped");
+});
+
+test("waits for the rate limit, and goes on", async () => {
+  const cloudflare = await emptyAccount();
+  cloudflare.fail({ method: "GET", path: "/d1/database", answer: 429, retryAfterS: 0.05 });
+  expect((await newDesk({ cloudflare }).setup()).exit).toBe(0);
+});
+
+const NEEDED = [
+  "Account › Workers Scripts › Edit",
+  "Account › D1 › Edit",
+  "Account › Workers KV Storage › Edit",
+  "Account › Cloudflare Tunnel › Edit",
+  "Zone › Zone › Read",
+  "Zone › DNS › Edit",
+  "Zone › Workers Routes › Edit",
+] as const;
+
+test.each(NEEDED.slice(0, 3))(
+  "a token that may read, not edit, is told %s, and goes on once it has it",
+  async (lacking) => {
+    const cloudflare = await emptyAccount();
+    const readOnly = NEEDED.map((one) =>
+      one === lacking ? (one.replace("Edit", "Read") as typeof one) : one,
+    );
+    cloudflare.state.tokens.set(API_TOKEN, readOnly);
+    const desk = newDesk({ cloudflare });
+    const { code, said } = await desk.setup();
+    expect(code).toBe("cloudflare_refused");
+    expect(said).toContain(`lacks \`${lacking}\``);
+    cloudflare.state.tokens.set(API_TOKEN, [...NEEDED]);
+    expect((await desk.setup()).exit).toBe(0);
+  },
+);
+
+test("at the account's limit of Cron Triggers says whose it may be, and goes on once there is room", async () => {
+  const cloudflare = await emptyAccount();
+  const other = newDesk({ cloudflare });
+  await other.setup({ name: "other", controlHostname: "other.example.com" });
+  const theirs = cloudflare.state.workers.get("other-control");
+  if (theirs) theirs.crons = ["1 * * * *", "2 * * * *", "3 * * * *", "4 * * * *", "5 * * * *"];
+  const desk = newDesk({ cloudflare });
+  const { code, said } = await desk.setup();
+  expect(code).toBe("cloudflare_refused");
+  expect(said).toMatch(/as many Cron Triggers as its plan allows \(5 on Free[\s\S]*goes on where it stopped/);
+  theirs?.crons.pop();
+  expect((await desk.setup()).exit).toBe(0);
+  expect(cloudflare.state.workers.get("sluice-control")?.crons).toEqual(["* * * * *"]);
+});
+
+test("in a zone that takes no more routes is set up and torn down all the same: it makes none", async () => {
+  const cloudflare = await startCloudflare({
+    scripts: [],
+    zones: [{ name: "example.com", maxRoutes: 0, maxRecords: 1 }],
+  });
+  onTestFinished(() => cloudflare.close());
+  const desk = newDesk({ cloudflare });
+  expect((await desk.setup()).exit).toBe(0);
+  expect(cloudflare.state.routes).toEqual([]);
+  expect((await desk.teardown({ name: "sluice", yes: true, deleteData: true })).exit).toBe(0);
+  expect(cloudflare.state.workers.size).toBe(0);
+});
