@@ -41,7 +41,7 @@ export default defineConfig({
             "test/{house,domain,simulate,streams,protocol,client,cli,agent,examples,local}/**/*.test.ts",
             "test/*.test.ts",
           ],
-          globalSetup: ["test/support/bundled-cli.ts"],
+          globalSetup: ["test/support/cli/bundled-cli.ts"],
           // Modules are loaded once per worker, not per file: what a file changes of the process it puts back.
           isolate: false,
           ...patience,
@@ -101,7 +101,7 @@ export default defineConfig({
         test: {
           name: "edge",
           include: ["test/edge/**/*.test.ts"],
-          globalSetup: ["test/support/bundled-workers.ts"],
+          globalSetup: ["test/support/stack/bundled-workers.ts"],
           isolate: false,
           ...patience,
         },
@@ -110,7 +110,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          globalSetup: ["test/support/bundled-cli.ts", "test/support/bundled-workers.ts"],
+          globalSetup: ["test/support/cli/bundled-cli.ts", "test/support/stack/bundled-workers.ts"],
           ...patience,
           testTimeout: 300_000,
           hookTimeout: 300_000,

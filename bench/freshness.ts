@@ -4,9 +4,9 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { MOVING_STALE_MS, type RoutingTable, STALENESS_BOUND_MS } from "../src/domain/routing/table.ts";
-import { type EdgeStack, startEdgeStack } from "../test/support/edge-stack.ts";
+import { startOrigin } from "../test/support/apps/origin.ts";
 import { ask } from "../test/support/http-client.ts";
-import { startOrigin } from "../test/support/origin.ts";
+import { type EdgeStack, startEdgeStack } from "../test/support/stack/edge-stack.ts";
 import { tableOf } from "../test/support/tables.ts";
 import { type BenchResult, resultOf } from "./result.ts";
 

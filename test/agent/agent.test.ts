@@ -3,7 +3,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { failed } from "../../agent/outcome.ts";
 import { AGENT_VERSION } from "../../agent/version.ts";
-import { freePort } from "../support/docker.ts";
+import { freePort } from "../support/engine/docker.ts";
 import { TIMED } from "../support/patience.ts";
 import { type apps, nodeCommand } from "./apps.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";

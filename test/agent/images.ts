@@ -1,5 +1,5 @@
 import { baseImage, type Variant, variantImage } from "../../local/images.ts";
-import { theEngine } from "../support/docker.ts";
+import { theEngine } from "../support/engine/docker.ts";
 
 /** Id of an image that has Node and nothing else: tests give it a program as command. */
 export async function nodeImage(): Promise<string> {

@@ -9,7 +9,7 @@ import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { AGENT_VERSION } from "../../agent/version.ts";
 import { bundleAgent } from "../../local/bundle-agent.ts";
-import { dockerTest, freePort } from "../support/docker.ts";
+import { dockerTest, freePort } from "../support/engine/docker.ts";
 import { FakeControl } from "../support/fake-control.ts";
 import { TIMED } from "../support/patience.ts";
 import { nodeCommand } from "./apps.ts";

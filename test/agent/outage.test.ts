@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "vitest";
-import { freePort } from "../support/docker.ts";
+import { freePort } from "../support/engine/docker.ts";
 import { type apps, nodeCommand } from "./apps.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { type AgentBench, agentBench } from "./running-agent.ts";

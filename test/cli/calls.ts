@@ -1,5 +1,5 @@
-import { fakeApi, MANIFEST, type Route } from "../support/fake-api.ts";
-import { callCli } from "../support/run-cli.ts";
+import { fakeApi, MANIFEST, type Route } from "../support/cli/fake-api.ts";
+import { callCli } from "../support/cli/run-cli.ts";
 
 /** One verb against an API that a test scripts. */
 const files = { "sluice.yaml": MANIFEST };

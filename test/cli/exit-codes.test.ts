@@ -10,8 +10,8 @@ import {
   fakeApi,
   MANIFEST,
   type Route,
-} from "../support/fake-api.ts";
-import { callCli, runCli } from "../support/run-cli.ts";
+} from "../support/cli/fake-api.ts";
+import { callCli, runCli } from "../support/cli/run-cli.ts";
 import { ENV, endsAs, failedDeploy, goodDeploy } from "./scenarios.ts";
 
 interface Row {

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
 import { bundleServedCli } from "../../local/bundle-cli.ts";
 import { API_TOKEN, startCloudflare } from "../support/cloudflare/server.ts";
-import { isInstalled } from "../support/installed.ts";
+import { isInstalled } from "../support/services/installed.ts";
 
 /** What people install, run as they run it: nothing of the checkout is beside it. */
 

@@ -8,7 +8,7 @@ import {
   GOOD_EVENTS,
   type Route,
   stateEvent,
-} from "../support/fake-api.ts";
+} from "../support/cli/fake-api.ts";
 
 /** The calls one deploy makes, answered so that it goes well; tests put their own answers over these. */
 export const ENV = "/api/v1/apps/shop/envs/production";

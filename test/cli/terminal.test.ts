@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { API_TOKEN, startCloudflare } from "../support/cloudflare/server.ts";
 import {
   anEnvironment,
   aServingRelease,
@@ -13,9 +12,10 @@ import {
   GOOD_EVENTS,
   MANIFEST,
   type Route,
-} from "../support/fake-api.ts";
-import { COMPILE_CACHE, MAIN, NODE } from "../support/run-cli.ts";
-import { newDesk } from "../support/setup-desk.ts";
+} from "../support/cli/fake-api.ts";
+import { COMPILE_CACHE, MAIN, NODE } from "../support/cli/run-cli.ts";
+import { newDesk } from "../support/cli/setup-desk.ts";
+import { API_TOKEN, startCloudflare } from "../support/cloudflare/server.ts";
 import { goodDeploy } from "./scenarios.ts";
 
 const BIN = new URL("../../cli/bin.js", import.meta.url).pathname;

@@ -14,7 +14,7 @@ import {
   type FakeApi,
   fakeApi,
   type Route,
-} from "../support/fake-api.ts";
+} from "../support/cli/fake-api.ts";
 import { TIMED } from "../support/patience.ts";
 
 /** A client that waits no wall time between attempts, and notes how long it would have. */

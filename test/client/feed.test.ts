@@ -6,7 +6,7 @@ import {
   type FeedItem,
   type FollowOptions,
 } from "../../src/client/index.ts";
-import { anEvent, type FakeApi, fakeApi, GOOD_EVENTS, type Route } from "../support/fake-api.ts";
+import { anEvent, type FakeApi, fakeApi, GOOD_EVENTS, type Route } from "../support/cli/fake-api.ts";
 import { TIMED } from "../support/patience.ts";
 
 const EVENTS = "GET /api/v1/releases/rel_2/events";

@@ -7,8 +7,8 @@ import {
   type LogsOptions,
   ProtocolError,
 } from "../../src/client/index.ts";
-import { closedUrl, fakeApi, type Route } from "../support/fake-api.ts";
-import { LOGS, logFeed } from "../support/log-feed.ts";
+import { closedUrl, fakeApi, type Route } from "../support/cli/fake-api.ts";
+import { LOGS, logFeed } from "../support/cli/log-feed.ts";
 import { TIMED } from "../support/patience.ts";
 
 const inTurn =

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect } from "vitest";
 import { z } from "zod";
 import { baseImage, removeImages, variantImage } from "../../local/images.ts";
-import { dockerTest, engine, theEngine } from "../support/docker.ts";
+import { dockerTest, engine, theEngine } from "../support/engine/docker.ts";
 import { ask } from "../support/http-client.ts";
-import { type AppOptions, Installation } from "../support/installation.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
 
 /** An app and its key-value store with real parts: the store is there before, during and after every release. */
 const APP = `kvapp${process.pid}`;

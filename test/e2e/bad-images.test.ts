@@ -2,8 +2,8 @@ import { afterAll, beforeAll, expect } from "vitest";
 import { baseImage, helloImage, removeImages, variantImage } from "../../local/images.ts";
 import type { Load } from "../../local/load.ts";
 import { nodeCommand } from "../agent/apps.ts";
-import { dockerTest, engine, freePort } from "../support/docker.ts";
-import { Installation } from "../support/installation.ts";
+import { dockerTest, engine, freePort } from "../support/engine/docker.ts";
+import { Installation } from "../support/stack/installation.ts";
 
 /** Images that can't be had or don't hold: with a real engine, while visitors use the release before. */
 const APP = "hello";

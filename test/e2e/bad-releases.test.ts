@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Load } from "../../local/load.ts";
 import { type apps, nodeCommand } from "../agent/apps.ts";
 import { ask } from "../support/http-client.ts";
-import { type AppOptions, Installation } from "../support/installation.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
 
 /** Releases that go wrong, while visitors use the one before: none of them may notice. */
 const APP = "hello";

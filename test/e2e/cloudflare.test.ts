@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { API_TOKEN, type Cloudflare, startCloudflare } from "../support/cloudflare/server.ts";
 import { ask } from "../support/http-client.ts";
-import { Installation } from "../support/installation.ts";
+import { Installation } from "../support/stack/installation.ts";
 
 /** Control, edge, an agent and the command line, with a stand-in for Cloudflare's account: nothing here reaches Cloudflare. */
 const WITHIN = { timeout: 90_000 };

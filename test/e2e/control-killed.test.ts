@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Load } from "../../local/load.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
-import { type AppOptions, Installation } from "../support/installation.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
 
 /**
  * Control (and with it, here, the edge) killed in the middle of a release and started again on the same state: the

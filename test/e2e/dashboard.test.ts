@@ -5,8 +5,8 @@ import axe from "axe-core";
 import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type OpenBrowser, openBrowser, signIn } from "../support/browser.ts";
-import { canaryUnderWay, nextCanary } from "../support/canary.ts";
-import { Installation } from "../support/installation.ts";
+import { canaryUnderWay, nextCanary } from "../support/stack/canary.ts";
+import { Installation } from "../support/stack/installation.ts";
 
 /** The dashboard as people use it: in a real Chromium, beside a real canary with real visitors. */
 const APP = "hello";

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { dockerTest } from "../support/docker.ts";
-import { NODE } from "../support/run-cli.ts";
+import { NODE } from "../support/cli/run-cli.ts";
+import { dockerTest } from "../support/engine/docker.ts";
 
 const run = promisify(execFile);
 const DEMO = join(import.meta.dirname, "../../local/demo.ts");

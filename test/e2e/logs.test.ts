@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LogLineView } from "../../src/protocol/api/logs.ts";
 import { nodeImage } from "../agent/images.ts";
-import { engine } from "../support/docker.ts";
-import { type AppOptions, Installation } from "../support/installation.ts";
-import { type Running, startCli } from "../support/run-cli.ts";
+import { type Running, startCli } from "../support/cli/run-cli.ts";
+import { engine } from "../support/engine/docker.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
 
 /**
  * A reader who stays through a deploy and through the death of control: every line of every instance, once, in the order

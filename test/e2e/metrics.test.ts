@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type AppOptions, Installation } from "../support/installation.ts";
-import { hasPrometheus, type Prometheus, promtool, startPrometheus } from "../support/prometheus.ts";
-import { type ToldHost, toldHost } from "../support/told-host.ts";
+import { hasPrometheus, type Prometheus, promtool, startPrometheus } from "../support/services/prometheus.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
+import { type ToldHost, toldHost } from "../support/stack/told-host.ts";
 
 /** A real Prometheus that scrapes a control with a canary under way: what is written for it must hold against it. */
 const EXAMPLES = join(import.meta.dirname, "../../examples");

@@ -5,8 +5,8 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect } from "vitest";
 import { z } from "zod";
 import { baseImage, removeImages, variantImage } from "../../local/images.ts";
-import { dockerTest, engine, theEngine } from "../support/docker.ts";
-import { type AppOptions, Installation } from "../support/installation.ts";
+import { dockerTest, engine, theEngine } from "../support/engine/docker.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
 
 /** An app that says its secrets wherever it can; they are searched for wherever anything is kept or told. */
 const APP = "leaky";

@@ -3,9 +3,9 @@ import { createClient } from "redis";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { baseImage, removeImages, variantImage } from "../../local/images.ts";
-import { engine, theEngine } from "../support/docker.ts";
-import { type AppOptions, Installation } from "../support/installation.ts";
-import { hasRedis, type Redis, startRedis } from "../support/redis.ts";
+import { engine, theEngine } from "../support/engine/docker.ts";
+import { hasRedis, type Redis, startRedis } from "../support/services/redis.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
 
 /**
  * A real queue, workers, a singleton and a schedule in containers on two hosts, while releases of each strategy come by and things

@@ -2,13 +2,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "redis";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type AppOptions, Installation } from "../support/installation.ts";
-import { hasRedis, type Redis, startRedis } from "../support/redis.ts";
+import { hasRedis, type Redis, startRedis } from "../support/services/redis.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
 
 /** A real queue under releases: each job is done once, by whichever release's worker, and none waits for good. */
 const APP = "hello";
 const RATE = 20;
-const WORKER = join(import.meta.dirname, "../support/queue-worker.ts");
+const WORKER = join(import.meta.dirname, "../support/services/queue-worker.ts");
 let sluice: Installation;
 let redis: Redis;
 

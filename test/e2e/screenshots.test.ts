@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "vitest";
 import { openBrowser, signIn } from "../support/browser.ts";
-import { canaryUnderWay } from "../support/canary.ts";
-import { Installation } from "../support/installation.ts";
+import { canaryUnderWay } from "../support/stack/canary.ts";
+import { Installation } from "../support/stack/installation.ts";
 
 const APP = "hello";
 const FOLDER = join(import.meta.dirname, "../../docs/pictures");

@@ -1,4 +1,4 @@
 import { beforeEach } from "vitest";
-import { noteTest } from "../support/evidence.ts";
+import { noteTest } from "../support/stack/evidence.ts";
 
 beforeEach(({ task }) => noteTest(task));

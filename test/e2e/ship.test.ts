@@ -7,10 +7,10 @@ import { afterAll, beforeAll, expect } from "vitest";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 import { baseImage, removeImages } from "../../local/images.ts";
-import { type Checkout, checkout } from "../support/checkout.ts";
-import { dockerTest, engine, type Registry, startRegistry } from "../support/docker.ts";
-import { Installation } from "../support/installation.ts";
-import { COMPILE_CACHE, MAIN, NODE } from "../support/run-cli.ts";
+import { type Checkout, checkout } from "../support/cli/checkout.ts";
+import { COMPILE_CACHE, MAIN, NODE } from "../support/cli/run-cli.ts";
+import { dockerTest, engine, type Registry, startRegistry } from "../support/engine/docker.ts";
+import { Installation } from "../support/stack/installation.ts";
 
 /** From commit to live with a real git repository, engine, registry, control and host. */
 const EXAMPLE = join(import.meta.dirname, "../../examples/hello");

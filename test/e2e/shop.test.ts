@@ -1,11 +1,11 @@
 import { afterAll, afterEach, expect, vi } from "vitest";
 import { removeImages } from "../../local/images.ts";
-import { engine, theEngine } from "../support/docker.ts";
-import { runSql } from "../support/postgres.ts";
-import { type Step, shopImage } from "../support/shop.ts";
-import { ShopInstallation, type ShopOptions } from "../support/shop-installation.ts";
-import { type ShopEnv, shopTest, useShops } from "../support/shop-stand.ts";
-import { type Crowd, startCrowd } from "../support/shop-visitors.ts";
+import { engine, theEngine } from "../support/engine/docker.ts";
+import { runSql } from "../support/services/postgres.ts";
+import { type Step, shopImage } from "../support/shop/shop.ts";
+import { ShopInstallation, type ShopOptions } from "../support/shop/shop-installation.ts";
+import { type ShopEnv, shopTest, useShops } from "../support/shop/shop-stand.ts";
+import { type Crowd, startCrowd } from "../support/shop/shop-visitors.ts";
 
 /** The three versions of examples/shop, each with its migration, released by Sluice while visitors shop. */
 const VISITORS = 6;

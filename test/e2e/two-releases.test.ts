@@ -2,7 +2,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Load } from "../../local/load.ts";
-import { type AppOptions, Installation } from "../support/installation.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
 
 /** Releases that meet one another, and an agent that dies: whoever visits gets whole answers all along. */
 const APP = "hello";

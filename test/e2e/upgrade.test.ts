@@ -8,9 +8,9 @@ import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { helloImage, removeImages } from "../../local/images.ts";
 import { freePorts } from "../../local/ports.ts";
 import { noted, standInProgram, tokenOf } from "../agent/cloudflared/cloudflared-stand-in.ts";
-import { engine, hasRegistry, type Registry, startRegistry, theEngine } from "../support/docker.ts";
-import { FakeSystemd } from "../support/fake-systemd.ts";
-import { Installation } from "../support/installation.ts";
+import { engine, hasRegistry, type Registry, startRegistry, theEngine } from "../support/engine/docker.ts";
+import { FakeSystemd } from "../support/services/fake-systemd.ts";
+import { Installation } from "../support/stack/installation.ts";
 
 /**
  * A host as a user makes it: the line that `sluice hosts enroll` prints, run by sh against a real control; an app from a

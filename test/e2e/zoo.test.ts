@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isInstalled } from "../support/installed.ts";
+import { isInstalled } from "../support/services/installed.ts";
 import { django } from "../zoo/django.ts";
 import { dockerRegistry } from "../zoo/docker-registry.ts";
 import { express } from "../zoo/express.ts";

@@ -4,10 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Compared, Comparisons, type FieldEntry } from "../../src/domain/routing/compare.ts";
 import type { MeterBatch } from "../../src/domain/routing/meter.ts";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { type Answer, ask } from "../support/http-client.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
 import { waitFor } from "../support/patience.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 let stable: Origin;

@@ -6,9 +6,9 @@ import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { ask } from "../support/http-client.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const GZIPPED = gzipSync("hello ".repeat(1_000));

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { probe } from "../../agent/instances/health.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
+import { expressApp, type Framework, hasDjango, startDjango, strictApp } from "../support/apps/strict-app.ts";
 import { ask } from "../support/http-client.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
-import { expressApp, type Framework, hasDjango, startDjango, strictApp } from "../support/strict-app.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { tableOf } from "../support/tables.ts";
 
 /** Each framework's own checks, set up as docs/apps.md says, before the agent's probes and behind the edge. */

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type RoutingTable, STALENESS_BOUND_MS, type TableAnswer } from "../../src/domain/routing/table.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { type Answer, ask } from "../support/http-client.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
 import { TIMED } from "../support/patience.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { tableOf } from "../support/tables.ts";
 
 /** Control is far away: so long until it answers. */

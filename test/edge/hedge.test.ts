@@ -4,10 +4,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { MeterBatch } from "../../src/domain/routing/meter.ts";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { ask } from "../support/http-client.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
 import { TIMED } from "../support/patience.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const INSTANCES = 4;

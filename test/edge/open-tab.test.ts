@@ -6,9 +6,9 @@ import { extname, join } from "node:path";
 import { build } from "vite";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { type OpenBrowser, openBrowser } from "../support/browser.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const VERSIONS = [1, 2, 3] as const;

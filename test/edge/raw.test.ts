@@ -2,10 +2,10 @@ import { once } from "node:events";
 import type { Server } from "node:http";
 import { createServer, type Socket } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { sendRaw } from "../support/http-client.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
 import { TIMED } from "../support/patience.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 let origin: Origin;

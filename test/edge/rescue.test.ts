@@ -3,10 +3,10 @@ import type { RequestListener } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { type Answer, ask } from "../support/http-client.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
 import { TIMED } from "../support/patience.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const RESPONSE_MS = 700;

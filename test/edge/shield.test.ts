@@ -1,8 +1,8 @@
 import { createHmac } from "node:crypto";
 import { type Request, Response } from "miniflare";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { ask } from "../support/http-client.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { tableOf } from "../support/tables.ts";
 
 const SLOT = "sl-0123456789abcdef.tunnels.test";

@@ -10,9 +10,9 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { TIMED } from "../support/patience.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 const DRAIN_MS = 600;

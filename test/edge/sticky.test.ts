@@ -4,8 +4,8 @@ import { Server } from "socket.io";
 import { io, type Socket } from "socket.io-client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
 import { ask } from "../support/http-client.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { releaseOf, tableOf } from "../support/tables.ts";
 
 /** Two instances of a real socket.io server, each of which knows only the sessions that it opened. */

@@ -3,10 +3,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { covers } from "../../src/domain/hostnames.ts";
 import { wildcardsOver } from "../../src/domain/routing/hostname.ts";
 import { type RoutingTable, STALENESS_BOUND_MS, type TableAnswer } from "../../src/domain/routing/table.ts";
-import { type EdgeStack, startEdgeStack } from "../support/edge-stack.ts";
+import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { type Answer, ask } from "../support/http-client.ts";
-import { type Origin, startOrigin } from "../support/origin.ts";
 import { TIMED } from "../support/patience.ts";
+import { type EdgeStack, startEdgeStack } from "../support/stack/edge-stack.ts";
 import { tableOf } from "../support/tables.ts";
 
 const CLOCK = "x-test-clock";

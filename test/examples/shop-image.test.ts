@@ -8,9 +8,9 @@ import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { removeImages } from "../../local/images.ts";
 import { specOf } from "../agent/specs.ts";
-import { engine, freePort, theEngine } from "../support/docker.ts";
-import { shopDirectory, shopImage } from "../support/shop.ts";
-import { type ShopEnv, shopTest, useShops } from "../support/shop-stand.ts";
+import { engine, freePort, theEngine } from "../support/engine/docker.ts";
+import { shopDirectory, shopImage } from "../support/shop/shop.ts";
+import { type ShopEnv, shopTest, useShops } from "../support/shop/shop-stand.ts";
 
 const stand = useShops([2]);
 const never = new AbortController().signal;

@@ -1,10 +1,10 @@
 import pg from "pg";
 import { expect } from "vitest";
 import { waitFor } from "../support/patience.ts";
-import { runSql } from "../support/postgres.ts";
-import type { Shop, Step } from "../support/shop.ts";
-import { type ShopEnv, shopTest, useShops } from "../support/shop-stand.ts";
-import { startCrowd } from "../support/shop-visitors.ts";
+import { runSql } from "../support/services/postgres.ts";
+import type { Shop, Step } from "../support/shop/shop.ts";
+import { type ShopEnv, shopTest, useShops } from "../support/shop/shop-stand.ts";
+import { startCrowd } from "../support/shop/shop-visitors.ts";
 
 const stand = useShops([1, 2, 3]);
 /** Short, where a refusal is what the test is about. */

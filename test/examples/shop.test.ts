@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import http from "node:http";
 import { describe, expect, vi } from "vitest";
-import type { Shop } from "../support/shop.ts";
-import { shopTest, useShops } from "../support/shop-stand.ts";
+import type { Shop } from "../support/shop/shop.ts";
+import { shopTest, useShops } from "../support/shop/shop-stand.ts";
 
 const PATIENT = { timeout: 25_000, interval: 50 };
 const stand = useShops([1, 2]);

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import type { AppOptions } from "../support/installation.ts";
+import type { AppOptions } from "../support/stack/installation.ts";
 import type { Visitor } from "./visitor.ts";
 
 /** An app that nobody here wrote, and what its visitors do with it. */

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type AppOptions, Installation } from "../support/installation.ts";
+import { type AppOptions, Installation } from "../support/stack/installation.ts";
 import type { Resident } from "./resident.ts";
 import { Diary, Visitor } from "./visitor.ts";
 

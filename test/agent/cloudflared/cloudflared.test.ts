@@ -11,7 +11,7 @@ import { ownProcess, ownUnit } from "../../../agent/cloudflared/launcher.ts";
 import { ProcessConnectors } from "../../../agent/cloudflared/process.ts";
 import { Supervisor } from "../../../agent/cloudflared/supervisor.ts";
 import { removeImages } from "../../../local/images.ts";
-import { dockerTest, engine, theEngine } from "../../support/docker.ts";
+import { dockerTest, engine, theEngine } from "../../support/engine/docker.ts";
 import { imageWith } from "../images.ts";
 import { ask, noted, STAND_IN, standInProgram, tokenOf } from "./cloudflared-stand-in.ts";
 

@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import { helloImage, removeImages } from "../../../local/images.ts";
-import { dockerTest, freePort, theEngine } from "../../support/docker.ts";
+import { dockerTest, freePort, theEngine } from "../../support/engine/docker.ts";
 import { agentBench } from "../running-agent.ts";
 import { answerOf } from "../runtime/runtime.contract.ts";
 import { healthOf, specOf } from "../specs.ts";

@@ -7,7 +7,7 @@ import { portsProblem } from "../../../agent/host/ports.ts";
 import { createEngine } from "../../../agent/runtime/docker/engine.ts";
 import type { HostFactsReport } from "../../../src/protocol/agent/host-facts.ts";
 import { hostFactsSchema } from "../../../src/protocol/agent/host-facts.ts";
-import { dockerTest, theEngine } from "../../support/docker.ts";
+import { dockerTest, theEngine } from "../../support/engine/docker.ts";
 import { agentBench } from "../running-agent.ts";
 
 let directory: string;

@@ -8,7 +8,7 @@ import { done } from "../../../agent/outcome.ts";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import type { Runtime } from "../../../agent/runtime/runtime.ts";
 import { removeImages, variantImage } from "../../../local/images.ts";
-import { engine, hasRegistry, type Registry, startRegistry, theEngine } from "../../support/docker.ts";
+import { engine, hasRegistry, type Registry, startRegistry, theEngine } from "../../support/engine/docker.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";
 
 const HOUR = 3_600_000;

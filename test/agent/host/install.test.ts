@@ -10,11 +10,11 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { containerCalls } from "../../../agent/runtime/docker/calls.ts";
 import { bundleAgent } from "../../../local/bundle-agent.ts";
 import { baseImage, build, removeImages } from "../../../local/images.ts";
-import { dockerTest, engine, freePort, theEngine } from "../../support/docker.ts";
+import { dockerTest, engine, freePort, theEngine } from "../../support/engine/docker.ts";
 import { FakeControl } from "../../support/fake-control.ts";
-import { FakeSystemd } from "../../support/fake-systemd.ts";
-import { isInstalled } from "../../support/installed.ts";
-import { nodeDistribution, nodeTarball } from "../../support/node-mirror.ts";
+import { FakeSystemd } from "../../support/services/fake-systemd.ts";
+import { isInstalled } from "../../support/services/installed.ts";
+import { nodeDistribution, nodeTarball } from "../../support/services/node-mirror.ts";
 
 const SCRIPT = path.resolve(import.meta.dirname, "../../../agent/install.sh");
 const VERSION = "24.21.0";

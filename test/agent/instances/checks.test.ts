@@ -12,7 +12,7 @@ import { createProcessRuntime } from "../../../agent/runtime/process/process.ts"
 import type { Runtime } from "../../../agent/runtime/runtime.ts";
 import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
 import type { Probe } from "../../../src/protocol/agent/probe.ts";
-import { dockerTest, engine, freePort } from "../../support/docker.ts";
+import { dockerTest, engine, freePort } from "../../support/engine/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { nodeImage } from "../images.ts";
 import { answerOf } from "../runtime/runtime.contract.ts";

@@ -3,7 +3,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
-import { dockerTest, engine, freePort, removeNetwork, theEngine } from "../../support/docker.ts";
+import { dockerTest, engine, freePort, removeNetwork, theEngine } from "../../support/engine/docker.ts";
 import { TIMED } from "../../support/patience.ts";
 import { nodeCommand } from "../apps.ts";
 import { nodeImage } from "../images.ts";

@@ -1,7 +1,7 @@
 import http from "node:http";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
-import { dockerTest, engine, freePort } from "../../support/docker.ts";
+import { dockerTest, engine, freePort } from "../../support/engine/docker.ts";
 import { apps, nodeCommand } from "../apps.ts";
 import { imageWith, nodeImage } from "../images.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";

@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect } from "vitest";
 import type { LogItem, Reading, Runtime } from "../../../agent/runtime/runtime.ts";
 import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
-import { freePort } from "../../support/docker.ts";
+import { freePort } from "../../support/engine/docker.ts";
 import { type apps, nodeCommand } from "../apps.ts";
 import type { ContractSetup } from "../runtime/runtime.contract.ts";
 import { specOf } from "../specs.ts";

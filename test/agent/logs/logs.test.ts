@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { createProcessRuntime } from "../../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../../agent/runtime/runtime.ts";
 import { LOG_CHUNK } from "../../../src/protocol/agent/logs.ts";
-import { freePort } from "../../support/docker.ts";
+import { freePort } from "../../support/engine/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";
 import { specOf } from "../specs.ts";

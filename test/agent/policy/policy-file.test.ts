@@ -1,7 +1,7 @@
 import { chmod, chown, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { freePort } from "../../support/docker.ts";
+import { freePort } from "../../support/engine/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";
 import { answerOf } from "../runtime/runtime.contract.ts";

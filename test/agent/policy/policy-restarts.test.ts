@@ -7,7 +7,7 @@ import { accessoryName } from "../../../agent/runtime/docker/accessory.ts";
 import { containerName } from "../../../agent/runtime/docker/container.ts";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
-import { dockerTest, engine, freePort, theEngine } from "../../support/docker.ts";
+import { dockerTest, engine, freePort, theEngine } from "../../support/engine/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { nodeImage } from "../images.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";

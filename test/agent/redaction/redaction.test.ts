@@ -4,7 +4,7 @@ import path from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Secrets } from "../../../agent/redaction/secrets.ts";
-import { freePort } from "../../support/docker.ts";
+import { freePort } from "../../support/engine/docker.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";
 import { healthOf, runOf, specOf } from "../specs.ts";
 

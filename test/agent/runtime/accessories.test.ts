@@ -8,7 +8,7 @@ import { createProcessRuntime } from "../../../agent/runtime/process/process.ts"
 import type { AccessoryOrder } from "../../../agent/runtime/runtime.ts";
 import { removeImages } from "../../../local/images.ts";
 import type { AccessorySpec } from "../../../src/protocol/agent/accessory.ts";
-import { dockerTest, engine, removeNetwork, theEngine } from "../../support/docker.ts";
+import { dockerTest, engine, removeNetwork, theEngine } from "../../support/engine/docker.ts";
 import { imageWith } from "../images.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";
 

@@ -15,7 +15,7 @@ import {
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import { removeImages } from "../../../local/images.ts";
 import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
-import { dockerTest, engine, freePort, theEngine } from "../../support/docker.ts";
+import { dockerTest, engine, freePort, theEngine } from "../../support/engine/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { imageWith, nodeImage } from "../images.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";

@@ -14,7 +14,7 @@ import {
   type Registry,
   startRegistry,
   theEngine,
-} from "../../support/docker.ts";
+} from "../../support/engine/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { imageWith, nodeImage } from "../images.ts";
 import { collect, logsContract, numbered } from "../logs/logs.contract.ts";

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import { createEngine } from "../../../agent/runtime/docker/engine.ts";
 import { pullMessageSchema, pullProgress } from "../../../agent/runtime/docker/progress.ts";
-import { type FakeEngine, fakeEngine, refuse } from "../../support/fake-engine.ts";
+import { type FakeEngine, fakeEngine, refuse } from "../../support/engine/fake-engine.ts";
 import { agentBench } from "../running-agent.ts";
 import { specOf } from "../specs.ts";
 

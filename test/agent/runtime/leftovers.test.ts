@@ -3,7 +3,7 @@ import { containerConfig, runConfig, runName } from "../../../agent/runtime/dock
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import { leftovers, type Row } from "../../../agent/runtime/docker/leftovers.ts";
 import type { Known } from "../../../agent/runtime/runtime.ts";
-import { dockerTest, freePort, theEngine } from "../../support/docker.ts";
+import { dockerTest, freePort, theEngine } from "../../support/engine/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { nodeImage } from "../images.ts";
 import { agentBench } from "../running-agent.ts";

@@ -7,7 +7,7 @@ import { followFile } from "../../../agent/runtime/process/follow.ts";
 import { rotate } from "../../../agent/runtime/process/log.ts";
 import { createProcessRuntime } from "../../../agent/runtime/process/process.ts";
 import { birthOf } from "../../../agent/runtime/process/record.ts";
-import { freePort } from "../../support/docker.ts";
+import { freePort } from "../../support/engine/docker.ts";
 import { collect, logsContract, numbered } from "../logs/logs.contract.ts";
 import { runOf, specOf } from "../specs.ts";
 import { runsContract } from "./runs.contract.ts";

@@ -13,7 +13,7 @@ import {
   type Registry,
   startRegistry,
   theEngine,
-} from "../../support/docker.ts";
+} from "../../support/engine/docker.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";
 import { specOf } from "../specs.ts";
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeAll, describe, expect } from "vitest";
 import { describeExit, type Runtime } from "../../../agent/runtime/runtime.ts";
 import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
-import { freePort } from "../../support/docker.ts";
+import { freePort } from "../../support/engine/docker.ts";
 import { type apps, nodeCommand } from "../apps.ts";
 import { specOf } from "../specs.ts";
 

@@ -11,7 +11,7 @@ import { engineRef } from "../../../agent/runtime/docker/shipped.ts";
 import { serveImage } from "../../../agent/shipped/endpoint.ts";
 import { fetchingFromControl } from "../../../agent/shipped/fetching.ts";
 import { CONFIG_TYPE, LAYER_TYPES, MANIFEST_TYPE } from "../../../src/protocol/images.ts";
-import { dockerTest, theEngine } from "../../support/docker.ts";
+import { dockerTest, theEngine } from "../../support/engine/docker.ts";
 
 /** Images that are in no registry: how the engine of a host gets them from control. */
 const digestOf = (bytes: Uint8Array | string) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;

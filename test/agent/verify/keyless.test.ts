@@ -8,7 +8,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest
 import { type Journal, openJournal } from "../../../agent/journal.ts";
 import { Signatures } from "../../../agent/verify/signatures.ts";
 import type { ImageRule } from "../../../src/protocol/agent/image.ts";
-import { keyBundle, type Signing, type Sigstore, sigstore } from "../../support/sigstore.ts";
+import { keyBundle, type Signing, type Sigstore, sigstore } from "../../support/services/sigstore.ts";
 
 /** Signatures without a key: by certificates of an own authority, seen by an own log and an own clock. */
 const DIGEST = `sha256:${"d".repeat(64)}`;

@@ -7,7 +7,14 @@ import { type Journal, openJournal } from "../../../agent/journal.ts";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import { Signatures } from "../../../agent/verify/signatures.ts";
 import type { ImageRule } from "../../../src/protocol/agent/image.ts";
-import { engine, freePort, hasRegistry, MEMBER, type Registry, startRegistry } from "../../support/docker.ts";
+import {
+  engine,
+  freePort,
+  hasRegistry,
+  MEMBER,
+  type Registry,
+  startRegistry,
+} from "../../support/engine/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { nodeImage } from "../images.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type AccessoryView, accessorySchema } from "../../../src/protocol/api/accessories.ts";
-import { anEnvironment, at, fakeApi, MANIFEST, type Route } from "../../support/fake-api.ts";
-import { callCli } from "../../support/run-cli.ts";
+import { anEnvironment, at, fakeApi, MANIFEST, type Route } from "../../support/cli/fake-api.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
 import { ENV, unchanged } from "../scenarios.ts";
 
 const files = { "sluice.yaml": MANIFEST };

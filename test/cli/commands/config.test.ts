@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadConfig } from "../../../cli/config.ts";
-import { fakeApi, MANIFEST } from "../../support/fake-api.ts";
-import { callCli } from "../../support/run-cli.ts";
+import { fakeApi, MANIFEST } from "../../support/cli/fake-api.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
 import { goodDeploy } from "../scenarios.ts";
 
 let root: string;

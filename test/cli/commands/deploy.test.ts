@@ -9,8 +9,8 @@ import {
   aServingRelease,
   fakeApi,
   MANIFEST,
-} from "../../support/fake-api.ts";
-import { callCli, runCli } from "../../support/run-cli.ts";
+} from "../../support/cli/fake-api.ts";
+import { callCli, runCli } from "../../support/cli/run-cli.ts";
 import { ENV, failedDeploy, goodDeploy, unchanged } from "../scenarios.ts";
 
 const files = { "sluice.yaml": MANIFEST };

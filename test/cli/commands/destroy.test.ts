@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { fakeApi, type Route } from "../../support/fake-api.ts";
-import { callCli } from "../../support/run-cli.ts";
+import { fakeApi, type Route } from "../../support/cli/fake-api.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
 import { ENV } from "../scenarios.ts";
 
 const ending = (waitsFor: string[]) => ({

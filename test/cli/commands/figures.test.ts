@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { at, fakeApi } from "../../support/fake-api.ts";
-import { startCli } from "../../support/run-cli.ts";
+import { at, fakeApi } from "../../support/cli/fake-api.ts";
+import { startCli } from "../../support/cli/run-cli.ts";
 import { page, run } from "../calls.ts";
 
 const anEvent = (id: number, message: string, more: object = {}) => ({

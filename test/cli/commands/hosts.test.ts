@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { anInstance, at } from "../../support/fake-api.ts";
+import { anInstance, at } from "../../support/cli/fake-api.ts";
 import { page, run } from "../calls.ts";
 
 const aHost = {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { fakeApi, MANIFEST, type Route } from "../../support/fake-api.ts";
-import { LOGS, logFeed, logLine } from "../../support/log-feed.ts";
+import { fakeApi, MANIFEST, type Route } from "../../support/cli/fake-api.ts";
+import { LOGS, logFeed, logLine } from "../../support/cli/log-feed.ts";
+import { callCli, startCli } from "../../support/cli/run-cli.ts";
 import { TIMED } from "../../support/patience.ts";
-import { callCli, startCli } from "../../support/run-cli.ts";
 
 const files = { "sluice.yaml": MANIFEST };
 const run = async (args: readonly string[], route: Route) => {

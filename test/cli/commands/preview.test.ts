@@ -9,8 +9,8 @@ import {
   openPreviewSchema,
   type PullPreview,
 } from "../../../src/protocol/api/previews/pulls.ts";
-import { aRelease, at, fakeApi, MANIFEST, type Route } from "../../support/fake-api.ts";
-import { callCli } from "../../support/run-cli.ts";
+import { aRelease, at, fakeApi, MANIFEST, type Route } from "../../support/cli/fake-api.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
 import { goodDeploy } from "../scenarios.ts";
 
 const ALL = "/api/v1/apps/shop/previews";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { SetSecretAnswer } from "../../../src/protocol/api/secrets.ts";
-import { at, fakeApi, MANIFEST, type Route } from "../../support/fake-api.ts";
-import { type RunOptions, runCli } from "../../support/run-cli.ts";
+import { at, fakeApi, MANIFEST, type Route } from "../../support/cli/fake-api.ts";
+import { type RunOptions, runCli } from "../../support/cli/run-cli.ts";
 import { ENV } from "../scenarios.ts";
 
 const answerOf = (over: Partial<SetSecretAnswer["secret"]> = {}, changed = true): SetSecretAnswer => ({

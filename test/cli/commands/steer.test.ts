@@ -10,8 +10,8 @@ import {
   MANIFEST,
   type Route,
   stateEvent,
-} from "../../support/fake-api.ts";
-import { callCli } from "../../support/run-cli.ts";
+} from "../../support/cli/fake-api.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
 import { aCanary, ENV, goodDeploy, PAUSED } from "../scenarios.ts";
 
 const files = { "sluice.yaml": MANIFEST };

@@ -9,8 +9,8 @@ import {
   at,
   MANIFEST,
   type Route,
-} from "../../support/fake-api.ts";
-import { callCli } from "../../support/run-cli.ts";
+} from "../../support/cli/fake-api.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
 import { page, run } from "../calls.ts";
 import { ENV, failedDeploy, goodDeploy, unchanged } from "../scenarios.ts";
 

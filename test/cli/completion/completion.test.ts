@@ -4,8 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SCRIPTS, type Shell } from "../../../cli/completion/scripts.ts";
-import { anEnvironment, aRelease, at, type FakeApi, fakeApi, type Route } from "../../support/fake-api.ts";
-import { COMPILE_CACHE, callCli, MAIN, NODE } from "../../support/run-cli.ts";
+import {
+  anEnvironment,
+  aRelease,
+  at,
+  type FakeApi,
+  fakeApi,
+  type Route,
+} from "../../support/cli/fake-api.ts";
+import { COMPILE_CACHE, callCli, MAIN, NODE } from "../../support/cli/run-cli.ts";
 import { page } from "../calls.ts";
 import { ENV } from "../scenarios.ts";
 

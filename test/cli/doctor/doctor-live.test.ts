@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { certificateOf, judgeCertificate } from "../../../cli/doctor/live.ts";
-import { fakeApi, type Route } from "../../support/fake-api.ts";
-import { callCli } from "../../support/run-cli.ts";
+import { fakeApi, type Route } from "../../support/cli/fake-api.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
 
 const route = (subject: string) => ({
   id: "hostname.route",

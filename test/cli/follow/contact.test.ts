@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { aServingRelease, fakeApi, GOOD_EVENTS, MANIFEST, type Route } from "../../support/fake-api.ts";
-import { runCli, startCli } from "../../support/run-cli.ts";
+import { aServingRelease, fakeApi, GOOD_EVENTS, MANIFEST, type Route } from "../../support/cli/fake-api.ts";
+import { runCli, startCli } from "../../support/cli/run-cli.ts";
 import { endsAs, goodDeploy } from "../scenarios.ts";
 
 const files = { "sluice.yaml": MANIFEST };

@@ -13,7 +13,7 @@ import { Output } from "../../../cli/io/output.ts";
 import { plain } from "../../../cli/io/print.ts";
 import { ConnectionError } from "../../../src/client/index.ts";
 import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
-import { anEvent, anInstance, aRelease, at, GOOD_EVENTS, stateEvent } from "../../support/fake-api.ts";
+import { anEvent, anInstance, aRelease, at, GOOD_EVENTS, stateEvent } from "../../support/cli/fake-api.ts";
 import { aCanary, PAUSED } from "../scenarios.ts";
 
 const after = (n: number) => GOOD_EVENTS.slice(0, n).reduce(apply, begin(aRelease(), "v1"));

@@ -13,7 +13,7 @@ import { CLI_CODES } from "../../../cli/io/problem.ts";
 import { RELEASE_STATES } from "../../../src/domain/rollout/release.ts";
 import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
 import { PROBLEM_CODES } from "../../../src/protocol/problem.ts";
-import { aFailedRelease, anEnvironment, anInstance, aRelease } from "../../support/fake-api.ts";
+import { aFailedRelease, anEnvironment, anInstance, aRelease } from "../../support/cli/fake-api.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 

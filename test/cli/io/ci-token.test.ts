@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { fakeApi, type Route } from "../../support/fake-api.ts";
-import { callCli } from "../../support/run-cli.ts";
+import { fakeApi, type Route } from "../../support/cli/fake-api.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
 import { goodDeploy } from "../scenarios.ts";
 
 const TRADED = {

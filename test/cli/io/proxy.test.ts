@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { proxiesOf } from "../../../cli/io/proxy.ts";
-import { runCli } from "../../support/run-cli.ts";
+import { runCli } from "../../support/cli/run-cli.ts";
 
 /** A company's network: control is reached through a proxy, or not at all. */
 const asked: string[] = [];

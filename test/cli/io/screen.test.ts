@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { Output } from "../../../cli/io/output.ts";
 import { Screen } from "../../../cli/io/screen.ts";
-import { anEnvironment, fakeApi, type Route } from "../../support/fake-api.ts";
-import { startCli } from "../../support/run-cli.ts";
+import { anEnvironment, fakeApi, type Route } from "../../support/cli/fake-api.ts";
+import { startCli } from "../../support/cli/run-cli.ts";
 
 function onTerminal(isTTY: boolean) {
   const written = { stdout: "", stderr: "" };

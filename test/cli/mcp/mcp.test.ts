@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { fakeApi, type Route } from "../../support/fake-api.ts";
-import { runCli } from "../../support/run-cli.ts";
+import { fakeApi, type Route } from "../../support/cli/fake-api.ts";
+import { runCli } from "../../support/cli/run-cli.ts";
 
 const refused: Route = (_asked, answer) =>
   answer.problem({ code: "not_found", status: 404, detail: "there is no app `shop`" });

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
+import { changes, newDesk } from "../../support/cli/setup-desk.ts";
 import {
   API_TOKEN,
   type Cloudflare,
   type LoggedCall,
   startCloudflare,
 } from "../../support/cloudflare/server.ts";
-import { changes, newDesk } from "../../support/setup-desk.ts";
 
 /** Setup cut short at every change that it makes, and run again. */
 

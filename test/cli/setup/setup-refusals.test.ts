@@ -2,14 +2,14 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { SetupOptions } from "../../../cli/setup/setup.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
+import { changes, newDesk } from "../../support/cli/setup-desk.ts";
 import {
   API_TOKEN,
   type Cloudflare,
   type CloudflareOptions,
   startCloudflare,
 } from "../../support/cloudflare/server.ts";
-import { callCli } from "../../support/run-cli.ts";
-import { changes, newDesk } from "../../support/setup-desk.ts";
 
 /** What setup refuses, in words, before it has changed anything. */
 

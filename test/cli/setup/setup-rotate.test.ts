@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { sha256 } from "../../../cli/setup/secrets.ts";
+import { changes, deployedControl, newDesk } from "../../support/cli/setup-desk.ts";
 import { type Cloudflare, startCloudflare } from "../../support/cloudflare/server.ts";
-import { changes, deployedControl, newDesk } from "../../support/setup-desk.ts";
 
 /** Secrets are replaced on order only, and a rotation that is cut short loses no key. */
 

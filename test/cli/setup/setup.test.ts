@@ -2,10 +2,10 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { wranglerIn } from "../../../cli/setup/wrangler.ts";
+import { changes, type Desk, type Done, newDesk } from "../../support/cli/setup-desk.ts";
 import { quickWrangler } from "../../support/cloudflare/quick-wrangler.ts";
 import { runUploaded } from "../../support/cloudflare/run-workers.ts";
 import { type Cloudflare, startCloudflare } from "../../support/cloudflare/server.ts";
-import { changes, type Desk, type Done, newDesk } from "../../support/setup-desk.ts";
 
 /** Setup with the real wrangler: what the stand-in gets here is what Cloudflare gets. */
 

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { changes, deployedControl, newDesk } from "../../support/cli/setup-desk.ts";
 import type { Permission } from "../../support/cloudflare/api.ts";
 import { API_TOKEN, type Cloudflare, startCloudflare } from "../../support/cloudflare/server.ts";
-import { changes, deployedControl, newDesk } from "../../support/setup-desk.ts";
 
 /** Teardown removes what setup and control made, and nothing else. */
 

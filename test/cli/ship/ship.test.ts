@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { lineOf } from "../../../cli/ship/manifest-line.ts";
 import { summaryText } from "../../../cli/ship/summary.ts";
-import { checkout } from "../../support/checkout.ts";
+import { checkout } from "../../support/cli/checkout.ts";
 import {
   aFailedRelease,
   anEnvironment,
@@ -14,8 +14,8 @@ import {
   fakeApi,
   MANIFEST,
   type Route,
-} from "../../support/fake-api.ts";
-import { COMPILE_CACHE, callCli, MAIN, NODE } from "../../support/run-cli.ts";
+} from "../../support/cli/fake-api.ts";
+import { COMPILE_CACHE, callCli, MAIN, NODE } from "../../support/cli/run-cli.ts";
 import { ENV, endsAs, goodDeploy } from "../scenarios.ts";
 
 const REQUIRES = `${MANIFEST}    requires: { branch: main, cleanTree: true, upToDate: true }\n`;

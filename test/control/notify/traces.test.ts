@@ -8,7 +8,7 @@ import { insertEvent } from "../../../src/control/store/events.ts";
 import { events } from "../../../src/control/store/schema/events.ts";
 import { webhooks } from "../../../src/control/store/schema/webhooks.ts";
 import { RETRIES_MS } from "../../../src/domain/notify/retry.ts";
-import { attribute, spansIn, type WireSpan } from "../../support/otlp.ts";
+import { attribute, spansIn, type WireSpan } from "../../support/services/otlp.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { Stage } from "../support/stage.ts";
 

@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { expect } from "vitest";
 
 /** What end-to-end tests leave for whoever has to find out why one failed; in `dist/`, which nobody commits. */
-const ROOT = join(import.meta.dirname, "../../dist/e2e");
+const ROOT = join(import.meta.dirname, "../../../dist/e2e");
 
 interface Test {
   readonly result?: { readonly state: string };

@@ -3,15 +3,15 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import type { Engine } from "../../agent/runtime/docker/engine.ts";
-import { bundle } from "../../examples/shop/build.ts";
-import { baseImage, build, variantImage } from "../../local/images.ts";
-import { freePort } from "./docker.ts";
+import type { Engine } from "../../../agent/runtime/docker/engine.ts";
+import { bundle } from "../../../examples/shop/build.ts";
+import { baseImage, build, variantImage } from "../../../local/images.ts";
+import { freePort } from "../engine/docker.ts";
 
 export type Step = 1 | 2 | 3;
 export type Phase = "expand" | "contract";
 
-const SHOP = path.resolve(import.meta.dirname, "../../examples/shop");
+const SHOP = path.resolve(import.meta.dirname, "../../../examples/shop");
 const STARTED_WITHIN_MS = 20_000;
 
 /** Bundles the shop into `<root>/step-<n>`, which the process runtime runs as `file:step-<n>`. */

@@ -1,10 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { type EnvironmentView, environmentSchema } from "../../src/protocol/api/environments.ts";
-import { type EventView, eventSchema } from "../../src/protocol/api/events.ts";
-import type { InstanceView } from "../../src/protocol/api/instances.ts";
-import { type ReleaseView, releaseSchema } from "../../src/protocol/api/releases.ts";
-import { type Problem, type ProblemCode, problemSchema } from "../../src/protocol/problem.ts";
+import { type EnvironmentView, environmentSchema } from "../../../src/protocol/api/environments.ts";
+import { type EventView, eventSchema } from "../../../src/protocol/api/events.ts";
+import type { InstanceView } from "../../../src/protocol/api/instances.ts";
+import { type ReleaseView, releaseSchema } from "../../../src/protocol/api/releases.ts";
+import { type Problem, type ProblemCode, problemSchema } from "../../../src/protocol/problem.ts";
 
 /** A control plane whose answers a test writes. What it sends is checked by the protocol's own schemas first. */
 interface Asked {

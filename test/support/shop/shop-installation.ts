@@ -2,13 +2,13 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
-import type { ReleaseView } from "../../src/protocol/api/releases.ts";
-import { Installation } from "./installation.ts";
-import { type Ran, runCli } from "./run-cli.ts";
+import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
+import { type Ran, runCli } from "../cli/run-cli.ts";
+import { Installation } from "../stack/installation.ts";
 import type { Step } from "./shop.ts";
 import type { ShopEnv } from "./shop-stand.ts";
 
-const MANIFEST = path.resolve(import.meta.dirname, "../../examples/shop/sluice.yaml");
+const MANIFEST = path.resolve(import.meta.dirname, "../../../examples/shop/sluice.yaml");
 const HOSTNAME = "shop.localhost";
 const HOOKS_READ = 200;
 

@@ -3,12 +3,12 @@
  * come in on raw sockets, without Miniflare's own Worker in front.
  */
 import { Miniflare, type Request, type Response } from "miniflare";
-import { bundleWorker } from "../../local/bundle.ts";
-import { slotDoors } from "../../local/doors.ts";
-import type { MeterBatch } from "../../src/domain/routing/meter.ts";
-import type { TableAnswer } from "../../src/domain/routing/table.ts";
-import { COMPATIBILITY_DATE } from "./compatibility-date.ts";
-import { ask as askOver } from "./http-client.ts";
+import { bundleWorker } from "../../../local/bundle.ts";
+import { slotDoors } from "../../../local/doors.ts";
+import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
+import type { TableAnswer } from "../../../src/domain/routing/table.ts";
+import { COMPATIBILITY_DATE } from "../compatibility-date.ts";
+import { ask as askOver } from "../http-client.ts";
 
 /** What the scripted control does; a test changes it at any time. A rejection reaches the edge as a failing control. */
 export interface ControlScript {
@@ -52,7 +52,7 @@ export default { fetch: () => new Response("control") };
 
 /** A module around the edge that moves its clock when a request says so. */
 const clockFor = (header: string): string => `
-import edge from "./worker.mjs";
+import edge from "../worker.mjs";
 const now = Date.now.bind(Date);
 let ahead = 0;
 Date.now = () => now() + ahead;

@@ -7,17 +7,17 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
-import { type Home, openHome } from "../../local/home.ts";
-import { LocalHost, type RuntimeName } from "../../local/hosts.ts";
-import { Load } from "../../local/load.ts";
-import { freePorts } from "../../local/ports.ts";
-import { Client } from "../../src/client/index.ts";
-import type { ReleaseView } from "../../src/protocol/api/releases.ts";
+import { type Home, openHome } from "../../../local/home.ts";
+import { LocalHost, type RuntimeName } from "../../../local/hosts.ts";
+import { Load } from "../../../local/load.ts";
+import { freePorts } from "../../../local/ports.ts";
+import { Client } from "../../../src/client/index.ts";
+import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
+import { NODE, type Ran, runCli } from "../cli/run-cli.ts";
 import { evidenceDirectory, hasFailed } from "./evidence.ts";
-import { NODE, type Ran, runCli } from "./run-cli.ts";
 
 const STACK = join(import.meta.dirname, "stack-process.ts");
-const EXAMPLES = join(import.meta.dirname, "../../examples");
+const EXAMPLES = join(import.meta.dirname, "../../../examples");
 const STACK_WITHIN_MS = 30_000;
 const STATE_WITHIN_MS = 120_000;
 const RATE = 60;
@@ -34,7 +34,7 @@ interface Options {
   readonly bindings?: Readonly<Record<string, string>>;
   /** D1 can be moved away from control: `/bench/far?ms=` (bench/far-database.ts). */
   readonly isD1Far?: boolean;
-  /** Sweeps can be asked for: `/sweep?at=<ms>` at control (test/support/sweeps.ts). */
+  /** Sweeps can be asked for: `/sweep?at=<ms>` at control (test/support/stack/sweeps.ts). */
   readonly isSwept?: boolean;
 }
 

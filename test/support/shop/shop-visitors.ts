@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Answer, ask } from "./http-client.ts";
+import { type Answer, ask } from "../http-client.ts";
 
 const ANSWER_WITHIN_MS = 10_000;
 /** A visitor's round of six requests takes at least so long: without a pause they would use the whole machine. */

@@ -1,5 +1,5 @@
-import type { Client } from "../../src/client/index.ts";
-import type { HostFactsReport } from "../../src/protocol/agent/host-facts.ts";
+import type { Client } from "../../../src/client/index.ts";
+import type { HostFactsReport } from "../../../src/protocol/agent/host-facts.ts";
 
 /** A drained host without an agent: what one would say of its engine and its tunnel is said by the test. */
 export interface ToldHost {

@@ -8,7 +8,7 @@ import type { IncomingMessage, RequestListener } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import express from "express";
-import { freePorts } from "../../local/ports.ts";
+import { freePorts } from "../../../local/ports.ts";
 
 interface Seen {
   /** `SLUICE_HOSTNAME`. */

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
+import { freePort } from "../engine/docker.ts";
 import { Daemon } from "./daemon.ts";
-import { freePort } from "./docker.ts";
 import { isInstalled } from "./installed.ts";
 
 const run = promisify(execFile);

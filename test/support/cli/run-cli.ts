@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { Terminal } from "../../cli/io/output.ts";
-import { main } from "../../cli/main.ts";
+import type { Terminal } from "../../../cli/io/output.ts";
+import { main } from "../../../cli/main.ts";
 
-const ROOT = new URL("../../", import.meta.url).pathname;
+const ROOT = new URL("../../../", import.meta.url).pathname;
 export const NODE = join(ROOT, "node_modules/.bin/node");
 /** Halves the start of each process. */
 export const COMPILE_CACHE = join(ROOT, "node_modules/.cache/sluice-cli");

@@ -2,13 +2,13 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { Output } from "../../cli/io/output.ts";
-import { exitOf, toProblem } from "../../cli/io/problem.ts";
-import { type Globals, type Outcome, Session } from "../../cli/session.ts";
-import { type Ports, type SetupOptions, setup } from "../../cli/setup/setup.ts";
-import { type TeardownOptions, teardown } from "../../cli/setup/teardown.ts";
-import { quickWrangler } from "./cloudflare/quick-wrangler.ts";
-import { API_TOKEN, type Cloudflare, type LoggedCall } from "./cloudflare/server.ts";
+import { Output } from "../../../cli/io/output.ts";
+import { exitOf, toProblem } from "../../../cli/io/problem.ts";
+import { type Globals, type Outcome, Session } from "../../../cli/session.ts";
+import { type Ports, type SetupOptions, setup } from "../../../cli/setup/setup.ts";
+import { type TeardownOptions, teardown } from "../../../cli/setup/teardown.ts";
+import { quickWrangler } from "../cloudflare/quick-wrangler.ts";
+import { API_TOKEN, type Cloudflare, type LoggedCall } from "../cloudflare/server.ts";
 
 /** A machine from which Sluice is set up: its home, its environment, and what it got to see. */
 export interface Desk {

@@ -2,8 +2,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createClient } from "redis";
+import { freePort } from "../engine/docker.ts";
 import { Daemon } from "./daemon.ts";
-import { freePort } from "./docker.ts";
 import { isInstalled } from "./installed.ts";
 
 const PROGRAM = "/usr/bin/redis-server";

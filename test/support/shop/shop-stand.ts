@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { hasPostgres, type Postgres, startPostgres } from "./postgres.ts";
-import { hasRedis, type Redis, startRedis } from "./redis.ts";
+import { hasPostgres, type Postgres, startPostgres } from "../services/postgres.ts";
+import { hasRedis, type Redis, startRedis } from "../services/redis.ts";
 import {
   type Phase,
   type RunningMigration,

@@ -4,8 +4,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { freePort } from "../engine/docker.ts";
 import { Daemon } from "./daemon.ts";
-import { freePort } from "./docker.ts";
 import { isInstalled } from "./installed.ts";
 
 const PROGRAM = "/usr/bin/prometheus";

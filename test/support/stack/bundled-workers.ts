@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BUNDLED, bundleWorker } from "../../local/bundle.ts";
+import { BUNDLED, bundleWorker } from "../../../local/bundle.ts";
 
 /** Bundles both Workers once for every stack of this run: forty of them took a tenth of its processor time. */
 export default async function setup(): Promise<(() => Promise<void>) | undefined> {

@@ -1,7 +1,7 @@
 /** The local stack as a process of its own, so that a test can kill it: `stack-process.ts <dir> <edge port> <control port> [bindings] [slot ports, and whether D1 can be moved, and sweeps be asked for]`. */
-import { aroundFarDatabase } from "../../bench/far-database.ts";
-import { openHome } from "../../local/home.ts";
-import { startStack } from "../../local/stack.ts";
+import { aroundFarDatabase } from "../../../bench/far-database.ts";
+import { openHome } from "../../../local/home.ts";
+import { startStack } from "../../../local/stack.ts";
 import { aroundSweeps } from "./sweeps.ts";
 
 const [dir = "", edgePort, controlPort, bindings = "{}", slotPorts = "{}"] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-import type { LogEndView, LogLineView } from "../../src/protocol/api/logs.ts";
+import type { LogEndView, LogLineView } from "../../../src/protocol/api/logs.ts";
 import type { Route } from "./fake-api.ts";
 
 export const LOGS = "GET /api/v1/apps/shop/envs/production/logs";

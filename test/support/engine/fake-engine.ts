@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { createEngine, type Engine } from "../../agent/runtime/docker/engine.ts";
+import { createEngine, type Engine } from "../../../agent/runtime/docker/engine.ts";
 
 /** Answers a request; `undefined` is an empty 404. It may write itself, and break off with `response.destroy()`. */
 type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => unknown;

@@ -6,9 +6,9 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { test } from "vitest";
-import { type Engine, EngineError } from "../../agent/runtime/docker/engine.ts";
-import { authHeader } from "../../agent/runtime/docker/registry-auth.ts";
-import { findEngine, removeImages } from "../../local/images.ts";
+import { type Engine, EngineError } from "../../../agent/runtime/docker/engine.ts";
+import { authHeader } from "../../../agent/runtime/docker/registry-auth.ts";
+import { findEngine, removeImages } from "../../../local/images.ts";
 
 const REGISTRY = "/usr/bin/docker-registry";
 const found = await findEngine();

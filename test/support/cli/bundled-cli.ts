@@ -1,9 +1,9 @@
 import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
-import { bundleCli } from "../../local/bundle-cli.ts";
+import { bundleCli } from "../../../local/bundle-cli.ts";
 import { BUNDLED_CLI } from "./run-cli.ts";
 
-const DIST = path.resolve(import.meta.dirname, "../../dist");
+const DIST = path.resolve(import.meta.dirname, "../../../dist");
 /** Always the same place: what Node compiled of it is found again in the next run. */
 const FOLDER = path.join(DIST, "bundled-cli");
 
