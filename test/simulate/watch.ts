@@ -261,7 +261,7 @@ export class Watch {
     const { now } = this.#world.control;
     const since = now - release.stateSince;
     if (release.state === "settling") {
-      const most = release.spec.drainMs + SETTLES_MS;
+      const most = release.spec.drainMs + SETTLES_MS + this.outage();
       return since > most ? { kind: "never ends", text: `for ${seconds(since)}` } : null;
     }
     if (release.state === "rolling_back")
