@@ -4,7 +4,7 @@ import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { inWords } from "../io/print.ts";
 import { Interrupted } from "../io/problem.ts";
 import type { Session } from "../session.ts";
-import { isDone, isOver } from "./progress.ts";
+import { isDone, isOver, turnOf } from "./progress.ts";
 import { createReporter } from "./reporter.ts";
 import { stopOf, type Wait } from "./wait.ts";
 
@@ -76,10 +76,17 @@ async function untilOver(session: Session, release: ReleaseView, parts: UntilPar
     if (isDone(current) && (told || beatsAfterEnd > 1)) return { kind: "over", release: current };
     const isToldStop = stop && item.kind === "event" && Date.parse(item.event.at) >= stop.at;
     if (stop && (isToldStop || beatsAfterEnd > 1)) return { kind: stop.kind, release: current };
-    if (!isDone(current)) reporter.refresh(current);
+    if (!isDone(current)) reporter.refresh(current, await turn(session, current));
   }
   const last = await session.client.releases.get(release.id);
   if (isDone(last)) return { kind: "over", release: last };
   const message = `the event feed ended while the release is ${inWords(last.state)}`;
   throw new ConnectionError(message, { url: session.config.url });
+}
+
+/** A queued release doesn't say what it waits for: its environment does. */
+async function turn(session: Session, release: ReleaseView): Promise<string | undefined> {
+  if (release.state !== "queued") return undefined;
+  const { environment } = await session.client.environments.get(release.app, release.environment);
+  return turnOf(release, environment);
 }

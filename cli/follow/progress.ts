@@ -1,3 +1,4 @@
+import type { EnvironmentView } from "../../src/protocol/api/environments.ts";
 import type { EventView } from "../../src/protocol/api/events.ts";
 import type { InstanceView } from "../../src/protocol/api/instances.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
@@ -14,6 +15,8 @@ export interface Progress {
   readonly note: string | undefined;
   /** Why there is no contact at the moment. */
   readonly lost: string | undefined;
+  /** What its turn waits for, while it is queued. */
+  readonly turn: string | undefined;
 }
 /** `process`: it is a worker, and has no slot. */
 type InstanceLine = Pick<InstanceView, "id" | "host" | "slot" | "state" | "ready" | "cause"> & {
@@ -37,14 +40,29 @@ export function begin(release: ReleaseView, was: string | undefined): Progress {
     instances: new Map(release.instances.map((instance) => [instance.id, instance])),
     note: undefined,
     lost: undefined,
+    turn: undefined,
   };
 }
 
-/** A fresh answer outweighs what events said before it. */
-export const refresh = (progress: Progress, release: ReleaseView): Progress => ({
+/** A fresh answer outweighs what events said before it. `turn`: see {@link turnOf}. */
+export const refresh = (progress: Progress, release: ReleaseView, turn?: string): Progress => ({
   ...begin(release, progress.was),
   note: progress.note,
+  turn,
 });
+
+/** What a queued release's turn waits for, as the environment shows it; undefined: nothing that is known. */
+export function turnOf(
+  release: Pick<ReleaseView, "id" | "kind">,
+  { active, lock, queued }: Pick<EnvironmentView, "active" | "lock" | "queued">,
+): string | undefined {
+  if (active && active.id !== release.id)
+    return `${clean(active.version)}, which is ${inWords(active.state)}${active.paused ? " and paused" : ""}`;
+  if (lock && release.kind !== "rollback")
+    return `an unlock: ${clean(lock.holder)} locked it (${clean(lock.reason)})`;
+  const others = queued.filter((other) => other.release < release.id);
+  return others.length > 0 ? others.map(({ version }) => clean(version)).join(", ") : undefined;
+}
 
 /** Applies one event; what its `data` doesn't say stays as it was. */
 export function apply(progress: Progress, event: EventView): Progress {
@@ -104,7 +122,7 @@ export function waitsFor(progress: Progress, elapsedMs?: number): string {
   const waiting = [...instances.values()].filter((instance) => !instance.ready);
   const names = waiting.slice(0, 3).map(place).join(", ") + (waiting.length > 3 ? ", …" : "");
   const words: Record<string, string> = {
-    queued: "the release before it",
+    queued: progress.turn ?? "its turn",
     preparing: note ?? "the hosts to have the image",
     starting: waiting.length > 0 ? names : (note ?? "its instances to start"),
     verifying: note ?? "each new instance to answer through its tunnel",

@@ -6,7 +6,8 @@ import { apply, begin, liveView, logLine, type Progress, refresh, stillLine } fr
 /** Shows a release on its way. Times are counted on control's clock, taken on from the last event by ours. */
 export interface Reporter {
   item(item: FeedItem): void;
-  refresh(release: ReleaseView): void;
+  /** `turn`: what it waits for while it is queued. */
+  refresh(release: ReleaseView, turn?: string): void;
   /** Takes the redrawn region away; what is said afterwards stands alone. */
   stop(): void;
 }
@@ -45,8 +46,11 @@ export function createReporter(parts: ReporterParts): Reporter {
       }
       surface.changed();
     },
-    refresh(release) {
-      progress = refresh(progress, release);
+    refresh(release, turn) {
+      const isNew = turn !== undefined && turn !== progress.turn;
+      progress = refresh(progress, release, turn);
+      // At once: whoever waits for a person to unlock it should not learn so after half a minute.
+      if (isNew) surface.line(stillLine(progress, elapsedMs()));
       surface.changed();
     },
     stop: () => surface.stop(),

@@ -6,6 +6,7 @@ import {
   logLine,
   stillLine,
   truncate,
+  turnOf,
   waitsFor,
 } from "../../../cli/follow/progress.ts";
 import { createReporter } from "../../../cli/follow/reporter.ts";
@@ -13,7 +14,15 @@ import { Output } from "../../../cli/io/output.ts";
 import { plain } from "../../../cli/io/print.ts";
 import { ConnectionError } from "../../../src/client/index.ts";
 import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
-import { anEvent, anInstance, aRelease, at, GOOD_EVENTS, stateEvent } from "../../support/cli/fake-api.ts";
+import {
+  anEnvironment,
+  anEvent,
+  anInstance,
+  aRelease,
+  at,
+  GOOD_EVENTS,
+  stateEvent,
+} from "../../support/cli/fake-api.ts";
 import { aCanary, PAUSED } from "../scenarios.ts";
 
 const after = (n: number) => GOOD_EVENTS.slice(0, n).reduce(apply, begin(aRelease(), "v1"));
@@ -166,6 +175,27 @@ describe("the append-only log", () => {
   });
 });
 
+describe("a queued release's turn", () => {
+  const lock = { holder: "ann", reason: "freeze", fence: 1, since: at(0), expiresAt: at(1_000) };
+  const active = aRelease({ id: "rel_1", version: "v1", state: "shifting" });
+  const queued = ["rel_1", "rel_2", "rel_3"].map((release) => ({
+    release,
+    version: release.replace("rel_", "v"),
+  }));
+  test.each([
+    ["a person's lock", { lock }, "an unlock: ann locked it (freeze)"],
+    ["the release on its way, which holds the lock", { lock, active }, "v1, which is shifting"],
+    ["those queued before it, not after", { queued }, "v1"],
+    ["nothing that is known", { queued: queued.slice(1), active: aRelease() }, undefined],
+  ])("waits for %s", (_what, over, words) => {
+    expect(turnOf(aRelease(), anEnvironment([["v1", 100]], over))).toBe(words);
+  });
+
+  test("is not held by a lock if it is a rollback", () => {
+    expect(turnOf(aRelease({ kind: "rollback" }), anEnvironment([["v1", 100]], { lock }))).toBeUndefined();
+  });
+});
+
 describe("the reporter", () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
@@ -188,8 +218,19 @@ describe("the reporter", () => {
     reporter.stop();
     vi.advanceTimersByTime(60_000);
     expect(written).toEqual([
-      "  30.0s  still queued: waits for the release before it\n",
-      "   1:00  still queued: waits for the release before it\n",
+      "  30.0s  still queued: waits for its turn\n",
+      "   1:00  still queued: waits for its turn\n",
+    ]);
+  });
+
+  test("says at once what a queued release waits for, and once as long as it stays the same", () => {
+    const { reporter, written } = start(false);
+    for (let beat = 0; beat < 3; beat++) reporter.refresh(aRelease(), "an unlock: ann locked it (freeze)");
+    reporter.refresh(aRelease(), "v1, which is shifting");
+    reporter.stop();
+    expect(written).toEqual([
+      "   0.0s  still queued: waits for an unlock: ann locked it (freeze)\n",
+      "   0.0s  still queued: waits for v1, which is shifting\n",
     ]);
   });
 
