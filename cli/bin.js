@@ -30,7 +30,7 @@ if (!existsSync(main)) {
   const child = spawn(bundled, [main, ...process.argv.slice(2)], { stdio: "inherit", env });
   // The terminal sends Ctrl-C to both; a plain `kill` reaches only this one. The child decides how to end.
   process.on("SIGINT", () => {});
-  process.on("SIGTERM", () => child.kill("SIGTERM"));
+  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("exit", (code, signal) => {
     process.exitCode = code ?? (signal === "SIGKILL" ? 137 : 1);
   });

@@ -116,8 +116,10 @@ export async function runProcess(): Promise<void> {
     if (interrupt.signal.aborted) process.exit(EXIT.interrupted);
     interrupt.abort(new Interrupted());
   };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  // The last is of a terminal that was closed.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+  // Whoever read the words has gone: what was begun goes on, and the exit code tells how that went.
+  process.stderr.on("error", () => {});
   // `sluice releases | head` closes our stdout early, and means it.
   let isClosed = false;
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
