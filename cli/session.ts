@@ -79,6 +79,11 @@ export class Session {
     return this.#config;
   }
 
+  /** Throws where no control plane is named: before work that takes long, and would be for nothing. */
+  requireControl(): void {
+    this.#config = this.config;
+  }
+
   get client(): Client {
     const { url } = this.config;
     const token = this.#credential();

@@ -132,6 +132,8 @@ interface Cause {
   readonly words: (end: ToolEnd) => string;
 }
 
+const ANSWERED = /unexpected (?:HTTP )?status(?: code)?:? .*?\b([45]\d\d\b[\w ]*)/i;
+
 /** What docker says, and what is the matter. */
 const CAUSES: readonly Cause[] = [
   {
@@ -154,6 +156,11 @@ const CAUSES: readonly Cause[] = [
     said: /connection refused|no such host|i\/o timeout|TLS handshake|tls: /i,
     code: "push_failed",
     words: () => "the registry can't be reached",
+  },
+  {
+    said: ANSWERED,
+    code: "push_failed",
+    words: ({ tail }) => `the registry answered ${ANSWERED.exec(tail.join("\n"))?.[1] ?? "with an error"}`,
   },
 ];
 

@@ -53,9 +53,14 @@ export async function smoke(voyage: Voyage, parts: Parts, serving: Serving): Pro
   const { session, stages } = parts;
   const { release } = serving;
   const finding = await stages.run("smoke", async (log) => {
+    const notes: string[] = [];
+    const note = (text: string) => {
+      notes.push(text);
+      log.note(notes.join("; "));
+    };
     const found =
-      (await findingOfRequests(voyage, session, { release, log })) ??
-      (await findingOfCommand(voyage, session, { release, log }));
+      (await findingOfRequests(voyage, session, { release, note })) ??
+      (await findingOfCommand(voyage, session, { release, note, line: log.line }));
     if (found) log.fail(found.detail);
     return found;
   });
@@ -122,7 +127,8 @@ async function asItIsNow(session: Session, release: ReleaseView): Promise<Releas
 
 interface Looking {
   readonly release: ReleaseView;
-  readonly log: StageLog;
+  /** What a look came to. */
+  readonly note: (text: string) => void;
 }
 
 /** A wildcard is no place to go. */
@@ -140,18 +146,18 @@ function baseOf(voyage: Voyage, session: Session): string | undefined {
 async function findingOfRequests(
   voyage: Voyage,
   session: Session,
-  { release, log }: Looking,
+  { release, note }: Looking,
 ): Promise<Finding | undefined> {
   const { manifest } = voyage.target.manifest;
   const url = baseOf(voyage, session);
   if (url === undefined || manifest.smoke.length === 0) {
-    log.note("the manifest asks for none");
+    if (!voyage.environment.smokeTest) note("the manifest asks for none");
     return undefined;
   }
   const look = await smokeFromOutside(url, manifest.smoke, { release, signal: session.signal });
   if (look.kind === "bad") return { detail: look.detail, pointer: `smoke.${look.index}` };
   const asked = plural(manifest.smoke.length, "request");
-  log.note(look.kind === "good" ? `${asked} to ${url}` : `not asked from here: ${look.detail}`);
+  note(look.kind === "good" ? `${asked} to ${url}` : `not asked from here: ${look.detail}`);
   return undefined;
 }
 
@@ -159,7 +165,7 @@ async function findingOfRequests(
 async function findingOfCommand(
   voyage: Voyage,
   session: Session,
-  { release, log }: Looking,
+  { release, note, line }: Looking & Pick<StageLog, "line">,
 ): Promise<Finding | undefined> {
   const { environment, target, tools } = voyage;
   if (!environment.smokeTest) return undefined;
@@ -171,10 +177,10 @@ async function findingOfCommand(
     SLUICE_VERSION: release.version,
   };
   const command = environment.smokeTest as [string, ...string[]] satisfies Command;
-  const ended = await runTool(command, { ...tools, env, onLine: log.line });
+  const ended = await runTool(command, { ...tools, env, onLine: line });
   const said = clean(command.map(quote).join(" "));
   if (ended.code === 0) {
-    log.note(`${said} passed`);
+    note(`${said} passed`);
     return undefined;
   }
   for (const line of ended.tail.slice(-20)) session.out.say(`  | ${clean(line)}`);

@@ -1,5 +1,5 @@
 import { appendFileSync, statSync } from "node:fs";
-import { duration } from "../io/print.ts";
+import { clean, duration } from "../io/print.ts";
 import type { Session } from "../session.ts";
 import type { StageEnd } from "./stages.ts";
 
@@ -46,7 +46,7 @@ export function summaryText({ title, ok, stages, facts, tail }: Summary): string
           "<details><summary>Last lines</summary>",
           "",
           `${fence}text`,
-          ...tail.map((line) => line.slice(0, CELL_MOST)),
+          ...tail.map((line) => clean(line).slice(0, CELL_MOST)),
           fence,
           "",
           "</details>",

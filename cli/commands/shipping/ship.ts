@@ -54,6 +54,7 @@ export const ship: Register = (program, act) => {
 async function run(session: Session, options: ShipOptions & { dryRun?: boolean }): Promise<Outcome> {
   const voyage = await planVoyage(session, options);
   if (options.dryRun) return dryRun(session, voyage, options);
+  session.requireControl();
   const { plan, target, tools } = voyage;
   session.out.say(`${target.app}/${target.environment} from ${tools.cwd} as ${plan.reference}`);
   const stages = new Stages(session);
@@ -198,7 +199,7 @@ function tellFailure(session: Session, { voyage, stages, error }: Told & { error
     title: `${app}/${environment}: ${problem.title}`,
     ok: false,
     stages: stages.ends,
-    facts: [["why", [problem.detail, ...found.map(({ detail }) => detail)].join("; ")]],
+    facts: [["why", [...new Set([problem.detail, ...found.map(({ detail }) => detail)])].join("; ")]],
     tail,
   });
 }

@@ -38,6 +38,7 @@ async function ship(
     kill?: string;
     signals?: NodeJS.Signals[];
     git?: boolean;
+    isUnread?: boolean;
   } = {},
 ) {
   const home = join(work.folder, "..");
@@ -62,6 +63,7 @@ async function ship(
       ...options.env,
     },
   });
+  if (options.isUnread) child.stderr.destroy();
   let [stdout, stderr] = ["", ""];
   let killed = false;
   child.stdout.on("data", (chunk) => {
@@ -140,6 +142,14 @@ describe("requires", { concurrent: true }, () => {
     expect(ran.stderr).toMatch(/^::error file=sluice\.yaml,line=7,title=requirement unmet::/m);
     expect(ran.stderr).not.toContain("s3cr3t");
     expect(ran.asked).not.toContain("build");
+  });
+
+  test("no control plane to release to is said before anything is built", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const ran = await ship(work, { env: { SLUICE_URL: "", SLUICE_TOKEN: "" } });
+    expect(ran.code, ran.stderr).toBe(1);
+    expect(ran.asked).not.toContain("build");
+    expect(ran.stderr).toContain("no control plane is set");
   });
 
   test("without git: what it would have to ask is named, and what asks nothing is shipped", async () => {
@@ -237,6 +247,17 @@ describe("docker", { concurrent: true }, () => {
     expect(await readFile(summary, "utf8")).toContain("THE CAUSE");
   });
 
+  test.each([
+    ["received unexpected HTTP status: 503 Service Unavailable", "the registry answered 503"],
+    ["no basic auth credentials", "the registry refused this login"],
+    ["dial tcp 127.0.0.1:5: connect: connection refused", "the registry can't be reached"],
+  ])("a push that ends with %j: %s", async (said, words) => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const docker = `case "$1" in buildx) exit 1;; push) echo "${said}"; exit 1;; esac`;
+    const ran = await ship(work, { docker });
+    expect([ran.code, ran.stderr]).toEqual([2, expect.stringContaining(`was not pushed: ${words}`)]);
+  });
+
   test("every value is one word of its own, and no token of ours reaches it", async () => {
     await using work = await checkout({
       "sluice.yaml": `${MANIFEST}build: { context: ., target: runner, platform: linux/amd64, args: { A: "$(touch evil) --push" } }\n`,
@@ -296,6 +317,20 @@ describe("a release whose smoke test fails", { concurrent: true }, () => {
   });
 });
 
+test("what a smoke test came to doesn't hide what the manifest's requests came to", async () => {
+  const manifest = `${MANIFEST.replace("shop.example.com", "shop.localhost")}    smokeTest: ["true"]\nsmoke: [{ path: /health }]\n`;
+  await using work = await checkout({ "sluice.yaml": manifest });
+  await using api = await fakeApi(
+    goodShip({ "GET /health": (_asked, answer) => answer.raw(200, "text/plain", "") }),
+  );
+  const { url } = api;
+  await work.write({ "../.config/sluice/cli.json": JSON.stringify({ url, token: "t", edge: url }) });
+  await chmod(join(work.folder, "../.config/sluice/cli.json"), 0o600);
+  const ran = await ship(work, { url });
+  expect(ran.code, ran.stderr).toBe(0);
+  expect(ran.stderr).toMatch(/✔ smoke .* {2}1 request to http:\/\/shop\.localhost:\d+; true passed$/m);
+});
+
 describe("run again after it was cut short", { concurrent: true }, () => {
   const sleeps = (stage: string) =>
     `case "$1" in ${stage}) echo "at $2 it"; sleep 60;; buildx) exit 1;; esac`;
@@ -346,6 +381,24 @@ describe("run again after it was cut short", { concurrent: true }, () => {
     const keyOf = ({ asked }: typeof api) =>
       asked.find(({ method }) => method === "POST")?.headers["idempotency-key"];
     expect(keyOf(later)).toBe(keyOf(api));
+  });
+
+  test("a terminal that is closed leaves no docker behind, and is no shorter end than Ctrl-C", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const pid = join(work.folder, "../pid");
+    const docker = `case "$1" in buildx) exit 1;; build) echo $$ >"${pid}"; echo "at $2 it"; exec sleep 600;; esac`;
+    const ran = await ship(work, { docker, kill: " it\n", signals: ["SIGHUP"] });
+    expect(ran.code, ran.stderr).toBe(130);
+    expect(ran.stderr).toContain("interrupted at build: nothing was released");
+    const build = Number(await readFile(pid, "utf8"));
+    expect(() => process.kill(build, 0)).toThrow("ESRCH");
+  });
+
+  test("whoever reads its words may go away: it ships on, and its exit code tells how that went", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    await using api = await fakeApi(goodShip());
+    const ran = await ship(work, { url: api.url, args: ["--json"], isUnread: true });
+    expect([ran.code, JSON.parse(ran.stdout).outcome]).toEqual([0, "live"]);
   });
 
   test("a second signal leaves no docker behind, though it heeds none", async () => {
@@ -415,6 +468,16 @@ test("a summary stays under GitHub's limit, and no text of others is markup in i
   expect(text).not.toContain("<img>");
   expect(text).not.toContain("[x](y)");
   expect(text.length).toBeLessThan(10_000);
+});
+
+test("a summary says a cause once, in lines as a terminal would have shown them", async () => {
+  await using work = await checkout({ "sluice.yaml": MANIFEST });
+  const file = join(work.folder, "../summary.md");
+  const docker = `case "$1" in buildx) exit 1;; build) printf '\\033[91mboom\\033[0m\\n'; exit 4;; esac`;
+  await ship(work, { docker, env: { CI: "true", GITHUB_ACTIONS: "true", GITHUB_STEP_SUMMARY: file } });
+  const text = await readFile(file, "utf8");
+  expect(text.match(/docker ended with 4/g)).toHaveLength(1);
+  expect(text).toContain("\nboom\n");
 });
 
 test("an annotation stands at the key's line, or at what is nearest above it", () => {
