@@ -97,8 +97,12 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     return secured(wantsPage(c) ? await problemPage(c, refusal) : toResponse(refusal, c.var.requestId));
   });
   app.use(opening(now), wholeBody(options.senderPatienceMs ?? BODY_WITHIN_MS));
-  const onMethodNotAllowed = (c: AppContext, allowed: string[]) =>
-    toResponse(wrongMethod(c.req.method, c.req.path, allowed.toSorted()), c.var.requestId);
+  const onMethodNotAllowed = (c: AppContext, taken: string[]) => {
+    const allow = [...taken, "OPTIONS"].toSorted().join(", ");
+    // No word of origins: to a page of elsewhere control answers nothing, whatever it asks first.
+    if (c.req.method === "OPTIONS") return c.body(null, 204, { allow });
+    return toResponse(wrongMethod(c.req.method, c.req.path, { taken, allow }), c.var.requestId);
+  };
   app.use(methodNotAllowed<AppEnv>({ app, onMethodNotAllowed }));
   app.route("/", healthRoutes());
   app.use(httpsOnly);
@@ -216,8 +220,12 @@ const nowhere = (path: string): Refusal => ({
   detail: `there is nothing at ${path}: /api/docs lists what there is`,
 });
 
-const wrongMethod = (method: string, path: string, allowed: readonly string[]): Refusal => ({
+const wrongMethod = (
+  method: string,
+  path: string,
+  { taken, allow }: { taken: string[]; allow: string },
+): Refusal => ({
   code: "method_not_allowed",
-  detail: `${path} does not take ${method}: use ${allowed.join(" or ")}`,
-  headers: { allow: allowed.join(", ") },
+  detail: `${path} does not take ${method}: use ${taken.toSorted().join(" or ")}`,
+  headers: { allow },
 });

@@ -56,7 +56,31 @@ describe("every answer", () => {
   it("to a wrong method says which are right", async () => {
     const response = await api.call("POST", "/api/v1/apps/shop");
     expect(await problemOf(response)).toBe("405 method_not_allowed");
-    expect(response.headers.get("allow")).toBe("DELETE, GET, HEAD, PUT");
+    expect(response.headers.get("allow")).toBe("DELETE, GET, HEAD, OPTIONS, PUT");
+  });
+
+  it("to OPTIONS is what an address takes, and lets no page of elsewhere in", async () => {
+    for (const [path, allow] of [
+      ["/api/v1/apps/shop", "DELETE, GET, HEAD, OPTIONS, PUT"],
+      ["/api/v1/oidc/exchange", "OPTIONS, POST"],
+      ["/health", "GET, HEAD, OPTIONS"],
+      ["/install.sh", "GET, HEAD, OPTIONS"],
+    ] as const) {
+      const headers = { origin: "https://evil.example", "access-control-request-method": "PUT" };
+      const response = await api.call("OPTIONS", path, { headers });
+      expect([response.status, response.headers.get("allow"), await response.text()]).toEqual([
+        204,
+        allow,
+        "",
+      ]);
+      expect([...response.headers.keys()].filter((name) => name.startsWith("access-control"))).toEqual([]);
+    }
+    expect(await problemOf(await api.call("OPTIONS", "/api/v1/nowhere"))).toBe("404 not_found");
+  });
+
+  it("to an address with a wrong sign in it is not found, whatever the method", async () => {
+    for (const method of ["GET", "POST", "OPTIONS"])
+      expect(await problemOf(await api.call(method, "/installxsh"))).toBe("404 not_found");
   });
 
   it("to a body over 1 MiB is 413, declared or not", async () => {
