@@ -1,30 +1,46 @@
 import { isActive } from "../../src/domain/rollout/release.ts";
 import { begunStep } from "../../src/domain/rollout/steps.ts";
 import { type Container, isChosen } from "./container.ts";
+import type { Desk } from "./desk.ts";
 import type { Host } from "./host.ts";
 import type { Act } from "./scenario.ts";
 import type { Release } from "./store.ts";
+import type { Visitors } from "./visitors.ts";
+import type { Watch } from "./watch.ts";
 import type { World } from "./world.ts";
 
+/** Where they act, through whom, and who looks on. */
+interface Place {
+  readonly world: World;
+  readonly watch: Watch;
+  readonly desk: Desk;
+  readonly visitors: Visitors | null;
+}
 type Of<K extends Act["do"]> = Extract<Act, { do: K }>;
 
 /** People and misfortune: does what a scenario's acts say, to whatever there is at that moment. */
 export class Actors {
   readonly #world: World;
+  readonly #watch: Watch;
+  readonly #desk: Desk;
+  readonly #visitors: Visitors | null;
   readonly #began: number;
 
-  constructor(world: World) {
+  constructor({ world, watch, desk, visitors }: Place) {
     this.#world = world;
+    this.#watch = watch;
+    this.#desk = desk;
+    this.#visitors = visitors;
     this.#began = world.clock.now;
   }
 
   async perform(act: Act): Promise<void> {
-    this.#world.watch.acts += 1;
+    this.#watch.acts += 1;
     const who = act.do in PEOPLE ? "people" : "fate";
     this.#world.say(who, () => describe(act));
-    if (!isPersons(act)) return this.#world.watch.count(act.do, await this.#fate(act));
+    if (!isPersons(act)) return this.#watch.count(act.do, await this.#fate(act));
     const wasDone = await this.#person(act);
-    this.#world.watch.count(act.do, wasDone);
+    this.#watch.count(act.do, wasDone);
     if ("twice" in act && act.twice) this.#world.clock.after(this.#gap(act), () => this.#again(act, wasDone));
   }
 
@@ -37,14 +53,15 @@ export class Actors {
     const traffic = () => (act.do === "promote" ? this.#split() : this.#serving());
     const before = traffic();
     const isDone = await this.#person(act);
-    this.#world.watch.count(`${act.do}, again`, isDone);
-    this.#world.watch.repeated(act.do, wasDone && isDone && before !== traffic());
+    this.#watch.count(`${act.do}, again`, isDone);
+    this.#watch.repeated(act.do, wasDone && isDone && before !== traffic());
   }
 
   // --- people -----------------------------------------------------------------------------------------------------------
 
   async #person(act: PersonsAct): Promise<boolean> {
-    const { desk, control } = this.#world;
+    const { control } = this.#world;
+    const desk = this.#desk;
     if (!control.isUp) return false;
     const open = this.#open();
     switch (act.do) {
@@ -83,7 +100,8 @@ export class Actors {
   }
 
   async #drain({ host: place, force, then }: Of<"drain host">): Promise<boolean> {
-    const { desk, hosts, clock } = this.#world;
+    const { hosts, clock } = this.#world;
+    const desk = this.#desk;
     const host = hosts[place];
     if (!host || host.isRemoved || !(await desk.drain(host.id, force))) return false;
     if (then === "remove") this.#removeWhenEmpty(host);
@@ -151,7 +169,7 @@ export class Actors {
     const a = open ?? others.find(({ id }) => id !== base?.id);
     if (!a || !base) return false;
     this.#world.say("people", () => `weigh ${a.version} ${share / 100} %, ${base.version} the rest`);
-    return this.#world.desk.weigh({ [a.id]: share, [base.id]: 10_000 - share });
+    return this.#desk.weigh({ [a.id]: share, [base.id]: 10_000 - share });
   }
 
   #serving(): string | undefined {
@@ -175,7 +193,7 @@ export class Actors {
     }
     if (act.do === "clock jumps") {
       control.jump(act.byMs);
-      if (act.byMs > 0) this.#world.watch.jumpedAt = clock.now;
+      if (act.byMs > 0) this.#world.jumpedAt = clock.now;
     }
     if (act.do === "enrol host") this.#world.addHost(act.slots);
     if (act.do === "control ends") {
@@ -187,7 +205,7 @@ export class Actors {
         control.poke();
       });
     }
-    if (act.do === "edge begins") this.#world.visitors?.begin();
+    if (act.do === "edge begins") this.#visitors?.begin();
     if (act.do === "edge cut") {
       this.#world.edgeCuts += 1;
       this.#world.edgeSince = clock.now;
@@ -204,7 +222,7 @@ export class Actors {
     if (act.do === "cut") host.cut(act.from, act.forMs);
     if (act.do !== "remove host") return true;
     await this.#remove(host);
-    this.#world.watch.movedAt = clock.now;
+    this.#world.movedAt = clock.now;
     return true;
   }
 

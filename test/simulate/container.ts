@@ -1,13 +1,24 @@
-import type { Host, Report } from "./host.ts";
-import type { LeasedJob } from "./port.ts";
+import type { LeasedJob, Report } from "./port.ts";
 import type { App } from "./scenario.ts";
-import type { World } from "./world.ts";
+import type { Setting } from "./setting.ts";
 
 const FIRST_RESTART_MS = 1_000;
 const LONGEST_RESTART_MS = 60_000;
 /** Its agent's probes notice that it hangs after this long. */
 const NOTICED_MS = 3_000;
 const KEPT_EXITS = 5;
+
+/** What a container runs on. */
+export interface Machine {
+  readonly name: string;
+  readonly isUp: boolean;
+  readonly agentIsUp: boolean;
+  /** Which of its ways are cut now. */
+  readonly cuts: { readonly visitors: number };
+  /** Its agent tells control how an instance is now. */
+  report(instance: string, said: Omit<Report, "seq">): Report;
+  runsAlone(one: Container): void;
+}
 
 interface Place {
   readonly id: string;
@@ -30,8 +41,8 @@ export class Container {
   told: Report = { seq: 0, state: "starting", cause: null, exits: [] };
   /** No restart helps any more. */
   isBroken = false;
-  readonly #world: World;
-  readonly #host: Host;
+  readonly #setting: Setting;
+  readonly #host: Machine;
   readonly #app: App;
   #frozenUntil = 0;
   /** Rises with each boot and end: what was planned before does not happen any more. */
@@ -41,23 +52,23 @@ export class Container {
   #exits: number[] = [];
   readonly #waiting: ((cause: string | null) => void)[] = [];
 
-  constructor(world: World, host: Host, place: Place) {
-    this.#world = world;
+  constructor(setting: Setting, host: Machine, place: Place) {
+    this.#setting = setting;
     this.#host = host;
-    this.#app = world.appOf(place.releaseId);
+    this.#app = setting.appOf(place.releaseId);
     this.id = place.id;
     this.releaseId = place.releaseId;
     this.slotId = place.slotId;
     this.worker = place.worker;
-    this.since = world.clock.now;
-    world.watch.started(this.id);
+    this.since = setting.clock.now;
+    setting.ledger.started(this.id);
   }
 
   get answers(): boolean {
     return this.state === "ready" && !this.isFrozen && this.#host.isUp;
   }
   get isFrozen(): boolean {
-    return this.#frozenUntil > this.#world.clock.now;
+    return this.#frozenUntil > this.#setting.clock.now;
   }
   /** Whether a visitor can reach it. */
   get isReachable(): boolean {
@@ -70,9 +81,9 @@ export class Container {
   boot(): void {
     const life = ++this.#life;
     this.#become("booting");
-    if (this.worker?.isAlone) this.#world.watch.runsAlone(this);
+    if (this.worker?.isAlone) this.#host.runsAlone(this);
     const { boot, bootMs } = this.#app;
-    this.#world.clock.after(bootMs, () => {
+    this.#setting.clock.after(bootMs, () => {
       if (life !== this.#life) return;
       if (boot === "exits" || this.isBroken) return this.end("exited with code 1");
       if (boot === "good") this.#getReady(life);
@@ -82,12 +93,12 @@ export class Container {
   #getReady(life: number): void {
     this.#become("ready");
     this.#wasReady = true;
-    this.#world.watch.becameReady(this.id);
+    this.#setting.ledger.becameReady(this.id);
     this.#tell("ready", null);
     for (const told of this.#waiting.splice(0)) told(null);
     const { ends } = this.#app;
     if (!ends || !isChosen(ends.which, this.id)) return;
-    this.#world.clock.after(ends.afterMs, () => {
+    this.#setting.clock.after(ends.afterMs, () => {
       if (life !== this.#life) return;
       this.isBroken = ends.forGood;
       this.end("exited with code 137");
@@ -100,18 +111,18 @@ export class Container {
     const life = ++this.#life;
     this.#frozenUntil = 0;
     this.#become("down");
-    this.#exits = [...this.#exits, this.#world.clock.now].slice(-KEPT_EXITS);
-    this.#world.say(this.#host.name, () => `${this.id} ${cause}`);
+    this.#exits = [...this.#exits, this.#setting.clock.now].slice(-KEPT_EXITS);
+    this.#setting.say(this.#host.name, () => `${this.id} ${cause}`);
     this.#tell("exited", cause);
     for (const told of this.#waiting.splice(0)) told(cause);
     const waitMs = Math.min(FIRST_RESTART_MS * 2 ** this.#restarts++, LONGEST_RESTART_MS);
-    this.#world.clock.after(waitMs, () => {
+    this.#setting.clock.after(waitMs, () => {
       if (life === this.#life && this.#host.agentIsUp) this.boot();
     });
   }
 
   freeze(forMs: number): void {
-    const { clock } = this.#world;
+    const { clock } = this.#setting;
     this.#frozenUntil = Math.max(this.#frozenUntil, clock.now + forMs);
     this.since = clock.now;
     clock.after(NOTICED_MS, () => {
@@ -154,12 +165,12 @@ export class Container {
       told(cause);
     };
     this.#waiting.push(once);
-    this.#world.clock.after(deadlineMs, () => once(`not ready within ${deadlineMs} ms`));
+    this.#setting.clock.after(deadlineMs, () => once(`not ready within ${deadlineMs} ms`));
   }
 
   #become(state: Container["state"]): void {
     this.state = state;
-    this.since = this.#world.clock.now;
+    this.since = this.#setting.clock.now;
   }
 
   #tell(state: "ready" | "unready" | "exited", cause: string | null): void {

@@ -11,10 +11,10 @@ import { lastRest, longestDrain } from "../../src/domain/rollout/table/rest.ts";
 import type { RoutingTable, TableAnswer } from "../../src/domain/routing/table.ts";
 import { DIGEST } from "../domain/rollout/spec.ts";
 import { Absence } from "./absence.ts";
-import type { Inventory, Report } from "./host.ts";
 import { JudgeDesk } from "./judge-desk.ts";
-import type { ControlPort, LeasedJob, Outcome } from "./port.ts";
+import type { Cause, ControlPort, Inventory, LeasedJob, Outcome, Report } from "./port.ts";
 import { type Instance, type Job, Store } from "./store.ts";
+import type { Watch } from "./watch.ts";
 import type { World } from "./world.ts";
 
 /** As in coordinator.ts and jobs.ts of control. */
@@ -35,12 +35,6 @@ interface Lease {
   readonly expiresAt: number;
 }
 
-/** Why a decision was made: what somebody asked for, or nothing but time. */
-export interface Cause {
-  readonly who: string;
-  readonly what: string;
-}
-
 /** Control over one environment: the coordinator's loop, jobs' leases and agents' reports, over rows in memory. */
 export class Control implements ControlPort {
   readonly store = new Store();
@@ -50,6 +44,7 @@ export class Control implements ControlPort {
   table: RoutingTable | undefined;
   #lastRest: LastRest | null = null;
   readonly #world: World;
+  readonly #watch: Watch;
   readonly #leases = new Map<string, Lease>();
   readonly #asking = new Set<string>();
   readonly #reported = new Map<string, { readonly boot: string; readonly seq: number }>();
@@ -64,8 +59,9 @@ export class Control implements ControlPort {
   readonly #asksAtOnce: boolean;
 
   /** `asksAtOnce`: what it asks beside its turn takes no time, as with the real one in virtual time. */
-  constructor(world: World, { asksAtOnce = false } = {}) {
+  constructor(world: World, watch: Watch, { asksAtOnce = false } = {}) {
     this.#world = world;
+    this.#watch = watch;
     this.#asksAtOnce = asksAtOnce;
     this.store.spec = world.scenario.spec;
     this.store.now = world.clock.now;
@@ -128,9 +124,9 @@ export class Control implements ControlPort {
         this.#world.noteShares();
         return this.#arm(wakeAt);
       }
-      this.#world.watch.fault("never at rest", `${MAX_PASSES} passes in one tick`);
+      this.#world.fault("never at rest", `${MAX_PASSES} passes in one tick`);
     } catch (error) {
-      this.#world.watch.fault("engine throws", error instanceof Error ? error.message : String(error));
+      this.#world.fault("engine throws", error instanceof Error ? error.message : String(error));
     }
     this.#arm(this.now + 10 * SAFETY_MS);
   }
@@ -171,7 +167,7 @@ export class Control implements ControlPort {
     this.store.apply(decision);
     for (const { hostId } of decision.jobs) this.#wakeups.add(hostId);
     for (const event of decision.events) this.#world.say("control", () => event.message);
-    this.#world.watch.committed({ before: facts, decision, cause });
+    this.#watch.committed({ before: facts, decision, cause });
   }
 
   /** The version only rises. */

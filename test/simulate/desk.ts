@@ -12,6 +12,7 @@ import { movingFrom } from "../../src/domain/rollout/upkeep/stranded.ts";
 import type { EnvironmentSpec } from "../../src/domain/spec.ts";
 import type { Control } from "./control.ts";
 import type { Act } from "./scenario.ts";
+import type { Watch } from "./watch.ts";
 import type { World } from "./world.ts";
 
 export type Deploy = Pick<Extract<Act, { do: "deploy" }>, "app" | "whenBusy" | "hold">;
@@ -42,11 +43,13 @@ const CI = { image: null, version: null, git: null, actor: "ci", requestKey: nul
 /** The domain's commands, decided on and written as the coordinator does. */
 export class DomainDesk implements Desk {
   readonly #world: World;
+  readonly #watch: Watch;
   readonly #control: Control;
   #made = 0;
 
-  constructor(world: World, control: Control) {
+  constructor(world: World, watch: Watch, control: Control) {
     this.#world = world;
+    this.#watch = watch;
     this.#control = control;
   }
 
@@ -54,7 +57,6 @@ export class DomainDesk implements Desk {
     name: string,
     make: (facts: EnvironmentFacts, now: number) => Outcome<object>,
   ): Promise<boolean> {
-    const { watch } = this.#world;
     const control = this.#control;
     if (!control.isUp) return false;
     const facts = control.facts();
@@ -65,7 +67,7 @@ export class DomainDesk implements Desk {
       if (!made.ok) return this.#refused(name, made.error.detail);
       control.commit(facts, made.value.decision, { who: "people", what: name });
     } catch (error) {
-      watch.fault("engine throws", `${name}: ${error instanceof Error ? error.message : error}`);
+      this.#world.fault("engine throws", `${name}: ${error instanceof Error ? error.message : error}`);
       return false;
     }
     await control.advance();
@@ -78,7 +80,6 @@ export class DomainDesk implements Desk {
   }
 
   async deploy({ app, whenBusy, hold }: Deploy): Promise<boolean> {
-    const { watch } = this.#world;
     const control = this.#control;
     const id = `rel-${++this.#made}`;
     this.#world.setApp(id, app);
@@ -88,7 +89,7 @@ export class DomainDesk implements Desk {
     const made = await this.#command("deploy", (facts, now) =>
       commands.createRelease(facts, { ...CI, id, whenBusy, hold }, now),
     );
-    if (made) watch.planned(id, plan, before);
+    if (made) this.#watch.planned(id, plan, before);
     return made;
   }
 

@@ -1,8 +1,9 @@
 import type { JobErrorFacts } from "../../src/domain/rollout/facts.ts";
-import { Container } from "./container.ts";
+import { besideOf } from "./alone.ts";
+import { Container, type Machine } from "./container.ts";
 import type { Dice } from "./dice.ts";
-import type { LeasedJob, Outcome } from "./port.ts";
-import type { World } from "./world.ts";
+import type { ControlPort, Inventory, LeasedJob, Outcome, Report } from "./port.ts";
+import type { Setting } from "./setting.ts";
 
 const IDLE_MS = 30_000;
 const RETRY_MS = 2_000;
@@ -10,8 +11,15 @@ const RETRY_MS = 2_000;
 const HEARD_WITHIN_MS = 15_000;
 const HUNG_GRACE_MS = 10_000;
 
+/** Where a host is: in whose world, whose orders it takes, and which hosts there are, itself among them. */
+interface Place {
+  readonly setting: Setting;
+  readonly control: ControlPort;
+  readonly hosts: readonly Host[];
+}
+
 /** A machine with its agent: polls, does jobs, each once however often it is handed over, and reports what runs. */
-export class Host {
+export class Host implements Machine {
   readonly id: string;
   readonly name: string;
   isUp = true;
@@ -22,7 +30,9 @@ export class Host {
   /** When a way of its was last cut or mended, or its agent or itself ended or began. */
   cutSince = 0;
   readonly containers = new Map<string, Container>();
-  readonly #world: World;
+  readonly #setting: Setting;
+  readonly #control: ControlPort;
+  readonly #hosts: readonly Host[];
   readonly #dice: Dice;
   #boot = 1;
   #polls = 0;
@@ -40,11 +50,13 @@ export class Host {
   readonly #takenPorts = new Set<string>();
   #seq = 0;
 
-  constructor(world: World, name: string) {
-    this.#world = world;
+  constructor({ setting, control, hosts }: Place, name: string) {
+    this.#setting = setting;
+    this.#control = control;
+    this.#hosts = hosts;
     this.id = `host-${name}`;
     this.name = name;
-    this.#dice = world.dice(`host ${name}`);
+    this.#dice = setting.dice(`host ${name}`);
     this.#pollIn(this.#takes("first poll", 0, 1_000));
   }
 
@@ -54,7 +66,7 @@ export class Host {
 
   /** Control's socket says that there is work. */
   wake(): void {
-    if (this.canTalk) this.#pollIn(this.#latency(`wake at ${this.#world.clock.now}`));
+    if (this.canTalk) this.#pollIn(this.#latency(`wake at ${this.#setting.clock.now}`));
   }
 
   // --- what happens to it -----------------------------------------------------------------------------------------------
@@ -64,7 +76,7 @@ export class Host {
     const slotId = `${this.name}/${n}`;
     if (!this.isUp || this.#inSlot(slotId) || this.#takenPorts.has(slotId)) return false;
     this.#takenPorts.add(slotId);
-    this.#world.clock.after(forMs, () => void this.#takenPorts.delete(slotId));
+    this.#setting.clock.after(forMs, () => void this.#takenPorts.delete(slotId));
     return true;
   }
 
@@ -74,12 +86,12 @@ export class Host {
   /** Whoever removes it says that the machine is gone, with all that runs on it. */
   remove(): void {
     this.isRemoved = true;
-    for (const [id, outcome] of this.#hooks) if (outcome === null) this.#world.watch.hookEnds(id);
+    for (const [id, outcome] of this.#hooks) if (outcome === null) this.#setting.ledger.hookEnds(id);
   }
 
   endAgent(forMs: number): void {
     this.#endProcess();
-    this.#world.clock.after(forMs, () => this.#beginAgent());
+    this.#setting.clock.after(forMs, () => this.#beginAgent());
   }
 
   /** All that ran is gone; it comes back with the machine. */
@@ -88,7 +100,7 @@ export class Host {
     this.#endProcess();
     for (const container of this.containers.values()) container.powerOff();
     for (const run of this.#commands.keys()) this.#endCommand(run, failure("lost", "its machine ended"));
-    this.#world.clock.after(forMs, () => {
+    this.#setting.clock.after(forMs, () => {
       this.isUp = true;
       this.#beginAgent();
     });
@@ -98,25 +110,25 @@ export class Host {
   cut(from: "control" | "visitors" | "both", forMs: number): void {
     const ways = from === "both" ? (["control", "visitors"] as const) : [from];
     for (const way of ways) this.cuts[way] += 1;
-    this.cutSince = this.#world.clock.now;
-    this.#world.clock.after(forMs, () => {
+    this.cutSince = this.#setting.clock.now;
+    this.#setting.clock.after(forMs, () => {
       for (const way of ways) this.cuts[way] -= 1;
-      this.cutSince = this.#world.clock.now;
+      this.cutSince = this.#setting.clock.now;
     });
   }
 
   #endProcess(): void {
     this.agentIsUp = false;
-    this.cutSince = this.#world.clock.now;
+    this.cutSince = this.#setting.clock.now;
     this.#running.clear();
   }
 
   #beginAgent(): void {
     if (this.agentIsUp || !this.isUp) return;
     this.agentIsUp = true;
-    this.cutSince = this.#world.clock.now;
+    this.cutSince = this.#setting.clock.now;
     this.#boot += 1;
-    this.#world.say(this.name, () => "its agent begins, and adopts what runs");
+    this.#setting.say(this.name, () => "its agent begins, and adopts what runs");
     for (const container of this.containers.values()) container.adopt();
     this.#pollIn(500);
   }
@@ -128,29 +140,33 @@ export class Host {
    * control as with its double, in whatever order each of them asks.
    */
   #takes(what: string, from: number, to: number): number {
-    const { scenario } = this.#world;
-    const dice = scenario.isPlain
-      ? this.#world.dice(`${this.name}, ${this.#world.nameOf(what)}`)
-      : this.#dice;
+    const { scenario } = this.#setting;
+    const dice = scenario.isPlain ? this.#setting.dice(`${this.name}, ${this.#nameOf(what)}`) : this.#dice;
     return dice.int(from, to);
   }
+  /** The same with its release's version in place of its id, which the real control draws by chance. */
+  #nameOf(what: string): string {
+    const { releases } = this.#control.store;
+    const told = releases.find(({ id }) => what.endsWith(id) || what.includes(`${id}-`));
+    return told ? what.replace(told.id, told.version) : what;
+  }
   #latency(what: string): number {
-    return this.#takes(what, 5, 40 + this.#world.scenario.network.slowMs);
+    return this.#takes(what, 5, 40 + this.#setting.scenario.network.slowMs);
   }
   #isLost(): boolean {
-    const isLost = this.#dice.chance(this.#world.scenario.network.lost);
-    if (isLost) this.#world.watch.lostMessages += 1;
+    const isLost = this.#dice.chance(this.#setting.scenario.network.lost);
+    if (isLost) this.#setting.ledger.lostMessages += 1;
     return isLost;
   }
   #isTwice(): boolean {
-    const isTwice = this.#dice.chance(this.#world.scenario.network.twice);
-    if (isTwice) this.#world.watch.doubledMessages += 1;
+    const isTwice = this.#dice.chance(this.#setting.scenario.network.twice);
+    if (isTwice) this.#setting.ledger.doubledMessages += 1;
     return isTwice;
   }
 
   #pollIn(ms: number): void {
     const poll = ++this.#polls;
-    this.#world.clock.after(ms, () => {
+    this.#setting.clock.after(ms, () => {
       if (poll === this.#polls) return this.#poll();
     });
   }
@@ -158,14 +174,13 @@ export class Host {
   async #poll(): Promise<void> {
     if (this.isRemoved) return;
     if (!this.canTalk) return this.#pollIn(RETRY_MS);
-    const { control } = this.#world;
-    const answer = await control.poll(this.id, this.#bootId, this.#inventory());
+    const answer = await this.#control.poll(this.id, this.#bootId, this.#inventory());
     if (answer === null) return this.#pollIn(RETRY_MS);
     for (const id of this.#finished.keys()) this.#deliver(id);
     for (const instance of this.#reports.keys()) this.#sendReport(instance);
     if (this.#isLost()) return this.#pollIn(RETRY_MS);
     for (const job of answer) this.#accept(job);
-    this.#pollIn(this.#running.size > 0 || answer.length > 0 ? this.#world.scenario.busyMs : IDLE_MS);
+    this.#pollIn(this.#running.size > 0 || answer.length > 0 ? this.#setting.scenario.busyMs : IDLE_MS);
   }
 
   get #bootId(): string {
@@ -187,7 +202,7 @@ export class Host {
     const isNew = !this.#running.has(job.id);
     this.#running.set(job.id, job.lease);
     if (!isNew) return;
-    this.#world.say(this.name, () => `begins ${job.id}`);
+    this.#setting.say(this.name, () => `begins ${job.id}`);
     this.#perform(job);
   }
 
@@ -197,7 +212,7 @@ export class Host {
     if (boot !== this.#boot || lease === undefined || !this.agentIsUp) return;
     this.#running.delete(job.id);
     this.#finished.set(job.id, { lease, outcome });
-    this.#world.say(this.name, () => `${job.id}: ${"error" in outcome ? outcome.error.message : "done"}`);
+    this.#setting.say(this.name, () => `${job.id}: ${"error" in outcome ? outcome.error.message : "done"}`);
     this.#deliver(job.id);
   }
 
@@ -205,13 +220,13 @@ export class Host {
     const send = async () => {
       const finished = this.#finished.get(id);
       if (!finished || !this.canTalk) return;
-      const answer = await this.#world.control.done(id, finished.lease, finished.outcome);
+      const answer = await this.#control.done(id, finished.lease, finished.outcome);
       // Unanswered ones go again with the next poll.
       if (answer !== "unreachable" && !this.#isLost()) this.#finished.delete(id);
     };
     const what = `result of ${id}`;
-    this.#world.clock.after(this.#latency(what), send);
-    if (this.#isTwice()) this.#world.clock.after(this.#latency(what) + 300, send);
+    this.#setting.clock.after(this.#latency(what), send);
+    if (this.#isTwice()) this.#setting.clock.after(this.#latency(what) + 300, send);
   }
 
   /** Tells control how an instance is now. */
@@ -227,12 +242,12 @@ export class Host {
     if (!report) return;
     const send = async () => {
       if (!this.canTalk) return;
-      if (!(await this.#world.control.report(this.id, this.#bootId, instance, report))) return;
+      if (!(await this.#control.report(this.id, this.#bootId, instance, report))) return;
       if (!this.#isLost() && this.#reports.get(instance) === report) this.#reports.delete(instance);
     };
     const what = `report ${report.seq}`;
-    this.#world.clock.after(this.#latency(what), send);
-    if (this.#isTwice()) this.#world.clock.after(this.#latency(what) + 500, send);
+    this.#setting.clock.after(this.#latency(what), send);
+    if (this.#isTwice()) this.#setting.clock.after(this.#latency(what) + 500, send);
   }
 
   // --- jobs -------------------------------------------------------------------------------------------------------------
@@ -248,9 +263,9 @@ export class Host {
   }
 
   #pull(job: LeasedJob, finish: (outcome: Outcome) => void): void {
-    const app = this.#world.appOf(job.releaseId);
+    const app = this.#setting.appOf(job.releaseId);
     const outcome = app.pulls ? DONE : failure("image_missing", "no such image");
-    this.#world.clock.after(this.#takes(job.id, 200, 3_000), () => finish(outcome));
+    this.#setting.clock.after(this.#takes(job.id, 200, 3_000), () => finish(outcome));
   }
 
   #start(job: LeasedJob, finish: (outcome: Outcome) => void): void {
@@ -264,15 +279,15 @@ export class Host {
         return finish(failure("port_in_use", `the port of ${slotId} is in use`));
       const other = slotId === null ? undefined : this.#inSlot(slotId);
       if (other) {
-        this.#world.watch.fault("two in a slot", `${instanceId} and ${other.id} in ${slotId}`);
+        this.#setting.fault("two in a slot", `${instanceId} and ${other.id} in ${slotId}`);
         return finish(failure("port_taken", `${other.id} has its port`));
       }
       const { releaseId, worker } = job;
-      container = new Container(this.#world, this, { id: instanceId, releaseId, slotId, worker });
+      container = new Container(this.#setting, this, { id: instanceId, releaseId, slotId, worker });
       this.containers.set(instanceId, container);
       container.boot();
     }
-    const { deadlineMs } = this.#world.scenario.spec.health.startup;
+    const { deadlineMs } = this.#setting.scenario.spec.health.startup;
     container.whenStarted(deadlineMs, (cause) => {
       if (cause === null) return finish(DONE);
       if (boot !== this.#boot || !this.agentIsUp) return;
@@ -283,8 +298,8 @@ export class Host {
   }
 
   #stop(job: LeasedJob, finish: (outcome: Outcome) => void): void {
-    const fails = this.#world.dice(`stop ${job.id}`).chance(this.#world.scenario.stopsFail);
-    this.#world.clock.after(this.#takes(job.id, 100, 3_000), () => {
+    const fails = this.#setting.dice(`stop ${job.id}`).chance(this.#setting.scenario.stopsFail);
+    this.#setting.clock.after(this.#takes(job.id, 100, 3_000), () => {
       if (fails) return finish(failure("internal", "the engine answers 500"));
       this.#remove(job.instanceId ?? "");
       this.#endCommand(job.instanceId ?? "", failure("stopped", "it was stopped"));
@@ -300,9 +315,15 @@ export class Host {
     const container = this.containers.get(instance);
     this.containers.delete(instance);
     container?.remove();
-    this.#world.watch.removed(instance);
+    this.#setting.ledger.removed(instance);
     if (this.agentIsUp)
       this.report(instance, { state: "gone", cause: "was removed from its host", exits: [] });
+  }
+
+  /** One begins to run that must be alone. */
+  runsAlone(one: Container): void {
+    const beside = besideOf(one, this.#hosts);
+    if (beside) this.#setting.fault("two beside each other", `${one.id} begins while ${beside.id} runs`);
   }
 
   #remove(instance: string): void {
@@ -313,12 +334,12 @@ export class Host {
 
   /** Runs once, until it ends, its time is over, it is stopped or its machine ends; the journal knows it. */
   #command(job: LeasedJob, finish: (outcome: Outcome) => void): void {
-    const { watch, clock, control } = this.#world;
+    const { ledger, clock } = this.#setting;
     const run = job.run ?? "";
     if (!this.#commands.has(run)) {
       this.#commands.set(run, null);
-      watch.commandBegins(run);
-      const timeMs = Math.max(0, job.deadlineAt - control.now - HEARD_WITHIN_MS);
+      ledger.commandBegins(run);
+      const timeMs = Math.max(0, job.deadlineAt - this.#control.now - HEARD_WITHIN_MS);
       const takesMs = this.#takes(run, 500, 20_000);
       const outcome = takesMs > timeMs ? failure("deadline", "it took too long") : DONE;
       clock.after(Math.min(takesMs, timeMs), () => this.#endCommand(run, outcome));
@@ -339,8 +360,8 @@ export class Host {
   #hook(job: LeasedJob, finish: (outcome: Outcome) => void): void {
     const known = this.#hooks.get(job.id);
     if (known) return finish(known);
-    const app = this.#world.appOf(job.releaseId);
-    const timeMs = job.deadlineAt - this.#world.control.now;
+    const app = this.#setting.appOf(job.releaseId);
+    const timeMs = job.deadlineAt - this.#control.now;
     const isHung = app.hookMs > timeMs - Math.min(HEARD_WITHIN_MS, timeMs / 10);
     const outcome = isHung
       ? failure("deadline", "the hook hung and was ended")
@@ -349,35 +370,20 @@ export class Host {
         : DONE;
     if (known === undefined) {
       this.#hooks.set(job.id, null);
-      this.#world.watch.hookBegins(job.id);
+      this.#setting.ledger.hookBegins(job.id);
       // One that hangs takes its grace to end.
-      this.#world.clock.after(isHung ? Math.max(0, timeMs) + HUNG_GRACE_MS : app.hookMs, () => {
+      this.#setting.clock.after(isHung ? Math.max(0, timeMs) + HUNG_GRACE_MS : app.hookMs, () => {
         this.#hooks.set(job.id, outcome);
-        this.#world.watch.hookEnds(job.id);
+        this.#setting.ledger.hookEnds(job.id);
       });
     }
     const look = () => {
       const ended = this.#hooks.get(job.id);
       if (ended) finish(ended);
-      else this.#world.clock.after(500, look);
+      else this.#setting.clock.after(500, look);
     };
     look();
   }
-}
-
-export interface Report {
-  readonly seq: number;
-  readonly state: "starting" | "ready" | "unready" | "exited" | "gone";
-  readonly cause: string | null;
-  readonly exits: readonly number[];
-}
-
-/** What a poll lists, after so many reports. */
-export interface Inventory {
-  readonly seq: number;
-  readonly instances: ReadonlyMap<string, Report>;
-  /** Jobs that it has, at work or ended. */
-  readonly jobs: readonly string[];
 }
 
 const DONE: Outcome = { ok: true };

@@ -5,12 +5,12 @@
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { FAULTS, type FaultKind } from "./faults.ts";
 import { type Ran, run } from "./run.ts";
 import { scenarioOf } from "./scenario.ts";
 import { partOf, replayOf, shrink } from "./shrink.ts";
 import { type Figures, simulate } from "./spread.ts";
 import { faultsOf, storyOf } from "./story.ts";
-import { FAULTS, type FaultKind } from "./watch.ts";
 
 const { values } = parseArgs({
   options: {

@@ -3,7 +3,8 @@ import type { ReleaseChange } from "../../src/domain/rollout/decision.ts";
 import type { InstanceFacts } from "../../src/domain/rollout/facts.ts";
 import type { ReleaseFacts } from "../../src/domain/rollout/release.ts";
 import { rollLimits } from "../../src/domain/rollout/roll.ts";
-import type { Commit, FaultKind } from "./watch.ts";
+import type { FaultKind } from "./faults.ts";
+import type { Commit } from "./port.ts";
 import type { World } from "./world.ts";
 
 /** Who would answer visitors by a state of things, and is known to. */
@@ -34,7 +35,7 @@ export function judgeMove(world: World, commit: Commit): void {
   const isKnown = (one: InstanceFacts) => isKnownToAnswer(world, one);
   if (!wrongMove(world, commit, isKnown)) return;
   const wrong = wrongMove(world, commit, (one) => isKnown(one) && world.isReachable(one.id));
-  if (wrong) world.watch.fault(wrong.kind, `${commit.cause.what}: ${wrong.text}`);
+  if (wrong) world.fault(wrong.kind, `${commit.cause.what}: ${wrong.text}`);
 }
 
 type Answers = (instance: InstanceFacts) => boolean;

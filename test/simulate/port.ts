@@ -1,9 +1,25 @@
-import type { JobErrorFacts } from "../../src/domain/rollout/facts.ts";
+import type { Decision } from "../../src/domain/rollout/decision.ts";
+import type { EnvironmentFacts, JobErrorFacts } from "../../src/domain/rollout/facts.ts";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
-import type { Inventory, Report } from "./host.ts";
 import type { Job, Store } from "./store.ts";
 
 type Soon<T> = T | Promise<T>;
+
+/** What an agent says of an instance. */
+export interface Report {
+  readonly seq: number;
+  readonly state: "starting" | "ready" | "unready" | "exited" | "gone";
+  readonly cause: string | null;
+  readonly exits: readonly number[];
+}
+
+/** What a poll lists, after so many reports. */
+export interface Inventory {
+  readonly seq: number;
+  readonly instances: ReadonlyMap<string, Report>;
+  /** Jobs that it has, at work or ended. */
+  readonly jobs: readonly string[];
+}
 
 export type Outcome = { readonly ok: true } | { readonly error: JobErrorFacts };
 export interface LeasedJob {
@@ -19,6 +35,18 @@ export interface LeasedJob {
   readonly lease: string;
   /** Epoch ms, by control's clock. */
   readonly deadlineAt: number;
+}
+
+/** Why a decision was made: what somebody asked for, or nothing but time. */
+export interface Cause {
+  readonly who: string;
+  readonly what: string;
+}
+/** A decision that was written. */
+export interface Commit {
+  readonly before: EnvironmentFacts;
+  readonly decision: Decision;
+  readonly cause: Cause;
 }
 
 /** Control as the rest of the world meets it: the double in memory, or the real one. */

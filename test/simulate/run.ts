@@ -1,9 +1,12 @@
 import { Control } from "./control.ts";
 import { DomainDesk } from "./desk.ts";
+import type { Fault } from "./faults.ts";
+import { Play } from "./play.ts";
 import { type Scenario, scenarioOf } from "./scenario.ts";
+import type { Told } from "./setting.ts";
 import { Visitors } from "./visitors.ts";
-import type { ByAct, Fault } from "./watch.ts";
-import { type Cast, type Told, World } from "./world.ts";
+import type { ByAct, Watch } from "./watch.ts";
+import type { World } from "./world.ts";
 
 export interface Ran {
   readonly seed: number;
@@ -23,27 +26,29 @@ export interface Ran {
 }
 
 /** Control in memory over the real domain, and the real edge before it. */
-function domainCast(world: World): Cast {
-  const control = new Control(world);
-  return { control, desk: new DomainDesk(world, control), visitors: new Visitors(world, control) };
+function domainCast(world: World, watch: Watch) {
+  const control = new Control(world, watch);
+  const desk = new DomainDesk(world, watch, control);
+  return { control, desk, visitors: new Visitors(world, watch, control) };
 }
 
 /** Plays a scenario, and tells its story if asked. */
 export async function run(scenario: Scenario, isTold = false): Promise<Ran> {
-  const world = new World(scenario, domainCast, isTold);
-  await world.play();
-  const { clock, visitors, watch } = world;
+  const play = new Play(scenario, domainCast, isTold);
+  await play.toTheEnd();
+  const { visitors, watch } = play;
+  const { clock, ledger, faults, story } = play.world;
   const figures = {
     events: clock.ran,
     visits: visitors?.count ?? 0,
     answered: watch.answered,
     lost: watch.lost,
     acts: watch.acts,
-    lostMessages: watch.lostMessages,
-    doubledMessages: watch.doubledMessages,
+    lostMessages: ledger.lostMessages,
+    doubledMessages: ledger.doubledMessages,
     byAct: watch.byAct,
   };
-  return { seed: scenario.seed, faults: [...watch.faults.values()], figures, story: world.story ?? [] };
+  return { seed: scenario.seed, faults: [...faults.values()], figures, story: story ?? [] };
 }
 
 export const runSeed = (seed: number): Promise<Ran> => run(scenarioOf(seed));

@@ -1,6 +1,6 @@
+import type { FaultKind } from "./faults.ts";
 import { type Ran, run } from "./run.ts";
 import type { Scenario } from "./scenario.ts";
-import type { FaultKind } from "./watch.ts";
 
 export interface Shrunk {
   readonly scenario: Scenario;

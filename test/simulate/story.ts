@@ -1,5 +1,5 @@
 import type { Ran } from "./run.ts";
-import type { Told } from "./world.ts";
+import type { Told } from "./setting.ts";
 
 /** What happened, in order: time, who, what. */
 export function storyOf(story: readonly Told[]): string {

@@ -1,7 +1,8 @@
-import type { Container } from "./container.ts";
 import type { Control } from "./control.ts";
 import type { Dice } from "./dice.ts";
-import { type Answer, type Isolate, macrotask, openIsolate } from "./edge.ts";
+import { type Isolate, macrotask, openIsolate } from "./edge.ts";
+import type { Attempt } from "./visits.ts";
+import type { Watch } from "./watch.ts";
 import type { World } from "./world.ts";
 
 const QUIET_EVERY_MS = 20_000;
@@ -9,24 +10,10 @@ const VISITORS = 60;
 /** One in so many requests is a POST. */
 const POSTS = 6;
 
-/** One request's way to an instance. */
-export interface Attempt {
-  /** Null: nothing runs behind that origin. */
-  readonly instance: string | null;
-  readonly container: Container | undefined;
-}
-export interface Visit {
-  readonly id: string;
-  readonly method: "GET" | "POST";
-  /** When its isolate had last heard from control, before it came. Epoch ms. */
-  readonly heardAt: number;
-  readonly attempts: readonly Attempt[];
-  readonly answer: Answer;
-}
-
 /** Visitors that arrive all the time, through isolates of the real edge. */
 export class Visitors {
   readonly #world: World;
+  readonly #watch: Watch;
   readonly #control: Control;
   readonly #dice: Dice;
   #isolates: Isolate[] = [];
@@ -34,8 +21,9 @@ export class Visitors {
   readonly #attempts = new Map<string, Attempt[]>();
   count = 0;
 
-  constructor(world: World, control: Control) {
+  constructor(world: World, watch: Watch, control: Control) {
     this.#world = world;
+    this.#watch = watch;
     this.#control = control;
     this.#dice = world.dice("visitors");
     this.begin();
@@ -91,9 +79,9 @@ export class Visitors {
     isolate?.visit({ id, method, cookie }).then(
       (answer) => {
         this.#attempts.delete(id);
-        this.#world.watch.visited({ id, method, heardAt, attempts, answer });
+        this.#watch.visited({ id, method, heardAt, attempts, answer });
       },
-      (error) => this.#world.watch.fault("edge throws", String(error)),
+      (error) => this.#world.fault("edge throws", String(error)),
     );
     return macrotask();
   }

@@ -1,8 +1,8 @@
 import { STALENESS_BOUND_MS } from "../../src/domain/routing/table.ts";
 import type { Container } from "./container.ts";
+import type { Answer } from "./edge.ts";
 import { isHeard } from "./moves.ts";
 import type { Instance } from "./store.ts";
-import type { Visit } from "./visitors.ts";
 import type { World } from "./world.ts";
 
 /** How long an instance answers before anybody must know it. */
@@ -24,17 +24,39 @@ const REST_MS = 60_000;
 const MOST_RETRIES = 2;
 const LOST: readonly number[] = [502, 503, 504, 524, 530];
 
+/** One request's way to an instance. */
+export interface Attempt {
+  /** Null: nothing runs behind that origin. */
+  readonly instance: string | null;
+  readonly container: Container | undefined;
+}
+export interface Visit {
+  readonly id: string;
+  readonly method: "GET" | "POST";
+  /** When its isolate had last heard from control, before it came. Epoch ms. */
+  readonly heardAt: number;
+  readonly attempts: readonly Attempt[];
+  readonly answer: Answer;
+}
+export interface Tally {
+  /** By an instance. */
+  answered: number;
+  lost: number;
+  /** The visits of the last minute, oldest first. */
+  readonly recent: { readonly at: number; readonly isLost: boolean }[];
+}
+
 /** A visitor who got no answer from an app: was there somebody who would have given one? */
-export function judgeVisit(world: World, visit: Visit): void {
+export function judgeVisit(world: World, tally: Tally, visit: Visit): void {
   const { answer, attempts, method } = visit;
   const isLost = answer.error !== null || LOST.includes(answer.status);
-  world.watch.recent.push({ at: world.clock.now, isLost });
+  tally.recent.push({ at: world.clock.now, isLost });
   // An instance's own word, not the edge's: who asks nobody loses nobody.
-  if (!isLost && attempts.some(({ container }) => container)) world.watch.answered += 1;
+  if (!isLost && attempts.some(({ container }) => container)) tally.answered += 1;
   if (!isLost) return;
   const { store, table } = world.control;
   if (!table || store.ending || !store.releases.some(({ weightBp }) => weightBp > 0)) return;
-  world.watch.lost += 1;
+  tally.lost += 1;
   const weighed = store.releases.filter(({ weightBp }) => weightBp > 0).map(({ id }) => id);
   const live = store.instances.filter(({ stoppedAt }) => stoppedAt === null);
   const able = live.filter((one) => isAble(world, one));
@@ -48,7 +70,7 @@ export function judgeVisit(world: World, visit: Visit): void {
   const knownAt = isFresh ? Math.max(visit.heardAt, world.clock.now - REST_MS) : visit.heardAt;
   const areKnown = attempts.every(({ container }) => isKnownDead(world, container, knownAt));
   if (isFresh && siblings.length > 0 && areKnown)
-    world.watch.fault("lost beside siblings", `${said}; ${names(siblings)} would answer`);
+    world.fault("lost beside siblings", `${said}; ${names(siblings)} would answer`);
   // A release that has no weight any more is one that this edge may not know of yet.
   else if (
     own &&
@@ -56,20 +78,20 @@ export function judgeVisit(world: World, visit: Visit): void {
     (isFresh || weighed.includes(own)) &&
     siblings.length === 0 &&
     others.length > 0 &&
-    world.watch.movedAt <= knownAt &&
+    world.movedAt <= knownAt &&
     method === "GET" &&
     areDead(world, serving, own, knownAt)
   )
-    world.watch.fault("lost beside another release", `${said}; ${names(others)} would answer`);
+    world.fault("lost beside another release", `${said}; ${names(others)} would answer`);
   // Control that was away hears every agent first.
   const isLed = isFresh && world.clock.now - world.edgeSince > HEARING_MS + ACTS_MS;
   const warm = able.filter((one) => !weighed.includes(one.releaseId) && hasServed(world, one));
-  if (isLed && isMostlyLost(world) && warm.some((one) => canCarry(world, one.releaseId, warm)))
-    world.watch.fault("lost beside a warm release", `most visits of a minute; ${names(warm)} would answer`);
+  if (isLed && isMostlyLost(world, tally) && warm.some((one) => canCarry(world, one.releaseId, warm)))
+    world.fault("lost beside a warm release", `most visits of a minute; ${names(warm)} would answer`);
   if (isLed && areCrashing(world, serving) && warm.some((one) => canCarry(world, one.releaseId, warm)))
-    world.watch.fault("lost beside a warm release", `${said} in a crash loop; ${names(warm)} would answer`);
+    world.fault("lost beside a warm release", `${said} in a crash loop; ${names(warm)} would answer`);
   if (isLed && others.length === 0 && warm.length > 0 && isLongOut(world, serving))
-    world.watch.fault("lost beside a warm release", `${said}; ${names(warm)} would answer`);
+    world.fault("lost beside a warm release", `${said}; ${names(warm)} would answer`);
 }
 
 /** Answers, has for a while, and control knows. */
@@ -80,12 +102,12 @@ function isAble(world: World, one: Instance): boolean {
   if (!host || world.clock.now - host.cutSince < KNOWN_MS || !isHeard(world, one.hostId)) return false;
   const isUp = ["ready", "serving", "draining", "warm"].includes(one.state);
   const isTold = one.reportState === "ready" && world.control.now - (one.reportAt ?? 0) > KNOWN_MS;
-  return isUp && isTold && one.unreachableSince === null && world.clock.now - world.watch.movedAt > KNOWN_MS;
+  return isUp && isTold && one.unreachableSince === null && world.clock.now - world.movedAt > KNOWN_MS;
 }
 
 /** Does not answer, and whoever must tell control had had the time by then. */
 function isKnownDead(world: World, container: Container | undefined, by = world.clock.now): boolean {
-  if (!container) return by - world.watch.movedAt > SILENT_MS;
+  if (!container) return by - world.movedAt > SILENT_MS;
   if (container.isReachable) return false;
   // An agent can tell, and the edge hear, only once control is there again.
   const since = Math.max(deadSince(world, container), world.edgeSince);
@@ -121,12 +143,12 @@ function areDead(world: World, serving: readonly Instance[], release: string, kn
 
 /** No serving instance answers, for longer than control takes to know and to act. */
 function isLongOut(world: World, serving: readonly Instance[]): boolean {
-  if (world.clock.now - world.watch.movedAt < SILENT_MS + ACTS_MS) {
+  if (world.clock.now - world.movedAt < SILENT_MS + ACTS_MS) {
     const told = serving.every(({ id }) => {
       const container = world.container(id);
       return container !== undefined && world.hosts.some((host) => host.containers.has(id) && host.canTalk);
     });
-    if (!told || world.clock.now - world.watch.movedAt < TOLD_MS + ACTS_MS) return false;
+    if (!told || world.clock.now - world.movedAt < TOLD_MS + ACTS_MS) return false;
   }
   return serving.every(({ id }) => {
     const container = world.container(id);
@@ -137,9 +159,8 @@ function isLongOut(world: World, serving: readonly Instance[]): boolean {
 }
 
 /** An app that ends again and again answers now and then: the share tells. */
-function isMostlyLost(world: World): boolean {
-  const { recent, movedAt } = world.watch;
-  const { now } = world.clock;
+function isMostlyLost({ clock, movedAt }: World, { recent }: Tally): boolean {
+  const { now } = clock;
   while (recent[0] && now - recent[0].at > MINUTE) recent.shift();
   const lost = recent.filter(({ isLost }) => isLost).length;
   return now - movedAt > MINUTE + ACTS_MS && recent.length >= 8 && lost > 0.4 * recent.length;
@@ -150,7 +171,7 @@ function areCrashing(world: World, serving: readonly Instance[]): boolean {
   const { now } = world.clock;
   const actsMs = TOLD_MS + CRASH_ACTS_MS;
   return (
-    now - world.watch.movedAt > actsMs &&
+    now - world.movedAt > actsMs &&
     serving.every(({ id }) => {
       const exits = world.container(id)?.told.exits ?? [];
       const host = world.hosts.find(({ containers }) => containers.has(id));

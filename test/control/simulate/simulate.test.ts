@@ -3,9 +3,10 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import type { RoutingTable } from "../../../src/domain/routing/table.ts";
 import { Control } from "../../simulate/control.ts";
 import { DomainDesk } from "../../simulate/desk.ts";
+import { Play } from "../../simulate/play.ts";
 import { type Scenario, scenarioOf } from "../../simulate/scenario.ts";
 import { storyOf } from "../../simulate/story.ts";
-import { World } from "../../simulate/world.ts";
+import type { World } from "../../simulate/world.ts";
 import { HOSTNAME } from "../support/stage.ts";
 import { RealControl } from "./real-control.ts";
 import { RealDesk } from "./real-desk.ts";
@@ -18,31 +19,31 @@ const STORY_MS = 600_000;
 afterEach(() => vi.unstubAllGlobals());
 
 /** No visitors: what is compared is control alone. */
-function doubled(scenario: Scenario): World {
-  return new World(
+function doubled(scenario: Scenario): Play {
+  return new Play(
     scenario,
-    (world) => {
-      const control = new Control(world, { asksAtOnce: true });
-      return { control, desk: new DomainDesk(world, control), visitors: null };
+    (world, watch) => {
+      const control = new Control(world, watch, { asksAtOnce: true });
+      return { control, desk: new DomainDesk(world, watch, control), visitors: null };
     },
     true,
   );
 }
 
-async function real(scenario: Scenario): Promise<{ world: World; control: RealControl }> {
+async function real(scenario: Scenario): Promise<{ play: Play; control: RealControl }> {
   let control: RealControl | undefined;
-  const world = new World(
+  const play = new Play(
     scenario,
-    (of) => {
-      control = new RealControl(of);
-      return { control, desk: new RealDesk(of, control), visitors: null };
+    (world) => {
+      control = new RealControl(world);
+      return { control, desk: new RealDesk(world, control), visitors: null };
     },
     true,
   );
   if (!control) throw new Error("nobody plays control");
-  await RealControl.prepare(world);
+  await RealControl.prepare(play.world);
   vi.stubGlobal("fetch", (input: RequestInfo | URL) => control?.answer(String(input)));
-  return { world, control };
+  return { play, control };
 }
 
 /** How it all ended, told without ids. */
@@ -77,10 +78,11 @@ describe("the simulation's control", () => {
     "shifts traffic in the plain story %d as the real one does, step by step, and ends so",
     async (seed) => {
       const scenario = scenarioOf(seed, true);
-      const double = doubled(scenario);
-      await double.play();
-      const { world, control } = await real(scenario);
-      await world.play();
+      const playedDouble = doubled(scenario);
+      await playedDouble.toTheEnd();
+      const { play, control } = await real(scenario);
+      await play.toTheEnd();
+      const [double, world] = [playedDouble.world, play.world];
       const told = `${storyOf(double.story ?? [])}\n---\n${storyOf(world.story ?? [])}`;
       expect(world.shares(), told).toEqual(double.shares());
       expect(endOf(world), told).toEqual(endOf(double));
