@@ -1,12 +1,12 @@
 import { isActive } from "../../src/domain/rollout/release.ts";
 import { begunStep } from "../../src/domain/rollout/steps.ts";
-import { type Container, isChosen } from "./container.ts";
-import type { Desk } from "./desk.ts";
-import type { Host } from "./host.ts";
+import type { Desk } from "./control/desk.ts";
+import type { Release } from "./control/store.ts";
+import type { Visitors } from "./edge/visitors.ts";
+import { type Container, isChosen } from "./hosts/container.ts";
+import type { Host } from "./hosts/host.ts";
 import type { Act } from "./scenario.ts";
-import type { Release } from "./store.ts";
-import type { Visitors } from "./visitors.ts";
-import type { Watch } from "./watch.ts";
+import type { Watch } from "./watch/watch.ts";
 import type { World } from "./world.ts";
 
 /** Where they act, through whom, and who looks on. */

@@ -1,10 +1,10 @@
 import { Actors } from "./actors.ts";
-import type { Desk } from "./desk.ts";
-import type { ControlPort } from "./port.ts";
+import type { Desk } from "./control/desk.ts";
+import type { ControlPort } from "./control/port.ts";
+import type { Visitors } from "./edge/visitors.ts";
 import type { Scenario } from "./scenario.ts";
 import { BEGIN } from "./setting.ts";
-import type { Visitors } from "./visitors.ts";
-import { Watch } from "./watch.ts";
+import { Watch } from "./watch/watch.ts";
 import { World } from "./world.ts";
 
 const MINUTE = 60_000;

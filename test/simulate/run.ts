@@ -1,11 +1,11 @@
-import { Control } from "./control.ts";
-import { DomainDesk } from "./desk.ts";
+import { Control } from "./control/control.ts";
+import { DomainDesk } from "./control/desk.ts";
+import { Visitors } from "./edge/visitors.ts";
 import type { Fault } from "./faults.ts";
 import { Play } from "./play.ts";
 import { type Scenario, scenarioOf } from "./scenario.ts";
 import type { Told } from "./setting.ts";
-import { Visitors } from "./visitors.ts";
-import type { ByAct, Watch } from "./watch.ts";
+import type { ByAct, Watch } from "./watch/watch.ts";
 import type { World } from "./world.ts";
 
 export interface Ran {

@@ -1,7 +1,7 @@
 import { Clock } from "./clock.ts";
 import { Dice } from "./dice.ts";
 import type { Fault, FaultKind } from "./faults.ts";
-import { Ledger } from "./ledger.ts";
+import { Ledger } from "./hosts/ledger.ts";
 import type { App, Scenario } from "./scenario.ts";
 
 /** To come: so that no alarm of a real coordinator fires by itself. */

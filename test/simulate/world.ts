@@ -1,8 +1,8 @@
-import type { Container } from "./container.ts";
-import { Host } from "./host.ts";
-import type { ControlPort } from "./port.ts";
+import type { ControlPort } from "./control/port.ts";
+import type { Release } from "./control/store.ts";
+import type { Container } from "./hosts/container.ts";
+import { Host } from "./hosts/host.ts";
 import { BEGIN, Setting } from "./setting.ts";
-import type { Release } from "./store.ts";
 
 /** The setting with what acts in it by itself: control, hosts, and the ways between them and the edges. */
 export class World extends Setting {

@@ -13,8 +13,8 @@ import { jobs } from "../../../src/control/store/schema/jobs.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
 import { slots } from "../../../src/control/store/schema/slots.ts";
 import { DIGEST } from "../../domain/rollout/spec.ts";
-import type { ControlPort, Inventory, LeasedJob, Outcome, Report } from "../../simulate/port.ts";
-import { Store } from "../../simulate/store.ts";
+import type { ControlPort, Inventory, LeasedJob, Outcome, Report } from "../../simulate/control/port.ts";
+import { Store } from "../../simulate/control/store.ts";
 import type { World } from "../../simulate/world.ts";
 import { ENVIRONMENT, Stage } from "../support/stage.ts";
 

@@ -4,7 +4,7 @@ import { openDb } from "../../../src/control/store/db.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import type { Result } from "../../../src/domain/result.ts";
 import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
-import type { Deploy, Desk } from "../../simulate/desk.ts";
+import type { Deploy, Desk } from "../../simulate/control/desk.ts";
 import type { World } from "../../simulate/world.ts";
 import type { RealControl } from "./real-control.ts";
 

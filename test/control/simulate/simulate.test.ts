@@ -1,8 +1,8 @@
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { RoutingTable } from "../../../src/domain/routing/table.ts";
-import { Control } from "../../simulate/control.ts";
-import { DomainDesk } from "../../simulate/desk.ts";
+import { Control } from "../../simulate/control/control.ts";
+import { DomainDesk } from "../../simulate/control/desk.ts";
 import { Play } from "../../simulate/play.ts";
 import { type Scenario, scenarioOf } from "../../simulate/scenario.ts";
 import { storyOf } from "../../simulate/story.ts";

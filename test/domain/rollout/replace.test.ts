@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { movingFrom } from "../../../src/domain/rollout/upkeep/stranded.ts";
-import type { Instance } from "../../simulate/store.ts";
+import type { Instance } from "../../simulate/control/store.ts";
 import { aCanary, aSpec, DIGEST, weightStep } from "./spec.ts";
 import { World } from "./world.ts";
 

@@ -20,7 +20,7 @@ import {
   type ReleaseState,
 } from "../../../src/domain/rollout/release.ts";
 import { compileTable } from "../../../src/domain/rollout/table/compile-table.ts";
-import { type Instance, type Job, type Mutable, Store } from "../../simulate/store.ts";
+import { type Instance, type Job, type Mutable, Store } from "../../simulate/control/store.ts";
 import { JUDGEMENTS, type JudgementName } from "../canary/judgements.ts";
 import { DIGEST } from "./spec.ts";
 

@@ -1,4 +1,4 @@
-import type { FaultKind } from "./faults.ts";
+import type { FaultKind } from "../faults.ts";
 
 /** What hosts have done, each of it once at most; and what became of their messages. */
 export class Ledger {

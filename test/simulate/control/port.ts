@@ -1,6 +1,6 @@
-import type { Decision } from "../../src/domain/rollout/decision.ts";
-import type { EnvironmentFacts, JobErrorFacts } from "../../src/domain/rollout/facts.ts";
-import type { RoutingTable } from "../../src/domain/routing/table.ts";
+import type { Decision } from "../../../src/domain/rollout/decision.ts";
+import type { EnvironmentFacts, JobErrorFacts } from "../../../src/domain/rollout/facts.ts";
+import type { RoutingTable } from "../../../src/domain/routing/table.ts";
 import type { Job, Store } from "./store.ts";
 
 type Soon<T> = T | Promise<T>;

@@ -1,9 +1,9 @@
-import type { Control } from "./control.ts";
-import type { Dice } from "./dice.ts";
+import type { Control } from "../control/control.ts";
+import type { Dice } from "../dice.ts";
+import type { Attempt } from "../watch/visits.ts";
+import type { Watch } from "../watch/watch.ts";
+import type { World } from "../world.ts";
 import { type Isolate, macrotask, openIsolate } from "./edge.ts";
-import type { Attempt } from "./visits.ts";
-import type { Watch } from "./watch.ts";
-import type { World } from "./world.ts";
 
 const QUIET_EVERY_MS = 20_000;
 const VISITORS = 60;

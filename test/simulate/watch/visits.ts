@@ -1,9 +1,9 @@
-import { STALENESS_BOUND_MS } from "../../src/domain/routing/table.ts";
-import type { Container } from "./container.ts";
-import type { Answer } from "./edge.ts";
+import { STALENESS_BOUND_MS } from "../../../src/domain/routing/table.ts";
+import type { Instance } from "../control/store.ts";
+import type { Answer } from "../edge/edge.ts";
+import type { Container } from "../hosts/container.ts";
+import type { World } from "../world.ts";
 import { isHeard } from "./moves.ts";
-import type { Instance } from "./store.ts";
-import type { World } from "./world.ts";
 
 /** How long an instance answers before anybody must know it. */
 const KNOWN_MS = STALENESS_BOUND_MS + 4_000;

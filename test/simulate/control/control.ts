@@ -1,21 +1,21 @@
-import { HOST_OFFLINE_MS } from "../../src/domain/host-online.ts";
-import { workerOf } from "../../src/domain/processes/process.ts";
-import { advance } from "../../src/domain/rollout/advance.ts";
-import { isJudgedNow } from "../../src/domain/rollout/analysis/judged.ts";
-import { type Decision, hasChanges } from "../../src/domain/rollout/decision.ts";
-import type { EnvironmentFacts, InstanceFacts, LastRest } from "../../src/domain/rollout/facts.ts";
-import { probed } from "../../src/domain/rollout/probed.ts";
-import { isActive } from "../../src/domain/rollout/release.ts";
-import { compileTable, sameRouting } from "../../src/domain/rollout/table/compile-table.ts";
-import { lastRest, longestDrain } from "../../src/domain/rollout/table/rest.ts";
-import type { RoutingTable, TableAnswer } from "../../src/domain/routing/table.ts";
-import { DIGEST } from "../domain/rollout/spec.ts";
+import { HOST_OFFLINE_MS } from "../../../src/domain/host-online.ts";
+import { workerOf } from "../../../src/domain/processes/process.ts";
+import { advance } from "../../../src/domain/rollout/advance.ts";
+import { isJudgedNow } from "../../../src/domain/rollout/analysis/judged.ts";
+import { type Decision, hasChanges } from "../../../src/domain/rollout/decision.ts";
+import type { EnvironmentFacts, InstanceFacts, LastRest } from "../../../src/domain/rollout/facts.ts";
+import { probed } from "../../../src/domain/rollout/probed.ts";
+import { isActive } from "../../../src/domain/rollout/release.ts";
+import { compileTable, sameRouting } from "../../../src/domain/rollout/table/compile-table.ts";
+import { lastRest, longestDrain } from "../../../src/domain/rollout/table/rest.ts";
+import type { RoutingTable, TableAnswer } from "../../../src/domain/routing/table.ts";
+import { DIGEST } from "../../domain/rollout/spec.ts";
+import type { Watch } from "../watch/watch.ts";
+import type { World } from "../world.ts";
 import { Absence } from "./absence.ts";
 import { JudgeDesk } from "./judge-desk.ts";
 import type { Cause, ControlPort, Inventory, LeasedJob, Outcome, Report } from "./port.ts";
 import { type Instance, type Job, Store } from "./store.ts";
-import type { Watch } from "./watch.ts";
-import type { World } from "./world.ts";
 
 /** As in coordinator.ts and jobs.ts of control. */
 const TICK_MS = 20_000;

@@ -1,6 +1,6 @@
-import type { LeasedJob, Report } from "./port.ts";
-import type { App } from "./scenario.ts";
-import type { Setting } from "./setting.ts";
+import type { LeasedJob, Report } from "../control/port.ts";
+import type { App } from "../scenario.ts";
+import type { Setting } from "../setting.ts";
 
 const FIRST_RESTART_MS = 1_000;
 const LONGEST_RESTART_MS = 60_000;

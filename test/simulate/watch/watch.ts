@@ -1,14 +1,14 @@
-import type { Decision } from "../../src/domain/rollout/decision.ts";
-import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
-import { isLeaving } from "../../src/domain/rollout/placing/room.ts";
-import { isActive, isAtRest } from "../../src/domain/rollout/release.ts";
-import type { PlanView } from "../../src/protocol/api/plans.ts";
-import type { FaultKind } from "./faults.ts";
+import type { Decision } from "../../../src/domain/rollout/decision.ts";
+import type { EnvironmentFacts } from "../../../src/domain/rollout/facts.ts";
+import { isLeaving } from "../../../src/domain/rollout/placing/room.ts";
+import { isActive, isAtRest } from "../../../src/domain/rollout/release.ts";
+import type { PlanView } from "../../../src/protocol/api/plans.ts";
+import type { Commit } from "../control/port.ts";
+import type { Release } from "../control/store.ts";
+import type { FaultKind } from "../faults.ts";
+import type { World } from "../world.ts";
 import { judgeMove } from "./moves.ts";
-import type { Commit } from "./port.ts";
-import type { Release } from "./store.ts";
 import { HEARING_MS, judgeVisit, type Tally, type Visit } from "./visits.ts";
-import type { World } from "./world.ts";
 
 export type ByAct = Readonly<Record<string, { readonly done: number; readonly refused: number }>>;
 

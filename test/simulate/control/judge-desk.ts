@@ -1,8 +1,8 @@
-import { Judge } from "../../src/control/environment/judge.ts";
-import type { ArmWindow, HistoryWindow } from "../../src/domain/canary/index.ts";
-import { judgedIn } from "../../src/domain/rollout/analysis/judged.ts";
-import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
-import { HISTOGRAM_BUCKETS, type MeterBatch, WINDOW_MS } from "../../src/domain/routing/meter.ts";
+import { Judge } from "../../../src/control/environment/judge.ts";
+import type { ArmWindow, HistoryWindow } from "../../../src/domain/canary/index.ts";
+import { judgedIn } from "../../../src/domain/rollout/analysis/judged.ts";
+import type { EnvironmentFacts } from "../../../src/domain/rollout/facts.ts";
+import { HISTOGRAM_BUCKETS, type MeterBatch, WINDOW_MS } from "../../../src/domain/routing/meter.ts";
 
 /** Visitors are few here: each stands for so many, or no canary would ever be proven. */
 const VISITORS_EACH = 40;

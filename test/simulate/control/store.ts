@@ -1,10 +1,10 @@
-import type { RunFacts } from "../../src/domain/processes/run.ts";
+import type { RunFacts } from "../../../src/domain/processes/run.ts";
 import {
   type Decision,
   hasChanges,
   type NewEvent,
   type NewInstance,
-} from "../../src/domain/rollout/decision.ts";
+} from "../../../src/domain/rollout/decision.ts";
 import type {
   AccessoryHome,
   EnvironmentFacts,
@@ -14,10 +14,10 @@ import type {
   InstanceState,
   JobFacts,
   WorkerFacts,
-} from "../../src/domain/rollout/facts.ts";
-import type { ReleaseFacts } from "../../src/domain/rollout/release.ts";
-import type { EnvironmentSpec } from "../../src/domain/spec.ts";
-import { aSpec } from "../domain/rollout/spec.ts";
+} from "../../../src/domain/rollout/facts.ts";
+import type { ReleaseFacts } from "../../../src/domain/rollout/release.ts";
+import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
+import { aSpec } from "../../domain/rollout/spec.ts";
 
 export type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export type Release = Mutable<ReleaseFacts>;

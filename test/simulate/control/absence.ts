@@ -1,4 +1,4 @@
-import { isOpen } from "../../src/domain/rollout/release.ts";
+import { isOpen } from "../../../src/domain/rollout/release.ts";
 import type { Store } from "./store.ts";
 
 /** As in absence.ts of control. */

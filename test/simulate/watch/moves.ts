@@ -1,11 +1,11 @@
-import { HOST_OFFLINE_MS } from "../../src/domain/host-online.ts";
-import type { ReleaseChange } from "../../src/domain/rollout/decision.ts";
-import type { InstanceFacts } from "../../src/domain/rollout/facts.ts";
-import type { ReleaseFacts } from "../../src/domain/rollout/release.ts";
-import { rollLimits } from "../../src/domain/rollout/roll.ts";
-import type { FaultKind } from "./faults.ts";
-import type { Commit } from "./port.ts";
-import type { World } from "./world.ts";
+import { HOST_OFFLINE_MS } from "../../../src/domain/host-online.ts";
+import type { ReleaseChange } from "../../../src/domain/rollout/decision.ts";
+import type { InstanceFacts } from "../../../src/domain/rollout/facts.ts";
+import type { ReleaseFacts } from "../../../src/domain/rollout/release.ts";
+import { rollLimits } from "../../../src/domain/rollout/roll.ts";
+import type { Commit } from "../control/port.ts";
+import type { FaultKind } from "../faults.ts";
+import type { World } from "../world.ts";
 
 /** Who would answer visitors by a state of things, and is known to. */
 interface Carrying {

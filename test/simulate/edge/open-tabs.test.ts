@@ -1,9 +1,9 @@
 /** Tabs that stay open while releases come and go beneath them, through the real edge in virtual time. */
 import { expect, it } from "vitest";
-import type { RoutingTable } from "../../src/domain/routing/table.ts";
-import { releaseOf, tableOf } from "../support/tables.ts";
-import { Clock } from "./clock.ts";
-import { Dice } from "./dice.ts";
+import type { RoutingTable } from "../../../src/domain/routing/table.ts";
+import { releaseOf, tableOf } from "../../support/tables.ts";
+import { Clock } from "../clock.ts";
+import { Dice } from "../dice.ts";
 import { type Isolate, macrotask, openIsolate } from "./edge.ts";
 
 const HOUR = 3_600_000;

@@ -1,19 +1,19 @@
-import { planRelease } from "../../src/control/views/plan.ts";
-import { destroy } from "../../src/domain/commands/destroy.ts";
-import * as modes from "../../src/domain/commands/modes.ts";
-import type { Outcome } from "../../src/domain/commands/refusal.ts";
-import * as commands from "../../src/domain/commands/releases.ts";
-import * as rollbacks from "../../src/domain/commands/rollback.ts";
-import { createRun } from "../../src/domain/commands/runs.ts";
-import { restart, scale } from "../../src/domain/commands/scale.ts";
-import * as steer from "../../src/domain/commands/steer.ts";
-import type { EnvironmentFacts } from "../../src/domain/rollout/facts.ts";
-import { movingFrom } from "../../src/domain/rollout/upkeep/stranded.ts";
-import type { EnvironmentSpec } from "../../src/domain/spec.ts";
+import { planRelease } from "../../../src/control/views/plan.ts";
+import { destroy } from "../../../src/domain/commands/destroy.ts";
+import * as modes from "../../../src/domain/commands/modes.ts";
+import type { Outcome } from "../../../src/domain/commands/refusal.ts";
+import * as commands from "../../../src/domain/commands/releases.ts";
+import * as rollbacks from "../../../src/domain/commands/rollback.ts";
+import { createRun } from "../../../src/domain/commands/runs.ts";
+import { restart, scale } from "../../../src/domain/commands/scale.ts";
+import * as steer from "../../../src/domain/commands/steer.ts";
+import type { EnvironmentFacts } from "../../../src/domain/rollout/facts.ts";
+import { movingFrom } from "../../../src/domain/rollout/upkeep/stranded.ts";
+import type { EnvironmentSpec } from "../../../src/domain/spec.ts";
+import type { Act } from "../scenario.ts";
+import type { Watch } from "../watch/watch.ts";
+import type { World } from "../world.ts";
 import type { Control } from "./control.ts";
-import type { Act } from "./scenario.ts";
-import type { Watch } from "./watch.ts";
-import type { World } from "./world.ts";
 
 export type Deploy = Pick<Extract<Act, { do: "deploy" }>, "app" | "whenBusy" | "hold">;
 

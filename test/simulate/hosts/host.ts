@@ -1,9 +1,9 @@
-import type { JobErrorFacts } from "../../src/domain/rollout/facts.ts";
+import type { JobErrorFacts } from "../../../src/domain/rollout/facts.ts";
+import type { ControlPort, Inventory, LeasedJob, Outcome, Report } from "../control/port.ts";
+import type { Dice } from "../dice.ts";
+import type { Setting } from "../setting.ts";
 import { besideOf } from "./alone.ts";
 import { Container, type Machine } from "./container.ts";
-import type { Dice } from "./dice.ts";
-import type { ControlPort, Inventory, LeasedJob, Outcome, Report } from "./port.ts";
-import type { Setting } from "./setting.ts";
 
 const IDLE_MS = 30_000;
 const RETRY_MS = 2_000;

@@ -1,8 +1,8 @@
 import { buildSync } from "esbuild";
-import type { MeterBatch } from "../../src/domain/routing/meter.ts";
-import type { TableAnswer } from "../../src/domain/routing/table.ts";
-import type { Clock } from "./clock.ts";
-import type { Dice } from "./dice.ts";
+import type { MeterBatch } from "../../../src/domain/routing/meter.ts";
+import type { TableAnswer } from "../../../src/domain/routing/table.ts";
+import type { Clock } from "../clock.ts";
+import type { Dice } from "../dice.ts";
 
 /** What one edge isolate is given in place of the platform. */
 export interface Platform {
@@ -47,7 +47,7 @@ let made: Make | undefined;
 function edgeWorker(): Make {
   if (made) return made;
   const { outputFiles } = buildSync({
-    entryPoints: [new URL("../../src/edge/worker.ts", import.meta.url).pathname],
+    entryPoints: [new URL("../../../src/edge/worker.ts", import.meta.url).pathname],
     bundle: true,
     write: false,
     format: "cjs",
