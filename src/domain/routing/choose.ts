@@ -175,15 +175,14 @@ export function chooseInstance(
 
 /**
  * Where to go when the chosen release has no usable instance. Traffic first: stable, then any release that holds weight
- * (never one at 0 %: nobody has vouched for it). When nobody has a usable instance, panic: health knowledge is wrong
+ * (never one at 0 %: nobody has vouched for it). When nobody has a usable or half-open instance, panic: health knowledge is wrong
  * or everything is down, so an instance is tried all the same, the chosen release's first, ready ones before others.
  */
 export function chooseFallback(route: Route, chosen: RouteRelease, errand: Errand): RouteInstance | null {
   const order = [chosen, ...elsewhere(route, chosen)];
-  for (const release of order) {
-    const instance = chooseInstance(release, errand);
-    if (instance !== null) return instance;
-  }
+  const find = (of: Errand) => firstOf(order, (release) => chooseInstance(release, of));
+  const found = find(errand) ?? (errand.isResendable ? null : find(boldly(errand)));
+  if (found !== null) return found;
   for (const release of order) {
     const pool = release.ready.length > 0 ? release.ready : release.instances;
     const { keeper = null } = errand;
@@ -207,8 +206,21 @@ export function chooseRescue(
   const others = failed.isPinned ? [] : elsewhere(route, own);
   // The last attempt is another release's: one whose instances all fail must not use up both.
   const isLast = failed.tried.length >= 2;
-  for (const release of isLast ? [...others, own] : [own, ...others]) {
-    const instance = release && chooseUnfailed(release, errand, failed.tried);
+  const order = isLast ? [...others, own] : [own, ...others];
+  const find = (of: Errand) =>
+    firstOf(order, (release) => release && chooseUnfailed(release, of, failed.tried));
+  return find(errand) ?? (errand.isResendable ? null : find(boldly(errand)));
+}
+
+/**
+ * A request that can't be sent again leaves it to others to try a half-open instance, unless no other is left: it was
+ * delivered nowhere so far, and that instance may answer, where the visitor would get an error for certain.
+ */
+const boldly = (errand: Errand): Errand => ({ ...errand, isResendable: true });
+
+function firstOf<T>(order: readonly T[], choose: (one: T) => RouteInstance | null): RouteInstance | null {
+  for (const one of order) {
+    const instance = choose(one);
     if (instance !== null) return instance;
   }
   return null;

@@ -200,6 +200,17 @@ describe("without a usable instance in the chosen release", () => {
     expect(chooseAt(route)).toBe("r1-1");
   });
 
+  it("gives what can't be sent again to a half-open instance rather than to an ejected one", () => {
+    const route = compileRoute(tableOf([A, B]), null);
+    const [ejected, halfOpen] = route.stable?.instances ?? [];
+    if (ejected) ejected.health = { failures: 0, ejectedUntil: NOW + 1_000, ejections: 1 };
+    if (halfOpen) halfOpen.health = { failures: 0, ejectedUntil: NOW - 1, ejections: 1 };
+    for (const turn of [0, 1]) {
+      const post = { ...errand(turn), isResendable: false };
+      expect(route.stable && chooseFallback(route, route.stable, post)?.id).toBe("r1-1");
+    }
+  });
+
   it("has nowhere to go when no release has an instance", () => {
     const releases = [releaseOf("r2", 5_000, []), releaseOf("r1", 5_000, [])];
     expect(chooseAt(compileRoute(tableOf([], { releases, stable: "r1" }), null))).toBeNull();
@@ -257,6 +268,18 @@ describe("rescuing a failed attempt", () => {
     const route = compileRoute(tableOf([], { releases, stable: "r1" }), null);
     expect(rescue(route, ["r1-0"])).toBe("r1-1");
     expect(rescue(route, ["r1-0", "r1-1"])).toBe("r2-0");
+  });
+
+  it("sends a POST that reached nobody to a half-open instance where no other is left, and not before", () => {
+    const route = canary(1_000);
+    const post = { ...errand(), isResendable: false };
+    const [first, second] = route.releases[0]?.instances ?? [];
+    if (!first || !second) throw new Error("the canary has two");
+    second.health = { failures: 0, ejectedUntil: NOW - 1, ejections: 1 };
+    expect(chooseRescue(route, { tried: [first], isPinned: false }, post)?.id).toBe("r1-0");
+    expect(chooseRescue(route, { tried: [first], isPinned: true }, post)?.id).toBe("r2-1");
+    second.health = { ...second.health, ejectedUntil: NOW + 1 };
+    expect(chooseRescue(route, { tried: [first], isPinned: true }, post)).toBeNull();
   });
 
   it("knows an instance that was tried by another table", () => {
