@@ -162,8 +162,9 @@ type Kept = Outgoing["body"] | "broken-off" | TimedOut;
 
 /** Small bodies of declared length are read in, so that they can be sent again; all others stream and can't. */
 function keepBody({ request, method, survey }: Visit): Kept | Promise<Kept> {
-  if (request.body === null) return null;
   const { contentLength } = survey;
+  // The runtime calls a declared body of no bytes a stream; there is nothing in it that could not be sent twice.
+  if (request.body === null || contentLength === 0) return null;
   const isKept = contentLength !== null && contentLength <= KEPT_BODY_BYTES;
   if (!isKept || method === "GET" || method === "HEAD") return "stream";
   return within(request.arrayBuffer(), KEPT_BODY_DEADLINE_MS).catch(() => "broken-off");

@@ -104,6 +104,19 @@ describe("a request that its instance failed", () => {
     expect(bad.seen.length).toBeGreaterThan(0);
   });
 
+  it("is sent again though its client declares a body of no bytes", async () => {
+    const host = serve([releaseOf("r1", 10_000, [DEAD, good.url])]);
+    const headers = { "content-length": "0" };
+    expect((await times(6, () => ask({ port, host, headers }))).map(servedBy)).toEqual(Array(6).fill("good"));
+    const post = await ask({
+      port,
+      host: serve([releaseOf("r1", 10_000, [good.url])]),
+      headers,
+      method: "POST",
+    });
+    expect([post.status, good.seen.at(-1)?.headers["content-length"]]).toEqual([200, "0"]);
+  });
+
   it("reaches stable when the canary has no other instance", async () => {
     const host = serve([releaseOf("r2", 9_999, [DEAD]), releaseOf("r1", 1, [good.url])]);
     expect((await times(5, () => ask({ port, host }))).map(servedBy)).toEqual(Array(5).fill("good"));
