@@ -244,6 +244,25 @@ describe("a crash loop", () => {
     expect(world.weights()).toEqual({ v1: 10_000 });
   });
 
+  it("is given no traffic, though it answers at this moment: a rollback to it starts it anew", () => {
+    const world = served();
+    for (const instance of world.instancesOf("v1")) for (const _ of [1, 2]) exit(world, instance);
+    expect(world.rollback()).toMatchObject({ ok: true });
+    later(world, MINUTE);
+    expect(world.weights()).toEqual({ "v1-again": 10_000 });
+  });
+
+  it("is not promoted, though it answers at this moment", () => {
+    const world = new World(slots);
+    world.deploy();
+    later(world, 20 * MINUTE);
+    world.spec = aSpec({ strategy: aCanary({ steps: [weightStep(1_000, HOUR), weightStep(10_000)] }) });
+    world.deploy();
+    later(world, MINUTE);
+    for (const instance of world.instancesOf("v2")) for (const _ of [1, 2]) exit(world, instance);
+    expect(world.promote("v2")).toMatchObject({ ok: false, error: { code: "release_not_serving" } });
+  });
+
   it("is no crash loop when every instance ended once, with its host", () => {
     const world = served();
     later(world, 10 * SECOND);
