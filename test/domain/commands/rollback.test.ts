@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { planRollback } from "../../../src/domain/commands/rollback.ts";
 import { aCanary, aSpec, weightStep } from "../rollout/spec.ts";
 import { World } from "../rollout/world.ts";
 
@@ -98,6 +99,16 @@ describe("a rollback's target", () => {
     expect(world.rollback()).toMatchObject({ ok: true, value: "instant" });
     expect(world.weights()).toEqual({ v1: 10_000 });
     expect(silent?.unreachableSince).not.toBeNull();
+  });
+
+  it("is told to be started again, before anybody presses, where fewer than half of it answers", () => {
+    const world = new World({ anna: 2, bert: 2, carl: 2 });
+    world.spec = aSpec({ replicas: 3 });
+    served(2, world);
+    const how = () => planRollback(world.facts(), { to: null }, world.now);
+    expect(how()).toMatchObject({ value: { how: "instant" } });
+    for (const one of world.instancesOf("v1").slice(0, 2)) one.unreachableSince = world.now;
+    expect(how()).toMatchObject({ value: { how: "restart", prove: [] } });
   });
 
   it("that must be started again makes room among what is warm", () => {
