@@ -332,7 +332,7 @@ describe("an agent that restarts, or is alone", () => {
     await answerOf(spec);
     await bench.stop();
     process.kill(Number(await runtimeIdOf(spec.instance)), "SIGKILL");
-    await bench.runtime.waitExit(spec.instance, AbortSignal.timeout(5_000));
+    await bench.runtime.waitExit(spec.instance, AbortSignal.timeout(60_000));
     bench.start();
     await bench.control.until(() => bench.lines.some((line) => line.includes("found ended")), "found");
     bench.control.give(job);

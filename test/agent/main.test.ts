@@ -239,7 +239,7 @@ for (const [name, it] of [
       await control.until(() => control.reports.length === 2, "probed again");
       expect(control.reports.map(({ state }) => state)).toEqual(["ready", "unready"]);
       expect(await runtimeIds()).toEqual(before);
-    }, 60_000);
+    });
 
     describe("killed in the middle of a hook", () => {
       const run = `run-${Math.random().toString(36).slice(2, 10)}`;
@@ -259,7 +259,7 @@ for (const [name, it] of [
           ...runOf({ run, image, command: nodeCommand("migrates") }),
         } as const;
         control.give(job);
-        await expect.poll(began, { timeout: 20_000 }).toBeDefined();
+        await expect.poll(began).toBeDefined();
         await kill(first, "SIGKILL");
         return { handOut: () => control.give(job), said: await began() };
       }
@@ -270,15 +270,15 @@ for (const [name, it] of [
         handOut();
         expect(await control.result("job-1")).toMatchObject({ ok: true, result: { logs: [said, "ended"] } });
         await expect.poll(() => runtime.runs.find(run)).toEqual({ ok: true, value: "none" });
-      }, 60_000);
+      });
 
       it("tells how it ended when that was before the agent came back", async () => {
         const { handOut, said } = await killMidHook();
-        await runtime.runs.waitExit(run, AbortSignal.timeout(10_000));
+        await runtime.runs.waitExit(run, AbortSignal.timeout(60_000));
         agent(...runArgs(name));
         handOut();
         expect(await control.result("job-1")).toMatchObject({ ok: true, result: { logs: [said, "ended"] } });
-      }, 60_000);
+      });
 
       it("says that it was interrupted when nothing of it is left", async () => {
         const { handOut } = await killMidHook();
@@ -291,7 +291,7 @@ for (const [name, it] of [
           error: { code: "hook_interrupted" },
         });
         expect(await runtime.runs.find(run)).toEqual({ ok: true, value: "none" });
-      }, 60_000);
+      });
     });
 
     it("finishes a start it was killed in the middle of, with the same instance, when the job is handed out again", async () => {
@@ -309,6 +309,6 @@ for (const [name, it] of [
       control.give({ id: "job-1", kind: "start", spec });
       expect(await control.result("job-1")).toMatchObject({ ok: true });
       expect(await runtimeIds()).toEqual(before);
-    }, 60_000);
+    });
   });
 }

@@ -165,7 +165,12 @@ describe.runIf(hasScript)("what is watched", { concurrent: true }, () => {
     const env = { SLUICE_URL: api.url, SLUICE_TOKEN: "x" };
     const json = verb.startsWith("events") ? " --json=stream" : "";
     const { code, text } = await onTerminal(`${NODE} ${MAIN} ${verb}${json} | head -n 1`, env);
-    expect([code, text.trimEnd().split("\n").length], text).toEqual([0, 1]);
+    // On a busy machine it may also say that it waits for an answer.
+    const lines = text
+      .trimEnd()
+      .split("\n")
+      .filter((line) => !line.startsWith("no answer from"));
+    expect([code, lines.length], text).toEqual([0, 1]);
   });
 });
 

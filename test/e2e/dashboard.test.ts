@@ -177,7 +177,7 @@ test("a tab that nobody sees asks nothing, and catches up when it is looked at",
     .locator("#live")
     .getByText(/v1 is live/)
     .first()
-    .waitFor({ timeout: 5_000 });
+    .waitFor();
   await context.close();
 });
 
@@ -271,9 +271,9 @@ test("an app's lines come to the page by themselves, and the page says when its 
   await log.locator("#log-says", { hasText: "following" }).waitFor();
   await log.goto(url(HOME));
   await admin.setOffline(true);
-  await log.getByText("Control does not answer").waitFor({ timeout: 8_000 });
+  await log.getByText("Control does not answer").waitFor();
   await admin.setOffline(false);
-  await log.locator("#notice").waitFor({ state: "hidden", timeout: 8_000 });
+  await log.locator("#notice").waitFor({ state: "hidden" });
   await log.close();
 });
 

@@ -39,26 +39,22 @@ interface Serving<T> {
   look: (url: string, instance: string) => Promise<T>;
 }
 
-shopTest(
-  "runs under the process runtime from its bundle alone",
-  async () => {
-    const env = await stand.newEnv();
-    await stand.migrate(2, "expand", env);
-    const root = await mkdtemp(path.join(tmpdir(), "sluice-shop-"));
-    try {
-      await shopDirectory(root, 2);
-      await mkdir(path.join(root, "records"));
-      const runtime = createProcessRuntime({ root, directory: path.join(root, "records") });
-      const pulled = await runtime.pull({ image: "file:step-2" }, () => {}, never);
-      if (!pulled.ok) throw new Error(JSON.stringify(pulled.error));
-      const look = async (url: string) => (await fetch(url)).text();
-      expect(await serve(runtime, pulled.value.image, { env, look })).toContain("step 2");
-    } finally {
-      await rm(root, { recursive: true, force: true });
-    }
-  },
-  60_000,
-);
+shopTest("runs under the process runtime from its bundle alone", async () => {
+  const env = await stand.newEnv();
+  await stand.migrate(2, "expand", env);
+  const root = await mkdtemp(path.join(tmpdir(), "sluice-shop-"));
+  try {
+    await shopDirectory(root, 2);
+    await mkdir(path.join(root, "records"));
+    const runtime = createProcessRuntime({ root, directory: path.join(root, "records") });
+    const pulled = await runtime.pull({ image: "file:step-2" }, () => {}, never);
+    if (!pulled.ok) throw new Error(JSON.stringify(pulled.error));
+    const look = async (url: string) => (await fetch(url)).text();
+    expect(await serve(runtime, pulled.value.image, { env, look })).toContain("step 2");
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+});
 
 const containerSchema = z.object({ Config: z.object({ User: z.string(), Cmd: z.array(z.string()) }) });
 
@@ -80,5 +76,4 @@ containerTest(
       await removeImages(theEngine(), [tag, "sluice-shop:step-2"]);
     }
   },
-  60_000,
 );

@@ -70,7 +70,6 @@ shopTest(
     expect(await columnsOf(env)).toEqual(["contact_email", "created_at", "id"]);
     expect(await sql(env, "SELECT id FROM users WHERE contact_email IS NULL")).toEqual([]);
   },
-  60_000,
 );
 
 shopTest("lets a version come back beside what the next one wrote", async () => {

@@ -154,7 +154,7 @@ export class FakeControl {
   }
 
   /** Waits until something the agent said makes the condition true. */
-  async until(condition: () => boolean, what: string, withinMs = 20_000): Promise<void> {
+  async until(condition: () => boolean, what: string, withinMs = 60_000): Promise<void> {
     const deadline = Date.now() + withinMs;
     while (!condition()) {
       const left = deadline - Date.now();

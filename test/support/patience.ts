@@ -6,4 +6,4 @@ export const TIMED = { retry: 2 } as const;
 
 /** Waits until `look` no longer throws, as long as a busy machine needs; gives back what it gave. */
 export const waitFor = <T>(look: () => T | Promise<T>): Promise<T> =>
-  vi.waitFor(look, { timeout: 20_000, interval: 20 });
+  vi.waitFor(look, { timeout: 60_000, interval: 20 });

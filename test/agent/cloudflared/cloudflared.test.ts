@@ -69,7 +69,7 @@ function supervised() {
 }
 
 async function running(look: () => Promise<{ state: string }>) {
-  await expect.poll(() => look(), { timeout: 10_000 }).toMatchObject({ state: "connected" });
+  await expect.poll(() => look()).toMatchObject({ state: "connected" });
   const [one] = await started();
   if (!one) throw new Error("none started");
   return one;
@@ -171,11 +171,11 @@ describe("a cloudflared that hangs", () => {
     clock.time += 1_000;
     await look();
     await expect.poll(async () => (await started()).length).toBe(2);
-    await expect.poll(() => look(), { timeout: 20_000 }).toMatchObject({ state: "connected" });
+    await expect.poll(() => look()).toMatchObject({ state: "connected" });
     const listed = await connectors.list();
     expect(listed.ok && listed.value.filter(({ retiring }) => retiring)).toHaveLength(1);
     process.kill(one.pid, "SIGCONT");
-  }, 60_000);
+  });
 });
 
 describe("as containers", () => {
@@ -209,9 +209,7 @@ describe("as containers", () => {
         await supervisor.tick(inContainer("a"));
         return supervisor.facts;
       };
-      await expect
-        .poll(look, { timeout: 20_000 })
-        .toMatchObject({ state: "connected", version: "2026.8.2", readyConnections: 4 });
+      await expect.poll(look).toMatchObject({ state: "connected", version: "2026.8.2", readyConnections: 4 });
       const listed = await connectors.list();
       const [only] = listed.ok ? listed.value : [];
       const bytes = await theEngine().bytes("GET", `/containers/${only?.id}/json`);
@@ -230,7 +228,6 @@ describe("as containers", () => {
       const after = await connectors.list();
       expect(after.ok && after.value.map(({ id }) => id)).toEqual([only?.id]);
     },
-    60_000,
   );
 
   dockerTest(
@@ -239,29 +236,22 @@ describe("as containers", () => {
       const connectors = containers(await standIn());
       const supervisor = new Supervisor({ connectors, clock, log: quiet });
       await expect
-        .poll(
-          async () => {
-            await supervisor.tick(inContainer("a"));
-            return supervisor.facts.state;
-          },
-          { timeout: 20_000 },
-        )
+        .poll(async () => {
+          await supervisor.tick(inContainer("a"));
+          return supervisor.facts.state;
+        })
         .toBe("connected");
       const states: string[] = [];
       await expect
-        .poll(
-          async () => {
-            await supervisor.tick(inContainer("b"));
-            states.push(supervisor.facts.state);
-            const listed = await connectors.list();
-            return listed.ok && listed.value.map(({ tokenHash, retiring }) => `${tokenHash} ${retiring}`);
-          },
-          { timeout: 20_000 },
-        )
+        .poll(async () => {
+          await supervisor.tick(inContainer("b"));
+          states.push(supervisor.facts.state);
+          const listed = await connectors.list();
+          return listed.ok && listed.value.map(({ tokenHash, retiring }) => `${tokenHash} ${retiring}`);
+        })
         .toEqual([expect.stringMatching(/ false$/)]);
       expect(new Set(states)).toEqual(new Set(["connected"]));
     },
-    60_000,
   );
 });
 
@@ -358,15 +348,12 @@ describe.runIf(process.getuid?.() === 0)("as a unit", () => {
     const { look } = await asUnit();
     await chmod(path.join(directory, "events"), 0o666);
     await expect
-      .poll(
-        async () => {
-          await look();
-          return (await noted(directory)).map(
-            ({ event, pid }) => `${event} ${pid === before.pid ? "old" : "new"}`,
-          );
-        },
-        { timeout: 10_000 },
-      )
+      .poll(async () => {
+        await look();
+        return (await noted(directory)).map(
+          ({ event, pid }) => `${event} ${pid === before.pid ? "old" : "new"}`,
+        );
+      })
       .toEqual(["started old", "started new", "told to end old", "ended old"]);
   });
 });

@@ -52,7 +52,7 @@ const isTold = (state: string) =>
 const happened = async (event: Noted["event"], name: string) =>
   (await noted(directory)).filter((one) => one.event === event && one.name === name);
 async function first(event: Noted["event"], name: string): Promise<Noted> {
-  await expect.poll(async () => (await happened(event, name)).length, { timeout: 15_000 }).toBeGreaterThan(0);
+  await expect.poll(async () => (await happened(event, name)).length).toBeGreaterThan(0);
   const [found] = await happened(event, name);
   if (!found) throw new Error("not found");
   return found;
@@ -152,14 +152,14 @@ describe("cloudflared under the agent", () => {
     process.kill(pid, "SIGKILL");
     await bench.control.close();
     bench.start();
-    await expect.poll(async () => (await happened("started", "a")).length, { timeout: 15_000 }).toBe(2);
+    await expect.poll(async () => (await happened("started", "a")).length).toBe(2);
     await bench.control.open();
   });
 
   test("is started again when it ends, and what it said is told", async () => {
     const one = await connected();
     await ask(one, "/exit");
-    await expect.poll(async () => (await happened("started", "a")).length, { timeout: 15_000 }).toBe(2);
+    await expect.poll(async () => (await happened("started", "a")).length).toBe(2);
     await isTold("connected");
     expect(bench.lines.some((line) => line.startsWith("warn cloudflared ended"))).toBe(true);
   });
@@ -203,7 +203,7 @@ describe("another token", () => {
     expect(await happened("told to end", "a")).toHaveLength(1);
     await expect.poll(() => isAlive(old.pid)).toBe(false);
     const left = async () => (await readdir(path.join(bench.directory, "cloudflared"))).length;
-    await expect.poll(left, { timeout: 10_000 }).toBe(3);
+    await expect.poll(left).toBe(3);
     expect(bench.control.polls.some((poll) => poll.facts?.tunnel?.state === "down")).toBe(false);
   });
 
@@ -211,7 +211,7 @@ describe("another token", () => {
     const { pid } = await connected();
     give(ready({ name: "b", refused: true }));
     await first("refused", "b");
-    await expect.poll(() => bench.lines.join(), { timeout: 10_000 }).toContain("refuses this tunnel's token");
+    await expect.poll(() => bench.lines.join()).toContain("refuses this tunnel's token");
     expect(isAlive(pid)).toBe(true);
     expect(facts()?.state).toBe("connected");
   });
@@ -285,7 +285,7 @@ describe("a record of an earlier agent", () => {
     others.push(other);
     await rewrite(pid, { pid: other.pid, retireBy: 1 });
     bench.start();
-    await expect.poll(async () => (await happened("started", "a")).length, { timeout: 15_000 }).toBe(2);
+    await expect.poll(async () => (await happened("started", "a")).length).toBe(2);
     expect(isAlive(other.pid ?? 0)).toBe(true);
   });
 
@@ -309,7 +309,7 @@ describe("a record of an earlier agent", () => {
     expect(isAlive(pid)).toBe(true);
     await rewrite(pid, { retireBy: 1 });
     bench.start();
-    await expect.poll(() => isAlive(pid), { timeout: 5_000 }).toBe(false);
+    await expect.poll(() => isAlive(pid)).toBe(false);
     expect(await happened("told to end", "a")).toHaveLength(1);
   });
 });

@@ -98,6 +98,5 @@ describe("the hello example", () => {
       await bench.close();
       await removeImages(theEngine(), [tag]);
     },
-    60_000,
   );
 });

@@ -89,7 +89,7 @@ describe.skipIf(!engine || !hasRegistry)("on a real engine", () => {
       ...digests.map((_, n) => named(n + 1)),
       ...digests.map(pinned),
     ]);
-  }, 60_000);
+  });
   afterAll(async () => {
     await removeImages(theEngine(), [`sluice-test:kept-${process.pid}`, ...digests.map(pinned)]);
     await removeImages(theEngine(), [...digests.map((_, n) => named(n + 1))]);

@@ -110,40 +110,32 @@ test.skipIf(!hasShellcheck)("install.sh has nothing that shellcheck minds", asyn
 });
 
 describe("install.sh", () => {
-  dockerTest(
-    "fetches Node where there is none, enrols, writes the unit, and starts the agent",
-    async () => {
-      const ran = await install([], TOKEN);
-      expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("the agent runs (sha256") });
-      expect(control.enrollments).toMatchObject([{ token: "sle_one-time", originBase: "http://127.0.0.1" }]);
-      await control.until(() => control.polls.length > 0, "polled");
-      expect(await systemd.asked()).toEqual([
-        "daemon-reload",
-        "enable --now sluice-cloudflared-egress.service",
-        "enable sluice-agent.service",
-        "restart sluice-agent.service",
-      ]);
-      const unit = await readFile(at("etc/systemd/system/sluice-agent.service"), "utf8");
-      expect(unit).toContain("KillMode=process");
-      expect(unit + ran.said).not.toContain("sle_one-time");
-    },
-    60_000,
-  );
+  dockerTest("fetches Node where there is none, enrols, writes the unit, and starts the agent", async () => {
+    const ran = await install([], TOKEN);
+    expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("the agent runs (sha256") });
+    expect(control.enrollments).toMatchObject([{ token: "sle_one-time", originBase: "http://127.0.0.1" }]);
+    await control.until(() => control.polls.length > 0, "polled");
+    expect(await systemd.asked()).toEqual([
+      "daemon-reload",
+      "enable --now sluice-cloudflared-egress.service",
+      "enable sluice-agent.service",
+      "restart sluice-agent.service",
+    ]);
+    const unit = await readFile(at("etc/systemd/system/sluice-agent.service"), "utf8");
+    expect(unit).toContain("KillMode=process");
+    expect(unit + ran.said).not.toContain("sle_one-time");
+  });
 
-  test.skipIf(!hasSystemd || !engine)(
-    "writes a unit that systemd has nothing to say about",
-    async () => {
-      await install([], TOKEN);
-      const unit = at("etc/systemd/system/sluice-agent.service");
-      const said = await new Promise<string>((resolve) =>
-        execFile("/usr/bin/systemd-analyze", ["verify", "--man=no", unit], (_error, stdout, stderr) =>
-          resolve(stdout + stderr),
-        ),
-      );
-      expect(said.split("\n").filter((line) => line.includes("sluice-agent"))).toEqual([]);
-    },
-    60_000,
-  );
+  test.skipIf(!hasSystemd || !engine)("writes a unit that systemd has nothing to say about", async () => {
+    await install([], TOKEN);
+    const unit = at("etc/systemd/system/sluice-agent.service");
+    const said = await new Promise<string>((resolve) =>
+      execFile("/usr/bin/systemd-analyze", ["verify", "--man=no", unit], (_error, stdout, stderr) =>
+        resolve(stdout + stderr),
+      ),
+    );
+    expect(said.split("\n").filter((line) => line.includes("sluice-agent"))).toEqual([]);
+  });
 
   test.skipIf(!hasSystemd || !engine)(
     "writes units that systemd counts as little exposed: the agent's below 3, cloudflared's below 2",
@@ -163,7 +155,6 @@ describe("install.sh", () => {
       expect(unit).toMatch(/^User=sluice-cloudflared$/m);
       expect(unit).toMatch(/^RestrictAddressFamilies=AF_INET AF_INET6$/m);
     },
-    60_000,
   );
 
   test.runIf(process.getuid?.() === 0 && isInstalled("iptables", "/usr/sbin/iptables-restore") && engine)(
@@ -213,7 +204,6 @@ describe("install.sh", () => {
         for (const server of servers) server.close();
       }
     },
-    60_000,
   );
 
   test("names the very Node that the rest of the product runs on", async () => {
@@ -224,34 +214,26 @@ describe("install.sh", () => {
     expect(manifest.devDependencies.node).toBe(VERSION);
   });
 
-  dockerTest(
-    "keeps the host as it is when it runs again, and starts the agent it has now",
-    async () => {
-      await install([], TOKEN);
-      await control.until(() => control.polls.length > 0, "polled");
-      const before = await systemd.pid();
-      files.set("/agent/agent.mjs", `${files.get("/agent/agent.mjs")}\n// newer\n`);
-      control.failAlways("enroll", { status: 403, code: "enrollment_invalid", detail: "used already" });
-      const ran = await install([], TOKEN);
-      expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("enrolled already") });
-      await control.until(() => new Set(control.polls.map(({ boot }) => boot)).size === 2, "upgraded");
-      expect(control.enrollments).toHaveLength(1);
-      expect(await systemd.pid()).not.toBe(before);
-      expect(await readFile(at("opt/sluice/agent.mjs"), "utf8")).toContain("// newer");
-    },
-    60_000,
-  );
+  dockerTest("keeps the host as it is when it runs again, and starts the agent it has now", async () => {
+    await install([], TOKEN);
+    await control.until(() => control.polls.length > 0, "polled");
+    const before = await systemd.pid();
+    files.set("/agent/agent.mjs", `${files.get("/agent/agent.mjs")}\n// newer\n`);
+    control.failAlways("enroll", { status: 403, code: "enrollment_invalid", detail: "used already" });
+    const ran = await install([], TOKEN);
+    expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("enrolled already") });
+    await control.until(() => new Set(control.polls.map(({ boot }) => boot)).size === 2, "upgraded");
+    expect(control.enrollments).toHaveLength(1);
+    expect(await systemd.pid()).not.toBe(before);
+    expect(await readFile(at("opt/sluice/agent.mjs"), "utf8")).toContain("// newer");
+  });
 
-  dockerTest(
-    "makes another host of the machine when it is given a token that is good",
-    async () => {
-      await install([], TOKEN);
-      const ran = await install([], { SLUICE_ENROLL_TOKEN: "sle_another" });
-      expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("enrolled anew") });
-      expect(control.enrollments.map(({ token }) => token)).toEqual(["sle_one-time", "sle_another"]);
-    },
-    60_000,
-  );
+  dockerTest("makes another host of the machine when it is given a token that is good", async () => {
+    await install([], TOKEN);
+    const ran = await install([], { SLUICE_ENROLL_TOKEN: "sle_another" });
+    expect(ran).toMatchObject({ code: 0, said: expect.stringContaining("enrolled anew") });
+    expect(control.enrollments.map(({ token }) => token)).toEqual(["sle_one-time", "sle_another"]);
+  });
 
   dockerTest(
     "changes nothing when what control serves is not what the script was told, or does not run",
@@ -268,7 +250,6 @@ describe("install.sh", () => {
       expect(await readFile(at("opt/sluice/agent.mjs"), "utf8")).toBe(kept);
       expect(await systemd.pid()).toBe(pid);
     },
-    60_000,
   );
 
   dockerTest("does not keep a Node whose hash is another", async () => {
@@ -284,23 +265,19 @@ describe("install.sh", () => {
     expect(await systemd.asked()).toEqual([]);
   });
 
-  dockerTest(
-    "takes itself away again, and says what is left",
-    async () => {
-      await install([], TOKEN);
-      await control.until(() => control.polls.length > 0, "polled");
-      const ran = await install(["--uninstall"]);
-      expect(ran.code).toBe(0);
-      for (const words of ["docker ps", "cloudflared", "var/lib/sluice", "sluice hosts remove"])
-        expect(ran.said).toContain(words);
-      expect(await systemd.pid()).toBe(0);
-      expect(await isThere("opt/sluice")).toBe(false);
-      expect(await isThere("etc/systemd/system/sluice-agent.service")).toBe(false);
-      expect(await isThere("var/lib/sluice/credentials.json")).toBe(true);
-      expect(await install(["--uninstall"])).toMatchObject({ code: 0 });
-    },
-    60_000,
-  );
+  dockerTest("takes itself away again, and says what is left", async () => {
+    await install([], TOKEN);
+    await control.until(() => control.polls.length > 0, "polled");
+    const ran = await install(["--uninstall"]);
+    expect(ran.code).toBe(0);
+    for (const words of ["docker ps", "cloudflared", "var/lib/sluice", "sluice hosts remove"])
+      expect(ran.said).toContain(words);
+    expect(await systemd.pid()).toBe(0);
+    expect(await isThere("opt/sluice")).toBe(false);
+    expect(await isThere("etc/systemd/system/sluice-agent.service")).toBe(false);
+    expect(await isThere("var/lib/sluice/credentials.json")).toBe(true);
+    expect(await install(["--uninstall"])).toMatchObject({ code: 0 });
+  });
 
   test("knows no other option", async () => {
     expect(await install(["--force"])).toMatchObject({ code: 1, said: expect.stringContaining("--force") });
@@ -339,5 +316,4 @@ dockerTest(
       await removeImages(theEngine(), [tag]);
     }
   },
-  60_000,
 );

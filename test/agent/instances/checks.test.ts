@@ -185,7 +185,7 @@ describe("a check of a container", () => {
     return whole;
   };
   const inside = async (spec: InstanceSpec, script: string) =>
-    (await runtime.execute(spec.instance, ["node", "-p", script], AbortSignal.timeout(10_000))).output;
+    (await runtime.execute(spec.instance, ["node", "-p", script], AbortSignal.timeout(60_000))).output;
 
   dockerTest("finds its own PID 1, entrypoint, user, groups and hosts", async () => {
     const spec = await started({

@@ -119,7 +119,7 @@ describe("an instance on Docker whose container", () => {
     await theEngine().bytes("POST", `/networks/${network ?? "bridge"}/disconnect`, { json: body });
     const isSaid = () => bench.lines.some((line) => line.includes("was cut off its network"));
     await bench.control.until(isSaid, "noticed");
-    await expect.poll(() => ownOf(spec), { timeout: 10_000 }).toBe("first");
+    await expect.poll(() => ownOf(spec)).toBe("first");
     expect(statesOf(spec.instance)).not.toContain("exited");
   });
 

@@ -23,7 +23,7 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
       if (name === "docker" && !engine) return;
       if (name === "docker") image = await nodeImage();
       bench = await agentBench(name === "docker" ? { runtime: createDockerRuntime({ host }) } : {});
-    }, 60_000);
+    });
     afterEach(() => expect(bench?.control.invalid ?? []).toEqual([]));
     afterAll(() => bench?.close());
 
@@ -87,7 +87,8 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
     });
 
     it("tells where a health check that redirects leads", async () => {
-      const { error } = await failure("redirect");
+      const health = healthOf({ deadlineMs: DEADLINE_MS, timeoutMs: 2_000 });
+      const { error } = await failure("redirect", { health });
       expect(error).toMatchObject({ code: "health_redirect", probe: { status: 302 } });
       expect(error.message).toContain("https://login.example.com/");
     });

@@ -22,7 +22,7 @@ export function logsContract(name: string, it: It, setup: ContractSetup): void {
       if (setup.unavailable) return;
       runtime = await setup.open();
       image = await setup.image();
-    }, 60_000);
+    });
 
     afterEach(async () => {
       for (const instance of started.splice(0)) await runtime.stop(instance, 0);
@@ -40,7 +40,7 @@ export function logsContract(name: string, it: It, setup: ContractSetup): void {
     /** One that has written all it ever will. */
     async function ended(app: keyof typeof apps): Promise<InstanceSpec> {
       const spec = await begin(app);
-      await runtime.waitExit(spec.instance, AbortSignal.timeout(10_000));
+      await runtime.waitExit(spec.instance, AbortSignal.timeout(60_000));
       return spec;
     }
 

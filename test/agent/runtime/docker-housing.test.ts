@@ -315,7 +315,7 @@ describe.skipIf(!engine)("docker", () => {
       volumes: [{ source: volume, target: "/data", readOnly: false }],
     });
     expect(await runtime.runs.start(spec)).toMatchObject({ ok: true });
-    expect(await runtime.runs.waitExit(spec.run, AbortSignal.timeout(10_000))).toEqual({ exitCode: 0 });
+    expect(await runtime.runs.waitExit(spec.run, AbortSignal.timeout(60_000))).toEqual({ exitCode: 0 });
     const joined = z.object({
       NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()) }),
     });

@@ -261,7 +261,7 @@ describe.skipIf(!engine || !hasRegistry)("docker runtime and a registry", () => 
   let registry: Registry;
   beforeAll(async () => {
     registry = await startRegistry();
-  }, 60_000);
+  });
   afterAll(() => registry.close());
 
   test("downloads a tag, pins it by the registry's digest, and runs it by that", async () => {
@@ -288,7 +288,7 @@ describe.skipIf(!engine || !hasRegistry)("docker runtime and a registry", () => 
       command: ["/nothing"],
     });
     expect(await runtime.start(spec)).toMatchObject({ ok: true });
-    expect(await runtime.waitExit(spec.instance, AbortSignal.timeout(10_000))).toEqual({ exitCode: 127 });
+    expect(await runtime.waitExit(spec.instance, AbortSignal.timeout(60_000))).toEqual({ exitCode: 127 });
     await runtime.stop(spec.instance, 0);
     await removeImages(theEngine(), [image]);
   });

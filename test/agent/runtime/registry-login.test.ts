@@ -32,7 +32,7 @@ describe.skipIf(!engine || !hasRegistry)("a registry that lets members in only",
     digest = await registry.push(tiny, "app:v1");
     image = `${registry.address}/app@${digest}`;
     await forget();
-  }, 60_000);
+  });
   afterAll(async () => {
     expect(bench.control.invalid).toEqual([]);
     await bench.close();

@@ -17,7 +17,7 @@ export function runsContract(name: string, it: It, setup: ContractSetup): void {
       if (setup.unavailable) return;
       runtime = await setup.open();
       image = await setup.image();
-    }, 60_000);
+    });
     afterEach(async () => {
       for (const run of begun.splice(0)) {
         await runtime.runs.stop(run, 0);
@@ -36,9 +36,7 @@ export function runsContract(name: string, it: It, setup: ContractSetup): void {
     const endOf = (run: string, by = runtime): Promise<Exit | undefined> =>
       by.runs.waitExit(run, AbortSignal.timeout(15_000));
     const hasSaid = (run: string, word: string) =>
-      expect
-        .poll(() => runtime.runs.logs(run, 50), { timeout: 10_000 })
-        .toContainEqual(expect.stringContaining(word));
+      expect.poll(() => runtime.runs.logs(run, 50)).toContainEqual(expect.stringContaining(word));
 
     it("runs a command to its end, told who it is, without a port and without the agent's environment", async () => {
       process.env.AGENT_SECRET = "slu_secret";

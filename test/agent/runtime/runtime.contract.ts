@@ -33,7 +33,7 @@ export function runtimeContract(name: string, it: It, setup: ContractSetup): voi
       if (setup.unavailable) return;
       runtime = await setup.open();
       image = await setup.image();
-    }, 60_000);
+    });
 
     afterEach(async () => {
       for (const instance of started.splice(0)) await runtime.stop(instance, 0);
@@ -73,7 +73,7 @@ export function runtimeContract(name: string, it: It, setup: ContractSetup): voi
       await begin(spec);
       const saw = `process.exit(require("fs").readFileSync("/tmp/" + process.env.SLUICE_INSTANCE, "utf8") === "mailer" ? 0 : 3)`;
       const check = async () =>
-        runtime.execute(spec.instance, ["node", "-e", saw], AbortSignal.timeout(5_000));
+        runtime.execute(spec.instance, ["node", "-e", saw], AbortSignal.timeout(60_000));
       while ((await check()).exitCode !== 0) await sleep(50);
       expect(await runtime.stop(spec.instance, 500)).toMatchObject({ ok: true, value: { killed: true } });
     });
@@ -90,7 +90,7 @@ export function runtimeContract(name: string, it: It, setup: ContractSetup): voi
     it("tells the exit code and keeps the last 50 lines of an app that exits at once", async () => {
       const spec = await newSpec("exits");
       await begin(spec);
-      const exit = await runtime.waitExit(spec.instance, AbortSignal.timeout(10_000));
+      const exit = await runtime.waitExit(spec.instance, AbortSignal.timeout(60_000));
       expect(exit).toEqual({ exitCode: 3 });
       const lines = await runtime.logs(spec.instance, 50);
       expect(lines).toHaveLength(50);
@@ -103,7 +103,7 @@ export function runtimeContract(name: string, it: It, setup: ContractSetup): voi
       const outcome = await runtime.start(spec);
       if (outcome.ok) {
         // Under an init the container starts, and it is the init that finds nothing to run.
-        const exit = await runtime.waitExit(spec.instance, AbortSignal.timeout(10_000));
+        const exit = await runtime.waitExit(spec.instance, AbortSignal.timeout(60_000));
         expect(exit).toEqual({ exitCode: 127 });
         expect((await runtime.logs(spec.instance, 50)).join()).toContain("no-such-program");
       } else {
@@ -166,7 +166,7 @@ export function runtimeContract(name: string, it: It, setup: ContractSetup): voi
       const spec = await newSpec("mortal");
       await begin(spec);
       await answerOf(spec);
-      const exit = (await setup.open()).waitExit(spec.instance, AbortSignal.timeout(10_000));
+      const exit = (await setup.open()).waitExit(spec.instance, AbortSignal.timeout(60_000));
       await fetch(`http://127.0.0.1:${spec.hostPort}/die`).catch(() => {});
       expect(describeExit((await exit) ?? { exitCode: 0 })).toMatch(/code 7|exit code is unknown/);
     });
@@ -175,7 +175,7 @@ export function runtimeContract(name: string, it: It, setup: ContractSetup): voi
       const spec = await newSpec("mortal", { env: { OWN: "kept" } });
       await begin(spec);
       await answerOf(spec);
-      const exit = runtime.waitExit(spec.instance, AbortSignal.timeout(10_000));
+      const exit = runtime.waitExit(spec.instance, AbortSignal.timeout(60_000));
       await fetch(`http://127.0.0.1:${spec.hostPort}/die`).catch(() => {});
       expect(await exit).toEqual({ exitCode: 7 });
       expect(await listed(spec.instance)).toMatchObject({ running: false });

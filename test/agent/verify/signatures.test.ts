@@ -98,7 +98,7 @@ describe.skipIf(!engine || !hasRegistry)("an image's signature", () => {
   beforeAll(async () => {
     registry = await startRegistry();
     members = await startRegistry({ for: "members" });
-  }, 60_000);
+  });
   afterAll(async () => {
     await registry?.close();
     await members?.close();

@@ -49,24 +49,24 @@ describe("the alarm that is armed before a write", () => {
     await dieAt("armed");
     expect(await state()).toBe("preparing");
     await untilDone(async () => (await state()) === "starting");
-  }, 15_000);
+  });
 
   it("hands over what was written and not handed over", async () => {
     await dieAt("committed");
     expect([await state(), await owed()]).toEqual(["starting", 2]);
     await untilDone(async () => (await owed()) === 0);
-  }, 15_000);
+  });
 
   it("copies what was published and not copied", async () => {
     await stage.until("v1", "starting");
     await dieAt("published");
     expect((await copied())?.version).not.toBe((await stage.table()).version);
     await untilDone(async () => (await copied())?.version === (await stage.table()).version);
-  }, 15_000);
+  });
 
   it("wakes hosts again where that was not noted", async () => {
     await dieAt("woken");
     expect(await owed()).toBe(2);
     await untilDone(async () => (await owed()) === 0);
-  }, 15_000);
+  });
 });

@@ -99,7 +99,7 @@ async function pass(ids: { v1: string; v2: string }, from: number, to: number): 
       expect(visits.length).toBeGreaterThanOrEqual(least);
       expect(await syntheticIn(ids)).toBe(visits.length);
     };
-    await vi.waitFor(isCounted, { timeout: 20_000 });
+    await vi.waitFor(isCounted, { timeout: 60_000 });
   }
 }
 
@@ -138,7 +138,7 @@ describe("synthetic visits", () => {
       await goTo(at);
       expect((await stage.routed()).weights).toEqual({ v1: 10_000 });
     };
-    await vi.waitFor(isGone, { timeout: 20_000 });
+    await vi.waitFor(isGone, { timeout: 60_000 });
     const { failure } = await stage.release("v2");
     expect(failure).toMatchObject({ code: "analysis_failed" });
     // All of them: nobody else came.
@@ -175,7 +175,7 @@ describe("synthetic visits", () => {
     const ids = await begin(LOAD);
     let gone = "";
     answerTo = async ({ url }) => {
-      await vi.waitFor(() => expect(gone).not.toBe(""), { timeout: 20_000 });
+      await vi.waitFor(() => expect(gone).not.toBe(""), { timeout: 60_000 });
       return new Response("", { status: url.host === gone ? 502 : 200 });
     };
     await goTo(NOON + 2_000);
