@@ -91,7 +91,7 @@ function rollbackView(status: EnvironmentStatus, now: number): EnvironmentView["
   const facts = factsOf(status);
   const plan = planRollback(facts, { to: null }, now);
   if (!plan.ok) return { possible: false, how: null, from: null, to: null, reason: plan.error.detail };
-  const { how, from, to, prove, ongoing } = plan.value;
+  const { how, from, to, prove, lacks, ongoing } = plan.value;
   return {
     possible: true,
     how,
@@ -102,7 +102,7 @@ function rollbackView(status: EnvironmentStatus, now: number): EnvironmentView["
 
   function why(): string {
     if (ongoing) return `${ongoing.version} is on its way and brings it back`;
-    if (how === "restart") return `${to.version} is not warm any more: its image would be started again`;
+    if (how === "restart") return `${lacks ?? to.version}: its image would be started again`;
     if (from.state === "shifting")
       return `${to.version} still serves, and takes back what ${from.version} has`;
     const kept = to.warmUntil === null ? "" : `, kept until ${moment(to.warmUntil)}`;

@@ -59,11 +59,11 @@ function take(facts: EnvironmentFacts, move: Move, now: number): Outcome<object>
 function takeRollback(facts: EnvironmentFacts, now: number): Outcome<object> {
   const plan = planRollback(facts, { to: null }, now);
   if (!plan.ok) return plan;
-  const { how, from, to } = plan.value;
+  const { how, from, to, lacks } = plan.value;
   if (how === "instant")
     return rollbackInstantly(facts, plan.value, { actor: "you", reason: "asked by you" }, now);
   const draft = new Draft(facts, now, "you");
-  const message = `too few of ${to.version}'s instances are warm: its image is started again, and takes over from ${from.version} when it answers`;
+  const message = `${lacks ?? `${to.version} is on its way back`}: its image is started again, and takes over from ${from.version} when it answers`;
   draft.event("release.progress", null, message);
   return ok({ decision: draft.decision });
 }

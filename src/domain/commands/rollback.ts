@@ -1,5 +1,5 @@
 import { err, ok, type Result } from "../result.ts";
-import { answering, canCarry } from "../rollout/carry.ts";
+import { answering, canCarry, isCrashing, isUp } from "../rollout/carry.ts";
 import { Draft } from "../rollout/draft.ts";
 import { giveBack } from "../rollout/ending.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../rollout/facts.ts";
@@ -29,6 +29,8 @@ export interface RollbackPlan {
   readonly to: ReleaseFacts;
   /** Warm instances to be asked first: a rollback never leads to something not proven healthy now. */
   readonly prove: readonly InstanceFacts[];
+  /** Why the target can't take over as it is, in words; null: it can. */
+  readonly lacks: string | null;
   /** The rollback by a new release that is on its way there already: a second one is the same. */
   readonly ongoing: ReleaseFacts | null;
 }
@@ -45,10 +47,10 @@ export function planRollback(
   const ongoing = facts.releases.find(({ kind, state }) => kind === "rollback" && isOnItsWay(state));
   if (ongoing && (to === null || isOf(ongoing, to, facts))) {
     const target = facts.releases.find((release) => isAgain(ongoing, release)) ?? ongoing;
-    return ok({ how: "restart", from: serving, to: target, prove: [], ongoing });
+    return ok({ how: "restart", from: serving, to: target, prove: [], lacks: null, ongoing });
   }
   if (onItsWay && stable && (to === null || to === stable.id || to === stable.version))
-    return ok({ how: "instant", from: onItsWay, to: stable, prove: [], ongoing: null });
+    return ok({ how: "instant", from: onItsWay, to: stable, prove: [], lacks: null, ongoing: null });
   if (onItsWay && stable) return err(shiftingAlready(onItsWay));
   const blind = to === null && seen === null;
   const back = facts.releases.find(
@@ -66,7 +68,19 @@ export function planRollback(
   const own = facts.instances.filter(({ releaseId }) => releaseId === target.value.id);
   const isWarm = canCarry(target.value, own, now);
   const prove = isWarm ? answering(own, now) : [];
-  return ok({ how: isWarm ? "instant" : "restart", from: serving, to: target.value, prove, ongoing: null });
+  const lacks = isWarm ? null : whatLacks(target.value, own, now);
+  const how = isWarm ? "instant" : "restart";
+  return ok({ how, from: serving, to: target.value, prove, lacks, ongoing: null });
+}
+
+/** Why a release that served can't be given traffic as it is. */
+function whatLacks({ version, spec }: ReleaseFacts, own: readonly InstanceFacts[], now: number): string {
+  const warm = own.filter(isUp);
+  if (warm.length === 0) return `${version} is not warm any more`;
+  const crashing = warm.filter((instance) => isCrashing(instance, now)).length;
+  if (crashing > 0)
+    return `${crashing} of ${warm.length} warm instances of ${version} ended again and again in the last five minutes`;
+  return `${answering(warm, now).length} of ${spec.replicas} instances of ${version} are warm and answer`;
 }
 
 const isOnItsWay = (state: ReleaseFacts["state"]): boolean => state === "queued" || isActive(state);

@@ -78,7 +78,20 @@ describe("a plan of a move", () => {
       world.run();
     }
     const plan = planned(world, "rollback");
-    expect(plan.says.join()).toMatch(/too few of v1's instances are warm: its image is started again/);
+    expect(plan.says.join()).toMatch(/v1 is not warm any more: its image is started again/);
     expect(plan.weights).toMatchObject([{ version: "v2", weightBp: 10_000 }]);
+  });
+
+  it("says of a target that is warm and ended again and again that this is why", () => {
+    const world = new World();
+    for (const _ of [1, 2]) {
+      world.deploy();
+      world.run(world.now + 40_000);
+    }
+    for (const instance of world.instances.filter(({ state }) => state === "warm"))
+      Object.assign(instance, { exits: [world.now - 2_000, world.now - 1_000] });
+    expect(planned(world, "rollback").says.join()).toMatch(
+      /2 of 2 warm instances of v1 ended again and again in the last five minutes: its image is started again/,
+    );
   });
 });
