@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { ApiError } from "../../src/client/index.ts";
+import { ApiError, ConnectionError } from "../../src/client/index.ts";
 import type { EndingView } from "../../src/protocol/api/endings.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirmTyping } from "../io/confirm.ts";
@@ -71,22 +71,39 @@ interface Followed {
 async function follow(session: Session, { at, name, ending, until }: Followed): Promise<Outcome> {
   let said = waits(ending);
   for (;;) {
-    if (session.now() >= until) {
-      session.out.say(
-        `${clean(name)} is not gone yet${said}; it goes on by itself, and this command said again tells how far`,
-      );
-      return { exit: EXIT.noAnswer, json: { ...ending, gone: false } };
-    }
+    if (session.now() >= until) return goesOn(session, { name, ending, why: `is not gone yet${said}` });
     await sleep(LOOK_MS, undefined, { signal: session.signal });
-    const now = await unlessGone(session.client.apps.destroy(at));
-    if (!now) {
+    const looked = await look(session, at);
+    if (looked instanceof ConnectionError) {
+      const why = `was on its way out when contact was lost (${looked.message})`;
+      return goesOn(session, { name, ending, why });
+    }
+    if (!looked) {
       session.out.say(`${clean(name)} is gone`);
       return { exit: EXIT.ok, json: { ...ending, waitsFor: [], gone: true } };
     }
-    if (waits(now) !== said)
-      session.out.say(`${clean(name)}${waits(now) || ": nothing is left, it goes any moment"}`);
-    said = waits(now);
+    if (waits(looked) !== said)
+      session.out.say(`${clean(name)}${waits(looked) || ": nothing is left, it goes any moment"}`);
+    said = waits(looked);
   }
+}
+
+const look = (session: Session, at: Followed["at"]): Promise<EndingView | ConnectionError | undefined> =>
+  unlessGone(session.client.apps.destroy(at)).catch((error: unknown) => {
+    if (error instanceof ConnectionError) return error;
+    throw error;
+  });
+
+/** Nobody waits any more, and control ends it all the same: also one that starts again meanwhile. */
+function goesOn(
+  session: Session,
+  { name, ending, why }: { name: string; ending: EndingView; why: string },
+): Outcome {
+  const whole = ending.environment === null ? " --all" : ` -e ${quote(ending.environment)}`;
+  const command = `sluice destroy -a ${quote(ending.app)}${whole} --yes ${quote(name)}`;
+  const next = [{ command, when: "to see how far it is" }];
+  session.out.say(`${clean(name)} ${clean(why)}; it goes on by itself.\n  look  ${command}`);
+  return { exit: EXIT.noAnswer, json: { ...ending, gone: false, next } };
 }
 
 const waits = ({ waitsFor }: EndingView): string =>

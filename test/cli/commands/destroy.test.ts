@@ -42,6 +42,18 @@ describe("sluice destroy", () => {
     expect(ran.stderr).toContain("not gone yet; it waits for 2 instances on web-1");
   });
 
+  test("that loses control says that it goes on by itself, and how to look", async () => {
+    const ran = await run(["--yes", "shop/production"], {
+      [`DELETE ${ENV}`]: (_asked, answer, nth) =>
+        nth === 1 ? answer.json(202, ending(["2 instances"])) : answer.drop(),
+    });
+    expect(ran.code, ran.stderr).toBe(6);
+    expect(ran.stderr).toMatch(
+      /shop\/production was on its way out when contact was lost \(.+\); it goes on by itself/,
+    );
+    expect(ran.stderr).toContain("look  sluice destroy -a shop -e production --yes shop/production");
+  });
+
   test("says what it waits for and what stays, until it is gone", async () => {
     const ran = await run(["--yes", "shop/production"], {
       [`DELETE ${ENV}`]: (_asked, answer, nth) =>
