@@ -1,4 +1,5 @@
 /** The pages' one script: countdowns, news without a reload, log lines. Every page reads without it. */
+import { Idiomorph } from "idiomorph";
 import { spell } from "../src/domain/times.ts";
 import { followLog } from "./log.ts";
 
@@ -88,13 +89,12 @@ function take(page: Document): void {
   document.title = page.title;
   const [icon, nextIcon] = [iconOf(document), iconOf(page)];
   if (icon && nextIcon && icon.href !== nextIcon.href) icon.href = nextIcon.href;
-  if (now.innerHTML !== next.innerHTML) {
-    const focused = now.contains(document.activeElement) ? document.activeElement?.id : undefined;
-    const open = new Set([...now.querySelectorAll<HTMLDetailsElement>("details[open]")].map(({ id }) => id));
-    now.innerHTML = next.innerHTML;
-    for (const part of now.querySelectorAll("details")) if (open.has(part.id)) part.open = true;
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
-  }
+  // What stays keeps its place: where it was scrolled to, what was selected in it, what has the focus.
+  void Idiomorph.morph(now, [...next.childNodes], {
+    morphStyle: "innerHTML",
+    // A person opened it, or shut it.
+    callbacks: { beforeAttributeUpdated: (name) => name !== "open" },
+  });
   const [said, says] = [document.getElementById("said"), page.getElementById("said")];
   if (said && says && said.textContent !== says.textContent) said.textContent = says.textContent;
   now.dataset.feed = next.dataset.feed ?? "";

@@ -69,6 +69,27 @@ test("a browser whose clock is an hour off counts down as the others do", async 
   }
 });
 
+test("what somebody marked and has the focus on stays where it is while the page goes on", async () => {
+  const context = await browser.person();
+  const phone = await signIn(context, sluice.controlUrl, sluice.home.token, HOME);
+  const age = () => phone.locator("#live .when time").first().textContent();
+  const first = await age();
+  await phone.locator("[aria-label=Timeline]").focus();
+  await phone.evaluate(`{
+    document.querySelector("[aria-label=Releases]").isTheSame = true;
+    getSelection().selectAllChildren(document.querySelector("#live h1"));
+  }`);
+  await expect.poll(age, { timeout: 30_000 }).not.toBe(first);
+  expect(
+    await phone.evaluate(`[
+      String(getSelection()),
+      document.activeElement.getAttribute("aria-label"),
+      document.querySelector("[aria-label=Releases]").isTheSame,
+    ]`),
+  ).toEqual(["hello / production", "Timeline", true]);
+  await context.close();
+});
+
 test("who may only read is told who may do more, on the button and behind it", async () => {
   const made = await sluice.client.tokens.create({ name: "reader", role: "viewer" });
   const reader = await signIn(await browser.person(), sluice.controlUrl, made.token, HOME);
@@ -296,6 +317,7 @@ test("no page has anything serious in a screen reader's way", async () => {
   const others = [
     `${HOME}/logs`,
     `${HOME}/runs`,
+    `${HOME}/releases`,
     "/ui/dora",
     `${HOME}/moves/weight`,
     "/ui/hosts",
