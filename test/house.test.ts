@@ -44,7 +44,7 @@ const HOUSE: { folder: string; may: string[]; packages: (string | RegExp)[] }[] 
   },
   { folder: "src/client", may: ["src/client", "src/protocol"], packages: ["zod", /^eventsource-parser/] },
   // What runs in a browser, beside pages that read without it.
-  { folder: "browser", may: ["browser", "src/domain/times.ts"], packages: [] },
+  { folder: "browser", may: ["browser", "src/domain/times.ts"], packages: ["idiomorph"] },
   {
     folder: "cli",
     // The package's first lines load the bundle, and what Node 20 lacks.

@@ -32,7 +32,7 @@ export async function auditPage(c: AppContext): Promise<Response> {
                   <time datetime={event.at}>{event.at.slice(0, 19).replace("T", " ")}</time>
                 </td>
                 <td class="when">{event.actor}</td>
-                <td class="when">
+                <td>
                   {event.app && event.environment ? (
                     <a href={`/ui/apps/${event.app}/${event.environment}`}>
                       {event.app} / {event.environment}

@@ -196,7 +196,7 @@ const Verdict = ({ verdict: { verdict, reason, words, at }, now }: { verdict: Ve
     : (WORDS[verdict] ?? (["moving", "not proven yet"] as const));
   return (
     <p class="verdict">
-      <State tone={tone}>{word}</State> · <Name>{words.replace(TABLED, "").replace(SAID_BEFORE, "")}</Name>{" "}
+      <State tone={tone}>{word}</State> · <Name>{briefly(words).replace(SAID_BEFORE, "")}</Name>{" "}
       <span class="soft">
         <Ago at={at} now={now} />
       </span>
@@ -207,7 +207,9 @@ const Verdict = ({ verdict: { verdict, reason, words, at }, now }: { verdict: Ve
 /** What the state's own word says already. */
 const SAID_BEFORE = /^(?:not proven yet|not enough data yet): |: no worse than stable$/;
 
-/** What stands in a table below. */
+/** Without the answers that differ, which are on the release's page as a table. */
+export const briefly = (words: string): string => words.replace(TABLED, "");
+
 const TABLED = /; [^;]* answers otherwise than stable: .*$/;
 
 /** The routes it fails on more than what it is compared with, the likeliest first. */
@@ -215,15 +217,15 @@ const Culprits = ({ version, culprits }: { version: string; culprits: readonly C
   if (culprits.length === 0) return null;
   const heads = ["route", "where", `failed on ${version}`, "failed on stable"];
   return (
-    <Table label="Routes that fail more" heads={heads}>
+    <Table label="Routes that fail more" stacks heads={heads}>
       {culprits.map(({ route, host, canary, baseline }) => (
         <tr>
           <th scope="row" class="long">
             <Name>{route}</Name>
           </th>
           <td>{host ? `${host} only` : "no single host"}</td>
-          <td>{failed(canary)}</td>
-          <td>{failed(baseline)}</td>
+          <td data-label={`on ${version}`}>{failed(canary)}</td>
+          <td data-label="on stable">{failed(baseline)}</td>
         </tr>
       ))}
     </Table>
@@ -248,6 +250,7 @@ const Answers = ({ version, numbers }: { version: string; numbers: Numbers }) =>
     <>
       <Table
         label="Answers that differ"
+        stacks
         heads={["route", "field", `${version} from stable`, "stable from itself"]}
       >
         {differing.named.map(({ route, field, answers, canary, stable }) => (
@@ -261,7 +264,7 @@ const Answers = ({ version, numbers }: { version: string; numbers: Numbers }) =>
             <td>
               differs in {count(canary)} of {count(answers)}
             </td>
-            <td>in {count(stable)}</td>
+            <td data-label="stable from itself">in {count(stable)}</td>
           </tr>
         ))}
       </Table>

@@ -15,7 +15,7 @@ export interface Curve {
 
 const WIDTH = 560;
 const HEIGHT = 190;
-const LEFT = 48;
+const LEFT = 76;
 const [TOP, BOTTOM] = [14, 166];
 
 /** Curves on one scale, drawn on the server: the same with and without a script. */
@@ -31,7 +31,7 @@ export const Chart = (props: {
   const tops = points.map(({ value, band }) =>
     Math.max(value ?? 0, Math.min(band?.[1] ?? 0, (value ?? 0) * 3 + 0.01)),
   );
-  const most = Math.max(...tops, props.limit ?? 0) * 1.15 || 1;
+  const most = roundTop(Math.max(...tops, (props.limit ?? 0) * 1.15), props.unit);
   const x = (at: number) => Math.round(LEFT + ((at - from) / Math.max(1, to - from)) * (WIDTH - LEFT - 8));
   const y = (value: number) => Number((BOTTOM - (Math.min(value, most) / most) * (BOTTOM - TOP)).toFixed(1));
   const say = (value: number) =>
@@ -59,19 +59,31 @@ export const Chart = (props: {
       )}
       <text x={LEFT} y={HEIGHT - 6}>
         {clock(from)}
+        {to > from ? "" : " UTC"}
       </text>
-      <text x={WIDTH - 8} y={HEIGHT - 6} text-anchor="end">
-        {clock(to)} UTC
-      </text>
+      {to > from && (
+        <text x={WIDTH - 8} y={HEIGHT - 6} text-anchor="end">
+          {clock(to)} UTC
+        </text>
+      )}
     </svg>
   );
 };
+
+/** The next number that people read at a glance, and whose half is one, too. Milliseconds are whole. */
+function roundTop(value: number, unit: "%" | "ms"): number {
+  const least = Math.max(value, unit === "ms" ? 10 : 0.001);
+  const power = 10 ** Math.floor(Math.log10(least));
+  return power * ([1, 2, 3, 4, 6, 8, 10].find((digit) => digit * power >= least * 0.999) ?? 10);
+}
 
 const clock = (at: number) => new Date(at).toISOString().slice(11, 19);
 
 const Line = (props: { curve: Curve; x: (at: number) => number; y: (value: number) => number }) => {
   const { curve, x, y } = props;
   const known = curve.points.filter((point) => point.value !== null);
+  const [first] = known;
+  if (first && known.length === 1) return <Dot fill={curve.fill} point={first} x={x} y={y} />;
   const high = known.map(({ at, value, band }) => `${x(at)},${y(band?.[1] ?? value ?? 0)}`);
   const low = known.map(({ at, value, band }) => `${x(at)},${y(band?.[0] ?? value ?? 0)}`);
   return (
@@ -83,6 +95,25 @@ const Line = (props: { curve: Curve; x: (at: number) => number; y: (value: numbe
         class={`l${curve.fill}`}
         points={known.map(({ at, value }) => `${x(at)},${y(value ?? 0)}`).join(" ")}
       />
+    </>
+  );
+};
+
+/** What was judged once makes no line yet: where it is, and between which bounds. */
+const Dot = (props: {
+  fill: 0 | 1;
+  point: Point;
+  x: (at: number) => number;
+  y: (value: number) => number;
+}) => {
+  const { fill, point, x, y } = props;
+  // Both sides of one moment stand beside each other.
+  const at = x(point.at) + (fill === 0 ? 12 : 24);
+  const [low, high] = point.band ?? [point.value ?? 0, point.value ?? 0];
+  return (
+    <>
+      <line class={`dot l${fill}`} x1={at} x2={at} y1={y(low)} y2={y(high)} />
+      <circle class={`dot l${fill}`} cx={at} cy={y(point.value ?? 0)} r="4" />
     </>
   );
 };

@@ -4,6 +4,7 @@ import { ProblemError } from "../http/problems.ts";
 import { requireEnvironment } from "../routes/status.ts";
 import { findReleases, type ReleaseRow, readRelease } from "../store/status.ts";
 import { type Difference, differences } from "../views/differences.ts";
+import { inManifestWords } from "../views/spec-words.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";
 import { Table } from "./parts.tsx";
@@ -46,7 +47,9 @@ export async function comparePage(c: AppContext, { app, env }: Place): Promise<R
 /** What differs between two releases, image included. */
 export const changesOf = (a: ReleaseRow, b: ReleaseRow): Difference[] => [
   ...differences({ image: a.image, digest: a.digest }, { image: b.image, digest: b.digest }),
-  ...differences(a.spec, b.spec).filter(({ path }) => path !== "image"),
+  ...differences(a.spec, b.spec)
+    .filter(({ path }) => path !== "image")
+    .map(inManifestWords),
 ];
 
 export const Changes = ({ changes }: { changes: readonly Difference[] }) => (

@@ -35,15 +35,15 @@ export async function doraPage(c: AppContext): Promise<Response> {
             ))}
           </ul>
         </nav>
-        <Table label="The four keys" stacks heads={HEADS} none="No app yet.">
+        <Table label="The four keys" stacks heads={HEADS} nums={["deployments", "a day"]} none="No app yet.">
           {found.map(({ releases, ...names }) => (
             <Row {...names} dora={doraOf(releases, days)} />
           ))}
         </Table>
         <p class="soft">
-          Times are medians, with the 90th percentile behind them. Lead time: from the commit to all traffic.
-          Change failure rate: of the releases that visitors saw, those that were taken back. Time to restore:
-          from a failed change's first traffic until its traffic was given back.
+          Times are medians; nine of ten take no longer than the p90. Lead time: from the commit to all
+          traffic. Change failure rate: of the releases that visitors saw, those that were taken back. Time to
+          restore: from a failed change's first traffic until its traffic was given back.
         </p>
       </>
     ),
@@ -68,8 +68,12 @@ const Row = (props: { app: string; environment: string; dora: Dora }) => {
           {app} / {environment}
         </a>
       </th>
-      <td data-label="deployments">{count(dora.deployments)}</td>
-      <td data-label="a day">{dora.perDay.toFixed(2)}</td>
+      <td class="num" data-label="deployments">
+        {count(dora.deployments)}
+      </td>
+      <td class="num" data-label="a day">
+        {dora.perDay.toFixed(2)}
+      </td>
       <td data-label="lead time">
         <Time of={dora.leadTime} />
       </td>
@@ -97,6 +101,6 @@ const Time = ({ of }: { of: Spread | null }) =>
     <span class="soft">none</span>
   ) : (
     <>
-      {spell(of.medianMs)} <span class="soft">{spell(of.p90Ms)}</span>
+      {spell(of.medianMs)} <span class="soft">p90 {spell(of.p90Ms)}</span>
     </>
   );

@@ -1,22 +1,28 @@
-import { moment } from "../../domain/times.ts";
+import { eq } from "drizzle-orm";
+import { waitWords } from "../../domain/approval/gate.ts";
 import type { EnvironmentView } from "../../protocol/api/environments.ts";
 import type { EventView } from "../../protocol/api/events.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
+import { iso } from "../iso.ts";
 import { requireEnvironment, statusView } from "../routes/status.ts";
 import { listEvents } from "../store/events.ts";
-import { listReleases } from "../store/status.ts";
+import { selectLastRuns } from "../store/processes/runs.ts";
+import { environments } from "../store/schema/environments.ts";
+import { listReleases, type ReleaseRow } from "../store/status.ts";
 import { listVerdicts } from "../store/verdicts.ts";
 import { verdictView } from "../views/release.ts";
 import { eventView } from "../views/rows.ts";
-import { Compared } from "./canary.tsx";
+import { Beside } from "./beside.tsx";
+import { briefly, Compared } from "./canary.tsx";
 import { page } from "./layout.tsx";
-import { MOVES, type MoveName, moveHref, type Place, whoMay } from "./moves.tsx";
+import { couldServe, MOVES, type MoveName, moveHref, type Place, whoMay } from "./moves.tsx";
 import {
   Ago,
   goesOnAt,
   iconOf,
+  isNewlyFailed,
   markOf,
   Name,
   percent,
@@ -28,6 +34,7 @@ import {
   Until,
   words,
 } from "./parts.tsx";
+import { Releases } from "./releases.tsx";
 
 const EVENTS = 25;
 const RELEASES = 10;
@@ -42,10 +49,13 @@ export async function environmentPage(c: AppContext, place: Place): Promise<Resp
   const now = c.var.now();
   const view = await statusView(c, status);
   const judged = view.active ?? view.live;
-  const [events, releases, verdicts] = await Promise.all([
+  const [events, releases, verdicts, lastRuns] = await Promise.all([
     listEvents(c.var.db, { before: null, limit: EVENTS, app, environment: env }),
     listReleases(c.var.db, { environmentId: status.environment.id, before: null, limit: RELEASES }),
     judged ? listVerdicts(c.var.db, { release: judged.id, before: null, limit: VERDICTS }) : [],
+    view.processes.some(({ kind }) => kind === "scheduled")
+      ? selectLastRuns(c.var.db, eq(environments.id, status.environment.id))
+      : [],
   ]);
   const { tone, says } = summary(view);
   const next = view.active && goesOn(view.active, now);
@@ -69,36 +79,47 @@ export async function environmentPage(c: AppContext, place: Place): Promise<Resp
           </div>
           <Moves c={c} place={place} view={view} />
         </div>
-        <p class="soft">
-          <a href={`/ui/apps/${app}/${env}/logs`}>Log</a> · <a href={`/ui/apps/${app}/${env}/runs`}>Runs</a>
-          {view.active && (
-            <>
-              {" "}
-              ·{" "}
-              <a href={`/ui/apps/${app}/${env}/logs?release=${view.active.id}`}>
-                Log of {view.active.version}
-              </a>
-            </>
-          )}
-        </p>
+        <Ways place={place} active={view.active} />
+        <Failed newest={releases[0]?.release} now={now} />
         <Split view={view} />
         {view.active && <Rollout release={view.active} now={now} />}
         {judged && <Compared release={judged} verdicts={verdicts.map(verdictView())} now={now} isNowOnly />}
         <Instances view={view} now={now} />
-        <Beside view={view} />
+        <Beside view={view} lastRuns={lastRuns} place={place} now={now} />
         <h2>Releases</h2>
         <Releases rows={releases.map(({ release }) => release)} place={place} now={now} />
+        {releases.length === RELEASES && (
+          <p>
+            <a href={`/ui/apps/${app}/${env}/releases`}>All releases</a>
+          </p>
+        )}
         <Events events={events.map(eventView).filter((event) => event !== undefined)} now={now} />
       </>
     ),
   });
 }
 
+/** To its logs and runs. */
+const Ways = ({ place: { app, env }, active }: { place: Place; active: EnvironmentView["active"] }) => (
+  <p class="soft">
+    <a href={`/ui/apps/${app}/${env}/logs`}>Log</a> · <a href={`/ui/apps/${app}/${env}/runs`}>Runs</a>
+    {active && (
+      <>
+        {" "}
+        · <a href={`/ui/apps/${app}/${env}/logs?release=${active.id}`}>Log of {active.version}</a>
+      </>
+    )}
+  </p>
+);
+
 /** One sentence and its colour. */
 function summary(view: EnvironmentView): { tone: Tone; says: string } {
   const { active, live, mode, split, instances } = view;
   if (active?.approval?.waits)
-    return { tone: "warn", says: `${active.version} waits for an approval (${active.approval.before})` };
+    return {
+      tone: "warn",
+      says: `${active.version} ${waitWords({ ...active.approval, gate: active.approval.before })}`,
+    };
   if (active?.paused) return { tone: "warn", says: `${active.version} is paused: ${active.paused.reason}` };
   if (active) return { tone: toneOf(active.state), says: `${active.version} is ${words(active.state)}` };
   if (mode !== "open") return { tone: "warn", says: mode === "paused" ? "requests are held" : "maintenance" };
@@ -110,8 +131,24 @@ function summary(view: EnvironmentView): { tone: Tone; says: string } {
   return { tone: "ok", says: `${live?.version ?? split[0]?.version} is live` };
 }
 
+/** What came last did not stay: said beside what serves instead, until it is old news. */
+const Failed = ({ newest, now }: { newest: ReleaseRow | undefined; now: number }) => {
+  if (!newest || !isNewlyFailed(newest, now)) return null;
+  return (
+    <p class="verdict">
+      <a href={`/ui/releases/${newest.id}`}>{newest.version}</a>{" "}
+      <State tone="bad">{words(newest.state)}</State> ·{" "}
+      <Name>{briefly(newest.failure?.message ?? "no cause is known")}</Name>{" "}
+      <span class="soft">
+        <Ago at={iso(newest.endedAt ?? now)} now={now} />
+      </span>
+    </p>
+  );
+};
+
 /** When it goes on, in words; null: nothing is known of it. */
 function goesOn(release: ReleaseView, now: number) {
+  if (release.endedAt !== null || release.state === "rolling_back") return <>ended here</>;
   const at = goesOnAt(release);
   if (at !== null && at <= now) return <>its time is up: waits for the verdict</>;
   if (at !== null)
@@ -120,11 +157,11 @@ function goesOn(release: ReleaseView, now: number) {
         goes on <Until at={at} now={now} />
       </>
     );
-  if (release.paused) return <>waits for a person</>;
-  if (release.deadlineAt === null) return null;
+  if (release.deadlineAt === null) return release.paused ? <>waits for a person</> : null;
   return (
     <>
-      gives up <Until at={Date.parse(release.deadlineAt)} now={now} />
+      {release.paused && !release.approval?.waits ? "waits for a person, " : ""}gives up{" "}
+      <Until at={Date.parse(release.deadlineAt)} now={now} />
     </>
   );
 }
@@ -159,14 +196,15 @@ const Moves = ({ c, place, view }: { c: AppContext; place: Place; view: Environm
 );
 
 /** Those that make sense now; the page behind each says why one would be refused. */
-function possible({ active, rollback, split }: EnvironmentView): MoveName[] {
+function possible(view: EnvironmentView): MoveName[] {
+  const { active, rollback } = view;
   if (active?.approval?.waits) return ["approve", "reject"];
   if (active?.paused)
     return active.paused.by === "sluice" ? ["promote", "abort"] : ["promote", "resume", "abort"];
   if (active) return ["promote", "pause", "abort"];
   return [
     ...(rollback.possible ? (["rollback"] as const) : []),
-    ...(split.length > 0 ? (["weight"] as const) : []),
+    ...(couldServe(view).length > 1 ? (["weight"] as const) : []),
   ];
 }
 
@@ -196,6 +234,7 @@ export const Rollout = ({ release, now }: { release: ReleaseView; now: number })
   const { step, plan } = release;
   if (plan.steps.length === 0) return null;
   const at = step?.index ?? (release.servingAt === null ? -1 : plan.steps.length);
+  const afterwards = release.endedAt === null ? "to come" : "not reached";
   return (
     <>
       <h2>
@@ -205,7 +244,7 @@ export const Rollout = ({ release, now }: { release: ReleaseView; now: number })
         {plan.steps.map(({ label }, index) => (
           <li class={index < at ? "done" : ""} aria-current={index === at ? "step" : undefined}>
             <b>{label}</b>
-            <small>{index < at ? "done" : index > at ? "to come" : (goesOn(release, now) ?? "now")}</small>
+            <small>{index < at ? "done" : index > at ? afterwards : (goesOn(release, now) ?? "now")}</small>
           </li>
         ))}
       </ol>
@@ -213,14 +252,18 @@ export const Rollout = ({ release, now }: { release: ReleaseView; now: number })
   );
 };
 
+const INSTANCE_HEADS = ["host", "slot", "version", "state", "since", "cause"] as const;
+
 const Instances = ({ view, now }: { view: EnvironmentView; now: number }) => (
   <>
     <h2>Instances</h2>
-    <Table label="Instances" heads={["host", "slot", "version", "state", "since", "cause"]} none="None.">
+    <Table label="Instances" stacks heads={INSTANCE_HEADS} nums={["slot"]} none="None.">
       {view.instances.map((one) => (
         <tr>
           <th scope="row">{one.host}</th>
-          <td class="num">{one.slot}</td>
+          <td class="num" data-label="slot">
+            {one.slot}
+          </td>
           <td>{one.version}</td>
           <td>
             <State tone={one.ready || toneOf(one.state) === "idle" ? toneOf(one.state) : "warn"}>
@@ -231,96 +274,11 @@ const Instances = ({ view, now }: { view: EnvironmentView; now: number }) => (
           <td class="when">
             <Ago at={one.since} now={now} />
           </td>
-          <td>
-            <Name>{one.cause ?? ""}</Name>
-          </td>
+          <td>{one.cause && <Name>{one.cause}</Name>}</td>
         </tr>
       ))}
     </Table>
   </>
-);
-
-/** What runs beside the web. */
-const Beside = ({ view }: { view: EnvironmentView }) => {
-  if (view.processes.length + view.accessories.length === 0) return null;
-  return (
-    <>
-      <h2>Beside the web</h2>
-      <Table label="Processes and accessories" heads={["name", "kind", "state", "cause"]}>
-        {view.processes.map(({ name, kind, ready, replicas, nextAt, cause }) => (
-          <tr>
-            <th scope="row">{name}</th>
-            <td>{kind}</td>
-            <td>
-              <State tone={cause || (ready ?? 0) < (replicas ?? 0) ? "warn" : "ok"}>
-                {kind === "worker"
-                  ? `${ready} of ${replicas} ready`
-                  : nextAt
-                    ? `next at ${moment(Date.parse(nextAt))}`
-                    : "no time set"}
-              </State>
-            </td>
-            <td>
-              <Name>{cause ?? ""}</Name>
-            </td>
-          </tr>
-        ))}
-        {view.accessories.map(({ name, state, cause }) => (
-          <tr>
-            <th scope="row">{name}</th>
-            <td>accessory</td>
-            <td>
-              <State tone={toneOf(state)}>{state}</State>
-            </td>
-            <td>
-              <Name>{cause ?? ""}</Name>
-            </td>
-          </tr>
-        ))}
-      </Table>
-    </>
-  );
-};
-
-interface ReleaseLine {
-  readonly id: string;
-  readonly version: string;
-  readonly state: string;
-  readonly kind: string;
-  readonly by: string;
-  readonly createdAt: number;
-}
-
-const Releases = ({ rows, place, now }: { rows: readonly ReleaseLine[]; place: Place; now: number }) => (
-  <Table label="Releases" heads={["version", "state", "made by", "made", "compared"]} none="None yet.">
-    {rows.map((row, index) => {
-      const before = rows[index + 1];
-      return (
-        <tr>
-          <th scope="row">
-            <a href={`/ui/releases/${row.id}`}>{row.version}</a>
-          </th>
-          <td>
-            <State tone={toneOf(row.state)}>{words(row.state)}</State>
-          </td>
-          <td>
-            {row.by}
-            {row.kind === "deploy" ? "" : ` (${row.kind})`}
-          </td>
-          <td class="when">
-            <Ago at={new Date(row.createdAt).toISOString()} now={now} />
-          </td>
-          <td>
-            {before && (
-              <a href={`/ui/apps/${place.app}/${place.env}/compare?a=${before.id}&b=${row.id}`}>
-                against {before.version}
-              </a>
-            )}
-          </td>
-        </tr>
-      );
-    })}
-  </Table>
 );
 
 const Events = ({ events, now }: { events: readonly EventView[]; now: number }) => (

@@ -8,7 +8,7 @@ import { hostView } from "../views/rows.ts";
 import { page } from "./layout.tsx";
 import { Ago, Name, SplitBar, State, Table, type Tone, toneOf } from "./parts.tsx";
 
-const MOST = 100;
+const MOST = 500;
 /** With less left the next image may not fit. */
 const LOW_DISK = 0.1;
 
@@ -17,9 +17,8 @@ export async function hostsPage(c: AppContext): Promise<Response> {
   authorize(c, everything("viewer"));
   const now = c.var.now();
   const hosts = (await listHosts(c.var.db, { after: null, limit: MOST })).map((host) => hostView(host, now));
-  const offline = hosts.filter(({ state }) => state !== "online").length;
-  const says =
-    offline === 0 ? `${hosts.length} hosts, all online` : `${offline} of ${hosts.length} hosts are offline`;
+  hosts.sort((a, b) => Number(needsLook(b)) - Number(needsLook(a)) || BY_NAME.compare(a.name, b.name));
+  const says = sentence(hosts);
   return page(c, {
     title: "Hosts · Sluice",
     section: "/ui/hosts",
@@ -32,7 +31,11 @@ export async function hostsPage(c: AppContext): Promise<Response> {
           label="Hosts"
           stacks
           heads={["host", "state", "slots", "tunnel", "disk and memory", "agent"]}
-          none="No host yet: sluice hosts add <name> says how."
+          none={
+            <>
+              No host yet: <code>{"sluice hosts add <name>"}</code> says how.
+            </>
+          }
         >
           {hosts.map((host) => (
             <Row host={host} now={now} />
@@ -43,6 +46,21 @@ export async function hostsPage(c: AppContext): Promise<Response> {
   });
 }
 
+/** `web-2` before `web-10`. */
+const BY_NAME = new Intl.Collator("en", { numeric: true });
+
+/** They stand first. */
+const needsLook = ({ state, drain, aside, facts }: HostView): boolean =>
+  state !== "online" || drain !== null || aside.length > 0 || isLow(facts?.disk);
+
+function sentence(hosts: readonly HostView[]): string {
+  const offline = hosts.filter(({ state }) => state !== "online").length;
+  const all = `${hosts.length === MOST ? "the first " : ""}${hosts.length} ${hosts.length === 1 ? "host" : "hosts"}`;
+  return offline === 0
+    ? `${all}, all online`
+    : `${offline} of ${all} ${offline === 1 ? "is" : "are"} offline`;
+}
+
 const Row = ({ host, now }: { host: HostView; now: number }) => (
   <tr>
     <th scope="row">{host.name}</th>
@@ -51,9 +69,15 @@ const Row = ({ host, now }: { host: HostView; now: number }) => (
       <div class="soft">
         {host.lastSeenAt === null ? "never heard from" : <Ago at={host.lastSeenAt} now={now} />}
       </div>
+      {host.state !== "online" && (
+        <div>
+          look there: <code>journalctl -u sluice-agent</code>
+        </div>
+      )}
     </td>
-    <td>
-      {host.slots.used} used, {host.slots.reserved} reserved, {host.slots.free} free
+    <td class="whole-row">
+      {host.slots.used} of {host.slots.total} used
+      {host.slots.reserved > 0 && `, ${host.slots.reserved} reserved`}
       <SplitBar
         shares={[
           { version: "", weight: share(host.slots.used, host.slots.total), fill: 1 },
@@ -69,7 +93,7 @@ const Row = ({ host, now }: { host: HostView; now: number }) => (
     <td data-label="tunnel">
       <Tunnel host={host} />
     </td>
-    <td>
+    <td data-label="disk">
       <Disk host={host} />
       <Memory host={host} />
     </td>
@@ -87,7 +111,7 @@ const Row = ({ host, now }: { host: HostView; now: number }) => (
 const share = (part: number, all: number) => (all === 0 ? 0 : (part / all) * 100);
 
 const Tunnel = ({ host: { tunnel, facts } }: { host: HostView }) => {
-  if (!tunnel) return <span class="soft">none: reached by its own address</span>;
+  if (!tunnel) return <span class="soft">none, by its own address</span>;
   const seen = facts?.tunnel;
   const carried = facts?.usage?.cloudflared;
   const isUp = tunnel.state === "ready" && seen?.state === "connected";
@@ -107,12 +131,14 @@ const Tunnel = ({ host: { tunnel, facts } }: { host: HostView }) => {
   );
 };
 
+const isLow = (disk: { freeBytes: number; totalBytes: number } | undefined): boolean =>
+  disk !== undefined && disk.freeBytes < disk.totalBytes * LOW_DISK;
+
 const Disk = ({ host: { facts } }: { host: HostView }) => {
   if (!facts?.disk) return <span class="soft">unknown</span>;
   const { freeBytes, totalBytes } = facts.disk;
-  const isLow = freeBytes < totalBytes * LOW_DISK;
   return (
-    <State tone={isLow ? "warn" : "ok"}>
+    <State tone={isLow(facts.disk) ? "warn" : "ok"}>
       {dataSize(freeBytes)} of {dataSize(totalBytes)} free
     </State>
   );

@@ -2,11 +2,13 @@ import { z } from "zod";
 import type { Move } from "../../domain/commands/moves.ts";
 import type { EnvironmentView } from "../../protocol/api/environments.ts";
 import type { PriceView } from "../../protocol/api/plans.ts";
+import type { ReleaseView } from "../../protocol/api/releases.ts";
 import { problemSchema } from "../../protocol/problem.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { type Need, reaches } from "../identity/roles.ts";
+import { ownRelease } from "../routes/approvals.ts";
 import { movePlanView, priceOfGoingOn } from "../routes/move-plan.ts";
 import { etagOf, requireEnvironment, statusView } from "../routes/status.ts";
 import { page } from "./layout.tsx";
@@ -93,7 +95,7 @@ export async function movePage(c: AppContext, { app, env, move: named }: MovePla
               ))}
             </ul>
           )}
-          {move !== "weight" && <Then split={told.split} view={view} />}
+          {told.split.length > 0 && move !== "weight" && <Then split={told.split} view={view} />}
           {told.price && <Price price={told.price} />}
           {move === "weight" && <WeightFields view={view} />}
           <Seen view={view} etag={etagOf(status)} />
@@ -137,12 +139,7 @@ const Seen = ({ view, etag }: { view: EnvironmentView; etag: string }) => (
 
 const Then = ({ split, view }: { split: Told["split"]; view: EnvironmentView }) => (
   <div>
-    <p>
-      Traffic then:{" "}
-      {split.length === 0
-        ? "nobody serves"
-        : split.map(({ version, weight }) => `${version} ${percent(weight)}`).join(", ")}
-    </p>
+    <p>Traffic then: {split.map(({ version, weight }) => `${version} ${percent(weight)}`).join(", ")}</p>
     <SplitBar shares={split.map((one) => ({ ...one, fill: one.release === view.live?.id ? 0 : 1 }))} />
   </div>
 );
@@ -191,8 +188,11 @@ const WeightFields = ({ view }: { view: EnvironmentView }) => (
   </>
 );
 
+const loneWords = (version: string | undefined): string =>
+  version === undefined ? "nothing could serve" : `${version} alone could serve, and has it all`;
+
 /** Releases with a ready instance, with what they have now. */
-function couldServe({ instances, split }: EnvironmentView) {
+export function couldServe({ instances, split }: EnvironmentView) {
   const ready = new Map(instances.filter((one) => one.ready).map((one) => [one.release, one.version]));
   for (const { release, version } of split) ready.set(release, version);
   return [...ready].map(([release, version]) => ({
@@ -213,14 +213,15 @@ async function tell(c: AppContext, id: string, view: EnvironmentView, move: Move
   const { active, split } = view;
   if (move === "approve" || move === "reject") {
     const told = tellApproval(view, move);
-    const isGoing = move === "approve" && told.refusal === null;
-    return isGoing ? { ...told, price: await priceOfGoingOn(c, id) } : told;
+    if (move === "reject" || told.refusal !== null) return told;
+    const own = await ownRelease(c, view.active?.id ?? "");
+    return { ...told, refusal: own?.detail ?? null, price: await priceOfGoingOn(c, id) };
   }
   if (move === "weight")
     return {
       says: ["The split becomes what stands here, at once and for every host. It has to sum to 100 %."],
       split,
-      refusal: couldServe(view).length > 0 ? null : "nothing could serve",
+      refusal: couldServe(view).length > 1 ? null : loneWords(couldServe(view)[0]?.version),
     };
   if (!active) return { says: [], split, refusal: `nothing is on its way: there is nothing to ${move}` };
   const says =
@@ -237,18 +238,26 @@ async function tell(c: AppContext, id: string, view: EnvironmentView, move: Move
   return { says: [says], split, refusal };
 }
 
-function tellApproval({ active, split }: EnvironmentView, move: "approve" | "reject"): Told {
+function tellApproval({ active, live }: EnvironmentView, move: "approve" | "reject"): Told {
   const approval = active?.approval;
-  if (!active || !approval?.waits) return { says: [], split, refusal: "nothing waits for an approval" };
+  if (!active || !approval?.waits) return { says: [], split: [], refusal: "nothing waits for an approval" };
   const { digest, needed, given } = approval;
-  const says =
-    move === "approve"
-      ? [
-          `${active.version} (${digest}, started by ${active.by}) goes on`,
-          `It has ${given.length} of the ${needed} approvals it needs`,
-        ]
-      : [`${active.version} ends; who serves now keeps the traffic`];
-  return { says, split, refusal: null };
+  if (move === "reject") {
+    const split = live ? [{ release: live.id, version: live.version, weight: 100 }] : [];
+    return { says: [`${active.version} ends; who serves now keeps the traffic`], split, refusal: null };
+  }
+  const says = [
+    `${active.version} (${digest}, started by ${active.by}) goes on: ${nextOf(active)}`,
+    `It has ${given.length} of the ${needed} approvals it needs`,
+  ];
+  return { says, split: [], refusal: null };
+}
+
+/** What begins once it is approved. */
+function nextOf({ approval, step, plan }: ReleaseView): string {
+  const index = approval?.before === "step" && step ? step.index + 1 : 0;
+  const label = plan.steps[index]?.label ?? "its instances take over one by one";
+  return approval?.before === "release" ? `it is started, then ${label}` : label;
 }
 
 const seenSchema = z.object({

@@ -1,3 +1,4 @@
+import { awaited, waitWords } from "../../domain/approval/gate.ts";
 import { isOnline } from "../../domain/host-online.ts";
 import { isActive } from "../../domain/rollout/release.ts";
 import { stepsOf } from "../../domain/rollout/steps.ts";
@@ -10,11 +11,21 @@ import {
   type OverviewRelease,
   readOverview,
 } from "../store/figures/overview.ts";
+import { briefly } from "./canary.tsx";
 import { page } from "./layout.tsx";
-import { Ago, iconOf, markOf, Name, percent, SplitBar, State, type Tone, Until, words } from "./parts.tsx";
-
-/** After so long a failure that nobody followed up is history. */
-const FRESH_MS = 24 * 3_600_000;
+import {
+  Ago,
+  iconOf,
+  isNewlyFailed,
+  markOf,
+  Name,
+  percent,
+  SplitBar,
+  State,
+  type Tone,
+  Until,
+  words,
+} from "./parts.tsx";
 
 /** First page: what needs somebody, then every app in every environment. */
 export async function overviewPage(c: AppContext): Promise<Response> {
@@ -22,7 +33,7 @@ export async function overviewPage(c: AppContext): Promise<Response> {
   authorize(c, { role: "viewer", app, environment });
   const now = c.var.now();
   const glances = glancesOf(await readOverview(c.var.db, { app, environment }), now);
-  const needs = [...glances.rows.flatMap((row) => row.needs), ...glances.hosts];
+  const needs = [...glances.rows.flatMap((row) => row.needs), ...glances.hosts].toSorted(worseFirst);
   const moving = glances.rows.filter(({ active }) => active).length;
   const tone: Tone = needs.some((need) => need.tone === "bad") ? "bad" : needs.length > 0 ? "warn" : "ok";
   const says =
@@ -96,6 +107,12 @@ const Needs = ({ needs, now }: { needs: readonly Need[]; now: number }) => (
   </ul>
 );
 
+/** What is broken before what waits; of each, what is so right now, then the newest. */
+const worseFirst = (a: Need, b: Need): number =>
+  Number(b.tone === "bad") - Number(a.tone === "bad") || sinceOf(b) - sinceOf(a);
+
+const sinceOf = ({ since }: Need): number => since ?? Number.MAX_SAFE_INTEGER;
+
 interface Glance {
   readonly app: string;
   readonly environment: OverviewEnvironment;
@@ -111,6 +128,7 @@ function glancesOf(seen: Overview, now: number): { rows: Glance[]; hosts: Need[]
   const counts = new Map(seen.instances.map((row) => [row.releaseId, row]));
   const verdicts = new Map(seen.verdicts.map((row) => [row.releaseId, row]));
   const foreign = Map.groupBy(seen.foreign, (row) => row.environmentId);
+  const failedRuns = Map.groupBy(seen.failedRuns, (row) => row.environmentId);
   const rows = seen.environments.map((environment): Glance => {
     const own = releases.get(environment.id) ?? [];
     const serving = own.filter(({ weightBp }) => weightBp > 0).toSorted((a, b) => b.weightBp - a.weightBp);
@@ -124,38 +142,65 @@ function glancesOf(seen: Overview, now: number): { rows: Glance[]; hosts: Need[]
       counts: { ready: sum(each.map(({ ready }) => ready)), all: sum(each.map(({ all }) => all)) },
       verdict: active && verdicts.get(active.id),
     };
-    return { ...glance, needs: needsOf(glance, own[0], foreign.get(environment.id) ?? [], now) };
+    const [newest] = own;
+    const beside = {
+      foreign: foreign.get(environment.id) ?? [],
+      failedRuns: failedRuns.get(environment.id) ?? [],
+    };
+    return { ...glance, needs: needsOf(glance, newest, beside, now) };
   });
-  return { rows, hosts: seen.hosts.flatMap((host) => hostNeed(host, now)) };
+  return { rows, hosts: hostNeeds(seen.hosts, now) };
 }
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 
-function hostNeed({ name, lastSeenAt }: Overview["hosts"][number], now: number): Need[] {
-  if (isOnline({ lastSeenAt }, now)) return [];
-  const what = lastSeenAt === null ? "its agent was never heard from" : "its agent is not heard from since";
-  return [{ tone: "bad", word: "host offline", where: name, href: "/ui/hosts", what, since: lastSeenAt }];
+/** More than these are one thing: a network or a control that nobody reaches, say. */
+const HOSTS_EACH = 3;
+
+function hostNeeds(hosts: Overview["hosts"], now: number): Need[] {
+  const away = hosts
+    .filter((host) => !isOnline(host, now))
+    .toSorted((a, b) => (b.lastSeenAt ?? 0) - (a.lastSeenAt ?? 0));
+  const all = { tone: "bad", href: "/ui/hosts" } as const;
+  if (away.length <= HOSTS_EACH)
+    return away.map(({ name, lastSeenAt: since }) => ({
+      ...{ ...all, word: "host offline", where: name, since },
+      what: since === null ? "its agent was never heard from" : "its agent was last heard from",
+    }));
+  const names = away.slice(0, HOSTS_EACH).map(({ name }) => name);
+  const what = `${names.join(", ")} and ${away.length - HOSTS_EACH} more; the last one was heard from`;
+  return [
+    {
+      ...all,
+      word: "hosts offline",
+      where: `${away.length} hosts`,
+      what,
+      since: away[0]?.lastSeenAt ?? null,
+    },
+  ];
 }
 
 /** What a person has to decide or mend. A pause that ends by itself is none. */
 function needsOf(
   { environment, active, serving, counts }: Omit<Glance, "needs">,
   newest: OverviewRelease | undefined,
-  foreign: Overview["foreign"],
+  beside: Pick<Overview, "foreign" | "failedRuns">,
   now: number,
 ): Need[] {
   const at = { where: `${environment.app} / ${environment.name}`, href: pathOf(environment) };
   const needs: Need[] = [];
   const add = (tone: Tone, word: string, what: string, since: number | null) =>
     needs.push({ tone, word, what, since, ...at });
-  if (active?.paused && active.paused.until === null)
+  const approval = active && awaited(active);
+  if (active && approval)
+    add("warn", "waits for you", `${active.version}: ${waitWords(approval)}`, approval.askedAt);
+  else if (active?.paused && active.paused.until === null)
     add("warn", "waits for you", `${active.version}: ${active.paused.reason}`, active.paused.at);
-  const isFailed = newest?.state === "failed" || newest?.state === "rolled_back";
-  if (newest && isFailed && now - (newest.endedAt ?? 0) < FRESH_MS)
+  if (newest && isNewlyFailed(newest, now))
     add(
       "bad",
       words(newest.state),
-      `${newest.version}: ${newest.failure ?? "no cause is known"}`,
+      `${newest.version}: ${briefly(newest.failure ?? "no cause is known")}`,
       newest.endedAt,
     );
   if (serving.length > 0 && counts.ready === 0) add("bad", "down", "no instance that serves is ready", null);
@@ -163,8 +208,10 @@ function needsOf(
     add("warn", "degraded", `${counts.ready} of ${counts.all} instances are ready`, null);
   for (const [name, trouble] of Object.entries(serving[0]?.workerTroubles ?? {}))
     add("bad", "worker", `${name}: ${trouble.message}`, null);
+  for (const { process, cause, endedAt } of beside.failedRuns)
+    add("bad", "run failed", cause ?? `${process} did not end well`, endedAt);
   if (environment.mode.kind !== "open") add("warn", environment.mode.kind, "visitors are not let in", null);
-  for (const { hostname, cause } of foreign)
+  for (const { hostname, cause } of beside.foreign)
     add("warn", "route", `${hostname}: ${cause ?? "leads elsewhere"}`, null);
   return needs;
 }
@@ -178,7 +225,9 @@ const Cell = ({ row, now }: { row: Glance; now: number }) => {
   const tone = active ? (active.paused ? "warn" : "moving") : worst ? worst.tone : stable ? "ok" : "idle";
   const word = active
     ? active.paused
-      ? "paused"
+      ? awaited(active)
+        ? "waits for approval"
+        : "paused"
       : words(active.state)
     : (worst?.word ?? (stable ? "live" : "nothing serves"));
   return (
@@ -197,7 +246,7 @@ const Cell = ({ row, now }: { row: Glance; now: number }) => {
             {active.version} {percent(active.weightBp / 100)}
             <NextMove release={active} now={now} />
           </small>
-          {verdict && <small>{verdict.words}</small>}
+          {verdict && <small>{briefly(verdict.words)}</small>}
         </>
       )}
     </a>
@@ -216,8 +265,13 @@ const shareOf = ({ id, version, weightBp }: OverviewRelease, { stableReleaseId }
 
 const NextMove = ({ release, now }: { release: OverviewRelease; now: number }) => {
   const { paused, stepIndex, stepSince, state, deadlineAt } = release;
-  if (paused)
-    return <> · {paused.until === null ? "waits for a person" : <Until at={paused.until} now={now} />}</>;
+  if (paused && paused.until !== null)
+    return (
+      <>
+        {" "}
+        · goes on <Until at={paused.until} now={now} />
+      </>
+    );
   const step = stepIndex === null ? undefined : stepsOf(release)[stepIndex];
   const forMs = step?.kind === "weight" ? step.bakeMs : step?.forMs;
   if (state === "shifting" && stepSince !== null && forMs)
@@ -227,11 +281,12 @@ const NextMove = ({ release, now }: { release: OverviewRelease; now: number }) =
         · goes on <Until at={stepSince + forMs} now={now} />
       </>
     );
-  if (deadlineAt === null) return <></>;
+  if (deadlineAt === null) return null;
   return (
     <>
       {" "}
-      · gives up <Until at={deadlineAt} now={now} />
+      · {paused && !awaited(release) ? "waits for a person, " : ""}gives up{" "}
+      <Until at={deadlineAt} now={now} />
     </>
   );
 };

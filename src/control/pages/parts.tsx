@@ -36,6 +36,11 @@ export const State = ({ tone, children }: { tone: Tone; children?: Child }) => (
 /** A name that somebody else gave: whatever direction it is written in, what stands around it stays where it is. */
 export const Name = ({ children }: { children?: Child }) => <bdi>{children}</bdi>;
 
+/** Words in which `code` stands between backticks. */
+export const Worded = ({ text }: { text: string }) => (
+  <bdi>{text.split("`").map((part, index) => (index % 2 === 1 ? <code>{part}</code> : part))}</bdi>
+);
+
 /** A moment to come; the script counts it down. */
 export const Until = ({ at, now }: { at: number; now: number }) => (
   <time datetime={new Date(at).toISOString()} title={moment(at)} data-until="">
@@ -84,11 +89,20 @@ export function goesOnAt({ step, paused, plan, state }: ReleaseView): number | n
   return Date.parse(step.since) + of.forMs;
 }
 
+/** After so long a failure that nobody followed up is history. */
+const FRESH_MS = 24 * 3_600_000;
+
+/** It did not stay, and nobody has had a day yet to see to it. */
+export const isNewlyFailed = ({ state, endedAt }: { state: string; endedAt: number | null }, now: number) =>
+  (state === "failed" || state === "rolled_back") && now - (endedAt ?? 0) < FRESH_MS;
+
 interface TableProps {
   readonly label: string;
-  readonly heads: readonly Child[];
+  readonly heads: readonly string[];
+  /** Heads of columns of numbers, which stand to the right like them. */
+  readonly nums?: readonly string[];
   /** Instead of a table without rows. */
-  readonly none?: string;
+  readonly none?: Child;
   /** On a phone each row is a block of its own: its cells say by themselves what they are. */
   readonly stacks?: boolean;
   readonly children?: Child;
@@ -104,7 +118,9 @@ export const Table = (props: TableProps) => {
         <thead>
           <tr>
             {props.heads.map((head) => (
-              <th scope="col">{head}</th>
+              <th scope="col" class={props.nums?.includes(head) ? "num" : undefined}>
+                {head || <span class="sr">side</span>}
+              </th>
             ))}
           </tr>
         </thead>

@@ -2,6 +2,7 @@ import type { AppContext } from "../http/context.ts";
 import { statusOf } from "../http/problems.ts";
 import type { Refusal } from "../refusal.ts";
 import { type PageProps, page } from "./layout.tsx";
+import { Worded } from "./parts.tsx";
 
 /** Whether a person's browser asks for a page, as against a script. */
 export const wantsPage = (c: AppContext): boolean =>
@@ -22,10 +23,12 @@ export async function problemPage(c: AppContext, refusal: Refusal): Promise<Resp
     children: (
       <>
         <h1>{status === 404 ? "There is nothing here" : "This was refused"}</h1>
-        <p class="lead">{refusal.detail}</p>
+        <p class="lead">
+          <Worded text={refusal.detail} />
+        </p>
         {(refusal.next ?? []).map(({ command, when }) => (
           <p>
-            <code>{command}</code> <span class="soft">{when}</span>
+            <code>{command}</code> {when && <span class="soft">: {when}</span>}
           </p>
         ))}
         <p>

@@ -9,11 +9,11 @@ import { listReleases } from "../store/status.ts";
 import { listVerdicts } from "../store/verdicts.ts";
 import { verdictView } from "../views/release.ts";
 import { eventView } from "../views/rows.ts";
-import { Compared } from "./canary.tsx";
+import { briefly, Compared } from "./canary.tsx";
 import { Changes, changesOf } from "./compare.tsx";
 import { Rollout } from "./environment.tsx";
 import { page } from "./layout.tsx";
-import { Ago, iconOf, markOf, Name, percent, State, Table, toneOf, words } from "./parts.tsx";
+import { Ago, count, iconOf, markOf, Name, percent, State, Table, toneOf, words } from "./parts.tsx";
 
 /** One release: how it went, by which numbers, and what it changed. */
 export async function releasePage(c: AppContext, id: string): Promise<Response> {
@@ -76,7 +76,7 @@ export async function releasePage(c: AppContext, id: string): Promise<Response> 
 }
 
 const Events = ({ events, now }: { events: readonly EventRow[]; now: number }) => (
-  <Table label="Events" heads={["when", "what"]} none="None.">
+  <Table label="Events" stacks heads={["when", "what"]} none="None.">
     {events
       .map(eventView)
       .filter((event) => event !== undefined)
@@ -98,14 +98,9 @@ const Failure = ({ failure }: { failure: ReleaseView["failure"] }) =>
     <section class="card" aria-label="Why it failed">
       <p class="bad">
         <b>
-          <Name>{failure.message}</Name>
+          <Name>{briefly(failure.message)}</Name>
         </b>
       </p>
-      {failure.check && (
-        <p>
-          {failure.check.name}: {failure.check.value}, the limit is {failure.check.limit}
-        </p>
-      )}
       {failure.logs.length > 0 && (
         <pre tabindex={0} dir="auto">
           {failure.logs.join("\n")}
@@ -166,7 +161,7 @@ const Facts = ({ release }: { release: ReleaseView }) => (
       <dd>{release.strategy}</dd>
       <dt>Visitors meanwhile</dt>
       <dd>
-        {release.traffic.failed} failed of {release.traffic.requests}
+        {count(release.traffic.failed)} failed of {count(release.traffic.requests)}
       </dd>
       <dt>Rollback</dt>
       <dd>{release.plan.rollback}</dd>

@@ -14,6 +14,7 @@ import { type Forward, makeMove, movePage } from "./moves.tsx";
 import { overviewPage } from "./overview.tsx";
 import type { Tone } from "./parts.tsx";
 import { releasePage } from "./release.tsx";
+import { releasesPage } from "./releases.tsx";
 import { runsPage } from "./runs.tsx";
 import { settingsPage } from "./settings.tsx";
 import { webhookPage } from "./webhooks.tsx";
@@ -32,6 +33,7 @@ export const pageRoutes = (forward: Forward) =>
     .get("/ui/apps/:app/:env", (c) => environmentPage(c, at(c)))
     .get("/ui/apps/:app/:env/compare", (c) => comparePage(c, at(c)))
     .get("/ui/apps/:app/:env/logs", (c) => logsPage(c, at(c)))
+    .get("/ui/apps/:app/:env/releases", (c) => releasesPage(c, at(c)))
     .get("/ui/apps/:app/:env/runs", (c) => runsPage(c, at(c)))
     .get("/ui/apps/:app/:env/moves/:move", (c) => movePage(c, { ...at(c), move: c.req.param("move") }))
     .post("/ui/apps/:app/:env/moves/:move", (c) =>

@@ -53,8 +53,14 @@ export async function runsPage(c: AppContext, { app, env }: Place): Promise<Resp
         </p>
         <Table
           label="Runs"
+          stacks
           heads={["process", "state", "due", "took", "host", "version", "command and last lines"]}
-          none="Nothing ran yet: schedules do by themselves, commands by sluice run."
+          none={
+            <>
+              Nothing ran yet: schedules do by themselves, commands by{" "}
+              <code>{`sluice run -a ${app} -e ${env}`}</code>.
+            </>
+          }
         >
           {runs.map((run) => (
             <Row run={run} now={now} />
@@ -79,12 +85,14 @@ const Row = ({ run, now }: { run: RunView; now: number }) => (
       <Ago at={run.dueAt ?? run.createdAt} now={now} />
       {run.missed > 0 && <div class="warn">{run.missed} missed before it</div>}
     </td>
-    <td class="when">{took(run, now)}</td>
+    <td class="when" data-label="took">
+      {took(run, now)}
+    </td>
     <td>{run.host ?? ""}</td>
     <td>
       <a href={`/ui/releases/${run.release}`}>{run.version}</a>
     </td>
-    <td>
+    <td class="whole-row">
       <code>{run.command.join(" ")}</code>
       {run.cause && (
         <div>

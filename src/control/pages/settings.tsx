@@ -90,7 +90,9 @@ const Tokens = ({ tokens, now }: { tokens: readonly TokenView[]; now: number }) 
             <Name>{token.name}</Name>
           </th>
           <td data-label="role">{token.role}</td>
-          <td data-label="for">{scope(token.app, token.environment)}</td>
+          <td data-label="for">
+            {token.role === "agent" ? "its own host" : scope(token.app, token.environment)}
+          </td>
           <td>
             <State tone={word === "good" ? "ok" : "idle"}>{word}</State>
           </td>
@@ -106,8 +108,13 @@ const Tokens = ({ tokens, now }: { tokens: readonly TokenView[]; now: number }) 
 const Trusts = ({ trusts }: { trusts: readonly TrustRow[] }) => (
   <Table
     label="Trust"
+    stacks
     heads={["project", "from", "claims", "role", "for"]}
-    none="No CI system is trusted: sluice trust add says how."
+    none={
+      <>
+        No CI system is trusted: <code>sluice trust add</code> says how.
+      </>
+    }
   >
     {trusts.map((trust) => (
       <tr>
@@ -148,6 +155,7 @@ const Claim = ({ name, values }: { name: string; values: readonly string[] }) =>
 const Grants = ({ grants }: { grants: readonly GrantRow[] }) => (
   <Table
     label="Grants"
+    stacks
     heads={["app", "hostname", "also from another site", "allowed by"]}
     none="None yet: an administrator's apply grants what it names."
   >
@@ -157,8 +165,8 @@ const Grants = ({ grants }: { grants: readonly GrantRow[] }) => (
         <td class="whole">
           <code>{pattern}</code>
         </td>
-        <td>{claim ? "yes" : "no"}</td>
-        <td>{by}</td>
+        <td data-label="also from another site">{claim ? "yes" : "no"}</td>
+        <td data-label="allowed by">{by}</td>
       </tr>
     ))}
   </Table>

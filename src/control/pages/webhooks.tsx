@@ -15,8 +15,13 @@ const PER_PAGE = 50;
 export const Webhooks = ({ webhooks }: { webhooks: readonly WebhookView[] }) => (
   <Table
     label="Webhooks"
+    stacks
     heads={["address", "state", "for", "events", "deliveries"]}
-    none="Nobody is told: sluice webhooks add says how."
+    none={
+      <>
+        Nobody is told: <code>sluice webhooks add</code> says how.
+      </>
+    }
   >
     {webhooks.map((webhook) => (
       <tr>
@@ -117,6 +122,8 @@ const TONES = { delivered: "ok", failed: "bad", pending: "moving" } as const sat
 const Deliveries = ({ deliveries, now }: { deliveries: readonly DeliveryView[]; now: number }) => (
   <Table
     label="Deliveries"
+    stacks
+    nums={["tries"]}
     heads={["event", "state", "tries", "answer", "made", "next try"]}
     none="Nothing was sent yet."
   >
@@ -131,14 +138,16 @@ const Deliveries = ({ deliveries, now }: { deliveries: readonly DeliveryView[]; 
         <td>
           <State tone={TONES[one.state]}>{one.state === "failed" ? "given up" : one.state}</State>
         </td>
-        <td>{one.attempts}</td>
+        <td class="num" data-label="tries">
+          {one.attempts}
+        </td>
         <td>
           {one.status ?? ""} <Name>{one.error ?? ""}</Name>
         </td>
         <td class="when">
           <Ago at={one.createdAt} now={now} />
         </td>
-        <td class="when">
+        <td class="when" data-label="next try">
           {one.nextAttemptAt !== null && <Until at={Date.parse(one.nextAttemptAt)} now={now} />}
         </td>
       </tr>

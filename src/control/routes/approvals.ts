@@ -1,10 +1,12 @@
 import { createRoute } from "@hono/zod-openapi";
+import { ownRelease as refuseOwn } from "../../domain/commands/approve.ts";
 import { approveSchema, rejectSchema } from "../../protocol/api/moves.ts";
 import { releaseSchema } from "../../protocol/api/releases.ts";
 import { authorize } from "../http/auth.ts";
-import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
+import { type AppContext, coordinatorOf, orRefuse, type Principal } from "../http/context.ts";
 import { body, json, newRouter, releaseParams } from "../http/router.ts";
 import { allIdentities } from "../store/identity/people.ts";
+import type { ReleaseRow } from "../store/status.ts";
 import { releaseStatusView, requireRelease } from "./status.ts";
 
 const approve = createRoute({
@@ -34,22 +36,27 @@ async function approvable(c: AppContext, id: string) {
   return { principal, release, port: coordinatorOf(c.env, environment.id) };
 }
 
+/** All that is known by now of who asks and of who started it. */
+async function known(c: AppContext, { actor, madeBy, identities }: Principal, release: ReleaseRow) {
+  const [own = [], starter = []] = await Promise.all(
+    [identities, release.startedAs ?? [release.by]].map((of) => allIdentities(c.var.db, of)),
+  );
+  return { actor, madeBy, identities: own, starter };
+}
+
+/** Why whoever asks could not approve a release, however much they may: they started it. Undefined: they did not. */
+export async function ownRelease(c: AppContext, id: string) {
+  const { release } = await requireRelease(c, id);
+  return refuseOwn(release, await known(c, c.var.principal, release));
+}
+
 export const approvalRoutes = () =>
   newRouter()
     .openapi(approve, async (c) => {
       const { id } = c.req.valid("param");
       const { principal, release, port } = await approvable(c, id);
-      const { actor, madeBy } = principal;
       const { digest: subject = null, step = null } = c.req.valid("json");
-      const [identities, starter] = await Promise.all(
-        [principal.identities, release.startedAs ?? [release.by]].map((of) => allIdentities(c.var.db, of)),
-      );
-      orRefuse(
-        await port.approve({
-          ...{ release: id, actor, madeBy, subject, step },
-          ...{ identities: identities ?? [], starter: starter ?? [] },
-        }),
-      );
+      orRefuse(await port.approve({ release: id, subject, step, ...(await known(c, principal, release)) }));
       return c.json(await releaseStatusView(c, await requireRelease(c, id)), 200);
     })
     .openapi(reject, async (c) => {

@@ -129,12 +129,12 @@ export const releaseRoutes = () =>
       authorize(c, { role: "viewer", app, environment: env });
       const { limit, cursor } = c.req.valid("query");
       const { environment } = await requireEnvironment(c, app, env);
-      const before = parseReleaseCursor(decodeCursor(cursor, /^\d{1,15} rel_[0-9a-z]+$/));
+      const before = readReleaseCursor(cursor);
       const rows = await listReleases(c.var.db, { environmentId: environment.id, before, limit: limit + 1 });
       const context = { live: await coordinatorOf(c.env, environment.id).inspect(), now: c.var.now() };
       const page = toPage(rows, limit, {
         item: (row) => releaseView(row, context),
-        cursor: ({ release }) => `${release.createdAt} ${release.id}`,
+        cursor: ({ release }) => releaseKey(release),
       });
       return c.json(page, 200);
     })
@@ -210,7 +210,11 @@ const planProblems = (reason: Refusal | undefined) =>
         },
       ];
 
-function parseReleaseCursor(cursor: string | null): { createdAt: number; id: string } | null {
-  const [createdAt, id] = cursor?.split(" ") ?? [];
+/** What a page of releases goes on behind, by its `cursor`. */
+export function readReleaseCursor(cursor: string | undefined): { createdAt: number; id: string } | null {
+  const [createdAt, id] = decodeCursor(cursor, /^\d{1,15} rel_[0-9a-z]+$/)?.split(" ") ?? [];
   return createdAt === undefined || id === undefined ? null : { createdAt: Number(createdAt), id };
 }
+
+export const releaseKey = ({ createdAt, id }: { createdAt: number; id: string }): string =>
+  `${createdAt} ${id}`;

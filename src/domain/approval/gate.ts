@@ -49,7 +49,12 @@ const BEFORE = {
 } as const satisfies Record<Gate, string>;
 
 /** `waits for approval before its first visitor (1 of 2 given)` */
-export function waitWords({ gate, needed, given }: Approval): string {
+export function waitWords(asked: {
+  readonly gate: Gate;
+  readonly needed: number;
+  readonly given: readonly unknown[];
+}): string {
+  const { gate, needed, given } = asked;
   const left = needed === 1 ? "" : ` (${given.length} of ${needed} given)`;
   return `waits for approval ${BEFORE[gate]}${left}`;
 }

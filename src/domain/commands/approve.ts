@@ -93,7 +93,11 @@ function waiting(
   return err({ code: "stale_step", detail });
 }
 
-function ownRelease(release: ReleaseFacts, input: Approve): Refusal | undefined {
+/** Who started it is told apart by all that is known of both; undefined: it was somebody else. */
+export function ownRelease(
+  release: Pick<ReleaseFacts, "version" | "startedAs">,
+  input: Pick<Approve, "actor" | "identities" | "madeBy" | "starter">,
+): Refusal | undefined {
   const starter = [...(release.startedAs ?? []), ...input.starter];
   const isOwn = isSamePerson(starter, input.identities);
   if (!isOwn && !isSamePerson(starter, input.madeBy)) return undefined;

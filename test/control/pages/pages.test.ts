@@ -2,6 +2,7 @@ import { env } from "cloudflare:workers";
 import { beforeEach, expect, it } from "vitest";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { recordVerdicts } from "../../../src/control/store/verdicts.ts";
+import type { Approval } from "../../../src/domain/approval/approval.ts";
 import { canaryConfig, decide, init } from "../../../src/domain/canary/index.ts";
 import { ADMIN_TOKEN, Api } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
@@ -126,7 +127,8 @@ const judgedAt = (at: number, words: string) => {
   };
   return { window: at, at, words, decision: { ...decision, culprits: [culprit] } };
 };
-const ROUTE = "<bdi>POST /checkout/&lt;b&gt;</bdi></th><td>web-2 only</td><td>37 of 41</td><td>0 of 380</td>";
+const ROUTE =
+  '<bdi>POST /checkout/&lt;b&gt;</bdi></th><td>web-2 only</td><td data-label="on v2">37 of 41</td><td data-label="on stable">0 of 380</td>';
 
 it("a canary's page says where it fails: the route, the host, and both sides' counts", async () => {
   const environment = await world.applied(api);
@@ -184,7 +186,9 @@ it("a canary's page says which fields it answers otherwise, and what control ask
     differing: { named: [field], more: 2 },
     synthetic: { ...synthetic, isJudged: false },
   });
-  expect(text).toContain("<bdi>$.&lt;b&gt;</bdi></td><td>differs in 270 of 276</td><td>in 0</td>");
+  expect(text).toContain(
+    '<bdi>$.&lt;b&gt;</bdi></td><td>differs in 270 of 276</td><td data-label="stable from itself">in 0</td>',
+  );
   expect(text).toContain("276 mirrored answers compared; 2 more fields differ.");
   expect(text).toContain("<bdi>no errors</bdi>");
   expect(text).toContain("nothing is done by it; if meant, mirror: { ignore: [&quot;$.&lt;b&gt;&quot;] }.");
@@ -229,4 +233,178 @@ it("who may not make a move is told who may, on the page and by a refusal of the
   });
   expect(sent.status).toBe(403);
   expect(await sent.text()).toContain("this needs deployer for shop/production");
+});
+
+const WAITING: Approval = {
+  ...{ gate: "release", step: null, subject: "sha256:1", needed: 1, given: [] },
+  ...{ askedAt: 0, deadlineAt: 2_000_000_000_000 },
+};
+
+/** What stands in the list of what needs somebody, line by line. */
+const needsOf = (text: string): string[] =>
+  [...(/<ul class="needs".*?<\/ul>/s.exec(text)?.[0] ?? "").matchAll(/<li>(.*?)<\/li>/gs)].map(
+    ([, line = ""]) => line.replaceAll(/<[^>]*>/g, "|").replaceAll(/\|+/g, "|"),
+  );
+
+it("what is broken stands before what waits, of each the newest first; many hosts that are away are one line", async () => {
+  const { time } = api;
+  for (const [app, row] of Object.entries({
+    waits: { state: "preparing", approval: { ...WAITING, askedAt: time - 1_000 }, weightBp: 0 },
+    asks: {
+      state: "shifting",
+      paused: { at: time, by: "sluice", reason: "waits to be promoted", until: null },
+      weightBp: 0,
+    },
+    older: {
+      state: "failed",
+      failure: { code: "deadline", message: "too late", logs: [] },
+      endedAt: time - 60_000,
+      weightBp: 0,
+    },
+    newer: {
+      state: "rolled_back",
+      failure: { code: "deadline", message: "worse", logs: [] },
+      endedAt: time - 5_000,
+      weightBp: 0,
+    },
+    down: { state: "live", weightBp: 10_000 },
+  } as const))
+    await world.release(await world.applied(api, app), row);
+  for (let n = 1; n <= 4; n++) await world.enrolled(api, `web-${n}`);
+  api.time = time + 180_000;
+  const lines = needsOf((await show("/")).text);
+  expect(lines.map((line) => line.split("|").slice(1, 3).join(" "))).toEqual([
+    "down down / production",
+    "hosts offline 4 hosts",
+    "rolled back newer / production",
+    "failed older / production",
+    "waits for you asks / production",
+    "waits for you waits / production",
+  ]);
+  expect(lines[1]).toContain("web-1, web-2, web-3 and 1 more");
+  expect(lines[5]).toContain("waits for approval before anything of it runs");
+});
+
+it("hosts that need a look stand first, the others by their numbers", async () => {
+  for (const name of ["web-10", "web-2", "away"]) {
+    const { token } = await world.enrolled(api, name);
+    if (name === "away") continue;
+    await api.post("/agent/v1/poll", world.pollBody(), { token });
+  }
+  await env.DB.prepare("UPDATE hosts SET last_seen_at = 1 WHERE name = 'away'").run();
+  const { text } = await show("/ui/hosts");
+  expect([...text.matchAll(/<th scope="row">([^<]*)/g)].map(([, name]) => name)).toEqual([
+    "away",
+    "web-2",
+    "web-10",
+  ]);
+  expect(text).toContain("1 of 3 hosts is offline");
+  expect(text).toContain("journalctl -u sluice-agent");
+});
+
+it("an environment without a release says how the first is made, one with many leads to all of them, page by page", async () => {
+  const environment = await world.applied(api);
+  const home = "/ui/apps/shop/production";
+  expect((await show(home)).text).toContain(
+    "<code>sluice deploy -a shop -e production</code> makes the first",
+  );
+  await world.release(environment, {
+    id: "rel_0",
+    version: "v0",
+    state: "superseded",
+    createdAt: 1,
+    endedAt: 1,
+  });
+  await env.DB.prepare(
+    `INSERT INTO releases (id, environment_id, version, image, state, kind, spec, by, weight_bp, created_at, state_since, timings, hold, instances_made, ended_at)
+     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60)
+     SELECT 'rel_' || i, environment_id, 'v' || i, image, state, kind, spec, by, weight_bp, i + 1, 1, '{}', 0, 0, 1 FROM releases, n`,
+  ).run();
+  expect((await show(home)).text).toContain(`${home}/releases`);
+  const { text } = await show(`${home}/releases`);
+  const older = /href="([^"]*cursor=[^"]*)"/.exec(text)?.[1]?.replaceAll("&amp;", "&") ?? "";
+  expect(text).toContain(">v60<");
+  expect(text).not.toContain(">v10<");
+  const last = await show(older);
+  expect(last.text).toContain(">v10<");
+  expect(last.text).not.toContain("cursor=");
+});
+
+it("who started a release is told on the page that somebody else has to approve it", async () => {
+  const environment = await world.applied(api);
+  const row = {
+    state: "preparing",
+    approval: WAITING,
+    weightBp: 0,
+    by: "admin",
+    startedAs: ["admin"],
+  } as const;
+  await world.release(environment, row);
+  const { text } = await show("/ui/apps/shop/production/moves/approve");
+  expect(text).toContain(
+    "It would be refused: admin is who started it: v1 needs the approval of somebody else",
+  );
+  expect(text).toContain("goes on: it is started, then 100 %");
+  expect(text).not.toContain("Traffic then");
+});
+
+it("weights of one release alone are not offered: it has it all", async () => {
+  await world.release(await world.applied(api), { weightBp: 10_000 });
+  expect((await show("/ui/apps/shop/production")).text).not.toContain("moves/weight");
+  const { text } = await show("/ui/apps/shop/production/moves/weight");
+  expect(text).toContain("v1 alone could serve, and has it all");
+});
+
+it("what was judged once is seen in the charts, with the bounds it lies between", async () => {
+  const environment = await world.applied(api);
+  await world.release(environment, { weightBp: 9_000, endedAt: api.time });
+  const row = { version: "v2", weightBp: 1_000, state: "shifting", startedAt: api.time } as const;
+  const id = await world.release(environment, row);
+  const { decision, ...judged } = judgedAt(api.time, "errors 50 % against 0 %");
+  const side = { ...decision.rollout.canary, requests: 20, errors: 10, p95Ms: 120 };
+  const rollout = { ...decision.rollout, canary: side, baseline: { ...side, errors: 0 } };
+  await recordVerdicts(world.db, id, [{ ...judged, decision: { ...decision, rollout } }]);
+  const { text } = await show("/ui/apps/shop/production");
+  expect(text.match(/<circle/g)).toHaveLength(4);
+  expect(text).toContain(">200 ms<");
+});
+
+it("what a release changed stands there by the manifest's keys and units", async () => {
+  const first = await world.applied(api);
+  await world.release(first, { version: "v1", weightBp: 10_000 });
+  const steps =
+    "strategy: { canary: { steps: [{ weight: 25, bake: 30m }, { pause: {} }, { weight: 100 }] } }";
+  await api.apply("shop", world.manifest("shop", `    ${steps}\n`));
+  await world.release(first, { version: "v2", weightBp: 0 });
+  const { text } = await show("/ui/apps/shop/production/compare?a=v1&b=v2");
+  expect(text).toContain("25 % for 30 m, then until it is promoted, then 100 %");
+  expect(text).not.toMatch(/Ms<|Bp/);
+});
+
+it("how a schedule last went is on its environment's page, and on the first page when it failed", async () => {
+  const environment = await world.applied(api);
+  const processes = {
+    nightly: { kind: "scheduled", command: ["report"], schedule: { cron: "0 3 * * *", zone: "UTC" } },
+  };
+  const spec = "json_set(spec, '$.processes', json(?))";
+  await env.DB.prepare(`UPDATE environments SET spec = ${spec}, schedules = ?`)
+    .bind(JSON.stringify(processes), JSON.stringify({ nightly: { dueAt: api.time + 60_000 } }))
+    .run();
+  const id = await world.release(environment, { weightBp: 10_000 });
+  await env.DB.prepare("UPDATE environments SET stable_release_id = ?").bind(id).run();
+  const ran = (at: number, state: string, cause: string | null) =>
+    env.DB.prepare(
+      `INSERT INTO runs (id, environment_id, release_id, process, command, by, due_at, state, cause, deadline_ms, created_at, ended_at, missed, attempts, logs)
+       VALUES (?, ?, ?, 'nightly', '["report"]', 'sluice', ?, ?, ?, 1, ?, ?, 0, 1, '[]')`,
+    )
+      .bind(`run_${at}`, environment, id, at, state, cause, at, at)
+      .run();
+  await ran(api.time - 2_000, "done", null);
+  await ran(api.time - 1_000, "failed", "nightly exited with code 3");
+  expect(needsOf((await show("/")).text).join()).toContain("nightly exited with code 3");
+  const { text } = await show("/ui/apps/shop/production");
+  expect(text).toContain("nightly exited with code 3");
+  expect(text).toContain("/ui/apps/shop/production/runs?process=nightly");
+  await ran(api.time, "done", null);
+  expect(needsOf((await show("/")).text).join()).not.toContain("nightly");
 });

@@ -1,12 +1,14 @@
-import { and, asc, desc, eq, isNull, type SQL, sql } from "drizzle-orm";
+import { and, asc, desc, eq, inArray, isNull, type SQL, sql } from "drizzle-orm";
 import type { EnvironmentSpec } from "../../../domain/spec.ts";
 import type { Db } from "../db.ts";
+import { selectLastRuns } from "../processes/runs.ts";
 import { apps } from "../schema/apps.ts";
 import { environments } from "../schema/environments.ts";
 import { hostnames } from "../schema/hostnames.ts";
 import { hosts } from "../schema/hosts.ts";
 import { instances } from "../schema/instances.ts";
 import { releases, verdicts } from "../schema/releases.ts";
+import { runs } from "../schema/runs.ts";
 
 /** What the reader may see; null is everything. */
 interface Scope {
@@ -25,32 +27,37 @@ export async function readOverview(db: Db, scope: Scope) {
     scope.environment === null ? undefined : eq(environments.name, scope.environment),
   );
   const isOpen = isNull(releases.endedAt);
-  const [environmentRows, releaseRows, instanceRows, verdictRows, hostRows, foreign] = await db.batch([
-    selectEnvironments(db, mine),
-    selectReleases(db, mine),
-    selectCounts(db),
-    db
-      .select({
-        releaseId: verdicts.releaseId,
-        verdict: verdicts.verdict,
-        words: verdicts.words,
-        at: verdicts.at,
-      })
-      .from(verdicts)
-      .innerJoin(releases, and(eq(releases.id, verdicts.releaseId), isOpen, eq(releases.state, "shifting")))
-      .where(
-        sql`${verdicts.window} = (SELECT max(window) FROM verdicts w WHERE w.release_id = ${verdicts.releaseId})`,
-      ),
-    db.select({ name: hosts.name, lastSeenAt: hosts.lastSeenAt }).from(hosts).where(isNull(hosts.removedAt)),
-    db
-      .select({
-        environmentId: hostnames.environmentId,
-        hostname: hostnames.hostname,
-        cause: hostnames.routeCause,
-      })
-      .from(hostnames)
-      .where(eq(hostnames.routeState, "foreign")),
-  ]);
+  const [environmentRows, releaseRows, instanceRows, verdictRows, hostRows, foreign, runRows] =
+    await db.batch([
+      selectEnvironments(db, mine),
+      selectReleases(db, mine),
+      selectCounts(db),
+      db
+        .select({
+          releaseId: verdicts.releaseId,
+          verdict: verdicts.verdict,
+          words: verdicts.words,
+          at: verdicts.at,
+        })
+        .from(verdicts)
+        .innerJoin(releases, and(eq(releases.id, verdicts.releaseId), isOpen, eq(releases.state, "shifting")))
+        .where(
+          sql`${verdicts.window} = (SELECT max(window) FROM verdicts w WHERE w.release_id = ${verdicts.releaseId})`,
+        ),
+      db
+        .select({ name: hosts.name, lastSeenAt: hosts.lastSeenAt })
+        .from(hosts)
+        .where(isNull(hosts.removedAt)),
+      db
+        .select({
+          environmentId: hostnames.environmentId,
+          hostname: hostnames.hostname,
+          cause: hostnames.routeCause,
+        })
+        .from(hostnames)
+        .where(eq(hostnames.routeState, "foreign")),
+      selectLastRuns(db, inArray(runs.state, ["failed", "lost"])),
+    ]);
   return {
     environments: environmentRows,
     releases: releaseRows,
@@ -58,6 +65,7 @@ export async function readOverview(db: Db, scope: Scope) {
     verdicts: verdictRows,
     hosts: scope.app === null ? hostRows : [],
     foreign,
+    failedRuns: runRows,
   };
 }
 
@@ -92,6 +100,7 @@ const selectReleases = (db: Db, mine: SQL | undefined) =>
       deadlineAt: releases.deadlineAt,
       endedAt: releases.endedAt,
       paused: releases.paused,
+      approval: releases.approval,
       workerTroubles: releases.workerTroubles,
       failure: sql<string | null>`${releases.failure} ->> '$.message'`.as("failure_message"),
       strategy: sql<EnvironmentSpec["strategy"]>`${releases.spec} -> '$.strategy'`
