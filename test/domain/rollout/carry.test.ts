@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { answers, isDown } from "../../../src/domain/rollout/carry.ts";
 import { aCanary, aSpec, weightStep } from "./spec.ts";
 import { World } from "./world.ts";
 
@@ -189,6 +190,19 @@ describe("a canary past its deadline that nobody can take over from", () => {
     for (const host of world.hosts) host.draining = true;
     later(world, 5 * MINUTE);
     expect(alerts(world).filter((message) => /v2 keeps its traffic/.test(message))).toHaveLength(1);
+  });
+});
+
+describe("an instance", () => {
+  it("whose host was removed answers nobody and is down, however lately that host was heard", () => {
+    const world = new World(slots);
+    world.deploy();
+    later(world, MINUTE);
+    const [one] = world.facts().instances;
+    if (!one) throw new Error("v1 has no instance");
+    const both = (instance: typeof one) => [answers(instance, world.now), isDown(instance, world.now)];
+    expect(both(one)).toEqual([true, false]);
+    expect(both({ ...one, hostRemoved: true })).toEqual([false, true]);
   });
 });
 
