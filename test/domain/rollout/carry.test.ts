@@ -91,6 +91,20 @@ describe("a canary whose stable is dead", () => {
     expect(world.weights()).toEqual({ v2: 10_000 });
   });
 
+  it("keeps its traffic where fewer than half of stable answer, though those are as many as its own", () => {
+    const world = new World(slots);
+    world.spec = aSpec({ replicas: 6 });
+    world.deploy();
+    later(world, 20 * MINUTE);
+    const strategy = aCanary({ steps: [weightStep(5_000, HOUR), weightStep(10_000)] });
+    world.spec = aSpec({ replicas: 2, strategy });
+    world.deploy();
+    die(world, "v1", 4);
+    world.judge("v2", "rollback");
+    later(world, 30 * SECOND);
+    expect(world.weights()).toEqual({ v2: 10_000 });
+  });
+
   it("is not mistaken for one whose only instance was unready for a moment", () => {
     const world = new World(slots);
     world.spec = aSpec({ replicas: 1 });
