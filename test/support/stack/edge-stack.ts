@@ -52,7 +52,7 @@ export default { fetch: () => new Response("control") };
 
 /** A module around the edge that moves its clock when a request says so. */
 const clockFor = (header: string): string => `
-import edge from "../worker.mjs";
+import edge from "./worker.mjs";
 const now = Date.now.bind(Date);
 let ahead = 0;
 Date.now = () => now() + ahead;
