@@ -4,7 +4,7 @@ import { type Region, regionOf } from "../../src/protocol/region.ts";
 import { CliError } from "../io/problem.ts";
 import type { Session } from "../session.ts";
 import { ask, type Sdk } from "./cloudflare.ts";
-import type { AccountFacts } from "./facts.ts";
+import { type AccountFacts, findWorker, type WorkerFacts } from "./facts.ts";
 import { type Home, keepSecretsKey, keptSecretsKey, savedUrl, writePrivate } from "./files.ts";
 import {
   bucketName,
@@ -134,9 +134,7 @@ async function migrate(bench: Workbench, made: Made): Promise<void> {
 
 async function deploy(bench: Workbench, which: Which, made: Made): Promise<void> {
   const args = ["deploy", "--config", writeConfig(bench, which, made)];
-  const worker =
-    which === "control" ? controlWorker(bench.installation.name) : edgeWorker(bench.installation.name);
-  await bench.wrangler({ args, what: `deploy ${worker}`, need: "workers" });
+  await bench.wrangler({ args, what: `deploy ${nameOf(which, bench.installation)}`, need: "workers" });
 }
 
 /** Kept, so that wrangler can be used by hand on this installation, too. */
@@ -162,10 +160,32 @@ async function issueServiceToken({ sdk, installation, facts }: Workbench, made: 
 }
 
 async function putMissing(bench: Workbench, which: Which, made: Made): Promise<void> {
-  const { installation, facts } = bench;
+  const { sdk, installation, facts } = bench;
   const names = missingSecrets(facts, installation.access)[which];
+  const found = await findWorker(sdk, installation.account.id, nameOf(which, installation));
+  refuseRival(which, bench, found);
   const values = names.map((name) => [name, secretValue(bench, name, made)] as const);
   await putSecrets(bench, which, Object.fromEntries(values));
+}
+
+const nameOf = (which: Which, { name }: Installation): string =>
+  which === "control" ? controlWorker(name) : edgeWorker(name);
+
+/** Deploys take a minute, and somebody else may have set the same up since: the second's keys would lock the first one out. */
+function refuseRival(which: Which, { installation, facts }: Workbench, found: WorkerFacts | null): void {
+  const secretsOf = (worker: WorkerFacts | null) =>
+    (worker?.bindings ?? []).filter(({ type }) => type === "secret_text").map(({ name }) => name);
+  const before = secretsOf(facts[which]);
+  const put = secretsOf(found).find((name) => !before.includes(name));
+  if (put === undefined) return;
+  throw new CliError(
+    "conflict",
+    `somebody else sets ${installation.name} up at the same time: ${nameOf(which, installation)} has got ${put} since this began, and it is left as it is`,
+    {
+      title: "set up twice at once",
+      next: [{ command: `sluice setup --name ${installation.name}`, when: "the other one has ended" }],
+    },
+  );
 }
 
 /** All in one version of the Worker; null removes one. */
@@ -174,7 +194,7 @@ export async function putSecrets(
   which: Which,
   values: Readonly<Record<string, string | null>>,
 ): Promise<void> {
-  const worker = which === "control" ? controlWorker(installation.name) : edgeWorker(installation.name);
+  const worker = nameOf(which, installation);
   const secrets = Object.fromEntries(
     Object.entries(values).map(([name, text]) => [
       name,

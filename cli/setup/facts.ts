@@ -1,4 +1,5 @@
 import { type Region, regionOf } from "../../src/protocol/region.ts";
+import { clean } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import { ask, type Sdk, unlessMissing } from "./cloudflare.ts";
 import {
@@ -20,6 +21,8 @@ export interface AccountFacts {
     readonly region: Region | null;
   } | null;
   readonly namespace: { readonly id: string } | null;
+  /** One in the namespace that Sluice would not write. Looked for while no control shows whose it is. */
+  readonly strangeKey: string | null;
   /** Looked for only where images are kept: an account need not have R2 switched on. */
   readonly bucket: { readonly name: string } | null;
   /** The account's workers.dev subdomain: no Worker is reached by it, but Cloudflare sets no schedule without one. */
@@ -30,6 +33,8 @@ export interface AccountFacts {
   readonly domains: readonly Domain[];
   /** A DNS record on the control hostname that no custom domain brought: `A 192.0.2.1`. */
   readonly record: string | null;
+  /** A route by which another Worker gets what control is asked: routes go before custom domains. */
+  readonly route: { readonly pattern: string; readonly script: string } | null;
   readonly serviceToken: { readonly id: string; readonly clientId: string } | null;
 }
 
@@ -53,16 +58,18 @@ export interface WorkerFacts {
 
 export async function readFacts(sdk: Sdk, installation: Installation): Promise<AccountFacts> {
   const { account, name, controlHostname, access } = installation;
-  const [database, namespace, subdomain, control, edge, domains, record, serviceToken] = await Promise.all([
-    findDatabase(sdk, account.id, databaseName(name)),
-    findNamespace(sdk, account.id, namespaceTitle(name)),
-    findSubdomain(sdk, account.id),
-    findWorker(sdk, account.id, controlWorker(name)),
-    findWorker(sdk, account.id, edgeWorker(name)),
-    listDomains(sdk, account.id),
-    findRecord(sdk, installation),
-    access ? findServiceToken(sdk, account.id, serviceTokenName(name)) : null,
-  ]);
+  const [database, namespace, subdomain, control, edge, domains, record, route, serviceToken] =
+    await Promise.all([
+      findDatabase(sdk, account.id, databaseName(name)),
+      findNamespace(sdk, account.id, namespaceTitle(name)),
+      findSubdomain(sdk, account.id),
+      findWorker(sdk, account.id, controlWorker(name)),
+      findWorker(sdk, account.id, edgeWorker(name)),
+      listDomains(sdk, account.id),
+      findRecord(sdk, installation),
+      findRoute(sdk, installation),
+      access ? findServiceToken(sdk, account.id, serviceTokenName(name)) : null,
+    ]);
   const own = domains.filter(
     ({ hostname, service }) => hostname === controlHostname || service === controlWorker(name),
   );
@@ -71,12 +78,15 @@ export async function readFacts(sdk: Sdk, installation: Installation): Promise<A
   return {
     database,
     namespace,
+    strangeKey: namespace && !control ? await findStrangeKey(sdk, account.id, namespace.id) : null,
     bucket: wantsBucket ? await findBucket(sdk, account.id, bucketName(name)) : null,
     subdomain,
     control,
     edge,
     domains: own,
     record: hasDomain ? null : record,
+    // Once control is there, whoever put a Worker before it knows.
+    route: hasDomain ? null : route,
     serviceToken,
   };
 }
@@ -131,6 +141,16 @@ export async function findNamespace(
       if (one.title === title) return { id: one.id };
     return null;
   });
+}
+
+/** Everything that Sluice keeps in KV. */
+const OWN_KEYS = "table:";
+
+async function findStrangeKey(sdk: Sdk, account_id: string, namespace: string): Promise<string | null> {
+  const { result } = await ask("list the keys of the KV namespace", "kv", () =>
+    sdk.kv.namespaces.keys.list(namespace, { account_id }),
+  );
+  return result.find(({ name }) => !name.startsWith(OWN_KEYS))?.name ?? null;
 }
 
 /** Control is bound to a bucket for images. */
@@ -188,6 +208,32 @@ async function findRecord(sdk: Sdk, { zone, controlHostname }: Installation): Pr
   });
 }
 
+/** What agents, the command line and setup's own look at control's health ask for. */
+const CONTROL_PATHS = ["/health", "/api/"];
+
+/** https://developers.cloudflare.com/workers/configuration/routing/routes/: they “take precedence if configured on the same hostname”. */
+async function findRoute(sdk: Sdk, { zone, controlHostname }: Installation): Promise<AccountFacts["route"]> {
+  const { result } = await ask(`list the Worker routes of ${zone.name}`, "routes", () =>
+    sdk.workers.routes.list({ zone_id: zone.id }),
+  );
+  // Cloudflare takes the most specific one; a route without a Worker leads past the others.
+  const [first] = result
+    .map(({ pattern, script }) => ({ pattern: pattern.replace(/^https?:\/\//, ""), script }))
+    .filter(({ pattern }) => isOver(pattern, controlHostname))
+    .toSorted((a, b) => b.pattern.length - a.pattern.length);
+  return first?.script ? { pattern: first.pattern, script: first.script } : null;
+}
+
+/** `*example.com` is also the name itself, `*.example.com` only what is below it. */
+function isOver(pattern: string, hostname: string): boolean {
+  const [, host = "", path = "/"] = /^([^/]*)(\/.*)?$/.exec(pattern.toLowerCase()) ?? [];
+  const prefix = path.replace(/\*$/, "");
+  return (
+    (host === hostname || (host.startsWith("*") && hostname.endsWith(host.slice(1)))) &&
+    CONTROL_PATHS.some((own) => (path.endsWith("*") ? own.startsWith(prefix) : own === path))
+  );
+}
+
 export async function findServiceToken(
   sdk: Sdk,
   account_id: string,
@@ -202,7 +248,7 @@ export async function findServiceToken(
 
 /** Names taken by others are left alone: setup would replace what it did not make. */
 export function refuseForeign(facts: AccountFacts, { name, controlHostname, slotZone }: Installation): void {
-  const { control, edge, domains, record } = facts;
+  const { control, edge, domains, record, route, strangeKey } = facts;
   const has = (worker: WorkerFacts, type: string, binding: string) =>
     worker.bindings.some((one) => one.type === type && one.name === binding);
   if (control && !has(control, "durable_object_namespace", "COORDINATOR"))
@@ -216,9 +262,19 @@ export function refuseForeign(facts: AccountFacts, { name, controlHostname, slot
   const slots = control?.bindings.find((one) => one.name === "SLOT_ZONE")?.text;
   if (slots !== undefined && slots !== slotZone.name) throw otherSlots(String(slots), slotZone.name);
   if (record !== null) throw taken(controlHostname, `has a DNS record already (${record})`);
+  if (route !== null)
+    throw taken(
+      controlHostname,
+      `would be answered by the Worker ${route.script}: its route ${route.pattern} goes before a custom domain. A route \`${controlHostname}/*\` without a Worker, or none of that pattern, lets control answer`,
+    );
+  if (strangeKey !== null)
+    throw foreign(
+      `the KV namespace ${namespaceTitle(name)}`,
+      `has keys that are not Sluice's (${clean(strangeKey.slice(0, 60))})`,
+    );
 }
 
-const foreign = (what: string, why: string): CliError =>
+export const foreign = (what: string, why: string): CliError =>
   new CliError("conflict", `${what} is there and ${why}. Nothing was changed.`, {
     title: "a name is taken",
     next: [{ command: "sluice setup --name <another>", when: "Sluice is to stand beside it" }],

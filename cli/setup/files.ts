@@ -81,7 +81,7 @@ export function keptInstallation({ folder }: Home): Kept | undefined {
 export const keepInstallation = ({ folder }: Home, kept: Kept): void =>
   void writePrivate(folder, RECORD, `${JSON.stringify(recordSchema.parse(kept), null, 2)}\n`);
 
-function tryJson(text: string): unknown {
+export function tryJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

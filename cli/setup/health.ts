@@ -1,6 +1,8 @@
 import { z } from "zod";
+import { interceptionOf } from "../../src/protocol/interception.ts";
 import { duration } from "../io/print.ts";
 import type { Session } from "../session.ts";
+import { tryJson } from "./files.ts";
 
 /** Until a new hostname has its certificate and every colo the new code, minutes may pass. */
 const EVERY_MS = 3_000;
@@ -50,7 +52,10 @@ async function askHealth(
   try {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(ASK_MS)]);
     const answer = await reach.fetch(`${url}/health`, { signal: limit, redirect: "manual" });
-    const parsed = healthSchema.safeParse(await answer.json().catch(() => undefined));
+    const body = await answer.text();
+    const stopped = interceptionOf({ status: answer.status, headers: answer.headers, body });
+    if (stopped) return `${stopped.words}; ${stopped.fix}`;
+    const parsed = healthSchema.safeParse(tryJson(body));
     if (!parsed.success) return `HTTP ${answer.status} that is not Sluice's`;
     if (parsed.data.status !== "healthy") return `it is ${parsed.data.status}`;
     return parsed.data.version === version ? null : `it still runs ${parsed.data.version}`;

@@ -1,7 +1,7 @@
 import { REGIONS } from "../../src/protocol/region.ts";
 import { clean, plural } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
-import type { AccountFacts, Binding, WorkerFacts } from "./facts.ts";
+import { type AccountFacts, type Binding, foreign, type WorkerFacts } from "./facts.ts";
 import {
   bucketName,
   controlUrl,
@@ -42,7 +42,10 @@ interface Wanted {
   readonly migrations: readonly string[];
 }
 
-/** In the order of the work: tables before the code that reads them, control before the edge that is bound to it. */
+/**
+ * In the order of the work: tables before the code that reads them, control before the edge that is bound to it. Secrets come
+ * last and together, since both Workers have some in common; the edge's first, since control closes what they open (Access).
+ */
 export function planSetup(facts: AccountFacts, wanted: Wanted): Step[] {
   const { name, access } = wanted.installation;
   const missing = missingSecrets(facts, access);
@@ -58,9 +61,9 @@ export function planSetup(facts: AccountFacts, wanted: Wanted): Step[] {
     ),
     ...(access ? [serviceTokenStep(facts, name, missing)] : []),
     controlStep(facts, wanted),
-    secretStep("control secrets", controlWorker(name), missing.control, facts.control),
     edgeStep(facts, wanted),
     secretStep("edge secrets", edgeWorker(name), missing.edge, facts.edge),
+    secretStep("control secrets", controlWorker(name), missing.control, facts.control),
   ];
 }
 
@@ -84,6 +87,11 @@ const bucketStep = (facts: AccountFacts, name: string): Step =>
 function migrationStep({ database }: AccountFacts, { installation, migrations }: Wanted): Step {
   const applied = database?.applied ?? [];
   const newer = applied.filter((name) => !migrations.includes(name));
+  if (applied.length > 0 && newer.length === applied.length)
+    throw foreign(
+      `the D1 database ${databaseName(installation.name)}`,
+      `has another product's tables (migrations ${applied.slice(0, 3).join(", ")})`,
+    );
   if (newer.length > 0)
     throw new CliError(
       "conflict",

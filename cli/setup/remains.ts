@@ -79,11 +79,17 @@ export async function readRemains(
 
 async function edgeRoutes(sdk: Sdk, account: string, script: string): Promise<Remains["routes"]> {
   const found: { id: string; zone: string; pattern: string }[] = [];
+  const zones: { id: string; name: string }[] = [];
   await ask("list the zones of the account", "zones", async () => {
-    for await (const zone of sdk.zones.list({ account: { id: account } }))
-      for (const route of (await sdk.workers.routes.list({ zone_id: zone.id })).result)
-        if (route.script === script) found.push({ id: route.id, zone: zone.id, pattern: route.pattern });
+    for await (const zone of sdk.zones.list({ account: { id: account } })) zones.push(zone);
   });
+  for (const { id: zone, name } of zones) {
+    const { result } = await ask(`list the Worker routes of ${name}`, "routes", () =>
+      sdk.workers.routes.list({ zone_id: zone }),
+    );
+    for (const { id, pattern, script: runs } of result)
+      if (runs === script) found.push({ id, zone, pattern });
+  }
   return found;
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
-import { changes, newDesk } from "../../support/cli/setup-desk.ts";
+import { changes, type Done, newDesk } from "../../support/cli/setup-desk.ts";
+import { quickWrangler } from "../../support/cloudflare/quick-wrangler.ts";
 import {
   API_TOKEN,
   type Cloudflare,
@@ -88,6 +89,32 @@ test.each([
         .toEqual({ shield: true, admin: true });
       if (fault.answer === 403) expect.soft(cut.exit, what).not.toBe(0);
     }
+  },
+);
+
+test.each(["control", "edge"] as const)(
+  "run twice at once, replaces no key that the other one put into %s",
+  async (which) => {
+    const cloudflare = await emptyAccount();
+    const first = newDesk({ cloudflare });
+    const quick = quickWrangler(cloudflare.url);
+    let other: Promise<Done> | undefined;
+    const slow: typeof quick = (parts) => async (command) => {
+      await quick(parts)(command);
+      // While it deploys, the other one begins and ends.
+      if (!command.what.includes(`sluice-${which}`)) return;
+      other ??= first.setup({ access: true });
+      await other;
+    };
+    const second = newDesk({ cloudflare, wrangler: slow });
+    const { code, said } = await second.setup({ access: true });
+    expect([code, (await other)?.exit]).toEqual(["conflict", 0]);
+    expect(said).toMatch(/somebody else sets sluice up at the same time: sluice-edge has got \w+ since/);
+    expect(agreement(cloudflare, JSON.parse(first.read("cli.json")).token)).toEqual({
+      shield: true,
+      admin: true,
+    });
+    expect(() => second.read("cli.json")).toThrow("ENOENT");
   },
 );
 

@@ -188,47 +188,6 @@ test("takes a narrower token for control, and checks what that one may", async (
   expect(bindings.find(({ name }) => name === "CLOUDFLARE_API_TOKEN")?.text).toBe("narrow");
 });
 
-test("leaves names alone that others have", async () => {
-  const cloudflare = await account();
-  const { state } = cloudflare;
-  const desk = newDesk({ cloudflare });
-  const zone = state.zones[0]?.id ?? "";
-  const record = {
-    id: "r1",
-    zone,
-    type: "A",
-    name: "sluice.example.com",
-    content: "192.0.2.1",
-    proxied: true,
-    ttl: 1,
-    comment: null,
-  };
-  state.records.push(record);
-  expect(await desk.setup()).toMatchObject({
-    code: "hostname_taken",
-    said: expect.stringContaining("A 192.0.2.1"),
-  });
-  state.records.length = 0;
-  await newDesk({ cloudflare }).setup({ name: "sluice", controlHostname: "first.example.com" });
-  const control = state.workers.get("sluice-control");
-  if (control) control.bindings = control.bindings.filter(({ name }) => name !== "COORDINATOR");
-  expect(await desk.setup({ controlHostname: "first.example.com" })).toMatchObject({
-    code: "conflict",
-    said: expect.stringContaining("is not Sluice's control"),
-  });
-  const before = changes(cloudflare.log).length;
-  expect(await desk.setup({ name: "other", controlHostname: "first.example.com" })).toMatchObject({
-    code: "hostname_taken",
-    said: expect.stringContaining("is the Worker sluice-control's"),
-  });
-  state.databases[0]?.sqlite.exec("DROP TABLE d1_migrations");
-  expect(await desk.setup({ controlHostname: "first.example.com" })).toMatchObject({
-    code: "conflict",
-    said: expect.stringContaining("has tables that are not Sluice's"),
-  });
-  expect(changes(cloudflare.log)).toHaveLength(before);
-});
-
 test("moves neither control nor the slots away from where hosts look for them", async () => {
   const cloudflare = await account({ zones: ["example.com", "slots.dev"] });
   await newDesk({ cloudflare }).setup({ slotZone: "slots.dev" });
@@ -343,8 +302,8 @@ test("takes its options from the command line, needs no control plane for it, an
     "change",
     "create",
     "deploy",
-    "create",
     "deploy",
+    "create",
     "create",
     "",
   ]);

@@ -360,3 +360,17 @@ function app(instances: object[]): object {
     ],
   };
 }
+
+test("says which permission is missing to find the edge's routes", async () => {
+  const cloudflare = await account();
+  const desk = newDesk({ cloudflare });
+  await desk.setup();
+  cloudflare.state.tokens.set(
+    API_TOKEN,
+    NEEDED.filter((one) => !one.includes("Workers Routes")),
+  );
+  const { code, said } = await desk.teardown(ALL);
+  expect(code).toBe("cloudflare_refused");
+  expect(said).toContain("refused to list the Worker routes of example.com");
+  expect(said).toContain("lacks `Zone › Workers Routes › Edit`");
+});

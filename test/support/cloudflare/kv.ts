@@ -9,7 +9,7 @@ const EDIT = "Account › Workers KV Storage › Edit";
 
 const newNamespace = z.strictObject({ title: z.string().min(1).max(512) });
 
-/** KV namespaces; what is in them is no business of setup's. */
+/** KV namespaces, and the names of the keys in them. */
 export const kv = (world: World): Endpoint[] => [
   {
     method: "GET",
@@ -18,7 +18,7 @@ export const kv = (world: World): Endpoint[] => [
     query: ["order", "direction"],
     pages: { size: 20, max: 1_000 },
     handle: (call) =>
-      ofAccount(world, call).namespaces.map((one) => ({ ...one, supports_url_encoding: true })),
+      ofAccount(world, call).namespaces.map(({ id, title }) => ({ id, title, supports_url_encoding: true })),
   },
   {
     method: "POST",
@@ -36,6 +36,17 @@ export const kv = (world: World): Endpoint[] => [
       const namespace = { id: world.hexId(), title };
       world.namespaces.push(namespace);
       return { ...namespace, supports_url_encoding: true };
+    },
+  },
+  {
+    method: "GET",
+    path: `${BASE}/:namespace/keys`,
+    permission: READ,
+    query: ["limit", "cursor", "prefix"],
+    handle: (call) => {
+      const found = ofAccount(world, call).namespaces.find(({ id }) => id === call.params.namespace);
+      if (!found) throw notFound("namespace");
+      return (found.keys ?? []).map((name) => ({ name }));
     },
   },
   {

@@ -114,6 +114,8 @@ export interface D1Database {
 export interface KvNamespace {
   readonly id: string;
   readonly title: string;
+  /** Absent: none. */
+  readonly keys?: readonly string[];
 }
 
 /** What no documentation says: tests have the stand-in answer either way. */
