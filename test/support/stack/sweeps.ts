@@ -1,7 +1,7 @@
 /** A module around control whose address `/sweep?at=<ms>` runs the sweep of that moment at once, and answers when it is over. */
 export const aroundSweeps = `
-import control from "../control.mjs";
-export * from "../control.mjs";
+import control from "./control.mjs";
+export * from "./control.mjs";
 export default {
   ...control,
   async fetch(request, env, ctx) {
