@@ -2,6 +2,8 @@
  * What this isolate counted and control does not know yet. Counting is a few additions after the answer; a flush runs
  * behind a request a second after the first count, and what a failed flush held goes with the next, under the same id.
  */
+
+import type { RouteInstance } from "../domain/routing/choose.ts";
 import { type Comparison, Comparisons } from "../domain/routing/compare.ts";
 import {
   latencyBucket,
@@ -34,6 +36,9 @@ const KEPT_BATCHES = 600;
 const BATCHES_PER_FLUSH = 10;
 /** Environments whose routes are told apart at a time. */
 const MOST_SPLIT = 100;
+
+/** Of an answer that still isn't there after it, a judge is told so: a rollout's step may end before the answer comes. */
+const LATE_MS = 10_000;
 
 /** A MeterEntry while it grows. */
 interface Tally {
@@ -96,6 +101,23 @@ export class Meter {
   /** Some of the counts that wait are judged. */
   #isJudged = false;
   #isUrgent = false;
+  /** Whose time is counted already. */
+  readonly #late = new WeakSet<Visit>();
+
+  /** The delivery that is asked for. While traffic is split, one that takes LATE_MS is counted as so slow by then. */
+  timed(passage: Passage, asked: Promise<Delivery>): Promise<Delivery> {
+    const { visit, visitor, isDealt } = passage;
+    const eligible = isDealt && visitor.eligible;
+    if (!eligible || !visit.route.isSplit) return asked;
+    const timer = setTimeout(() => {
+      const now = Date.now();
+      const counts = this.#countsOf(visit.route.table);
+      addLatency(tallyOf(counts, passage.instance, windowOf(now), eligible), LATE_MS);
+      this.#late.add(visit);
+      this.#schedule(visit, now);
+    }, LATE_MS);
+    return asked.finally(() => clearTimeout(timer));
+  }
 
   /** Counts a delivery: for the rollout only if an eligible visitor was dealt this release. */
   count(passage: Passage, delivery: Delivery): void {
@@ -106,8 +128,8 @@ export class Meter {
     // Not that in which it arrived: judges have seen it by the time that a slow answer comes.
     const window = windowOf(last.endedAt);
     const counts = this.#countsOf(visit.route.table);
-    const tally = tallyOf(counts, first, window, eligible);
-    add(tally, first, passage);
+    const tally = tallyOf(counts, first.instance, window, eligible);
+    add(tally, first, passage, this.#late.has(visit));
     if (eligible && visit.route.isSplit) this.#countRoute(tally, first, passage);
     counts.requests += 1;
     if (first.verdict.error) {
@@ -118,7 +140,7 @@ export class Meter {
       else tally.rescued += 1;
       // Later attempts were steered here by another's failure: they say nothing about a fair split.
       for (const tried of delivery.attempts) {
-        if (tried !== first) add(tallyOf(counts, tried, window, false), tried, passage);
+        if (tried !== first) add(tallyOf(counts, tried.instance, window, false), tried, passage);
       }
     }
     this.#schedule(visit, last.endedAt);
@@ -248,9 +270,13 @@ const mirrorEntryOf = ({ compared, ...entry }: MirrorTally): MirrorEntry => ({
 const isMany = ({ requests, errors }: EnvironmentCounts): boolean =>
   errors >= URGENT_ERRORS && errors >= requests * URGENT_SHARE;
 
-function tallyOf(counts: EnvironmentCounts, tried: Tried, window: number, eligible: boolean): Tally {
+function tallyOf(
+  counts: EnvironmentCounts,
+  { id, release }: RouteInstance,
+  window: number,
+  eligible: boolean,
+): Tally {
   const byInstance = eligible ? counts.eligible : counts.other;
-  const { id, release } = tried.instance;
   const held = byInstance.get(id);
   if (held !== undefined && held.window === window) return held;
   if (held !== undefined) counts.closed.push(held);
@@ -273,19 +299,23 @@ function tallyOf(counts: EnvironmentCounts, tried: Tried, window: number, eligib
   return tally;
 }
 
-function add(tally: Tally, tried: Tried, { visit, visitor }: Passage): void {
+function add(tally: Tally, tried: Tried, { visit, visitor }: Passage, isTimed = false): void {
   const { attempt, verdict } = tried;
   tally.requests += 1;
   const statusClass = attempt.kind === "answered" ? Math.min(5, Math.floor(attempt.status / 100)) : 0;
   tally.classes[statusClass as 0] += 1;
   if (!verdict.error) {
-    const latency = latencyBucket(tried.durationMs);
-    tally.latency.set(latency, (tally.latency.get(latency) ?? 0) + 1);
+    if (!isTimed) addLatency(tally, tried.durationMs);
     return;
   }
   tally.errors += 1;
   if (verdict.pathFault) tally.pathErrors += 1;
   else tally.erroredVisitors.add(bucketFor(visitor, visit));
+}
+
+function addLatency({ latency }: Tally, ms: number): void {
+  const bucket = latencyBucket(ms);
+  latency.set(bucket, (latency.get(bucket) ?? 0) + 1);
 }
 
 function entryOf({ routes, ...tally }: Tally): MeterEntry {

@@ -54,7 +54,7 @@ export default {
       if (passage instanceof Response) return passage;
       const found = skew.remembered(passage);
       const elsewhere = found && (await found);
-      const delivery = elsewhere ?? (await deliver(passage, tables));
+      const delivery = elsewhere ?? (await meter.timed(passage, deliver(passage, tables)));
       meter.count(elsewhere ? { ...passage, isDealt: false } : passage, delivery);
       const mended = elsewhere ? null : skew.mended(passage, delivery);
       const served = mended ? await mended : delivery;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { compileRoute } from "../../../src/domain/routing/choose.ts";
-import { type MeterBatch, windowOf } from "../../../src/domain/routing/meter.ts";
+import { latencyBucket, type MeterBatch, windowOf } from "../../../src/domain/routing/meter.ts";
 import type { Tried } from "../../../src/edge/forward.ts";
 import { Meter } from "../../../src/edge/meter.ts";
 import type { Passage } from "../../../src/edge/passage.ts";
@@ -11,7 +11,7 @@ const ARRIVED = windowOf(1_790_000_000_000) + 1_000;
 const WAITED_MS = 20_000;
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date"], now: ARRIVED });
+  vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"], now: ARRIVED });
   vi.stubGlobal("scheduler", { wait: async () => {} });
 });
 afterEach(() => {
@@ -19,10 +19,14 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-async function told(count: (meter: Meter, passage: Passage, tried: Tried) => void): Promise<MeterBatch[]> {
+async function told(
+  count: (meter: Meter, passage: Passage, tried: Tried) => unknown,
+  stableBp = 0,
+): Promise<MeterBatch[]> {
   const sent: MeterBatch[] = [];
   const work: Promise<unknown>[] = [];
-  const table = tableOf([], { releases: [releaseOf("r2", 1_000, ["http://127.0.0.1:1"])], judged: true });
+  const releases = [releaseOf("r2", 1_000, ["http://127.0.0.1:1"]), releaseOf("r1", stableBp, [])];
+  const table = tableOf([], { releases, stable: "r1", judged: true });
   const route = compileRoute(table, null);
   const [release] = route.releases;
   const [instance] = release?.instances ?? [];
@@ -30,6 +34,7 @@ async function told(count: (meter: Meter, passage: Passage, tried: Tried) => voi
     route,
     arrivedAt: ARRIVED,
     method: "GET",
+    survey: { requestId: "q1" },
     url: { target: "/" },
     request: {},
     env: { CONTROL: { meter: async (batch: MeterBatch) => void sent.push(batch) } },
@@ -45,7 +50,7 @@ async function told(count: (meter: Meter, passage: Passage, tried: Tried) => voi
   };
   const passage = { visit, visitor: { eligible: true }, isDealt: true, release, instance };
   // As much of them as counting looks at.
-  count(new Meter(), passage as unknown as Passage, tried as unknown as Tried);
+  await count(new Meter(), passage as unknown as Passage, tried as unknown as Tried);
   await Promise.all(work);
   return sent;
 }
@@ -63,4 +68,43 @@ it("counts a comparison when it has ended, which a slow release puts off", async
     meter.countCompared(visit, "r2", { route: "GET /", canary: new Set(["status"]), stable: none }),
   );
   expect(batch?.mirrored).toMatchObject([{ release: "r2", window: windowOf(ARRIVED + WAITED_MS) }]);
+});
+
+const of = (tried: Tried) => ({ first: tried, last: tried, attempts: [tried] }) as never;
+const never = new Promise<never>(() => {});
+const TEN_SECONDS = [latencyBucket(10_000), 1];
+
+it("counts a request that hangs while traffic is split as one that took ten seconds, once those are over", async () => {
+  const [batch] = await told(async (meter, passage) => {
+    void meter.timed(passage, never);
+    await vi.advanceTimersByTimeAsync(10_000);
+  }, 9_000);
+  expect(batch?.entries).toMatchObject([
+    { release: "r2", eligible: true, requests: 0, errors: 0, latency: [TEN_SECONDS] },
+  ]);
+});
+
+it("counts its time once: the answer that comes after all adds the request", async () => {
+  const batches = await told(async (meter, passage, tried) => {
+    const asked = meter.timed(passage, new Promise((resolve) => setTimeout(resolve, WAITED_MS, of(tried))));
+    await vi.advanceTimersByTimeAsync(WAITED_MS);
+    meter.count(passage, await asked);
+  }, 9_000);
+  const entries = batches.flatMap((batch) => batch.entries);
+  expect(entries.reduce((total, { requests }) => total + requests, 0)).toBe(1);
+  expect(entries.flatMap(({ latency }) => latency)).toEqual([TEN_SECONDS]);
+});
+
+it.each([
+  ["is answered sooner", 9_000, 9_000],
+  ["comes while all traffic is one release's", WAITED_MS, 0],
+])("counts a request that %s as it was alone", async (_, afterMs, stableBp) => {
+  const [batch] = await told(async (meter, passage, tried) => {
+    const own = { ...tried, durationMs: afterMs };
+    const asked = meter.timed(passage, new Promise((resolve) => setTimeout(resolve, afterMs, of(own))));
+    await vi.advanceTimersByTimeAsync(afterMs);
+    meter.count(passage, await asked);
+    await vi.advanceTimersByTimeAsync(WAITED_MS);
+  }, stableBp);
+  expect(batch?.entries).toMatchObject([{ requests: 1, latency: [[latencyBucket(afterMs), 1]] }]);
 });
