@@ -75,14 +75,14 @@ export async function deliver(passage: Passage, tables: Tables): Promise<Deliver
   return { first: attempts[0] ?? last, last, attempts };
 }
 
-/** The new release answered with an error of its own, which stable may not have: the visitor need not see it. */
+/** The new release answered with an error of its own, or not in time, which stable may not have: the visitor need not see it. */
 function isStableAsked(
   { visit, isPinned }: Passage,
   { verdict, instance }: Tried,
   outgoing: Outgoing,
 ): boolean {
   const { table, stable, isSplit } = visit.route;
-  if (verdict.resend !== "never" || verdict.unhealthy || table.rescue !== "errors") return false;
+  if (verdict.resend !== "never" || table.rescue !== "errors") return false;
   if (!isSplit || isPinned || outgoing.body !== null || !visit.isHarmless) return false;
   return visit.method !== "OPTIONS" && stable !== null && stable.id !== instance.release.id;
 }

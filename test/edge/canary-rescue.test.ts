@@ -123,6 +123,13 @@ describe("a GET that the new release answers with an error", () => {
     expect(stable.seen.map(({ method }) => method)).toEqual(["HEAD"]);
   });
 
+  it("is asked of stable where the new release gives no answer in time", async () => {
+    canaryDoes = () => {};
+    const host = serve({ timeouts: { responseMs: 200 } });
+    expect(from(await ask({ port, host }))).toEqual([200, "stable"]);
+    expect(await counted(host, "r2")).toEqual({ requests: 1, errors: 1, rescued: 1, failed: 0 });
+  });
+
   it("goes to stable after a sibling that fails, too", async () => {
     let turn = 0;
     canaryDoes = (request, response) => answers(turn++ === 0 ? 503 : 500)(request, response);
@@ -143,6 +150,13 @@ describe("a GET that the new release answers with an error", () => {
 });
 
 describe("what stable is not asked for", () => {
+  it("a POST that the new release left without an answer", async () => {
+    canaryDoes = () => {};
+    const host = serve({ timeouts: { responseMs: 200 } });
+    expect((await ask({ port, host, method: "POST", body: "x=1" })).status).toBe(504);
+    expect(stable.seen).toHaveLength(0);
+  });
+
   it.each(["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])("a %s", async (method) => {
     const body = method === "OPTIONS" ? {} : { body: "x=1" };
     expect((await ask({ port, host: serve(), method, ...body })).status).toBe(500);
