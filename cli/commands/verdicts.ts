@@ -18,7 +18,10 @@ interface Options {
 export const verdicts: Register = (program, act) => {
   program
     .command("verdicts")
-    .argument("[release]", "release id or version (default: the one on its way, else the one that serves)")
+    .argument(
+      "[release]",
+      "release id or version (default: the one on its way, else one just undone, else the one that serves)",
+    )
     .description("what the judge said of a canary, newest first; --json has every number")
     .option("--limit <n>", "how many at most", parseCount(10_000), 20)
     .option("--replay", "judge the counts that were kept again, by the settings of today")

@@ -60,14 +60,18 @@ export async function meantRelease(
   });
 }
 
-/** The release on its way in the target environment, else the only one that waits; for some verbs, else the one that serves. */
+/**
+ * The release on its way in the target environment, else the only one that waits; for some verbs, else the one that serves, or
+ * for verdicts the newest where that was undone: it is what people ask about.
+ */
 async function activeRelease(session: Session, verb: string): Promise<string> {
   const target = session.target();
   const { environment } = await session.client.environments.get(target.app, target.environment);
   const [queued, ...others] = OF_BEGUN.has(verb) ? [] : environment.queued;
   const at = `${target.app}/${target.environment}`;
   if (!environment.active && queued && others.length > 0) throw severalQueued(session, verb, at, environment);
-  const live = OF_LIVE.has(verb) ? environment.live?.id : undefined;
+  const undone = verb === "verdicts" ? environment.lastFailed?.id : undefined;
+  const live = OF_LIVE.has(verb) ? (undone ?? environment.live?.id) : undefined;
   const found = environment.active?.id ?? queued?.release ?? live;
   if (found) return found;
   throw new CliError("state_changed", `no release is on its way in ${at}`, {

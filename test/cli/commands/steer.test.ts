@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { moment } from "../../../src/domain/times.ts";
 import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
 import {
+  aFailedRelease,
   anEnvironment,
   anEvent,
   aRelease,
@@ -291,6 +292,12 @@ describe.concurrent("verdicts", () => {
     );
     const json = await run(["verdicts", "rel_2", "--json"], route);
     expect(JSON.parse(json.stdout)).toMatchObject({ release: "rel_2", items: [item] });
+  });
+
+  test("are those of a release that was just undone, where none is named", async () => {
+    const environment = anEnvironment([["v1", 100]], { lastFailed: aFailedRelease({ id: "rel_2" }) });
+    const { stdout } = await run(["verdicts"], { ...route, [`GET ${ENV}`]: says(environment) });
+    expect(stdout).toContain("not enough data yet");
   });
 
   test("are judged again by other limits", async () => {
