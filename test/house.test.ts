@@ -156,6 +156,8 @@ function circlesIn(imports: ReadonlyMap<string, readonly string[]>): string[][] 
 const MOST_FILES = 26;
 const MOST_LINES = 400;
 const MOST_FUNCTION_LINES = 60;
+/** What a function that is a list of tests holds: it may be as long as the list. */
+const TESTS = /^\s*(describe|it|\w*[tT]est)\b.*[(`]/m;
 
 interface Node {
   readonly type: string;
@@ -174,8 +176,10 @@ function longFunctions(name: string, text: string): string[] {
     if (!isNode(value)) return;
     const { type, start, end } = value;
     if (/^(Function(Declaration|Expression)|ArrowFunctionExpression)$/.test(type)) {
-      const lines = text.slice(start, end).split("\n").length;
-      if (lines > MOST_FUNCTION_LINES) found.push(`${name}:${lineAt(start)} has ${lines} lines`);
+      const own = text.slice(start, end);
+      const lines = own.split("\n").length;
+      if (lines > MOST_FUNCTION_LINES && !TESTS.test(own))
+        found.push(`${name}:${lineAt(start)} has ${lines} lines`);
     }
     Object.values(value).forEach(visit);
   };
@@ -245,7 +249,7 @@ describe("the house", () => {
   });
 
   it("has no function that doesn't fit on a screen", () => {
-    const sources = files.filter((file) => !file.endsWith(".js"));
+    const sources = everything.filter((file) => !file.endsWith(".js"));
     const long = sources.flatMap((file) => longFunctions(relative(ROOT, file), readFileSync(file, "utf8")));
     expect(long).toEqual([]);
   });
@@ -254,6 +258,7 @@ describe("the house", () => {
     const body = "  call();\n".repeat(MOST_FUNCTION_LINES);
     expect(longFunctions("a.ts", `const f = () => {\n${body}};`)).toEqual(["a.ts:1 has 62 lines"]);
     expect(longFunctions("a.ts", "const f = () => {\n};")).toEqual([]);
+    expect(longFunctions("a.ts", `describe("f", () => {\n  it("calls", call);\n${body}});`)).toEqual([]);
   });
 
   it("looks at every folder", () => {

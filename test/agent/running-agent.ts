@@ -46,7 +46,6 @@ export async function agentBench({ policy: file, ...over }: Over = {}): Promise<
     createProcessRuntime({ root: path.join(base, "root"), directory: path.join(base, "processes") });
   const policy = new Policy({ file, runtime: runtime.name, directory: base });
   const lines: string[] = [];
-  const log = keepLines(lines);
   const credentials = {
     url: control.url,
     token: "slu_host-token",
@@ -66,7 +65,7 @@ export async function agentBench({ policy: file, ...over }: Over = {}): Promise<
           runtime,
           policy,
           secrets: new Secrets(),
-          log,
+          log: keepLines(lines),
           refusedMs: 50,
           ...over,
         },
@@ -92,14 +91,19 @@ export async function agentBench({ policy: file, ...over }: Over = {}): Promise<
     },
     async close() {
       await stop();
-      const listed = await runtime.list();
-      for (const { instance } of listed.ok ? listed.value : []) await runtime.stop(instance, 0);
-      for (const run of Object.keys((await openJournal(base, () => {})).state.runs))
-        await runtime.runs.stop(run, 0);
+      await endAll(runtime, base);
       await control.close();
       await rm(base, { recursive: true, force: true });
     },
   };
+}
+
+/** Ends what runs, and the runs that the journal knows. */
+async function endAll(runtime: Runtime, directory: string): Promise<void> {
+  const listed = await runtime.list();
+  for (const { instance } of listed.ok ? listed.value : []) await runtime.stop(instance, 0);
+  const { state } = await openJournal(directory, () => {});
+  for (const run of Object.keys(state.runs)) await runtime.runs.stop(run, 0);
 }
 
 function keepLines(lines: string[]): Log {

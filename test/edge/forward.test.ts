@@ -16,68 +16,60 @@ const MEGABYTE = randomBytes(1_048_576);
 /** Called when the app sees its client leave `/stream`. */
 let left: () => void = () => {};
 
-const app: RequestListener = async (request, response) => {
-  const path = request.url ?? "/";
-  if (path.startsWith("/redirect")) {
-    return response.writeHead(302, { Location: `http://${request.headers.host}/there?x=1` }).end();
-  }
-  if (path.startsWith("/elsewhere"))
-    return response.writeHead(301, { Location: "https://other.test/x" }).end();
-  if (path.startsWith("/relative")) return response.writeHead(303, { Location: "/there" }).end();
-  if (path.startsWith("/cookies")) {
-    const domain = request.headers.host?.replace(/:.*/, "");
-    return response
-      .writeHead(200, {
-        "Set-Cookie": ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", `b=2; Domain=${domain}; Path=/`],
-      })
-      .end("ok");
-  }
-  if (path.startsWith("/gzip")) {
-    return response
-      .writeHead(200, { "Content-Encoding": "gzip", "Content-Length": GZIPPED.length })
-      .end(GZIPPED);
-  }
-  if (path.startsWith("/say")) {
-    const { searchParams } = new URL(path, "http://app");
-    return response
-      .writeHead(302, { [searchParams.get("name") ?? ""]: searchParams.get("value") ?? "" })
-      .end();
-  }
-  if (path.startsWith("/tagged")) {
+/** What the app answers, by how the path begins. */
+const ANSWERS: Record<string, RequestListener> = {
+  "/redirect": (request, response) =>
+    response.writeHead(302, { Location: `http://${request.headers.host}/there?x=1` }).end(),
+  "/elsewhere": (_, response) => response.writeHead(301, { Location: "https://other.test/x" }).end(),
+  "/relative": (_, response) => response.writeHead(303, { Location: "/there" }).end(),
+  "/cookies": ({ headers }, response) => {
+    const domain = headers.host?.replace(/:.*/, "");
+    const cookies = ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", `b=2; Domain=${domain}; Path=/`];
+    response.writeHead(200, { "Set-Cookie": cookies }).end("ok");
+  },
+  "/gzip": (_, response) =>
+    response.writeHead(200, { "Content-Encoding": "gzip", "Content-Length": GZIPPED.length }).end(GZIPPED),
+  "/say": ({ url = "" }, response) => {
+    const { searchParams } = new URL(url, "http://app");
+    response.writeHead(302, { [searchParams.get("name") ?? ""]: searchParams.get("value") ?? "" }).end();
+  },
+  "/tagged": ({ headers }, response) => {
     // RFC 9111 §5.2.1.4 as Express and all that builds on `fresh` follow it: who says no-cache wants it whole.
-    const isFresh =
-      request.headers["if-none-match"] === '"e1"' && !request.headers["cache-control"]?.includes("no-cache");
-    return response.writeHead(isFresh ? 304 : 200, { ETag: '"e1"' }).end(isFresh ? undefined : "whole");
-  }
-  if (path.startsWith("/early")) return response.writeHead(413).end("too much");
-  if (path.startsWith("/length")) return response.writeHead(200, { "Content-Length": "5" }).end("12345");
-  if (path.startsWith("/not-modified")) return response.writeHead(304, { ETag: '"e1"' }).end();
-  if (path.startsWith("/range")) {
-    return response.writeHead(206, { "Content-Range": "bytes 2-4/10", "Content-Length": "3" }).end("234");
-  }
-  if (path.startsWith("/status/")) return response.writeHead(Number(path.slice(8)), { "X-App": "1" }).end();
-  if (path.startsWith("/hop")) {
-    return response
-      .writeHead(200, { Connection: "x-secret, keep-alive", "X-Secret": "1", "X-Kept": "1" })
-      .end("ok");
-  }
-  if (path.startsWith("/large")) {
+    const isFresh = headers["if-none-match"] === '"e1"' && !headers["cache-control"]?.includes("no-cache");
+    response.writeHead(isFresh ? 304 : 200, { ETag: '"e1"' }).end(isFresh ? undefined : "whole");
+  },
+  "/early": (_, response) => response.writeHead(413).end("too much"),
+  "/length": (_, response) => response.writeHead(200, { "Content-Length": "5" }).end("12345"),
+  "/not-modified": (_, response) => response.writeHead(304, { ETag: '"e1"' }).end(),
+  "/range": (_, response) =>
+    response.writeHead(206, { "Content-Range": "bytes 2-4/10", "Content-Length": "3" }).end("234"),
+  "/status/": ({ url = "" }, response) =>
+    response.writeHead(Number(url.slice("/status/".length)), { "X-App": "1" }).end(),
+  "/hop": (_, response) =>
+    response.writeHead(200, { Connection: "x-secret, keep-alive", "X-Secret": "1", "X-Kept": "1" }).end("ok"),
+  "/large": async (_, response) => {
     for (let i = 0; i < 64; i += 1) if (!response.write(MEGABYTE)) await once(response, "drain");
-    return response.end();
-  }
-  if (path.startsWith("/events")) {
+    response.end();
+  },
+  "/events": (request, response) => {
     response.writeHead(200, { "Content-Type": "text/event-stream" });
     response.write("data: first\n\n");
-    return request.on("end", () => {}).resume();
-  }
-  if (path.startsWith("/stream")) {
+    request.on("end", () => {}).resume();
+  },
+  "/stream": (_, response) => {
     const ticking = setInterval(() => response.write("tick"), 20);
     response.on("close", () => {
       clearInterval(ticking);
       left();
     });
-    return response.writeHead(200).write("begin");
-  }
+    response.writeHead(200).write("begin");
+  },
+};
+
+/** Any other path is told what came: how much, and its hash. */
+const app: RequestListener = async (request, response) => {
+  const known = Object.entries(ANSWERS).find(([path]) => request.url?.startsWith(path));
+  if (known) return known[1](request, response);
   const hash = createHash("sha256");
   let bytes = 0;
   for await (const chunk of request) {

@@ -37,73 +37,37 @@ export class FakeCoordinators {
   #port(environment: string): CoordinatorPort {
     const note = (what: string, input: unknown) => void this.asked.push({ environment, what, input });
     const answer = <T>(value: T): Result<T, Refusal> => (this.refusal ? err(this.refusal) : ok(value));
+    const noted =
+      <T>(what: string, value: T) =>
+      async (input: unknown) => {
+        note(what, input);
+        return answer(value);
+      };
     return {
       createRelease: async (input) => {
         note("createRelease", input);
         if (this.refusal) return err(this.refusal);
         return ok({ release: await this.release(input, environment), created: true });
       },
-      createRun: async (input) => {
-        note("createRun", input);
-        return answer({ run: "run_1" });
-      },
-      stopRun: async (input) => {
-        note("stopRun", input);
-        return answer(null);
-      },
-      restart: async (input) => {
-        note("restart", input);
-        return answer({ release: "rel_1" });
-      },
-      scale: async (input) => {
-        note("scale", input);
-        return answer({ release: null });
-      },
-      abort: async (input) => {
-        note("abort", input);
-        return answer(null);
-      },
+      createRun: noted("createRun", { run: "run_1" }),
+      stopRun: noted("stopRun", null),
+      restart: noted("restart", { release: "rel_1" }),
+      scale: noted("scale", { release: null }),
+      abort: noted("abort", null),
       rollback: async (input) => {
         note("rollback", input);
         if (this.rollbackOutcome) return answer(this.rollbackOutcome);
         return err(this.refusal ?? { code: "nothing_to_roll_back", detail: "no release has traffic" });
       },
-      setWeights: async (input) => {
-        note("setWeights", input);
-        return answer(null);
-      },
-      approve: async (input) => {
-        note("approve", input);
-        return answer(null);
-      },
-      reject: async (input) => {
-        note("reject", input);
-        return answer(null);
-      },
-      promote: async (input) => {
-        note("promote", input);
-        return answer(null);
-      },
-      pause: async (input) => {
-        note("pause", input);
-        return answer(null);
-      },
-      resume: async (input) => {
-        note("resume", input);
-        return answer(null);
-      },
-      lock: async (input) => {
-        note("lock", input);
-        return answer(null);
-      },
-      unlock: async (input) => {
-        note("unlock", input);
-        return answer(null);
-      },
-      setMode: async (input) => {
-        note("setMode", input);
-        return answer(null);
-      },
+      setWeights: noted("setWeights", null),
+      approve: noted("approve", null),
+      reject: noted("reject", null),
+      promote: noted("promote", null),
+      pause: noted("pause", null),
+      resume: noted("resume", null),
+      lock: noted("lock", null),
+      unlock: noted("unlock", null),
+      setMode: noted("setMode", null),
       destroy: async (input) => {
         note("destroy", input);
         return ok(null);

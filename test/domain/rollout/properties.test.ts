@@ -92,15 +92,23 @@ const hooks = fc.constantFrom<EnvironmentSpec["hooks"]>({}, { expand: ["up"], co
 const smoke = fc.constantFrom<EnvironmentSpec["smoke"]>([], [{ path: "/", status: 200 }]);
 const more = fc.record({ strategy, hooks, smoke });
 
+/** Only what is there can be steered. */
+function steer(world: World, at: Extract<Step, { do: "abort" | "promote" | "pause" | "resume" }>): void {
+  if (!world.releases.some(({ version }) => version === at.version)) return;
+  if (at.do === "promote") return void world.promote(at.version, { full: at.full });
+  world[at.do](at.version);
+}
+
 function take(world: World, at: Step): void {
-  const known = (name: string) => world.releases.some((release) => release.version === name);
   switch (at.do) {
     case "deploy":
       world.create({ whenBusy: at.whenBusy as "queue", hold: at.hold });
       return;
     case "abort":
-      if (known(at.version)) world.abort(at.version);
-      return;
+    case "promote":
+    case "pause":
+    case "resume":
+      return steer(world, at);
     case "rollback":
       world.rollback(at.to);
       return;
@@ -128,15 +136,6 @@ function take(world: World, at: Step): void {
       return;
     case "agents":
       world.agents = { ...world.agents, job: at.lazy ? lazy : work };
-      return;
-    case "promote":
-      if (known(at.version)) world.promote(at.version, { full: at.full });
-      return;
-    case "pause":
-      if (known(at.version)) world.pause(at.version);
-      return;
-    case "resume":
-      if (known(at.version)) world.resume(at.version);
       return;
     case "judge": {
       const judged = world.releases.find(({ state, weightBp }) => state === "shifting" && weightBp > 0);

@@ -48,6 +48,9 @@ const PAGES = { size: 25, max: 1_000 };
 const BASE = "/accounts/:account/access";
 
 export const access = (world: World): Endpoint[] => [
+  ...serviceTokens(world),
+  ...policies(world),
+  ...applications(world),
   {
     method: "GET",
     path: `${BASE}/organizations`,
@@ -58,6 +61,9 @@ export const access = (world: World): Endpoint[] => [
       return { name: "Acme", auth_domain: "acme.cloudflareaccess.com" };
     },
   },
+];
+
+const serviceTokens = (world: World): Endpoint[] => [
   {
     method: "POST",
     path: `${BASE}/service_tokens`,
@@ -87,6 +93,9 @@ export const access = (world: World): Endpoint[] => [
     },
   },
   removal(`${BASE}/service_tokens/:id`, TOKENS, (call) => ofAccount(world, call).serviceTokens),
+];
+
+const policies = (world: World): Endpoint[] => [
   {
     method: "POST",
     path: `${BASE}/policies`,
@@ -111,6 +120,9 @@ export const access = (world: World): Endpoint[] => [
       throw new Refusal(409, 12_132, "access.api.error.policy_in_use");
     return ofAccount(world, call).accessPolicies;
   }),
+];
+
+const applications = (world: World): Endpoint[] => [
   {
     method: "POST",
     path: `${BASE}/apps`,

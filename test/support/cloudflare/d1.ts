@@ -17,7 +17,9 @@ const newDatabase = z.strictObject({
 const query = z.strictObject({ sql: z.string().min(1), params: z.array(z.string()).optional() });
 
 /** D1, on real SQLite: a migration that SQLite refuses is refused here. */
-export const d1 = (world: World): Endpoint[] => [
+export const d1 = (world: World): Endpoint[] => [...databases(world), ...contents(world)];
+
+const databases = (world: World): Endpoint[] => [
   {
     method: "GET",
     path: BASE,
@@ -65,6 +67,9 @@ export const d1 = (world: World): Endpoint[] => [
       return null;
     },
   },
+];
+
+const contents = (world: World): Endpoint[] => [
   {
     method: "POST",
     path: `${BASE}/:database/query`,

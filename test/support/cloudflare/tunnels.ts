@@ -24,6 +24,12 @@ const LIST = ["name", "is_deleted", "uuid", "status", "include_prefix", "exclude
 
 /** Tunnels, their tokens and connections. */
 export const tunnels = (world: World): Endpoint[] => [
+  ...collection(world),
+  ...connections(world),
+  ...tunnelConfiguration(world, (call) => tunnelOf(ofAccount(world, call), call)),
+];
+
+const collection = (world: World): Endpoint[] => [
   {
     method: "POST",
     path: BASE,
@@ -77,6 +83,9 @@ export const tunnels = (world: World): Endpoint[] => [
       return tunnelView(tunnel);
     },
   },
+];
+
+const connections = (world: World): Endpoint[] => [
   {
     method: "GET",
     path: `${BASE}/:tunnel/token`,
@@ -99,7 +108,6 @@ export const tunnels = (world: World): Endpoint[] => [
       return {};
     },
   },
-  ...tunnelConfiguration(world, (call) => tunnelOf(ofAccount(world, call), call)),
 ];
 
 /** What cloudflared is started with: account, tunnel and secret. */

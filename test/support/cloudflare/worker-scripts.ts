@@ -53,6 +53,8 @@ const scriptSettings = z.strictObject({
 export const workerScripts = (world: World): Endpoint[] => [
   ...uploads(world),
   ...settings(world),
+  ...addresses(world),
+  ...schedules(world),
   {
     method: "GET",
     path: BASE,
@@ -196,6 +198,10 @@ const settings = (world: World): Endpoint[] => [
       return { secrets: worker.bindings.filter(({ type }) => type === "secret_text").map(shown) };
     },
   },
+];
+
+/** Under workers.dev: one Worker's, and the account's. */
+const addresses = (world: World): Endpoint[] => [
   {
     method: "GET",
     path: `${ONE}/subdomain`,
@@ -211,25 +217,6 @@ const settings = (world: World): Endpoint[] => [
       const { enabled } = bodyOf(call, subdomain);
       workerOf(world, call).workersDev = enabled;
       return { enabled, previews_enabled: false };
-    },
-  },
-  {
-    method: "GET",
-    path: `${ONE}/schedules`,
-    permission: READ,
-    handle: (call) => ({ schedules: workerOf(world, call).crons.map((cron) => ({ cron })) }),
-  },
-  {
-    method: "PUT",
-    path: `${ONE}/schedules`,
-    permission: EDIT,
-    body: crons,
-    handle: (call) => {
-      const asked = bodyOf(call, crons);
-      const worker = workerOf(world, call);
-      refuseSchedules(world, worker, asked.length);
-      worker.crons = asked.map(({ cron }) => cron);
-      return { schedules: asked };
     },
   },
   {
@@ -252,6 +239,28 @@ const settings = (world: World): Endpoint[] => [
         throw new Refusal(409, 10_036, "You already have a subdomain");
       world.subdomain = bodyOf(call, accountSubdomain).subdomain;
       return { subdomain: world.subdomain };
+    },
+  },
+];
+
+const schedules = (world: World): Endpoint[] => [
+  {
+    method: "GET",
+    path: `${ONE}/schedules`,
+    permission: READ,
+    handle: (call) => ({ schedules: workerOf(world, call).crons.map((cron) => ({ cron })) }),
+  },
+  {
+    method: "PUT",
+    path: `${ONE}/schedules`,
+    permission: EDIT,
+    body: crons,
+    handle: (call) => {
+      const asked = bodyOf(call, crons);
+      const worker = workerOf(world, call);
+      refuseSchedules(world, worker, asked.length);
+      worker.crons = asked.map(({ cron }) => cron);
+      return { schedules: asked };
     },
   },
 ];

@@ -2,6 +2,7 @@
  * The real edge, bundled as it is deployed, in workerd, with a control whose answers a test scripts from Node. Requests
  * come in on raw sockets, without Miniflare's own Worker in front.
  */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { Miniflare, type Request, type Response } from "miniflare";
 import { bundleWorker } from "../../../local/bundle.ts";
 import { slotDoors } from "../../../local/doors.ts";
@@ -62,100 +63,37 @@ export default { fetch(request, env, ctx) {
 } };
 `;
 
+interface EdgeStackOptions {
+  readonly edges?: number;
+  /** The edges' clocks can be moved: a request with this header sets one forward by so many ms. */
+  readonly clockHeader?: string;
+  readonly vars?: Readonly<Record<string, string>>;
+  /** Slots' origins that are reached as the local stack does: so that the app gets its public name. */
+  readonly doors?: readonly string[];
+  /** Edges keep copies in R2, too. */
+  readonly bucket?: boolean;
+  /** Everything that an edge fetches ends here instead of on the network. */
+  readonly outbound?: (request: Request) => Response | Promise<Response>;
+}
+
 export async function startEdgeStack(
   script: ControlScript,
-  options: {
-    readonly edges?: number;
-    /** The edges' clocks can be moved: a request with this header sets one forward by so many ms. */
-    readonly clockHeader?: string;
-    readonly vars?: Readonly<Record<string, string>>;
-    /** Slots' origins that are reached as the local stack does: so that the app gets its public name. */
-    readonly doors?: readonly string[];
-    /** Edges keep copies in R2, too. */
-    readonly bucket?: boolean;
-    /** Everything that an edge fetches ends here instead of on the network. */
-    readonly outbound?: (request: Request) => Response | Promise<Response>;
-  } = {},
+  options: EdgeStackOptions = {},
 ): Promise<EdgeStack> {
   const control = { ...script };
   const source = await bundleWorker("edge");
   const { clockHeader } = options;
   const names = Array.from({ length: options.edges ?? 1 }, (_, index) => `edge-${index}`);
-  const vars = Object.entries(options.vars ?? {}).map(
-    ([name, value]) => [name, { type: "text", value }] as const,
-  );
   const logs: string[] = [];
   const mf = new Miniflare({
     port: 0,
     handleStructuredLogs: ({ message }) => logs.push(message),
     cf: false,
     workers: [
-      ...names.map((name) => ({
-        config: {
-          name,
-          compatibilityDate: COMPATIBILITY_DATE,
-          manifest: {
-            mainModule: clockHeader === undefined ? "worker.mjs" : "clock.mjs",
-            modules: {
-              "worker.mjs": { type: "esm" as const, contents: source },
-              ...(clockHeader !== undefined && {
-                "clock.mjs": { type: "esm" as const, contents: clockFor(clockHeader) },
-              }),
-            },
-          },
-          env: {
-            CONTROL: { type: "worker" as const, worker: "control", exportName: "EdgePort" },
-            TABLES: { type: "kv" as const, id: "tables" },
-            ...(options.bucket && { ASSETS: { type: "r2" as const, name: "assets" } }),
-            ...(script.analytics && {
-              ANALYTICS: { type: "worker" as const, worker: "control", exportName: "Dataset" },
-            }),
-            ...Object.fromEntries(vars),
-            ...slotDoors(options.doors),
-          },
-        },
-        dev: {
-          stripCfConnectingIp: false,
-          unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
-          ...(options.outbound && {
-            outboundService: { type: "fetcher" as const, handler: options.outbound },
-          }),
-        },
-      })),
-      {
-        config: {
-          name: "control",
-          compatibilityDate: COMPATIBILITY_DATE,
-          manifest: {
-            mainModule: "worker.mjs",
-            modules: { "worker.mjs": { type: "esm", contents: STAND_IN } },
-          },
-          env: {
-            SCRIPT: {
-              type: "node-handler",
-              handler: async (request, response) => {
-                const chunks: Buffer[] = [];
-                for await (const chunk of request) chunks.push(chunk);
-                const args: unknown[] = JSON.parse(Buffer.concat(chunks).toString());
-                try {
-                  const calls: Record<string, unknown> = {
-                    "/table": control.table,
-                    "/meter": control.meter,
-                    "/analytics": control.analytics,
-                  };
-                  const call = calls[request.url ?? ""];
-                  if (typeof call !== "function") throw new Error(`no script for ${request.url}`);
-                  const result = await Reflect.apply(call, control, args);
-                  response.end(JSON.stringify(result ?? null));
-                } catch (error) {
-                  response.statusCode = 500;
-                  response.end(String(error));
-                }
-              },
-            },
-          },
-        },
-      },
+      ...names.map((name) =>
+        edgeWorker(name, source, { ...options, counts: script.analytics !== undefined }),
+      ),
+      controlWorker(control),
     ],
   });
   await mf.ready;
@@ -167,18 +105,7 @@ export async function startEdgeStack(
     logs,
     putKv: (key, value) => kv.put(key, JSON.stringify(value)),
     deleteKv: (key) => kv.delete(key),
-    async moveInBucket(from, to) {
-      const bucket = await mf.getR2Bucket("ASSETS", "edge-0");
-      const { objects } = await bucket.list({ prefix: from });
-      for (const { key } of objects) {
-        const found = await bucket.get(key);
-        if (!found) continue;
-        const { customMetadata = {} } = found;
-        await bucket.put(to + key.slice(from.length), await found.arrayBuffer(), { customMetadata });
-        await bucket.delete(key);
-      }
-      return objects.length;
-    },
+    moveInBucket: (from, to) => moveInBucket(mf, from, to),
     async setAhead(ms) {
       if (clockHeader === undefined) throw new Error("no clockHeader: the edges' clocks can't be moved");
       // Nobody's hostname: it reaches no app.
@@ -187,4 +114,95 @@ export async function startEdgeStack(
     },
     dispose: () => mf.dispose(),
   };
+}
+
+/** One edge as Miniflare is told of it; `counts`: into Analytics Engine, too. */
+function edgeWorker(name: string, source: string, options: EdgeStackOptions & { readonly counts: boolean }) {
+  const { clockHeader, outbound } = options;
+  const vars = Object.entries(options.vars ?? {}).map(
+    ([name, value]) => [name, { type: "text", value }] as const,
+  );
+  return {
+    config: {
+      name,
+      compatibilityDate: COMPATIBILITY_DATE,
+      manifest: {
+        mainModule: clockHeader === undefined ? "worker.mjs" : "clock.mjs",
+        modules: {
+          "worker.mjs": { type: "esm" as const, contents: source },
+          ...(clockHeader !== undefined && {
+            "clock.mjs": { type: "esm" as const, contents: clockFor(clockHeader) },
+          }),
+        },
+      },
+      env: {
+        CONTROL: { type: "worker" as const, worker: "control", exportName: "EdgePort" },
+        TABLES: { type: "kv" as const, id: "tables" },
+        ...(options.bucket && { ASSETS: { type: "r2" as const, name: "assets" } }),
+        ...(options.counts && {
+          ANALYTICS: { type: "worker" as const, worker: "control", exportName: "Dataset" },
+        }),
+        ...Object.fromEntries(vars),
+        ...slotDoors(options.doors),
+      },
+    },
+    dev: {
+      stripCfConnectingIp: false,
+      unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+      ...(outbound && { outboundService: { type: "fetcher" as const, handler: outbound } }),
+    },
+  };
+}
+
+/** The scripted control. */
+function controlWorker(control: ControlScript) {
+  const handler = (request: IncomingMessage, response: ServerResponse) => answer(control, request, response);
+  return {
+    config: {
+      name: "control",
+      compatibilityDate: COMPATIBILITY_DATE,
+      manifest: {
+        mainModule: "worker.mjs",
+        modules: { "worker.mjs": { type: "esm" as const, contents: STAND_IN } },
+      },
+      env: { SCRIPT: { type: "node-handler" as const, handler } },
+    },
+  };
+}
+
+async function answer(
+  control: ControlScript,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const args: unknown[] = JSON.parse(Buffer.concat(chunks).toString());
+  try {
+    const calls: Record<string, unknown> = {
+      "/table": control.table,
+      "/meter": control.meter,
+      "/analytics": control.analytics,
+    };
+    const call = calls[request.url ?? ""];
+    if (typeof call !== "function") throw new Error(`no script for ${request.url}`);
+    const result = await Reflect.apply(call, control, args);
+    response.end(JSON.stringify(result ?? null));
+  } catch (error) {
+    response.statusCode = 500;
+    response.end(String(error));
+  }
+}
+
+async function moveInBucket(mf: Miniflare, from: string, to: string): Promise<number> {
+  const bucket = await mf.getR2Bucket("ASSETS", "edge-0");
+  const { objects } = await bucket.list({ prefix: from });
+  for (const { key } of objects) {
+    const found = await bucket.get(key);
+    if (!found) continue;
+    const { customMetadata = {} } = found;
+    await bucket.put(to + key.slice(from.length), await found.arrayBuffer(), { customMetadata });
+    await bucket.delete(key);
+  }
+  return objects.length;
 }
