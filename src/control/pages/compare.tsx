@@ -64,12 +64,12 @@ export const Changes = ({ changes }: { changes: readonly Difference[] }) => (
         <th scope="row" class="long">
           <code>{path}</code>
         </th>
-        <td>
+        <td data-label="before">
           <del>
             <code>{said(before)}</code>
           </del>
         </td>
-        <td>
+        <td data-label="after">
           <ins>
             <code>{said(after)}</code>
           </ins>
