@@ -1,7 +1,7 @@
 import { HOST_OFFLINE_MS } from "../domain/host-online.ts";
 import { sealAudit } from "./audit/seal.ts";
 import { settingsOf } from "./cloudflare/api.ts";
-import { tendHostnames } from "./cloudflare/tend-hostnames.ts";
+import { MOST_IN_SWEEP, tendHostnames } from "./cloudflare/tend-hostnames.ts";
 import type { ControlEnv } from "./env.ts";
 import { coordinatorOf } from "./http/context.ts";
 import { KEPT_MS } from "./http/idempotency.ts";
@@ -59,7 +59,6 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   }
   await resumeEnds(env, db, now);
   await tendPreviews(env, now).catch((error) => logFailure("sweep.previews_failed", error));
-  if (settingsOf(env)) await tendCloudflare(env, now);
   await dropKeysBefore(db, now - KEPT_MS);
   await dropSessionsBefore(db, now - KEPT_MS);
   await dropTradedBefore(db, now);
@@ -74,6 +73,8 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   await resealSome(env, db);
   if (isHourly(now))
     await sweepImages(env, db, now).catch((error) => logFailure("sweep.images_failed", error));
+  // Last: it takes the most of what an invocation may do, and nothing here waits for it.
+  if (settingsOf(env)) await tendCloudflare(env, now);
   return { poked: due.length, failed };
 }
 
@@ -109,5 +110,5 @@ async function tendCloudflare(env: ControlEnv, now: number): Promise<void> {
       .tend(id)
       .catch((error) => logFailure("sweep.tend_failed", error, { host: id }));
   }
-  await tendHostnames(env, now).catch((error) => logFailure("sweep.hostnames_failed", error));
+  await tendHostnames(env, now, MOST_IN_SWEEP).catch((error) => logFailure("sweep.hostnames_failed", error));
 }

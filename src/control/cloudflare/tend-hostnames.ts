@@ -16,8 +16,12 @@ import { Refused, unlessGone } from "./refused.ts";
 import { type HostnameRun, ownRecord, routeHostname } from "./route-hostname.ts";
 import { deleteRoute, listRoutes } from "./routes.ts";
 
-/** A Worker on the Free plan may make 50 calls at a time, and a hostname takes up to nine. The next run is in a minute. */
-const MOST_AT_ONCE = 5;
+/**
+ * A Worker on the Free plan may make 50 calls and 50 queries at a time. A hostname takes up to nine of each, one that goes two;
+ * the rest is for whoever runs this: an `apply`, or the sweep, which has the more to do beside it. The next run is in a minute.
+ */
+const MOST_AT_ONCE = 3;
+export const MOST_IN_SWEEP = 2;
 /** Longer than all calls for one hostname may take: nobody else works on it, and none of its making is still under way. */
 const TURN_MS = 150_000;
 const RETRY_MS = 60_000;
@@ -26,12 +30,12 @@ const RETRY_MS = 60_000;
  * Leads hostnames to the edge that don't yet, and takes away what was made for those that no manifest has any more. Run after
  * each `apply` and each minute; who runs it at the same time takes other hostnames.
  */
-export async function tendHostnames(env: ControlEnv, now: number): Promise<void> {
+export async function tendHostnames(env: ControlEnv, now: number, most = MOST_AT_ONCE): Promise<void> {
   const cf = openCloudflare(env);
   if (!cf) return;
   const run = { cf, db: openDb(env.DB), now };
-  await removeOrphans(run);
-  for (const row of await findDueHostnames(run.db, now, MOST_AT_ONCE)) {
+  await removeOrphans(run, most);
+  for (const row of await findDueHostnames(run.db, now, most)) {
     if (!(await claimHostname(run.db, row.hostname, now, now + TURN_MS))) continue;
     // Nothing at Cloudflare would go better a moment later: the rest waits for the next run.
     if (!(await tend(run, row))) return;
@@ -67,9 +71,9 @@ async function tend(run: HostnameRun, row: DueHostname): Promise<boolean> {
   return goOn;
 }
 
-async function removeOrphans(run: HostnameRun): Promise<void> {
+async function removeOrphans(run: HostnameRun, most: number): Promise<void> {
   const { db, now } = run;
-  const rows = await findOrphans(db, now - TURN_MS, MOST_AT_ONCE * 2);
+  const rows = await findOrphans(db, now - TURN_MS, most * 2);
   // Records first: nobody is led to a name that nothing answers.
   for (const row of rows.toSorted((a, b) => a.kind.localeCompare(b.kind))) {
     try {

@@ -1,9 +1,11 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { tendHostnames } from "../../../src/control/cloudflare/tend-hostnames.ts";
+import { sweep } from "../../../src/control/sweep.ts";
 import { environmentSchema } from "../../../src/protocol/api/environments.ts";
 import type { DnsRecord } from "../../support/cloudflare/world.ts";
 import { waitFor } from "../../support/patience.ts";
+import { Invocation } from "../support/invocation.ts";
 import * as world from "../support/world.ts";
 import { Account } from "./support.ts";
 
@@ -274,6 +276,27 @@ describe("a public hostname", () => {
     await later(5);
     expect((await found()).routes).toContain("example.com: www.example.com/* → sluice-edge");
     expect((await found()).records).toEqual(["other.example.com AAAA 100:: true"]);
+  });
+
+  it("is led to the edge with many others, a run's calls and queries within Free's", async () => {
+    const names = Array.from({ length: 12 }, (_, index) => `"www.shop-${index}.eu.shop.example.com"`);
+    expect((await account.api.apply("shop", manifest(...names))).status).toBeLessThan(300);
+    const states = async () => (await routes()).map(({ state }) => state);
+    expect((await states()).filter((state) => state === "ready")).toHaveLength(3);
+    const minute = async () => {
+      account.api.time += 120_000;
+      const spent = new Invocation();
+      const before = (await account.calls()).length;
+      await spent.run(() => sweep(account.api.env, account.api.time));
+      expect(spent.queries).toBeLessThanOrEqual(45);
+      expect((await account.calls(before)).length).toBeLessThanOrEqual(40);
+    };
+    for (let run = 0; run < 7; run += 1) await minute();
+    expect(await states()).toEqual(names.map(() => "ready"));
+    await apply(...Array.from({ length: 8 }, (_, index) => `*.of-${index}.shop.example.com`));
+    for (let run = 0; run < 7; run += 1) await minute();
+    expect(await states()).toEqual(Array(8).fill("ready"));
+    expect((await found()).records).toHaveLength(8);
   });
 
   it("is in the audit log of its app, once for each thing that is said of it", async () => {

@@ -10,6 +10,12 @@ export class Invocation {
   subrequests = 0;
   #open = 0;
   readonly #queue: (() => void)[] = [];
+
+  /** Work of this invocation. */
+  run<T>(work: () => T): T {
+    return current.run(this, work);
+  }
+
   /** Of D1, so far. Throws past Free's. */
   query(): void {
     this.queries += 1;
