@@ -1,6 +1,7 @@
 import { and, eq, isNull, type SQL, sql } from "drizzle-orm";
 import type { ReportState } from "../../domain/rollout/facts.ts";
 import { type Db, runBatch, type Statement } from "./db.ts";
+import { events } from "./schema/events.ts";
 import { instances } from "./schema/instances.ts";
 import { tallies } from "./schema/tallies.ts";
 
@@ -43,7 +44,8 @@ export const writeReports = (
     by,
     reports.flatMap((report) => {
       const check = FAILED_CHECKS[report.state];
-      return [...(check ? [countFailure(db, by, report, check)] : []), writeReport(db, by, report)];
+      const told = tellChange(db, by, report, isReported(by, report));
+      return [...(check ? [countFailure(db, by, report, check)] : []), ...told, writeReport(db, by, report)];
     }),
   );
 
@@ -58,6 +60,41 @@ const countFailure = (db: Db, by: ReportedBy, { instance, seq }: InstanceReport,
     AND host_id = ${by.hostId} AND report_state = 'ready' AND ${isNews(sql`instances`, { boot: by.boot, seq })}
     ON CONFLICT (environment_id, metric, labels) DO UPDATE SET value = value + 1`);
 
+const GONE = { state: "gone", cause: "it is not on its host any more" } as const;
+
+/** What the feed says of an instance that ended, or answers again; its other states are seen in `status` while they last. */
+const TOLD: Partial<Record<ReportState, { readonly says: string; readonly after: SQL }>> = {
+  exited: { says: " ended", after: sql`('ready', 'unready')` },
+  gone: { says: " is gone", after: sql`('ready', 'unready')` },
+  ready: { says: " answers again", after: sql`('exited', 'gone', 'starting')` },
+};
+
+/** Before reports are written, as above, of those instances `i`. One that is started in vain meanwhile is told of once. */
+function tellChange(
+  db: Db,
+  by: ReportedBy,
+  { state, cause }: Pick<InstanceReport, "state" | "cause">,
+  which: SQL,
+) {
+  const told = TOLD[state];
+  if (!told) return [];
+  const why = state === "ready" || !cause ? "" : `: ${cause}`;
+  return [
+    db
+      .insert(events)
+      .select(sql`SELECT NULL, ${by.now}, 'instance.state', 'sluice', p.name, e.name, e.id, i.release_id,
+      coalesce(i.process || ' of ', '') || r.version || ' on ' || h.name || ${told.says + why},
+      json_object('instance', i.id, 'host', h.name, 'slot', s.n, 'process', i.process, 'state', ${state}, 'cause', ${cause ?? null})
+      FROM instances i JOIN releases r ON r.id = i.release_id JOIN hosts h ON h.id = i.host_id
+        JOIN environments e ON e.id = i.environment_id JOIN apps p ON p.id = e.app_id LEFT JOIN slots s ON s.id = i.slot_id
+      WHERE i.host_id = ${by.hostId} AND i.stopped_at IS NULL AND i.state IN ('serving', 'warm')
+        AND i.report_state IN ${told.after} AND ${which}`),
+  ];
+}
+
+const isReported = ({ boot }: ReportedBy, { instance, seq }: Pick<InstanceReport, "instance" | "seq">) =>
+  sql`i.id = ${instance} AND ${isNews(sql`i`, { boot, seq })}`;
+
 /**
  * Puts right what is written here of a host's instances by what its agent runs: reports that were lost on the way, and
  * instances that it does not have. Answers the environments of those that changed.
@@ -68,10 +105,19 @@ export const reconcile = async (
   { seq, instances: listed }: Inventory,
 ): Promise<string[]> =>
   (await writeAndCompare(db, by, [
-    ...listed.map((report) => writeReport(db, by, report, isToldByPoll(sql`instances`, report.state))),
+    ...listed.flatMap((report) => [
+      ...tellChange(db, by, report, isReported(by, report)),
+      writeReport(db, by, report, isToldByPoll(sql`instances`, report.state)),
+    ]),
+    ...tellChange(
+      db,
+      by,
+      GONE,
+      sql`${isUnlisted(sql`i`, { boot: by.boot, seq })} AND i.id NOT IN (SELECT value FROM json_each(${idsOf(listed)}))`,
+    ),
     db
       .update(instances)
-      .set(columnsOf(by, { seq, state: "gone", cause: "it is not on its host any more" }))
+      .set(columnsOf(by, { seq, ...GONE }))
       .where(
         and(
           eq(instances.hostId, by.hostId),

@@ -1,5 +1,6 @@
 import { eq } from "drizzle-orm";
 import { beforeEach, describe, expect, it } from "vitest";
+import { events } from "../../../src/control/store/schema/events.ts";
 import { instances } from "../../../src/control/store/schema/instances.ts";
 import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
 import { type PollAnswer, pollAnswerSchema } from "../../../src/protocol/agent/poll.ts";
@@ -101,6 +102,38 @@ describe("a poll is held against what is written of its host", () => {
     await idle.post("/agent/v1/poll", pollBody(listed), { token: of.host.token });
     expect(counted.queries).toBe(1);
     expect(pokes()).toBe(0);
+  });
+});
+
+describe("the feed", () => {
+  const told = async () =>
+    (await db.select().from(events).where(eq(events.type, "instance.state")).orderBy(events.id)).map(
+      ({ message }) => message,
+    );
+
+  it("says of a serving instance that it ended, why, and when it answers again: once each", async () => {
+    const id = await world.instance({ ...of, slot: 0 }, { state: "serving", reportState: "ready" });
+    const seen = (seq: number, state: string, cause?: string) =>
+      report("boot-1", { instance: id, seq, state, ...(cause && { cause }) });
+    await seen(1, "exited", "shop v1 was ended by SIGKILL; restart 1 in 1 s");
+    await seen(1, "exited", "shop v1 was ended by SIGKILL; restart 1 in 1 s");
+    await seen(2, "starting", "restart 1");
+    await seen(3, "exited", "restart failed: the disk is full");
+    await seen(4, "starting", "restart 2");
+    expect(await told()).toEqual([
+      expect.stringMatching(/^\S+ on \S+ ended: shop v1 was ended by SIGKILL; restart 1 in 1 s$/),
+    ]);
+    await poll({ boot: "boot-1", seq: 5, instances: [{ instance: id, state: "ready", seq: 5 }] });
+    await seen(5, "ready");
+    expect((await told()).slice(1)).toEqual([expect.stringMatching(/^\S+ on \S+ answers again$/)]);
+  });
+
+  it("says nothing of one that is being started or stopped: its release does", async () => {
+    const starting = await world.instance({ ...of, slot: 0 }, { state: "starting", reportState: "starting" });
+    const stopping = await world.instance({ ...of, slot: 1 }, { state: "stopping" });
+    await report("boot-1", { instance: starting, seq: 1, state: "ready" });
+    await report("boot-1", { instance: stopping, seq: 2, state: "exited" });
+    expect(await told()).toEqual([]);
   });
 });
 
