@@ -66,7 +66,9 @@ const isReplaced = (draft: Draft, release: ReleaseFacts): boolean =>
 
 const causeOf = ({ verifyCause, reportCause, reportState, exits, hostRemoved }: InstanceFacts): string => {
   if (hostRemoved) return "its host was removed";
-  const cause = verifyCause ?? reportCause;
+  // Of one that ended the agent says how; to whoever asks it over the network it only is silent.
+  const hasEnded = reportState === "exited" || reportState === "gone";
+  const cause = hasEnded ? (reportCause ?? verifyCause) : (verifyCause ?? reportCause);
   if (cause) return cause;
   if (exits.length > 1) return `it ended ${exits.length} times`;
   return reportState === "ready" ? "its host is not heard from" : "not ready";

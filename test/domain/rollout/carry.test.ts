@@ -347,6 +347,21 @@ describe("a release that is live", () => {
     expect([world.weights(), world.state("v1")]).toEqual([{ v1: 10_000 }, "live"]);
   });
 
+  it("says how those that are lost ended, rather than that they are silent", () => {
+    const world = live();
+    die(world, "v2", 2);
+    for (const instance of world.instances)
+      if (instance.reportState === "exited")
+        Object.assign(instance, {
+          reportCause: "shop v2 was ended by SIGKILL",
+          verifyCause: "connection lost",
+        });
+    later(world, 25 * SECOND);
+    expect(JSON.stringify(world.releases.find(({ version }) => version === "v2")?.failure)).toContain(
+      "shop v2 was ended by SIGKILL",
+    );
+  });
+
   it("does so when fewer than half of its instances are left, and not before", () => {
     const world = live();
     die(world, "v2", 1);
