@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import type { Session } from "../session.ts";
 import { connect } from "../setup/cloudflare.ts";
 import { homeOf, keptInstallation } from "../setup/files.ts";
@@ -29,7 +30,7 @@ export async function askZone(
     signal: session.signal,
     askInside: (question) => session.client.installation.askInside(question),
   };
-  const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+  const sleep = (ms: number) => setTimeout(ms, undefined, { signal: session.signal });
   const { answers, left } = await interrogate(asker, lab, { fetch, sleep });
   const troubles = found.filter(({ status }) => status === "fail" || status === "warn");
   const { hostname } = new URL(session.config.url);

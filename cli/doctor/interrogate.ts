@@ -176,7 +176,7 @@ async function access(asker: Asker, lab: Lab, ports: Ports): Promise<Answer[]> {
   });
   if (!token) return [inside];
   const opening = token;
-  return [inside, await asked(asker, "access-secret", () => accessSecret(lab, opening, ports))];
+  return [inside, await asked(asker, "access-secret", () => accessSecret(asker, lab, opening, ports))];
 }
 
 /** A new hostname, its certificate and its application take a while to be everywhere. */
@@ -199,11 +199,19 @@ async function settled(
   }
 }
 
-async function accessSecret(lab: Lab, token: ServiceToken, { fetch, sleep }: Ports): Promise<Answer> {
+async function accessSecret(
+  { signal }: Asker,
+  lab: Lab,
+  token: ServiceToken,
+  { fetch, sleep }: Ports,
+): Promise<Answer> {
   const id = "access-secret";
   const headers = { "cf-access-client-id": token.clientId, "cf-access-client-secret": token.clientSecret };
   for (let tries = 1; tries <= TRIES; tries += 1) {
-    const response = await fetch(`https://${lab.echo}/`, { headers, redirect: "manual" }).catch(() => null);
+    const response = await fetch(`https://${lab.echo}/`, { headers, signal, redirect: "manual" }).catch(
+      () => null,
+    );
+    signal.throwIfAborted();
     const text = (await response?.text()) ?? "";
     if (response?.status === 200 && text.includes('"secret":true'))
       return other(id, "it does: an app sees the secret");

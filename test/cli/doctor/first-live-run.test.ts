@@ -78,9 +78,10 @@ interface Run {
   readonly zone?: Zone;
   readonly signal?: AbortSignal;
   readonly access?: boolean;
+  readonly fetch?: typeof fetch;
 }
 
-async function run(cloudflare: Cloudflare, { zone = BUILT_FOR, signal, access = true }: Run = {}) {
+async function run(cloudflare: Cloudflare, { zone = BUILT_FOR, signal, access = true, fetch }: Run = {}) {
   const [found] = cloudflare.state.zones;
   const of = { id: found?.id ?? "", name: found?.name ?? "" };
   const installation = {
@@ -100,7 +101,10 @@ async function run(cloudflare: Cloudflare, { zone = BUILT_FOR, signal, access = 
     signal: signal ?? never,
     askInside: async (asked: InsideQuestion) => insideOf(cloudflare, zone, asked),
   };
-  const done = await interrogate(asker, lab, { fetch: fetchOf(cloudflare, zone), sleep: async () => {} });
+  const done = await interrogate(asker, lab, {
+    fetch: fetch ?? fetchOf(cloudflare, zone),
+    sleep: async () => {},
+  });
   const verdicts = Object.fromEntries(done.answers.map(({ id, verdict }) => [id, verdict]));
   return {
     ...done,
@@ -210,6 +214,20 @@ test("leaves nothing behind, wherever it is interrupted, or cut off and run agai
   killed.heal();
   await run(killed);
   expect(nothingLeft(killed)).toEqual(EMPTY);
+});
+
+test("ends at once when it is interrupted while Access has not let it through yet", async () => {
+  const cloudflare = await account();
+  const interrupt = new AbortController();
+  let asked = 0;
+  const refused = async () => {
+    asked += 1;
+    interrupt.abort(new Interrupted());
+    return new Response("", { status: 403 });
+  };
+  await expect(run(cloudflare, { signal: interrupt.signal, fetch: refused })).rejects.toThrow(Interrupted);
+  expect(asked).toBe(1);
+  expect(nothingLeft(cloudflare)).toEqual(EMPTY);
 });
 
 test("reports without a name, an id or a secret in it", async () => {
