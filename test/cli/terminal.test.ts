@@ -109,6 +109,27 @@ describe.runIf(hasScript)("on a terminal", { concurrent: true }, () => {
   });
 });
 
+test.runIf(hasScript)(
+  "Ctrl-C while a deploy redraws leaves its words whole, below what stays, and the shell its margin",
+  async () => {
+    await using api = await fakeApi(
+      goodDeploy({ "GET /api/v1/releases/rel_2/events": (_asked, answer) => void answer.feed() }),
+    );
+    const env = { SLUICE_URL: api.url, SLUICE_TOKEN: "x", NO_COLOR: "1" };
+    const command = `${NODE} ${MAIN} deploy`;
+    const { code, text } = await onTerminal(command, env, { after: "waits for", keys: "\u0003" });
+    expect(code, text).toBe(130);
+    // The terminal itself writes "^C" where the cursor stands.
+    const lines = replay(text).map((line) => line.replace(/^\^C/, ""));
+    expect(lines.filter((line) => line !== "").slice(-2)).toEqual([
+      "detached. v2 goes on without this command.",
+      "  watch  sluice watch rel_2",
+    ]);
+    expect(lines.join("\n")).not.toMatch(/waits for|●/);
+    expect(text).toMatch(/\n$/);
+  },
+);
+
 describe.runIf(hasScript)("a question before something is destroyed", { concurrent: true }, () => {
   test.each([
     ["y", "y\r", 0, 1],

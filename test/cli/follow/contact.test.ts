@@ -34,6 +34,25 @@ describe.concurrent("a deploy whose contact breaks", () => {
     expect(ran.stderr).toContain("back in contact");
   });
 
+  test("a control that is silent is said to be, once, and its answer is waited for", async () => {
+    let answered = () => {};
+    const isSaid = new Promise<void>((resolve) => {
+      answered = resolve;
+    });
+    await using api = await fakeApi({
+      "GET /api/v1/apps": async (_asked, answer) => {
+        await isSaid;
+        answer.json(200, { items: [], nextCursor: null });
+      },
+    });
+    const { done, said } = await startCli(["status", "--all"], { url: api.url, files });
+    const words = `no answer from ${api.url} for 5 s: waiting on, half a minute in all`;
+    await said(words);
+    answered();
+    const { code, stderr } = await done;
+    expect([code, stderr.split(words).length], stderr).toEqual([0, 2]);
+  });
+
   test("Ctrl-C detaches: exit 130, the watch line, and the release is not aborted", async () => {
     await using api = await fakeApi(goodDeploy({ [EVENTS]: (_asked, answer) => void answer.feed() }));
     const { child, done, said } = await startCli(["deploy", "--json"], { url: api.url, files });
