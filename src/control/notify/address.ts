@@ -50,9 +50,11 @@ export async function targetProblem(text: string, env: AddressEnv): Promise<stri
   }
 }
 
-/** The local stack has nobody to keep from this machine: it is the machine's own user who asks. */
+/** The local stack has nobody to keep from this machine: it is the machine's own user who asks. An installation has a hostname of its own. */
 const isOwnLoopback = (url: URL, env: AddressEnv): boolean =>
-  env.NOTIFY_LOOPBACK === "allowed" && /^(?:127\.0\.0\.1|localhost)$/.test(url.hostname);
+  env.NOTIFY_LOOPBACK === "allowed" &&
+  env.CONTROL_HOSTNAME === undefined &&
+  /^(?:127\.0\.0\.1|localhost)$/.test(url.hostname);
 
 /** Without the brackets of IPv6 and the root's dot. */
 const hostOf = ({ hostname }: URL): string => hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");

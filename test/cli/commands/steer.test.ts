@@ -315,6 +315,14 @@ describe.concurrent("verdicts", () => {
     expect((await run(["verdicts", "--replay", "--error-rate-max", "lots"], route)).code).toBe(1);
   });
 
+  test("of no release named, with none that serves or is on its way: nothing was judged", async () => {
+    const { code, stderr } = await run(["verdicts"], { [`GET ${ENV}`]: says(anEnvironment([])) });
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(/^error: nothing was judged: no release is on its way in shop\/production$/m),
+    ]);
+  });
+
   test("say that there are none", async () => {
     const { stdout } = await run(["verdicts", "rel_2"], {
       "GET /api/v1/releases/rel_2/verdicts": says({ items: [], nextCursor: null }),

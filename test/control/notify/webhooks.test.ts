@@ -20,6 +20,7 @@ interface Heard {
   readonly text: string;
 }
 
+const SECRETS_KEY = `k1:${btoa("0123456789abcdef0123456789abcdef")}`;
 let api: Api;
 let heard: Heard[];
 let answer: (heard: Heard) => Response;
@@ -27,7 +28,7 @@ let addresses: Record<string, string[]>;
 
 beforeEach(async () => {
   await world.emptyWorld();
-  api = new Api({}, { SECRETS_KEY: `k1:${btoa("0123456789abcdef0123456789abcdef")}` });
+  api = new Api({}, { SECRETS_KEY });
   heard = [];
   answer = () => new Response(null, { status: 204 });
   addresses = { "hooks.acme.io": ["93.184.216.34"], "hooks.slack.com": ["93.184.216.34"] };
@@ -244,6 +245,18 @@ describe("an internal address", () => {
     addresses["half-inside.acme.io"] = ["93.184.216.34", "fe80::1"];
     expect(await problemOf(await api.post("/api/v1/webhooks", { url }))).toBe("400 invalid_request");
     expect(heard).toEqual([]);
+  });
+
+  it.each([
+    ["the local stack, whose user's machine it is", {}, 201],
+    [
+      "no installation at Cloudflare, whatever its variables",
+      { CONTROL_HOSTNAME: "sluice.example.com" },
+      400,
+    ],
+  ])("of this machine itself is a target of %s", async (_whose, more, status) => {
+    const own = new Api({}, { SECRETS_KEY, NOTIFY_LOOPBACK: "allowed", ...more });
+    expect((await own.post("/api/v1/webhooks", { url: "http://127.0.0.1:9/" })).status).toBe(status);
   });
 
   it("is refused when a name is led there later, and when nobody says where it leads", async () => {
