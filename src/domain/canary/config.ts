@@ -18,6 +18,8 @@ export interface CanaryConfig {
   readonly kappas: readonly number[];
   /** … and its latency at most 2^(latShift/8) times stable's. */
   readonly latShift: number;
+  /** … or while it answers within so many milliseconds: what a busy machine adds is of that size, and nobody feels it. */
+  readonly latFloorMs: number;
   /** Where no host has both: hosts themselves may differ by 2^(hostShift/8). */
   readonly hostShift: number;
   readonly quantiles: readonly number[];
@@ -72,6 +74,7 @@ export const CANARY_DEFAULTS: CanaryConfig = {
   delta: 0.0005,
   kappas: [1.5, 2.5, 5, 12, 40, 200],
   latShift: 2,
+  latFloorMs: 0,
   hostShift: 4,
   quantiles: [0.5, 0.9, 0.99],
   psis: [1.5, 2.5, 6, 30],
@@ -124,10 +127,16 @@ const ROUTE_SHARE = 0.1;
 /** What is spent by a plan where traffic is thin: half of what the comparison of the whole has. */
 const PLANNED_SHARE = 0.4;
 
+/** What is within them is quick, however much quicker stable is: beside it, and against another time of day. */
+const QUICK_MS = { beside: 10, before: 20 };
+
 /** User limits as configuration. Throws RangeError on a limit no canary could be judged by. */
 export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
   const { errorRateMax, p95MaxMs, warmUpWindows, plannedWindows } = limits;
-  const config: { -readonly [K in keyof CanaryConfig]?: CanaryConfig[K] } = { routeShare: ROUTE_SHARE };
+  const config: { -readonly [K in keyof CanaryConfig]?: CanaryConfig[K] } = {
+    routeShare: ROUTE_SHARE,
+    latFloorMs: QUICK_MS.beside,
+  };
   if (errorRateMax !== undefined) Object.assign(config, ceilingAt(errorRateMax));
   if (p95MaxMs !== undefined) {
     if (!(p95MaxMs > 0 && Number.isFinite(p95MaxMs))) {
@@ -147,13 +156,14 @@ export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
 /**
  * For a release that is compared with what was before it, and not with what is beside it: the hour, the day's visitors and
  * caches that are still cold differ as well, so only what is clearly worse counts. Twice the error rate and half a percent;
- * twice the latency, from the second minute on.
+ * twice the latency, from the second minute on, and of what takes longer than 20 ms.
  */
 export const watchConfig = (limits: AnalysisLimits): Partial<CanaryConfig> => ({
   ...canaryConfig({ ...limits, warmUpWindows: Math.max(6, limits.warmUpWindows ?? 0) }),
   rho0: 2,
   delta: 0.005,
   latShift: 8,
+  latFloorMs: QUICK_MS.before,
   // It is not compared with what is beside it, and what is exact about a count is not exact there.
   plannedShare: 0,
 });

@@ -5,7 +5,7 @@
  * hosts on which stable itself fails more than elsewhere: those are compared by themselves. Which those are is known from the
  * windows before, so the choice costs nothing.
  */
-import { HISTOGRAM_BUCKETS } from "../routing/meter.ts";
+import { HISTOGRAM_BUCKETS, latencyBucket } from "../routing/meter.ts";
 import type { CanaryConfig } from "./config.ts";
 import { type Arms, countErrors } from "./errors.ts";
 import { histogramTotal, logEError, logSumExp } from "./evidence.ts";
@@ -147,22 +147,29 @@ const isShared = ({ canaryIdle, stableIdle }: HostState): boolean =>
 export interface LatencyStrata {
   readonly parts: readonly Arms[];
   readonly margin: number;
+  /** Stable's bucket below which nothing is looked for: there the canary is quick enough. */
+  readonly leastEdge: number;
 }
 
 /** Hosts that both are on. Where there is none, all together, and hosts may differ as well; all together where no two are known. */
 export function latencyStrata(
   window: Arms & Pick<CanaryWindow, "hosts">,
   states: readonly HostState[] = [],
-  { latShift, hostShift }: CanaryConfig,
+  { latShift, hostShift, latFloorMs }: CanaryConfig,
 ): LatencyStrata {
-  if (!window.hosts || states.length < 2) return { parts: [window], margin: latShift };
+  const within = (parts: readonly Arms[], margin: number) => ({
+    parts,
+    margin,
+    leastEdge: latencyBucket(latFloorMs) - margin,
+  });
+  if (!window.hosts || states.length < 2) return within([window], latShift);
   const shared = new Set(states.filter(isShared).map(({ host }) => host));
-  if (shared.size === 0) return { parts: [window], margin: latShift + hostShift };
+  if (shared.size === 0) return within([window], latShift + hostShift);
   const parts = window.hosts.filter(
     ({ host, canary, baseline }) =>
       shared.has(host) && histogramTotal(canary.hist ?? []) > 0 && histogramTotal(baseline.hist ?? []) > 0,
   );
-  return { parts, margin: latShift };
+  return within(parts, latShift);
 }
 
 /** The window in parts that errors are compared within: each host that stands apart, and all the rest. */

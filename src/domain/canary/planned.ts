@@ -143,12 +143,12 @@ function foldErrors(plan: PlannedState, strata: readonly Arms[], { phi, config }
 /** Of the slow answers of both sides, how many are the canary's: hypergeometric, whatever latency is like. */
 function foldSlow(
   one: ExactCount,
-  { parts, margin }: LatencyStrata,
+  { parts, margin, leastEdge }: LatencyStrata,
   quantile: number,
   { reference }: Planning,
 ) {
   if (histogramTotal(reference) === 0) return one;
-  const edge = quantileBucket(reference, quantile);
+  const edge = Math.max(leastEdge, quantileBucket(reference, quantile));
   let sum = one;
   for (const { canary, baseline } of parts) {
     const own = slower(canary, edge + margin);

@@ -122,14 +122,14 @@ function passLogs(state: CanaryState, strata: readonly Arms[]): number[] {
   );
 }
 
-function latencyLogs({ parts, margin }: LatencyStrata, state: CanaryState): number[] {
+function latencyLogs({ parts, margin, leastEdge }: LatencyStrata, state: CanaryState): number[] {
   const { quantiles, psis, refMin, capLat } = state.config;
   if (withTotal(state.reference).n < refMin) return state.lat.map(() => 0);
   const sides = parts.map(
     ({ canary, baseline }) => [withTotal(canary.hist), withTotal(baseline.hist)] as const,
   );
   return quantiles.flatMap((q) => {
-    const edge = quantileBucket(state.reference, q);
+    const edge = Math.max(leastEdge, quantileBucket(state.reference, q));
     const sums = psis.map(() => 0);
     for (const [own, stable] of sides) {
       const x = above(own.hist, edge + margin);

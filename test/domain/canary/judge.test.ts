@@ -18,6 +18,7 @@ import {
   serialise,
   tick,
   update,
+  watchConfig,
   windowFrom,
 } from "../../../src/domain/canary/index.ts";
 import { HISTOGRAM_BUCKETS, type MeterEntry } from "../../../src/domain/routing/meter.ts";
@@ -91,6 +92,23 @@ describe("verdict in words", () => {
     const { decision } = untilRollback(windowOf({ n: 200, ms: 240 }, { n: 1800 }), fresh());
     expect(inWords(decision)).toMatch(
       /^p(50|90|99) 24\d ms against 8\d ms on stable, \d+ and [\d,]+ answers: rolled back$/,
+    );
+  });
+
+  it("calls nothing slow that is quick enough, however much quicker stable is", () => {
+    const twice = windowOf({ n: 200, ms: 9 }, { n: 1800, ms: 4 });
+    const quick = at(4, 5_000);
+    expect(untilRollback(twice, init(quick)).decision.verdict).toBe("rollback");
+    const judging = init(quick, canaryConfig({}));
+    expect(decide(fed(60, twice, judging)).verdict).not.toBe("rollback");
+    const slow = windowOf({ n: 200, ms: 14 }, { n: 1800, ms: 4 });
+    expect(inWords(untilRollback(slow, judging).decision)).toMatch(/^p\d\d 1\d ms against 4 ms on stable/);
+    const after = init(quick, watchConfig({}));
+    expect(decide(fed(60, windowOf({ n: 200, ms: 19 }, { n: 200, ms: 4 }), after)).verdict).not.toBe(
+      "rollback",
+    );
+    expect(untilRollback(windowOf({ n: 200, ms: 60 }, { n: 200, ms: 4 }), after).decision.verdict).toBe(
+      "rollback",
     );
   });
 
