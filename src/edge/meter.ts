@@ -6,6 +6,7 @@
 import type { RouteInstance } from "../domain/routing/choose.ts";
 import { type Comparison, Comparisons } from "../domain/routing/compare.ts";
 import {
+  LATE_MS,
   latencyBucket,
   type MeterBatch,
   type MeterEntry,
@@ -36,9 +37,6 @@ const KEPT_BATCHES = 600;
 const BATCHES_PER_FLUSH = 10;
 /** Environments whose routes are told apart at a time. */
 const MOST_SPLIT = 100;
-
-/** Of an answer that still isn't there after it, a judge is told so: a rollout's step may end before the answer comes. */
-const LATE_MS = 10_000;
 
 /** A MeterEntry while it grows. */
 interface Tally {
@@ -101,19 +99,17 @@ export class Meter {
   /** Some of the counts that wait are judged. */
   #isJudged = false;
   #isUrgent = false;
-  /** Whose time is counted already. */
-  readonly #late = new WeakSet<Visit>();
 
-  /** The delivery that is asked for. While traffic is split, one that takes LATE_MS is counted as so slow by then. */
+  /** The delivery that is asked for. While a release is compared or watched, one that takes LATE_MS is told to be late by then. */
   timed(passage: Passage, asked: Promise<Delivery>): Promise<Delivery> {
     const { visit, visitor, isDealt } = passage;
+    const { isSplit, table } = visit.route;
     const eligible = isDealt && visitor.eligible;
-    if (!eligible || !visit.route.isSplit) return asked;
+    if (!eligible || !(isSplit || table.watched === true)) return asked;
     const timer = setTimeout(() => {
       const now = Date.now();
-      const counts = this.#countsOf(visit.route.table);
+      const counts = this.#countsOf(table);
       addLatency(tallyOf(counts, passage.instance, windowOf(now), eligible), LATE_MS);
-      this.#late.add(visit);
       this.#schedule(visit, now);
     }, LATE_MS);
     return asked.finally(() => clearTimeout(timer));
@@ -129,7 +125,7 @@ export class Meter {
     const window = windowOf(last.endedAt);
     const counts = this.#countsOf(visit.route.table);
     const tally = tallyOf(counts, first.instance, window, eligible);
-    add(tally, first, passage, this.#late.has(visit));
+    add(tally, first, passage);
     if (eligible && visit.route.isSplit) this.#countRoute(tally, first, passage);
     counts.requests += 1;
     if (first.verdict.error) {
@@ -299,13 +295,13 @@ function tallyOf(
   return tally;
 }
 
-function add(tally: Tally, tried: Tried, { visit, visitor }: Passage, isTimed = false): void {
+function add(tally: Tally, tried: Tried, { visit, visitor }: Passage): void {
   const { attempt, verdict } = tried;
   tally.requests += 1;
   const statusClass = attempt.kind === "answered" ? Math.min(5, Math.floor(attempt.status / 100)) : 0;
   tally.classes[statusClass as 0] += 1;
   if (!verdict.error) {
-    if (!isTimed) addLatency(tally, tried.durationMs);
+    addLatency(tally, tried.durationMs);
     return;
   }
   tally.errors += 1;

@@ -38,7 +38,9 @@ export function update(state: CanaryState, window: CanaryWindow): CanaryState {
   const { canary, baseline } = window;
   const counted = countErrors(window, config);
   const phi = burstiness(state.dispersion, config);
-  const served = state.served + (state.served > 0 || canary.n > 0 ? 1 : 0);
+  // An answer that is late is known before it is a request.
+  const isServing = state.served > 0 || canary.n > 0 || histogramTotal(canary.hist ?? []) > 0;
+  const served = state.served + (isServing ? 1 : 0);
   const judged = served > config.warmUpWindows;
   const k = state.k + 1;
   const grow = (past: readonly LogEvidence[], logs: readonly number[]): LogEvidence[] =>

@@ -1,5 +1,5 @@
 import type { Compared } from "../routing/compare.ts";
-import { HISTOGRAM_BUCKETS, type MeterEntry } from "../routing/meter.ts";
+import { HISTOGRAM_BUCKETS, LATE_MS, latencyBucket, type MeterEntry } from "../routing/meter.ts";
 
 /** One side's counts in one window. */
 export interface ArmWindow {
@@ -164,5 +164,12 @@ function armFrom(entries: readonly MeterEntry[]): ArmWindow {
     for (const [bucket, count] of entry.latency) hist[bucket] = (hist[bucket] ?? 0) + count;
     for (const visitor of entry.erroredVisitors) visitors.add(visitor);
   }
-  return { n, errors, distinctErrors: Math.min(visitors.size, errors), hist };
+  return { n, errors, distinctErrors: Math.min(visitors.size, errors), hist: withoutAnswered(hist) };
+}
+
+/** Late answers that came have their own time as well: as many as came are late no more, and what is left hangs. */
+function withoutAnswered(hist: readonly number[]): number[] {
+  const late = latencyBucket(LATE_MS);
+  const came = hist.slice(late + 1).reduce((sum, count) => sum + count, 0);
+  return hist.map((count, bucket) => (bucket === late ? Math.max(0, count - came) : count));
 }

@@ -82,6 +82,12 @@ export function latencyBucket(ms: number): number {
   return Math.min(HISTOGRAM_BUCKETS - 1, Math.floor(8 * Math.log2(ms)));
 }
 
+/**
+ * Of an answer that is not there after it, the edge tells a judge so by then, as a time in the histogram: a step may be over
+ * before it comes, and its visitor gone. When it comes, it is counted as any other.
+ */
+export const LATE_MS = 5_000;
+
 /** The RPC surface of control that the edge's service binding reaches. Small, stable, additive only. */
 export interface EdgePortRpc {
   /** `known` is the version the edge holds, or null. */

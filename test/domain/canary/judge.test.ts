@@ -21,7 +21,12 @@ import {
   watchConfig,
   windowFrom,
 } from "../../../src/domain/canary/index.ts";
-import { HISTOGRAM_BUCKETS, type MeterEntry } from "../../../src/domain/routing/meter.ts";
+import {
+  HISTOGRAM_BUCKETS,
+  LATE_MS,
+  latencyBucket,
+  type MeterEntry,
+} from "../../../src/domain/routing/meter.ts";
 
 /** All answers at once around `ms`. */
 function at(ms: number, count: number): number[] {
@@ -93,6 +98,20 @@ describe("verdict in words", () => {
     expect(inWords(decision)).toMatch(
       /^p(50|90|99) 24\d ms against 8\d ms on stable, \d+ and [\d,]+ answers: rolled back$/,
     );
+  });
+
+  it("calls a release slow of which nothing but late answers is known: it hangs", () => {
+    const hangs: CanaryWindow = {
+      canary: { n: 0, errors: 0, hist: at(LATE_MS, 20) },
+      baseline: { n: 20, errors: 0, hist: at(80, 20) },
+    };
+    const { decision, windows } = untilRollback(hangs, init(at(80, 5_000), canaryConfig({})));
+    expect(inWords(decision)).toMatch(
+      /^p50 5,\d+ ms against 8\d ms on stable, \d+ and \d+ answers: rolled back$/,
+    );
+    expect(windows).toBeLessThanOrEqual(6);
+    // After a switch latency is not looked at in the first minute.
+    expect(untilRollback(hangs, init(at(80, 5_000), watchConfig({}))).windows).toBeLessThanOrEqual(12);
   });
 
   it("calls nothing slow that is quick enough, however much quicker stable is", () => {
@@ -515,6 +534,22 @@ describe("rollout longer than its horizon", () => {
   });
 });
 
+const entry = (release: string, rest: Partial<MeterEntry>): MeterEntry => ({
+  release,
+  instance: `${release}-1`,
+  window: 0,
+  requests: 10,
+  errors: 2,
+  pathErrors: 0,
+  classes: [0, 0, 8, 0, 0, 2],
+  rescued: 0,
+  failed: 2,
+  latency: [[50, 8]],
+  erroredVisitors: [7, 9],
+  eligible: true,
+  ...rest,
+});
+
 describe("input and storage", () => {
   it("stops at counts that can't have happened, naming them", () => {
     const bad = (canary: object) => () => update(fresh(), { ...GOOD, canary: { ...GOOD.canary, ...canary } });
@@ -544,21 +579,6 @@ describe("input and storage", () => {
   });
 
   it("merges the isolates' counts, each visitor once, without the ineligible", () => {
-    const entry = (release: string, rest: Partial<MeterEntry>): MeterEntry => ({
-      release,
-      instance: `${release}-1`,
-      window: 0,
-      requests: 10,
-      errors: 2,
-      pathErrors: 0,
-      classes: [0, 0, 8, 0, 0, 2],
-      rescued: 0,
-      failed: 2,
-      latency: [[50, 8]],
-      erroredVisitors: [7, 9],
-      eligible: true,
-      ...rest,
-    });
     const entries = [
       entry("new", {}),
       entry("new", { erroredVisitors: [9, 11] }),
@@ -570,5 +590,20 @@ describe("input and storage", () => {
     expect(canary).toMatchObject({ n: 20, errors: 4, distinctErrors: 3 });
     expect(canary.hist?.[50]).toBe(16);
     expect(baseline).toMatchObject({ n: 10, errors: 2, distinctErrors: 2 });
+  });
+
+  it("calls those late that were given no answer yet, and no more than have none", () => {
+    const late = latencyBucket(LATE_MS);
+    const hist = (came: number) => {
+      const latency: MeterEntry["latency"] = [
+        [50, 10],
+        [late, 8],
+        [late + 20, came],
+      ];
+      return windowFrom([entry("new", { latency })], "new", "old").canary.hist;
+    };
+    expect(hist(3)).toMatchObject({ 50: 10, [late]: 5, [late + 20]: 3 });
+    // Some of a window before it.
+    expect(hist(12)).toMatchObject({ 50: 10, [late]: 0, [late + 20]: 12 });
   });
 });

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { compileRoute } from "../../../src/domain/routing/choose.ts";
-import { latencyBucket, type MeterBatch, windowOf } from "../../../src/domain/routing/meter.ts";
+import { LATE_MS, latencyBucket, type MeterBatch, windowOf } from "../../../src/domain/routing/meter.ts";
+import type { RoutingTable } from "../../../src/domain/routing/table.ts";
 import type { Tried } from "../../../src/edge/forward.ts";
 import { Meter } from "../../../src/edge/meter.ts";
 import type { Passage } from "../../../src/edge/passage.ts";
@@ -22,11 +23,12 @@ afterEach(() => {
 async function told(
   count: (meter: Meter, passage: Passage, tried: Tried) => unknown,
   stableBp = 0,
+  over: Partial<RoutingTable> = {},
 ): Promise<MeterBatch[]> {
   const sent: MeterBatch[] = [];
   const work: Promise<unknown>[] = [];
   const releases = [releaseOf("r2", 1_000, ["http://127.0.0.1:1"]), releaseOf("r1", stableBp, [])];
-  const table = tableOf([], { releases, stable: "r1", judged: true });
+  const table = tableOf([], { releases, stable: "r1", judged: true, ...over });
   const route = compileRoute(table, null);
   const [release] = route.releases;
   const [instance] = release?.instances ?? [];
@@ -72,19 +74,23 @@ it("counts a comparison when it has ended, which a slow release puts off", async
 
 const of = (tried: Tried) => ({ first: tried, last: tried, attempts: [tried] }) as never;
 const never = new Promise<never>(() => {});
-const TEN_SECONDS = [latencyBucket(10_000), 1];
+const LATE = [latencyBucket(LATE_MS), 1];
 
-it("counts a request that hangs while traffic is split as one that took ten seconds, once those are over", async () => {
-  const [batch] = await told(async (meter, passage) => {
+it.each([
+  ["traffic is split", 9_000, {}],
+  ["a release is watched after its switch", 0, { watched: true }],
+])("counts a request that hangs while %s as late, once five seconds are over", async (_, stableBp, over) => {
+  const hangs = async (meter: Meter, passage: Passage) => {
     void meter.timed(passage, never);
-    await vi.advanceTimersByTimeAsync(10_000);
-  }, 9_000);
+    await vi.advanceTimersByTimeAsync(LATE_MS);
+  };
+  const [batch] = await told(hangs, stableBp, over);
   expect(batch?.entries).toMatchObject([
-    { release: "r2", eligible: true, requests: 0, errors: 0, latency: [TEN_SECONDS] },
+    { release: "r2", eligible: true, requests: 0, errors: 0, latency: [LATE] },
   ]);
 });
 
-it("counts its time once: the answer that comes after all adds the request", async () => {
+it("counts the answer that comes after all as any other", async () => {
   const batches = await told(async (meter, passage, tried) => {
     const asked = meter.timed(passage, new Promise((resolve) => setTimeout(resolve, WAITED_MS, of(tried))));
     await vi.advanceTimersByTimeAsync(WAITED_MS);
@@ -92,11 +98,11 @@ it("counts its time once: the answer that comes after all adds the request", asy
   }, 9_000);
   const entries = batches.flatMap((batch) => batch.entries);
   expect(entries.reduce((total, { requests }) => total + requests, 0)).toBe(1);
-  expect(entries.flatMap(({ latency }) => latency)).toEqual([TEN_SECONDS]);
+  expect(entries.flatMap(({ latency }) => latency)).toEqual([LATE, [latencyBucket(WAITED_MS), 1]]);
 });
 
 it.each([
-  ["is answered sooner", 9_000, 9_000],
+  ["is answered sooner", LATE_MS - 1, 9_000],
   ["comes while all traffic is one release's", WAITED_MS, 0],
 ])("counts a request that %s as it was alone", async (_, afterMs, stableBp) => {
   const [batch] = await told(async (meter, passage, tried) => {
