@@ -1,4 +1,4 @@
-import { ConnectionError } from "../../src/client/index.ts";
+import { ApiError, ConnectionError } from "../../src/client/index.ts";
 import type { EventView } from "../../src/protocol/api/events.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
 import { inWords } from "../io/print.ts";
@@ -84,9 +84,14 @@ async function untilOver(session: Session, release: ReleaseView, parts: UntilPar
   throw new ConnectionError(message, { url: session.config.url });
 }
 
-/** A queued release doesn't say what it waits for: its environment does. */
+/** A queued release doesn't say what it waits for: its environment does. Where that can't be read, nothing is said. */
 async function turn(session: Session, release: ReleaseView): Promise<string | undefined> {
   if (release.state !== "queued") return undefined;
-  const { environment } = await session.client.environments.get(release.app, release.environment);
-  return turnOf(release, environment);
+  try {
+    const { environment } = await session.client.environments.get(release.app, release.environment);
+    return turnOf(release, environment);
+  } catch (error) {
+    if (error instanceof ApiError) return undefined;
+    throw error;
+  }
 }

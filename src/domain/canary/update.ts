@@ -24,6 +24,7 @@ import {
   type CanaryWindow,
   checkWindow,
   NO_TOTALS,
+  withoutAnswered,
 } from "./window.ts";
 
 const RECENT_DECAY = 0.8;
@@ -32,8 +33,12 @@ const RECENT_DECAY = 0.8;
  * Folds one whole window in. Windows lie on a fixed clock and come once each, oldest first; counts that arrive after
  * their window was folded belong to the next one. Throws RangeError on impossible counts.
  */
-export function update(state: CanaryState, window: CanaryWindow): CanaryState {
-  checkWindow(window);
+export function update(state: CanaryState, counted: CanaryWindow): CanaryState {
+  checkWindow(counted);
+  return fold(state, withoutAnswered(counted));
+}
+
+function fold(state: CanaryState, window: CanaryWindow): CanaryState {
   const { config } = state;
   const { canary, baseline } = window;
   const counted = countErrors(window, config);

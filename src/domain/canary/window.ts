@@ -164,12 +164,25 @@ function armFrom(entries: readonly MeterEntry[]): ArmWindow {
     for (const [bucket, count] of entry.latency) hist[bucket] = (hist[bucket] ?? 0) + count;
     for (const visitor of entry.erroredVisitors) visitors.add(visitor);
   }
-  return { n, errors, distinctErrors: Math.min(visitors.size, errors), hist: withoutAnswered(hist) };
+  return { n, errors, distinctErrors: Math.min(visitors.size, errors), hist };
 }
 
 /** Late answers that came have their own time as well: as many as came are late no more, and what is left hangs. */
-function withoutAnswered(hist: readonly number[]): number[] {
+export function withoutAnswered(window: CanaryWindow): CanaryWindow {
+  const { canary, baseline, hosts } = window;
+  return {
+    ...window,
+    canary: lateOnes(canary),
+    baseline: lateOnes(baseline),
+    ...(hosts && {
+      hosts: hosts.map((one) => ({ ...one, canary: lateOnes(one.canary), baseline: lateOnes(one.baseline) })),
+    }),
+  };
+}
+
+function lateOnes(arm: ArmWindow): ArmWindow {
   const late = latencyBucket(LATE_MS);
-  const came = hist.slice(late + 1).reduce((sum, count) => sum + count, 0);
-  return hist.map((count, bucket) => (bucket === late ? Math.max(0, count - came) : count));
+  if (!arm.hist?.[late]) return arm;
+  const came = arm.hist.slice(late + 1).reduce((sum, count) => sum + count, 0);
+  return { ...arm, hist: arm.hist.with(late, Math.max(0, arm.hist[late] - came)) };
 }

@@ -127,6 +127,7 @@ export const ACCESS_RULES: Readonly<Record<string, Rule>> = {
   [`GET ${PAGES}/compare`]: reads("environment"),
   [`GET ${PAGES}/logs`]: reads("environment"),
   [`GET ${PAGES}/runs`]: reads("environment"),
+  [`GET ${PAGES}/releases`]: reads("environment"),
   [`GET ${PAGES}/moves/{move}`]: reads("environment"),
   [`POST ${PAGES}/moves/{move}`]: { ...deploys("environment"), text: "" },
 
