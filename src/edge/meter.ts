@@ -104,12 +104,10 @@ export class Meter {
   timed(passage: Passage, asked: Promise<Delivery>): Promise<Delivery> {
     const { visit, visitor, isDealt } = passage;
     const { isSplit, table } = visit.route;
-    const eligible = isDealt && visitor.eligible;
-    if (!eligible || !(isSplit || table.watched === true)) return asked;
+    if (!(isDealt && visitor.eligible && (isSplit || table.watched))) return asked;
     const timer = setTimeout(() => {
       const now = Date.now();
-      const counts = this.#countsOf(table);
-      addLatency(tallyOf(counts, passage.instance, windowOf(now), eligible), LATE_MS);
+      addLatency(tallyOf(this.#countsOf(table), passage.instance, windowOf(now), true), LATE_MS);
       this.#schedule(visit, now);
     }, LATE_MS);
     return asked.finally(() => clearTimeout(timer));

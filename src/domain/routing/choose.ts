@@ -180,8 +180,7 @@ export function chooseInstance(
  */
 export function chooseFallback(route: Route, chosen: RouteRelease, errand: Errand): RouteInstance | null {
   const order = [chosen, ...elsewhere(route, chosen)];
-  const find = (of: Errand) => firstOf(order, (release) => chooseInstance(release, of));
-  const found = find(errand) ?? (errand.isResendable ? null : find(boldly(errand)));
+  const found = tryBoldly(errand, (of) => firstOf(order, (release) => chooseInstance(release, of)));
   if (found !== null) return found;
   for (const release of order) {
     const pool = release.ready.length > 0 ? release.ready : release.instances;
@@ -207,24 +206,20 @@ export function chooseRescue(
   // The last attempt is another release's: one whose instances all fail must not use up both.
   const isLast = failed.tried.length >= 2;
   const order = isLast ? [...others, own] : [own, ...others];
-  const find = (of: Errand) =>
-    firstOf(order, (release) => release && chooseUnfailed(release, of, failed.tried));
-  return find(errand) ?? (errand.isResendable ? null : find(boldly(errand)));
+  return tryBoldly(errand, (of) =>
+    firstOf(order, (release) => release && chooseUnfailed(release, of, failed.tried)),
+  );
 }
 
 /**
  * A request that can't be sent again leaves it to others to try a half-open instance, unless no other is left: it was
  * delivered nowhere so far, and that instance may answer, where the visitor would get an error for certain.
  */
-const boldly = (errand: Errand): Errand => ({ ...errand, isResendable: true });
+const tryBoldly = (errand: Errand, find: (of: Errand) => RouteInstance | null): RouteInstance | null =>
+  find(errand) ?? find({ ...errand, isResendable: true });
 
-function firstOf<T>(order: readonly T[], choose: (one: T) => RouteInstance | null): RouteInstance | null {
-  for (const one of order) {
-    const instance = choose(one);
-    if (instance !== null) return instance;
-  }
-  return null;
-}
+const firstOf = <T>(order: readonly T[], choose: (one: T) => RouteInstance | null) =>
+  order.reduce<RouteInstance | null>((found, one) => found ?? choose(one), null);
 
 /** The instance that is the visitor's own: one that goes or comes moves only the visitors that it had or gets. */
 function highestBid(
