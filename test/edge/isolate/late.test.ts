@@ -78,7 +78,7 @@ const LATE = [latencyBucket(LATE_MS), 1];
 
 it.each([
   ["traffic is split", 9_000, {}],
-  ["a release is watched after its switch", 0, { watched: true }],
+  ["a release is watched after its switch", 0, { watched: true as const }],
 ])("counts a request that hangs while %s as late, once five seconds are over", async (_, stableBp, over) => {
   const hangs = async (meter: Meter, passage: Passage) => {
     void meter.timed(passage, never);
