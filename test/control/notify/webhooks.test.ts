@@ -6,6 +6,7 @@ import { openDb } from "../../../src/control/store/db.ts";
 import { insertEvent } from "../../../src/control/store/events.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import { RETRIES_MS } from "../../../src/domain/notify/retry.ts";
+import type { AskedRequest } from "../../../src/domain/rollout/release.ts";
 import { Api, problemOf } from "../support/api.ts";
 import { countQueries } from "../support/count-queries.ts";
 import * as world from "../support/world.ts";
@@ -131,6 +132,30 @@ describe("a message", () => {
         },
       },
     ]);
+  });
+
+  it("has a request that failed with what the app wrote of it, three lines at most, and none that was not found yet", async () => {
+    const environmentId = await world.applied(api);
+    const asked = {
+      ...{ id: "4f0c8a52-1d7e-4b-9k", instance: "rel-1", since: api.time, until: api.time },
+      ...{ route: "POST /pay", host: "web-2" },
+    };
+    const lines = ["no cart", "x".repeat(400), "at pay", "at main"];
+    const ends = async (version: string, found: AskedRequest["found"]) => {
+      const releaseId = await world.release(environmentId, { version, failedRequest: { ...asked, found } });
+      await happen(`${version}: rolled back`, { environmentId, releaseId, data: { state: "rolled_back" } });
+      await tell();
+      return heard.at(-1)?.body.data;
+    };
+    await add({ app: "shop" });
+    expect(await ends("v7", { lines, note: null })).toMatchObject({
+      version: "v7",
+      request: {
+        ...{ id: asked.id, route: "POST /pay", host: "web-2", note: null },
+        lines: ["no cart", expect.stringMatching(/^x{290,299}…$/), "at pay"],
+      },
+    });
+    expect(await ends("v8", null)).not.toHaveProperty("request");
   });
 });
 
