@@ -1,7 +1,7 @@
-import { mkdtemp, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { unclearLines } from "../../../cli/io/dotenv.ts";
 import { fillManifest } from "../../../cli/io/fill-manifest.ts";
 import { readManifest, wholeText } from "../../../cli/io/manifest-file.ts";
@@ -78,6 +78,7 @@ environments:
 `;
   const folder = async () => {
     const made = await mkdtemp(join(tmpdir(), "sluice-fill-"));
+    onTestFinished(() => rm(made, { recursive: true }));
     await writeFile(join(made, "a.conf"), 'key: "value"\n');
     return made;
   };
