@@ -10,12 +10,11 @@ export { endStep, type StepAction, type StepPolicy } from "./policy.ts";
 export { type KeptWindow, keepWindow, replay } from "./replay.ts";
 export { type CanaryState, type HistoryWindow, init, parse, renew, serialise } from "./state.ts";
 export { update } from "./update.ts";
-export type { FailedRequest } from "./window.ts";
-export {
-  type ArmWindow,
-  type CanaryWindow,
-  type HostWindow,
-  type RouteWindow,
-  windowFrom,
+export type {
+  ArmWindow,
+  CanaryWindow,
+  FailedRequest,
+  HostWindow,
+  RouteWindow,
 } from "./window.ts";
 export { describe, howToIgnore } from "./words.ts";

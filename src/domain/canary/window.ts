@@ -1,5 +1,5 @@
 import type { Compared } from "../routing/compare.ts";
-import { HISTOGRAM_BUCKETS, LATE_MS, latencyBucket, type MeterEntry } from "../routing/meter.ts";
+import { HISTOGRAM_BUCKETS, LATE_MS, latencyBucket } from "../routing/meter.ts";
 
 /** One side's counts in one window. */
 export interface ArmWindow {
@@ -142,29 +142,6 @@ export function checkWindow(window: CanaryWindow): void {
       throw new RangeError(`${side} histogram has ${arm.hist.length} buckets, not ${HISTOGRAM_BUCKETS}`);
     }
   }
-}
-
-/** Merges what the edge's isolates counted in one window. Visitors are merged by union, ineligible traffic left out. */
-export function windowFrom(entries: readonly MeterEntry[], canary: string, stable: string): CanaryWindow {
-  const eligible = entries.filter((entry) => entry.eligible);
-  return {
-    canary: armFrom(eligible.filter((entry) => entry.release === canary)),
-    baseline: armFrom(eligible.filter((entry) => entry.release === stable)),
-  };
-}
-
-function armFrom(entries: readonly MeterEntry[]): ArmWindow {
-  const hist = new Array<number>(HISTOGRAM_BUCKETS).fill(0);
-  const visitors = new Set<number>();
-  let n = 0;
-  let errors = 0;
-  for (const entry of entries) {
-    n += entry.requests;
-    errors += entry.errors;
-    for (const [bucket, count] of entry.latency) hist[bucket] = (hist[bucket] ?? 0) + count;
-    for (const visitor of entry.erroredVisitors) visitors.add(visitor);
-  }
-  return { n, errors, distinctErrors: Math.min(visitors.size, errors), hist };
 }
 
 /** Late answers that came have their own time as well: as many as came are late no more, and what is left hangs. */

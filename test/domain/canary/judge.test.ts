@@ -19,14 +19,8 @@ import {
   tick,
   update,
   watchConfig,
-  windowFrom,
 } from "../../../src/domain/canary/index.ts";
-import {
-  HISTOGRAM_BUCKETS,
-  LATE_MS,
-  latencyBucket,
-  type MeterEntry,
-} from "../../../src/domain/routing/meter.ts";
+import { HISTOGRAM_BUCKETS, LATE_MS, latencyBucket } from "../../../src/domain/routing/meter.ts";
 
 /** All answers at once around `ms`. */
 function at(ms: number, count: number): number[] {
@@ -534,22 +528,6 @@ describe("rollout longer than its horizon", () => {
   });
 });
 
-const entry = (release: string, rest: Partial<MeterEntry>): MeterEntry => ({
-  release,
-  instance: `${release}-1`,
-  window: 0,
-  requests: 10,
-  errors: 2,
-  pathErrors: 0,
-  classes: [0, 0, 8, 0, 0, 2],
-  rescued: 0,
-  failed: 2,
-  latency: [[50, 8]],
-  erroredVisitors: [7, 9],
-  eligible: true,
-  ...rest,
-});
-
 describe("input and storage", () => {
   it("stops at counts that can't have happened, naming them", () => {
     const bad = (canary: object) => () => update(fresh(), { ...GOOD, canary: { ...GOOD.canary, ...canary } });
@@ -576,20 +554,6 @@ describe("input and storage", () => {
     const state = fresh();
     expect(JSON.parse(JSON.stringify(state))).toEqual(state);
     expect(state.guard).toEqual(["-Infinity", "-Infinity", "-Infinity"]);
-  });
-
-  it("merges the isolates' counts, each visitor once, without the ineligible", () => {
-    const entries = [
-      entry("new", {}),
-      entry("new", { erroredVisitors: [9, 11] }),
-      entry("old", {}),
-      entry("old", { eligible: false }),
-      entry("older", {}),
-    ];
-    const { canary, baseline } = windowFrom(entries, "new", "old");
-    expect(canary).toMatchObject({ n: 20, errors: 4, distinctErrors: 3 });
-    expect(canary.hist?.[50]).toBe(16);
-    expect(baseline).toMatchObject({ n: 10, errors: 2, distinctErrors: 2 });
   });
 
   it("calls those late that were given no answer yet, and no more than have none", () => {
