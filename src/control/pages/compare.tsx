@@ -7,7 +7,7 @@ import { type Difference, differences } from "../views/differences.ts";
 import { inManifestWords } from "../views/spec-words.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";
-import { Table } from "./parts.tsx";
+import { Table, Up } from "./parts.tsx";
 
 /** Two releases side by side: what runs, with which settings. */
 export async function comparePage(c: AppContext, { app, env }: Place): Promise<Response> {
@@ -27,11 +27,7 @@ export async function comparePage(c: AppContext, { app, env }: Place): Promise<R
     section: "/",
     children: (
       <>
-        <p>
-          <a href={`/ui/apps/${app}/${env}`}>
-            {app} / {env}
-          </a>
-        </p>
+        <Up app={app} env={env} />
         <h1>
           {first.version} → {second.version}
         </h1>

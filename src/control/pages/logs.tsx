@@ -5,6 +5,7 @@ import { requireEnvironment } from "../routes/status.ts";
 import { findReleases } from "../store/status.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";
+import { Up } from "./parts.tsx";
 
 const FILTERS = ["release", "host", "accessory", "run", "since"] as const;
 const TAIL = "200";
@@ -27,11 +28,7 @@ export async function logsPage(c: AppContext, place: Place): Promise<Response> {
     section: "/",
     children: (
       <>
-        <p>
-          <a href={`/ui/apps/${app}/${env}`}>
-            {app} / {env}
-          </a>
-        </p>
+        <Up app={app} env={env} />
         <h1>
           Log{" "}
           <small class="soft">

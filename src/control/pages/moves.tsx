@@ -12,7 +12,7 @@ import { ownRelease } from "../routes/approvals.ts";
 import { movePlanView, priceOfGoingOn } from "../routes/move-plan.ts";
 import { etagOf, requireEnvironment, statusView } from "../routes/status.ts";
 import { page } from "./layout.tsx";
-import { Name, percent, SplitBar } from "./parts.tsx";
+import { Name, percent, SplitBar, Up } from "./parts.tsx";
 
 /** What a person can do about an environment's traffic, who may, and what the button looks like. */
 export const MOVES = {
@@ -77,11 +77,7 @@ export async function movePage(c: AppContext, { app, env, move: named }: MovePla
     section: "/",
     children: (
       <>
-        <p>
-          <a href={back}>
-            {app} / {env}
-          </a>
-        </p>
+        <Up app={app} env={env} />
         <h1>{name}?</h1>
         <p class="lead">What would happen now:</p>
         <form class="card" method="post" action={moveHref({ app, env }, move)}>

@@ -143,3 +143,12 @@ export const markOf = (tone: Tone): string => MARKS[tone];
 /** How far a token, a trust or a webhook reaches. */
 export const scope = (app: string | null, environment: string | null): string =>
   app === null ? "everything" : environment === null ? app : `${app} / ${environment}`;
+
+/** The way back to the environment that a page is of. */
+export const Up = ({ app, env }: { app: string; env: string }) => (
+  <p>
+    <a href={`/ui/apps/${app}/${env}`}>
+      {app} / {env}
+    </a>
+  </p>
+);

@@ -7,7 +7,7 @@ import { requireEnvironment } from "../routes/status.ts";
 import { listReleases } from "../store/status.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";
-import { Ago, Name, State, Table, toneOf, words } from "./parts.tsx";
+import { Ago, Name, State, Table, toneOf, Up, words } from "./parts.tsx";
 
 const PER_PAGE = 50;
 
@@ -25,11 +25,7 @@ export async function releasesPage(c: AppContext, place: Place): Promise<Respons
     section: "/",
     children: (
       <>
-        <p>
-          <a href={`/ui/apps/${app}/${env}`}>
-            {app} / {env}
-          </a>
-        </p>
+        <Up app={app} env={env} />
         <h1>Releases</h1>
         <p class="lead">Newest first.</p>
         <Releases rows={items} place={place} now={c.var.now()} />

@@ -7,7 +7,7 @@ import { listRuns } from "../store/processes/runs.ts";
 import { runView } from "../views/run.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";
-import { Ago, Name, State, Table, type Tone, words } from "./parts.tsx";
+import { Ago, Name, State, Table, type Tone, Up, words } from "./parts.tsx";
 
 const MOST = 50;
 
@@ -41,11 +41,7 @@ export async function runsPage(c: AppContext, { app, env }: Place): Promise<Resp
     live: { feed: null, says },
     children: (
       <>
-        <p>
-          <a href={`/ui/apps/${app}/${env}`}>
-            {app} / {env}
-          </a>
-        </p>
+        <Up app={app} env={env} />
         <h1>Runs</h1>
         <p class="lead">
           {process === null ? "" : `Of ${process} only. `}
