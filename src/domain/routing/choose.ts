@@ -180,15 +180,10 @@ export function chooseInstance(
  */
 export function chooseFallback(route: Route, chosen: RouteRelease, errand: Errand): RouteInstance | null {
   const order = [chosen, ...elsewhere(route, chosen)];
-  const found = tryBoldly(errand, (of) => firstOf(order, (release) => chooseInstance(release, of)));
-  if (found !== null) return found;
-  for (const release of order) {
-    const pool = release.ready.length > 0 ? release.ready : release.instances;
-    const { keeper = null } = errand;
-    const instance = keeper === null ? pool[errand.turn % pool.length] : highestBid(pool, keeper, () => true);
-    if (instance) return instance;
-  }
-  return null;
+  return (
+    tryBoldly(errand, (of) => firstOf(order, (release) => chooseInstance(release, of))) ??
+    firstOf(order, ({ ready, instances }) => anyOf(ready.length > 0 ? ready : instances, errand))
+  );
 }
 
 /**
@@ -247,10 +242,12 @@ function chooseUnfailed(
   const usable = release.ready.filter((instance) => isUsable(instance, errand, tried));
   const fewest = Math.min(...usable.map(({ health }) => health.failures));
   const best = usable.filter(({ health }) => health.failures === fewest);
-  const { keeper = null } = errand;
-  if (keeper !== null) return highestBid(best, keeper, () => true);
-  return best[errand.turn % best.length] ?? null;
+  return anyOf(best, errand);
 }
+
+/** The visitor's own, or the next in turn. */
+const anyOf = (pool: readonly RouteInstance[], { keeper = null, turn }: Errand): RouteInstance | null =>
+  keeper === null ? (pool[turn % pool.length] ?? null) : highestBid(pool, keeper, () => true);
 
 function isUsable(instance: RouteInstance, errand: Errand, tried: readonly RouteInstance[]): boolean {
   if (!mayTake(instance.health, errand.isResendable, errand.now)) return false;
