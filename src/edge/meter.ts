@@ -20,7 +20,7 @@ import { TIMED_OUT, within } from "./deadline.ts";
 import type { Env } from "./env.ts";
 import type { Tried } from "./forward.ts";
 import type { Passage } from "./passage.ts";
-import type { Delivery } from "./rescue.ts";
+import { type Delivery, KEPT_BODY_BYTES } from "./rescue.ts";
 import type { Visit } from "./visit.ts";
 import { bucketFor } from "./visitor.ts";
 
@@ -100,11 +100,15 @@ export class Meter {
   #isJudged = false;
   #isUrgent = false;
 
-  /** The delivery that is asked for. While a release is compared or watched, one that takes LATE_MS is told to be late by then. */
+  /**
+   * The delivery that is asked for. While a release is compared or watched, one that takes LATE_MS is told to be late by then. Not one
+   * whose visitor may still be sending: a slow upload, or one broken off, is not the app's.
+   */
   timed(passage: Passage, asked: Promise<Delivery>): Promise<Delivery> {
     const { visit, visitor, isDealt } = passage;
     const { isSplit, table } = visit.route;
-    if (!(isDealt && visitor.eligible && (isSplit || table.watched))) return asked;
+    const isSent = (visit.survey.contentLength ?? 0) <= KEPT_BODY_BYTES;
+    if (!(isSent && isDealt && visitor.eligible && (isSplit || table.watched))) return asked;
     const timer = setTimeout(() => {
       const now = Date.now();
       addLatency(tallyOf(this.#countsOf(table), passage.instance, windowOf(now), true), LATE_MS);

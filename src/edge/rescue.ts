@@ -15,7 +15,7 @@ import { isHedged, race } from "./rescue/hedge.ts";
 import type { Lookup, Tables } from "./table.ts";
 import type { Visit } from "./visit.ts";
 
-const KEPT_BODY_BYTES = 64 * 1024;
+export const KEPT_BODY_BYTES = 64 * 1024;
 /** For all of it: 1 kB a second is the slowest sender that is waited for. */
 const KEPT_BODY_DEADLINE_MS = 60_000;
 const MOST_RETRIES = 2;

@@ -24,6 +24,7 @@ async function told(
   count: (meter: Meter, passage: Passage, tried: Tried) => unknown,
   stableBp = 0,
   over: Partial<RoutingTable> = {},
+  contentLength: number | null = null,
 ): Promise<MeterBatch[]> {
   const sent: MeterBatch[] = [];
   const work: Promise<unknown>[] = [];
@@ -36,7 +37,7 @@ async function told(
     route,
     arrivedAt: ARRIVED,
     method: "GET",
-    survey: { requestId: "q1" },
+    survey: { requestId: "q1", contentLength },
     url: { target: "/" },
     request: {},
     env: { CONTROL: { meter: async (batch: MeterBatch) => void sent.push(batch) } },
@@ -113,4 +114,13 @@ it.each([
     await vi.advanceTimersByTimeAsync(WAITED_MS);
   }, stableBp);
   expect(batch?.entries).toMatchObject([{ requests: 1, latency: [[latencyBucket(afterMs), 1]] }]);
+});
+
+it("tells nothing late of a request that its visitor may still be sending", async () => {
+  const hangs = async (meter: Meter, passage: Passage) => {
+    void meter.timed(passage, never);
+    await vi.advanceTimersByTimeAsync(WAITED_MS);
+  };
+  expect(await told(hangs, 9_000, {}, 65_537)).toEqual([]);
+  expect(await told(hangs, 9_000, {}, 65_536)).toHaveLength(1);
 });
