@@ -64,6 +64,19 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
   return { instance, attempt, verdict: judge(attempt), response, durationMs: endedAt - startedAt, endedAt };
 }
 
+/** An attempt that ends without an answer before the app could give one; its time is the visit's. */
+export function unanswered(instance: RouteInstance, { arrivedAt }: Visit, attempt: Attempt): Tried {
+  const endedAt = Date.now();
+  return {
+    instance,
+    attempt,
+    verdict: judge(attempt),
+    response: null,
+    durationMs: endedAt - arrivedAt,
+    endedAt,
+  };
+}
+
 function ask(
   visit: Visit,
   instance: RouteInstance,

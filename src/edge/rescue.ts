@@ -3,10 +3,9 @@
  * Nothing that an app may have seen and acted on is sent twice.
  */
 
-import { judge } from "../domain/routing/attempt.ts";
 import { chooseInstance, chooseRescue, type RouteInstance } from "../domain/routing/choose.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
-import { forward, type Outgoing, type Tried } from "./forward.ts";
+import { forward, type Outgoing, type Tried, unanswered } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
 import { note } from "./health.ts";
 import type { Passage } from "./passage.ts";
@@ -149,11 +148,8 @@ function findRescue(
 }
 
 /** The visitor left, or took too long, before there was anything to send. */
-function undelivered(instance: RouteInstance, { arrivedAt }: Visit, isTooSlow: boolean): Delivery {
-  const attempt = { kind: "broken-off", isTooSlow } as const;
-  const endedAt = Date.now();
-  const durationMs = endedAt - arrivedAt;
-  const first: Tried = { instance, attempt, verdict: judge(attempt), response: null, durationMs, endedAt };
+function undelivered(instance: RouteInstance, visit: Visit, isTooSlow: boolean): Delivery {
+  const first = unanswered(instance, visit, { kind: "broken-off", isTooSlow });
   return { first, last: first, attempts: [first] };
 }
 
@@ -165,8 +161,8 @@ function keepBody({ request, method, survey }: Visit): Kept | Promise<Kept> {
   const { contentLength } = survey;
   // The runtime calls a declared body of no bytes a stream; there is nothing in it that could not be sent twice.
   if (request.body === null || contentLength === 0) return null;
-  const isKept = contentLength !== null && contentLength <= KEPT_BODY_BYTES;
-  if (!isKept || method === "GET" || method === "HEAD") return "stream";
+  if (contentLength === null || contentLength > KEPT_BODY_BYTES) return "stream";
+  if (method === "GET" || method === "HEAD") return "stream";
   return within(request.arrayBuffer(), KEPT_BODY_DEADLINE_MS).catch(() => "broken-off");
 }
 

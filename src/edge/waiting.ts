@@ -1,7 +1,6 @@
-import { judge } from "../domain/routing/attempt.ts";
 import type { Route, RouteInstance } from "../domain/routing/choose.ts";
 import type { Env } from "./env.ts";
-import type { Tried } from "./forward.ts";
+import { type Tried, unanswered } from "./forward.ts";
 import type { Visit } from "./visit.ts";
 
 const LOOK_EVERY_MS = 1_000;
@@ -66,7 +65,7 @@ export class Waiting {
       const { instance, visit, mayLeave, resolve } = waiter;
       if (!unready.has(instance.id) || !mayLeave(route)) continue;
       this.#waiters.delete(waiter);
-      resolve(recalled(instance, visit));
+      resolve(unanswered(instance, visit, { kind: "recalled" }));
     }
   }
 
@@ -95,17 +94,4 @@ export class Waiting {
     }
     this.#watchedUntil = 0;
   }
-}
-
-function recalled(instance: RouteInstance, { arrivedAt }: Visit): Tried {
-  const attempt = { kind: "recalled" } as const;
-  const endedAt = Date.now();
-  return {
-    instance,
-    attempt,
-    verdict: judge(attempt),
-    response: null,
-    durationMs: endedAt - arrivedAt,
-    endedAt,
-  };
 }

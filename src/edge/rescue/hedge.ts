@@ -2,14 +2,12 @@
  * A GET whose instance gives no head for far longer than its release takes is asked of another one too, and the first head
  * wins. For environments that ask for it: it costs each GET a timer.
  */
-import { judge } from "../../domain/routing/attempt.ts";
 import { chooseRescue, type RouteInstance } from "../../domain/routing/choose.ts";
 import { HISTOGRAM_BUCKETS, latencyBucket } from "../../domain/routing/meter.ts";
 import { TIMED_OUT, within } from "../deadline.ts";
-import type { Tried } from "../forward.ts";
+import { type Tried, unanswered } from "../forward.ts";
 import { note } from "../health.ts";
 import type { Passage } from "../passage.ts";
-import type { Visit } from "../visit.ts";
 
 /** A release's 99th percentile, so many times, is when another instance is asked; within these bounds, and never sooner than it. */
 const TIMES = 2;
@@ -94,7 +92,7 @@ export async function race(passage: Passage, attempts: Tried[], runners: Race): 
     return winner;
   }
   own.abort();
-  const beaten = failed ?? outrun(instance, visit);
+  const beaten = failed ?? unanswered(instance, visit, { kind: "outrun" });
   note(beaten, visit);
   attempts.push(beaten);
   if (!winner.verdict.error) pace.add(winner.durationMs);
@@ -136,11 +134,4 @@ function firstGood(
       }, reject);
     }
   });
-}
-
-function outrun(instance: RouteInstance, { arrivedAt }: Visit): Tried {
-  const attempt = { kind: "outrun" } as const;
-  const endedAt = Date.now();
-  const durationMs = endedAt - arrivedAt;
-  return { instance, attempt, verdict: judge(attempt), response: null, durationMs, endedAt };
 }
