@@ -107,14 +107,15 @@ export class Meter {
   timed(passage: Passage, asked: Promise<Delivery>): Promise<Delivery> {
     const { visit, visitor, isDealt } = passage;
     const { isSplit, table } = visit.route;
-    const isSent = (visit.survey.contentLength ?? 0) <= KEPT_BODY_BYTES;
-    if (!(isSent && isDealt && visitor.eligible && (isSplit || table.watched))) return asked;
-    const timer = setTimeout(() => {
+    if (!isDealt || !visitor.eligible || !(isSplit || table.watched)) return asked;
+    if ((visit.survey.contentLength ?? 0) > KEPT_BODY_BYTES) return asked;
+    return within(asked, LATE_MS).then((soon) => {
+      if (soon !== TIMED_OUT) return soon;
       const now = Date.now();
       addLatency(tallyOf(this.#countsOf(table), passage.instance, windowOf(now), true), LATE_MS);
       this.#schedule(visit, now);
-    }, LATE_MS);
-    return asked.finally(() => clearTimeout(timer));
+      return asked;
+    });
   }
 
   /** Counts a delivery: for the rollout only if an eligible visitor was dealt this release. */
