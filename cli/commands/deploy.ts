@@ -77,11 +77,10 @@ async function run(session: Session, options: DeployOptions): Promise<Outcome> {
   const asked = options.current ? { ...options, ...(await ofCurrent(session, target, options)) } : options;
   const body = await releaseBody(session, asked);
   const key = idempotencyKey(session.env, { ...target, body });
-  const release = await createRelease(session, { ...target, idempotencyKey: key }, body);
-  const watch = session.command(`watch ${release.id}`);
+  const created = await createRelease(session, { ...target, idempotencyKey: key }, body);
+  sayCreated(session, created);
+  const { release } = created;
   const { out } = session;
-  out.say(`${release.app}/${release.environment} ${release.version}  ${release.image}`);
-  out.say(`watch  ${watch}`);
   if (options.detach) {
     const json = { command: "deploy", outcome: "started", exitCode: EXIT.ok, release };
     return { exit: EXIT.ok, json, text: out.stdoutIsTty ? undefined : release.id };
@@ -126,20 +125,35 @@ function imageOf(live: ReleaseView): string {
   return `${live.image.replace(/@.*$/, "").replace(/:[^/:]+$/, "")}@${live.digest}`;
 }
 
+interface Created {
+  readonly release: ReleaseView;
+  /** Another run made it, with the same key. */
+  readonly isEarlier: boolean;
+}
+
 /** Interrupted while control hasn't answered, nobody here knows whether it has begun: that is said, with the way to see. */
 export async function createRelease(
   session: Session,
   at: Target & { idempotencyKey: string },
   body: CreateRelease,
-): Promise<ReleaseView> {
+): Promise<Created> {
   try {
-    return await session.client.releases.create(at, body);
+    return await session.client.releases.createOrFind(at, body);
   } catch (error) {
     if (!session.signal.aborted) throw error;
     throw new CliError("interrupted", "control had not answered yet: the release may have begun", {
       next: [{ command: session.command("watch", at), when: "to see" }],
     });
   }
+}
+
+/** Which release it is, and how to follow it. */
+export function sayCreated(session: Session, { release, isEarlier }: Created, from = ""): void {
+  const earlier = isEarlier ? ": an earlier run began it" : "";
+  session.out.say(
+    `${release.app}/${release.environment} ${clean(release.version)}  ${clean(release.image)}${from}${earlier}`,
+  );
+  session.out.say(`watch  ${session.command(`watch ${release.id}`)}`);
 }
 
 /** What a release is asked to be: the flags, and what git knows. */

@@ -53,12 +53,6 @@ export async function beginRelease(
   body: CreateRelease,
 ): Promise<Begun> {
   const { app, environment } = target;
-  const before = await session.client.environments.get(app, environment);
-  const known = new Set([
-    before.environment.live?.id,
-    before.environment.active?.id,
-    ...before.environment.queued.map(({ release }) => release),
-  ]);
   const facts = [app, environment, body, wholeText(target.manifest)];
   let attempt = "";
   for (let nth = 0; nth < ATTEMPTS; nth++) {
@@ -66,12 +60,12 @@ export async function beginRelease(
       .update(JSON.stringify([...facts, attempt]))
       .digest("hex");
     const key = { app, environment, idempotencyKey: `ship-${hash.slice(0, 40)}` };
-    const made = await createRelease(session, key, body);
+    const created = await createRelease(session, key, body);
     // An answer that is given again is the one of then.
-    const release = await session.client.releases.get(made.id);
+    const release = await session.client.releases.get(created.release.id);
     // Superseded ones have no weight: what has all of it serves, whatever is being cleaned up behind it.
     if (isServing(release.state) && release.weight === 100) return { release, how: "serving" };
-    if (!isDone(release)) return { release, how: known.has(release.id) ? "joined" : "made" };
+    if (!isDone(release)) return { release, how: created.isEarlier ? "joined" : "made" };
     attempt = release.id;
   }
   throw new CliError("state_changed", `this was released ${ATTEMPTS} times, and taken back each time`, {

@@ -1,7 +1,7 @@
 import { isProblem } from "../../src/client/index.ts";
 import { dataSize } from "../../src/domain/data-size.ts";
 import type { ReleaseView } from "../../src/protocol/api/releases.ts";
-import { type ReleaseOptions, releaseBody } from "../commands/deploy.ts";
+import { type ReleaseOptions, releaseBody, sayCreated } from "../commands/deploy.ts";
 import { tell, waitFor } from "../follow/ending.ts";
 import { isServing } from "../follow/progress.ts";
 import type { Wait } from "../follow/wait.ts";
@@ -10,7 +10,7 @@ import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { sendImage } from "./hosts/to-hosts.ts";
 import { buildImage, isPushedByBuild, knownDigest, pushImage } from "./image.ts";
-import { applyFirst, type Begun, beginRelease } from "./release.ts";
+import { applyFirst, beginRelease } from "./release.ts";
 import { gitIn, type Repository, readRepository } from "./repository.ts";
 import { runTests, type Unmet } from "./requires.ts";
 import { smoke, smokeOfLive } from "./smoke.ts";
@@ -159,7 +159,7 @@ async function release(voyage: Voyage, { image, ...parts }: Parts & { image: str
           tell: () => tell(session, begun.release, { command: "ship", again }),
         };
       }
-      sayBegun(session, begun);
+      sayCreated(session, { release: begun.release, isEarlier: begun.how === "joined" });
       const ended = await waitFor(session, begun.release, { command: "ship", again, timeoutMs, wait });
       const last = ended.end.kind === "over" ? ended.end.release : undefined;
       const state = last ? (isServing(last.state) ? "serves" : inWords(last.state)) : ended.end.kind;
@@ -177,12 +177,4 @@ async function release(voyage: Voyage, { image, ...parts }: Parts & { image: str
   if (waited.end?.kind === "detached")
     session.out.say(`  abort  ${session.command(`abort ${waited.begun.release.id}`)}`);
   return { outcome, release: last };
-}
-
-function sayBegun(session: Session, { release, how }: Begun): void {
-  const joined = how === "joined" ? ": an earlier run began it" : "";
-  session.out.say(
-    `${release.app}/${release.environment} ${clean(release.version)}  ${clean(release.image)}${joined}`,
-  );
-  session.out.say(`watch  ${session.command(`watch ${release.id}`)}`);
 }

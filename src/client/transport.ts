@@ -49,6 +49,8 @@ export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
+  /** Somebody else's request with this key did it before, none of this call's own. */
+  readonly isEarlier: boolean;
 }
 
 const BACKOFF_MS = 200;
@@ -86,12 +88,15 @@ async function attemptAll(options: ClientOptions, call: Call): Promise<Answer> {
   const attempts = isRepeatable(call) ? 1 + (options.retries ?? 3) : 1;
   const signal = call.signal ?? options.signal;
   const endsAt = performance.now() + (options.totalMs ?? TOTAL_MS);
+  let mayBeOurs = false;
   for (let attempt = 1; ; attempt++) {
     const leftMs = endsAt - performance.now();
     const timeoutMs = Math.ceil(Math.min(options.timeoutMs ?? ATTEMPT_MS, leftMs));
     try {
-      return await attemptOnce({ ...options, timeoutMs }, { ...call, signal });
+      const answer = await attemptOnce({ ...options, timeoutMs }, { ...call, signal });
+      return { ...answer, isEarlier: answer.isEarlier && !mayBeOurs };
     } catch (error) {
+      mayBeOurs ||= !(error instanceof ApiError) || error.problem.status >= 500;
       const waitMs = retryDelay(error, attempt);
       const isLate = waitMs !== undefined && performance.now() + waitMs >= endsAt;
       if (attempt >= attempts || waitMs === undefined || isLate) throw error;
@@ -136,7 +141,8 @@ async function attemptOnce(given: ClientOptions, call: Call): Promise<Answer> {
   try {
     const response = await request(options, call, signal);
     const text = await response.text();
-    const answer = { status: response.status, headers: response.headers, text };
+    const isEarlier = response.headers.get("idempotency-replayed") === "true";
+    const answer = { status: response.status, headers: response.headers, text, isEarlier };
     refuseErrors(urlOf(options, call), answer);
     return answer;
   } catch (error) {
@@ -218,7 +224,7 @@ function networkReason(error: unknown): string {
 }
 
 /** Throws what an answer above 299 means. */
-export function refuseErrors(url: string, answer: Answer): void {
+export function refuseErrors(url: string, answer: Omit<Answer, "isEarlier">): void {
   const { status, headers, text } = answer;
   if (status >= 200 && status < 300) return;
   const retryAfterMs = retryAfter(headers.get("retry-after"));

@@ -113,6 +113,23 @@ describe.concurrent("what is sent again", () => {
     expect(api.asked.map((call) => call.headers["idempotency-key"])).toEqual(['"k1"', '"k1"', '"k1"']);
   });
 
+  test.each<[string, Route, boolean]>([
+    ["was lost on its way back", (_asked, answer) => answer.drop(), false],
+    ["a gateway swallowed", (_asked, answer) => answer.raw(502, "text/html", "<h1>Bad gateway</h1>"), false],
+    [
+      "is another's, still worked on",
+      (_asked, answer) => answer.problem({ code: "idempotency_in_flight", status: 409 }),
+      true,
+    ],
+  ])("an answer given again is an earlier run's, unless the first try %s", async (_, first, isEarlier) => {
+    const again: Route = (_asked, answer) => answer.json(202, aRelease(), { "idempotency-replayed": "true" });
+    const at = { app: "shop", environment: "production", idempotencyKey: "k1" };
+    await using api = await fakeApi({ [`POST ${ENV}/releases`]: fails(1, again, first) });
+    const { client } = clientOf(api);
+    expect(await client.releases.createOrFind(at, {})).toMatchObject({ isEarlier });
+    expect(await client.releases.createOrFind(at, {})).toMatchObject({ isEarlier: true });
+  });
+
   test("a POST whose first one is still being worked on", async () => {
     const busy: Route = (_asked, answer) =>
       answer.problem({ code: "idempotency_in_flight", status: 409 }, { "retry-after": "1" });

@@ -6,7 +6,7 @@ import { clean } from "../../io/print.ts";
 import { CliError } from "../../io/problem.ts";
 import type { Outcome, Session } from "../../session.ts";
 import { examples, type Register, timeoutOption } from "../../verb.ts";
-import { createRelease, holdOption, overrideOption, whenBusyOption } from "../deploy.ts";
+import { createRelease, holdOption, overrideOption, sayCreated, whenBusyOption } from "../deploy.ts";
 
 interface PromoteToOptions {
   readonly from: string;
@@ -61,11 +61,9 @@ async function run(session: Session, environment: string, options: PromoteToOpti
   };
   const at = { app, environment };
   const key = idempotencyKey(session.env, { ...at, body });
-  const release = await createRelease(session, { ...at, idempotencyKey: key }, body);
-  session.out.say(
-    `${app}/${environment} ${clean(release.version)}  ${clean(release.image)}  (from ${clean(from)})`,
-  );
-  session.out.say(`watch  ${session.command(`watch ${release.id}`)}`);
+  const created = await createRelease(session, { ...at, idempotencyKey: key }, body);
+  sayCreated(session, created, `  (from ${clean(from)})`);
+  const { release } = created;
   if (!detach) return waitAndTell(session, release, { command: "promote-to", timeoutMs, wait });
   const json = { command: "promote-to", outcome: "started", exitCode: EXIT.ok, release };
   return { exit: EXIT.ok, json, text: session.out.stdoutIsTty ? undefined : release.id };

@@ -13,8 +13,14 @@ import {
   verdictSchema,
 } from "../../protocol/api/verdicts.ts";
 import { type FeedItem, type FollowOptions, followFeed } from "../feed.ts";
-import { API, environmentPath, type Page, type PageQuery, seg, type Wire } from "../wire.ts";
+import type { Call } from "../transport.ts";
+import { API, environmentPath, type Page, type PageQuery, parsed, seg, type Wire } from "../wire.ts";
 
+interface KeyedTarget {
+  readonly app: string;
+  readonly environment: string;
+  readonly idempotencyKey: string;
+}
 type CreatePreview = z.input<typeof createPreviewSchema>;
 
 export class ReleaseCalls {
@@ -25,13 +31,20 @@ export class ReleaseCalls {
   }
 
   /** Starts a release. The same key and body again answer the same release, so this one is retried. */
-  create(
-    at: { app: string; environment: string; idempotencyKey: string },
+  async create(at: KeyedTarget, body: CreateRelease): Promise<ReleaseView> {
+    return (await this.createOrFind(at, body)).release;
+  }
+
+  /** As `create`, and whether it is the one that somebody else's request with the same key has made. */
+  async createOrFind(
+    at: KeyedTarget,
     body: CreateRelease,
-  ): Promise<ReleaseView> {
+  ): Promise<{ readonly release: ReleaseView; readonly isEarlier: boolean }> {
     const path = `${environmentPath(at.app, at.environment)}/releases`;
     const { idempotencyKey } = at;
-    return this.#wire.parsed(releaseSchema, { method: "POST", path, json: body, idempotencyKey });
+    const call: Call = { method: "POST", path, json: body, idempotencyKey };
+    const answer = await this.#wire.send(call);
+    return { release: parsed(releaseSchema, call, answer), isEarlier: answer.isEarlier };
   }
 
   /** What a release would do; changes nothing. */

@@ -119,7 +119,9 @@ export const releaseRoutes = () =>
         requestKey: key === undefined ? null : `${principal.keyScope}:${parseKey(key)}`,
         trace: traceContextOf(c.req.header("traceparent"), c.req.header("tracestate")),
       });
-      const { release } = orRefuse(made);
+      const { release, created } = orRefuse(made);
+      // Another token's answer can't be read again; that the release is an earlier request's is told all the same.
+      if (!created) c.header("idempotency-replayed", "true");
       logInfo("release.requested", { request: c.var.requestId, release, environment: environment.id });
       c.header("location", `/api/v1/releases/${release}`);
       return c.json(await releaseStatusView(c, await requireRelease(c, release)), 202);

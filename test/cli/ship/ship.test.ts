@@ -372,9 +372,11 @@ describe("run again after it was cut short", { concurrent: true }, () => {
     expect(ran.stderr).toContain("v2 goes on without this command");
     expect(ran.stderr).toContain("abort  sluice abort rel_2");
     // And the next run joins it, with the same key.
-    const env = anEnvironment([["v1", 100]], { active: aRelease() });
     await using later = await fakeApi(
-      goodShip({ [`GET ${ENV}`]: (_asked, answer) => answer.json(200, env) }),
+      goodShip({
+        [`POST ${ENV}/releases`]: (_asked, answer) =>
+          answer.json(202, aRelease(), { "idempotency-replayed": "true" }),
+      }),
     );
     const again = await ship(work, { url: later.url });
     expect(again.stderr).toContain(": an earlier run began it");

@@ -103,7 +103,7 @@ describe("a POST with an Idempotency-Key", () => {
     const token = newSecret("slu");
     const rotated = new Api({}, { ADMIN_TOKEN_SHA256: await sha256(token) });
     // As the coordinator does: the same key is the same release.
-    rotated.coordinators.release = async () => first;
+    Object.assign(rotated.coordinators, { release: async () => first, isNew: false });
     const again = () =>
       Promise.all(
         [1, 2, 3].map(() => rotated.post(PATH, {}, { token, headers: { "idempotency-key": "key-1" } })),
@@ -111,6 +111,8 @@ describe("a POST with an Idempotency-Key", () => {
     const answers = await again();
     expect(answers.map(({ status }) => status).filter((status) => status !== 409)).toContain(202);
     expect(rotated.coordinators.of("createRelease")).toHaveLength(1);
+    for (const { headers } of answers.filter(({ ok }) => ok))
+      expect(headers.get("idempotency-replayed")).toBe("true");
     const [replayed] = await again();
     expect(replayed?.headers.get("idempotency-replayed")).toBe("true");
     expect(replayed && (await idOf(replayed))).toBe(first);

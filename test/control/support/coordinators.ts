@@ -21,6 +21,8 @@ export class FakeCoordinators {
   view: CoordinatorView = IDLE;
   refusal: Refusal | undefined;
   /** What the next releases are answered with. */
+  /** Whether `release` is one that wasn't there. */
+  isNew = true;
   release: (input: CreateReleaseInput, environment: string) => Promise<string> = async () => "rel_none";
   rollbackOutcome: RollbackOutcome | undefined;
 
@@ -47,7 +49,7 @@ export class FakeCoordinators {
       createRelease: async (input) => {
         note("createRelease", input);
         if (this.refusal) return err(this.refusal);
-        return ok({ release: await this.release(input, environment), created: true });
+        return ok({ release: await this.release(input, environment), created: this.isNew });
       },
       createRun: noted("createRun", { run: "run_1" }),
       stopRun: noted("stopRun", null),
