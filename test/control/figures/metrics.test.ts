@@ -1,4 +1,5 @@
 import { env } from "cloudflare:workers";
+import { sql } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { tallies } from "../../../src/control/store/schema/tallies.ts";
 import { recordVerdicts } from "../../../src/control/store/verdicts.ts";
@@ -104,6 +105,35 @@ describe("what /metrics shows", () => {
       'sluice_host_up{host="web-1"}',
       'sluice_host_last_seen_timestamp_seconds{host="web-1"}',
     ]);
+  });
+
+  it("of five hundred environments two hundred, within what a Worker may call, and how many are left out", async () => {
+    const scoped = new Api();
+    const { environmentId } = await shop(scoped);
+    const token = await scoped.token("viewer", { app: "shop" });
+    await world.db.run(sql`WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 499)
+      INSERT INTO environments (id, app_id, name, spec, rev, fence, salt, preview_key, mode, next_version, created_at)
+        SELECT id || i, app_id, name || i, spec, rev, fence, salt, preview_key, mode, next_version, created_at
+          FROM environments, n`);
+    await world.db.run(sql`INSERT INTO releases (id, environment_id, version, image, state, kind, spec, "by", weight_bp,
+        created_at, state_since, timings)
+      SELECT r.id || e.id, e.id, version, image, state, kind, r.spec, "by", weight_bp, r.created_at, state_since, timings
+        FROM releases r, environments e WHERE r.version = 'v1' AND e.id != ${environmentId}`);
+    for (const who of [undefined, token]) {
+      let calls = 0;
+      const getByName = () => ({
+        totals: async () => {
+          calls += 1;
+          return { releases: [], lagMs: 0 };
+        },
+      });
+      const found = await scrape(new Api({}, { METER: { getByName } as never }), who);
+      expect(calls).toBe(800);
+      expect([...found].filter(([key, up]) => key.startsWith("sluice_meter_up{") && up === 1)).toHaveLength(
+        200,
+      );
+      expect(found.get("sluice_environments_left_out")).toBe(300);
+    }
   });
 
   it("requests by class and latency by release, of all parts of the meter", async () => {

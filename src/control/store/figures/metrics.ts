@@ -28,7 +28,7 @@ export async function readMetrics(db: Db, scope: MetricsScope, most: number) {
   const shown = found.slice(0, most);
   const ids = sql`(SELECT value FROM json_each(${JSON.stringify(shown.map(({ id }) => id))}))`;
   const isWhole = scope.app === null;
-  const left = isWhole && found.length > most ? await countLeftOut(db, most) : 0;
+  const left = found.length > most ? (await countScope(db, scope)) - most : 0;
   const [releaseRows, instanceRows, jobRows, tallyRows, verdictRows, hostRows, outboxRows] = await db.batch([
     selectReleases(db, ids),
     db
@@ -66,7 +66,14 @@ export async function readMetrics(db: Db, scope: MetricsScope, most: number) {
 
 const living = isNull(environments.deletedAt);
 
-const readScope = (db: Db, { app, environment }: MetricsScope, limit: number) =>
+const isIn = ({ app, environment }: MetricsScope) =>
+  and(
+    living,
+    app === null ? undefined : eq(apps.name, app),
+    environment === null ? undefined : eq(environments.name, environment),
+  );
+
+const readScope = (db: Db, scope: MetricsScope, limit: number) =>
   db
     .select({
       id: environments.id,
@@ -79,19 +86,18 @@ const readScope = (db: Db, { app, environment }: MetricsScope, limit: number) =>
     })
     .from(environments)
     .innerJoin(apps, eq(apps.id, environments.appId))
-    .where(
-      and(
-        living,
-        app === null ? undefined : eq(apps.name, app),
-        environment === null ? undefined : eq(environments.name, environment),
-      ),
-    )
+    .where(isIn(scope))
     .orderBy(asc(apps.name), asc(environments.name))
     .limit(limit);
 
-async function countLeftOut(db: Db, most: number): Promise<number> {
-  const row = await db.select({ count }).from(environments).where(living).get();
-  return Math.max(0, (row?.count ?? 0) - most);
+async function countScope(db: Db, scope: MetricsScope): Promise<number> {
+  const row = await db
+    .select({ count })
+    .from(environments)
+    .innerJoin(apps, eq(apps.id, environments.appId))
+    .where(isIn(scope))
+    .get();
+  return row?.count ?? 0;
 }
 
 /** On their way, or with traffic: never all that ever were. */
