@@ -1,11 +1,8 @@
 /** What the Free plan of Workers allows in a day (00:00 to 24:00 UTC), and how much of it is used. Pure. */
 import type { Check } from "./doctor/doctor.ts";
 
-/** What Sluice itself counted today, since 00:00 UTC. */
-export interface DayOfUse {
-  /** Epoch ms. */
-  readonly now: number;
-  readonly hosts: number;
+/** What its objects counted of a day. */
+export interface Used {
   /** Visitors' requests, as the edge counted them. */
   readonly visitors: number;
   /** Calls of coordinators and meters: nearly all requests to Durable Objects. */
@@ -14,6 +11,13 @@ export interface DayOfUse {
   readonly objectRows: number;
   /** Copies of routing tables written to KV. */
   readonly tableCopies: number;
+}
+
+/** What Sluice itself counted today, since 00:00 UTC. */
+export interface DayOfUse extends Used {
+  /** Epoch ms. */
+  readonly now: number;
+  readonly hosts: number;
   /** Releases asked for. */
   readonly releases: number;
 }
@@ -55,7 +59,8 @@ const ALLOWANCES: readonly Allowance[] = [
     id: "plan.object_requests",
     limit: 100_000,
     what: "Durable Object requests",
-    used: ({ objectCalls, hosts }, minutes) => objectCalls + (hosts * minutes) / MINUTES_A_PINGS,
+    // The schedule has the audit log chained.
+    used: ({ objectCalls, hosts }, minutes) => objectCalls + minutes + (hosts * minutes) / MINUTES_A_PINGS,
     stops: OBJECTS_STOP,
     fix: PAID,
   },

@@ -22,9 +22,9 @@ test("polls and the schedule count as requests beside the visitors'", () => {
   expect(check("plan.requests")?.detail).toBe("about 12,160 of 100,000 Worker requests used today");
 });
 
-test("a host's pings count as requests to objects, twenty as one", () => {
+test("a host's pings count as requests to objects, twenty as one, and so does control's schedule", () => {
   expect(check("plan.object_requests")?.detail).toBe(
-    "about 20,144 of 100,000 Durable Object requests used today",
+    "about 20,864 of 100,000 Durable Object requests used today",
   );
 });
 

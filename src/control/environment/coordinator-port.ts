@@ -51,8 +51,6 @@ export interface CoordinatorPort {
   inspect(): Promise<CoordinatorView>;
   /** Where it runs, for the doctor. */
   place(): Promise<Place>;
-  /** Copies of its table written to KV, and calls of it, since the UTC day began. */
-  usedToday(): Promise<{ readonly copies: number; readonly calls: number }>;
 }
 
 /** Without its id, which the coordinator gives. `requestKey` is scoped to the principal already. */

@@ -14,12 +14,14 @@ import type { Decision } from "../../domain/rollout/decision.ts";
 import type { EnvironmentFacts } from "../../domain/rollout/facts.ts";
 import { WINDOW_MS } from "../../domain/routing/meter.ts";
 import type { TableAnswer, TrafficMode } from "../../domain/routing/table.ts";
-import { Calls } from "../calls.ts";
 import { placeHere } from "../doctor/places.ts";
 import type { ControlEnv } from "../env.ts";
 import { newId } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
+import { openDb } from "../store/db.ts";
+import { addUsed } from "../store/figures/days-of-use.ts";
 import { findRequested } from "../store/status.ts";
+import { Use } from "../use.ts";
 import type {
   CoordinatorPort,
   CoordinatorView,
@@ -39,7 +41,7 @@ const SHOWN_MS = 3_600_000;
  */
 export class Coordinator extends DurableObject<ControlEnv> implements CoordinatorPort {
   readonly #loop: Loop;
-  readonly #calls: Calls;
+  readonly #use: Use;
   /** Own properties are out of reach of RPC. Tests set these. */
   clock: () => number = Date.now;
   fault: (point: FaultPoint) => void | Promise<void> = () => {};
@@ -49,18 +51,20 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
-    this.#calls = new Calls(state.storage);
+    this.#use = new Use({ tell: (used, now) => addUsed(openDb(this.env.DB), used, now) });
     this.#loop = new Loop({
       state,
       env: () => this.env,
       clock: () => this.clock(),
       fault: (point) => this.fault(point),
+      use: this.#use,
     });
   }
 
   async createRelease(
     input: CreateReleaseInput,
   ): Promise<Result<{ release: string; created: boolean }, Refusal>> {
+    this.#use.call(this.clock());
     return this.#loop.turn.take(async () => {
       const { requestKey } = input;
       const id = newId("rel", this.clock());
@@ -88,6 +92,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   async rollback(
     input: rollbacks.RollbackRequest & { actor: string },
   ): Promise<Result<RollbackOutcome, Refusal>> {
+    this.#use.call(this.clock());
     return this.#loop.turn.take(async () => {
       const loaded = await this.#loop.load({ named: input.to });
       if (!loaded) return err(gone());
@@ -185,7 +190,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   poke(): Promise<void> {
-    this.#calls.note(this.clock());
+    this.#use.call(this.clock());
     return this.#loop.poke();
   }
 
@@ -195,7 +200,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async table(hostname: string, known: number | null): Promise<TableAnswer> {
-    this.#calls.note(this.clock());
+    this.#use.call(this.clock());
     let table = await this.#loop.publisher.table();
     if (!table?.hostnames.includes(hostname)) {
       table = await this.#loop.turn.take(async () => {
@@ -212,7 +217,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
   }
 
   async inspect(): Promise<CoordinatorView> {
-    this.#calls.note(this.clock());
+    this.#use.call(this.clock());
     const table = await this.#loop.publisher.table();
     const verdict = await this.#loop.judge.last();
     const now = this.clock();
@@ -231,12 +236,8 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     };
   }
 
-  async usedToday(): Promise<{ copies: number; calls: number }> {
-    const now = this.clock();
-    return { copies: await this.#loop.publisher.copiesToday(now), calls: await this.#calls.today(now) };
-  }
-
   override async alarm(): Promise<void> {
+    this.#use.call(this.clock());
     await this.#loop.turn.take(() => this.#loop.advanceNow());
   }
 
@@ -245,6 +246,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
     make: (facts: EnvironmentFacts, now: number) => Result<{ decision: Decision }, Refusal>,
     { whileEnding = false, withHosts = false } = {},
   ): Promise<Result<null, Refusal>> {
+    this.#use.call(this.clock());
     return this.#loop.turn.take(async () => {
       const done = await this.#loop.decide(whileEnding ? make : unlessEnding(make), { withHosts });
       if (!done.ok) return done;

@@ -22,6 +22,7 @@ import { freeRestedSlots } from "../store/slots.ts";
 import { findHostname } from "../store/status.ts";
 import { recordVerdicts } from "../store/verdicts.ts";
 import { armBy, earliest, Turn } from "../turn.ts";
+import type { Use } from "../use.ts";
 import { Absence, heardAsOf } from "./absence.ts";
 import { Asking } from "./asking.ts";
 import { endEnvironment } from "./ending.ts";
@@ -54,6 +55,7 @@ interface LoopParts {
   readonly env: () => ControlEnv;
   readonly clock: () => number;
   readonly fault: (point: FaultPoint) => void | Promise<void>;
+  readonly use: Use;
 }
 
 /**
@@ -95,7 +97,7 @@ export class Loop {
   readonly #now: () => number;
   readonly #fault: (point: FaultPoint) => void | Promise<void>;
 
-  constructor({ state, env, clock, fault }: LoopParts) {
+  constructor({ state, env, clock, fault, use }: LoopParts) {
     this.#state = state;
     this.#storage = state.storage;
     this.#env = env;
@@ -112,6 +114,7 @@ export class Loop {
         return owner !== undefined && owner !== this.id;
       },
       published,
+      copied: (copies) => use.add("tableCopies", copies),
     });
     this.#absence = new Absence(state.storage);
     this.#fence = new Fence(state.storage);

@@ -11,13 +11,6 @@ export const tableKey = (hostname: string): string => `table:${hostname}`;
 /** A partial weight is renewed when less than this is left of its lease. */
 const RENEW_BEFORE_MS = 40_000;
 
-/** `day`: UTC days since 1970. */
-interface CopyDay {
-  readonly day: number;
-  readonly writes: number;
-}
-const dayOf = (at: number): number => Math.floor(at / 86_400_000);
-
 interface Parts {
   readonly storage: DurableObjectStorage;
   readonly env: () => Pick<ControlEnv, "TABLES" | "SLOT_ZONE">;
@@ -25,6 +18,8 @@ interface Parts {
   readonly isOthers: (hostname: string) => Promise<boolean>;
   /** Called between a new table and its copies. */
   readonly published: () => void | Promise<void>;
+  /** So many copies were written to KV. */
+  readonly copied: (copies: number) => void;
 }
 
 /** Holds an environment's routing table, for edges to ask for, and keeps its copies in KV. */
@@ -72,19 +67,9 @@ export class Publisher {
     return true;
   }
 
-  /** Copies written to KV since the UTC day of `now` (epoch ms) began. */
-  async copiesToday(now: number): Promise<number> {
-    return (await this.#copiesOf(dayOf(now))).writes;
-  }
-
-  async #copiesOf(day: number): Promise<CopyDay> {
-    const kept = await this.#parts.storage.get<CopyDay>("copyDay");
-    return kept?.day === day ? kept : { day, writes: 0 };
-  }
-
   /** Writes the copies, and deletes those of hostnames that lead nowhere any more. */
   async #copy(table: RoutingTable): Promise<boolean> {
-    const { storage, env, isOthers } = this.#parts;
+    const { storage, env, isOthers, copied } = this.#parts;
     const before = (await storage.get<string[]>("copies")) ?? [];
     const left = before.filter((hostname) => !table.hostnames.includes(hostname));
     // Whatever dies in between: each name that may have a copy is known.
@@ -92,13 +77,12 @@ export class Publisher {
     try {
       const text = JSON.stringify(table);
       await Promise.all(table.hostnames.map((hostname) => env().TABLES.put(tableKey(hostname), text)));
+      copied(table.hostnames.length);
       // A hostname that moved has its new owner's copy by now, or soon.
       for (const hostname of left)
         if (!(await isOthers(hostname))) await env().TABLES.delete(tableKey(hostname));
       await storage.put("copies", [...table.hostnames]);
-      const counted = await this.#copiesOf(dayOf(table.publishedAt));
-      const copyDay: CopyDay = { ...counted, writes: counted.writes + table.hostnames.length };
-      await storage.put({ copied: table.version, copyDay });
+      await storage.put("copied", table.version);
       return true;
     } catch (error) {
       logWarning("table.copy_failed", { environment: table.environment, error: String(error) });

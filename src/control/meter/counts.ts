@@ -15,7 +15,6 @@ const WRITE_EVERY_MS = 60_000;
 /** An object that hears nothing for some 10 s may leave memory: what comes rarely is stored at once. */
 const QUIET_MS = 5_000;
 const PRUNE_EVERY_MS = 600_000;
-const DAY_MS = 86_400_000;
 
 type Row = {
   window: number;
@@ -67,11 +66,12 @@ export class Counts {
   #heardAt = 0;
   #storedAt = 0;
   #prunedAt = 0;
-  /** Rows written since the day's row was. */
-  #written = 0;
+  readonly #use: (kind: "visitors" | "objectRows", count: number) => void;
 
-  constructor(sql: SqlStorage) {
+  /** `use`: told of visitors' requests when they are counted, and of rows when they are written. */
+  constructor(sql: SqlStorage, use: (kind: "visitors" | "objectRows", count: number) => void = () => {}) {
     this.#sql = sql;
+    this.#use = use;
     // By window first, so that the old ones are one stretch; without row ids, so that a row is one write and not two.
     sql.exec(`CREATE TABLE IF NOT EXISTS counts (
       window INTEGER NOT NULL, release TEXT NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,
@@ -85,9 +85,6 @@ export class Counts {
     this.#folded = new Totals(sql);
     // Ids of batches that were stored together, in one row. `at`, epoch ms, only rises.
     sql.exec("CREATE TABLE IF NOT EXISTS batches (at INTEGER PRIMARY KEY, ids TEXT NOT NULL)");
-    // What a day (UTC, epoch ms of its start) had, of windows that are dropped already.
-    sql.exec(`CREATE TABLE IF NOT EXISTS days (
-      day INTEGER PRIMARY KEY, requests INTEGER NOT NULL, written INTEGER NOT NULL)`);
     for (const { at, ids } of sql.exec<{ at: number; ids: string }>(
       "SELECT at, ids FROM batches ORDER BY at",
     ))
@@ -108,6 +105,7 @@ export class Counts {
       addSplitEntry(counted, entry, this.#namesFor(entry, now));
       if (!entry.synthetic) this.#recent.add(entry, now);
       this.#note(entry);
+      if (!entry.synthetic) this.#use("visitors", entry.requests);
       this.#unstored.add(keyOf(counted));
     }
     for (const { release, window, compared } of batch.mirrored) {
@@ -218,7 +216,7 @@ export class Counts {
     for (const [key, { window }] of this.#held) if (window < now - WRITE_EVERY_MS) this.#held.delete(key);
     if (now - this.#prunedAt < PRUNE_EVERY_MS) return;
     this.#prunedAt = now;
-    this.#addUp(now);
+    this.#fold(now);
     this.#put("DELETE FROM counts WHERE window < ?", now - KEEP_MS);
     this.#put("DELETE FROM batches WHERE at < ?", now - SEEN_MS);
     for (const [id, at] of this.#seen) {
@@ -227,36 +225,14 @@ export class Counts {
     }
   }
 
-  /** Visitors' requests and rows written since the UTC day of `now` began; an eviction forgets ten minutes' rows at most. */
-  day(now: number): { requests: number; written: number } {
-    const from = now - (now % DAY_MS);
-    const [kept] = this.#sql.exec<{ requests: number; written: number }>(
-      "SELECT requests, written FROM days WHERE day = ?",
-      from,
-    );
-    const own = this.read(from, now + WINDOW_MS).reduce((sum, one) => sum + one.requests, 0);
-    return { requests: (kept?.requests ?? 0) + own, written: (kept?.written ?? 0) + this.#written };
-  }
-
-  /** Before windows are dropped, today's go into the day's row. Other days are over, and nobody asks. */
-  #addUp(now: number): void {
-    const day = now - (now % DAY_MS);
+  /** Before windows are dropped, they go into the totals. */
+  #fold(now: number): void {
     const old = [...this.#sql.exec<Row>("SELECT * FROM counts WHERE window < ?", now - KEEP_MS)].map(fromRow);
-    this.#written += this.#folded.fold(old, now);
-    const dropped = old.reduce((sum, { window, requests }) => sum + (window >= day ? requests : 0), 0);
-    this.#put(
-      `INSERT INTO days VALUES (?, ?, ?) ON CONFLICT (day) DO UPDATE
-        SET requests = requests + excluded.requests, written = written + excluded.written`,
-      day,
-      dropped,
-      this.#written,
-    );
-    this.#written = 0;
-    this.#sql.exec("DELETE FROM days WHERE day < ?", day);
+    this.#use("objectRows", this.#folded.fold(old, now));
   }
 
   #put(query: string, ...bindings: SqlStorageValue[]): void {
-    this.#written += this.#sql.exec(query, ...bindings).rowsWritten;
+    this.#use("objectRows", this.#sql.exec(query, ...bindings).rowsWritten);
   }
 
   #nextAt(now: number): number {

@@ -3,13 +3,15 @@ import type { Traffic } from "../../domain/canary/forecast.ts";
 import { type Price, priceOf } from "../../domain/rollout/analysis/price.ts";
 import type { MeterBatch } from "../../domain/routing/meter.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
-import { Calls } from "../calls.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure } from "../log.ts";
 import { objectIn } from "../objects.ts";
+import { openDb } from "../store/db.ts";
+import { addUsed } from "../store/figures/days-of-use.ts";
+import { Use } from "../use.ts";
 import type { Counted } from "./counted.ts";
 import { Counts, type StoredTotals } from "./counts.ts";
-import type { DayCounts, MeterPart } from "./parts.ts";
+import type { MeterPart } from "./parts.ts";
 import type { RecentCounts } from "./recent.ts";
 
 /** Batches of judged releases that come within this time are stored together: a row for all, not one for each. */
@@ -23,7 +25,7 @@ const URGENT_EVERY_MS = 1_000;
  */
 export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   readonly #counts: Counts;
-  readonly #calls: Calls;
+  readonly #use: Use;
   #storing: Promise<void> | undefined;
   #toldAt = 0;
   /** Own properties are out of reach of RPC. Tests set these. */
@@ -32,12 +34,12 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
 
   constructor(state: DurableObjectState, env: ControlEnv) {
     super(state, env);
-    this.#counts = new Counts(state.storage.sql);
-    this.#calls = new Calls(state.storage);
+    this.#use = new Use({ tell: (used, now) => addUsed(openDb(this.env.DB), used, now) });
+    this.#counts = new Counts(state.storage.sql, (kind, count) => this.#use.add(kind, count));
   }
 
   async absorb(batch: MeterBatch): Promise<void> {
-    this.#calls.note(this.clock());
+    this.#use.call(this.clock());
     const waits = this.#counts.absorb(batch, this.clock());
     if (batch.urgent) this.#hurry(batch.environment);
     if (!waits) return;
@@ -60,12 +62,8 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
     this.#counts.store(this.clock());
   }
 
-  async day(now: number): Promise<DayCounts> {
-    return { ...this.#counts.day(now), calls: await this.#calls.today(now) };
-  }
-
   async totals(now: number): Promise<StoredTotals> {
-    this.#calls.note(now);
+    this.#use.call(now);
     return this.#counts.totals(now);
   }
 
@@ -75,12 +73,12 @@ export class Meter extends DurableObject<ControlEnv> implements MeterPart {
   }
 
   async recent(now: number): Promise<RecentCounts[]> {
-    this.#calls.note(now);
+    this.#use.call(now);
     return this.#counts.recent(now);
   }
 
   async read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]> {
-    this.#calls.note(this.clock());
+    this.#use.call(this.clock());
     return this.#counts.read(from, to, releases);
   }
 }

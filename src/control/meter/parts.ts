@@ -11,19 +11,12 @@ import { addToTotal, noTotal, type ReleaseTotal } from "./totals.ts";
 export interface MeterPart {
   absorb(batch: MeterBatch): Promise<void>;
   read(from: number, to: number, releases?: readonly string[]): Promise<Counted[]>;
-  /** Visitors' requests, rows that it wrote and calls of it, since the UTC day of `now` (epoch ms) began. */
-  day(now: number): Promise<DayCounts>;
   /** What was counted of each instance within the minute before `now` (epoch ms). */
   recent(now: number): Promise<RecentCounts[]>;
   /** What a release like this would cost by such traffic. */
   price(spec: EnvironmentSpec, traffic: Traffic, from: number): Promise<Price>;
   /** What was ever counted of each release, as of `now` (epoch ms). */
   totals(now: number): Promise<StoredTotals>;
-}
-export interface DayCounts {
-  readonly requests: number;
-  readonly written: number;
-  readonly calls: number;
 }
 export interface MeterParts {
   getByName(name: string): MeterPart;
@@ -44,17 +37,6 @@ export function partOf(environment: string, colo: string): string {
 
 const partsOf = (environment: string): string[] =>
   Array.from({ length: PARTS }, (_, n) => `${environment}/${n}`);
-
-/** What all parts counted since the UTC day of `now` (epoch ms) began. */
-export async function readDay(meter: MeterParts, environment: string, now: number): Promise<DayCounts> {
-  const parts = await Promise.all(partsOf(environment).map((name) => meter.getByName(name).day(now)));
-  const sum = (of: (part: DayCounts) => number) => parts.reduce((total, part) => total + of(part), 0);
-  return {
-    requests: sum(({ requests }) => requests),
-    written: sum(({ written }) => written),
-    calls: sum(({ calls }) => calls),
-  };
-}
 
 /** What all parts ever counted of each release, by its id. `lagMs`: of the part that is furthest behind. */
 export async function readTotals(

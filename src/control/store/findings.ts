@@ -95,20 +95,12 @@ const lookOf = ({ spec, smoke }: { spec: EnvironmentSpec; smoke: SmokeOutcomes |
   smoke?.before?.look ? [{ subject: `${spec.app}/${spec.environment}`, look: smoke.before.look }] : [];
 
 /** How large the installation is, and how many releases were asked for since `from` (epoch ms). */
-export async function readExtent(
-  db: Db,
-  from: number,
-): Promise<{ hosts: number; releases: number; environments: string[] }> {
-  const [hostRows, releaseRows, environmentRows] = await db.batch([
+export async function readExtent(db: Db, from: number): Promise<{ hosts: number; releases: number }> {
+  const [hostRows, releaseRows] = await db.batch([
     db.select({ count: count() }).from(hosts).where(isNull(hosts.removedAt)),
     db.select({ count: count() }).from(releases).where(gte(releases.createdAt, from)),
-    db.select({ id: environments.id }).from(environments).where(isNull(environments.deletedAt)),
   ]);
-  return {
-    hosts: hostRows[0]?.count ?? 0,
-    releases: releaseRows[0]?.count ?? 0,
-    environments: environmentRows.map(({ id }) => id),
-  };
+  return { hosts: hostRows[0]?.count ?? 0, releases: releaseRows[0]?.count ?? 0 };
 }
 
 /** The objects of environments and hosts, `most` of each kind, by their names. */

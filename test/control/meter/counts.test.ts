@@ -1,17 +1,21 @@
-import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Counts } from "../../../src/control/meter/counts.ts";
 import { partOf, readCounts } from "../../../src/control/meter/parts.ts";
 import { Traffic } from "../../../src/control/meter/traffic.ts";
+import { openDb } from "../../../src/control/store/db.ts";
+import { readUsed } from "../../../src/control/store/figures/days-of-use.ts";
 import type { MeterEntry } from "../../../src/domain/routing/meter.ts";
+import { waitFor } from "../../support/patience.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";
+import * as world from "../support/world.ts";
 
 const WINDOW = 10_000;
 const NOON = Math.ceil(Date.now() / WINDOW) * WINDOW;
 const stub = () => meterOf("env_1", "AMS");
 
-beforeEach(() => reset());
+beforeEach(() => world.emptyWorld());
 
 /** Rows that `work` wrote and read, by the runtime's own counters. */
 async function cost(work: (counts: Counts) => void): Promise<{ written: number; read: number }> {
@@ -114,20 +118,19 @@ describe("what was counted", () => {
     expect(await requests()).toBe(60);
   });
 
-  it("stays known as the day's total after its windows are dropped, with the rows it took", async () => {
-    const noon = NOON - (NOON % 86_400_000) + 43_200_000;
-    const day = await runInDurableObject(stub(), (_, { storage }) => {
-      const kept = new Counts(storage.sql);
-      for (let s = 0; s < 7_200; s += 10)
-        kept.absorb(
-          { ...batchOf([counts("rel_1", noon + s * 1_000, 5)], `d-${s}`), judged: false },
-          noon + s * 1_000,
-        );
-      return [kept.day(noon + 7_200_000), new Counts(storage.sql).day(noon + 90_000_000)];
+  it("is told to whoever counts the day: each visitor's request once, and each row that was written", async () => {
+    const told = { visitors: 0, objectRows: 0 };
+    await runInDurableObject(stub(), (_, { storage }) => {
+      const kept = new Counts(storage.sql, (kind, count) => {
+        told[kind] += count;
+      });
+      for (let ms = 0; ms < 7_200_000; ms += WINDOW) kept.absorb(resting(ms), at(ms));
+      kept.absorb(resting(7_190_000), at(7_190_000));
+      const own = counts("rel_1", windowAt(7_190_000), 9, 0, { synthetic: true });
+      kept.absorb({ ...batchOf([own]), judged: false }, at(7_190_000));
     });
-    expect(day[0]?.requests).toBe(720 * 5);
-    expect(day[0]?.written).toBeGreaterThan(720);
-    expect(day[1]).toEqual({ requests: 0, written: 0 });
+    expect(told.visitors).toBe(720 * 20);
+    expect(told.objectRows).toBeGreaterThan(720);
   });
 
   it("is forgotten after an hour, and refused from clocks that are far off", async () => {
@@ -180,17 +183,18 @@ describe("totals", () => {
   });
 });
 
-it("knows how often it was called today, after it left memory too, and begins anew with the day", async () => {
-  const calls = (now: number) =>
-    stub()
-      .day(now)
-      .then((day) => day.calls);
-  for (let n = 0; n < 1_010; n++)
-    await stub().absorb({ ...batchOf([counts("rel_1", windowAt(0), 1)], `c-${n}`), judged: false });
-  expect(await calls(Date.now())).toBe(1_010);
-  await evictDurableObject(stub());
-  expect(await calls(Date.now())).toBe(1_000);
-  expect(await calls(Date.now() + 86_400_000)).toBe(0);
+it("tells D1 what it uses, and loses none of it in a day that D1 did not take", async () => {
+  const used = () => readUsed(openDb(env.DB), NOON);
+  await runInDurableObject(stub(), async (meter) => {
+    meter.clock = () => NOON;
+    for (let n = 0; n < 1_000; n++)
+      await meter.absorb({ ...batchOf([counts("rel_1", windowAt(0), 3)], `c-${n}`), judged: false });
+  });
+  await waitFor(async () => expect((await used()).objectCalls).toBeGreaterThanOrEqual(1_000 - 200));
+  const { objectCalls, visitors } = await used();
+  expect(objectCalls).toBeLessThanOrEqual(1_200);
+  expect(visitors).toBeGreaterThanOrEqual(3_000 - 200);
+  expect(visitors).toBeLessThanOrEqual(3_200);
 });
 
 describe("compared answers", () => {

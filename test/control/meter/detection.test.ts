@@ -1,4 +1,3 @@
-import { reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, expect, it } from "vitest";
 import { random } from "../../../bench/canary/random.ts";
@@ -8,13 +7,14 @@ import { Traffic } from "../../../src/control/meter/traffic.ts";
 import { type ArmWindow, decide, init, update } from "../../../src/domain/canary/index.ts";
 import { latencyBucket, type MeterEntry, windowOf } from "../../../src/domain/routing/meter.ts";
 import { batchOf, counts, meterOf } from "../support/meter.ts";
+import * as world from "../support/world.ts";
 
 const WINDOW_S = 10;
 const COLOS = ["AMS", "FRA", "LHR", "SIN", "IAD", "GRU"];
 const FINEST = latencyBucket(5);
 const FROM = windowOf(Date.now()) - 1_800_000;
 
-beforeEach(() => reset());
+beforeEach(() => world.emptyWorld());
 
 /** One of `COLOS.length` equal shares; what is left over goes round. */
 const share = (total: number, at: number) => Math.floor((total + at) / COLOS.length);

@@ -80,7 +80,6 @@ export class FakeCoordinators {
         note("table", { hostname, known });
         return { kind: "unknown" };
       },
-      usedToday: async () => ({ copies: 0, calls: 40_000 }),
       place: async () => ({ colo: null, databaseMs: null }),
       inspect: async () => this.view,
     };
