@@ -279,7 +279,7 @@ function plan({ state, manifest, granted }: Wanted, input: ApplyInput): Change {
       type: "app.applied",
       actor: input.actor,
       app,
-      message: `${app}: ${state.app ? `${changes.length} changes applied` : "created"}`,
+      message: `${app}: ${state.app ? appliedWords(changes.length) : "created"}`,
       data: { changes },
     }),
   ];
@@ -388,3 +388,5 @@ const countsOf = (spec: EnvironmentSpec): Record<string, number> => ({
 
 /** A new app is one change. */
 const created = ({ app }: Manifest): Difference => ({ path: "app", before: null, after: app });
+
+const appliedWords = (count: number): string => `${count} ${count === 1 ? "change" : "changes"} applied`;

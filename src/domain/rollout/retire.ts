@@ -1,3 +1,4 @@
+import { answers } from "./carry.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts, JobFacts, WorkerFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
@@ -25,14 +26,17 @@ export function retire(draft: Draft, instance: InstanceFacts): void {
   const until = Math.max(keptUntil, instance.drainUntil ?? 0, askedUntil(draft.facts, release, instance));
   if (until <= draft.now) return stop(draft, instance);
   if (instance.state === "draining" && (instance.drainUntil ?? 0) <= draft.now) {
-    draft.changeInstance(
-      instance,
-      { state: "warm" },
-      `${release.version} on ${instance.hostName} is kept warm`,
-    );
+    draft.changeInstance(instance, { state: "warm" }, restWords(draft, release, instance));
   }
   const wakeAt = instance.state === "warm" ? until : (instance.drainUntil ?? until);
   if (Number.isFinite(wakeAt)) draft.wakeAt(wakeAt);
+}
+
+/** One that ended may run again by then, and is kept all the same. One that was taken back only waits for its stop. */
+function restWords(draft: Draft, release: ReleaseFacts, instance: InstanceFacts): string | undefined {
+  if (release.state === "rolling_back") return undefined;
+  const words = answers(instance, draft.now) ? "is kept warm" : "has drained, and does not answer";
+  return `${release.version} on ${instance.hostName} ${words}`;
 }
 
 const isNew = ({ state }: InstanceFacts): boolean => state === "ready" || state === "starting";

@@ -1,4 +1,5 @@
 import { STALENESS_BOUND_MS } from "../routing/table.ts";
+import { answering } from "./carry.ts";
 import type { Draft } from "./draft.ts";
 import type { InstanceFacts } from "./facts.ts";
 import type { ReleaseFacts } from "./release.ts";
@@ -66,7 +67,9 @@ function drain(draft: Draft, releaseId: string): void {
   }
   if (release.state !== "live" && release.state !== "settling") return;
   const warmUntil = Math.max(draft.now + release.spec.keepMs, drainUntil);
-  draft.moveRelease(release, "superseded", `${release.version} gave its traffic away and is kept warm`, {
+  const isAnswering = answering(draft.instancesOf(releaseId), draft.now).length > 0;
+  const now = isAnswering ? " and is kept warm" : ": none of its instances answers";
+  draft.moveRelease(release, "superseded", `${release.version} gave its traffic away${now}`, {
     endedAt: draft.now,
     warmUntil,
   });

@@ -55,6 +55,11 @@ describe("a canary whose stable is dead", () => {
     later(world, SECOND);
     expect(world.weights()).toEqual({ v2: 10_000 });
     expect(alerts(world).join()).toMatch(/v2 takes all traffic at once: 0 of 1 instances of v1/);
+    later(world, MINUTE);
+    const told = world.events.map(({ message }) => message);
+    expect(told).toContain("v1 gave its traffic away: none of its instances answers");
+    expect(told).toContain("v1 on anna has drained, and does not answer");
+    expect(told.join("\n")).not.toMatch(/kept warm/);
   });
 
   it.each(["in a bake", "in a pause", "held at 0 %"])("takes over within seconds %s too", (where) => {
