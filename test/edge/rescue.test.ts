@@ -132,6 +132,18 @@ describe("a request that its instance failed", () => {
     expect((await ask({ port, host })).status).toBe(502);
   });
 
+  it("reaches what is warm of the release before when nobody of the one that took over answers", async () => {
+    misbehave = reset;
+    const old = releaseOf("old", 0, [good.url]);
+    const host = serve([old, releaseOf("new", 10_000, [bad.url, DEAD])], { heir: "old" });
+    const gets = await times(10, () => ask({ port, host }));
+    expect(gets.map(servedBy)).toEqual(Array(10).fill("good"));
+    // Told that they are not ready: what may not be sent twice goes to the old one first.
+    const away = { origin: bad.url, ready: false };
+    const told = serve([old, releaseOf("new", 10_000, [away])], { heir: "old" });
+    expect(servedBy(await ask({ port, host: told, method: "POST", body: "x" }))).toBe("good");
+  });
+
   it("goes by the table of when it failed, not of when it came", async () => {
     const fails = Promise.withResolvers<void>();
     misbehave = async (_, response) => {

@@ -34,6 +34,8 @@ export interface Route {
   readonly table: RoutingTable;
   readonly releases: readonly RouteRelease[];
   readonly stable: RouteRelease | null;
+  /** Who is asked after all that hold weight. */
+  readonly heir: RouteRelease | null;
   /** Releases with weight, in dealing order, and where their buckets end. */
   readonly dealt: readonly RouteRelease[];
   readonly ends: readonly number[];
@@ -85,10 +87,12 @@ export function compileRoute(table: RoutingTable, previous: Route | null): Route
     return release;
   });
   const dealt = releases.filter((release) => release.weightBp > 0);
+  const called = (name: string | null | undefined) => releases.find(({ id }) => id === name) ?? null;
   return {
     table,
     releases,
-    stable: releases.find((release) => release.id === table.stable) ?? null,
+    stable: called(table.stable),
+    heir: called(table.heir),
     dealt,
     ends: dealBuckets(dealt.map((release) => release.weightBp)),
     seed: seedOf(table.salt),
@@ -174,8 +178,8 @@ export function chooseInstance(
 }
 
 /**
- * Where to go when the chosen release has no usable instance. Traffic first: stable, then any release that holds weight
- * (never one at 0 %: nobody has vouched for it). When nobody has a usable or half-open instance, panic: health knowledge is wrong
+ * Where to go when the chosen release has no usable instance. Traffic first: stable, then any release that holds weight, then
+ * the heir (no other at 0 %: nobody has vouched for it). When nobody has a usable or half-open instance, panic: health knowledge is wrong
  * or everything is down, so an instance is tried all the same, the chosen release's first, ready ones before others.
  */
 export function chooseFallback(route: Route, chosen: RouteRelease, errand: Errand): RouteInstance | null {
@@ -188,7 +192,7 @@ export function chooseFallback(route: Route, chosen: RouteRelease, errand: Erran
 
 /**
  * Where a failed attempt is sent again, by the table of now: another instance of the same release, then stable, then any
- * release that holds weight; never an instance tried before. A preview (`isPinned`) stays with its release.
+ * release that holds weight, then the heir; never an instance tried before. A preview (`isPinned`) stays with its release.
  */
 export function chooseRescue(
   route: Route,
@@ -254,14 +258,9 @@ function isUsable(instance: RouteInstance, errand: Errand, tried: readonly Route
   return tried === NONE || !tried.some(({ id }) => id === instance.id);
 }
 
-/** Stable, then the releases that hold weight, without the one given. */
-function elsewhere(route: Route, own: RouteRelease | null): RouteRelease[] {
-  const others: RouteRelease[] = [];
-  for (const release of [route.stable, ...route.dealt]) {
-    if (release !== null && release !== own && !others.includes(release)) others.push(release);
-  }
-  return others;
-}
+/** Stable, the releases that hold weight, the heir: without the one given. */
+const elsewhere = ({ stable, dealt, heir }: Route, own: RouteRelease | null): RouteRelease[] =>
+  [...new Set([stable, ...dealt, heir])].filter((release) => release !== own).filter((one) => one !== null);
 
 function isOriginAllowed(host: string, suffixes: readonly string[]): boolean {
   if (suffixes.length === 0) return true;

@@ -139,6 +139,7 @@ const TABLE = shape({
   }),
   releases: list(RELEASE),
   stable: orNull(id),
+  heir: optional(id),
   partialUntil: orNull(count),
   match: orNull(list(MATCH)),
   staleMs: optional(count),

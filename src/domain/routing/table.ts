@@ -101,6 +101,8 @@ export interface RoutingTable {
   readonly releases: readonly TableRelease[];
   /** Where rescue, expired partial weights and the ineligible go. Null before the first release is live. */
   readonly stable: string | null;
+  /** The release at 0 % that traffic would go back to, warm and able to carry it: asked where nobody with weight answers. Absent: nobody. */
+  readonly heir?: string;
   /** Dead-man rule, epoch ms: past it, every release but stable counts as weight 0. Null when nothing is partial. */
   readonly partialUntil: number | null;
   readonly match: readonly MatchRule[] | null;

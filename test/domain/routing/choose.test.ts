@@ -183,7 +183,22 @@ describe("without a usable instance in the chosen release", () => {
     expect(chooseAt(compileRoute(tableOf([], { releases, stable: "r1" }), null))).toBe("r1-0");
   });
 
-  it("never falls back to a release at 0 % that is not stable", () => {
+  it("falls back to what traffic would go back to, after all that hold weight", () => {
+    const releases = [
+      releaseOf("r3", 5_000, [unready(A)]),
+      releaseOf("r1", 0, [B]),
+      releaseOf("r2", 5_000, [B]),
+    ];
+    expect(chooseAt(compileRoute(tableOf([], { releases, stable: "r2", heir: "r1" }), null))).toBe("r2-0");
+    const none = releases.map((release) =>
+      release.weightBp > 0 ? releaseOf(release.id, 5_000, []) : release,
+    );
+    expect(chooseAt(compileRoute(tableOf([], { releases: none, stable: "r2", heir: "r1" }), null))).toBe(
+      "r1-0",
+    );
+  });
+
+  it("never falls back to any other release at 0 %", () => {
     const releases = [releaseOf("r3", 0, [A]), releaseOf("r1", 10_000, [unready(B)])];
     expect(chooseAt(compileRoute(tableOf([], { releases, stable: "r1" }), null))).toBe("r1-0");
   });
@@ -261,6 +276,14 @@ describe("rescuing a failed attempt", () => {
     const route = compileRoute(tableOf([], { releases, stable: "r1" }), null);
     expect(rescue(route, ["r1-0"])).toBe("r2-0");
     expect(rescue(route, ["r1-0", "r2-0"])).toBeNull();
+  });
+
+  it("goes to what traffic would go back to, last of all and not of a preview", () => {
+    const releases = [releaseOf("r2", 10_000, [A, B]), releaseOf("r1", 0, [A])];
+    const route = compileRoute(tableOf([], { releases, stable: "r2", heir: "r1" }), null);
+    expect(rescue(route, ["r2-0"])).toBe("r2-1");
+    expect(rescue(route, ["r2-0", "r2-1"])).toBe("r1-0");
+    expect(rescue(route, ["r2-0", "r2-1"], true)).toBeNull();
   });
 
   it("leaves the last attempt to the canary when two of stable have failed the request", () => {

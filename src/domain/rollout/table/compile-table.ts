@@ -12,10 +12,11 @@ import {
 import type { EnvironmentSpec } from "../../spec.ts";
 import { PARTIAL_LEASE_MS } from "../advance.ts";
 import { judgedIn } from "../analysis/judged.ts";
-import { isHeard, isUp } from "../carry.ts";
+import { canCarry, isHeard, isUp } from "../carry.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
 import { begunWeight } from "../steps.ts";
+import { heirsOf } from "../target.ts";
 import { staleMsOf } from "./rest.ts";
 import { skewRule, withDeployments } from "./skew.ts";
 
@@ -67,6 +68,7 @@ export function compileTable(
     affinity: facts.spec.affinity,
     releases: withDeployments(releases, facts),
     stable,
+    ...heirOf(facts, stamp.now),
     partialUntil: partial && stable !== null ? stamp.now + PARTIAL_LEASE_MS : null,
     staleMs: staleMsOf(facts),
     judged: partial || facts.releases.some(mayMove),
@@ -96,6 +98,19 @@ const marksOf = ({ marks, showRelease }: EnvironmentSpec): Marks =>
 function isWatched(facts: EnvironmentFacts): boolean {
   const judged = judgedIn(facts);
   return judged?.how === "before" && judged.release.failure === null;
+}
+
+/** Who would get the traffic back when what serves is lost: the edge asks it before control has decided that. */
+function heirOf(
+  { releases, instances, stableReleaseId, spec }: EnvironmentFacts,
+  now: number,
+): Pick<RoutingTable, "heir"> {
+  if (stableReleaseId === null || spec.rescue === "off") return {};
+  const own = (id: string) => instances.filter(({ releaseId }) => releaseId === id);
+  const heir = heirsOf({ releases }, { id: stableReleaseId }).find(
+    (release) => release.weightBp === 0 && canCarry(release, own(release.id), now),
+  );
+  return heir ? { heir: heir.id } : {};
 }
 
 /** What the edge counts of it may yet move traffic. */
