@@ -111,6 +111,7 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           globalSetup: ["test/support/cli/bundled-cli.ts", "test/support/stack/bundled-workers.ts"],
+          isolate: false,
           ...patience,
           testTimeout: 300_000,
           hookTimeout: 300_000,

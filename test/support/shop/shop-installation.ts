@@ -3,7 +3,7 @@ import path from "node:path";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
-import { type Ran, runCli } from "../cli/run-cli.ts";
+import { callCli, type Ran } from "../cli/run-cli.ts";
 import { Installation } from "../stack/installation.ts";
 import type { Step } from "./shop.ts";
 import type { ShopEnv } from "./shop-stand.ts";
@@ -68,7 +68,7 @@ export class ShopInstallation {
 
   /** Runs the real CLI beside the manifest that was deployed last. */
   sluice(args: readonly string[]): Promise<Ran> {
-    return runCli(args, {
+    return callCli(args, {
       url: this.#sluice.controlUrl,
       env: { SLUICE_TOKEN: this.#sluice.home.token },
       files: { "sluice.yaml": this.#manifest },

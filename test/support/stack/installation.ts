@@ -13,14 +13,14 @@ import { Load } from "../../../local/load.ts";
 import { freePorts } from "../../../local/ports.ts";
 import { Client } from "../../../src/client/index.ts";
 import type { ReleaseView } from "../../../src/protocol/api/releases.ts";
-import { NODE, type Ran, runCli } from "../cli/run-cli.ts";
+import { callCli, NODE, type Ran, runCli } from "../cli/run-cli.ts";
 import { evidenceDirectory, hasFailed } from "./evidence.ts";
 
 const STACK = join(import.meta.dirname, "stack-process.ts");
 const EXAMPLES = join(import.meta.dirname, "../../../examples");
 const STACK_WITHIN_MS = 30_000;
 const STATE_WITHIN_MS = 120_000;
-const RATE = 60;
+const RATE = 40;
 /** Requests that were sent before control and edge went, or while they were away, have ended after this. */
 const AFTERMATH_MS = 500;
 
@@ -194,9 +194,10 @@ export class Installation {
     await Promise.all(this.hosts.map((host) => host.start()));
   }
 
-  /** Runs the real CLI as its own process, with the app's manifest in its folder. */
+  /** Runs the real CLI with the app's manifest in its folder: as a process of its own when something is piped in. */
   sluice(app: string, options: AppOptions, args: readonly string[], stdin?: string): Promise<Ran> {
-    return runCli(args, {
+    const run = stdin === undefined ? callCli : runCli;
+    return run(args, {
       stdin,
       url: this.controlUrl,
       env: { SLUICE_TOKEN: this.home.token },
