@@ -104,7 +104,7 @@ test.runIf(hasRedis)(
     expect(await cli("scale", "worker=3")).toMatchObject({ code: 0 });
     const running = async () => (await sluice.running()).size;
     await expect.poll(running, { timeout: 90_000 }).toBeGreaterThanOrEqual(4);
-    expect((await cli("status")).stdout).toMatch(/worker +3 of 3 healthy/);
+    await expect.poll(async () => (await cli("status")).stdout).toMatch(/worker +3 of 3 healthy/);
     expect(await cli("scale", "nobody=3")).toMatchObject({ code: 1 });
     expect(await cli("restart")).toMatchObject({ code: 0 });
     const { environment } = await sluice.client.environments.get(APP, "production");
