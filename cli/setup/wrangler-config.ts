@@ -120,8 +120,19 @@ function version(which: Which, config: Table, { database, namespace }: Ids): str
   return `${packageFile.version}+${hash.digest("hex").slice(0, 12)}`;
 }
 
-/** SHA-256 of all that makes this Worker, in hex: the same for a checkout and the package that was made of it. */
+const hashes = new Map<Which, string>();
+
+/**
+ * SHA-256 of all that makes this Worker, in hex: the same for a checkout and the package that was made of it. Of what was
+ * there when it was first asked, so that a run deploys under the version that it planned.
+ */
 export function sourcesHash(which: Which): string {
+  const hash = hashes.get(which) ?? hashSources(which);
+  hashes.set(which, hash);
+  return hash;
+}
+
+function hashSources(which: Which): string {
   const noted = join(ROOT, BUILT, which, "sources");
   if (!existsSync(join(ROOT, "src")) && existsSync(noted)) return readFileSync(noted, "utf8");
   const hash = createHash("sha256");
