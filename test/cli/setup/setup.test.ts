@@ -31,12 +31,12 @@ beforeAll(async () => {
   done = await desk.setup();
 }, TIMEOUT_MS);
 
-/** The real one for commands of this kind, for all others its calls alone. */
-const realFor =
-  (kind: string, { url }: Cloudflare): typeof wranglerIn =>
+/** The real one for one of setup's commands, for all others its calls alone. */
+const realTo =
+  (what: string, { url }: Cloudflare): typeof wranglerIn =>
   (parts) =>
   (command) =>
-    (command.args.includes(kind) ? wranglerIn : quickWrangler(url))(parts)(command);
+    (command.what === what ? wranglerIn : quickWrangler(url))(parts)(command);
 
 const modeOf = (desk: Desk, file: string) => statSync(join(desk.home, ".config/sluice", file)).mode & 0o777;
 const secretsOf = ({ state }: Cloudflare, worker: string) =>
@@ -151,7 +151,7 @@ function olden({ state }: Cloudflare): void {
 
 test("hands over a copy of the data before the data goes", { timeout: TIMEOUT_MS }, async () => {
   const cloudflare = await emptyAccount();
-  const desk = newDesk({ cloudflare, wrangler: realFor("export", cloudflare) });
+  const desk = newDesk({ cloudflare, wrangler: realTo("export sluice", cloudflare) });
   await desk.setup();
   const gone = await desk.teardown({ name: "sluice", yes: true, deleteData: true, export: "copy.sql" });
   expect(gone).toMatchObject({ exit: 0, said: expect.stringContaining("is exported to") });
@@ -161,13 +161,13 @@ test("hands over a copy of the data before the data goes", { timeout: TIMEOUT_MS
 
 test("says what wrangler said when wrangler fails", { timeout: TIMEOUT_MS }, async () => {
   const cloudflare = await emptyAccount();
-  const desk = newDesk({ cloudflare, wrangler: realFor("deploy", cloudflare) });
-  cloudflare.fail({ method: "PUT", path: "/workers/scripts/sluice-control", answer: 400 });
+  const desk = newDesk({ cloudflare, wrangler: realTo("deploy sluice-edge", cloudflare) });
+  cloudflare.fail({ method: "PUT", path: "/workers/scripts/sluice-edge", answer: 400 });
   const failed = await desk.setup();
   expect(failed).toMatchObject({ exit: 2, code: "cloudflare_refused" });
   expect(failed.said).toMatch(
-    /wrangler could not deploy sluice-control[\s\S]*Internal error \[code: 10001\][\s\S]*goes on where it stopped/,
+    /wrangler could not deploy sluice-edge[\s\S]*Internal error \[code: 10001\][\s\S]*goes on where it stopped/,
   );
-  cloudflare.fail({ method: "PUT", path: "/workers/scripts/sluice-control", answer: 403 });
+  cloudflare.fail({ method: "PUT", path: "/workers/scripts/sluice-edge", answer: 403 });
   expect((await desk.setup()).said).toContain("The API token lacks `Account › Workers Scripts › Edit`");
 });
