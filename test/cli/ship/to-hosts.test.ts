@@ -8,30 +8,36 @@ import { pack } from "tar-stream";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { sendImage } from "../../../cli/ship/hosts/to-hosts.ts";
 import type { Client } from "../../../src/client/index.ts";
-import type { ImageManifest, KnownImages } from "../../../src/protocol/images.ts";
+import { IMAGE_LIMITS, type ImageManifest, type KnownImages } from "../../../src/protocol/images.ts";
 
 /** What `docker save` writes in three generations of engines, as control gets it. */
 const sha = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 const small = Buffer.from("a small layer".repeat(100));
-const large = randomBytes(17 * 1024 * 1024);
-const LAYERS = [large, small];
-const config = Buffer.from(
-  JSON.stringify({
-    architecture: "amd64",
-    rootfs: { type: "layers", diff_ids: LAYERS.map((bytes) => `sha256:${sha(bytes)}`) },
-  }),
-);
-const CONFIG = sha(config);
 
 type File = readonly [name: string, content: Buffer | { readonly link: string }];
 const contents = (Config: string, Layers: string[]): File => [
   "manifest.json",
   Buffer.from(JSON.stringify([{ Config, RepoTags: null, Layers }])),
 ];
-const ociLayers = LAYERS.map((bytes): File => [`blobs/sha256/${sha(bytes)}`, bytes]);
-const zipped = LAYERS.map((bytes) => gzipSync(bytes));
-const zippedLayers = zipped.map((bytes): File => [`blobs/sha256/${sha(bytes)}`, bytes]);
 const names = (files: readonly File[]) => files.map(([name]) => name);
+const diffIds = (layers: readonly Buffer[]) => layers.map((bytes) => `sha256:${sha(bytes)}`);
+const configOf = (layers: readonly Buffer[]) =>
+  Buffer.from(
+    JSON.stringify({ architecture: "amd64", rootfs: { type: "layers", diff_ids: diffIds(layers) } }),
+  );
+/** With the layers by the digest of what the archive holds of them. */
+function byDigest(config: Buffer, held: readonly Buffer[]): File[] {
+  const layers = held.map((bytes): File => [`blobs/sha256/${sha(bytes)}`, bytes]);
+  const at = `blobs/sha256/${sha(config)}`;
+  return [...layers, [at, config], contents(at, names(layers))];
+}
+
+/** More than is kept in memory until it is known what it is. */
+const LAYERS = [randomBytes(1536 * 1024), small];
+const [large = small] = LAYERS;
+const config = configOf(LAYERS);
+const CONFIG = sha(config);
+const SINCE_25 = byDigest(config, LAYERS);
 const FORMATS: readonly [string, readonly File[]][] = [
   [
     "before 25, one layer a link to another place",
@@ -43,17 +49,13 @@ const FORMATS: readonly [string, readonly File[]][] = [
       contents(`${CONFIG}.json`, ["0a/layer.tar", "0c/layer.tar"]),
     ],
   ],
-  [
-    "since 25",
-    [...ociLayers, [`blobs/sha256/${CONFIG}`, config], contents(`blobs/sha256/${CONFIG}`, names(ociLayers))],
-  ],
+  ["since 25", SINCE_25],
   [
     "in containerd, compressed as it came",
-    [
-      ...zippedLayers,
-      [`blobs/sha256/${CONFIG}`, config],
-      contents(`blobs/sha256/${CONFIG}`, names(zippedLayers)),
-    ],
+    byDigest(
+      config,
+      LAYERS.map((bytes) => gzipSync(bytes)),
+    ),
   ],
 ];
 
@@ -101,8 +103,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** A docker that answers with this archive. */
-async function dockerWith(files: readonly File[]): Promise<string> {
+/** A docker that answers with this archive, of an image with these layers. */
+async function dockerWith(files: readonly File[], layers: readonly Buffer[] = LAYERS): Promise<string> {
   const bin = await mkdtemp(join(folder, "bin-"));
   const tar = pack();
   for (const [name, content] of files)
@@ -110,8 +112,7 @@ async function dockerWith(files: readonly File[]): Promise<string> {
     else tar.entry({ name, type: "symlink", linkname: content.link });
   tar.finalize();
   await writeFile(join(bin, "saved.tar"), await buffer(tar));
-  const layers = JSON.stringify(LAYERS.map((bytes) => `sha256:${sha(bytes)}`));
-  const script = `#!/bin/sh\ncase "$1" in\n  image) echo '${layers}';;\n  save) cat "${bin}/saved.tar";;\nesac\n`;
+  const script = `#!/bin/sh\ncase "$1" in\n  image) echo '${JSON.stringify(diffIds(layers))}';;\n  save) cat "${bin}/saved.tar";;\nesac\n`;
   await writeFile(join(bin, "docker"), script);
   await chmod(join(bin, "docker"), 0o755);
   return bin;
@@ -158,7 +159,10 @@ describe("an image of an engine", () => {
   test("that was cut short goes on with the next part", async () => {
     const kept = new Kept();
     kept.refuseAfter = 1;
-    const bin = await dockerWith(FORMATS[1]?.[1] ?? []);
+    // In two parts, and not compressed anew by each run.
+    const layers = [randomBytes(IMAGE_LIMITS.partBytes + 1), small];
+    const stored = layers.map((bytes) => gzipSync(bytes, { level: 0 }));
+    const bin = await dockerWith(byDigest(configOf(layers), stored), layers);
     await expect(send(kept, bin)).rejects.toThrow("the line was cut");
     kept.refuseAfter = Number.POSITIVE_INFINITY;
     const there = [...kept.parts.values()].reduce((sum, { length }) => sum + length, 0);
@@ -171,7 +175,7 @@ describe("an image of an engine", () => {
   test("that control refuses ends with its words, whatever docker makes of being ended", async () => {
     const kept = new Kept();
     kept.refuseAfter = 0;
-    const bin = await dockerWith(FORMATS[1]?.[1] ?? []);
+    const bin = await dockerWith(SINCE_25);
     const script = await readFile(join(bin, "docker"), "utf8");
     // As docker does since 28: a signal makes it exit with a code of its own.
     await writeFile(
@@ -186,10 +190,10 @@ describe("an image of an engine", () => {
   });
 
   test("that docker saves in another way than it says is refused in words", async () => {
-    const [, oci = []] = FORMATS[1] ?? [];
-    const swapped = [...oci.slice(0, -1), contents(`blobs/sha256/${CONFIG}`, names(ociLayers).toReversed())];
+    const layers = names(SINCE_25).slice(0, LAYERS.length);
+    const swapped = [...SINCE_25.slice(0, -1), contents(`blobs/sha256/${CONFIG}`, layers.toReversed())];
     await expect(send(new Kept(), await dockerWith(swapped))).rejects.toThrow("another layer than it says");
-    const none = await dockerWith(oci.slice(0, -1));
+    const none = await dockerWith(SINCE_25.slice(0, -1));
     await expect(send(new Kept(), none)).rejects.toThrow("has no manifest.json");
     await writeFile(
       join(none, "docker"),
