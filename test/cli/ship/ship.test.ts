@@ -27,43 +27,71 @@ const DOCKER = `case "$1" in
   push) echo "x: digest: ${DIGEST} size: 1";;
 esac`;
 
-/** `sluice ship` in a repository, with a docker of the test's own. */
-async function ship(
-  work: { folder: string },
-  options: {
-    args?: string[];
-    docker?: string | null;
-    env?: Record<string, string>;
-    url?: string;
-    kill?: string;
-    signals?: NodeJS.Signals[];
-    git?: boolean;
-    isUnread?: boolean;
-  } = {},
-) {
-  const home = join(work.folder, "..");
+interface Shipping {
+  readonly args?: readonly string[];
+  /** null: there is none. */
+  readonly docker?: string | null;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly url?: string;
+  readonly git?: boolean;
+  /** Interrupted once it has said this. */
+  readonly kill?: string;
+}
+/** What ends a process. */
+interface Ending {
+  readonly signals?: readonly NodeJS.Signals[];
+  readonly isUnread?: boolean;
+}
+
+/** A docker of the test's own, and the environment in which it is found. */
+async function outfit({ folder }: { folder: string }, { docker = DOCKER, git = true, env, url }: Shipping) {
+  const home = join(folder, "..");
   const bin = await mkdtemp(join(home, "bin-"));
-  const { docker = DOCKER } = options;
   if (docker !== null) {
     await writeFile(join(bin, "docker"), `#!/bin/sh\nprintf '%s\\n' "$@" >>"${home}/asked"\n${docker}\n`);
     await chmod(join(bin, "docker"), 0o755);
   } else await symlink("/usr/bin/git", join(bin, "git"));
   await writeFile(join(home, "asked"), "");
+  return {
+    asked: async () => (await readFile(join(home, "asked"), "utf8")).split("\n"),
+    env: {
+      // Where docker is missing, this machine's own must not be found.
+      PATH: docker === null || !git ? bin : `${bin}:/usr/bin:/bin`,
+      HOME: home,
+      GIT_CEILING_DIRECTORIES: home,
+      SLUICE_URL: url ?? "http://127.0.0.1:9",
+      SLUICE_TOKEN: "slu_test",
+      ...env,
+    },
+  };
+}
+
+/** `sluice ship` in a repository, with a docker of the test's own. */
+async function ship(work: { folder: string }, options: Shipping = {}) {
+  const { env, asked } = await outfit(work, options);
+  const { kill, args = [] } = options;
+  const ran = await callCli(["ship", ...args], {
+    cwd: work.folder,
+    env,
+    onStderr: (said, interrupt) => {
+      if (kill && said.includes(kill)) interrupt();
+    },
+  });
+  return { ...ran, asked: await asked() };
+}
+
+/** The same as a process, where its ending is the point. */
+async function shipAsProcess(
+  work: { folder: string },
+  { signals = [], isUnread = false, ...options }: Shipping & Ending,
+) {
+  const { env } = await outfit(work, options);
   const child = spawn(NODE, [MAIN, "ship", ...(options.args ?? [])], {
     cwd: work.folder,
     stdio: ["ignore", "pipe", "pipe"],
-    env: {
-      // Where docker is missing, this machine's own must not be found.
-      PATH: docker === null || options.git === false ? bin : `${bin}:/usr/bin:/bin`,
-      HOME: home,
-      NODE_COMPILE_CACHE: COMPILE_CACHE,
-      GIT_CEILING_DIRECTORIES: home,
-      SLUICE_URL: options.url ?? "http://127.0.0.1:9",
-      SLUICE_TOKEN: "slu_test",
-      ...options.env,
-    },
+    env: { ...env, NODE_COMPILE_CACHE: COMPILE_CACHE },
   });
-  if (options.isUnread) child.stderr.destroy();
+  if (isUnread) child.stderr.destroy();
   let [stdout, stderr] = ["", ""];
   let killed = false;
   child.stdout.on("data", (chunk) => {
@@ -73,10 +101,10 @@ async function ship(
     stderr += chunk;
     if (!options.kill || killed || !stderr.includes(options.kill)) return;
     killed = true;
-    for (const signal of options.signals ?? ["SIGTERM" as const]) child.kill(signal);
+    for (const signal of signals) child.kill(signal);
   });
   const [code] = (await once(child, "close")) as [number];
-  return { code, stdout, stderr, asked: (await readFile(join(home, "asked"), "utf8")).split("\n") };
+  return { code, stdout, stderr };
 }
 
 const goodShip = (over: Record<string, Route> = {}) =>
@@ -235,10 +263,10 @@ describe("docker", { concurrent: true }, () => {
     expect(ran.stderr).toContain(words);
   });
 
-  test("a build that prints 100 MB is told in its first lines and, when it fails, its last", async () => {
+  test("a build that prints 10 MB is told in its first lines and, when it fails, its last", async () => {
     await using work = await checkout({ "sluice.yaml": MANIFEST });
     const summary = join(work.folder, "../summary");
-    const docker = `case "$1" in build) yes 'as long as a line of a build is, and then some more of it' | head -c 100000000; echo; echo THE CAUSE; exit 1;; buildx) exit 1;; esac`;
+    const docker = `case "$1" in build) yes 'as long as a line of a build is, and then some more of it' | head -c 10000000; echo; echo THE CAUSE; exit 1;; buildx) exit 1;; esac`;
     const ran = await ship(work, { docker, env: { CI: "true", GITHUB_STEP_SUMMARY: summary } });
     expect(ran.code).toBe(2);
     expect(ran.stderr.length).toBeLessThan(400_000);
@@ -389,7 +417,7 @@ describe("run again after it was cut short", { concurrent: true }, () => {
     await using work = await checkout({ "sluice.yaml": MANIFEST });
     const pid = join(work.folder, "../pid");
     const docker = `case "$1" in buildx) exit 1;; build) echo $$ >"${pid}"; echo "at $2 it"; exec sleep 600;; esac`;
-    const ran = await ship(work, { docker, kill: " it\n", signals: ["SIGHUP"] });
+    const ran = await shipAsProcess(work, { docker, kill: " it\n", signals: ["SIGHUP"] });
     expect(ran.code, ran.stderr).toBe(130);
     expect(ran.stderr).toContain("interrupted at build: nothing was released");
     const build = Number(await readFile(pid, "utf8"));
@@ -399,7 +427,7 @@ describe("run again after it was cut short", { concurrent: true }, () => {
   test("whoever reads its words may go away: it ships on, and its exit code tells how that went", async () => {
     await using work = await checkout({ "sluice.yaml": MANIFEST });
     await using api = await fakeApi(goodShip());
-    const ran = await ship(work, { url: api.url, args: ["--json"], isUnread: true });
+    const ran = await shipAsProcess(work, { url: api.url, args: ["--json"], isUnread: true });
     expect([ran.code, JSON.parse(ran.stdout).outcome]).toEqual([0, "live"]);
   });
 
@@ -407,7 +435,7 @@ describe("run again after it was cut short", { concurrent: true }, () => {
     await using work = await checkout({ "sluice.yaml": MANIFEST });
     const pid = join(work.folder, "../pid");
     const deaf = `case "$1" in buildx) exit 1;; build) trap "" INT TERM; echo $$ >"${pid}"; echo "at $2 it"; while :; do sleep 1; done;; esac`;
-    const ran = await ship(work, { docker: deaf, kill: " it\n", signals: ["SIGINT", "SIGTERM"] });
+    const ran = await shipAsProcess(work, { docker: deaf, kill: " it\n", signals: ["SIGINT", "SIGTERM"] });
     expect(ran.code, ran.stderr).toBe(130);
     const build = Number(await readFile(pid, "utf8"));
     await vi.waitFor(() => expect(() => process.kill(build, 0)).toThrow("ESRCH"), 20_000);

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Terminal } from "../../../cli/io/output.ts";
+import { Interrupted } from "../../../cli/io/problem.ts";
 import { main } from "../../../cli/main.ts";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
@@ -77,21 +78,42 @@ export async function runCli(args: readonly string[], options: RunOptions = {}):
   return (await startCli(args, options)).done;
 }
 
+export interface CallOptions extends RunOptions {
+  /** A working directory that is there already, and stays. */
+  readonly cwd?: string;
+  /** Called with all that stderr has said so far, each time that it says more: `interrupt` is what Ctrl-C does. */
+  readonly onStderr?: (said: string, interrupt: () => void) => void;
+}
+
 /** The same command line in this process: milliseconds instead of a process's start. Never a terminal. */
-export async function callCli(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
-  const cwd = await mkdtemp(join(tmpdir(), "sluice-cli-"));
+export async function callCli(args: readonly string[], options: CallOptions = {}): Promise<Ran> {
+  const cwd = options.cwd ?? (await mkdtemp(join(tmpdir(), "sluice-cli-")));
   await writeFiles(cwd, options.files ?? {});
-  const [stdout, stderr]: [string[], string[]] = [[], []];
+  const control = new AbortController();
+  const interrupt = () => control.abort(new Interrupted());
+  let [stdout, stderr] = ["", ""];
   const terminal: Terminal = {
-    stdout: { isTTY: false, write: (text) => void stdout.push(text) },
-    stderr: { isTTY: false, columns: 80, write: (text) => void stderr.push(text) },
+    stdout: {
+      isTTY: false,
+      write: (text) => {
+        stdout += text;
+      },
+    },
+    stderr: {
+      isTTY: false,
+      columns: 80,
+      write: (text) => {
+        stderr += text;
+        options.onStderr?.(stderr, interrupt);
+      },
+    },
     env: environment(cwd, options),
   };
   try {
-    const code = await main({ argv: args, terminal, cwd, signal: new AbortController().signal });
-    return { code, stdout: stdout.join(""), stderr: stderr.join("") };
+    const code = await main({ argv: args, terminal, cwd, signal: control.signal });
+    return { code, stdout, stderr };
   } finally {
-    await rm(cwd, { recursive: true, force: true });
+    if (options.cwd === undefined) await rm(cwd, { recursive: true, force: true });
   }
 }
 
