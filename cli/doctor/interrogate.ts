@@ -2,6 +2,7 @@ import { APIError } from "cloudflare";
 import type { InsideAnswer, InsideQuestion, InsideSeen } from "../../src/protocol/api/doctor.ts";
 import { controlWorker } from "../setup/installation.ts";
 import {
+  type Cleaned,
   clean,
   configure,
   type Lab,
@@ -43,26 +44,26 @@ type From = "request" | "object" | "alarm";
 
 /**
  * Asks every question, those that make nothing first. Whatever was made goes in the end, also after an interruption, and
- * whatever a run before left goes at the beginning. Answers in the questions' order, with what would not go.
+ * whatever a run that is over left goes at the beginning. Answers in the questions' order, with what would not go.
  */
 export async function interrogate(
   asker: Asker,
   lab: Lab | null,
   ports: Ports,
-): Promise<{ answers: Answer[]; left: string[] }> {
+): Promise<Cleaned & { answers: Answer[] }> {
   const answers = [await d1Batch(asker)];
-  let left: string[] = [];
+  let cleaned: Cleaned = { left: [], others: [] };
   if (lab) {
     await clean(lab);
     try {
       answers.push(...(await askAccount(asker, lab, ports)));
     } finally {
-      left = await clean(lab);
+      cleaned = await clean(lab);
     }
   }
   const why = "needs CLOUDFLARE_API_TOKEN, on the machine that set Sluice up";
   const ids = Object.keys(QUESTIONS) as QuestionId[]; // The object's own keys.
-  return { answers: ids.map((id) => answers.find((one) => one.id === id) ?? unasked(id, why)), left };
+  return { ...cleaned, answers: ids.map((id) => answers.find((one) => one.id === id) ?? unasked(id, why)) };
 }
 
 async function d1Batch(asker: Asker): Promise<Answer> {

@@ -1,15 +1,15 @@
-import { randomBytes } from "node:crypto";
 import { APIError } from "cloudflare";
 import { type Sdk, unlessMissing } from "../setup/cloudflare.ts";
 import { edgeWorker, type Installation } from "../setup/installation.ts";
+import { newRun, overAt, runIn } from "./run-name.ts";
 
 /**
  * What the questions need in the account for some minutes: a tunnel, routes, records, a Worker, an Access application.
- * All of it carries a name that nothing else has, so that whatever a run leaves behind, cut short at any point, is found
- * and removed by the next one.
+ * All of it carries the name of its run: two may be at work at once, and whatever one left behind, cut short at any point, is
+ * found and removed by a later one, once the run is certainly over.
  */
-const NAME = "sluice-doctor";
-const COMMENT = "sluice doctor";
+const NAME = "sluice-doctor-";
+const COMMENT = "sluice doctor ";
 /** A slot's hostname begins with `sl-`, and 16 random characters follow: the edge takes ours for one. */
 const LABEL = "sl-doctor";
 
@@ -18,22 +18,22 @@ export interface Lab {
   /** For cleaning: no Ctrl-C ends it. */
   readonly sweeper: Sdk;
   readonly installation: Installation;
+  readonly run: string;
+  /** The run's name, as its things have it. */
+  readonly name: string;
+  /** When it began, epoch ms, by control's clock. */
+  readonly now: number;
   /** A slot's hostname. */
   readonly slot: string;
   /** One on which the probing Worker answers. */
   readonly echo: string;
 }
 
-export function newLab({ sdk, sweeper, installation }: Pick<Lab, "sdk" | "sweeper" | "installation">): Lab {
-  const random = () => randomBytes(5).toString("hex");
-  const { name } = installation.slotZone;
-  return {
-    sdk,
-    sweeper,
-    installation,
-    slot: `${LABEL}${random()}.${name}`,
-    echo: `${NAME}-${random()}.${name}`,
-  };
+/** `now`: epoch ms by control's clock, so that no run takes another for older than it is. */
+export function newLab(of: Pick<Lab, "sdk" | "sweeper" | "installation" | "now">): Lab {
+  const run = newRun(of.now);
+  const { name } = of.installation.slotZone;
+  return { ...of, run, name: NAME + run, slot: `${LABEL}${run}.${name}`, echo: `${NAME}${run}.${name}` };
 }
 
 const ofAccount = ({ installation }: Lab) => ({ account_id: installation.account.id });
@@ -42,7 +42,7 @@ const ofZone = ({ installation }: Lab) => ({ zone_id: installation.slotZone.id }
 const ONCE = { maxRetries: 0 };
 
 export async function makeTunnel(lab: Lab): Promise<string> {
-  const of = { ...ofAccount(lab), name: NAME, config_src: "cloudflare" } as const;
+  const of = { ...ofAccount(lab), name: lab.name, config_src: "cloudflare" } as const;
   const { id = "" } = await lab.sdk.zeroTrust.tunnels.cloudflared.create(of, ONCE);
   return id;
 }
@@ -84,7 +84,7 @@ export const makeRecord = (lab: Lab, name: string, content: string) =>
       content,
       proxied: true,
       ttl: 1,
-      comment: COMMENT,
+      comment: COMMENT + lab.run,
     },
     ONCE,
   );
@@ -100,8 +100,11 @@ export async function makeEcho(lab: Lab): Promise<void> {
   form.set("metadata", JSON.stringify(metadata));
   form.set("worker.js", new File([ECHO], "worker.js", { type: "application/javascript+module" }));
   // The SDK's own call sends its files under names that no module has.
-  await sdk.put(`/accounts/${lab.installation.account.id}/workers/scripts/${NAME}`, { ...ONCE, body: form });
-  await sdk.workers.routes.create({ ...ofZone(lab), pattern: `${echo}/*`, script: NAME }, ONCE);
+  await sdk.put(`/accounts/${lab.installation.account.id}/workers/scripts/${lab.name}`, {
+    ...ONCE,
+    body: form,
+  });
+  await sdk.workers.routes.create({ ...ofZone(lab), pattern: `${echo}/*`, script: lab.name }, ONCE);
   await makeRecord(lab, echo, "100::");
 }
 
@@ -112,7 +115,7 @@ export interface ServiceToken {
 }
 
 export async function makeServiceToken(lab: Lab): Promise<ServiceToken> {
-  const of = { ...ofAccount(lab), name: NAME, duration: "1h" };
+  const of = { ...ofAccount(lab), name: lab.name, duration: "1h" };
   const made = await lab.sdk.zeroTrust.access.serviceTokens.create(of, ONCE);
   return { id: made.id ?? "", clientId: made.client_id ?? "", clientSecret: made.client_secret ?? "" };
 }
@@ -123,7 +126,7 @@ export async function makeAccess(lab: Lab, token: ServiceToken): Promise<void> {
   const policy = await access.policies.create(
     {
       ...ofAccount(lab),
-      name: NAME,
+      name: lab.name,
       decision: "non_identity",
       include: [{ service_token: { token_id: token.id } }],
     },
@@ -133,7 +136,7 @@ export async function makeAccess(lab: Lab, token: ServiceToken): Promise<void> {
     {
       ...ofAccount(lab),
       type: "self_hosted",
-      name: NAME,
+      name: lab.name,
       domain: lab.slot,
       destinations: [lab.slot, lab.echo].map((uri) => ({ type: "public" as const, uri })),
       app_launcher_visible: false,
@@ -144,73 +147,107 @@ export async function makeAccess(lab: Lab, token: ServiceToken): Promise<void> {
   );
 }
 
+export interface Cleaned {
+  /** What would not go, in words. */
+  readonly left: readonly string[];
+  /** Runs whose things are there, and which may be at work: theirs are left alone. */
+  readonly others: readonly string[];
+}
+
 /**
- * Removes whatever this run or one before left: hostnames first, what they lead to after. Answers what would not go, in
- * words. One that fails keeps no other from going.
+ * Removes whatever this run made, and those that are certainly over: hostnames first, what they lead to after. One thing that
+ * fails keeps no other from going.
  */
-export async function clean(lab: Lab): Promise<string[]> {
-  const { sweeper: sdk } = lab;
-  const [account, zone] = [ofAccount(lab), ofZone(lab)];
-  const { access, tunnels } = sdk.zeroTrust;
-  const isOurs = ({ name }: { readonly name?: string | undefined }) => name === NAME;
+export async function clean(lab: Lab): Promise<Cleaned> {
   const left: string[] = [];
-  const each = async <T>(
-    what: string,
-    list: () => PromiseLike<readonly T[]>,
-    remove: (one: T) => PromiseLike<unknown>,
-  ) => {
+  const others = new Set<string>();
+  for (const { what, list, remove } of kindsOf(lab)) {
     try {
-      for (const one of await list()) await unlessMissing(() => remove(one));
+      for (const { id, run } of await list()) {
+        if (run === null) continue;
+        if (run === lab.run || overAt(run) <= lab.now) await unlessMissing(() => remove(id));
+        else others.add(run);
+      }
     } catch (error) {
       // A token that may not read these has made none.
       if (!(error instanceof APIError && error.status === 403)) left.push(`${what}: ${wordsOf(error)}`);
     }
-  };
-  await each(
-    "DNS records",
-    async () => (await sdk.dns.records.list({ ...zone, comment: { exact: COMMENT }, per_page: 100 })).result,
-    ({ id }) => sdk.dns.records.delete(id, zone),
-  );
-  await each(
-    "Worker routes",
-    async () => (await sdk.workers.routes.list(zone)).result.filter(isLabRoute),
-    ({ id }) => sdk.workers.routes.delete(id, zone),
-  );
-  await each(
-    "the Worker",
-    async () => (await sdk.workers.scripts.list(account)).result.filter(({ id }) => id === NAME),
-    () => sdk.workers.scripts.delete(NAME, account),
-  );
-  await each(
-    "the Access application",
-    async () => (await access.applications.list({ ...account, name: NAME })).result.filter(isOurs),
-    ({ id = "" }) => access.applications.delete(id, account),
-  );
-  await each(
-    "the Access policy",
-    async () => (await access.policies.list({ ...account, per_page: 1_000 })).result.filter(isOurs),
-    ({ id = "" }) => access.policies.delete(id, account),
-  );
-  await each(
-    "the service token",
-    async () => (await access.serviceTokens.list({ ...account, name: NAME })).result.filter(isOurs),
-    ({ id = "" }) => access.serviceTokens.delete(id, account),
-  );
-  await each(
-    "the tunnel",
-    async () =>
-      (await tunnels.cloudflared.list({ ...account, name: NAME, is_deleted: false })).result.filter(isOurs),
-    ({ id = "" }) => tunnels.cloudflared.delete(id, account),
-  );
-  return left;
+  }
+  return { left, others: [...others].sort() };
 }
 
-const isLabRoute = ({
-  pattern,
-  script,
-}: {
-  readonly pattern: string;
-  readonly script?: string | undefined;
-}): boolean => script === NAME || new RegExp(`^${LABEL}[0-9a-f]{10}\\.`).test(pattern);
+/** A kind of thing that runs make, and how all of one are found. */
+interface Kind {
+  readonly what: string;
+  /** `run` null: it is no run's. */
+  readonly list: () => Promise<readonly { readonly id: string; readonly run: string | null }[]>;
+  readonly remove: (id: string) => PromiseLike<unknown>;
+}
+
+interface Named {
+  readonly id?: string | undefined;
+  readonly name?: string | undefined;
+}
+
+async function namedOf(all: AsyncIterable<Named>) {
+  const found = [];
+  for await (const { id = "", name = "" } of all) found.push({ id, run: runIn(name, NAME) });
+  return found;
+}
+
+function kindsOf(lab: Lab): readonly Kind[] {
+  const { sweeper: sdk } = lab;
+  const [account, zone, many] = [ofAccount(lab), ofZone(lab), { per_page: 1_000 }];
+  const { access, tunnels } = sdk.zeroTrust;
+  return [
+    {
+      what: "DNS records",
+      list: async () => {
+        const comment = { startswith: COMMENT.trim() };
+        const { result } = await sdk.dns.records.list({ ...zone, comment, per_page: 1_000 });
+        return result.map(({ id, comment: said }) => ({ id, run: runIn(said ?? "", COMMENT) }));
+      },
+      remove: (id) => sdk.dns.records.delete(id, zone),
+    },
+    {
+      what: "Worker routes",
+      list: async () => {
+        const { result } = await sdk.workers.routes.list(zone);
+        return result.map(({ id, pattern, script }) => ({ id, run: runOfRoute(lab, pattern, script) }));
+      },
+      remove: (id) => sdk.workers.routes.delete(id, zone),
+    },
+    {
+      what: "the Worker",
+      list: async () =>
+        (await sdk.workers.scripts.list(account)).result.map(({ id = "" }) => ({ id, run: runIn(id, NAME) })),
+      remove: (id) => sdk.workers.scripts.delete(id, account),
+    },
+    {
+      what: "the Access application",
+      list: () => namedOf(access.applications.list({ ...account, ...many })),
+      remove: (id) => access.applications.delete(id, account),
+    },
+    {
+      what: "the Access policy",
+      list: () => namedOf(access.policies.list({ ...account, ...many })),
+      remove: (id) => access.policies.delete(id, account),
+    },
+    {
+      what: "the service token",
+      list: () => namedOf(access.serviceTokens.list({ ...account, ...many })),
+      remove: (id) => access.serviceTokens.delete(id, account),
+    },
+    {
+      what: "the tunnel",
+      list: () =>
+        namedOf(tunnels.cloudflared.list({ ...account, include_prefix: NAME, is_deleted: false, ...many })),
+      remove: (id) => tunnels.cloudflared.delete(id, account),
+    },
+  ];
+}
+
+const runOfRoute = ({ installation }: Lab, pattern: string, script = ""): string | null =>
+  runIn(pattern, LABEL, `.${installation.slotZone.name}/*`) ?? runIn(script, NAME);
 
 export const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -37,7 +37,7 @@ async function run(session: Session, app: string | undefined, options: DoctorOpt
   const asked = isLive
     ? await askZone(session, {
         name: options.name,
-        control: view.version,
+        control: view,
         found: [...own, ...view.checks, ...paths],
       })
     : null;

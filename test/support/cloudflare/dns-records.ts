@@ -51,6 +51,7 @@ const LIST = [
   "content",
   "content.exact",
   "comment.exact",
+  "comment.startswith",
   "comment",
   "proxied",
   "match",
@@ -69,7 +70,9 @@ export const dnsRecords = (world: World): Endpoint[] => [
       const fits = (key: "name" | "type" | "content" | "comment", record: DnsRecord) =>
         asked(key) === undefined || asked(key) === record[key];
       const end = call.query["name.endswith"];
+      const begin = call.query["comment.startswith"]?.toLowerCase() ?? "";
       return world.records
+        .filter(({ comment }) => (comment ?? "").toLowerCase().startsWith(begin))
         .filter((record) => record.zone === zone.id && (end === undefined || record.name.endsWith(end)))
         .filter((record) =>
           (["name", "type", "content", "comment"] as const).every((key) => fits(key, record)),

@@ -46,6 +46,7 @@ const collection = (world: World): Endpoint[] => [
     handle: (call) =>
       ofAccount(world, call)
         .tunnels.filter(({ name }) => (call.query.name ?? name) === name)
+        .filter(({ name }) => name.startsWith(call.query.include_prefix ?? ""))
         .filter(({ id }) => (call.query.uuid ?? id) === id)
         // Without `is_deleted` those that were deleted are listed too.
         .filter(({ deletedAt }) => [undefined, String(deletedAt !== null)].includes(call.query.is_deleted))
