@@ -1,10 +1,10 @@
 import http from "node:http";
 import https from "node:https";
 import type { z } from "zod";
-import { interceptionOf } from "../../src/protocol/interception.ts";
 import { type Problem, type ProblemCode, problemSchema } from "../../src/protocol/problem.ts";
 import { words } from "../outcome.ts";
 import { USER_AGENT } from "../version.ts";
+import { interceptionIn, type Received, stoppedText } from "./intercepted.ts";
 
 /** An answer of control: what was asked for, a refusal with its code, or no usable answer at all. */
 export type Answer<T> =
@@ -62,12 +62,6 @@ interface PostOptions {
   signal: AbortSignal;
 }
 
-interface Received {
-  status: number;
-  headers: http.IncomingHttpHeaders;
-  text: string;
-}
-
 function post(url: URL, body: string, options: PostOptions): Promise<Received> {
   const { request } = url.protocol === "https:" ? https : http;
   return new Promise((resolve, reject) => {
@@ -93,12 +87,12 @@ function post(url: URL, body: string, options: PostOptions): Promise<Received> {
   });
 }
 
-function refusal({ status, headers, text }: Received): Answer<never> {
+function refusal(received: Received): Answer<never> {
+  const { status, text } = received;
   const problem = asProblem(text);
-  const get = (name: string) => headers[name]?.toString() ?? null;
-  const stopped = problem ? null : interceptionOf({ status, headers: { get }, body: text });
+  const stopped = problem ? null : interceptionIn(received);
   // Not control's word either, and over as soon as somebody changes a setting.
-  if (stopped) return unreachable(`answered ${status}: ${stopped.words}. Mend: ${stopped.fix}`);
+  if (stopped) return unreachable(stoppedText(status, stopped));
   const request = problem?.requestId === undefined ? "" : ` (request ${problem.requestId})`;
   const detail = problem ? problem.detail + request : `answered ${status}: ${text.slice(0, 200)}`;
   // A gateway's 5xx is not control speaking, and neither is a redirect: the thing to do is the same as for no answer.

@@ -4,6 +4,7 @@ import { buffer } from "node:stream/consumers";
 import { type Clock, outagePause } from "../clock.ts";
 import { words } from "../outcome.ts";
 import { USER_AGENT } from "../version.ts";
+import { interceptionIn, stoppedText } from "./intercepted.ts";
 
 /** Something of control's that is too large for one answer, or for memory. */
 export interface Download {
@@ -11,6 +12,11 @@ export interface Download {
   readonly token: () => string;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+}
+
+/** Something before control answers in its place, until somebody changes a setting: asking on would only hide why. */
+class Stopped extends Error {
+  override readonly name = "Stopped";
 }
 
 /** Control has no such thing for this host. */
@@ -36,7 +42,8 @@ export async function downloadSmall(at: Download, path: string, mostBytes: numbe
 
 /**
  * Bytes from `start` to before `end`, or to where the thing ends. A connection that breaks, and a control that is away, only make
- * it slower: it goes on where it was, until the signal aborts. Throws {@link NotThere} when control says no.
+ * it slower: it goes on where it was, until the signal aborts. Throws {@link NotThere} when control says no, and at once, too, when
+ * Cloudflare's security answers in its place.
  */
 export async function* download(
   at: Download,
@@ -57,7 +64,7 @@ export async function* download(
       }
       if (response.complete) return;
     } catch (thrown) {
-      if (thrown instanceof NotThere || at.signal.aborted) throw thrown;
+      if (thrown instanceof NotThere || thrown instanceof Stopped || at.signal.aborted) throw thrown;
     }
     await at.clock.sleep(outagePause(tries++), at.signal);
   }
@@ -85,19 +92,32 @@ async function request(
   const { statusCode: status = 0 } = response;
   if (status === 200 && from === 0) return response;
   if (status === 206) return response;
-  const said = await saidOf(response);
+  const { headers: answered } = response;
+  const text = await beginningOf(response);
+  const stopped = interceptionIn({ status, headers: answered, text });
+  if (stopped && stopped.by !== "limit") throw new Stopped(`${target.host} ${stoppedText(status, stopped)}`);
+  const said = detailIn(text);
   // A token that has just been changed, too many at once, and what a gateway says: all pass.
   if (status >= 400 && status < 500 && status !== 401 && status !== 429)
     throw new NotThere(`control answered ${status}: ${said}`);
   throw new Error(`control answered ${status}: ${said}`);
 }
 
-async function saidOf(response: http.IncomingMessage): Promise<string> {
+async function beginningOf(response: http.IncomingMessage): Promise<string> {
   try {
-    const text = (await buffer(response)).toString("utf8", 0, WORDS_MOST);
-    const detail: unknown = JSON.parse(text).detail;
-    return typeof detail === "string" ? detail : text.slice(0, 200);
+    return (await buffer(response)).toString("utf8", 0, WORDS_MOST);
   } catch (thrown) {
     return words(thrown);
   }
+}
+
+/** A problem's own words, or as much of what else was said as tells what it was. */
+function detailIn(text: string): string {
+  try {
+    const { detail } = JSON.parse(text);
+    if (typeof detail === "string") return detail;
+  } catch {
+    // A gateway's page.
+  }
+  return text.slice(0, 200);
 }

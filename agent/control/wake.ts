@@ -4,6 +4,7 @@ import { type Clock, outagePause } from "../clock.ts";
 import type { Log } from "../log.ts";
 import { USER_AGENT } from "../version.ts";
 import type { Identity } from "./identity.ts";
+import { interceptionIn, stoppedText } from "./intercepted.ts";
 
 export interface WakeOptions {
   url: string;
@@ -60,6 +61,13 @@ async function holdOne(options: WakeOptions): Promise<Ended> {
   let opened = false;
   let heard = true;
   socket.on("error", (error) => resolve(error.message));
+  socket.on("unexpected-response", (_request, response) => {
+    const { statusCode: status = 0, headers } = response;
+    response.resume();
+    // A challenge and Access show in the headers; what else there is, the polls meet, too.
+    const stopped = interceptionIn({ status, headers, text: "" });
+    resolve(stopped ? stoppedText(status, stopped) : `answered ${status} in place of a socket`);
+  });
   socket.on("close", (code) => resolve(`closed with ${code}`));
   socket.on("message", (message) => {
     heard = true;
