@@ -19,7 +19,7 @@ import { commit } from "../store/decisions.ts";
 import { type LoadedEnvironment, type LoadOptions, reading } from "../store/environments.ts";
 import { settle } from "../store/outbox.ts";
 import { freeRestedSlots } from "../store/slots.ts";
-import { findHostname } from "../store/status.ts";
+import { hostnamesOfOthers } from "../store/status.ts";
 import { recordVerdicts } from "../store/verdicts.ts";
 import { armBy, earliest, Turn } from "../turn.ts";
 import type { Use } from "../use.ts";
@@ -109,10 +109,7 @@ export class Loop {
     this.publisher = new Publisher({
       storage: state.storage,
       env,
-      isOthers: async (hostname) => {
-        const owner = await findHostname(this.#db, hostname);
-        return owner !== undefined && owner !== this.id;
-      },
+      ofOthers: (hostnames) => hostnamesOfOthers(this.#db, hostnames, this.id),
       published,
       copied: (copies) => use.add("tableCopies", copies),
     });
@@ -303,8 +300,8 @@ export class Loop {
 
   async publish(loaded: LoadedEnvironment): Promise<RoutingTable> {
     const now = this.#now();
-    const { table, isCopied } = await this.publisher.publish(loaded, now);
-    if (!isCopied) await this.#retryLater();
+    const { table, copyAt } = await this.publisher.publish(loaded, now);
+    if (copyAt !== null) await this.#retry(copyAt);
     // From here on no copy leads an edge to a slot that is not the environment's any more.
     else if (loaded.restedAt !== null && loaded.restedAt <= now)
       await freeRestedSlots(this.#db, this.id, now);
@@ -319,15 +316,16 @@ export class Loop {
 
   /** The environment was deleted: its copies go, and then its slots. */
   async #farewell(): Promise<null> {
-    if (await this.publisher.withdraw()) await freeRestedSlots(this.#db, this.id, this.#now());
-    else await this.#retryLater();
+    const now = this.#now();
+    const copyAt = await this.publisher.withdraw(now);
+    if (copyAt === null) await freeRestedSlots(this.#db, this.id, now);
+    else await this.#retry(copyAt);
     return null;
   }
 
-  async #retryLater(): Promise<void> {
-    const retryAt = this.#now() + 10 * SAFETY_MS;
-    this.#retryAt = earliest(this.#retryAt, retryAt);
-    await armBy(this.#storage, retryAt);
+  async #retry(at: number): Promise<void> {
+    this.#retryAt = earliest(this.#retryAt, at);
+    await armBy(this.#storage, at);
   }
 
   /** What was found out beside the turn, written within it. */

@@ -10,12 +10,15 @@ export const tableKey = (hostname: string): string => `table:${hostname}`;
 
 /** A partial weight is renewed when less than this is left of its lease. */
 const RENEW_BEFORE_MS = 40_000;
+/** KV takes one write a second of a key: https://developers.cloudflare.com/kv/platform/limits/ */
+const COPY_EVERY_MS = 1_000;
+const RETRY_MS = 20_000;
 
 interface Parts {
   readonly storage: DurableObjectStorage;
   readonly env: () => Pick<ControlEnv, "TABLES" | "SLOT_ZONE">;
-  /** Whether another environment has this hostname by now. */
-  readonly isOthers: (hostname: string) => Promise<boolean>;
+  /** Those of these hostnames that another environment has by now. */
+  readonly ofOthers: (hostnames: readonly string[]) => Promise<ReadonlySet<string>>;
   /** Called between a new table and its copies. */
   readonly published: () => void | Promise<void>;
   /** So many copies were written to KV. */
@@ -25,6 +28,8 @@ interface Parts {
 /** Holds an environment's routing table, for edges to ask for, and keeps its copies in KV. */
 export class Publisher {
   readonly #parts: Parts;
+  /** When copies were written last, by this object as it is: another one may meet KV's own refusal, and tries again. */
+  #writtenAt = Number.NEGATIVE_INFINITY;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -40,10 +45,10 @@ export class Publisher {
   }
 
   /**
-   * Makes the published table what the facts ask for; its version only rises. `isCopied` false: KV could not be written,
-   * which delays nothing, since the copies are the fallback of cold edges: say it again a little later.
+   * Makes the published table what the facts ask for; its version only rises. `copyAt`: KV could not be written, or not yet,
+   * which delays nothing, since the copies are the fallback of cold edges: say it again then. Null: it was.
    */
-  async publish(environment: Routable, now: number): Promise<{ table: RoutingTable; isCopied: boolean }> {
+  async publish(environment: Routable, now: number): Promise<{ table: RoutingTable; copyAt: number | null }> {
     const { storage, env, published } = this.#parts;
     const old = await this.table();
     const table = compileTable(environment, { version: (old?.version ?? 0) + 1, now }, env().SLOT_ZONE);
@@ -54,22 +59,29 @@ export class Publisher {
       await storage.put({ table: current, lastRest: lastRest(old, table, await this.lastRest(), moment) });
       await published();
     }
-    const isCopied = (await storage.get<number>("copied")) === current.version || (await this.#copy(current));
-    return { table: current, isCopied };
+    const isCopied = (await storage.get<number>("copied")) === current.version;
+    return { table: current, copyAt: isCopied ? null : await this.#copyOnce(current, now) };
   }
 
-  /** The environment is gone: no edge is to find a copy. False: KV could not be written. */
-  async withdraw(): Promise<boolean> {
+  /** The environment is gone: no edge is to find a copy. When to say it again, as above; null: none is there. */
+  async withdraw(now: number): Promise<number | null> {
     const table = await this.table();
-    if (!table) return true;
-    if (!(await this.#copy({ ...table, hostnames: [] }))) return false;
-    await this.#parts.storage.delete(["table", "copied", "copies"]);
-    return true;
+    if (!table) return null;
+    const copyAt = await this.#copyOnce({ ...table, hostnames: [] }, now);
+    if (copyAt === null) await this.#parts.storage.delete(["table", "copied", "copies"]);
+    return copyAt;
+  }
+
+  async #copyOnce(table: RoutingTable, now: number): Promise<number | null> {
+    const from = this.#writtenAt + COPY_EVERY_MS;
+    if (now >= this.#writtenAt && now < from) return from;
+    this.#writtenAt = now;
+    return (await this.#copy(table)) ? null : now + RETRY_MS;
   }
 
   /** Writes the copies, and deletes those of hostnames that lead nowhere any more. */
   async #copy(table: RoutingTable): Promise<boolean> {
-    const { storage, env, isOthers, copied } = this.#parts;
+    const { storage, env, ofOthers, copied } = this.#parts;
     const before = (await storage.get<string[]>("copies")) ?? [];
     const left = before.filter((hostname) => !table.hostnames.includes(hostname));
     // Whatever dies in between: each name that may have a copy is known.
@@ -79,8 +91,9 @@ export class Publisher {
       await Promise.all(table.hostnames.map((hostname) => env().TABLES.put(tableKey(hostname), text)));
       copied(table.hostnames.length);
       // A hostname that moved has its new owner's copy by now, or soon.
-      for (const hostname of left)
-        if (!(await isOthers(hostname))) await env().TABLES.delete(tableKey(hostname));
+      const others = await ofOthers(left);
+      const gone = left.filter((hostname) => !others.has(hostname));
+      await Promise.all(gone.map((hostname) => env().TABLES.delete(tableKey(hostname))));
       await storage.put("copies", [...table.hostnames]);
       await storage.put("copied", table.version);
       return true;

@@ -328,12 +328,24 @@ export async function hostnamesBelow(db: Db, wildcard: string): Promise<string[]
   return rows.map((row) => row.name);
 }
 
-export async function findHostname(db: Db, hostname: string): Promise<string | undefined> {
-  const row = await db
-    .select({ id: hostnames.environmentId })
+/** Those of the hostnames that another environment has by now. */
+export async function hostnamesOfOthers(
+  db: Db,
+  names: readonly string[],
+  environment: string,
+): Promise<Set<string>> {
+  if (names.length === 0) return new Set();
+  const rows = await db
+    .select({ name: hostnames.hostname })
     .from(hostnames)
     .innerJoin(environments, eq(environments.id, hostnames.environmentId))
-    .where(and(eq(hostnames.hostname, hostname), isNull(environments.deletedAt)))
-    .get();
-  return row?.id;
+    .where(
+      and(
+        sql`${hostnames.hostname} IN (SELECT value FROM json_each(${JSON.stringify(names)}))`,
+        ne(hostnames.environmentId, environment),
+        isNull(environments.deletedAt),
+      ),
+    )
+    .all();
+  return new Set(rows.map(({ name }) => name));
 }

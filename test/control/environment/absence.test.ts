@@ -205,7 +205,13 @@ describe("a slot", () => {
 
   it("changes hands only when no copy leads there any more, though KV was away until then", async () => {
     stage.at = Date.now();
+    const passed = async (ms: number) => {
+      stage.at = (stage.at ?? 0) + ms;
+      await stage.inside(() => {});
+      await stage.coordinator.poke();
+    };
     await stage.deploy();
+    await passed(1_000);
     const [used] = await stage.instances();
     const owner = async () =>
       (await stage.slots()).find(({ id }) => id === used?.slotId)?.environmentId ?? null;
@@ -220,15 +226,13 @@ describe("a slot", () => {
     await kvIs("away");
     await stage.coordinator.destroy({ actor: "ann" });
     for (let turn = 0; turn < 20; turn++) {
-      stage.at += 2 * 60_000;
       await stage.work();
-      await stage.inside(() => {});
-      await stage.coordinator.poke();
+      await passed(2 * 60_000);
     }
     // Its rest is long over, and a cold edge without control would still be led there.
     expect([await owner(), await copy()]).toEqual([ENVIRONMENT, expect.stringContaining(used?.id ?? "none")]);
     await kvIs("back");
-    await stage.coordinator.poke();
+    await passed(20_000);
     expect([await owner(), await copy()]).toEqual([null, null]);
   });
 });
