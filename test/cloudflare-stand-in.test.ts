@@ -1,5 +1,6 @@
 import Cloudflare from "cloudflare";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { LIMITS } from "./support/cloudflare/limits.ts";
 import { API_TOKEN, type Cloudflare as StandIn, startCloudflare } from "./support/cloudflare/server.ts";
 
 /** The stand-in is only worth as much as it refuses: asked through the SDK, as control and `sluice setup` ask it. */
@@ -45,6 +46,38 @@ describe("who may", () => {
     const refused = connect("dns-only").zeroTrust.tunnels.cloudflared.list({ account_id: account });
     await expect(refused).rejects.toMatchObject({ status: 403, errors: [{ code: 10_000 }] });
     expect((await connect("dns-only").zones.list({ name: "example.com" })).result).toHaveLength(1);
+  });
+});
+
+describe("an account's limits", () => {
+  it("takes ten databases on Free, a thousand tunnels, five hundred applications and policies of Access", async () => {
+    const { state } = api;
+    const of = { account_id: account };
+    for (let n = 0; n < LIMITS.databases; n++) await client.d1.database.create({ ...of, name: `d${n}` });
+    await expect(client.d1.database.create({ ...of, name: "one-more" })).rejects.toMatchObject({
+      status: 400,
+    });
+    await tunnel();
+    const [one] = state.tunnels;
+    if (!one) throw new Error("no tunnel was made");
+    state.tunnels.push(...Array.from({ length: LIMITS.tunnels - 1 }, (_, n) => ({ ...one, name: `t${n}` })));
+    const named = { ...of, name: "t-more", config_src: "cloudflare" } as const;
+    await expect(client.zeroTrust.tunnels.cloudflared.create(named)).rejects.toMatchObject({ status: 400 });
+    const app = { id: "a", name: "a", domains: [], policies: [] };
+    state.accessApps.push(...Array.from({ length: LIMITS.accessApps }, () => app));
+    const asked = { ...of, type: "self_hosted", name: "b", domain: "b.example.com" } as const;
+    await expect(client.zeroTrust.access.applications.create(asked)).rejects.toMatchObject({ status: 400 });
+    const policy = { id: "p", name: "p", decision: "allow", include: [] };
+    state.accessPolicies.push(...Array.from({ length: LIMITS.accessPolicies }, () => policy));
+    const rule = { ...of, name: "q", decision: "bypass" as const, include: [{ everyone: {} }] };
+    await expect(client.zeroTrust.access.policies.create(rule)).rejects.toMatchObject({ status: 400 });
+  });
+
+  it("answers 1,200 calls in five minutes", async () => {
+    const ask = () => fetch(`${api.url}/zones`, { headers: { authorization: `Bearer ${API_TOKEN}` } });
+    for (let n = 0; n < LIMITS.calls; n++) await (await ask()).body?.cancel();
+    const refused = await ask();
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "300"]);
   });
 });
 

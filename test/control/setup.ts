@@ -2,9 +2,10 @@ import { vi } from "vitest";
 import { withinFetchLimits } from "./support/within-limits.ts";
 import { emptyWorld } from "./support/world.ts";
 
-// Whatever a test puts in the network's place, control reaches it within Cloudflare's limits.
+// Control reaches the network, and whatever a test puts in its place, within Cloudflare's limits. The SDK takes the global `fetch`.
 const { stubGlobal } = vi;
 if (!("isWithinLimits" in vi)) {
+  globalThis.fetch = withinFetchLimits(globalThis.fetch);
   vi.stubGlobal = (name, value) =>
     stubGlobal(name, name === "fetch" ? withinFetchLimits(value as typeof fetch) : value);
   Object.assign(vi, { isWithinLimits: true });

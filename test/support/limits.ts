@@ -3,8 +3,8 @@
  * within them: `within-limits.ts` wraps each of control's classes, the requests that tests send, and `fetch`.
  *
  * What workerd enforces itself is not here: D1's and SQLite's own syntax and types, one alarm an object, `getAlarm()` being null in an
- * alarm, six retries of it, an RPC's 32 MiB, the rate limiters' counts. What no test meets is not enforced either: 10 GB a database and an
- * object, CPU time, 15 minutes of an alarm, one write a second to a KV key (a copy that could not be written is owed and written later).
+ * alarm, six retries of it, an RPC's 32 MiB, tags and auto-responses of hibernating sockets, the rate limiters' counts,
+ * KV's expiries and metadata. What no test meets is not enforced either: 10 GB a database and an object, CPU time, 15 minutes of an alarm.
  */
 export const LIMITS = {
   /** https://developers.cloudflare.com/d1/platform/limits/ */
@@ -29,16 +29,32 @@ export const LIMITS = {
     statementBytes: 100_000,
   },
   /** https://developers.cloudflare.com/kv/platform/limits/ */
-  kv: { keyBytes: 512, valueBytes: 26_214_400 },
+  kv: {
+    keyBytes: 512,
+    valueBytes: 26_214_400,
+    /** Keys of one `get`: https://developers.cloudflare.com/kv/api/read-key-value-pairs/ */
+    keys: 100,
+    /** Between two writes of one key; a deletion is one. */
+    writeEveryMs: 1_000,
+  },
+  /** https://developers.cloudflare.com/r2/platform/limits/ */
+  r2: {
+    keyBytes: 1_024,
+    metadataBytes: 8_192,
+    /** Keys of one `delete`: https://developers.cloudflare.com/r2/api/workers/workers-api-reference/ */
+    keys: 1_000,
+  },
   /** https://developers.cloudflare.com/workers/platform/limits/ */
   fetch: {
     /**
-     * Connections of one invocation that wait for a response's head; the next one queues.
+     * Connections of one invocation that wait for a response's head, KV's and R2's too; the next one queues.
      * (Simultaneous open connections; changelog of 2026-04-09.)
      */
     connections: 6,
-    /** Subrequests of one invocation on the Free plan (10,000 on the paid one). */
+    /** Subrequests of one invocation on the Free plan (10,000 on the paid one), each redirect that is followed too. */
     subrequestsOnFree: 50,
+    /** Calls of Cloudflare's own services by one invocation on the Free plan: D1, KV, R2, objects. */
+    servicesOnFree: 1_000,
     /** Characters of a URL. */
     urlChars: 16_384,
     /** Bytes of all headers together. */

@@ -1,6 +1,9 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { tableKey } from "../../../src/control/environment/publisher.ts";
+import { environments } from "../../../src/control/store/schema/environments.ts";
 import { sweep } from "../../../src/control/sweep.ts";
+import { aSpec } from "../../domain/rollout/spec.ts";
 import { LIMITS } from "../../support/limits.ts";
 import { Api } from "../support/api.ts";
 import { asInvocation, peak } from "../support/invocation.ts";
@@ -47,6 +50,26 @@ describe("within the Free plan's limits", () => {
     expect(peak.connections).toBeLessThanOrEqual(LIMITS.fetch.connections);
   });
 
+  it("an environment takes fifty other hostnames, and no copy of the old ones is left", async () => {
+    const named = (name: string) => Array.from({ length: 50 }, (_, n) => `${name}-${n}.example.com`);
+    stage.at = Date.now();
+    const take = (hostnames: string[]) =>
+      stage.db.update(environments).set({ spec: aSpec({ smoke: [], hostnames }) });
+    const turn = async () => {
+      await stage.inside(() => {});
+      await stage.coordinator.poke();
+      stage.at = (stage.at ?? 0) + 20_000;
+    };
+    await take(named("old"));
+    await stage.deploy();
+    await turn();
+    expect((await env.TABLES.list()).keys).toHaveLength(50);
+    await take(named("new"));
+    for (let n = 0; n < 3; n++) await turn();
+    const { keys } = await env.TABLES.list();
+    expect(keys.map(({ name }) => name).sort()).toEqual(named("new").map(tableKey).sort());
+  });
+
   it("a sweep is one invocation", async () => {
     await stage.deploy();
     const limits = withinD1Limits(env.DB);
@@ -85,6 +108,43 @@ describe("all of control's tests run within them", () => {
       expect(() => db.prepare("SELECT 1").bind(...values)).toThrow("101 parameters");
       expect(() => db.prepare("SELECT ?").bind("a".repeat(2_000_001))).toThrow("too big");
     }
+  });
+
+  it("a key of KV's is written once a second by its writer's clock, and a thousand calls are all that one may make", async () => {
+    await stage.inside(async (coordinator) => {
+      const { TABLES } = (coordinator as unknown as { env: typeof env }).env;
+      let now = Date.now();
+      coordinator.clock = () => now;
+      await TABLES.put("a", "1");
+      await expect(TABLES.put("a", "2")).rejects.toThrow("429 Too Many Requests");
+      await expect(TABLES.delete("a")).rejects.toThrow("429 Too Many Requests");
+      await TABLES.put("b", "1");
+      now += LIMITS.kv.writeEveryMs;
+      await TABLES.put("a", "2");
+      const read = async (times: number) => {
+        for (let n = 0; n < times; n++) await TABLES.get("a");
+      };
+      await asInvocation(() => read(LIMITS.fetch.servicesOnFree));
+      await expect(asInvocation(() => read(LIMITS.fetch.servicesOnFree + 1))).rejects.toThrow(
+        "Too many API requests",
+      );
+      await expect(TABLES.get(Array.from({ length: 101 }, (_, n) => `${n}`))).rejects.toThrow("101 keys");
+    });
+  });
+
+  it("an object asked counts as a call, and a bucket takes no key, metadata or deletion that R2's would not", async () => {
+    const { IMAGES, HOST_LINK } = new Api().env;
+    const ask = async (times: number) => {
+      for (let n = 0; n < times; n++) await HOST_LINK.getByName("host_none").look("http://anna-1.test/");
+    };
+    await expect(asInvocation(() => ask(LIMITS.fetch.servicesOnFree + 1))).rejects.toThrow("Too many API");
+    await expect(IMAGES?.put("a".repeat(1_025), "")).rejects.toThrow("key of 1025 bytes");
+    await expect(IMAGES?.put("a", "", { customMetadata: { b: "c".repeat(8_192) } })).rejects.toThrow(
+      "metadata",
+    );
+    await expect(IMAGES?.delete(Array.from({ length: 1_001 }, (_, n) => `${n}`))).rejects.toThrow(
+      "1001 keys",
+    );
   });
 
   it("a call's seventh connection waits, and its fifty-first subrequest fails", async () => {

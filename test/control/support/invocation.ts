@@ -8,6 +8,7 @@ export const peak = { connections: 0 };
 export class Invocation {
   queries = 0;
   subrequests = 0;
+  services = 0;
   #open = 0;
   readonly #queue: (() => void)[] = [];
 
@@ -16,17 +17,31 @@ export class Invocation {
     return current.run(this, work);
   }
 
+  /** A call of one of Cloudflare's own services: D1, KV, R2, an object. Throws past Free's. */
+  serve(): void {
+    this.services += 1;
+    if (this.services > LIMITS.fetch.servicesOnFree)
+      throw new Error(
+        `Too many API requests by single worker invocation: over ${LIMITS.fetch.servicesOnFree}`,
+      );
+  }
+
   /** Of D1, so far. Throws past Free's. */
   query(): void {
+    this.serve();
     this.queries += 1;
     if (this.queries > LIMITS.d1.queriesOnFree)
       throw new Error(`D1_ERROR: too many queries by one invocation: over ${LIMITS.d1.queriesOnFree}`);
   }
 
-  /** A fetch: the seventh queues until the head of another's response is there. */
-  async connect<T>(work: () => Promise<T>): Promise<T> {
-    this.subrequests += 1;
+  /** A fetch, `times` counting the redirects that it followed. Throws past Free's. */
+  subrequest(times = 1): void {
+    this.subrequests += times;
     if (this.subrequests > LIMITS.fetch.subrequestsOnFree) throw new Error("Too many subrequests.");
+  }
+
+  /** The seventh queues until the head of another's response is there. */
+  async connect<T>(work: () => Promise<T>): Promise<T> {
     peak.connections = Math.max(peak.connections, this.#open + this.#queue.length + 1);
     if (this.#open >= LIMITS.fetch.connections)
       await new Promise<void>((resolve) => this.#queue.push(resolve));

@@ -1,16 +1,29 @@
 import type { ControlEnv } from "../../../src/control/env.ts";
 import { LIMITS } from "../../support/limits.ts";
 import { asInvocation, invocation } from "./invocation.ts";
+import { bytesOf, limitedBucket, limitedKv, limitedObjects } from "./limited-services.ts";
 import { limitStorage } from "./limited-storage.ts";
 
-const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
+/** Control's bindings as Cloudflare would bind them. `clock`: the time that whoever has them goes by. */
+export function withinLimits<E extends Pick<ControlEnv, "DB" | "TABLES">>(
+  bindings: E,
+  clock: () => number = Date.now,
+): E {
+  const given: Partial<ControlEnv> = bindings;
+  const objects = OBJECTS.flatMap((name) => {
+    const namespace = given[name];
+    return namespace ? [[name, limitedObjects(namespace)]] : [];
+  });
+  return {
+    ...bindings,
+    ...Object.fromEntries(objects),
+    ...(given.IMAGES ? { IMAGES: limitedBucket(given.IMAGES) } : {}),
+    DB: limitedDatabase(bindings.DB),
+    TABLES: limitedKv(bindings.TABLES, clock),
+  };
+}
 
-/** Control's bindings as Cloudflare would bind them. */
-export const withinLimits = <E extends Pick<ControlEnv, "DB" | "TABLES">>(bindings: E): E => ({
-  ...bindings,
-  DB: limitedDatabase(bindings.DB),
-  TABLES: limitedKv(bindings.TABLES),
-});
+const OBJECTS = ["COORDINATOR", "METER", "HOST_LINK", "LOG_RELAY", "NOTIFIER", "AUDITOR"] as const;
 
 /** A D1 binding that refuses what Cloudflare would. `begin`: another invocation begins. */
 export function withinD1Limits(db: D1Database): { DB: D1Database; begin: () => void; most: () => number } {
@@ -74,38 +87,28 @@ function limited(statement: D1PreparedStatement, query: () => void): D1PreparedS
   });
 }
 
-function limitedKv(kv: KVNamespace): KVNamespace {
-  const check = (key: string, value?: unknown) => {
-    const [keyBytes, bytes] = [bytesOf(key), typeof value === "string" ? bytesOf(value) : 0];
-    if (keyBytes > LIMITS.kv.keyBytes) throw new Error(`KV PUT failed: 414 a key of ${keyBytes} bytes`);
-    if (bytes > LIMITS.kv.valueBytes) throw new Error(`KV PUT failed: 413 a value of ${bytes} bytes`);
-  };
-  return new Proxy(kv, {
-    get(target, name) {
-      const value = Reflect.get(target, name);
-      if (typeof value !== "function") return value;
-      return async (key: unknown, ...rest: unknown[]) => {
-        if (typeof key === "string") check(key, name === "put" ? rest[0] : undefined);
-        return value.call(target, key, ...rest);
-      };
-    },
-  });
-}
-
 /** A `fetch` with the limits of the invocation that calls it. */
 export const withinFetchLimits =
   (answer: typeof fetch): typeof fetch =>
-  (...args) => {
-    const { url } = new Request(...args);
-    if (url.length > LIMITS.fetch.urlChars) throw new Error(`a URL of ${url.length} characters`);
-    return invocation()?.connect(() => answer(...args)) ?? answer(...args);
+  async (...args) => {
+    checkHead(new Request(...args));
+    const caller = invocation();
+    if (!caller) return answer(...args);
+    caller.subrequest();
+    const response = await caller.connect(() => answer(...args));
+    if (response.redirected) caller.subrequest();
+    return response;
   };
+
+function checkHead({ url, headers }: Pick<Request, "url" | "headers">): void {
+  const bytes = [...headers].reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+  if (bytes > LIMITS.fetch.headerBytes) throw new Error(`431: headers of ${bytes} bytes`);
+  if (url.length > LIMITS.fetch.urlChars) throw new Error(`414: a URL of ${url.length} characters`);
+}
 
 /** Of a request that a test sends. Throws where Cloudflare would not let it through to a Worker. */
 export function checkRequest(request: Request): void {
-  const headers = [...request.headers].reduce((sum, [name, value]) => sum + name.length + value.length, 0);
-  if (headers > LIMITS.fetch.headerBytes) throw new Error(`431: headers of ${headers} bytes`);
-  if (request.url.length > LIMITS.fetch.urlChars) throw new Error("414: URL too long");
+  checkHead(request);
   const body = Number(request.headers.get("content-length") ?? 0);
   if (body > LIMITS.fetch.bodyBytes) throw new Error(`413: a body of ${body} bytes`);
 }
@@ -115,8 +118,14 @@ type ObjectClass = new (state: DurableObjectState, env: ControlEnv) => object;
 /** One of control's classes, each of whose events is an invocation within the limits. */
 export function limitedObject<C extends ObjectClass>(Base: C): C {
   class Limited extends (Base as ObjectClass) {
+    /** Own property of those classes whose time a test may move. */
+    declare readonly clock?: () => number;
+
     constructor(state: DurableObjectState, given: ControlEnv) {
-      super(limitStorage(state), withinLimits({ ...given }));
+      super(
+        limitStorage(state),
+        withinLimits({ ...given }, () => this?.clock?.() ?? Date.now()),
+      );
     }
   }
   for (const name of Object.getOwnPropertyNames(Base.prototype)) {

@@ -102,6 +102,8 @@ const policies = (world: World): Endpoint[] => [
     permission: EDIT,
     body: newPolicy,
     handle: (call) => {
+      if (world.accessPolicies.length >= LIMITS.accessPolicies)
+        throw new Refusal(400, 12_130, `access.api.error.policy_limit: ${LIMITS.accessPolicies} policies`);
       const policy = { id: ofAccount(world, call).uuid(), ...bodyOf(call, newPolicy) };
       world.accessPolicies.push(policy);
       return policyView(policy);
@@ -200,6 +202,8 @@ function createApp(world: World, asked: z.infer<typeof newApp>) {
     if (world.accessApps.some((app) => app.domains.includes(domain)))
       throw new Refusal(409, 11_010, "access.api.error.application_already_exists");
   }
+  if (world.accessApps.length >= LIMITS.accessApps)
+    throw new Refusal(400, 12_130, `access.api.error.app_limit: ${LIMITS.accessApps} applications`);
   const app = { id: world.uuid(), name: asked.name, domains, policies: asked.policies ?? [] };
   world.accessApps.push(app);
   return appView(app);

@@ -2,6 +2,7 @@ import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { z } from "zod";
 import { ofAccount } from "./accounts.ts";
 import { bodyOf, type Call, type Endpoint, Refusal } from "./api.ts";
+import { LIMITS } from "./limits.ts";
 import { type D1Database, drop, type World } from "./world.ts";
 
 const BASE = "/accounts/:account/d1/database";
@@ -41,6 +42,8 @@ const databases = (world: World): Endpoint[] => [
       const { name, primary_location_hint: hint = NEAREST } = bodyOf(call, newDatabase);
       if (ofAccount(world, call).databases.some((one) => one.name === name))
         throw new Refusal(400, 7502, `Database with name '${name}' already exists`);
+      if (world.databases.length >= LIMITS.databases)
+        throw new Refusal(400, 7_406, `You have reached the limit of ${LIMITS.databases} databases`);
       const database = {
         uuid: world.uuid(),
         name,

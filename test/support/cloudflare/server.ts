@@ -122,7 +122,7 @@ function open(options: CloudflareOptions): Inside {
   }
   for (const script of options.scripts ?? ["sluice-control", "sluice-edge"]) world.scripts.add(script);
   const endpoints = RESOURCES.flatMap((resource) => resource(world)).map(compile);
-  return { world, endpoints, log: [], faults: new Faults() };
+  return { world, endpoints, log: [], faults: new Faults(), window: { from: Date.now(), calls: 0 } };
 }
 
 interface Inside {
@@ -130,6 +130,8 @@ interface Inside {
   readonly endpoints: readonly Compiled[];
   readonly log: LoggedCall[];
   readonly faults: Faults;
+  /** Calls of these five minutes; from: epoch ms. */
+  window: { readonly from: number; calls: number };
 }
 type Compiled = Endpoint & { readonly pattern: RegExp };
 
@@ -148,6 +150,11 @@ async function serve(inside: Inside, request: IncomingMessage, response: ServerR
   const endpoint = inside.endpoints.find((one) => one.method === method && one.pattern.test(url.pathname));
   const fault = inside.faults.take(method, url.pathname);
   const form = await formOf(request, bytes);
+  if (isTooMany(inside)) {
+    response.setHeader("retry-after", String(WINDOW_MS / 1_000));
+    response.writeHead(429, { "content-type": "application/json" });
+    return void response.end(JSON.stringify(refused(wordsOf(429))));
+  }
   let answer =
     fault && !fault.afterWork ? null : handle(inside.world, { endpoint, request, url, sent, form });
   if (fault) answer = fault.answer === "drop" ? null : failure(fault.answer);
@@ -164,6 +171,14 @@ async function serve(inside: Inside, request: IncomingMessage, response: ServerR
   if (fault?.retryAfterS !== undefined) response.setHeader("retry-after", String(fault.retryAfterS));
   response.writeHead(answer.status, { "content-type": "application/json" });
   response.end(JSON.stringify(answer.body));
+}
+
+const WINDOW_MS = 300_000;
+
+function isTooMany(inside: Inside): boolean {
+  if (Date.now() - inside.window.from >= WINDOW_MS) inside.window = { from: Date.now(), calls: 0 };
+  inside.window.calls += 1;
+  return inside.window.calls > LIMITS.calls;
 }
 
 /** The parts of a multipart body, read. */

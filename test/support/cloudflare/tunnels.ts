@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ofAccount } from "./accounts.ts";
 import { bodyOf, type Call, type Endpoint, notFound, Refusal } from "./api.ts";
+import { LIMITS } from "./limits.ts";
 import { tunnelConfiguration } from "./tunnel-configuration.ts";
 import type { Tunnel, World } from "./world.ts";
 
@@ -121,6 +122,8 @@ function create(world: World, asked: z.infer<typeof newTunnel>): Tunnel {
       "You already have a tunnel with this name. Delete the existing tunnel, or choose a different name for your new tunnel";
     throw new Refusal(409, 1013, words);
   }
+  if (world.tunnels.filter(({ deletedAt }) => deletedAt === null).length >= LIMITS.tunnels)
+    throw new Refusal(400, 1_014, `You have reached the limit of ${LIMITS.tunnels} tunnels`);
   const tunnel: Tunnel = {
     id: world.uuid(),
     name: asked.name,

@@ -301,9 +301,20 @@ function upload(world: World, call: Call): Worker {
     versions: [...(before?.versions ?? []), world.uuid()],
   };
   for (const one of worker.bindings) checkBinding(world, worker, one);
+  checkRoom(world, worker);
   world.workers.set(name, worker);
   world.scripts.add(name);
   return worker;
+}
+
+function checkRoom(world: World, { name, bindings }: Worker): void {
+  if (!world.workers.has(name) && world.workers.size >= LIMITS.workers)
+    throw new Refusal(403, 10_037, `You have exceeded the limit of ${LIMITS.workers} Workers on your plan.`);
+  const variables = bindings.filter(({ type }) => type === "secret_text" || type === "plain_text");
+  if (variables.length > LIMITS.variables)
+    throw new Refusal(400, 10_021, `${variables.length} environment variables: ${LIMITS.variables} at most`);
+  const large = variables.find(({ text }) => Buffer.byteLength(String(text ?? "")) > LIMITS.variableBytes);
+  if (large) throw new Refusal(400, 10_021, `environment variable ${large.name} is larger than 5 KB`);
 }
 
 function migrated(before: Worker | undefined, asked: z.infer<typeof migrations> | undefined) {
