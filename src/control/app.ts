@@ -97,12 +97,6 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     return secured(wantsPage(c) ? await problemPage(c, refusal) : toResponse(refusal, c.var.requestId));
   });
   app.use(opening(now), wholeBody(options.senderPatienceMs ?? BODY_WITHIN_MS));
-  const onMethodNotAllowed = (c: AppContext, taken: string[]) => {
-    const allow = [...taken, "OPTIONS"].toSorted().join(", ");
-    // No word of origins: to a page of elsewhere control answers nothing, whatever it asks first.
-    if (c.req.method === "OPTIONS") return c.body(null, 204, { allow });
-    return toResponse(wrongMethod(c.req.method, c.req.path, { taken, allow }), c.var.requestId);
-  };
   app.use(methodNotAllowed<AppEnv>({ app, onMethodNotAllowed }));
   app.route("/", healthRoutes());
   app.use(httpsOnly);
@@ -138,6 +132,15 @@ export function createApp(options: AppOptions = {}): OpenAPIHono<AppEnv> {
     pageRoutes((c, request) => app.fetch(request, c.env, c.executionCtx)),
   );
   return app;
+}
+
+function onMethodNotAllowed(c: AppContext, taken: string[]): Response {
+  const allow = [...taken, "OPTIONS"].toSorted().join(", ");
+  if (c.req.method !== "OPTIONS")
+    return toResponse(wrongMethod(c.req.method, c.req.path, { taken, allow }), c.var.requestId);
+  // No word of origins: to a page of elsewhere control answers nothing, whatever it asks first.
+  c.res.headers.delete("content-type");
+  return c.body(null, 204, { allow });
 }
 
 /** A router per resource, behind the doors. */
