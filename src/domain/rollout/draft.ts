@@ -1,3 +1,4 @@
+import { isGiven } from "../approval/approval.ts";
 import type { RunChange, RunFacts } from "../processes/run.ts";
 import type {
   AsideSlot,
@@ -16,6 +17,11 @@ import type { EnvironmentFacts, InstanceFacts, JobFacts, SlotFacts, WorkerFacts 
 import type { JobKind, NewJob } from "./jobs.ts";
 import type { Placement } from "./placing/placement.ts";
 import { canMove, type ReleaseFacts, type ReleaseFailure, type ReleaseState } from "./release.ts";
+
+/** Who was never let in has shifted no traffic: only `shifting` says that visitors may have met it. */
+function timingOf({ state, approval }: ReleaseFacts): string {
+  return approval?.gate === "traffic" && !isGiven(approval) && state === "shifting" ? "approval" : state;
+}
 
 /** Collects one decision about one environment at one moment, and shows the facts as it has changed them so far. */
 export class Draft {
@@ -153,12 +159,13 @@ export class Draft {
     const before = this.release(release.id) ?? release;
     if (!canMove(before.state, state))
       throw new Error(`release ${release.id} can't go from ${before.state} to ${state}`);
-    const spent = (before.timings[before.state] ?? 0) + Math.max(0, this.now - before.stateSince);
+    const spentIn = timingOf(before);
+    const spent = (before.timings[spentIn] ?? 0) + Math.max(0, this.now - before.stateSince);
     this.changeRelease(release.id, {
       state,
       stateSince: this.now,
       deadlineAt: null,
-      timings: { ...before.timings, [before.state]: spent },
+      timings: { ...before.timings, [spentIn]: spent },
       ...change,
     });
     const failure: ReleaseFailure | null = change.failure ?? null;

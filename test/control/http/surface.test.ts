@@ -74,7 +74,9 @@ describe("every answer", () => {
         allow,
         "",
       ]);
-      const other = [...response.headers.keys()].filter((name) => /^(access-control|content-type)/.test(name));
+      const other = [...response.headers.keys()].filter((name) =>
+        /^(access-control|content-type)/.test(name),
+      );
       expect(other).toEqual([]);
     }
     expect(await problemOf(await api.call("OPTIONS", "/api/v1/nowhere"))).toBe("404 not_found");

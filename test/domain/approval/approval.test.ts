@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { ApprovalRule } from "../../../src/domain/approval/approval.ts";
 import { isLooser } from "../../../src/domain/approval/looser.ts";
 import { type Approve, approve, reject } from "../../../src/domain/commands/approve.ts";
+import { holdsLabel } from "../../../src/domain/rollout/release.ts";
 import type { Step } from "../../../src/domain/spec.ts";
 import { aCanary, aSpec, DIGEST, OTHER_DIGEST, weightStep } from "../rollout/spec.ts";
 import { World } from "../rollout/world.ts";
@@ -117,8 +118,20 @@ describe("a release that needs an approval", () => {
         failure: { code: "rejected", message: "v2 rejected by token:bob: not today" },
       });
       expect(world.weights()).toEqual({ v1: 10_000 });
+      // No visitor met it: the next may be called so.
+      expect(holdsLabel(world.release("v2"))).toBe(false);
     },
   );
+
+  it("and is let in keeps its label, whatever becomes of it", () => {
+    const world = waiting(rule());
+    world.now += 60_000;
+    by(world, "v2", "bob");
+    expect(world.weights()).toEqual({ v2: 10_000 });
+    expect(world.release("v2").timings).toMatchObject({ shifting: 60_000 });
+    world.run();
+    expect(holdsLabel(world.release("v2"))).toBe(true);
+  });
 
   it("asked for at 0 % is held there once it is approved", () => {
     const world = new World();
