@@ -1,6 +1,4 @@
-import { rmSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Client } from "../../../src/client/index.ts";
 import {
@@ -13,6 +11,7 @@ import { CliError } from "../../io/problem.ts";
 import { failureOf } from "../image.ts";
 import { pipeTool, runTool, type ToolOptions } from "../tool.ts";
 import { type Contents, contentsOf, readArchive } from "./archive.ts";
+import { withFolder } from "./folder.ts";
 import { Layers } from "./layers.ts";
 import { cut, digestOf } from "./parts.ts";
 import { type Sending, type Sent, sendBlob } from "./send.ts";
@@ -56,19 +55,12 @@ export async function sendImage({ client, at, reference, tools, line }: ToHosts)
   const sent: Sent = { bytes: 0, blobs: 0 };
   const sending: Sending = { images, at, sent, line };
   const { layers: known } = await images.known(at, { layers: diffIds });
-  const folder = await mkdtemp(join(tmpdir(), "sluice-ship-"));
-  // A second Ctrl-C waits for nothing that comes later.
-  const drop = () => rmSync(folder, { recursive: true, force: true });
-  process.once("exit", drop);
-  try {
+  return withFolder(async (folder) => {
     const manifest = await manifestOf(sending, { reference, tools, folder, known });
     const text = JSON.stringify(manifest);
     const image = await images.put(at, digestOf(text), text);
     return { image, layers: manifest.layers.length, sent };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-    process.off("exit", drop);
-  }
+  });
 }
 
 interface Saving {

@@ -1,6 +1,8 @@
+import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { once } from "node:events";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { gunzipSync, gzipSync } from "node:zlib";
@@ -186,6 +188,27 @@ describe("an image of an engine", () => {
     await expect(send(kept, bin)).rejects.toThrow("the line was cut");
     // Nor is anything of the image left on this machine's disk.
     expect((await readdir(bin)).toSorted()).toEqual(["docker", "saved.tar"]);
+    vi.unstubAllEnvs();
+  });
+
+  test("takes with it what killed runs left on this machine's disk, and nobody else's", async () => {
+    const place = await mkdtemp(join(folder, "tmp-"));
+    const ended = spawn("true");
+    await once(ended, "close");
+    const lie = async (name: string) => {
+      await mkdir(join(place, name));
+      await writeFile(join(place, name, "layer.tar"), "");
+      return name;
+    };
+    await lie(`sluice-ship-${ended.pid}@${hostname()}-Ab12Cd`);
+    const left = [
+      await lie(`sluice-ship-${process.pid}@${hostname()}-Ab12Cd`),
+      await lie(`sluice-ship-${ended.pid}@elsewhere-Ab12Cd`),
+      await lie(`sluice-ship-${ended.pid}@${hostname()}-kept by hand`),
+    ];
+    vi.stubEnv("TMPDIR", place);
+    await send(new Kept(), await dockerWith(FORMATS[1]?.[1] ?? []));
+    expect((await readdir(place)).toSorted()).toEqual(left.toSorted());
     vi.unstubAllEnvs();
   });
 
