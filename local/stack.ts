@@ -62,13 +62,24 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     resourcePersistencePath: options.stateDir,
     workers: [controlWorker(options, control, date), edgeWorker(options, edge, date)],
   });
-  await miniflare.ready;
-  keepSignals(before);
-  await migrate(await miniflare.getD1Database("DB", "control"));
+  try {
+    await miniflare.ready;
+    keepSignals(before);
+    await migrate(await miniflare.getD1Database("DB", "control"));
+    const edgeUrl = origin(await miniflare.unsafeGetDirectURL("edge"));
+    const controlUrl = origin(await miniflare.unsafeGetDirectURL("control"));
+    return running(miniflare, { edgeUrl, controlUrl });
+  } catch (error) {
+    // Else its workerd goes on, and keeps whoever started it from ending.
+    await miniflare.dispose();
+    throw error;
+  }
+}
+
+function running(miniflare: Miniflare, urls: { edgeUrl: string; controlUrl: string }): Stack {
   const cron = setInterval(() => void runCron(miniflare), CRON_MS);
   return {
-    edgeUrl: origin(await miniflare.unsafeGetDirectURL("edge")),
-    controlUrl: origin(await miniflare.unsafeGetDirectURL("control")),
+    ...urls,
     dispose: async () => {
       clearInterval(cron);
       await miniflare.dispose();

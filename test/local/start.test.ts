@@ -1,13 +1,16 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { readCredentials, writeCredentials } from "../../agent/control/credentials.ts";
 import { openHome } from "../../local/home.ts";
 import { keptRuntime, tellAddress } from "../../local/hosts.ts";
 import { startOptions } from "../../local/start-options.ts";
+import { NODE } from "../support/cli/run-cli.ts";
 
 /** The state of an agent that was enrolled before, for docker. */
 async function enrolled(): Promise<string> {
@@ -61,4 +64,17 @@ test("a host that was enrolled looks for control where it is now", async () => {
   expect(await tellAddress(dir, "http://127.0.0.1:9191")).toBe(true);
   expect(await readCredentials(dir)).toMatchObject({ url: "http://127.0.0.1:9191", token: "t" });
   expect(await tellAddress(join(dir, "other"), "http://127.0.0.1:9191")).toBe(false);
+});
+
+test("a stack that can't start ends with its cause, and nothing of it goes on", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "sluice-start-"));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  await writeFile(join(dir, "file"), "");
+  const options = { stateDir: join(dir, "file/state"), edgePort: 0, controlPort: 0, version: "t" };
+  const stack = new URL("../../local/stack.ts", import.meta.url);
+  const script = `import { startStack } from ${JSON.stringify(stack)};
+    await startStack(${JSON.stringify({ ...options, adminTokenSha256: "0".repeat(64), secretsKey: "a:b" })});`;
+  const child = spawn(NODE, ["--input-type=module", "-e", script], { stdio: ["ignore", "ignore", "pipe"] });
+  const [words, [code]] = await Promise.all([text(child.stderr), once(child, "exit")]);
+  expect({ code, words }).toEqual({ code: 1, words: expect.stringContaining("ENOTDIR") });
 });
