@@ -16,21 +16,26 @@ const ORDER = ["tunnel", "access_application", "access_policy", "route"] as cons
  */
 export async function removeHost(run: HostRun): Promise<void> {
   const rows = await readLedger(run.db, { hostId: run.host.id });
-  await removeRecords(
+  const hidden = await removeRecords(
     run,
     rows.filter(({ kind }) => kind === "dns_record"),
   );
   const rest = ORDER.flatMap((kind) => rows.filter((row) => row.kind === kind));
-  for (const row of rest.slice(0, MOST_AT_ONCE)) {
+  const ordered = [...hidden, ...rest];
+  for (const row of ordered.slice(0, MOST_AT_ONCE)) {
     await remove(run.cf, row);
     await forget(run.db, [row]);
   }
-  const left = rest.length - MOST_AT_ONCE;
+  const left = ordered.length - MOST_AT_ONCE;
   if (left > 0) throw unfinished(`${left} of what was made for ${run.host.name} is left to remove`);
 }
 
-/** In one batch, because there is one for each slot. */
-async function removeRecords({ cf, db, host }: HostRun, rows: readonly LedgerRow[]): Promise<void> {
+/** In one batch, because there is one for each slot. Answers those that a person gave another comment: to be removed by their id. */
+async function removeRecords(
+  { cf, db, host }: HostRun,
+  rows: readonly LedgerRow[],
+): Promise<readonly LedgerRow[]> {
+  const hidden: LedgerRow[] = [];
   for (const [zone, own] of Map.groupBy(rows, (row) => row.zoneId ?? cf.settings.slotZoneId)) {
     const found = await listRecords(cf, zone, { comment: hostComment(host.id) });
     const there = found.filter(({ id, name }) =>
@@ -38,13 +43,16 @@ async function removeRecords({ cf, db, host }: HostRun, rows: readonly LedgerRow
     );
     const ids = there.map(({ id }) => id);
     if (ids.length > 0) await deleteRecords(cf, zone, ids);
-    // A person may have changed its comment: asked for by its id.
-    const hidden = own.flatMap(({ remoteId }) =>
-      remoteId !== null && !found.some(({ id }) => id === remoteId) ? [remoteId] : [],
+    const unseen = own.filter(
+      ({ remoteId }) => remoteId !== null && !found.some(({ id }) => id === remoteId),
     );
-    for (const id of hidden) await unlessGone(deleteRecord(cf, zone, id));
-    await forget(db, own);
+    hidden.push(...unseen);
+    await forget(
+      db,
+      own.filter((row) => !unseen.includes(row)),
+    );
   }
+  return hidden;
 }
 
 async function remove(cf: Cloudflare, row: LedgerRow): Promise<void> {
@@ -53,7 +61,8 @@ async function remove(cf: Cloudflare, row: LedgerRow): Promise<void> {
   if (row.kind === "tunnel") {
     await unlessGone(dropConnections(cf, id));
     await unlessGone(deleteTunnel(cf, id));
-  } else if (row.kind === "access_application") await unlessGone(deleteApp(cf, id));
+  } else if (row.kind === "dns_record") await unlessGone(deleteRecord(cf, zoneOf(cf, row), id));
+  else if (row.kind === "access_application") await unlessGone(deleteApp(cf, id));
   else if (row.kind === "access_policy") await unlessGone(deletePolicy(cf, id));
   else await unlessGone(deleteRoute(cf, zoneOf(cf, row), id));
 }

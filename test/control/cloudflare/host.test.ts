@@ -150,6 +150,21 @@ describe("a host that was enrolled without an address of its own", () => {
     await account.settle(host.id, "removed");
     await expectNothing();
   });
+
+  it("goes in several runs where somebody gave all of its records another comment", async () => {
+    const { host } = await account.enroll("web-1", 55);
+    await account.settle(host.id, "ready");
+    const { records } = await account.look();
+    const headers = { authorization: `Bearer ${env.CLOUDFLARE_API_TOKEN}` };
+    for (const { id, zone } of records) {
+      const url = `${env.CLOUDFLARE_API_URL}/zones/${zone}/dns_records/${id}`;
+      await fetch(url, { method: "PATCH", headers, body: JSON.stringify({ comment: "mine now" }) });
+    }
+    await account.api.delete("/api/v1/hosts/web-1");
+    await account.settle(host.id, "removed");
+    await expectNothing();
+    expect(await account.events("host.tunnel")).toHaveLength(2);
+  });
 });
 
 /** Ways to fail before the work, and after it: each call meets one of either, and all of them are met. */

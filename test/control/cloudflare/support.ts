@@ -1,6 +1,6 @@
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 import { hostSchema } from "../../../src/protocol/api/hosts.ts";
 import type { Backstage } from "../../support/cloudflare/global-setup.ts";
 import type { LoggedCall } from "../../support/cloudflare/server.ts";
@@ -14,6 +14,9 @@ type Look = Pick<
   "zones" | "records" | "tunnels" | "routes" | "accessApps" | "accessPolicies" | "serviceTokens"
 > & { readonly log: LoggedCall[] };
 
+/** The network is there, and control reaches it within Cloudflare's limits (test/control/setup.ts). */
+const network = fetch;
+
 /** What one test left in the isolate's memory is long over in the next. */
 let opened = 0;
 
@@ -23,6 +26,7 @@ export class Account {
 
   static async open(options: (Backstage & { do: "reset" })["options"] = {}): Promise<Account> {
     await world.emptyWorld();
+    vi.stubGlobal("fetch", network);
     const account = new Account();
     opened += 1;
     account.api.time += opened * 3_600_000;
