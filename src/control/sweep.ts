@@ -1,7 +1,7 @@
 import { HOST_OFFLINE_MS } from "../domain/host-online.ts";
 import { sealAudit } from "./audit/seal.ts";
 import { settingsOf } from "./cloudflare/api.ts";
-import { MOST_IN_SWEEP, tendHostnames } from "./cloudflare/tend-hostnames.ts";
+import { tendDueHostnames } from "./cloudflare/tend-hostnames.ts";
 import type { ControlEnv } from "./env.ts";
 import { coordinatorOf } from "./http/context.ts";
 import { KEPT_MS } from "./http/idempotency.ts";
@@ -73,7 +73,6 @@ export async function sweep(env: ControlEnv, now: number): Promise<{ poked: numb
   await resealSome(env, db);
   if (isHourly(now))
     await sweepImages(env, db, now).catch((error) => logFailure("sweep.images_failed", error));
-  // Last: it takes the most of what an invocation may do, and nothing here waits for it.
   if (settingsOf(env)) await tendCloudflare(env, now);
   return { poked: due.length, failed };
 }
@@ -110,5 +109,5 @@ async function tendCloudflare(env: ControlEnv, now: number): Promise<void> {
       .tend(id)
       .catch((error) => logFailure("sweep.tend_failed", error, { host: id }));
   }
-  await tendHostnames(env, now, MOST_IN_SWEEP).catch((error) => logFailure("sweep.hostnames_failed", error));
+  await tendDueHostnames(env, now).catch((error) => logFailure("sweep.hostnames_failed", error));
 }

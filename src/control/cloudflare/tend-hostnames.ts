@@ -1,5 +1,6 @@
 import type { ControlEnv } from "../env.ts";
 import { logWarning } from "../log.ts";
+import { objectIn } from "../objects.ts";
 import { openDb } from "../store/db.ts";
 import {
   claimHostname,
@@ -10,36 +11,52 @@ import {
   writeRouted,
 } from "../store/hostnames.ts";
 import { findOrphans, forget, type LedgerRow } from "../store/ledger.ts";
+import { settingsOf } from "./api.ts";
 import { openCloudflare } from "./cloudflare.ts";
 import { deleteRecord, listRecords } from "./dns.ts";
 import { Refused, unlessGone } from "./refused.ts";
 import { type HostnameRun, ownRecord, routeHostname } from "./route-hostname.ts";
 import { deleteRoute, listRoutes } from "./routes.ts";
 
-/**
- * A Worker on the Free plan may make 50 calls and 50 queries at a time. A hostname takes up to nine of each, one that goes two;
- * the rest is for whoever runs this: an `apply`, or the sweep, which has the more to do beside it. The next run is in a minute.
- */
-const MOST_AT_ONCE = 3;
-export const MOST_IN_SWEEP = 2;
+/** Of the host links' objects the one that is no host's. */
+export const HOSTNAMES = "hostnames";
+
+/** A Worker on the Free plan may make 50 calls and 50 queries at a time. A hostname takes up to ten of each, one that goes two. */
+const MOST_AT_ONCE = 4;
+const MOST_GOING = 4;
 /** Longer than all calls for one hostname may take: nobody else works on it, and none of its making is still under way. */
 const TURN_MS = 150_000;
 const RETRY_MS = 60_000;
 
+/** Has hostnames looked at, by the alarm of their own object: as many runs as it takes. Said again meanwhile it changes nothing. */
+export const tendHostnamesSoon = async (env: ControlEnv): Promise<void> => {
+  if (settingsOf(env)) await objectIn(env.HOST_LINK, HOSTNAMES, env).tend(HOSTNAMES);
+};
+
+/** The same, if there is anything to do by now. */
+export async function tendDueHostnames(env: ControlEnv, now: number): Promise<void> {
+  const db = openDb(env.DB);
+  const found = await Promise.all([findDueHostnames(db, now, 1), findOrphans(db, now - TURN_MS, 1)]);
+  if (found.flat().length > 0) await tendHostnamesSoon(env);
+}
+
 /**
- * Leads hostnames to the edge that don't yet, and takes away what was made for those that no manifest has any more. Run after
- * each `apply` and each minute; who runs it at the same time takes other hostnames.
+ * One run: leads some hostnames to the edge that don't lead there yet, and takes away some of what was made for those that no manifest
+ * has any more. Answers when to come again, `now` being at once; null: there is nothing left that would go better than in a minute, when
+ * the sweep looks. Who runs it at the same time takes other hostnames.
  */
-export async function tendHostnames(env: ControlEnv, now: number, most = MOST_AT_ONCE): Promise<void> {
+export async function tendHostnames(env: ControlEnv, now: number): Promise<number | null> {
   const cf = openCloudflare(env);
-  if (!cf) return;
+  if (!cf) return null;
   const run = { cf, db: openDb(env.DB), now };
-  await removeOrphans(run, most);
-  for (const row of await findDueHostnames(run.db, now, most)) {
+  const isMoreGoing = await removeOrphans(run);
+  const due = await findDueHostnames(run.db, now, MOST_AT_ONCE + 1);
+  for (const row of due.slice(0, MOST_AT_ONCE)) {
     if (!(await claimHostname(run.db, row.hostname, now, now + TURN_MS))) continue;
-    // Nothing at Cloudflare would go better a moment later: the rest waits for the next run.
-    if (!(await tend(run, row))) return;
+    // Nothing at Cloudflare would go better a moment later.
+    if (!(await tend(run, row))) return null;
   }
+  return isMoreGoing || due.length > MOST_AT_ONCE ? now : null;
 }
 
 /** One hostname's failure is its own, except that a limit or an outage is everybody's: then false. */
@@ -71,22 +88,24 @@ async function tend(run: HostnameRun, row: DueHostname): Promise<boolean> {
   return goOn;
 }
 
-async function removeOrphans(run: HostnameRun, most: number): Promise<void> {
+/** Whether there are more of them that may go now. */
+async function removeOrphans(run: HostnameRun): Promise<boolean> {
   const { db, now } = run;
-  const rows = await findOrphans(db, now - TURN_MS, most * 2);
+  const rows = await findOrphans(db, now - TURN_MS, MOST_GOING + 1);
   // Records first: nobody is led to a name that nothing answers.
-  for (const row of rows.toSorted((a, b) => a.kind.localeCompare(b.kind))) {
+  for (const row of rows.slice(0, MOST_GOING).toSorted((a, b) => a.kind.localeCompare(b.kind))) {
     try {
       await removeOrphan(run, row);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       // Nobody waits for it, and the next run tries again.
       logWarning("hostname.not_removed", { name: row.name, cause: error.message });
-      return;
+      return false;
     }
     await forget(db, [row]);
     if (row.hostname !== null) await lookAgain(db, row.hostname);
   }
+  return rows.length > MOST_GOING;
 }
 
 async function removeOrphan({ cf }: HostnameRun, row: LedgerRow): Promise<void> {

@@ -9,7 +9,7 @@ export interface HostLinkPort {
   wake(): Promise<boolean>;
   /** Ends the connection of a host that was removed or whose token was revoked. */
   shut(reason: string): Promise<void>;
-  /** There is something to do for the host's tunnel: made, or removed. Answers at once. */
+  /** There is something to do for the host's tunnel, or for public hostnames: made, or removed. Answers at once. */
   tend(hostId: string): Promise<void>;
   /** Changes the tunnel's secret, and has the agent fetch the new token. */
   rotateTunnel(hostId: string, actor: string): Promise<Result<{ rev: number }, Refusal>>;

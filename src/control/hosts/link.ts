@@ -3,6 +3,7 @@ import type { Place } from "../../domain/doctor/places.ts";
 import type { Result } from "../../domain/result.ts";
 import { WAKE } from "../../protocol/agent/wire.ts";
 import { rotateTunnel } from "../cloudflare/rotate-tunnel.ts";
+import { HOSTNAMES, tendHostnames } from "../cloudflare/tend-hostnames.ts";
 import { tendTunnel } from "../cloudflare/tend-tunnel.ts";
 import { look, type Seen } from "../doctor/look.ts";
 import { placeHere } from "../doctor/places.ts";
@@ -24,7 +25,8 @@ const ALARM_LOOK_MS = 100;
  * One per host, named by its id: holds the agent's socket and says "poll now" on it. It hibernates between messages, and
  * pings are answered without waking it: an idle host costs no duration. Who may open the socket is decided before.
  *
- * It is also where the host's tunnel is changed, one change after the other, by its alarm until all of it is done.
+ * It is also where the host's tunnel is changed, one change after the other, by its alarm until all of it is done. So are
+ * public hostnames, by the one object that is no host's: each ring of its alarm may do what an invocation may.
  */
 export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort {
   /** A run reads, calls out, and writes what it found. */
@@ -68,7 +70,7 @@ export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort 
     const hostId = await storage.get<string>("host");
     if (hostId === undefined) return;
     try {
-      const next = await this.#turn.take(() => tendTunnel(this.env, hostId, Date.now()));
+      const next = await this.#turn.take(() => this.#tend(hostId, Date.now()));
       if (next !== null) await armBy(storage, next);
       // Whatever was changed, its agent hears of it by a number that rose.
       else await this.wake();
@@ -76,6 +78,10 @@ export class HostLink extends DurableObject<ControlEnv> implements HostLinkPort 
       logFailure("tunnel.alarm_failed", error, { host: hostId });
       await armBy(storage, Date.now() + RESCUE_MS);
     }
+  }
+
+  #tend(hostId: string, now: number): Promise<number | null> {
+    return hostId === HOSTNAMES ? tendHostnames(this.env, now) : tendTunnel(this.env, hostId, now);
   }
 
   async rotateTunnel(hostId: string, actor: string): Promise<Result<{ rev: number }, Refusal>> {

@@ -4,7 +4,7 @@ import { environmentSchema } from "../../protocol/api/environments.ts";
 import { pageOf } from "../../protocol/api/scalars.ts";
 import { applyManifest } from "../apps/apply.ts";
 import { reservedNames } from "../apps/grants.ts";
-import { tendHostnames } from "../cloudflare/tend-hostnames.ts";
+import { tendHostnamesSoon } from "../cloudflare/tend-hostnames.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
@@ -102,7 +102,7 @@ export const appRoutes = () =>
       await poke(c, applied.value.changed);
       const { changed, answer } = applied.value;
       if (changed.length + answer.granted.length > 0 && !answer.dryRun)
-        inBackground(c, "hostnames.not_tended", tendHostnames(c.env, c.var.now()));
+        inBackground(c, "hostnames.not_tended", tendHostnamesSoon(c.env));
       return c.json(answer, 200);
     })
     .openapi(list, async (c) => {

@@ -7,7 +7,7 @@ import {
   hostnamePatternSchema,
 } from "../../protocol/api/hostnames.ts";
 import { reservedNames } from "../apps/grants.ts";
-import { tendHostnames } from "../cloudflare/tend-hostnames.ts";
+import { tendHostnamesSoon } from "../cloudflare/tend-hostnames.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
@@ -84,7 +84,7 @@ export const hostnameRoutes = () =>
         ),
         insertEvent(c.var.db, { at: now, type: "hostname.granted", actor, app, message, data }),
       ]);
-      if (claim) inBackground(c, "hostnames.not_tended", tendHostnames(c.env, now));
+      if (claim) inBackground(c, "hostnames.not_tended", tendHostnamesSoon(c.env));
       const granted = await grantOf(c, app, pattern);
       if (!granted)
         throw new ProblemError({ code: "conflict", detail: `${pattern} was taken back meanwhile` });

@@ -1,12 +1,14 @@
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, vi } from "vitest";
+import { HOSTNAMES, tendHostnames } from "../../../src/control/cloudflare/tend-hostnames.ts";
 import { hostSchema } from "../../../src/protocol/api/hosts.ts";
 import type { Backstage } from "../../support/cloudflare/global-setup.ts";
 import type { LoggedCall } from "../../support/cloudflare/server.ts";
 import type { World } from "../../support/cloudflare/world.ts";
 import { waitFor } from "../../support/patience.ts";
 import { Api } from "../support/api.ts";
+import { Invocation } from "../support/invocation.ts";
 import * as world from "../support/world.ts";
 
 type Look = Pick<
@@ -24,6 +26,13 @@ let opened = 0;
 export class Account {
   readonly api = new Api();
 
+  /** Its public hostnames are tended at once, at the test's own time. */
+  private constructor() {
+    const tend = () => this.tendHostnames();
+    const getByName = (name: string) => (name === HOSTNAMES ? { tend } : env.HOST_LINK.getByName(name));
+    Object.assign(this.api.env, { HOST_LINK: { getByName } });
+  }
+
   static async open(options: (Backstage & { do: "reset" })["options"] = {}): Promise<Account> {
     await world.emptyWorld();
     vi.stubGlobal("fetch", network);
@@ -32,6 +41,12 @@ export class Account {
     account.api.time += opened * 3_600_000;
     await account.stage({ do: "reset", options });
     return account;
+  }
+
+  /** What the hostnames' object does by its alarm, each ring an invocation of its own. */
+  async tendHostnames(): Promise<void> {
+    for (let next: number | null = 0; next !== null; )
+      next = await new Invocation().run(() => tendHostnames(this.api.env, this.api.time));
   }
 
   async stage(act: Backstage): Promise<Look> {

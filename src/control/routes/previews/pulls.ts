@@ -10,7 +10,7 @@ import {
   pullPreviewSchema,
 } from "../../../protocol/api/previews/pulls.ts";
 import { commandAccessory } from "../../apps/accessories.ts";
-import { tendHostnames } from "../../cloudflare/tend-hostnames.ts";
+import { tendHostnamesSoon } from "../../cloudflare/tend-hostnames.ts";
 import type { CreateReleaseInput } from "../../environment/coordinator-port.ts";
 import { authorize } from "../../http/auth.ts";
 import {
@@ -96,7 +96,7 @@ export const pullPreviewRoutes = () =>
       const input = c.req.valid("json");
       const { number } = input;
       const { principal, desk, environmentId } = await opened(c, app, input);
-      inBackground(c, "hostnames.not_tended", tendHostnames(c.env, c.var.now()));
+      inBackground(c, "hostnames.not_tended", tendHostnamesSoon(c.env));
       await startAccessories(c, app, previewName(number), principal.actor);
       const key = c.req.header("idempotency-key");
       const made = await releaseTo(c, environmentId, {
