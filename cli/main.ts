@@ -23,7 +23,7 @@ export async function main({ argv, terminal, cwd, signal }: MainParts): Promise<
   const { version } = packageFile;
   const words = { own: argv.slice(0, ownWords(argv)), rest: argv.slice(ownWords(argv)) };
   const sessionOf = (globals: Globals) =>
-    new Session({ globals, out, env: terminal.env, cwd, signal, version, words, now: Date.now });
+    new Session({ globals, out, terminal, cwd, signal, version, words, now: Date.now });
   let session = sessionOf({});
   let exit: number = EXIT.ok;
   const program = createProgram({
@@ -131,6 +131,9 @@ export async function runProcess(): Promise<void> {
   process.exitCode = await main({
     argv: process.argv.slice(2),
     terminal: {
+      get stdin() {
+        return process.stdin;
+      },
       stdout: {
         isTTY: stdout.isTTY === true,
         get isClosed() {

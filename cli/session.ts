@@ -3,7 +3,7 @@ import { type Config, loadConfig } from "./config.ts";
 import type { ExitCode } from "./exit-codes.ts";
 import { tokenOfJob } from "./io/ci-token.ts";
 import { findManifest, type ManifestFile, noManifest, readManifest } from "./io/manifest-file.ts";
-import type { Output } from "./io/output.ts";
+import type { Output, Stdin, Terminal } from "./io/output.ts";
 import { quote } from "./io/print.ts";
 import { CliError } from "./io/problem.ts";
 
@@ -39,7 +39,8 @@ const RENEW_MS = 5 * 60_000;
 interface SessionParts {
   readonly globals: Globals;
   readonly out: Output;
-  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Read when it is needed: Node opens a process's stdin then. */
+  readonly terminal: Pick<Terminal, "stdin" | "env">;
   readonly cwd: string;
   readonly signal: AbortSignal;
   readonly version: string;
@@ -52,6 +53,7 @@ interface SessionParts {
 export class Session {
   readonly globals: Globals;
   readonly out: Output;
+  readonly terminal: SessionParts["terminal"];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Aborted by Ctrl-C. */
@@ -66,12 +68,17 @@ export class Session {
   constructor(parts: SessionParts) {
     this.globals = parts.globals;
     this.out = parts.out;
-    this.env = parts.env;
+    this.env = parts.terminal.env;
+    this.terminal = parts.terminal;
     this.cwd = parts.cwd;
     this.signal = parts.signal;
     this.now = parts.now;
     this.version = parts.version;
     this.#words = parts.words ?? { own: [], rest: [] };
+  }
+
+  get stdin(): Stdin {
+    return this.terminal.stdin;
   }
 
   get config(): Config {

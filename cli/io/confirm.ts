@@ -36,7 +36,7 @@ export async function askOr(session: Session, question: string, flag: string): P
 const declined = () => new CliError("declined", "not confirmed: nothing was changed", { title: "declined" });
 
 function requireSomebody(session: Session, question: string, flag = "--yes"): void {
-  if (process.stdin.isTTY && session.out.mode === "off" && !session.env.CI) return;
+  if (session.stdin.isTTY && session.out.mode === "off" && !session.env.CI) return;
   const detail = `${question} Nobody is here to answer: add ${flag} to mean it.`;
   throw new CliError("confirmation_required", detail, { title: "confirmation required" });
 }
@@ -45,7 +45,7 @@ function requireSomebody(session: Session, question: string, flag = "--yes"): vo
 export async function ask(session: Session, question: string, hidden = false): Promise<string> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const output = hidden ? nowhere : process.stderr;
-  const lines = createInterface({ input: process.stdin, output, ...(hidden ? { terminal: true } : {}) });
+  const lines = createInterface({ input: session.stdin, output, ...(hidden ? { terminal: true } : {}) });
   // Only now: what is typed before readline has the terminal would be shown.
   if (hidden) session.out.draw(question);
   // While it reads, readline takes Ctrl-C for itself, and would leave the question open for ever.

@@ -1,11 +1,17 @@
 import { appendFileSync } from "node:fs";
+import type { Readable } from "node:stream";
 import { coloured, type Paint, plain, tame } from "./print.ts";
 import { CliError } from "./problem.ts";
 
 export type JsonMode = "off" | "object" | "stream";
 
+export type Stdin = Readable & { readonly isTTY?: boolean };
+
+type Outputs = Omit<Terminal, "stdin">;
+
 /** The process's ends, as values, so that tests can hand in their own. */
 export interface Terminal {
+  readonly stdin: Stdin;
   readonly stdout: {
     readonly isTTY: boolean;
     /** Whoever read it has gone. */
@@ -29,11 +35,11 @@ export class Output {
   readonly paint: Paint;
   /** The same for what goes to stdout. */
   readonly stdoutPaint: Paint;
-  readonly #terminal: Terminal;
+  readonly #terminal: Outputs;
   #live: { clear(): void; draw(): void } | undefined;
   #cannotAppend = false;
 
-  constructor(terminal: Terminal, mode: JsonMode) {
+  constructor(terminal: Outputs, mode: JsonMode) {
     const { env, stderr } = terminal;
     this.#terminal = terminal;
     this.mode = mode;

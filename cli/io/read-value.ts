@@ -14,13 +14,13 @@ export async function readValue(
   session: Session,
   what: { readonly name: string; readonly example: string },
 ): Promise<{ readonly text: string; readonly newlineCut: boolean }> {
-  const atTerminal = process.stdin.isTTY && !session.env.CI;
+  const atTerminal = session.stdin.isTTY && !session.env.CI;
   if (atTerminal) {
     const text = await ask(session, `${what.name} (not shown): `, true);
     if (text === "") throw noValue(what, "nothing was typed");
     return { text, newlineCut: false };
   }
-  const whole = process.stdin.isTTY ? "" : await readStdin(session, what.name);
+  const whole = session.stdin.isTTY ? "" : await readStdin(session, what.name);
   const text = whole.replace(/\r?\n$/, "");
   if (text === "") throw noValue(what, "nobody is here to type it, and stdin had nothing in it");
   return { text, newlineCut: text !== whole };
@@ -36,11 +36,11 @@ const noValue = ({ name, example }: { name: string; example: string }, why: stri
 export async function readStdin(session: Session, name: string): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
-  const late = setTimeout(() => process.stdin.destroy(new Error("late")), STDIN_WITHIN_MS);
-  const interrupted = () => process.stdin.destroy(new Error("interrupted"));
+  const late = setTimeout(() => session.stdin.destroy(new Error("late")), STDIN_WITHIN_MS);
+  const interrupted = () => session.stdin.destroy(new Error("interrupted"));
   session.signal.addEventListener("abort", interrupted);
   try {
-    for await (const chunk of process.stdin) {
+    for await (const chunk of session.stdin) {
       chunks.push(Buffer.from(chunk));
       size += chunk.length;
       if (size > MAX_BYTES) throw new CliError("value_required", `${name}: stdin is larger than 1 MiB`);

@@ -32,7 +32,7 @@ async function run(session: Session, options: { allowMoves?: true }): Promise<Ou
   out.say(
     `${server.tools.length} tools at ${session.config.url}${options.allowMoves ? ", moves among them" : ""}`,
   );
-  const input = createInterface({ input: process.stdin, signal });
+  const input = createInterface({ input: session.stdin, signal });
   const open = new Set<Promise<void>>();
   for await (const line of input) {
     // A slow tool must not keep the next question waiting.

@@ -9,7 +9,7 @@ export async function apiToken(session: Session, extras: Extras, name: string): 
   const given = session.env.CLOUDFLARE_API_TOKEN?.trim();
   if (given) return given;
   const needs = needsOf("setup", extras);
-  const canAsk = process.stdin.isTTY && session.out.mode === "off" && !session.env.CI;
+  const canAsk = session.stdin.isTTY && session.out.mode === "off" && !session.env.CI;
   if (canAsk) {
     session.out.say(
       "Sluice needs an API token of Cloudflare, for the account and the zone, with these permissions:",

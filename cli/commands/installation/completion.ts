@@ -49,8 +49,8 @@ const asLine = ({ value, about }: Candidate) => (about ? `${value}\t${clean(abou
 
 /** The line's own `-a`, `-e`, `--url` and the like hold for what is looked up. */
 function sessionOf(
-  { out, env, cwd, signal, version, now }: Session,
+  { out, terminal, cwd, signal, version, now }: Session,
   globals: Record<string, string>,
 ): Session {
-  return new Session({ globals, out, env, cwd, signal, version, now });
+  return new Session({ globals, out, terminal, cwd, signal, version, now });
 }

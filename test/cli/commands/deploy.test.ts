@@ -27,7 +27,7 @@ describe.concurrent("deploy without a terminal", () => {
 
   test("appends one line per state change, then what serves, how long it took, what failed and the undo", async () => {
     await using api = await fakeApi(goodDeploy());
-    const ran = await runCli(["deploy", "--image", "ghcr.io/acme/shop:2"], { url: api.url, files });
+    const ran = await callCli(["deploy", "--image", "ghcr.io/acme/shop:2"], { url: api.url, files });
     expect(ran.stderr).toBe(`shop/production v2  ghcr.io/acme/shop:2
 watch  sluice watch rel_2
    0.0s  preparing   pulling the image on 1 host

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { SetSecretAnswer } from "../../../src/protocol/api/secrets.ts";
 import { at, fakeApi, MANIFEST, type Route } from "../../support/cli/fake-api.ts";
-import { type RunOptions, runCli } from "../../support/cli/run-cli.ts";
+import { callCli, type RunOptions, runCli } from "../../support/cli/run-cli.ts";
 import { ENV } from "../scenarios.ts";
 
 const answerOf = (over: Partial<SetSecretAnswer["secret"]> = {}, changed = true): SetSecretAnswer => ({
@@ -18,11 +18,14 @@ const taking =
     reply.json(200, answer);
 const PUT = `PUT ${ENV}/secrets/DATABASE_URL`;
 
-const run = async (args: string[], routes: Record<string, Route>, options: RunOptions = {}) => {
-  await using api = await fakeApi(routes);
-  const files = { "sluice.yaml": MANIFEST, ...options.files };
-  return { ...(await runCli(args, { url: api.url, ...options, files })), asked: api.asked };
-};
+const running =
+  (cli: typeof callCli) =>
+  async (args: string[], routes: Record<string, Route>, options: RunOptions = {}) => {
+    await using api = await fakeApi(routes);
+    const files = { "sluice.yaml": MANIFEST, ...options.files };
+    return { ...(await cli(args, { url: api.url, ...options, files })), asked: api.asked };
+  };
+const run = running(callCli);
 const bodies = (asked: readonly { body: string }[]) => asked.map(({ body }) => JSON.parse(body));
 
 describe.concurrent("secrets set", () => {
@@ -43,6 +46,17 @@ describe.concurrent("secrets set", () => {
     expect(stderr.includes("one newline at the end was cut")).toBe(cut);
     expect(stderr).toContain("DATABASE_URL is set (version 1)");
     expect(stdout).toBe("");
+  });
+
+  test("reads a pipe to its end", async () => {
+    const stdin = "x".repeat(1024 * 1024);
+    const { code, asked } = await running(runCli)(
+      ["secrets", "set", "DATABASE_URL"],
+      { [PUT]: taking() },
+      { stdin },
+    );
+    expect(code).toBe(0);
+    expect(bodies(asked)).toEqual([{ value: stdin }]);
   });
 
   test.each([

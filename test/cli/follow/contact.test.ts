@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { aServingRelease, fakeApi, GOOD_EVENTS, MANIFEST, type Route } from "../../support/cli/fake-api.ts";
-import { runCli, startCli } from "../../support/cli/run-cli.ts";
+import { beginCall, callCli, startCli } from "../../support/cli/run-cli.ts";
 import { endsAs, goodDeploy } from "../scenarios.ts";
 
 const files = { "sluice.yaml": MANIFEST };
@@ -23,7 +23,7 @@ describe.concurrent("a deploy whose contact breaks", () => {
           endsAs(aServingRelease())(asked, answer, nth <= 2 ? 1 : nth),
       }),
     );
-    const { done, said } = await startCli(["deploy"], { url: api.url, files });
+    const { done, said } = await beginCall(["deploy"], { url: api.url, files });
     await said("web-1 slot 3: starting");
     cut();
     const ran = await done;
@@ -45,7 +45,7 @@ describe.concurrent("a deploy whose contact breaks", () => {
         answer.json(200, { items: [], nextCursor: null });
       },
     });
-    const { done, said } = await startCli(["status", "--all"], { url: api.url, files });
+    const { done, said } = await beginCall(["status", "--all"], { url: api.url, files });
     const words = `no answer from ${api.url} for 5 s: waiting on, half a minute in all`;
     await said(words);
     answered();
@@ -72,18 +72,18 @@ describe.concurrent("a deploy whose contact breaks", () => {
 
   test("Ctrl-C before control has answered ends at once with 130", async () => {
     await using api = await fakeApi({ "PUT /api/v1/apps/shop": () => {} });
-    const { child, done } = await startCli(["deploy"], { url: api.url, files });
+    const { interrupt, done } = await beginCall(["deploy"], { url: api.url, files });
     await api.until("PUT /api/v1/apps/shop");
-    child.kill("SIGINT");
+    interrupt();
     expect(await done).toMatchObject({ code: 130, stdout: "" });
   });
 
   test("Ctrl-C while the release is being asked for says that it may have begun", async () => {
     const create = "POST /api/v1/apps/shop/envs/production/releases";
     await using api = await fakeApi(goodDeploy({ [create]: () => {} }));
-    const { child, done } = await startCli(["deploy", "--json"], { url: api.url, files });
+    const { interrupt, done } = await beginCall(["deploy", "--json"], { url: api.url, files });
     await api.until(create);
-    child.kill("SIGINT");
+    interrupt();
     const { code, stderr, stdout } = await done;
     expect(code).toBe(130);
     expect(stderr).toContain("the release may have begun");
@@ -97,7 +97,7 @@ describe.concurrent("a deploy whose contact breaks", () => {
     "a SLUICE_OUTPUT_FILE that %s is said, and never taken for the release's end",
     async (_how, file, code) => {
       await using api = await fakeApi(goodDeploy());
-      const ran = await runCli(["deploy"], { url: api.url, files, env: { SLUICE_OUTPUT_FILE: file } });
+      const ran = await callCli(["deploy"], { url: api.url, files, env: { SLUICE_OUTPUT_FILE: file } });
       expect(ran.code, ran.stderr).toBe(code);
       expect(ran.stderr.match(/SLUICE_OUTPUT_FILE/g)).toHaveLength(1);
       expect(ran.stderr).not.toContain("a bug in sluice");
@@ -107,7 +107,7 @@ describe.concurrent("a deploy whose contact breaks", () => {
 
   test("--timeout ends the waiting, not the release", async () => {
     await using api = await fakeApi(goodDeploy({ [EVENTS]: (_asked, answer) => void answer.feed() }));
-    const ran = await runCli(["deploy", "--timeout", "200ms"], { url: api.url, files });
+    const ran = await callCli(["deploy", "--timeout", "200ms"], { url: api.url, files });
     expect(ran).toMatchObject({ code: 6, stdout: "" });
     expect(ran.stderr).toContain("stopped waiting after 200 ms. v2 goes on without this command.");
   });
@@ -118,7 +118,7 @@ describe.concurrent("a deploy whose contact breaks", () => {
     await using api = await fakeApi(
       goodDeploy({ "POST /api/v1/apps/shop/envs/production/releases": create }),
     );
-    const ran = await runCli(["deploy"], { url: api.url, files });
+    const ran = await callCli(["deploy"], { url: api.url, files });
     expect(ran.code, ran.stderr).toBe(0);
     const keys = api.asked
       .filter((call) => call.method === "POST")

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { main } from "../../../cli/main.ts";
@@ -12,6 +13,7 @@ async function inFolder(files: Readonly<Record<string, string>>, args: readonly 
   for (const [name, text] of Object.entries(files)) await writeFile(join(cwd, name), text);
   const [stdout, stderr]: [string[], string[]] = [[], []];
   const terminal = {
+    stdin: Readable.from([]),
     stdout: { isTTY: false, isClosed: false, write: (text: string) => void stdout.push(text) },
     stderr: { isTTY: false, columns: 200, write: (text: string) => void stderr.push(text) },
     env: { HOME: cwd, SLUICE_URL: "https://control.example.com", SLUICE_TOKEN: "t" },

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { proxiesOf } from "../../../cli/io/proxy.ts";
-import { runCli } from "../../support/cli/run-cli.ts";
+import { callCli, runCli } from "../../support/cli/run-cli.ts";
 
 /** A company's network: control is reached through a proxy, or not at all. */
 const asked: string[] = [];
@@ -81,7 +81,7 @@ describe("a proxy that the environment names", () => {
 
   test("that is no address is said to be none", async () => {
     const env = { SLUICE_TOKEN: "slu_test", HTTPS_PROXY: "proxy:x:y" };
-    const ran = await runCli(["hosts"], { url: "https://sluice.example.com", env });
+    const ran = await callCli(["hosts"], { url: "https://sluice.example.com", env });
     expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining("write http://host:port")]);
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { fakeApi, type Route } from "../../support/cli/fake-api.ts";
-import { runCli } from "../../support/cli/run-cli.ts";
+import { callCli } from "../../support/cli/run-cli.ts";
 
 const refused: Route = (_asked, answer) =>
   answer.problem({ code: "not_found", status: 404, detail: "there is no app `shop`" });
@@ -9,7 +9,7 @@ const refused: Route = (_asked, answer) =>
 async function talk(args: readonly string[], said: readonly object[]) {
   await using api = await fakeApi({ "GET /api/v1/apps/shop/envs/production": refused });
   const lines = said.map((message, id) => JSON.stringify({ jsonrpc: "2.0", id, ...message }));
-  const ran = await runCli(["mcp", ...args], { url: api.url, stdin: `${lines.join("\n")}\nno json\n` });
+  const ran = await callCli(["mcp", ...args], { url: api.url, stdin: `${lines.join("\n")}\nno json\n` });
   const read = ran.stdout
     .trim()
     .split("\n")

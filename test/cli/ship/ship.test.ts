@@ -15,7 +15,7 @@ import {
   MANIFEST,
   type Route,
 } from "../../support/cli/fake-api.ts";
-import { COMPILE_CACHE, callCli, MAIN, NODE } from "../../support/cli/run-cli.ts";
+import { beginCall, COMPILE_CACHE, callCli, MAIN, NODE } from "../../support/cli/run-cli.ts";
 import { ENV, endsAs, goodDeploy } from "../scenarios.ts";
 
 const REQUIRES = `${MANIFEST}    requires: { branch: main, cleanTree: true, upToDate: true }\n`;
@@ -70,14 +70,9 @@ async function outfit({ folder }: { folder: string }, { docker = DOCKER, git = t
 async function ship(work: { folder: string }, options: Shipping = {}) {
   const { env, asked } = await outfit(work, options);
   const { kill, args = [] } = options;
-  const ran = await callCli(["ship", ...args], {
-    cwd: work.folder,
-    env,
-    onStderr: (said, interrupt) => {
-      if (kill && said.includes(kill)) interrupt();
-    },
-  });
-  return { ...ran, asked: await asked() };
+  const { said, interrupt, done } = await beginCall(["ship", ...args], { cwd: work.folder, env });
+  if (kill !== undefined) await said(kill).then(interrupt);
+  return { ...(await done), asked: await asked() };
 }
 
 /** The same as a process, where its ending is the point. */

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
 import type { Terminal } from "../../../cli/io/output.ts";
 import { Interrupted } from "../../../cli/io/problem.ts";
 import { main } from "../../../cli/main.ts";
@@ -24,14 +25,40 @@ export interface RunOptions {
   readonly files?: Readonly<Record<string, string>>;
   readonly url?: string | undefined;
   readonly env?: Readonly<Record<string, string>>;
-  /** What is piped in; nothing by default. Only for a process of its own. */
+  /** What is piped in; nothing by default. */
   readonly stdin?: string | Uint8Array | undefined;
 }
-export interface Running {
-  readonly child: ChildProcess;
+export interface Begun {
   readonly done: Promise<Ran>;
-  /** Resolves when stderr has said so; fails when the process ended without it. */
+  /** Resolves when stderr has said so; fails when the command ended without it. */
   said(text: string): Promise<void>;
+  /** Ctrl-C. */
+  interrupt(): void;
+}
+export interface Running extends Begun {
+  readonly child: ChildProcess;
+}
+
+/** What a command writes, and who waits for which of its words. */
+class Written {
+  stdout = "";
+  stderr = "";
+  readonly #waiting: { text: string; resolve: () => void }[] = [];
+
+  tell(text: string): void {
+    this.stderr += text;
+    for (const waiter of this.#waiting) if (this.stderr.includes(waiter.text)) waiter.resolve();
+  }
+
+  said(text: string, done: Promise<Ran>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.stderr.includes(text)) return resolve();
+      this.#waiting.push({ text, resolve });
+      void done.then(({ code }) =>
+        reject(new Error(`ended with ${code}, never said ${text}: ${this.stderr}`)),
+      );
+    });
+  }
 }
 
 /** Starts the real CLI as its own process, without a terminal, in a working directory of its own. */
@@ -41,30 +68,24 @@ export async function startCli(args: readonly string[], options: RunOptions = {}
   const child = spawn(NODE, [MAIN, ...args], { cwd, env: environment(cwd, options) });
   child.stdin.on("error", () => {}); // Most commands end without having read it.
   child.stdin.end(options.stdin);
-  let stdout = "";
-  let stderr = "";
-  const waiting: { text: string; resolve: () => void }[] = [];
+  const written = new Written();
   child.stdout.on("data", (chunk) => {
-    stdout += chunk;
+    written.stdout += chunk;
   });
-  child.stderr.on("data", (chunk) => {
-    stderr += chunk;
-    for (const waiter of waiting) if (stderr.includes(waiter.text)) waiter.resolve();
-  });
+  child.stderr.on("data", (chunk) => written.tell(String(chunk)));
   const done = new Promise<Ran>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", async (code) => {
       await rm(cwd, { recursive: true, force: true });
-      resolve({ code, stdout, stderr });
+      resolve({ code, stdout: written.stdout, stderr: written.stderr });
     });
   });
-  const said = (text: string) =>
-    new Promise<void>((resolve, reject) => {
-      if (stderr.includes(text)) return resolve();
-      waiting.push({ text, resolve });
-      void done.then(({ code }) => reject(new Error(`ended with ${code}, never said ${text}: ${stderr}`)));
-    });
-  return { child, done, said };
+  return {
+    child,
+    done,
+    said: (text) => written.said(text, done),
+    interrupt: () => void child.kill("SIGINT"),
+  };
 }
 
 async function writeFiles(cwd: string, files: Readonly<Record<string, string>>): Promise<void> {
@@ -81,40 +102,44 @@ export async function runCli(args: readonly string[], options: RunOptions = {}):
 export interface CallOptions extends RunOptions {
   /** A working directory that is there already, and stays. */
   readonly cwd?: string;
-  /** Called with all that stderr has said so far, each time that it says more: `interrupt` is what Ctrl-C does. */
-  readonly onStderr?: (said: string, interrupt: () => void) => void;
 }
 
 /** The same command line in this process: milliseconds instead of a process's start. Never a terminal. */
 export async function callCli(args: readonly string[], options: CallOptions = {}): Promise<Ran> {
+  return (await beginCall(args, options)).done;
+}
+
+/** One that is met while it goes on. */
+export async function beginCall(args: readonly string[], options: CallOptions = {}): Promise<Begun> {
   const cwd = options.cwd ?? (await mkdtemp(join(tmpdir(), "sluice-cli-")));
   await writeFiles(cwd, options.files ?? {});
-  const control = new AbortController();
-  const interrupt = () => control.abort(new Interrupted());
-  let [stdout, stderr] = ["", ""];
+  const interrupt = new AbortController();
+  const written = new Written();
   const terminal: Terminal = {
+    stdin: Readable.from(options.stdin === undefined ? [] : [Buffer.from(options.stdin)]),
     stdout: {
       isTTY: false,
       write: (text) => {
-        stdout += text;
+        written.stdout += text;
       },
     },
-    stderr: {
-      isTTY: false,
-      columns: 80,
-      write: (text) => {
-        stderr += text;
-        options.onStderr?.(stderr, interrupt);
-      },
-    },
+    stderr: { isTTY: false, columns: 80, write: (text) => written.tell(text) },
     env: environment(cwd, options),
   };
-  try {
-    const code = await main({ argv: args, terminal, cwd, signal: control.signal });
-    return { code, stdout, stderr };
-  } finally {
-    if (options.cwd === undefined) await rm(cwd, { recursive: true, force: true });
-  }
+  const run = async (): Promise<Ran> => {
+    try {
+      const code = await main({ argv: args, terminal, cwd, signal: interrupt.signal });
+      return { code, stdout: written.stdout, stderr: written.stderr };
+    } finally {
+      if (options.cwd === undefined) await rm(cwd, { recursive: true, force: true });
+    }
+  };
+  const done = run();
+  return {
+    done,
+    said: (text) => written.said(text, done),
+    interrupt: () => interrupt.abort(new Interrupted()),
+  };
 }
 
 /** Nothing of the developer's own set-up leaks in: not their control plane, and not that this is CI. */

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { onTestFinished } from "vitest";
 import { Output } from "../../../cli/io/output.ts";
 import { exitOf, toProblem } from "../../../cli/io/problem.ts";
@@ -95,6 +96,7 @@ function newSession({ home, cloudflare, env, out, err }: SessionOf): Session {
     ...env,
   };
   const terminal = {
+    stdin: Readable.from([]),
     stdout: { isTTY: false, write: (text: string) => void out.push(text) },
     stderr: { isTTY: false, columns: 80, write: (text: string) => void err.push(text) },
     env: all,
@@ -107,7 +109,7 @@ function newSession({ home, cloudflare, env, out, err }: SessionOf): Session {
   return new Session({
     globals,
     out: new Output(terminal, "off"),
-    env: all,
+    terminal,
     cwd: home,
     signal,
     version: "0.0.0",
