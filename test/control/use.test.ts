@@ -48,6 +48,27 @@ describe("what an object used", () => {
     expect(tells()).toBeLessThan(1_000);
   });
 
+  it("costs D1 few rows however large a day is, and another day begins with small pieces", () => {
+    const { sum, tell, tells } = day();
+    const use = new Use({ tell, random: () => 0 });
+    const FLUSHES = 86_400;
+    const midnight = NOW - (NOW % 86_400_000);
+    // A flush a second, each with a thousand visitors.
+    for (let flush = 0; flush < FLUSHES; flush += 1) {
+      use.add("visitors", 1_000);
+      use.add("objectRows", 2);
+      use.call(midnight + flush * 1_000);
+    }
+    expect(tells()).toBeLessThan(1_500);
+    expect(sum.visitors / (FLUSHES * 1_000)).toBeGreaterThan(0.99);
+    const before = tells();
+    for (let flush = 0; flush < 10; flush += 1) {
+      use.add("visitors", 1_000);
+      use.call(midnight + 86_400_000 + flush * 1_000);
+    }
+    expect(tells() - before).toBeGreaterThan(0);
+  });
+
   it("that could not be told is told later, and D1 is not asked at each call meanwhile", async () => {
     const { sum, tell } = day();
     let refused = 0;
