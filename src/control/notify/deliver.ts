@@ -9,6 +9,7 @@ import {
   enqueue,
   nextDueAt,
   noteAttempt,
+  paceOf,
   readDue,
   readUntold,
 } from "../store/notify/deliveries.ts";
@@ -20,12 +21,11 @@ import { sendTrace } from "./otlp/send-trace.ts";
 import { failed, type Sent, send } from "./send.ts";
 import { sendToSlack } from "./slack-app.ts";
 
-/**
- * Each costs three requests (two look-ups and itself; GitHub's up to nine, of which one is due at once), and a Worker on the
- * Free plan may make 50 in one run.
- */
 const AT_ONCE = 5;
-const PASSES = 2;
+/** A Worker on the Free plan may make 50 in one run. */
+const REQUESTS_IN_A_RUN = 42;
+/** Two look-ups and itself; of GitHub's at most. */
+const requestsOf = ({ kind }: WebhookRow): number => (kind === "github" ? 9 : 3);
 const EVENTS_AT_ONCE = 200;
 
 interface Row {
@@ -65,23 +65,34 @@ async function fanOut({ env, db, now }: At): Promise<{ more: boolean; targets: b
   return { more: untold.length === EVENTS_AT_ONCE, targets: true };
 }
 
-async function sendDue({ env, db, now }: At, keyring: Keyring): Promise<void> {
-  for (let pass = 0; pass < PASSES; pass++) {
-    const due = await readDue(db, now(), AT_ONCE);
-    if (due.length === 0) return;
-    await Promise.all(
-      due.map(async (row) => {
-        if (isStale(row.delivery.createdAt, now())) return runBatch(db, stale(db, row, now()));
-        // One target's fault, whatever it is, keeps no other one waiting.
-        const sent = await sendBy(row, { env, db, keyring, now: now() }).catch((error) => {
-          logFailure("notify.send", error, { webhook: row.webhook.id });
-          return failed(`not sent: ${String(error).slice(0, 200)}`);
-        });
-        // Dying before this is written sends it once more, under the same id.
-        await runBatch(db, outcome(db, row, sent, now()));
-      }),
-    );
+/** A few at a time, one of a target: who answers late, or not at all, keeps no other one waiting. */
+async function sendDue(at: At, keyring: Keyring): Promise<void> {
+  const underWay = new Map<string, Promise<void>>();
+  let left = REQUESTS_IN_A_RUN;
+  for (;;) {
+    const due = left > 0 ? await readDue(at.db, at.now(), AT_ONCE + underWay.size) : [];
+    for (const row of due) {
+      const pace = paceOf(row.webhook);
+      if (underWay.has(pace) || underWay.size === AT_ONCE || left < requestsOf(row.webhook)) continue;
+      left -= requestsOf(row.webhook);
+      underWay.set(
+        pace,
+        sendOne(row, at, keyring).finally(() => underWay.delete(pace)),
+      );
+    }
+    if (underWay.size === 0) return;
+    await Promise.race(underWay.values());
   }
+}
+
+async function sendOne(row: Row, { env, db, now }: At, keyring: Keyring): Promise<void> {
+  if (isStale(row.delivery.createdAt, now())) return void (await runBatch(db, stale(db, row, now())));
+  const sent = await sendBy(row, { env, db, keyring, now: now() }).catch((error) => {
+    logFailure("notify.send", error, { webhook: row.webhook.id });
+    return failed(`not sent: ${String(error).slice(0, 200)}`);
+  });
+  // Dying before this is written sends it once more, under the same id.
+  await runBatch(db, outcome(db, row, sent, now()));
 }
 
 /** A bot and GitHub want more than one post of a body, and a trace is made when it is sent. */

@@ -24,6 +24,8 @@ export interface Sent {
 }
 
 const WITHIN_MS = 15_000;
+/** After a target that did not answer: its next message would hold a place for as long. */
+const QUIET_MS = 60_000;
 /** Of an answer's body, for whoever looks why. */
 const READ_BYTES = 300;
 const GONE = 410;
@@ -75,9 +77,9 @@ export async function post(
     return { answered: outcomeOf(response, said, at.now), said };
   } catch (error) {
     const isLate = error instanceof DOMException && error.name === "TimeoutError";
-    return failed(
-      isLate ? `no answer within ${WITHIN_MS / 1_000} s` : `no connection: ${String(error).slice(0, 200)}`,
-    );
+    return isLate
+      ? failed(`no answer within ${WITHIN_MS / 1_000} s`, { quietMs: QUIET_MS })
+      : failed(`no connection: ${String(error).slice(0, 200)}`);
   }
 }
 

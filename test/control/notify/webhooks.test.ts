@@ -24,7 +24,7 @@ interface Heard {
 const SECRETS_KEY = `k1:${btoa("0123456789abcdef0123456789abcdef")}`;
 let api: Api;
 let heard: Heard[];
-let answer: (heard: Heard) => Response;
+let answer: (heard: Heard) => Response | Promise<Response>;
 let addresses: Record<string, string[]>;
 
 beforeEach(async () => {
@@ -175,6 +175,26 @@ describe("delivery", () => {
     await tell();
     expect(heard.map(({ body }) => body.data.message)).toEqual(["one", "other", "one", "two"]);
     expect(heard[2]?.id).toBe(heard[0]?.id);
+  });
+
+  it("that nobody answers holds back none to other targets, and its own for a minute", async () => {
+    const silent = await add({ url: `${URL_OF}/silent` });
+    await add();
+    const late = Promise.withResolvers<Response>();
+    answer = ({ request }) =>
+      request.url.endsWith("silent") ? late.promise : new Response(null, { status: 204 });
+    for (const releaseId of ["rel_1", "rel_2"])
+      for (const message of ["v2: pulling", "v2: starting", "v2: verifying"])
+        await happen(message, { releaseId });
+    const run = deliver(at());
+    const to = (end: string) => heard.filter(({ request }) => request.url.endsWith(end));
+    await expect.poll(() => to("/sluice").length).toBe(6);
+    expect(to("silent")).toHaveLength(1);
+    late.reject(new DOMException("", "TimeoutError"));
+    await run;
+    expect((await log(silent.id)).map(({ error }) => error)).toContain("no answer within 15 s");
+    expect(await tell()).toBe(api.time + 60_000);
+    expect(to("silent")).toHaveLength(1);
   });
 
   it("gives up after the specification's tries, says so in the audit log and in doctor, and goes on with the next", async () => {

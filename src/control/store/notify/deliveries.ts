@@ -152,8 +152,9 @@ const isNext = sql`deliveries.state = 'pending' AND webhooks.disabled_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.state = 'pending' AND d.webhook_id = deliveries.webhook_id
     AND d.lane = deliveries.lane AND d.event_id < deliveries.event_id)`;
 
-/** What of the same pace is due goes one at a time: a bot's messages, and GitHub's, which cost several requests each. */
-const pace = sql`CASE webhooks.kind WHEN 'github' THEN 'github' WHEN 'slack_app' THEN webhooks.id ELSE deliveries.id END`;
+/** What of the same pace is due goes one at a time: each target's messages, and all of GitHub's, which cost several requests each. */
+export const paceOf = ({ kind, id }: WebhookRow): string => (kind === "github" ? kind : id);
+const pace = sql`CASE webhooks.kind WHEN 'github' THEN 'github' ELSE webhooks.id END`;
 
 /**
  * What is to be sent by now: of each release of each target the first that is still to be, so that they come in order. What waits
