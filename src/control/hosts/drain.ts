@@ -1,7 +1,7 @@
 import { and, eq, isNull } from "drizzle-orm";
 import { movingFrom } from "../../domain/rollout/upkeep/stranded.ts";
 import { type Db, runBatch } from "../store/db.ts";
-import { loadEnvironment } from "../store/environments.ts";
+import { loadEnvironments } from "../store/environments.ts";
 import { insertEvent } from "../store/events.ts";
 import type { HostRow, HostStatus } from "../store/hosts.ts";
 import { hosts } from "../store/schema/hosts.ts";
@@ -19,9 +19,7 @@ export async function strandedBy(db: Db, host: HostRow, now: number): Promise<st
   const ids = await findEnvironmentsOn(db, [host.id]);
   const words: string[] = [];
   const taken = new Set<string>();
-  for (const id of ids) {
-    const loaded = await loadEnvironment(db, id, { withHosts: true });
-    if (!loaded) continue;
+  for (const loaded of await loadEnvironments(db, ids, { withHosts: true })) {
     const { stranded, takes } = movingFrom(loaded.facts, host.id, now, taken);
     words.push(...stranded);
     for (const slot of takes) taken.add(slot);

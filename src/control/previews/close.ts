@@ -1,7 +1,7 @@
 import type { ControlEnv } from "../env.ts";
 import { coordinatorOf } from "../http/context.ts";
 import { logFailure } from "../log.ts";
-import { type Db, runBatch } from "../store/db.ts";
+import { type Db, runBatch, type Statement } from "../store/db.ts";
 import { insertEvent } from "../store/events.ts";
 import { closePreview } from "../store/previews/previews.ts";
 
@@ -21,9 +21,20 @@ interface Closing {
  * Takes a preview down: from now on it is closed, and its environment ends as any does. Who dies in between leaves the rest to
  * the sweep. Said again it changes nothing.
  */
-export async function takeDown(db: Db, env: ControlEnv, closing: Closing): Promise<void> {
-  const { app, number, environmentId, cause, run, actor, now } = closing;
-  await runBatch(db, [
+export const takeDown = (db: Db, env: ControlEnv, closing: Closing): Promise<void> =>
+  takeAllDown(db, env, [closing]);
+
+/** The same of some at once: they are closed in one trip, for a sweep may make fifty for all that it does. */
+export async function takeAllDown(db: Db, env: ControlEnv, closings: readonly Closing[]): Promise<void> {
+  await runBatch(
+    db,
+    closings.flatMap((closing) => closed(db, closing)),
+  );
+  for (const { environmentId, actor } of closings) await endNow(env, environmentId, actor);
+}
+
+function closed(db: Db, { app, number, environmentId, cause, run, actor, now }: Closing): Statement[] {
+  return [
     closePreview(db, { app, number }, { closedAt: now, closedCause: cause, run }),
     insertEvent(db, {
       at: now,
@@ -35,8 +46,7 @@ export async function takeDown(db: Db, env: ControlEnv, closing: Closing): Promi
       message: `the preview of pull request ${number} is taken down: ${cause}`,
       data: { number, cause },
     }),
-  ]);
-  await endNow(env, environmentId, actor);
+  ];
 }
 
 /** What could not be told now is told by the next sweep. */

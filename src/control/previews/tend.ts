@@ -2,7 +2,7 @@ import type { ControlEnv } from "../env.ts";
 import { logWarning } from "../log.ts";
 import { openDb } from "../store/db.ts";
 import { findStale, findUnknownPreviews, findUntoldPreviews } from "../store/previews/upkeep.ts";
-import { endNow, takeDown } from "./close.ts";
+import { endNow, takeAllDown } from "./close.ts";
 
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
@@ -15,8 +15,12 @@ const ACTOR = "sluice";
  */
 export async function tendPreviews(env: ControlEnv, now: number): Promise<void> {
   const db = openDb(env.DB);
-  for (const { app, number, environmentId, cause } of await findStale(db, now))
-    await takeDown(db, env, { app, number, environmentId, cause, run: null, actor: ACTOR, now });
+  const stale = await findStale(db, now);
+  await takeAllDown(
+    db,
+    env,
+    stale.map((one) => ({ ...one, run: null, actor: ACTOR, now })),
+  );
   for (const { id } of await findUntoldPreviews(db)) await endNow(env, id, ACTOR);
   if (now % HOUR_MS >= MINUTE_MS) return;
   for (const { id } of await findUnknownPreviews(db, now - MINUTE_MS)) {

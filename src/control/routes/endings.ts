@@ -75,13 +75,10 @@ export async function besideOf(c: AppContext, statuses: readonly EnvironmentStat
   return { workers, runs };
 }
 
-/** Should it end in between, the sweep tells the rest. */
+/** Some of them: the sweep tells the rest, also should this end in between. */
 async function tellEnvironments(c: AppContext, appId: string): Promise<void> {
-  const own = await readEnvironments(c.var.db, { apps: [appId] });
-  const untold = await findUntold(c.var.db);
-  for (const { id, by } of untold)
-    if (own.some(({ environment }) => environment.id === id))
-      orRefuse(await coordinatorOf(c.env, id).destroy({ actor: by }));
+  for (const { id, by } of await findUntold(c.var.db, appId))
+    orRefuse(await coordinatorOf(c.env, id).destroy({ actor: by }));
 }
 
 function requireConfirmed(given: string | undefined, wanted: string): void {

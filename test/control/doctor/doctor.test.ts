@@ -70,10 +70,7 @@ it("judges each host by what it said of itself and by its tunnel, and each hostn
 
 it("tells what of the Free plan's day is used, and nothing else when only that is asked, of however many environments", async () => {
   await world.applied(api);
-  await world.db.run(sql`WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
-    INSERT INTO environments (id, app_id, name, spec, rev, fence, salt, preview_key, mode, next_version, created_at)
-      SELECT id || i, app_id, name || i, spec, rev, fence, salt, preview_key, mode, next_version, created_at
-        FROM environments, n`);
+  await world.manyMore(600);
   let asked = 0;
   const gone = {
     getByName: () => {

@@ -111,10 +111,7 @@ describe("what /metrics shows", () => {
     const scoped = new Api();
     const { environmentId } = await shop(scoped);
     const token = await scoped.token("viewer", { app: "shop" });
-    await world.db.run(sql`WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 499)
-      INSERT INTO environments (id, app_id, name, spec, rev, fence, salt, preview_key, mode, next_version, created_at)
-        SELECT id || i, app_id, name || i, spec, rev, fence, salt, preview_key, mode, next_version, created_at
-          FROM environments, n`);
+    await world.manyMore(499);
     await world.db.run(sql`INSERT INTO releases (id, environment_id, version, image, state, kind, spec, "by", weight_bp,
         created_at, state_since, timings)
       SELECT r.id || e.id, e.id, version, image, state, kind, r.spec, "by", weight_bp, r.created_at, state_since, timings

@@ -1,5 +1,6 @@
 import { reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
+import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/d1";
 import { newId } from "../../../src/control/ids.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
@@ -54,6 +55,13 @@ export async function applied(api: Api, app = "shop"): Promise<string> {
   if (!row) throw new Error(`applying ${app} made no environment`);
   return row.id;
 }
+
+/** So many more environments of each app that has one by now; their ids and names end in a number from 1 on. */
+export const manyMore = (count: number) =>
+  db.run(sql`WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
+    INSERT INTO environments (id, app_id, name, spec, rev, fence, salt, preview_key, mode, next_version, created_at)
+      SELECT id || '-' || i, app_id, name || '-' || i, spec, rev, fence, salt, preview_key, mode, next_version, created_at
+        FROM environments, n`);
 
 /** Enrols a host through the API. */
 export async function enrolled(api: Api, name = "web-1", slots = 4): Promise<EnrollAnswer> {

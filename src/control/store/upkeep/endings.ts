@@ -83,13 +83,28 @@ export const endApp = (db: Db, app: { id: string; name: string }, by: { actor: s
     }),
   ] satisfies Statement[];
 
-/** Environments of ending apps that nobody has told yet, and whose word it was. */
-export async function findUntold(db: Db): Promise<{ id: string; by: string }[]> {
+/** What one request or sweep tells, or finishes; the next sweep goes on. */
+const AT_ONCE = 50;
+
+/**
+ * Some environments of ending apps (of all, or of one) that nobody has told yet, and whose word it was. Any of them, so that those
+ * whose coordinators fail keep no others from their turn.
+ */
+export async function findUntold(db: Db, appId?: string): Promise<{ id: string; by: string }[]> {
   const rows = await db
     .select({ id: environments.id, ending: apps.ending })
     .from(apps)
     .innerJoin(environments, eq(environments.appId, apps.id))
-    .where(and(isNotNull(apps.ending), isNull(environments.deletedAt), isNull(environments.ending)));
+    .where(
+      and(
+        isNotNull(apps.ending),
+        isNull(environments.deletedAt),
+        isNull(environments.ending),
+        appId === undefined ? undefined : eq(apps.id, appId),
+      ),
+    )
+    .orderBy(sql`random()`)
+    .limit(AT_ONCE);
   return rows.map(({ id, ending }) => ({ id, by: ending?.by ?? "sluice" }));
 }
 
@@ -101,9 +116,11 @@ export async function finishApps(db: Db, now: number): Promise<void> {
     .where(
       sql`${apps.ending} IS NOT NULL AND ${apps.name} NOT LIKE '%~%' AND NOT EXISTS (
         SELECT 1 FROM environments e WHERE e.app_id = ${apps.id} AND e.deleted_at IS NULL)`,
-    );
-  for (const { id, name, ending } of over) {
-    await runBatch(db, [
+    )
+    .limit(AT_ONCE);
+  await runBatch(
+    db,
+    over.flatMap(({ id, name, ending }): Statement[] => [
       db
         .update(apps)
         .set({ name: `${name}~${id}` })
@@ -121,6 +138,6 @@ export async function finishApps(db: Db, now: number): Promise<void> {
         app: name,
         message: `${name} is destroyed: its environments, logins, grants and tokens are gone`,
       }),
-    ]);
-  }
+    ]),
+  );
 }
