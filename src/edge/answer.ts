@@ -94,7 +94,7 @@ function failureOf(visit: Visit, last: Tried) {
     return last.attempt.isTooSlow ? UPLOAD_TOO_SLOW : brokenOff(visit.route);
   const cause =
     last.attempt.kind === "disconnected"
-      ? "refused the connection, closed it without an answer, or gave one that is no valid HTTP (a folded header, or a space in a header's name, say)"
+      ? "refused the connection, closed it without an answer, or gave one that is no valid HTTP (a folded header, say)"
       : `can't be reached through its tunnel${tunnelCause(last)}`;
   return {
     status: 502,

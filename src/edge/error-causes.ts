@@ -6,14 +6,14 @@ export const EDGE_FAILED: ErrorAnswer = {
   status: 500,
   code: "edge_failed",
   title: "The request could not be handled",
-  detail: "The edge failed on this request. It is logged under the request id; trying again may help.",
+  detail: "It is logged under the request id; trying again may help.",
 };
 
 export const USER_IN_HOST: ErrorAnswer = {
   status: 400,
   code: "bad_request",
   title: "The Host header is not valid",
-  detail: "It names a user, which no Host header does (RFC 9110 §7.2).",
+  detail: "It names a user (RFC 9110 §7.2).",
 };
 
 export const UPLOAD_TOO_SLOW: ErrorAnswer = {

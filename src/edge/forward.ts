@@ -1,6 +1,6 @@
 /** One attempt at one instance. Streams both ways; what an attempt did is judged here and nowhere else. */
 
-import { type Attempt, type AttemptVerdict, judge } from "../domain/routing/attempt.ts";
+import { type Attempt, type AttemptVerdict, CHALLENGE, judge } from "../domain/routing/attempt.ts";
 import type { RouteInstance } from "../domain/routing/choose.ts";
 import { readBody, textOf } from "../streams/bounded-body.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
@@ -49,15 +49,16 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
   let attempt: Attempt;
   try {
     const answer = await inTime(ask(visit, instance, outgoing, upload), visit, outgoing, upload);
-    const status = answer === TIMED_OUT ? PLATFORM_TIMED_OUT : answer.status;
-    if (status === PLATFORM_TIMED_OUT) attempt = { kind: "timeout" };
-    else attempt = { kind: "answered", status, tunnelError: null };
-    if (answer !== TIMED_OUT && status !== PLATFORM_TIMED_OUT) response = answer;
+    if (answer === TIMED_OUT || answer.status === PLATFORM_TIMED_OUT) attempt = { kind: "timeout" };
+    else {
+      response = answer;
+      attempt = { kind: "answered", status: answer.status, tunnelError: null };
+    }
   } catch (error) {
     attempt = withoutAnswer(error, outgoing, upload);
   }
   const endedAt = Date.now();
-  if (response !== null && attempt.kind === "answered" && attempt.status === TUNNEL_DOWN) {
+  if (response !== null && (response.status === TUNNEL_DOWN || isChallenge(response, visit, instance))) {
     attempt = { kind: "answered", status: TUNNEL_DOWN, tunnelError: await readTunnelError(response) };
     response = null;
   }
@@ -139,9 +140,14 @@ function withoutAnswer(error: unknown, { body }: Outgoing, upload: Upload | null
 }
 
 /** The number in `error code: 1033`, from Cloudflare's text or page. */
+/** Only at the front door of another zone can Cloudflare's security answer in the slot's place: the app never saw the request. */
+const isChallenge = ({ status, headers }: Response, { hostname, env }: Visit, { host }: RouteInstance) =>
+  status === 403 && headers.has("cf-mitigated") && meetsShield(hostname, host, env);
+
 async function readTunnelError(response: Response): Promise<string | null> {
   try {
     const body = await readBody(response.body, TUNNEL_ERROR_MOST);
+    if (response.status !== TUNNEL_DOWN) return CHALLENGE;
     if (body.end !== "whole") return null;
     return /error(?:\s+code)?:?\s+(1[0-9]{3})\b/i.exec(textOf(body))?.[1] ?? null;
   } catch {

@@ -10,7 +10,7 @@ export interface Interception {
 interface Intercepted {
   readonly status: number;
   readonly headers: Pick<Headers, "get">;
-  /** The beginning of the body is enough. */
+  /** The beginning is enough. Absent: only what the headers prove, a challenge or Access's login, is found. */
   readonly body?: string;
 }
 
@@ -66,10 +66,11 @@ export function interceptionOf({ status, headers, body = "" }: Intercepted): Int
   return BY_CODE[code] ?? null;
 }
 
-/** It sends browsers to its login, and names itself to others in what they must prove. */
+/** It sends browsers to its login, and names itself to others in what they must prove. An app may lead to it as its own sign-in. */
 const isAccess = (headers: Intercepted["headers"]): boolean =>
-  /^https:\/\/[a-z0-9-]+\.cloudflareaccess\.com\//.test(headers.get("location") ?? "") ||
-  /^Cloudflare-Access\b/i.test(headers.get("www-authenticate") ?? "");
+  /^https:\/\/[a-z0-9-]+\.cloudflareaccess\.com\/cdn-cgi\/access\/login\b/.test(
+    headers.get("location") ?? "",
+  ) || /^Cloudflare-Access\b/i.test(headers.get("www-authenticate") ?? "");
 
 const firewall = (code: string): Interception => ({
   by: "firewall",

@@ -18,6 +18,8 @@ const ACCESS = { ACCESS_CLIENT_ID: "client.access", ACCESS_CLIENT_SECRET: "secre
 let stack: EdgeStack;
 /** What an edge asked for, in order: the host, and whether it showed a proof. */
 let asked: { host: string; proof: string | null }[] = [];
+/** What the slots' zone answers at its front door in the slot's place. */
+let security: () => Response | undefined;
 /** What reached the app. */
 let reached: { url: string; headers: Record<string, string>; body: string }[] = [];
 
@@ -29,6 +31,8 @@ async function cloudflare(request: Request): Promise<Response> {
   const url = new URL(request.url);
   const shown = request.headers.get(PROOF);
   asked.push({ host: url.host, proof: shown });
+  const stopped = shown !== null && security();
+  if (stopped) return stopped;
   const headers = Object.fromEntries(request.headers);
   if (shown !== null && url.host !== FOREIGN) {
     const body = Buffer.from(await request.arrayBuffer());
@@ -70,6 +74,7 @@ beforeAll(async () => {
 });
 afterAll(() => stack.dispose());
 beforeEach(() => {
+  security = () => undefined;
   asked = [];
   reached = [];
 });
@@ -104,6 +109,17 @@ describe("a slot's hostname", () => {
   it("is reached without a proof from its own zone, where no route is in the way", async () => {
     expect((await visit("shop.tunnels.test")).text).toBe("from the app");
     expect(asked).toEqual([{ host: SLOT, proof: null }]);
+  });
+
+  it("behind a challenge of its zone's is not reached: said as such, never passed on as the app's answer", async () => {
+    security = () =>
+      new Response("<html>Just a moment", { status: 403, headers: { "cf-mitigated": "challenge" } });
+    const answer = await visit("shop.other.test");
+    expect([answer.status, answer.headers["cf-mitigated"]]).toEqual([502, undefined]);
+    expect(answer.text).toContain("error challenge");
+    expect(reached).toEqual([]);
+    security = () => undefined;
+    expect((await visit("shop.other.test")).text).toBe("from the app");
   });
 
   it("gets no proof from outside past the edge", async () => {

@@ -31,6 +31,13 @@ test.each<[string, number, Record<string, string>, string, string | null]>([
   ["an app that quotes Cloudflare", 200, server, "error code: 1020", null],
   ["somebody else's server", 403, { server: "nginx" }, "error code: 1010", null],
   ["a redirect elsewhere", 302, { location: "https://cloudflareaccess.com.evil.test/" }, "", null],
+  [
+    "an app whose own sign-in is Access",
+    302,
+    { location: "https://acme.cloudflareaccess.com/cdn-cgi/access/sso/oidc/1" },
+    "",
+    null,
+  ],
   ["a path for a place", 302, { location: "/login" }, "", null],
 ])("%s is told from all others", (_what, status, headers, body, by) => {
   expect(asked(status, headers, body)).toBe(by);

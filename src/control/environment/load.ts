@@ -8,7 +8,7 @@ import {
   type Pace,
   type SyntheticVisit,
 } from "../../domain/rollout/load.ts";
-import { type Attempt, judge } from "../../domain/routing/attempt.ts";
+import { type Attempt, CHALLENGE, judge } from "../../domain/routing/attempt.ts";
 import {
   latencyBucket,
   type MeterBatch,
@@ -17,6 +17,7 @@ import {
   windowOf,
 } from "../../domain/routing/meter.ts";
 import { routeName } from "../../domain/routing/route-name.ts";
+import { interceptionOf } from "../../protocol/interception.ts";
 import { atMost, type Gate } from "../at-most.ts";
 import { inRounds } from "./in-rounds.ts";
 import type { ReadTraffic } from "./judge.ts";
@@ -27,6 +28,7 @@ const MOST_VISITS = 3;
 const TIMEOUT_MS = 10_000;
 /** The edge answers so when the platform's time is over. */
 const PLATFORM_TIMED_OUT = 524;
+const TUNNEL_DOWN = 530;
 /** What came by then is counted, though some are still waited for. */
 const COUNT_EVERY_MS = 1_000;
 /** Visitors are counted over so long. */
@@ -165,8 +167,10 @@ const isVisited = (instance: InstanceFacts, now: number): boolean =>
 async function ask(question: Parameters<typeof reach>[0], by: Path, stop: AbortSignal): Promise<Attempt> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    const { status, body } = await reach(question, by, AbortSignal.any([timeout, stop]));
+    const { status, headers, body } = await reach(question, by, AbortSignal.any([timeout, stop]));
     await body?.cancel().catch(() => {});
+    if (interceptionOf({ status, headers }) !== null)
+      return { kind: "answered", status: TUNNEL_DOWN, tunnelError: CHALLENGE };
     return status === PLATFORM_TIMED_OUT
       ? { kind: "timeout" }
       : { kind: "answered", status, tunnelError: null };

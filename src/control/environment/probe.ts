@@ -3,6 +3,7 @@ import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import { whyNotNamed } from "../../domain/rollout/host-header.ts";
 import type { ReleaseFacts } from "../../domain/rollout/release.ts";
 import type { ProbeSpec } from "../../domain/spec.ts";
+import { interceptionOf } from "../../protocol/interception.ts";
 import { contextWithin } from "../trace-ids.ts";
 import { answeredText, type Path, reach } from "./reach.ts";
 
@@ -47,7 +48,10 @@ const SUCCESS: Statuses = [[200, 299]];
 const NO_GATEWAY: Statuses = [[100, 501]];
 
 async function causeOf(response: Response, url: string, wanted: Statuses): Promise<string | null> {
-  if (!wanted.some(([from, to]) => response.status >= from && response.status <= to))
+  const { status, headers } = response;
+  const isWanted = wanted.some(([from, to]) => status >= from && status <= to);
+  // Whatever its status, a challenge or a login of Cloudflare's is no answer of the instance's.
+  if (!isWanted || interceptionOf({ status, headers }) !== null)
     return `GET ${url} ${await answeredText(response)}`;
   await response.body?.cancel();
   return null;

@@ -69,7 +69,8 @@ async function runCheck(
     const body = textOf(await readBody(response.body, BODY_MOST));
     const { status } = response;
     const stopped = interceptionOf({ status, headers: response.headers, body });
-    if (stopped?.by === "challenge" || status !== check.status)
+    const isOthers = stopped?.by === "challenge" || stopped?.by === "access";
+    if (isOthers || status !== check.status)
       return fails(`answered ${status}${stopped ? `: ${stopped.words}. ${stopped.fix}` : ""}`);
     if (check.contains !== undefined && !body.includes(check.contains)) {
       return fails(`answered ${status} with ${JSON.stringify(body.slice(0, EXCERPT))}`);

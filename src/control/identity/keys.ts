@@ -1,6 +1,7 @@
 import { createLocalJWKSet, type JSONWebKeySet, type JWTHeaderParameters, type JWTVerifyGetKey } from "jose";
 import { z } from "zod";
 import { err, ok, type Result } from "../../domain/result.ts";
+import { interceptionOf } from "../../protocol/interception.ts";
 import { parseJson } from "../../protocol/json.ts";
 import { readBody, textOf } from "../../streams/bounded-body.ts";
 import { BoundedMap } from "../bounded-map.ts";
@@ -103,7 +104,7 @@ export class Keys {
         signal,
       });
       const body = await readBody(response.body, { bytes: MOST_BYTES, ms: this.#withinMs });
-      if (response.status !== 200) return err(`${url} answered ${response.status}`);
+      if (response.status !== 200) return err(`${url} ${answeredBy(response, textOf(body))}`);
       if (body.end !== "whole") return err(`${url} answered without end`);
       const parsed = schema.safeParse(parseJson(textOf(body)));
       return parsed.success ? ok(parsed.data) : err(`${url} answered something else than OpenID Connect has`);
@@ -112,6 +113,11 @@ export class Keys {
       return err(`${url} can't be reached: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
+}
+
+function answeredBy({ status, headers }: Response, body: string): string {
+  const stopped = interceptionOf({ status, headers, body });
+  return `answered ${status}${stopped ? `: ${stopped.words}. ${stopped.fix}` : ""}`;
 }
 
 function asGetKey(keys: JSONWebKeySet): JWTVerifyGetKey {

@@ -1,3 +1,4 @@
+import { interceptionOf } from "../../protocol/interception.ts";
 import type { ControlEnv } from "../env.ts";
 import type { Keyring } from "../secrets/seal.ts";
 import type { DeliveryRow } from "../store/notify/deliveries.ts";
@@ -86,10 +87,10 @@ export async function post(
 function outcomeOf(response: Response, said: string, now: number): Sent {
   const { status } = response;
   if (response.ok) return { ok: true, status, error: null, retryAfterMs: null, gone: false };
+  const stopped = interceptionOf({ status, headers: response.headers, body: said });
   const isRedirect = status >= 300 && status < 400;
-  const error = isRedirect
-    ? `it answered ${status}: redirects are not followed`
-    : `it answered ${status}${said === "" ? "" : `: ${said}`}`;
+  const why = stopped ? `${stopped.words}. ${stopped.fix}` : isRedirect ? "redirects are not followed" : said;
+  const error = `it answered ${status}${why === "" ? "" : `: ${why}`}`;
   return failed(error, { status, gone: status === GONE, retryAfterMs: retryAfter(response, now) });
 }
 

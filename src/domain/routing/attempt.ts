@@ -42,8 +42,10 @@ const GATEWAY: AttemptVerdict = { ...TIMEOUT, resend: "safe" };
 const PATH: AttemptVerdict = { ...GATEWAY, pathFault: true };
 const UNREACHED: AttemptVerdict = { ...PATH, resend: "any" };
 
-/** Cloudflare's 530 bodies name the cause: 1033 no tunnel connected, 1016 no DNS record. Neither reached the host. */
-const UNREACHED_ERRORS = ["1033", "1016"];
+/** Of a 530 that the zone's security gave in the slot's place. */
+export const CHALLENGE = "challenge";
+/** Cloudflare's 530 bodies name the cause: 1033 no tunnel connected, 1016 no DNS record. None of these reached the host. */
+const UNREACHED_ERRORS = ["1033", "1016", CHALLENGE];
 
 /**
  * Judges an attempt. A 502 is cloudflared's as likely as the app's (they look alike), so it speaks against the app and

@@ -148,6 +148,29 @@ describe("synthetic visits", () => {
     expect(visits).toHaveLength(made);
   });
 
+  it("that meet a challenge of Cloudflare's were none: nobody is judged by them", async () => {
+    const ids = await begin({ ...LOAD, judge: true });
+    let [met, passed] = [0, 0];
+    answerTo = () => {
+      if (met < 10) {
+        met += 1;
+        return new Response("<html>", { status: 403, headers: { "cf-mitigated": "challenge" } });
+      }
+      passed += 1;
+      return new Response("ok");
+    };
+    let at = NOON;
+    const isCounted = async () => {
+      at += 2_000;
+      await goTo(at);
+      expect(passed).toBeGreaterThan(0);
+      expect(await syntheticIn(ids)).toBe(passed);
+    };
+    await vi.waitFor(isCounted, { timeout: 60_000 });
+    expect(met).toBe(10);
+    expect((await stage.release("v2")).failure).toBeNull();
+  });
+
   it("unasked they decide nothing", async () => {
     const ids = await begin(LOAD);
     answerTo = (visit) => new Response("", { status: ids.isCanary(visit) ? 500 : 200 });

@@ -1,5 +1,9 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { probeInstance } from "../../../src/control/environment/probe.ts";
 import { reach } from "../../../src/control/environment/reach.ts";
+import type { InstanceFacts } from "../../../src/domain/rollout/facts.ts";
+import type { ReleaseFacts } from "../../../src/domain/rollout/release.ts";
+import { aSpec } from "../../domain/rollout/spec.ts";
 
 const SLOT = "https://sl-0123456789abcdef.example.com";
 const BY = {
@@ -8,6 +12,7 @@ const BY = {
   ACCESS_CLIENT_ID: "id.access",
   ACCESS_CLIENT_SECRET: "secret",
 };
+const LOGIN = "https://acme.cloudflareaccess.com/cdn-cgi/access/login/sl-1.example.com?kid=1";
 const PROOF = "x-sluice-slot-proof";
 
 /** Answers each fetch with the next response; what was sent is kept. */
@@ -69,5 +74,27 @@ describe("control's own way to a slot", () => {
     await ask("http://10.0.0.5:8001");
     await ask("https://evil.test");
     expect(sent.map((headers) => headers.get("cf-access-client-secret"))).toEqual(["secret", null, null]);
+  });
+});
+
+describe("a probe that only asks whether the way is open", () => {
+  const spec = aSpec({});
+  const readiness = { ...spec.health.readiness, port: spec.port + 1 };
+  const release = { id: "rel_1", spec: { ...spec, health: { ...spec.health, readiness } } } as ReleaseFacts;
+  const instance = { id: "i1", origin: SLOT, verifiedAt: 1 } as InstanceFacts;
+  const html = (status: number, headers: Record<string, string>) =>
+    new Response("<html>Just a moment", { status, headers });
+
+  it.each([
+    ["a challenge", () => html(403, { "cf-mitigated": "challenge" }), "Bot Fight Mode"],
+    ["Access's login", () => html(302, { location: LOGIN }), "Cloudflare Access"],
+  ])("does not take %s of Cloudflare's for the app", async (_what, answer, said) => {
+    network(answer());
+    expect((await probeInstance(instance, release, {})).cause).toContain(said);
+  });
+
+  it("takes whatever else the app says", async () => {
+    network(html(403, {}));
+    expect((await probeInstance(instance, release, {})).cause).toBeNull();
   });
 });

@@ -17,6 +17,7 @@ beforeEach(() => {
 });
 afterEach(() => void vi.unstubAllGlobals());
 
+const LOGIN = "https://acme.cloudflareaccess.com/cdn-cgi/access/login/sl-1.example.com?kid=1";
 const smoke = [{ path: "/shop", status: 200, contains: "Shop" }];
 const isSmoke = (url: string) => url.endsWith("/shop");
 
@@ -55,6 +56,11 @@ describe("a smoke check over the real path", () => {
       "a challenge of Cloudflare's",
       () => new Response("<html>", { status: 403, headers: { "cf-mitigated": "challenge" } }),
       "Bot Fight Mode",
+    ],
+    [
+      "a login of Access's",
+      () => new Response("", { status: 302, headers: { location: LOGIN } }),
+      "stopped by Cloudflare Access",
     ],
     ["no connection", () => Promise.reject(new Error("connection refused")), "connection refused"],
   ])("that meets %s fails the release, saying what it wanted", async (_, answer, said) => {

@@ -247,6 +247,10 @@ describe("an issuer's keys", () => {
     issuer.trouble = async () => new Response("gateway", { status: 502 });
     expect(await refusal(await sign())).toContain("503 unavailable: the keys of https://token.actions");
     expect(await refusal(await sign())).toContain("answered 502");
+    issuer.trouble = async () =>
+      new Response("<html>", { status: 403, headers: { "cf-mitigated": "challenge" } });
+    api.time += 61_000;
+    expect(await refusal(await sign())).toMatch(/answered 403: .*challenge.*Bot Fight Mode/);
     issuer.trouble = async () => {
       throw new Error("connection refused");
     };

@@ -221,6 +221,16 @@ describe("delivery", () => {
     expect(heard.at(-1)?.id).toBe(heard[0]?.id);
   });
 
+  it("says of a target behind a challenge of Cloudflare's what to set there", async () => {
+    const { id } = await add({ events: ["release.*"] });
+    answer = () =>
+      new Response("<html>Just a moment", { status: 403, headers: { "cf-mitigated": "challenge" } });
+    await happen("one");
+    await tell();
+    const [sent] = await log(id);
+    expect(sent).toMatchObject({ status: 403, error: expect.stringMatching(/challenge.*Bot Fight Mode/) });
+  });
+
   it("waits as long as a target asks, and stops for good at 410", async () => {
     const { id } = await add({ events: ["release.*"] });
     answer = () => new Response(null, { status: 429, headers: { "retry-after": "3600" } });
