@@ -88,10 +88,23 @@ check_host() {
 # fetch URL FILE
 fetch() {
   if command -v curl >/dev/null; then
-    curl -fsSL --retry 3 --connect-timeout 15 -o "$2" "$1" || die "$1 can't be fetched"
+    curl -fsSL --retry 3 --connect-timeout 15 -o "$2" "$1" || die "$1 can't be fetched$(why "$1")"
   else
-    wget -q --tries=3 --timeout=15 -O "$2" "$1" || die "$1 can't be fetched"
+    wget -q --tries=3 --timeout=15 -O "$2" "$1" || die "$1 can't be fetched$(why "$1")"
   fi
+}
+
+# Cloudflare's security may stand before control, and tells no program so but by its headers.
+why() {
+  head=$(curl -sS --max-time 20 -o /dev/null -D - "$1" 2>/dev/null || wget -qS --max-redirect=0 --tries=1 --timeout=15 -O /dev/null "$1" 2>&1 || :)
+  case "$head" in
+    *[Cc][Ff]-[Mm]itigated:*)
+      printf ': a challenge of Cloudflare answered, which only a browser can pass. In the zone of this hostname: switch Bot Fight Mode off, or see docs/cloudflare.md, Zone security'
+      ;;
+    *cloudflareaccess.com/cdn-cgi/access/login*)
+      printf ': Cloudflare Access answered, and wants a login. Give this hostname a Bypass policy; see docs/cloudflare.md, Zone security'
+      ;;
+  esac
 }
 
 # check_sum 256|512 FILE EXPECTED: a file that is not what it should be is not kept.

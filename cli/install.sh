@@ -15,6 +15,19 @@ die() {
   exit 1
 }
 
+# Cloudflare's security may stand before control, and tells no program so but by its headers.
+why() {
+  head=$(curl -sS --max-time 20 -o /dev/null -D - "$1" 2>/dev/null) || head=
+  case "$head" in
+    *[Cc][Ff]-[Mm]itigated:*)
+      printf ': a challenge of Cloudflare answered, which only a browser can pass. In the zone of this hostname: switch Bot Fight Mode off, or see docs/cloudflare.md, Zone security'
+      ;;
+    *cloudflareaccess.com/cdn-cgi/access/login*)
+      printf ': Cloudflare Access answered, and wants a login. Give this hostname a Bypass policy; see docs/cloudflare.md, Zone security'
+      ;;
+  esac
+}
+
 # All of it is a function, called on the last line: a download that is cut short runs nothing.
 main() {
   command -v node >/dev/null || die "it needs Node 20.12 or newer, and there is no \`node\` on the PATH"
@@ -24,10 +37,11 @@ main() {
   mkdir -p "$folder"
   draft=$(mktemp "$folder/.sluice.XXXXXX")
   trap 'rm -f "$draft"' EXIT
-  curl -fsSL --retry 3 --max-time 120 -o "$draft" "$CONTROL_URL/cli.mjs" || die "$CONTROL_URL/cli.mjs can't be read"
+  curl -fsSL --retry 3 --max-time 120 -o "$draft" "$CONTROL_URL/cli.mjs" ||
+    die "$CONTROL_URL/cli.mjs can't be read$(why "$CONTROL_URL/cli.mjs")"
   got=$(node -e 'process.stdout.write(require("node:crypto").createHash("sha256").update(require("node:fs").readFileSync(process.argv[1])).digest("hex"))' "$draft")
   [ "$got" = "$CLI_SHA256" ] ||
-    die "what $CONTROL_URL/cli.mjs sent is not what this script was made for (SHA-256 $got instead of $CLI_SHA256); control may just have been upgraded: run the same line again"
+    die "what $CONTROL_URL/cli.mjs sent is not what this script was made for (SHA-256 $got instead of $CLI_SHA256)$(why "$CONTROL_URL/cli.mjs"); control may just have been upgraded: run the same line again"
   chmod 755 "$draft"
   mv "$draft" "$folder/sluice.mjs"
   # Node takes a file for a module by its name; the command is a line that calls it.

@@ -144,9 +144,15 @@ describe("cli.sh", () => {
     const file = join(folder, "served.mjs");
     await bundleServedCli(file);
     code = readFileSync(file);
-    server = http.createServer((request, response) =>
-      request.url === "/cli.mjs" ? response.end(code) : response.writeHead(404).end(),
-    );
+    server = http.createServer(({ url }, response) => {
+      if (url === "/cli.mjs") return response.end(code);
+      const challenge = { "cf-mitigated": "challenge" };
+      if (url === "/challenged/cli.mjs") return response.writeHead(403, challenge).end("<html>");
+      // As curl finds it that can't get further, from a machine of the test.
+      const location = "http://127.0.0.1:1/acme.cloudflareaccess.com/cdn-cgi/access/login/sluice.example.com";
+      if (url === "/login/cli.mjs") return response.writeHead(302, { location }).end();
+      return response.writeHead(404).end();
+    });
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     const address = server.address();
@@ -154,14 +160,14 @@ describe("cli.sh", () => {
   });
   afterAll(() => server.close());
 
-  const script = async (sum: string) =>
+  const script = async (sum: string, below: string) =>
     (await readFile(join(ROOT, "cli/install.sh"), "utf8"))
-      .replaceAll("@CONTROL_URL@", url)
+      .replaceAll("@CONTROL_URL@", url + below)
       .replaceAll("@CLI_SHA256@", sum);
-  async function install(sum: string, env: Readonly<Record<string, string>> = {}) {
+  async function install(sum: string, env: Readonly<Record<string, string>> = {}, below = "") {
     const home = await mkdtemp(join(folder, "home-"));
     const file = join(home, "cli.sh");
-    await writeFile(file, await script(sum));
+    await writeFile(file, await script(sum, below));
     const ran = await run("/bin/sh", [file], { env: { ...clean, HOME: home, ...env } }).then(
       ({ stdout, stderr }) => ({ code: 0, said: stdout + stderr }),
       (error: { code: number; stdout: string; stderr: string }) => ({
@@ -183,6 +189,14 @@ describe("cli.sh", () => {
       env: { ...clean, HOME: home },
     });
     expect(stdout).toContain("sluice unlock");
+  });
+
+  it("says what to set where Cloudflare's security answers in control's place", async () => {
+    const { code, said, home } = await install(right(), {}, "/challenged");
+    expect([code, said]).toEqual([1, expect.stringMatching(/can't be read: a challenge .*Bot Fight Mode/)]);
+    expect(await readdir(join(home, ".local/bin"))).toEqual([]);
+    const login = await install(right(), {}, "/login");
+    expect([login.code, login.said]).toEqual([1, expect.stringContaining("Cloudflare Access answered")]);
   });
 
   it("installs nothing that is not what control meant", async () => {

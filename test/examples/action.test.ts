@@ -27,6 +27,32 @@ test("the action takes no input into a script, where it could be a command", () 
   for (const name of Object.keys(action.inputs)) expect(handed).toContain(`inputs.${name} }}`);
 });
 
+test.each([
+  ["a challenge", 403, { "cf-mitigated": "challenge" }, "Bot Fight Mode"],
+  [
+    "Access's login",
+    302,
+    { location: "https://acme.cloudflareaccess.com/cdn-cgi/access/login/sluice.example.com" },
+    "Bypass policy",
+  ],
+  ["anything else", 404, {}, "answered 404"],
+])("the action says of %s in control's place what to set", async (_what, status, headers, said) => {
+  const server = createServer((_request, response) => response.writeHead(status, headers).end("<html>"));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo; // It listens on TCP, so this is one.
+  // The stand-in has no certificate.
+  const script = action.runs.steps[0]?.run.replace("'=https'", "'=http'") ?? "";
+  const env = { PATH: process.env.PATH, SLUICE_URL: `http://127.0.0.1:${port}` };
+  const step = spawn("bash", ["--noprofile", "--norc", "-eo", "pipefail", "-c", script], { env });
+  let told = "";
+  for (const stream of [step.stdout, step.stderr]) stream.on("data", (chunk) => (told += chunk));
+  const [code] = await once(step, "close");
+  server.close();
+  expect(code).toBe(1);
+  expect(told).toContain("::error title=Sluice::");
+  expect(told).toContain(said);
+});
+
 const DONE = {
   outcome: "live",
   url: "https://shop.example.com",

@@ -21,6 +21,8 @@ const VERSION = "24.21.0";
 const hasShellcheck = isInstalled("shellcheck", "/usr/bin/shellcheck");
 const hasSystemd = isInstalled("systemd", "/usr/bin/systemd-analyze");
 
+/** In a file's place: Cloudflare's security answers. */
+const CHALLENGE = "challenge";
 let root: string;
 let control: FakeControl;
 let systemd: FakeSystemd;
@@ -39,6 +41,7 @@ beforeEach(async () => {
   // What the installer fetches is here; all else goes to the scripted control.
   server = http.createServer((request, response) => {
     const file = files.get(request.url ?? "");
+    if (file === CHALLENGE) return response.writeHead(403, { "cf-mitigated": "challenge" }).end("<html>");
     if (file !== undefined) return response.end(file);
     const { method, headers } = request;
     const on = http.request(`${control.url}${request.url}`, { method, headers }, (answer) => {
@@ -124,6 +127,16 @@ describe("install.sh", () => {
     const unit = await readFile(at("etc/systemd/system/sluice-agent.service"), "utf8");
     expect(unit).toContain("KillMode=process");
     expect(unit + ran.said).not.toContain("sle_one-time");
+  });
+
+  dockerTest("says what to set where Cloudflare's security answers in control's place", async () => {
+    files.set("/agent/agent.mjs", CHALLENGE);
+    const { code, said } = await install([], TOKEN);
+    expect([code, said]).toEqual([
+      1,
+      expect.stringMatching(/can't be fetched: a challenge .*Bot Fight Mode/),
+    ]);
+    expect(await isThere("opt/sluice/agent.mjs")).toBe(false);
   });
 
   test.skipIf(!hasSystemd || !engine)("writes a unit that systemd has nothing to say about", async () => {
