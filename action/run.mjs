@@ -12,7 +12,26 @@ const line = (value) => String(value ?? "").replace(/[\r\n]+/g, " ");
 const data = (text) => text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
 const warn = (text) => console.log(`::warning title=Sluice::${data(String(text)).slice(0, 2000)}`);
 
-const COMMANDS = ["deploy", "ship", "promote-to", "rollback", "preview up", "preview down"];
+/** With the inputs that each can't do without. */
+const COMMANDS = {
+  deploy: [],
+  ship: [],
+  "promote-to": ["environment", "from"],
+  rollback: [],
+  "preview up": ["image"],
+  "preview down": [],
+};
+const SWITCHES = ["apply", "deployment", "comment"];
+
+/** What can't be meant, in words: a switch that is taken for off would release what nobody looked at. */
+function problemOf(command) {
+  if (!Object.hasOwn(COMMANDS, command))
+    return `run: ${line(command)} is none of ${Object.keys(COMMANDS).join(", ")}`;
+  const lack = COMMANDS[command].find((name) => input(name) === "");
+  if (lack) return `run: ${command} needs the input \`${lack}\``;
+  const odd = SWITCHES.find((name) => !["", "true", "false"].includes(input(name)));
+  return odd && `${odd}: ${line(input(odd))} is none of true, false`;
+}
 
 /** The command's words. Inputs are words of their own, never parts of a script. */
 function wordsOf(command) {
@@ -118,7 +137,10 @@ function table({ answer }) {
   const rows = [
     ["preview", preview?.url],
     ["stays until", preview?.expiresAt],
-    ["release", `${line(release.version)} of ${line(release.app)}/${line(release.environment)}`],
+    [
+      "release",
+      release.id && `${line(release.version)} of ${line(release.app)}/${line(release.environment)}`,
+    ],
     ["outcome", answer.outcome ?? answer.title],
     ["commit", release.git?.sha],
     ["image", release.image],
@@ -240,8 +262,9 @@ const isStrangers = ({ user, author_association: as }) =>
 
 async function main() {
   const command = input("run") || "deploy";
-  if (!COMMANDS.includes(command)) {
-    console.error(`run: ${line(command)} is none of ${COMMANDS.join(", ")}`);
+  const problem = problemOf(command);
+  if (problem) {
+    console.error(problem);
     return 1;
   }
   const environment = input("environment");

@@ -115,20 +115,42 @@ async function act(
         ...Object.fromEntries(Object.entries(inputs).map(([name, value]) => [`INPUT_${name}`, value])),
       },
     });
-    let stdout = "";
+    let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (chunk) => {
       stdout += chunk;
     });
+    child.stderr.on("data", (chunk) => {
+      stderr += chunk;
+    });
     const [ended] = await once(child, "close");
     const [args, env, output, summary] = await Promise.all(
-      ["args", "env", "output", "summary"].map((name) => readFile(at(name), "utf8")),
+      ["args", "env", "output", "summary"].map((name) => readFile(at(name), "utf8").catch(() => undefined)),
     );
-    return { code: ended, stdout, asked, args: args?.trim().split("\n"), env, output, summary };
+    return { code: ended, stdout, stderr, asked, args: args?.trim().split("\n"), env, output, summary };
   } finally {
     github.close();
     await rm(folder, { recursive: true, force: true });
   }
 }
+
+test.concurrent.each([
+  [{ RUN: "destroy" }, "run: destroy is none of deploy, ship,"],
+  [{ APPLY: "yes" }, "apply: yes is none of true, false"],
+  [{ ENVIRONMENT: "production", DEPLOYMENT: "False" }, "deployment: False is none of true, false"],
+  [{ RUN: "promote-to", FROM: "staging" }, "run: promote-to needs the input `environment`"],
+  [{ RUN: "promote-to", ENVIRONMENT: "production" }, "run: promote-to needs the input `from`"],
+  [{ RUN: "preview up" }, "run: preview up needs the input `image`"],
+] as const)("an input that can't be meant is said, and nothing is done: %j", async (inputs, words) => {
+  const ran = await act(inputs);
+  expect(ran.stderr).toContain(words);
+  expect([ran.code, ran.asked, ran.args]).toEqual([1, [], undefined]);
+});
+
+test.concurrent("a refusal before any release has a summary without one", async () => {
+  const ran = await act({ APP: "shop" }, { answer: { title: "usage", detail: "no such flag" }, code: 1 });
+  expect(ran.summary).toContain("| outcome | usage |");
+  expect(ran.summary).not.toContain("| release |");
+});
 
 test.concurrent.each([0, 3])(
   "outputs, summary and exit code are the command's (%i), and inputs its words",
