@@ -151,7 +151,19 @@ export class UsageError extends CommanderError {
 /** Commander's own errors don't tell whose they are. */
 function nameInErrors(command: Command, name: string): void {
   command.exitOverride((error) => {
-    throw new UsageError(error, name);
+    throw strayWord(command, error) ?? new UsageError(error, name);
   });
   for (const child of command.commands) nameInErrors(child, `${name} ${child.name()}`);
+}
+
+/** A word that is no subcommand commander hands to the group's default one, and calls an argument too many of that. */
+function strayWord(command: Command, { code, exitCode }: CommanderError): UsageError | undefined {
+  const { parent } = command;
+  if (code !== "commander.excessArguments" || !parent || parent.args[0] === command.name()) return undefined;
+  const there = parent.commands.map((one) => one.name()).join(", ");
+  const message = `unknown command '${command.args[0]}': ${parent.name()} has ${there}`;
+  return new UsageError(
+    new CommanderError(exitCode, "commander.unknownCommand", message),
+    `sluice ${parent.name()}`,
+  );
 }

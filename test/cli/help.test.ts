@@ -76,3 +76,15 @@ test.each(ALL)(
     }
   },
 );
+
+test.each([
+  [["secrets", "unset", "KEY"], "unknown command 'unset'", "sluice secrets"],
+  [["secrets", "-a", "shop", "unset"], "unknown command 'unset'", "sluice secrets"],
+  [["secrets", "list", "KEY"], "too many arguments for 'list'", "sluice secrets list"],
+  [["deploy", "now"], "too many arguments for 'deploy'", "sluice deploy"],
+])("%j is a command that isn't there, or an argument too many", async (argv, words, command) => {
+  const error = await program()
+    .parseAsync(argv, { from: "user" })
+    .catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ command, message: expect.stringContaining(words) });
+});
