@@ -11,8 +11,8 @@ import {
 
 /** Setup cut short at every change that it makes, and run again. */
 
-async function emptyAccount(): Promise<Cloudflare> {
-  const cloudflare = await startCloudflare({ scripts: [] });
+async function emptyAccount(isMigrated = true): Promise<Cloudflare> {
+  const cloudflare = await startCloudflare({ scripts: [], isMigrated });
   onTestFinished(() => cloudflare.close());
   return cloudflare;
 }
@@ -56,12 +56,20 @@ const faultAt = (log: readonly LoggedCall[], at: number) => {
   return { method, path: place, skip: log.slice(0, at).filter(isAlike).length };
 };
 
+interface Cut {
+  readonly at: number;
+  /** It comes after them. */
+  readonly isMigrated: boolean;
+}
+
 /** Where setup is cut short. Of the migrations, which are all the same call, the first, one in the middle and the last. */
-function cutsOf(log: readonly LoggedCall[]): number[] {
+function cutsOf(log: readonly LoggedCall[]): Cut[] {
   const isMigration = (at: number) => log[at]?.path.endsWith("/query") ?? false;
   const migrations = [...log.keys()].filter(isMigration);
-  const some = [0, migrations.length >> 1, migrations.length - 1].map((nth) => migrations[nth]);
-  return [...log.keys()].filter((at) => !isMigration(at) || some.includes(at));
+  const last = migrations.length - 1;
+  const some = [0, last >> 1, last].map((nth) => migrations[nth]);
+  const cuts = [...log.keys()].filter((at) => !isMigration(at) || some.includes(at));
+  return cuts.map((at) => ({ at, isMigrated: at > (migrations[last] ?? 0) }));
 }
 
 test("keeps the account's own workers.dev subdomain", async () => {
@@ -78,14 +86,14 @@ test.each([
   "ends whole when each change in turn %s and setup is run again",
   { timeout: 120_000 },
   async (_how, fault) => {
-    const first = await emptyAccount();
+    const first = await emptyAccount(false);
     await newDesk({ cloudflare: first }).setup({ access: true });
     const whole = picture(first);
     const log = changes(first.log);
     const cuts = cutsOf(log);
     expect(cuts.length).toBeGreaterThan(12);
-    for (const at of cuts) {
-      const cloudflare = await emptyAccount();
+    for (const { at, isMigrated } of cuts) {
+      const cloudflare = await emptyAccount(isMigrated);
       const desk = newDesk({ cloudflare });
       // A query that creates a table is one path with one that selects: the fault meets both, and the next one.
       cloudflare.fail({ ...fault, ...faultAt(log, at) });

@@ -5,7 +5,7 @@ import { type Cloudflare, startCloudflare } from "../../support/cloudflare/serve
 /** Names that others have: a Worker, a database, a namespace, a record, a route. Setup leaves them alone. */
 
 async function account(): Promise<Cloudflare> {
-  const cloudflare = await startCloudflare({ scripts: [] });
+  const cloudflare = await startCloudflare({ scripts: [], isMigrated: true });
   onTestFinished(() => cloudflare.close());
   return cloudflare;
 }

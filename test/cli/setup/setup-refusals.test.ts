@@ -14,7 +14,7 @@ import {
 /** What setup refuses, in words, before it has changed anything. */
 
 async function account(options: CloudflareOptions = {}): Promise<Cloudflare> {
-  const cloudflare = await startCloudflare({ scripts: [], ...options });
+  const cloudflare = await startCloudflare({ scripts: [], isMigrated: true, ...options });
   onTestFinished(() => cloudflare.close());
   return cloudflare;
 }

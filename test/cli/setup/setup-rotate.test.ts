@@ -6,7 +6,7 @@ import { type Cloudflare, startCloudflare } from "../../support/cloudflare/serve
 /** Secrets are replaced on order only, and a rotation that is cut short loses no key. */
 
 async function installed(fetch?: (cloudflare: Cloudflare) => typeof globalThis.fetch) {
-  const cloudflare = await startCloudflare({ scripts: [] });
+  const cloudflare = await startCloudflare({ scripts: [], isMigrated: true });
   onTestFinished(() => cloudflare.close());
   const desk = newDesk({ cloudflare, ...(fetch ? { fetch: fetch(cloudflare) } : {}) });
   const made = await desk.setup();
@@ -118,7 +118,7 @@ test("takes a kept key up again, so that the secrets in D1 still open", async ()
 });
 
 test("has nothing to rotate where nothing is", async () => {
-  const cloudflare = await startCloudflare({ scripts: [] });
+  const cloudflare = await startCloudflare({ scripts: [], isMigrated: true });
   onTestFinished(() => cloudflare.close());
   expect(await newDesk({ cloudflare }).setup({ rotate: "admin-token" })).toMatchObject({ code: "not_found" });
 });

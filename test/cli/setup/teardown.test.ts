@@ -10,7 +10,11 @@ import { API_TOKEN, type Cloudflare, startCloudflare } from "../../support/cloud
 const ALL = { name: "sluice", yes: true } as const;
 
 async function account(): Promise<Cloudflare> {
-  const cloudflare = await startCloudflare({ scripts: [], zones: ["example.com", "other.dev"] });
+  const cloudflare = await startCloudflare({
+    scripts: [],
+    zones: ["example.com", "other.dev"],
+    isMigrated: true,
+  });
   onTestFinished(() => cloudflare.close());
   return cloudflare;
 }

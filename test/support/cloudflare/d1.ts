@@ -3,6 +3,7 @@ import { z } from "zod";
 import { ofAccount } from "./accounts.ts";
 import { bodyOf, type Call, type Endpoint, Refusal } from "./api.ts";
 import { LIMITS } from "./limits.ts";
+import { migratedDatabase } from "./migrated.ts";
 import { type D1Database, drop, type World } from "./world.ts";
 
 const BASE = "/accounts/:account/d1/database";
@@ -48,7 +49,7 @@ const databases = (world: World): Endpoint[] => [
         uuid: world.uuid(),
         name,
         region: hint.toUpperCase(),
-        sqlite: new DatabaseSync(":memory:"),
+        sqlite: world.isMigrated ? migratedDatabase() : new DatabaseSync(":memory:"),
       };
       world.databases.push(database);
       return { ...view(database), created_in_region: database.region };

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { failed, type WranglerCommand, type wranglerIn } from "../../../cli/setup/wrangler.ts";
+import { MIGRATIONS_TABLE } from "./migrated.ts";
 
 /**
  * The calls that wrangler makes, without its bundling: milliseconds instead of seconds, for tests that set up again and
@@ -69,9 +70,7 @@ class Api {
 async function migrate(api: Api, { d1_databases: [database] }: Config): Promise<void> {
   if (!database) throw new Error("the configuration names no database");
   const query = (sql: string) => api.ask("POST", `/d1/database/${database.database_id}/query`, { sql });
-  await query(
-    "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL);",
-  );
+  await query(MIGRATIONS_TABLE);
   const [answer] = (await query("SELECT * FROM d1_migrations ORDER BY id")) as unknown as [
     { results: { name: string }[] },
   ];

@@ -48,6 +48,7 @@ export interface CloudflareOptions {
   readonly scripts?: readonly string[];
   /** What no documentation says, otherwise than assumed. */
   readonly unknowns?: Partial<Unknowns>;
+  readonly isMigrated?: boolean;
 }
 
 export interface LoggedCall {
@@ -104,6 +105,7 @@ const CALM = { botFightMode: false, level: "medium" };
 function open(options: CloudflareOptions): Inside {
   const world = createWorld();
   Object.assign(world.unknowns, options.unknowns);
+  world.isMigrated = options.isMigrated ?? false;
   for (const [token, permissions] of Object.entries(options.tokens ?? { [API_TOKEN]: "all" as const }))
     world.tokens.set(
       token,

@@ -136,6 +136,8 @@ export interface Unknowns {
 }
 
 export interface World {
+  /** Whether a new database has all migrations applied: for tests that set up again and again, about something else. */
+  isMigrated: boolean;
   readonly unknowns: Unknowns;
   readonly account: Account;
   /** Others that the tokens may see. */
@@ -172,6 +174,7 @@ export function createWorld(): World {
   let made = 0;
   const hexId = () => createHash("md5").update(`id ${++made}`).digest("hex");
   return {
+    isMigrated: false,
     unknowns: {
       configuration: "404",
       bareCatchAll: true,
