@@ -28,7 +28,7 @@ const FLUSH_EVERY_MS = 1_000;
 /** At rest nobody judges, and each flush costs: this many times FLUSH_EVERY_MS go by between two. */
 const FLUSHES_AT_REST = 10;
 const FLUSH_DEADLINE_MS = 5_000;
-/** Of a watched release: so many errors at once, and at least this share of the requests, are not to wait either. */
+/** Of a watched release: so many errors, or late answers, at once, and at least this share of the requests, are not to wait either. */
 const URGENT_ERRORS = 3;
 const URGENT_SHARE = 0.05;
 /** Batches kept while control is away; past it the oldest goes. Ten minutes of one a second. */
@@ -73,6 +73,7 @@ interface EnvironmentCounts {
   /** Somebody judges these counts: they are not to wait. */
   judged: boolean;
   requests: number;
+  /** And answers that are late. */
   errors: number;
   /** A watched release's errors are many. */
   urgent: boolean;
@@ -96,9 +97,8 @@ export class Meter {
   readonly #unsent: Unsent[] = [];
   /** Epoch ms. Past it a flush counts as lost, and the next request starts another. */
   #flushUntil = 0;
-  /** Some of the counts that wait are judged. */
-  #isJudged = false;
-  #isUrgent = false;
+  /** Some of the counts that wait are judged, or urgent. */
+  #isAwaited = false;
 
   /**
    * The delivery that is asked for. While a release is compared or watched, one that takes LATE_MS is told to be late by then. Not one
@@ -112,7 +112,9 @@ export class Meter {
     return within(asked, LATE_MS).then((soon) => {
       if (soon !== TIMED_OUT) return soon;
       const now = Date.now();
-      addLatency(tallyOf(this.#countsOf(table), passage.instance, windowOf(now), true), LATE_MS);
+      const counts = this.#countsOf(table);
+      addLatency(tallyOf(counts, passage.instance, windowOf(now), true), LATE_MS);
+      this.#note(counts, table);
       this.#schedule(visit, now);
       return asked;
     });
@@ -132,9 +134,7 @@ export class Meter {
     if (eligible && visit.route.isSplit) this.#countRoute(tally, first, passage);
     counts.requests += 1;
     if (first.verdict.error) {
-      counts.errors += 1;
-      counts.urgent ||= visit.route.table.watched === true && isMany(counts);
-      this.#isUrgent ||= counts.urgent;
+      this.#note(counts, visit.route.table);
       if (last.verdict.error) tally.failed += 1;
       else tally.rescued += 1;
       // Later attempts were steered here by another's failure: they say nothing about a fair split.
@@ -143,6 +143,13 @@ export class Meter {
       }
     }
     this.#schedule(visit, last.endedAt);
+  }
+
+  /** One that failed, or is late: of a watched release many of them are not to wait. */
+  #note(counts: EnvironmentCounts, { watched }: RoutingTable): void {
+    counts.errors += 1;
+    counts.urgent ||= watched === true && isMany(counts);
+    this.#isAwaited ||= counts.urgent;
   }
 
   #countRoute(tally: Tally, { verdict, endedAt }: Tried, { visit, visitor }: Passage): void {
@@ -197,7 +204,7 @@ export class Meter {
       this.#counts.set(environment, counts);
     }
     counts.judged ||= judged;
-    this.#isJudged ||= judged;
+    this.#isAwaited ||= judged;
     return counts;
   }
 
@@ -210,10 +217,9 @@ export class Meter {
   async #flush(env: Env, colo: string): Promise<void> {
     for (let waited = 0; waited < FLUSHES_AT_REST; waited++) {
       await scheduler.wait(FLUSH_EVERY_MS);
-      if (this.#isJudged || this.#isUrgent) break;
+      if (this.#isAwaited) break;
     }
-    this.#isJudged = false;
-    this.#isUrgent = false;
+    this.#isAwaited = false;
     // From here on, new counts schedule the next flush.
     const batches = this.#take(colo);
     this.#flushUntil = 0;

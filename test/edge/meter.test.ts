@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestListener } from "node:http";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type MeterBatch, type MeterEntry, WINDOW_MS } from "../../src/domain/routing/meter.ts";
+import { LATE_MS, type MeterBatch, type MeterEntry, WINDOW_MS } from "../../src/domain/routing/meter.ts";
 import type { RoutingTable } from "../../src/domain/routing/table.ts";
 import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { ask } from "../support/http-client.ts";
@@ -367,6 +367,16 @@ describe("the meter", () => {
         [false, false],
       ]),
     );
+  });
+
+  it("sends a watched release's counts at once when many of its answers are late", TIMED, async () => {
+    const timeouts = { responseMs: LATE_MS + 4_000 };
+    const host = serve([releaseOf("r1", 10_000, [app.url])], { judged: false, watched: true, timeouts });
+    const asked = Array.from({ length: 3 }, () => ask({ port, host, path: "/hang" }));
+    const told = () => distinct().find(({ environment }) => environment === host);
+    while (told() === undefined) await sleep(50);
+    expect(told()).toMatchObject({ urgent: true, entries: [{ requests: 0 }] });
+    await Promise.all(asked);
   });
 
   it("loses nothing while control is away, and counts nothing twice after", async () => {

@@ -59,6 +59,8 @@ export interface CanaryConfig {
   readonly tickVisitors: number;
   /** Windows from the canary's first request in which latency is not judged. Errors always are. */
   readonly warmUpWindows: number;
+  /** … but for answers that take longer than so many milliseconds: that is no cold cache, but hangs. Absent: none are. */
+  readonly warmUpFloorMs?: number;
   /** Fields of compared answers that are to differ (differing.ts). */
   readonly ignore: readonly string[];
 }
@@ -130,6 +132,9 @@ const PLANNED_SHARE = 0.4;
 /** What is within them is quick, however much quicker stable is: beside it, and against another time of day. */
 const QUICK_MS = { beside: 10, before: 20 };
 
+/** Nothing that is only cold takes so long; and what LATE_MS tells of took longer. */
+const HANGING_MS = 4_000;
+
 /** User limits as configuration. Throws RangeError on a limit no canary could be judged by. */
 export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
   const { errorRateMax, p95MaxMs, warmUpWindows, plannedWindows } = limits;
@@ -156,7 +161,8 @@ export function canaryConfig(limits: AnalysisLimits): Partial<CanaryConfig> {
 /**
  * For a release that is compared with what was before it, and not with what is beside it: the hour, the day's visitors and
  * caches that are still cold differ as well, so only what is clearly worse counts. Twice the error rate and half a percent;
- * twice the latency, from the second minute on, and of what takes longer than 20 ms.
+ * twice the latency, from the second minute on, and of what takes longer than 20 ms; in the first, of what hangs, unless the
+ * manifest has its own word on how long it is cold.
  */
 export const watchConfig = (limits: AnalysisLimits): Partial<CanaryConfig> => ({
   ...canaryConfig({ ...limits, warmUpWindows: Math.max(6, limits.warmUpWindows ?? 0) }),
@@ -164,6 +170,7 @@ export const watchConfig = (limits: AnalysisLimits): Partial<CanaryConfig> => ({
   delta: 0.005,
   latShift: 8,
   latFloorMs: QUICK_MS.before,
+  ...(limits.warmUpWindows ? {} : { warmUpFloorMs: HANGING_MS }),
   // It is not compared with what is beside it, and what is exact about a count is not exact there.
   plannedShare: 0,
 });

@@ -46,7 +46,8 @@ function fold(state: CanaryState, window: CanaryWindow): CanaryState {
   // An answer that is late is known before it is a request.
   const isServing = state.served > 0 || canary.n > 0 || histogramTotal(canary.hist ?? []) > 0;
   const served = state.served + (isServing ? 1 : 0);
-  const judged = served > config.warmUpWindows;
+  const isWarm = served > config.warmUpWindows;
+  const { warmUpFloorMs } = config;
   const k = state.k + 1;
   const grow = (past: readonly LogEvidence[], logs: readonly number[]): LogEvidence[] =>
     restart(past, logs, k, config.horizonWindows);
@@ -54,17 +55,19 @@ function fold(state: CanaryState, window: CanaryWindow): CanaryState {
   const failing = errorStrata(window, state.hosts);
   // A host that begins to fail in this very window: less evidence is evidence still.
   const failingNow = errorStrata(window, hosts);
-  const slowing = latencyStrata(window, hosts, config);
+  const latFloorMs = isWarm ? config.latFloorMs : (warmUpFloorMs ?? config.latFloorMs);
+  const slowing = latencyStrata(window, hosts, { ...config, latFloorMs });
+  const isTimed = isWarm || warmUpFloorMs !== undefined;
   const compared = asCompared(window, slowing);
   const slow = slowCounts(window, compared, config);
   // Without stable's answers an outage of both would look like the canary's own.
-  const p95Judged = judged && (baseline.n > 0 || state.recent.n < 1);
+  const p95Judged = isWarm && (baseline.n > 0 || state.recent.n < 1);
 
   return {
     ...state,
     k,
     err: grow(state.err, least(errorLogs(failing, phi, config), errorLogs(failingNow, phi, config))),
-    lat: grow(state.lat, judged ? latencyLogs(slowing, state) : state.lat.map(() => 0)),
+    lat: grow(state.lat, isTimed ? latencyLogs(slowing, state) : state.lat.map(() => 0)),
     guard: grow(state.guard, guardLogs(window, true, state)),
     p95: grow(state.p95, p95Judged ? p95Logs(slow, config) : state.p95.map(() => 0)),
     pass: passLogs(state, failing),
@@ -89,7 +92,7 @@ function fold(state: CanaryState, window: CanaryWindow): CanaryState {
         ...{ k, phi, config },
         reference: state.reference,
         known: { before: state.hosts, now: hosts },
-        judgesLatency: judged,
+        judgesLatency: isWarm,
       }),
     }),
     ...(hosts ? { hosts } : {}),

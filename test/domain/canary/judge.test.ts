@@ -104,8 +104,19 @@ describe("verdict in words", () => {
       /^p50 5,\d+ ms against 8\d ms on stable, \d+ and \d+ answers: rolled back$/,
     );
     expect(windows).toBeLessThanOrEqual(6);
-    // After a switch latency is not looked at in the first minute.
-    expect(untilRollback(hangs, init(at(80, 5_000), watchConfig({}))).windows).toBeLessThanOrEqual(12);
+    // After a switch what is merely slow gets its first minute; what hangs doesn't.
+    expect(untilRollback(hangs, init(at(80, 5_000), watchConfig({}))).windows).toBeLessThanOrEqual(4);
+  });
+
+  it("gives a release that is slow after its switch, and does not hang, its first minute", () => {
+    const cold = windowOf({ n: 200, ms: 3_000 }, { n: 200, ms: 80 });
+    const after = init(at(80, 5_000), watchConfig({}));
+    expect(decide(fed(6, cold, after)).verdict).not.toBe("rollback");
+    expect(untilRollback(cold, after).windows).toBeLessThanOrEqual(12);
+    // One that says itself how long it warms up is left alone for so long.
+    const hangs = windowOf({ n: 200, ms: 6_000 }, { n: 200, ms: 80 });
+    const patient = init(at(80, 5_000), watchConfig({ warmUpWindows: 9 }));
+    expect(decide(fed(9, hangs, patient)).verdict).not.toBe("rollback");
   });
 
   it("calls nothing slow that is quick enough, however much quicker stable is", () => {
