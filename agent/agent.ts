@@ -140,7 +140,7 @@ interface HostSideParts {
 
 /** What the agent tells of its host, and the tunnel that leads to it. */
 function hostSide(
-  { credentials, directory, engine, cloudflared = {}, log }: AgentOptions,
+  { credentials, directory, runtime: { accessories }, engine, cloudflared = {}, log }: AgentOptions,
   { control, policy, clock, wake, dispatch }: HostSideParts,
 ): { facts: Facts; tunnel: Tunnel } {
   const host = credentials.host.id;
@@ -162,6 +162,7 @@ function hostSide(
       directory,
       ports: credentials.ports,
       tunnel: () => tunnel.facts,
+      accessories: accessories && (() => accessories.list()),
       policy: () => policy.summary(),
       counted: async () => {
         const cloudflared = await tunnel.counts();

@@ -20,6 +20,7 @@ const FEED_TYPES = [
   "traffic.weights",
   "traffic.alert",
   "worker.alert",
+  "accessory.alert",
 ];
 
 /** Control's clock minus the browser's, which may be off by an hour. */

@@ -11,6 +11,8 @@ const CHECK_MS = 60_000;
 const ENGINE_WITHIN_MS = 5_000;
 /** Free disk is told again when it crosses one of these, percent: it changes with each log line. */
 const DISK_STEPS = [20, 10, 5];
+/** The protocol's limit. */
+const MOST_ACCESSORIES = 200;
 
 export interface FactSources {
   /** Absent: this host runs processes. */
@@ -20,6 +22,8 @@ export interface FactSources {
   /** Of its slots; absent: not known to this agent. */
   ports?: SlotPorts | undefined;
   tunnel(): HostFactsReport["tunnel"];
+  /** Throws when the engine can't be asked; absent: this host has none. */
+  accessories?: (() => Promise<HostFactsReport["accessories"]>) | undefined;
   policy?(): HostFactsReport["policy"] | Promise<HostFactsReport["policy"]>;
   /** What only parts of this agent can count; absent: nobody is told how the host fares. */
   counted?(): Counted | Promise<Counted>;
@@ -77,6 +81,8 @@ export async function collectFacts(sources: FactSources): Promise<HostFactsRepor
   const asked = sources.engine && (await askEngine(sources.engine));
   const [tunnel, policy] = [sources.tunnel(), await sources.policy?.()];
   const ports = sources.ports && (await factsOfPorts(sources.ports));
+  // Of an engine that is away, nothing is claimed.
+  const accessories = await sources.accessories?.().catch(() => undefined);
   const disk = await tightestDisk([asked?.root, sources.directory], sources.statfs ?? statfs);
   return {
     // In a container the engine knows the host's system, and this process only its image's.
@@ -87,6 +93,7 @@ export async function collectFacts(sources: FactSources): Promise<HostFactsRepor
     ...(disk && { disk }),
     ...(ports && { ports }),
     ...(policy && { policy }),
+    ...(accessories && { accessories: accessories.slice(0, MOST_ACCESSORIES) }),
     ...(tunnel && { tunnel }),
     ...(sources.counted && { usage: usageOf(asked, await sources.counted()) }),
   };

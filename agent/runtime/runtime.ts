@@ -202,6 +202,14 @@ export interface Accessories {
   remove(order: AccessoryOrder): Promise<Outcome<JobResult>>;
   /** Why it can't be used now, in words that go on its name; undefined: it is up, and healthy by its own check. */
   lackOf(accessory: string, signal: AbortSignal): Promise<string | undefined>;
+  /** All of this host's, and what is wrong with them. Throws when the engine can't be asked. */
+  list(): Promise<ListedAccessory[]>;
+}
+
+export interface ListedAccessory {
+  readonly accessory: string;
+  /** Why it does not do its work, in words that go on its name; absent: as far as can be seen, it does. */
+  readonly lack?: string;
 }
 
 /** What the agent still means to do something with. */

@@ -146,8 +146,6 @@ export interface AccessoryNow {
   readonly action: AccessoryAction;
 }
 
-const RESTING = { start: "running", stop: "stopped" } as const;
-
 /** What an action means in a state. Undefined: it was never started, or was removed. */
 export function moveOf(now: AccessoryNow | undefined, action: AccessoryAction): Move {
   if (!now) return action === "start" ? go(action) : { kind: "refuse", detail: "it was never started" };
@@ -157,7 +155,8 @@ export function moveOf(now: AccessoryNow | undefined, action: AccessoryAction): 
     const detail = `${name} is ${state} (${now.action}): wait for its end, which comes by itself, then say it again`;
     return { kind: "refuse", detail };
   }
-  if ((action === "start" || action === "stop") && state === RESTING[action]) return { kind: "stand" };
+  // That one runs is its host's to say: a start there changes nothing of one that does.
+  if (action === "stop" && state === "stopped") return { kind: "stand" };
   if (action === "upgrade" && state === "stopped") {
     const detail = `${name} is stopped: start it first (it runs as it was), or remove it (its volumes stay) and start it as the manifest has it now`;
     return { kind: "refuse", detail };

@@ -158,7 +158,7 @@ describe("what may be done", () => {
   test.each([
     [undefined, ["go", "refuse", "refuse", "refuse"]],
     ["starting", ["stand", "refuse", "refuse", "refuse"]],
-    ["running", ["stand", "go", "go", "go"]],
+    ["running", ["go", "go", "go", "go"]],
     ["stopped", ["go", "stand", "refuse", "go"]],
     ["failed", ["go", "go", "go", "go"]],
   ] as const)("while it is %s: start, stop, upgrade, remove", (state, expected) => {

@@ -2,7 +2,7 @@ import type { AccessorySpec } from "../../../src/protocol/agent/accessory.ts";
 import type { JobResult } from "../../../src/protocol/agent/job-results.ts";
 import { systemClock } from "../../clock.ts";
 import { done, failed, type Outcome, words } from "../../outcome.ts";
-import { type Accessories, type AccessoryOrder, isPlainId } from "../runtime.ts";
+import { type Accessories, type AccessoryOrder, isPlainId, type ListedAccessory } from "../runtime.ts";
 import {
   type AccessoryCalls,
   accessoryCalls,
@@ -15,6 +15,7 @@ import {
   isUp,
   labelOf,
   staysUp,
+  troubleOf,
 } from "./accessory.ts";
 import { type Calls, tail } from "./calls.ts";
 import type { Engine } from "./engine.ts";
@@ -57,6 +58,7 @@ export function createDockerAccessories(parts: { engine: Engine; calls: Calls; h
     upgrade: guarded((order) => work.upgrade(order)),
     remove: guarded((order) => work.remove(order)),
     lackOf: (accessory, signal) => work.lackOf(accessory, signal),
+    list: () => work.list(),
   };
 }
 
@@ -99,6 +101,17 @@ class Work {
     } catch (thrown) {
       return `can't be asked for: ${words(thrown)}`;
     }
+  }
+
+  async list(): Promise<ListedAccessory[]> {
+    const { own, host, health } = this.#parts;
+    const ids = await own.list(host);
+    return Promise.all(
+      ids.map(async (accessory) => {
+        const lack = await troubleOf(own, health, accessoryName(accessory));
+        return lack === undefined ? { accessory } : { accessory, lack: lack.slice(0, 500) };
+      }),
+    );
   }
 
   async start(order: AccessoryOrder): Promise<Outcome<JobResult>> {

@@ -28,6 +28,10 @@ const foundSchema = z.object({
 });
 export type Found = z.infer<typeof foundSchema>;
 
+const rowsSchema = z.array(
+  z.object({ Names: z.array(z.string()), Labels: z.record(z.string(), z.string()) }),
+);
+
 export interface Made {
   readonly spec: AccessorySpec;
   /** Pinned. */
@@ -133,6 +137,16 @@ export function accessoryCalls(engine: Engine) {
         throw thrown;
       }
     },
+    /** Those that have their name; not what an upgrade has set aside. */
+    async list(host: string): Promise<string[]> {
+      const filters = JSON.stringify({ label: [`${LABEL}.host=${host}`, `${LABEL}.accessory`] });
+      const query = { all: "1", filters };
+      const rows = await engine.json(rowsSchema, "GET", "/containers/json", { query, ...plain() });
+      return rows.flatMap(({ Names, Labels }) => {
+        const accessory = Labels[`${LABEL}.accessory`] ?? "";
+        return Names.includes(`/${accessoryName(accessory)}`) ? [accessory] : [];
+      });
+    },
     async rename(from: string, to: string): Promise<void> {
       await engine.bytes("POST", `/containers/${from}/rename`, { query: { name: to }, ...plain() });
     },
@@ -184,6 +198,24 @@ export async function staysUp(
     await systemClock.sleep(LOOK_MS, signal);
   }
   return `was not up when its time was over${seen}`;
+}
+
+/** One that the engine started again so lately may end again as it did. */
+const RESTARTED_MS = 60_000;
+
+/** Why one that is to run does not do its work, in words that go on its name; undefined: as far as can be seen, it does. */
+export async function troubleOf(
+  calls: AccessoryCalls,
+  health: ReturnType<typeof createDockerHealth>,
+  name: string,
+): Promise<string | undefined> {
+  const found = await calls.find(name);
+  if (!found) return "is gone: its container was removed from outside";
+  const isBack =
+    found.RestartCount > 0 && systemClock.now() - Date.parse(found.State.StartedAt) < RESTARTED_MS;
+  if (!isUp(found) || isBack) return ended(found);
+  const { state, output } = await health(name, AbortSignal.timeout(CALL_TIMEOUT_MS));
+  return state === "unhealthy" ? `is unhealthy by its image's own check: ${output}` : undefined;
 }
 
 function ended({ State, RestartCount }: Found): string {

@@ -3,6 +3,7 @@ import { HOST_OFFLINE_MS } from "../../domain/host-online.ts";
 import { JOB_KINDS } from "../../protocol/agent/jobs.ts";
 import type { PollAnswer, pollSchema } from "../../protocol/agent/poll.ts";
 import type { ControlEnv } from "../env.ts";
+import { heedAccessories } from "../store/accessories.ts";
 import type { Db } from "../store/db.ts";
 import type { HeartbeatAnswer } from "../store/hosts.ts";
 import { type Inventory, reconcile } from "../store/reports.ts";
@@ -30,6 +31,8 @@ export async function answerPoll(
   const { id: hostId, replaces, seenBeforeAt } = host;
   if (replaces !== null) await takeOver(at.db, { ...host, hostId, replaces }, now);
   const changed = host.differing > 0 ? await putRight(at.db, hostId, { sent, now }) : [];
+  const listed = sent.facts?.accessories;
+  if (listed && host.accessories > 0) await heedAccessories(at.db, { hostId, listed, now });
   const request = { hostId, boot: sent.boot, now, takes: takenBy(sent), jobs: sent.jobs, seenBeforeAt };
   const leased =
     host.due > 0 ? await leaseForPoll(at, request) : { jobs: [], secrets: {}, requests: {}, touched: [] };

@@ -1,8 +1,11 @@
-import { and, asc, eq, getTableColumns, isNull, type SQL, sql } from "drizzle-orm";
-import type { AccessoryAction } from "../../domain/accessory.ts";
+import { and, asc, eq, getTableColumns, inArray, isNull, type SQL, sql } from "drizzle-orm";
+import { type AccessoryAction, accessoryId } from "../../domain/accessory.ts";
 import type { AccessorySpec } from "../../domain/spec.ts";
-import type { Db, Statement } from "./db.ts";
+import { type Db, runBatch, type Statement } from "./db.ts";
+import { insertEvent } from "./events.ts";
 import { accessories } from "./schema/accessories.ts";
+import { apps } from "./schema/apps.ts";
+import { environments } from "./schema/environments.ts";
 import { events } from "./schema/events.ts";
 import { hosts } from "./schema/hosts.ts";
 import { jobs } from "./schema/jobs.ts";
@@ -192,4 +195,77 @@ export const failOverdueAccessories = (db: Db, now: number): Statement[] => [
 export async function readHostsWith(db: Db, labels: Readonly<Record<string, string>>) {
   const rows = await db.select().from(hosts).where(isNull(hosts.removedAt)).orderBy(asc(hosts.name));
   return rows.filter((host) => Object.entries(labels).every(([key, value]) => host.labels[key] === value));
+}
+
+/** Of a host in an outer query: those of which its own word counts, for nothing is being done with them. */
+export const COUNT_RESTING = sql.raw(
+  "(SELECT count(*) FROM accessories c WHERE c.host_id = hosts.id AND c.state IN ('running', 'failed'))",
+);
+
+/** Puts right what is written of a host's accessories and is otherwise there: one ended, was removed, or runs again. */
+export async function heedAccessories(
+  db: Db,
+  { hostId, listed, now }: { hostId: string; listed: Listed; now: number },
+): Promise<void> {
+  const rows = await db
+    .select({
+      row: getTableColumns(accessories),
+      app: apps.name,
+      environment: environments.name,
+      host: hosts.name,
+    })
+    .from(accessories)
+    .innerJoin(hosts, eq(hosts.id, accessories.hostId))
+    .innerJoin(environments, eq(environments.id, accessories.environmentId))
+    .innerJoin(apps, eq(apps.id, environments.appId))
+    .where(and(eq(accessories.hostId, hostId), inArray(accessories.state, ["running", "failed"])));
+  const statements = rows.flatMap(({ row, ...of }) => {
+    const said = listed.find(({ accessory }) => accessory === accessoryId(of, row.name));
+    const lack = said ? said.lack : "is gone: its container was removed from outside";
+    const state = lack === undefined ? ("running" as const) : ("failed" as const);
+    if (row.state === state) return [];
+    return heed(db, { row, ...of, state, lack, now });
+  });
+  await runBatch(db, statements);
+}
+
+type Listed = readonly { readonly accessory: string; readonly lack?: string | undefined }[];
+
+interface Heeded {
+  readonly row: Row;
+  readonly app: string;
+  readonly environment: string;
+  readonly host: string;
+  readonly state: "running" | "failed";
+  readonly lack: string | undefined;
+  readonly now: number;
+}
+
+function heed(db: Db, { row, app, environment, host, state, lack, now }: Heeded): Statement[] {
+  const { environmentId, name, jobId } = row;
+  const message = `${name} on ${host} ${lack ?? "runs again"}`;
+  const failure = lack === undefined ? {} : { failure: { code: "exited", message, logs: [] } };
+  return [
+    db
+      .update(accessories)
+      .set({ state, stateSince: now, cause: lack === undefined ? null : message })
+      .where(
+        and(
+          eq(accessories.environmentId, environmentId),
+          eq(accessories.name, name),
+          eq(accessories.state, row.state),
+          sql`${accessories.jobId} IS ${jobId}`,
+        ),
+      ),
+    insertEvent(db, {
+      at: now,
+      type: "accessory.alert",
+      actor: "sluice",
+      app,
+      environment,
+      environmentId,
+      message,
+      data: { accessory: name, host, state, ...failure },
+    }),
+  ];
 }

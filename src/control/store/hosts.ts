@@ -1,5 +1,5 @@
 import { and, asc, eq, gt, isNull, sql } from "drizzle-orm";
-import { settleAccessories } from "./accessories.ts";
+import { COUNT_RESTING, settleAccessories } from "./accessories.ts";
 import type { Db, Statement } from "./db.ts";
 import { isUnacknowledged } from "./jobs.ts";
 import { listRunning, listWorkers, type RunOnHost, type WorkerOnHost } from "./processes/beside.ts";
@@ -75,6 +75,8 @@ export interface HeartbeatAnswer {
   readonly due: number;
   /** Instances of which something else is written here than the agent says. */
   readonly differing: number;
+  /** Accessories that are said to run there, or to have failed. */
+  readonly accessories: number;
   /** Its token takes the place of this one, and was not used before. */
   readonly replaces: string | null;
   /** 1: a new token was asked for, or this one is old. */
@@ -115,7 +117,7 @@ export async function heartbeat(db: Db, beat: Heartbeat): Promise<HeartbeatAnswe
       AND hosts.boot_refused IS NOT ${beat.boot}
     RETURNING hosts.id AS id, hosts.name AS name, hosts.seen_before_at AS seenBeforeAt, hosts.tunnel_rev AS tunnelRev,
       (SELECT count(*) ${isOpen} AND ${isBusy}) AS open, (SELECT count(*) ${isOpen} AND ${isDue}) AS due,
-      ${differing} AS differing, (SELECT t.replaces ${ofToken}) AS replaces,
+      ${differing} AS differing, ${COUNT_RESTING} AS accessories, (SELECT t.replaces ${ofToken}) AS replaces,
       (hosts.rotate_at IS NOT NULL OR (SELECT t.created_at ${ofToken}) <= ${beat.now - TOKEN_AGE_MS}) AS rotate`);
   return rows[0];
 }

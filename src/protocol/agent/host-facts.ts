@@ -61,6 +61,11 @@ export const hostFactsSchema = z.object({
       cause: z.string().max(500).optional(),
     })
     .optional(),
+  /** Those that are there. `lack`: why one can't be used, in words that go on its name. Absent: the engine could not be asked. */
+  accessories: z
+    .array(z.object({ accessory: z.string().max(200), lack: z.string().max(500).optional() }))
+    .max(200)
+    .optional(),
   /** What can't be read of it is left out: no poll is refused for it. Its `type` is for the OpenAPI document, which knows no `catch`. */
   usage: hostUsageSchema.optional().catch(undefined).meta({ type: "object" }),
 });

@@ -10,6 +10,7 @@ export const EVENT_TYPES = [
   "traffic.weights",
   "traffic.alert",
   "worker.alert",
+  "accessory.alert",
   "run.state",
   "scale.changed",
   "lock.changed",

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test, vi } from "vitest";
 import { z } from "zod";
 import { failed } from "../../../agent/outcome.ts";
 import { accessoryConfig, accessoryName, asideName } from "../../../agent/runtime/docker/accessory.ts";
@@ -146,6 +146,22 @@ describe("an accessory's container", () => {
 });
 
 describe.concurrent("start", () => {
+  dockerTest("is listed with what is wrong with it, by its own host alone", async (context) => {
+    const { accessory, name, specOf } = aStore(context);
+    const listed = async () => (await accessories().list()).find((one) => one.accessory === accessory);
+    expect(await listed()).toBeUndefined();
+    await accessories().start(orderOf(specOf()));
+    expect(await listed()).toEqual({ accessory });
+    const elsewhere = createDockerRuntime({ host: `${host}-2`, localImages: true }).accessories;
+    expect(await elsewhere?.list()).toEqual([]);
+    await theEngine().bytes("POST", `/containers/${name}/kill`);
+    await vi.waitFor(async () => expect((await listed())?.lack).toBe("was ended by SIGKILL"), {
+      timeout: 60_000,
+    });
+    await removed(`/containers/${name}?force=1`);
+    expect(await listed()).toBeUndefined();
+  });
+
   dockerTest(
     "puts its files in place, and is lacking until it is healthy by its own check",
     async (context) => {

@@ -70,6 +70,67 @@ async function running(): Promise<void> {
   expect((await db()).state).toBe("running");
 }
 
+/** A poll in which the host says which accessories it has. */
+async function tell(...accessories: readonly { accessory: string; lack?: string }[]): Promise<void> {
+  const facts = { os: "Debian", arch: "x64", node: "v24", accessories };
+  const body = world.pollBody({ clock: api.time, facts });
+  expect((await api.post("/agent/v1/poll", body, { token: host.token })).status).toBe(200);
+}
+const DB = "shop_production_db";
+async function alerts(): Promise<{ message: string; data: object }[]> {
+  const rows = await world.db.select().from(events).where(eq(events.type, "accessory.alert"));
+  return rows.map(({ message, data }) => ({ message, data: data ?? {} }));
+}
+
+describe("an accessory that something else than a person's word changes", () => {
+  it("is failed once its host says that it ended, runs when it says so again, and each is told once", async () => {
+    await running();
+    await tell({ accessory: DB });
+    expect(await db()).toMatchObject({ state: "running", cause: null });
+    for (let i = 0; i < 2; i += 1) await tell({ accessory: DB, lack: "was ended by SIGKILL" });
+    expect(await db()).toMatchObject({
+      state: "failed",
+      cause: "db on web-1 was ended by SIGKILL",
+      next: [{ command: "sluice accessory start db -a shop -e production" }],
+    });
+    for (let i = 0; i < 2; i += 1) await tell({ accessory: DB });
+    expect(await db()).toMatchObject({ state: "running", cause: null });
+    expect(await alerts()).toEqual([
+      { message: "db on web-1 was ended by SIGKILL", data: expect.objectContaining({ state: "failed" }) },
+      { message: "db on web-1 runs again", data: expect.objectContaining({ state: "running" }) },
+    ]);
+  });
+
+  it("is failed where its container was removed, and a start makes it again", async () => {
+    await running();
+    await tell();
+    expect(await db()).toMatchObject({
+      state: "failed",
+      cause: expect.stringMatching(/removed from outside/),
+    });
+    await running();
+  });
+
+  it("is left alone while something is done with it, and when it was stopped", async () => {
+    await say("start");
+    const [job] = await poll();
+    await tell();
+    expect((await db()).state).toBe("starting");
+    await done(job);
+    await say("stop");
+    await done((await poll())[0]);
+    await tell({ accessory: DB, lack: "exited with code 0" });
+    expect((await db()).state).toBe("stopped");
+    expect(await alerts()).toEqual([]);
+  });
+
+  it("is asked of its host by a start, whatever is written here", async () => {
+    await running();
+    expect((await say("start")).status).toBe(202);
+    expect((await poll()).map(({ kind }) => kind)).toEqual(["accessory"]);
+  });
+});
+
 describe("an accessory's way", () => {
   it("begins with nothing: applying a manifest starts none, and says how to", async () => {
     expect(await db()).toMatchObject({ state: "absent", image: "postgres:16", host: null, job: null });
