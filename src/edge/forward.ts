@@ -139,11 +139,11 @@ function withoutAnswer(error: unknown, { body }: Outgoing, upload: Upload | null
   return isUnclear ? { kind: "broken-off", isTooSlow: false } : { kind: "disconnected" };
 }
 
-/** The number in `error code: 1033`, from Cloudflare's text or page. */
 /** Only at the front door of another zone can Cloudflare's security answer in the slot's place: the app never saw the request. */
 const isChallenge = ({ status, headers }: Response, { hostname, env }: Visit, { host }: RouteInstance) =>
   status === 403 && headers.has("cf-mitigated") && meetsShield(hostname, host, env);
 
+/** The number in `error code: 1033`, from Cloudflare's text or page. */
 async function readTunnelError(response: Response): Promise<string | null> {
   try {
     const body = await readBody(response.body, TUNNEL_ERROR_MOST);
