@@ -26,6 +26,11 @@ const withoutCode = (text: string) => text.replace(/^```[\s\S]*?^```/gm, "");
 const anchorsIn = (page: string) =>
   [...withoutCode(textOf(page)).matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) => anchorOf(heading));
 
+const isThere = (path: string) => sources.some((file) => file === path || file.endsWith(`/${path}`));
+/** A block, or what stands behind two slashes that are not an address's. */
+const COMMENT = /\/\*[\s\S]*?\*\/|(?<!:)\/\/.*$/gm;
+const PATH = /(?<![\w./-])(?:[\w-]+\/)+[\w.-]+\.tsx?\b/g;
+
 describe("what a page points to", () => {
   it.each(pages)("is there: %s", (page) => {
     const text = withoutCode(textOf(page));
@@ -37,9 +42,19 @@ describe("what a page points to", () => {
       return anchor !== undefined && target.endsWith(".md") && !anchorsIn(target).includes(anchor);
     });
     const named = [...text.matchAll(/`((?:[\w.-]+\/)+[\w.-]+\.tsx?)`/g)].map(([, path = ""]) => path);
-    const lost = named.filter((path) => !sources.some((file) => file === path || file.endsWith(`/${path}`)));
+    const lost = named.filter((path) => !isThere(path));
     const run = [...textOf(page).matchAll(/(?<!-- )\bnpm run ([\w:-]+)/g)].map(([, script = ""]) => script);
     const unknown = page.startsWith("examples/") ? [] : run.filter((script) => !scripts.includes(script));
     expect({ broken, lost, unknown }).toEqual({ broken: [], lost: [], unknown: [] });
   });
+});
+
+it("names no file in a comment that is gone", () => {
+  const named = sources.flatMap((file) =>
+    (textOf(file).match(COMMENT) ?? []).flatMap((comment) =>
+      (comment.match(PATH) ?? []).map((path) => ({ file, path })),
+    ),
+  );
+  expect(named.length).toBeGreaterThan(20);
+  expect(named.filter(({ path }) => !isThere(path))).toEqual([]);
 });

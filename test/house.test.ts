@@ -201,11 +201,11 @@ describe("the house", () => {
 
   it("would notice one", () => {
     expect(isAllowed({ from: "src/domain/routing/buckets.ts", to: "zod" })).toBe(false);
-    expect(isAllowed({ from: "src/edge/forward.ts", to: "src/protocol/api.ts" })).toBe(false);
+    expect(isAllowed({ from: "src/edge/forward.ts", to: "src/protocol/api/releases.ts" })).toBe(false);
     expect(isAllowed({ from: "src/edge/forward.ts", to: "src/domain/spec.ts" })).toBe(false);
     expect(isAllowed({ from: "src/control/store/jobs.ts", to: "src/control/ids.ts" })).toBe(false);
     expect(isAllowed({ from: "src/control/app.ts", to: "src/edge/worker.ts" })).toBe(false);
-    expect(isAllowed({ from: "agent/loop.ts", to: "src/protocol/api.ts" })).toBe(false);
+    expect(isAllowed({ from: "agent/loop.ts", to: "src/protocol/api/releases.ts" })).toBe(false);
     expect(isAllowed({ from: "cli/main.ts", to: "src/client/index.ts" })).toBe(true);
   });
 

@@ -89,14 +89,14 @@ export interface MountSpec {
   readonly readOnly: boolean;
 }
 
-/** As the wire has it (protocol/agent.ts). */
+/** As the wire has it (protocol/agent/image.ts). */
 export type ImageRule =
   | { readonly mode: RuleMode; readonly cosign: { readonly key: string } }
   | { readonly mode: RuleMode; readonly cosign: { readonly issuer: string; readonly identity: string } }
   | { readonly mode: RuleMode; readonly attestation: { readonly github: string } };
 type RuleMode = "enforce" | "warn";
 
-/** How a container is walled in; see `containerSpecSchema` in protocol/agent.ts. */
+/** How a container is walled in; see `containerSpecSchema` in protocol/agent/container.ts. */
 export interface ContainerSpec {
   readonly capabilities?: readonly string[];
   readonly readOnly: boolean;

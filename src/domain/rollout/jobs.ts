@@ -2,7 +2,7 @@ import type { ContainerSpec, EnvironmentSpec, ImageRule, MountSpec } from "../sp
 import type { ReleaseTrace } from "../tracing/context.ts";
 
 /**
- * Work for one host, as a decision orders it. The payload is the kind's own part of the wire's job (protocol/agent.ts):
+ * Work for one host, as a decision orders it. The payload is the kind's own part of the wire's job (protocol/agent/jobs.ts):
  * control adds the lease, the fence and what it opens for the agent. test/protocol/orders.test.ts holds the two together.
  */
 export type NewJob = PullJob | StartJob | StopJob | RunJob | CommandJob;

@@ -1,7 +1,7 @@
 import { integer, primaryKey, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { at } from "./columns.ts";
 
-/** An environment's secrets, sealed (AES-GCM; `control/seal.ts`). The value is nowhere else. */
+/** An environment's secrets, sealed (AES-GCM; `control/secrets/seal.ts`). The value is nowhere else. */
 export const secrets = sqliteTable(
   "secrets",
   {

@@ -11,7 +11,7 @@ export const tallies = sqliteTable(
     metric: text("metric", {
       enum: ["deployments", "duration", "durationSum", "rollbacks", "checks"],
     }).notNull(),
-    /** Its labels' values, parted by `|`, in the order that domain/tally.ts says. */
+    /** Its labels' values, parted by `|`, in the order that domain/rollout/tally.ts says. */
     labels: text("labels").notNull(),
     value: real("value").notNull(),
   },
