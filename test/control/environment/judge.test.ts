@@ -40,14 +40,18 @@ async function begin(
   await stage.lookAlive(NOON + 2 * 3_600_000);
   stage.at = NOON - 300_000;
   const v1 = await stage.deploy();
-  for (let at = NOON - 200_000; at < NOON; at += WINDOW)
-    await absorb(at + 1_000, [counts(v1, at, 1_800, 4, history)]);
+  await served(NOON - 200_000, (window) => counts(v1, window, 1_800, 4, history));
   await goTo(NOON);
   const made = await stage.create();
   if (!made.ok) throw new Error(made.error.detail);
   await stage.until("v2", "shifting");
   await tick();
   return { v1, v2: made.value.release };
+}
+/** From then until noon, window by window. */
+async function served(from: number, counted: (window: number) => ReturnType<typeof counts>): Promise<void> {
+  const windows = Array.from({ length: (NOON - from) / WINDOW }, (_, n) => from + n * WINDOW);
+  await stage.absorbAll(windows.map((at) => ({ clock: () => at + 1_000, batch: batchOf([counted(at)]) })));
 }
 const tick = () => stage.inside((coordinator) => coordinator.poke());
 async function goTo(now: number): Promise<void> {
@@ -452,8 +456,7 @@ describe("a release that has switched", () => {
     await stage.lookAlive(NOON + 2 * 3_600_000);
     stage.at = NOON - 400_000;
     const v1 = await stage.deploy();
-    for (let at = NOON - 300_000; at < NOON; at += WINDOW)
-      await absorb(at + 1_000, [counts(v1, at, EACH, 0)]);
+    await served(NOON - 300_000, (window) => counts(v1, window, EACH));
     await goTo(NOON);
     const v2 = await stage.deploy();
     await tick();

@@ -11,6 +11,14 @@ interface Key {
 
 export const GITHUB = "https://token.actions.githubusercontent.com";
 
+/** Made once by their names, and every issuer's its own: RSA's cost more than what is asked with them. */
+const made = new Map<string, Awaited<ReturnType<typeof generateKeyPair>>>();
+async function keyPair(name: string, alg: Algorithm) {
+  const pair = made.get(name) ?? (await generateKeyPair(alg));
+  made.set(name, pair);
+  return pair;
+}
+
 /** A CI system's issuer with keys of its own, asked over what stands in for the network. */
 export class Issuer {
   readonly url: string;
@@ -34,8 +42,7 @@ export class Issuer {
 
   /** From now on it signs with a new key, and shows this one alone. */
   async rotate(kid: string, alg: Algorithm = "RS256"): Promise<void> {
-    const { privateKey, publicKey } = await generateKeyPair(alg);
-    this.#keys.unshift({ kid, alg, privateKey, publicKey });
+    this.#keys.unshift({ kid, alg, ...(await keyPair(`${this.url} ${kid} ${alg}`, alg)) });
   }
 
   readonly ask = async (url: string, init: RequestInit): Promise<Response> => {

@@ -1,7 +1,6 @@
 import { LIMITS } from "../../support/limits.ts";
+import { bytesOf } from "./bytes-of.ts";
 import { invocation } from "./invocation.ts";
-
-export const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
 
 /** A call of one of Cloudflare's services that takes one of the invocation's connections. */
 function asked<T>(work: () => Promise<T>): Promise<T> {
@@ -36,7 +35,7 @@ export const limitedKv = (kv: KVNamespace, clock: () => number): KVNamespace =>
     for (const key of keys)
       if (bytesOf(key) > LIMITS.kv.keyBytes) throw new Error(`KV failed: 414 a key of ${bytesOf(key)} bytes`);
     if (name !== "put" && name !== "delete") return;
-    const bytes = typeof value === "string" && name === "put" ? bytesOf(value) : 0;
+    const bytes = typeof value === "string" && name === "put" ? bytesOf(value, LIMITS.kv.valueBytes) : 0;
     if (bytes > LIMITS.kv.valueBytes) throw new Error(`KV PUT failed: 413 a value of ${bytes} bytes`);
     const [key] = keys;
     const sinceMs = clock() - (writtenAt.get(key) ?? Number.NEGATIVE_INFINITY);

@@ -1,16 +1,19 @@
 import { LIMITS } from "../../support/limits.ts";
+import { bytesOf } from "./bytes-of.ts";
 
 const { storage: MOST } = LIMITS;
-const textBytes = (text: string): number => new TextEncoder().encode(text).length;
 
 /** The size of a value as stored, near enough: of its JSON, or of its bytes. */
-const sizeOf = (value: unknown): number =>
+const sizeOf = (value: unknown, most: number): number =>
   value instanceof Uint8Array || value instanceof ArrayBuffer
     ? value.byteLength
-    : textBytes(JSON.stringify(value, (_key, one) => (typeof one === "bigint" ? String(one) : one)) ?? "");
+    : bytesOf(
+        JSON.stringify(value, (_key, one) => (typeof one === "bigint" ? String(one) : one)) ?? "",
+        most,
+      );
 
 function checkEntry(key: string, value: unknown): void {
-  const bytes = textBytes(key) + sizeOf(value);
+  const bytes = bytesOf(key) + sizeOf(value, MOST.entryBytes / 2);
   if (bytes > MOST.entryBytes)
     throw new RangeError(`Values cannot be larger than 2097152 bytes: ${key} has ${bytes}`);
 }
@@ -57,12 +60,12 @@ function limitedSql(storage: DurableObjectStorage): () => SqlStorage {
         if (typeof found !== "function") return found;
         if (name !== "exec") return found.bind(target);
         return (query: string, ...bindings: unknown[]) => {
-          if (textBytes(query) > MOST.statementBytes)
-            throw new Error(`statement too long: ${textBytes(query)}`);
+          const bytes = bytesOf(query, MOST.statementBytes);
+          if (bytes > MOST.statementBytes) throw new Error(`statement too long: ${bytes}`);
           if (bindings.length > MOST.parameters)
             throw new Error(`too many SQL variables: ${bindings.length}`);
           for (const value of bindings)
-            if (typeof value === "string" && textBytes(value) > MOST.entryBytes)
+            if (typeof value === "string" && bytesOf(value, MOST.entryBytes) > MOST.entryBytes)
               throw new Error("string or blob too big");
           return found.call(target, query, ...bindings);
         };

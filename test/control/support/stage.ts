@@ -101,10 +101,18 @@ export class Stage {
   /** What the edge counted reaches the meter at the coordinator's time. */
   async absorb(batch: MeterBatch): Promise<void> {
     const { ahead, at } = this;
-    await runInDurableObject(meterOf(batch.environment, batch.colo), (meter) => {
-      meter.clock = () => at ?? Date.now() + ahead;
+    await this.absorbAll([{ clock: () => at ?? Date.now() + ahead, batch }]);
+  }
+
+  /** Several batches of one data centre, in one go. */
+  async absorbAll(batches: readonly { readonly clock: () => number; readonly batch: MeterBatch }[]) {
+    const [{ environment = ENVIRONMENT, colo = "" } = {}] = batches.map(({ batch }) => batch);
+    await runInDurableObject(meterOf(environment, colo), async (meter) => {
       meter.gatherMs = 0;
-      return meter.absorb(batch);
+      for (const { clock, batch } of batches) {
+        meter.clock = clock;
+        await meter.absorb(batch);
+      }
     });
   }
 

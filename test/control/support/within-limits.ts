@@ -1,7 +1,8 @@
 import type { ControlEnv } from "../../../src/control/env.ts";
 import { LIMITS } from "../../support/limits.ts";
+import { bytesOf } from "./bytes-of.ts";
 import { asInvocation, invocation } from "./invocation.ts";
-import { bytesOf, limitedBucket, limitedKv, limitedObjects } from "./limited-services.ts";
+import { limitedBucket, limitedKv, limitedObjects } from "./limited-services.ts";
 import { limitStorage } from "./limited-storage.ts";
 
 /** Control's bindings as Cloudflare would bind them. `clock`: the time that whoever has them goes by. */
@@ -55,7 +56,7 @@ function limitedDatabase(db: D1Database, query = () => invocation()?.query()): D
 }
 
 function checked(text: string): string {
-  const bytes = bytesOf(text);
+  const bytes = bytesOf(text, LIMITS.d1.statementBytes);
   if (bytes > LIMITS.d1.statementBytes) throw new Error(`D1_ERROR: a statement of ${bytes} bytes`);
   return text;
 }
@@ -64,7 +65,11 @@ function checkValues(values: readonly unknown[]): void {
   if (values.length > LIMITS.d1.parameters) throw new Error(`D1_ERROR: ${values.length} parameters`);
   for (const value of values) {
     const bytes =
-      typeof value === "string" ? bytesOf(value) : value instanceof ArrayBuffer ? value.byteLength : 0;
+      typeof value === "string"
+        ? bytesOf(value, LIMITS.d1.valueBytes)
+        : value instanceof ArrayBuffer
+          ? value.byteLength
+          : 0;
     if (bytes > LIMITS.d1.valueBytes) throw new Error(`D1_ERROR: string or blob too big: ${bytes} bytes`);
   }
 }

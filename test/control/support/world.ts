@@ -11,7 +11,7 @@ import type { EnrollAnswer } from "../../../src/protocol/agent/enroll.ts";
 import type { Api } from "./api.ts";
 import { forgetWrites } from "./limited-services.ts";
 
-/** An empty database with all of its tables, made in one round trip: statement by statement they take twice as long. */
+/** An empty database with all of its tables. */
 export async function emptyWorld(): Promise<void> {
   forgetWrites();
   // A reset passes over a database that something of the test before still holds.
@@ -22,15 +22,28 @@ export async function emptyWorld(): Promise<void> {
   throw new Error("something still holds the database of the test before");
 }
 
+/** All that the migrations made of the first database: as one statement it costs a third of them. */
+let schema: string | undefined;
+
 async function makeTables(): Promise<boolean> {
-  const queries = env.TEST_MIGRATIONS.flatMap((migration) => migration.queries);
   try {
-    await env.DB.batch(queries.map((query) => env.DB.prepare(query)));
+    if (schema === undefined) schema = await migrated();
+    else await env.DB.prepare(schema).run();
     return true;
   } catch (error) {
     if (String(error).includes("already exists")) return false;
     throw error;
   }
+}
+
+async function migrated(): Promise<string> {
+  const queries = env.TEST_MIGRATIONS.flatMap((migration) => migration.queries);
+  await env.DB.batch(queries.map((query) => env.DB.prepare(query)));
+  const made = env.DB.prepare(
+    "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*' AND name NOT GLOB '_cf_*' ORDER BY rowid",
+  );
+  const { results } = await made.all<{ sql: string }>();
+  return results.map(({ sql }) => sql).join(";\n");
 }
 
 // Rows that in production only a coordinator or an agent makes, put there directly.
