@@ -491,6 +491,12 @@ describe("a wrong value is named, with what it must be", () => {
       "must be 1–40 of a-z",
     ],
     [
+      "a process whose name is too long, once",
+      withTop(`processes: { ${"a".repeat(41)}: { command: [work] } }`),
+      `processes.${"a".repeat(41)}`,
+      "must be 1–20 of a-z",
+    ],
+    [
       "no environment",
       "app: a\nimage: b\nport: 1\nenvironments: {}\n",
       "environments",

@@ -2,21 +2,13 @@ import { z } from "zod";
 import { type ProcessSpec, WEB } from "../../domain/processes/process.ts";
 import { parseSchedule } from "../../domain/processes/schedule.ts";
 import { resourcesSchema, toResources } from "./container.ts";
-import {
-  commandSchema,
-  deadline,
-  durationSchema,
-  envSchema,
-  NAME,
-  NAME_RULE,
-  probeDuration,
-} from "./scalars.ts";
+import { commandSchema, deadline, durationSchema, envSchema, nameRule, probeDuration } from "./scalars.ts";
 
 /** What runs beside the web, of the same image (`processes.<name>:`): with a `schedule` at set times, else all the time. */
 
 const HOUR_MS = 3_600_000;
 const MOST_PROCESSES = 20;
-const LONGEST_NAME = 20;
+const PROCESS_NAME = /^[a-z0-9](?:[a-z0-9-]{0,18}[a-z0-9])?$/;
 
 const scheduleSchema = z
   .string({ error: "must be a schedule such as `0 3 * * * Europe/Berlin`" })
@@ -72,8 +64,7 @@ export const processesSchema = z
   .record(
     z
       .string()
-      .regex(NAME, NAME_RULE)
-      .max(LONGEST_NAME, `must have at most ${LONGEST_NAME} characters`)
+      .regex(PROCESS_NAME, nameRule(20))
       .refine((name) => name !== WEB, "is the app itself: its command is the manifest's `command`"),
     processSchema.superRefine(refuseMixed),
   )

@@ -63,7 +63,9 @@ export const commandSchema = z
   .min(1);
 
 export const NAME = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/;
-export const NAME_RULE = "must be 1–40 of a-z, 0-9 and -, beginning and ending with a letter or digit";
+export const nameRule = (most: number) =>
+  `must be 1–${most} of a-z, 0-9 and -, beginning and ending with a letter or digit`;
+export const NAME_RULE = nameRule(40);
 /** A Docker reference (registry, path, tag, digest), a local image id, or a directory for the process runtime. */
 export const IMAGE =
   /^(?:file:.+|sha256:[0-9a-f]{64}|(?:[A-Za-z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?)$/;
