@@ -21,7 +21,7 @@ import {
 import { everything, reaches } from "../identity/roles.ts";
 import { iso } from "../iso.ts";
 import { logFailure } from "../log.ts";
-import { listApps, readApp, readEnvironments } from "../store/status.ts";
+import { type EnvironmentStatus, listApps, readApp, readEnvironments } from "../store/status.ts";
 import { etagOf, requireEnvironment, statusView } from "./status.ts";
 
 const apply = createRoute({
@@ -107,19 +107,9 @@ export const appRoutes = () =>
     })
     .openapi(list, async (c) => {
       const { limit, cursor } = c.req.valid("query");
-      const { principal } = c.var;
-      authorize(c, { role: "viewer", app: principal.app, environment: principal.environment });
-      const page = { after: decodeCursor(cursor, /^[a-z0-9-]+$/), limit: limit + 1, only: principal.app };
-      const rows = await listApps(c.var.db, page);
-      const ids = rows.slice(0, limit).map((row) => row.id);
-      const statuses = await readEnvironments(c.var.db, { apps: ids, environment: principal.environment });
-      const views = await Promise.all(statuses.map((status) => statusView(c, status)));
-      const item = (row: (typeof rows)[number]) => ({
-        app: row.name,
-        createdAt: iso(row.createdAt),
-        environments: views.filter((view) => view.app === row.name),
-      });
-      return c.json(toPage(rows, limit, { item, cursor: (row) => row.name }), 200);
+      const { app, environment } = c.var.principal;
+      authorize(c, { role: "viewer", app, environment });
+      return c.json(await listed(c, { limit, after: decodeCursor(cursor, /^[a-z0-9-]+$/) }), 200);
     })
     .openapi(show, async (c) => {
       const { app } = c.req.valid("param");
@@ -138,6 +128,37 @@ export const appRoutes = () =>
       c.header("etag", etagOf(status));
       return c.json(await statusView(c, status), 200);
     });
+
+/** A page of what the asker may see. */
+async function listed(c: AppContext, { limit, after }: { limit: number; after: string | null }) {
+  const { principal } = c.var;
+  const rows = await listApps(c.var.db, { after, limit: limit + 1, only: principal.app });
+  const ids = rows.slice(0, limit).map((row) => row.id);
+  const statuses = await readEnvironments(c.var.db, { apps: ids, environment: principal.environment });
+  const fits = fitting(ids, statuses);
+  const shown = statuses.filter(({ environment }) => ids.indexOf(environment.appId) < fits);
+  const views = await Promise.all(shown.map((status) => statusView(c, status)));
+  const item = (row: (typeof rows)[number]) => ({
+    app: row.name,
+    createdAt: iso(row.createdAt),
+    environments: views.filter((view) => view.app === row.name),
+  });
+  return toPage(rows, fits, { item, cursor: (row) => row.name });
+}
+
+/** Each environment's coordinator is asked, and asks its meter's four: a page has no more, unless one app alone has. */
+const MOST_ENVIRONMENTS = 200;
+
+/** How many of these apps, in their order, go on one page. */
+function fitting(ids: readonly string[], statuses: readonly EnvironmentStatus[]): number {
+  const counts = Map.groupBy(statuses, ({ environment }) => environment.appId);
+  let sum = 0;
+  const over = ids.findIndex((id, index) => {
+    sum += counts.get(id)?.length ?? 0;
+    return index > 0 && sum > MOST_ENVIRONMENTS;
+  });
+  return over === -1 ? ids.length : over;
+}
 
 /** By hand, because the runtime warns of text in a type that doesn't say `text`. */
 function decode(bytes: ArrayBuffer): string {

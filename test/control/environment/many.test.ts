@@ -1,11 +1,14 @@
 import { env } from "cloudflare:workers";
 import { isNull, sql } from "drizzle-orm";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { z } from "zod";
 import type { ControlEnv } from "../../../src/control/env.ts";
 import { apps } from "../../../src/control/store/schema/apps.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { previews } from "../../../src/control/store/schema/previews.ts";
 import { sweep } from "../../../src/control/sweep.ts";
+import { appSchema } from "../../../src/protocol/api/apps.ts";
+import { doctorSchema } from "../../../src/protocol/api/doctor.ts";
 import type { Problem } from "../../../src/protocol/problem.ts";
 import { Api } from "../support/api.ts";
 import { Invocation } from "../support/invocation.ts";
@@ -13,8 +16,13 @@ import * as world from "../support/world.ts";
 
 /** Coordinators that have an environment end as the real ones begin to. */
 const destroyed: string[] = [];
+let inspected = 0;
 const getByName = (id: string) => ({
   poke: async () => {},
+  inspect: async () => {
+    inspected += 1;
+    return { table: { version: 0, publishedAt: null }, traffic: {}, verdict: null, windows: [] };
+  },
   destroy: async ({ actor }: { actor: string }) => {
     destroyed.push(id);
     await world.db.run(
@@ -100,5 +108,45 @@ describe("however many there are, one invocation does no more than it may", () =
     expect(refused.status).toBe(409);
     const { detail } = await refused.json<Problem>();
     expect(detail.match(/1 of 1 instances of v1 there/g)).toHaveLength(71);
+  });
+
+  it("apps of a hundred and fifty environments each are listed, some a page", async () => {
+    for (const app of ["a", "b", "c"]) await world.applied(api, app);
+    await world.manyMore(149);
+    const found: string[] = [];
+    for (let cursor: string | null = ""; cursor !== null; ) {
+      inspected = 0;
+      const response = await api.get(`/api/v1/apps${cursor === "" ? "" : `?cursor=${cursor}`}`);
+      const page = z
+        .object({ items: z.array(appSchema), nextCursor: z.string().nullable() })
+        .parse(await response.json());
+      expect(inspected).toBeLessThanOrEqual(200);
+      for (const { app, environments: own } of page.items) {
+        expect(own).toHaveLength(150);
+        found.push(app);
+      }
+      cursor = page.nextCursor;
+    }
+    expect(found).toEqual(["a", "b", "c"]);
+  });
+
+  it("of sixty hosts `doctor --live` asks as many as a request may, and says that it left some out", async () => {
+    for (let n = 0; n < 60; n += 1) await world.enrolled(api, `web-${n}`, 1);
+    await world.db.run(sql`UPDATE slots SET origin = 'https://sl-' || host_id || '.invalid'`);
+    vi.stubGlobal("fetch", async () => new Response(null, { status: 502 }));
+    onTestFinished(() => void vi.unstubAllGlobals());
+    const { checks, slots } = doctorSchema.parse(await (await api.get("/api/v1/doctor?live=1")).json());
+    const paths = checks.filter(({ id }) => id === "live.path");
+    expect(paths.filter(({ status }) => status === "ok")).toHaveLength(40);
+    expect(paths.filter(({ status }) => status !== "ok")).toEqual([
+      {
+        id: "live.path",
+        subject: "control",
+        status: "skip",
+        detail: expect.stringContaining("20 of 60 hosts"),
+        fix: null,
+      },
+    ]);
+    expect(slots).toHaveLength(60);
   });
 });
