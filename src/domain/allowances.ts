@@ -27,7 +27,7 @@ const MINUTE_MS = 60_000;
 /** A ping each 30 s, twenty of which are billed as one request. */
 const MINUTES_A_PINGS = 10;
 /** D1 rows of a release, at the most (docs/limits.md). */
-const ROWS_OF_RELEASE = 300;
+const ROWS_OF_RELEASE = 350;
 
 interface Allowance {
   readonly id: string;
