@@ -22,6 +22,17 @@ export interface Startup {
 
 /** Waits until an instance is ready: startup probe, readiness probe, then the image's own health check. */
 export async function awaitReady(startup: Startup): Promise<Outcome<{ readyAfterMs: number }>> {
+  const { runtime, spec, signal } = startup;
+  const up = await awaitOnce(startup);
+  if (!("fell" in up)) return up;
+  // It ended with its engine, which says nothing about it: it begins anew, and has its whole time.
+  const again = await runtime.restart(spec.instance, 0);
+  if (!again.ok || signal.aborted) return exitFailure(startup, up.fell);
+  return awaitReady({ ...startup, ageMs: 0 });
+}
+
+/** `fell`: its end was its engine's. */
+async function awaitOnce(startup: Startup): Promise<Outcome<{ readyAfterMs: number }> | { fell: Exit }> {
   const { spec, runtime, clock } = startup;
   const over = new AbortController();
   const signal = AbortSignal.any([startup.signal, over.signal]);
@@ -35,6 +46,7 @@ export async function awaitReady(startup: Startup): Promise<Outcome<{ readyAfter
       deadline: began + spec.health.startup.deadlineMs,
     });
     const first = await Promise.race([exit.then(asExit), checks]);
+    if ("exit" in first && first.exit?.withEngine) return { fell: first.exit };
     if ("exit" in first) return first.exit ? await exitFailure(startup, first.exit) : givenUp(spec);
     if (first.ok) return done({ readyAfterMs: Math.round(clock.monotonic() - began) });
     return { ok: false, error: { ...first.error, logs: await runtime.logs(spec.instance, 50) } };
