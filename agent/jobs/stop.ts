@@ -13,7 +13,7 @@ export async function stop(
   if (await hooks.stop(instance, graceMs)) return done({});
   await instances.cancelStart(instance);
   await instances.release(instance);
-  progress(`stopping ${instance}, grace ${graceMs / 1000} s`);
+  progress(`stopping, grace ${graceMs / 1000} s`);
   const stopped = await runtime.stop(instance, graceMs);
   if (!stopped.ok) return stopped;
   await instances.forget(instance);

@@ -100,11 +100,13 @@ const isHeld = ({ job, hostId, lease }: HeldLease) =>
 export async function progressJob(db: Db, held: HeldLease, message: string, actor: string): Promise<boolean> {
   // Not a batch: drizzle can't put raw statements into one, and an event too many costs nothing.
   await db.run(sql`INSERT INTO ${events} (at, type, actor, app, environment, environment_id, release_id, message, data)
-      SELECT ${held.now}, 'release.progress', ${actor}, a.name, e.name, e.id, j.release_id, ${message},
+      SELECT ${held.now}, 'release.progress', ${actor}, a.name, e.name, e.id, j.release_id,
+        r.version || ' on ' || h.name || ': ' || ${message},
         json_object('job', j.id, 'kind', j.kind, 'instance', j.instance_id)
       FROM jobs j JOIN environments e ON e.id = j.environment_id JOIN apps a ON a.id = e.app_id
+        JOIN releases r ON r.id = j.release_id JOIN hosts h ON h.id = j.host_id
       WHERE j.id = ${held.job} AND j.host_id = ${held.hostId} AND j.lease = ${held.lease}
-        AND j.finished_at IS NULL AND j.progress IS NOT ${message} AND j.release_id IS NOT NULL`);
+        AND j.finished_at IS NULL AND j.progress IS NOT ${message}`);
   const renewed = await db
     .update(jobs)
     .set({ progress: message, leaseExpiresAt: held.now + LEASE_MS })

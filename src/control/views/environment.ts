@@ -105,7 +105,8 @@ function rollbackView(status: EnvironmentStatus, now: number): EnvironmentView["
     if (how === "restart") return `${lacks ?? to.version}: its image would be started again`;
     if (from.state === "shifting")
       return `${to.version} still serves, and takes back what ${from.version} has`;
-    const kept = to.warmUntil === null ? "" : `, kept until ${moment(to.warmUntil)}`;
+    // Past it what runs stays until no edge can lead anybody there.
+    const kept = (to.warmUntil ?? 0) <= now ? "" : `, kept until ${moment(to.warmUntil ?? 0)}`;
     return `${to.version} still has ${prove.length} ready ${prove.length === 1 ? "instance" : "instances"}${kept}`;
   }
 }

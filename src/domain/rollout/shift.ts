@@ -68,7 +68,8 @@ function drain(draft: Draft, releaseId: string): void {
   if (release.state !== "live" && release.state !== "settling") return;
   const warmUntil = Math.max(draft.now + release.spec.keepMs, drainUntil);
   const isAnswering = answering(draft.instancesOf(releaseId), draft.now).length > 0;
-  const now = isAnswering ? " and is kept warm" : ": none of its instances answers";
+  const kept = release.spec.keepMs > 0 ? " and is kept warm" : "";
+  const now = isAnswering ? kept : ": none of its instances answers";
   draft.moveRelease(release, "superseded", `${release.version} gave its traffic away${now}`, {
     endedAt: draft.now,
     warmUntil,

@@ -229,7 +229,7 @@ describe("polling", () => {
     }>();
     const said = items.filter(({ type }) => type === "release.progress");
     expect(said).toMatchObject([
-      { message: "pulling 3 of 5 layers", actor: "agent:web-1", release: of.releaseId },
+      { message: "v1 on web-1: pulling 3 of 5 layers", actor: "agent:web-1", release: of.releaseId },
     ]);
   });
 

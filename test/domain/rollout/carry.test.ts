@@ -62,6 +62,16 @@ describe("a canary whose stable is dead", () => {
     expect(told.join("\n")).not.toMatch(/kept warm/);
   });
 
+  it("is not said to be kept warm where nothing is", () => {
+    const world = new World(slots);
+    world.spec = aSpec({ keepMs: 0 });
+    world.deploy();
+    later(world, MINUTE);
+    world.deploy();
+    later(world, MINUTE);
+    expect(world.events.map(({ message }) => message)).toContain("v1 gave its traffic away");
+  });
+
   it.each(["in a bake", "in a pause", "held at 0 %"])("takes over within seconds %s too", (where) => {
     const world = new World(slots);
     world.deploy();
