@@ -37,7 +37,13 @@ export interface Agents {
 }
 
 const MAX_PASSES = 100;
-const SERVING = new Set(["serving"]);
+/** Nobody may be sent to these. */
+const UNREACHED = new Set<InstanceState | undefined>(["pending", "starting", "stopping", "stopped"]);
+
+/** Asked after each commit, so without the price of `expect`. */
+function must(holds: boolean, otherwise: string): void {
+  if (!holds) expect.fail(otherwise);
+}
 
 /** An environment in memory: applies decisions as control does, plays the agents by script, moves its own clock. */
 export class World extends Store {
@@ -191,7 +197,7 @@ export class World extends Store {
         if (until !== Number.POSITIVE_INFINITY) this.now = Math.max(this.now, until);
         return;
       }
-      expect(wakeAt, "a wake-up in the past would spin").toBeGreaterThan(this.now);
+      must(wakeAt > this.now, "a wake-up in the past would spin");
       this.now = wakeAt;
     }
     throw new Error("never quiet");
@@ -260,18 +266,19 @@ export class World extends Store {
 
   #check(): void {
     const total = this.releases.reduce((sum, release) => sum + release.weightBp, 0);
-    expect([0, 10_000], "weights sum to nothing or to all").toContain(total);
-    expect(this.releases.filter((release) => isActive(release.state)).length).toBeLessThanOrEqual(1);
+    must(total === 0 || total === 10_000, `weights sum to ${total}, neither to nothing nor to all`);
+    must(this.releases.filter((release) => isActive(release.state)).length <= 1, "two releases are active");
     const slots = this.instances.filter((i) => i.stoppedAt === null).map((i) => i.slotId);
-    expect(new Set(slots).size, "a slot holds one instance").toBe(slots.length);
+    must(new Set(slots).size === slots.length, `a slot holds two instances: ${slots}`);
     for (const release of this.releases.filter(({ weightBp }) => weightBp > 0)) {
       const rolls = this.releases.some(
         ({ state, spec }) => spec.strategy.kind === "rolling" && isOnWay(state),
       );
+      const { version, state } = release;
       if (!rolls)
-        expect(this.statesOf(release.version), `${release.version} has traffic`).toContain("serving");
-      const back = rolls ? ["rolling_back"] : [];
-      expect(["shifting", "settling", "live", ...back]).toContain(release.state);
+        must(this.statesOf(version).includes("serving"), `${version} has traffic, and serves nobody`);
+      const mayServe = ["shifting", "settling", "live", ...(rolls ? ["rolling_back"] : [])];
+      must(mayServe.includes(state), `${version} is ${state}, and has traffic`);
     }
     this.#checkTable();
     const weights = this.weights();
@@ -289,10 +296,14 @@ export class World extends Store {
       const serves = this.instances.some((one) => one.releaseId === id && one.state === "serving");
       const states = instances.map((one) => state.get(one.id));
       // Where nobody serves, one on its way out is better than none.
-      if (serves) expect(new Set(states), "only what serves is in a weighted release").toEqual(SERVING);
+      if (serves)
+        must(
+          states.every((one) => one === "serving"),
+          `${states} are in a weighted release`,
+        );
     }
     for (const { id } of table.releases.flatMap((r) => r.instances))
-      expect(["pending", "starting", "stopping", "stopped"]).not.toContain(state.get(id));
+      must(!UNREACHED.has(state.get(id)), `${id} is in the table, and ${state.get(id)}`);
   }
 
   // --- looking ----------------------------------------------------------------------------------------------------------
