@@ -35,6 +35,7 @@ main() {
     die "it needs Node 20.12 or newer; this is $(node --version)"
   folder="${SLUICE_BIN:-${HOME:?}/.local/bin}"
   mkdir -p "$folder"
+  folder=$(CDPATH='' cd -- "$folder" && pwd)
   draft=$(mktemp "$folder/.sluice.XXXXXX")
   trap 'rm -f "$draft"' EXIT
   curl -fsSL --retry 3 --max-time 120 -o "$draft" "$CONTROL_URL/cli.mjs" ||

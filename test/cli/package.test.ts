@@ -168,7 +168,7 @@ describe("cli.sh", () => {
     const home = await mkdtemp(join(folder, "home-"));
     const file = join(home, "cli.sh");
     await writeFile(file, await script(sum, below));
-    const ran = await run("/bin/sh", [file], { env: { ...clean, HOME: home, ...env } }).then(
+    const ran = await run("/bin/sh", [file], { cwd: home, env: { ...clean, HOME: home, ...env } }).then(
       ({ stdout, stderr }) => ({ code: 0, said: stdout + stderr }),
       (error: { code: number; stdout: string; stderr: string }) => ({
         code: error.code,
@@ -188,6 +188,16 @@ describe("cli.sh", () => {
     const { stdout } = await run(join(home, ".local/bin/sluice"), ["explain", "locked"], {
       env: { ...clean, HOME: home },
     });
+    expect(stdout).toContain("sluice unlock");
+  });
+
+  it("is found from everywhere, where it was put by a name relative to here", async () => {
+    const path = join(folder, "github-path-relative");
+    const { said, home } = await install(right(), { GITHUB_PATH: path, SLUICE_BIN: "my tools/bin" });
+    expect(said).toContain(`${home}/my tools/bin/sluice`);
+    expect(await readFile(path, "utf8")).toBe(`${home}/my tools/bin\n`);
+    const env = { ...clean, HOME: home };
+    const { stdout } = await run(join(home, "my tools/bin/sluice"), ["explain", "locked"], { cwd: "/", env });
     expect(stdout).toContain("sluice unlock");
   });
 
