@@ -1,18 +1,13 @@
 import { sql } from "drizzle-orm";
+import { SLOT_REST_MS } from "../../domain/rollout/placing/placement.ts";
 import type { Db, Statement } from "./db.ts";
 import { slots } from "./schema/slots.ts";
-
-/**
- * A slot rests for so long after its last instance before it may go to another app: an edge that control has not vouched to
- * for ten minutes looks at the KV copy before it serves on, and that copy names the slot no more.
- */
-const REST_MS = 15 * 60_000;
 
 /** Begins the rest of the slots that these instances leave. */
 export const restSlotsOf = (db: Db, instances: readonly string[], now: number) =>
   db
     .update(slots)
-    .set({ restUntil: now + REST_MS })
+    .set({ restUntil: now + SLOT_REST_MS })
     .where(
       sql`${slots.id} IN (SELECT slot_id FROM instances
         WHERE id IN (SELECT value FROM json_each(${JSON.stringify(instances)})))`,
@@ -22,7 +17,7 @@ export const restSlotsOf = (db: Db, instances: readonly string[], now: number) =
 export const restSlotsOn = (db: Db, hostId: string, now: number) =>
   db
     .update(slots)
-    .set({ restUntil: now + REST_MS })
+    .set({ restUntil: now + SLOT_REST_MS })
     .where(sql`${slots.hostId} = ${hostId} AND ${slots.environmentId} IS NOT NULL`) satisfies Statement;
 
 /** Gives an environment's slots that have rested back to the pool. Only while its copies in KV say what its table says. */

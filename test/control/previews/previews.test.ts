@@ -154,7 +154,7 @@ describe("a pull request's preview", () => {
 
   it("is refused in words, and nothing is made, where no slot is free, no host is online, or a secret has no value", async () => {
     await env.DB.prepare("UPDATE slots SET environment_id = 'env_other'").run();
-    expect(await refusal(await up(12))).toMatch(/^409 no_slots: .*0 found a free slot/);
+    expect(await refusal(await up(12))).toMatch(/^409 no_slots: .*none found a free slot/);
     api.time += 10 * 60_000;
     expect(await refusal(await up(12))).toMatch(/^409 no_hosts: .*offline/);
     await seen();

@@ -76,7 +76,7 @@ describe("placing instances", () => {
     expect(world.release("v2").failure).toMatchObject({
       code: "no_slots",
       message: expect.stringMatching(
-        /^2 instances are wanted, 0 found a free slot \(anna: 3 slots, 2 in use, 1 reserved for others\): add a host/,
+        /^2 instances are wanted, and none found a free slot \(anna: 3 slots, 2 in use, 1 reserved for others\): add a host, lower `replicas` or `keep`, or wait: what is reserved is free 15 m after its last instance$/,
       ),
     });
     expect(world.weights()).toEqual({ v1: 10_000 });

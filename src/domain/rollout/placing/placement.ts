@@ -3,7 +3,14 @@ import { HOST_OFFLINE_MS, isOnline } from "../../host-online.ts";
 import { publicHost } from "../../hostnames.ts";
 import { err, ok, type Result } from "../../result.ts";
 import type { EnvironmentSpec } from "../../spec.ts";
+import { spell } from "../../times.ts";
 import type { EnvironmentFacts, HostFacts, SlotFacts } from "../facts.ts";
+
+/**
+ * A slot rests for so long after its last instance before it may go to another app: an edge that control has not vouched to
+ * for ten minutes looks at the KV copy before it serves on, and that copy names the slot no more.
+ */
+export const SLOT_REST_MS = 15 * 60_000;
 
 export interface Placement {
   readonly hostId: string;
@@ -118,14 +125,23 @@ function whyNoHost({ spec, hosts }: EnvironmentFacts): string {
 }
 
 function whyNoSlot({ spec, id }: EnvironmentFacts, placed: number, online: readonly HostFacts[]): string {
+  let reserved = 0;
   const counts = online.map((host) => {
     const used = host.slots.filter((slot) => slot.occupied).length;
     const foreign = host.slots.filter(
       (slot) => !slot.occupied && slot.environmentId && slot.environmentId !== id,
     ).length;
+    reserved += foreign;
     return `${host.name}: ${host.slots.length} slots, ${used} in use${foreign > 0 ? `, ${foreign} reserved for others` : ""}`;
   });
   const isBound = Object.keys(spec.accessories ?? {}).length > 0;
   const more = isBound ? "enrol the accessories' host with more slots" : "add a host";
-  return `${spec.replicas} instances are wanted, ${placed} found a free slot (${counts.join("; ")}): ${more}, or lower \`replicas\` or \`keep\``;
+  const wanted = spec.replicas === 1 ? "1 instance is wanted" : `${spec.replicas} instances are wanted`;
+  const found = placed === 0 ? "none" : placed;
+  const less = "lower `replicas` or `keep`";
+  const remedies =
+    reserved > 0
+      ? `${more}, ${less}, or wait: what is reserved is free ${spell(SLOT_REST_MS)} after its last instance`
+      : `${more}, or ${less}`;
+  return `${wanted}, and ${found} found a free slot (${counts.join("; ")}): ${remedies}`;
 }
