@@ -1,5 +1,5 @@
 import Cloudflare, { APIConnectionError, APIError } from "cloudflare";
-import { CliError } from "../io/problem.ts";
+import { CliError, Interrupted } from "../io/problem.ts";
 import { type NeedKey, permissionName } from "./permissions.ts";
 
 export type Sdk = Cloudflare;
@@ -53,14 +53,19 @@ export const isForbidden = (error: unknown): boolean =>
 export const saidBy = (error: APIError): string =>
   error.errors.map(({ code, message }) => `${message} (${code})`).join("; ") || `HTTP ${error.status}`;
 
+/** fetch says only that it failed; its cause says why. */
+export const causeOf = (error: Error): string =>
+  error.cause instanceof Error ? error.cause.message : error.message;
+
 const AGAIN = "Run the same command again: it goes on where it stopped";
 
 function toCliError(error: unknown, what: string, need: NeedKey): unknown {
-  if (error instanceof APIConnectionError)
-    return new CliError(
-      "no_contact",
-      `Cloudflare's API can't be reached to ${what}: ${error.message}. ${AGAIN}.`,
-    );
+  if (error instanceof APIConnectionError) {
+    // The SDK takes Ctrl-C for a connection that failed.
+    if (error.cause instanceof Interrupted) return error.cause;
+    const why = error.cause instanceof Error ? causeOf(error.cause) : error.message.replace(/\.$/, "");
+    return new CliError("no_contact", `Cloudflare's API can't be reached to ${what}: ${why}. ${AGAIN}.`);
+  }
   if (!(error instanceof APIError)) return error;
   if (isForbidden(error)) return forbidden(what, need, saidBy(error));
   const limited = error.status === 429 ? " Its limit is 1,200 calls in 5 minutes." : "";

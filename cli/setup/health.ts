@@ -2,6 +2,7 @@ import { z } from "zod";
 import { interceptionOf } from "../../src/protocol/interception.ts";
 import { duration } from "../io/print.ts";
 import type { Session } from "../session.ts";
+import { causeOf } from "./cloudflare.ts";
 import { tryJson } from "./files.ts";
 
 /** Until a new hostname has its certificate and every colo the new code, minutes may pass. */
@@ -63,7 +64,3 @@ async function askHealth(
     return error instanceof Error ? causeOf(error) : String(error);
   }
 }
-
-/** fetch says only that it failed; its cause says why. */
-const causeOf = (error: Error): string =>
-  error.cause instanceof Error ? error.cause.message : error.message;

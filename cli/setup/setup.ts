@@ -2,7 +2,7 @@ import type { Region } from "../../src/protocol/region.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirm } from "../io/confirm.ts";
 import { clean, duration } from "../io/print.ts";
-import { CliError } from "../io/problem.ts";
+import { CliError, Interrupted } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { apiToken, controlToken } from "./api-token.ts";
 import { carryOut, type Made, type Workbench } from "./carry-out.ts";
@@ -194,7 +194,10 @@ async function work(bench: Workbench, steps: readonly Step[], { yes }: SetupOpti
   note(bench, made);
   for (const step of ahead) {
     const start = session.now();
-    await carryOut(bench, step, made);
+    await carryOut(bench, step, made).catch((error: unknown) => {
+      if (error instanceof Interrupted) out.say("run the same command again: it goes on where it stopped");
+      throw error;
+    });
     note(bench, made);
     out.say(`${out.paint("green", "✔")} ${step.words}  ${out.paint("dim", duration(session.now() - start))}`);
   }

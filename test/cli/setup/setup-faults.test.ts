@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
+import { Interrupted } from "../../../cli/io/problem.ts";
+import { ask, connect } from "../../../cli/setup/cloudflare.ts";
 import { changes, type Done, newDesk } from "../../support/cli/setup-desk.ts";
 import { quickWrangler } from "../../support/cloudflare/quick-wrangler.ts";
 import {
@@ -71,6 +73,20 @@ function cutsOf(log: readonly LoggedCall[]): Cut[] {
   const cuts = [...log.keys()].filter((at) => !isMigration(at) || some.includes(at));
   return cuts.map((at) => ({ at, isMigrated: at > (migrations[last] ?? 0) }));
 }
+
+test("Ctrl-C while Cloudflare is asked is an interruption, and no lost contact", async () => {
+  const cloudflare = await emptyAccount();
+  const interrupt = new AbortController();
+  const push = cloudflare.log.push.bind(cloudflare.log);
+  cloudflare.log.push = (...entries) => {
+    interrupt.abort(new Interrupted());
+    return push(...entries);
+  };
+  const sdk = connect({ token: API_TOKEN, baseUrl: cloudflare.url, signal: interrupt.signal });
+  const make = () =>
+    sdk.kv.namespaces.create({ account_id: cloudflare.state.account.id, title: "x" }, { maxRetries: 0 });
+  await expect(ask("create the KV namespace", "kv", make)).rejects.toBeInstanceOf(Interrupted);
+});
 
 test("keeps the account's own workers.dev subdomain", async () => {
   const cloudflare = await emptyAccount();
