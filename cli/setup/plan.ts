@@ -101,9 +101,12 @@ function migrationStep({ database }: AccountFacts, { installation, migrations }:
   const pending = migrations.filter((name) => !applied.includes(name));
   const tables = `tables of ${databaseName(installation.name)}`;
   if (pending.length === 0) return { part: "migrations", action: "keep", words: tables };
-  const words = `${tables}: ${plural(pending.length, "migration")} (${pending.join(", ")})`;
+  const words = `${tables}: ${plural(pending.length, "migration")} (${fromTo(pending)})`;
   return { part: "migrations", action: "change", words };
 }
+
+const fromTo = (names: readonly string[]): string =>
+  names.length > 3 ? `${names[0]} to ${names.at(-1)}` : names.join(", ");
 
 /** Its secret is shown when it is made and never again: Workers without one need another. */
 function serviceTokenStep({ serviceToken }: AccountFacts, name: string, missing: Missing): Step {
