@@ -24,8 +24,9 @@ const here = (check: Omit<Check, "subject">): Check => ({ subject: "here", ...ch
 
 function contact({ config, version }: Session, view: DoctorView, tookMs: number): Check {
   const detail = `control ${view.version} at ${config.url} answers in ${tookMs} ms`;
-  const isRelease = /^\d+\.\d+\.\d+/;
-  if (view.version === version || !isRelease.test(view.version) || !isRelease.test(version))
+  // Behind the plus is which build it is, and says nothing of what is older (semver.org §10).
+  const [control, own] = [view.version, version].map((one) => /^\d+\.\d+\.\d+[^+]*/.exec(one)?.[0]);
+  if (control === own || control === undefined || own === undefined)
     return here({ id: "here.contact", status: "ok", detail, fix: null });
   const fix = "upgrade the older of the two: npm install, or sluice setup for control";
   return here({ id: "here.contact", status: "warn", detail: `${detail}; this CLI is ${version}`, fix });

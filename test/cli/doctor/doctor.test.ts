@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { fakeApi, type Route } from "../../support/cli/fake-api.ts";
 import { callCli } from "../../support/cli/run-cli.ts";
@@ -64,6 +65,12 @@ describe.concurrent("doctor", () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/! clock \+6\d\.\d s against control/);
     expect(stdout).toMatch(/! control 99\.0\.0 at .*; this CLI is \d+\.\d+\.\d+/);
+  });
+
+  test("finds nothing in the build that setup marks its control with", async () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8"));
+    const { stdout } = await run(["--all"], examined([], { version: `${version}+b0b99696b823` }));
+    expect(stdout).toMatch(/✓ control .*\+b0b99696b823 at /);
   });
 
   test("as JSON is one object with every check", async () => {
