@@ -10,7 +10,7 @@ import { type Lab, newLab } from "./lab.ts";
 import type { Check } from "./local.ts";
 import { pasted } from "./paste.ts";
 import { type Answer, QUESTIONS } from "./questions.ts";
-import { beginOf, overAt, RUN_MOST_MS } from "./run-name.ts";
+import { beginOf, nameOf, overAt, RUN_MOST_MS, timeOf } from "./run-name.ts";
 
 export interface ZoneAnswers {
   readonly answers: readonly Answer[];
@@ -98,8 +98,6 @@ const asOther = (run: string): Check => ({
   id: "live.other",
   subject: "zone",
   status: "warn",
-  detail: `another run's things are there: sluice-doctor-${run}, begun ${timeOf(beginOf(run))}`,
+  detail: `another run's things are there: ${nameOf(run)}, begun ${timeOf(beginOf(run))}`,
   fix: `nothing, if it is at work. If it was killed: sluice doctor --live after ${timeOf(overAt(run))} removes them`,
 });
-
-const timeOf = (at: number): string => `${new Date(at).toISOString().slice(0, 16).replace("T", " ")} UTC`;

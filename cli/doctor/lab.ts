@@ -1,14 +1,13 @@
 import { APIError } from "cloudflare";
 import { type Sdk, unlessMissing } from "../setup/cloudflare.ts";
 import { edgeWorker, type Installation } from "../setup/installation.ts";
-import { newRun, overAt, runIn } from "./run-name.ts";
+import { NAME, nameOf, newRun, overAt, runIn } from "./run-name.ts";
 
 /**
  * What the questions need in the account for some minutes: a tunnel, routes, records, a Worker, an Access application.
  * All of it carries the name of its run: two may be at work at once, and whatever one left behind, cut short at any point, is
  * found and removed by a later one, once the run is certainly over.
  */
-const NAME = "sluice-doctor-";
 const COMMENT = "sluice doctor ";
 /** A slot's hostname begins with `sl-`, and 16 random characters follow: the edge takes ours for one. */
 const LABEL = "sl-doctor";
@@ -33,7 +32,7 @@ export interface Lab {
 export function newLab(of: Pick<Lab, "sdk" | "sweeper" | "installation" | "now">): Lab {
   const run = newRun(of.now);
   const { name } = of.installation.slotZone;
-  return { ...of, run, name: NAME + run, slot: `${LABEL}${run}.${name}`, echo: `${NAME}${run}.${name}` };
+  return { ...of, run, name: nameOf(run), slot: `${LABEL}${run}.${name}`, echo: `${nameOf(run)}.${name}` };
 }
 
 const ofAccount = ({ installation }: Lab) => ({ account_id: installation.account.id });

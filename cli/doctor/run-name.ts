@@ -23,6 +23,10 @@ export function newRun(now: number): string {
   );
 }
 
+/** What carries it: a tunnel, a Worker, a policy. */
+export const NAME = "sluice-doctor-";
+export const nameOf = (run: string): string => NAME + run;
+
 /** Epoch ms. */
 export const beginOf = (run: string): number => Number.parseInt(run.slice(0, SECONDS_CHARS), BASE) * 1_000;
 
@@ -35,3 +39,6 @@ export function runIn(text: string, begin: string, end = ""): string | null {
   const run = text.slice(begin.length, text.length - end.length);
   return /^[0-9a-z]{10}$/.test(run) ? run : null;
 }
+
+export const timeOf = (at: number): string =>
+  `${new Date(at).toISOString().slice(0, 16).replace("T", " ")} UTC`;

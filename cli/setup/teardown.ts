@@ -1,11 +1,13 @@
 import { resolve } from "node:path";
+import { clean as cleanLab, newLab } from "../doctor/lab.ts";
+import { nameOf, overAt, timeOf } from "../doctor/run-name.ts";
 import { EXIT } from "../exit-codes.ts";
 import { confirmTyping } from "../io/confirm.ts";
 import { clean } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
 import { apiToken } from "./api-token.ts";
-import { ask, connect, unlessMissing } from "./cloudflare.ts";
+import { ask, connect, type Sdk, unlessMissing } from "./cloudflare.ts";
 import { forget, type Home, homeOf, keptInstallation } from "./files.ts";
 import { refuseInUse } from "./in-use.ts";
 import { databaseName, type Installation } from "./installation.ts";
@@ -51,7 +53,10 @@ export async function teardown(session: Session, options: TeardownOptions, ports
   };
   if (options.dryRun) return { exit: EXIT.ok, json, text: lines.join("\n") };
   for (const line of lines) session.out.say(`  ${line}`);
-  if (isNothing(remains)) return nothingThere(session, home, json);
+  if (isNothing(remains)) {
+    await sweepDoctors(session, sdk, installation);
+    return nothingThere(session, home, json);
+  }
   await confirmTyping(session, {
     question: `This removes the installation ${name}.`,
     word: name,
@@ -63,7 +68,20 @@ export async function teardown(session: Session, options: TeardownOptions, ports
     await ask(`remove ${words}`, need, () => unlessMissing(run));
     session.out.say(`${session.out.paint("green", "✔")} ${words}`);
   }
+  await sweepDoctors(session, sdk, installation);
   return ending(session, { home, remains, options, json });
+}
+
+/** What a `doctor --live` that was killed left: once control is gone, none runs that would remove it. */
+async function sweepDoctors({ out, now }: Session, sdk: Sdk, installation: Installation): Promise<void> {
+  const lab = newLab({ sdk, sweeper: sdk, installation, now: now() });
+  const { left, others } = await cleanLab(lab);
+  for (const what of left)
+    out.say(`a \`sluice doctor --live\` left things that could not be removed: ${clean(what)}`);
+  for (const run of others)
+    out.say(
+      `things of a \`sluice doctor --live\` stay: ${nameOf(run)}. If none is at work, run this again after ${timeOf(overAt(run))}`,
+    );
 }
 
 async function findOut(session: Session, options: TeardownOptions, home: Home) {

@@ -1,7 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { changes, deployedControl, newDesk } from "../../support/cli/setup-desk.ts";
+import { makeRecord, makeTunnel, newLab } from "../../../cli/doctor/lab.ts";
+import { connect } from "../../../cli/setup/cloudflare.ts";
+import { changes, deployedControl, NOON, newDesk } from "../../support/cli/setup-desk.ts";
 import type { Permission } from "../../support/cloudflare/api.ts";
 import { API_TOKEN, type Cloudflare, startCloudflare } from "../../support/cloudflare/server.ts";
 
@@ -230,6 +232,31 @@ test("says what it would remove, and removes nothing", async () => {
     "",
   ]);
   expect(changes(cloudflare.log.slice(from))).toEqual([]);
+});
+
+test("takes away what a killed doctor --live left, and names what one may be at work with", async () => {
+  const cloudflare = await account();
+  const desk = newDesk({ cloudflare });
+  await desk.setup();
+  const [found] = cloudflare.state.zones;
+  const zone = { id: found?.id ?? "", name: found?.name ?? "" };
+  const owner = cloudflare.state.account;
+  const never = new AbortController().signal;
+  const sdk = connect({ token: API_TOKEN, baseUrl: cloudflare.url, signal: never });
+  const of = { name: "sluice", account: owner, zone, slotZone: zone, controlHostname: "sluice.example.com" };
+  const installation = { ...of, access: false, images: false, region: null };
+  const labAt = (now: number) => newLab({ sdk, sweeper: sdk, installation, now });
+  const [killed, young] = [labAt(NOON - 3_600_000), labAt(NOON)];
+  for (const lab of [killed, young]) {
+    const tunnel = await makeTunnel(lab);
+    await makeRecord(lab, lab.slot, `${tunnel}.cfargotunnel.com`);
+  }
+  const { said } = await desk.teardown({ ...ALL, deleteData: true });
+  expect(said).toContain(young.name);
+  expect(said).not.toContain(killed.name);
+  const living = cloudflare.state.tunnels.filter(({ deletedAt }) => deletedAt === null);
+  expect(living.map(({ name }) => name)).toEqual([young.name]);
+  expect(cloudflare.state.records.map(({ name }) => name)).toEqual([young.slot]);
 });
 
 test("on an account with nothing finds nothing to remove, and changes nothing", async () => {

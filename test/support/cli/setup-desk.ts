@@ -29,6 +29,9 @@ export interface Done {
   readonly json: Record<string, unknown>;
 }
 
+/** When a command begins at a desk. */
+export const NOON = Date.UTC(2026, 10, 29, 12);
+
 interface DeskOptions {
   readonly cloudflare: Cloudflare;
   /** Absent: wrangler's calls without wrangler. */
@@ -104,7 +107,7 @@ function newSession({ home, cloudflare, env, out, err }: SessionOf): Session {
   const globals: Globals = {};
   const signal = new AbortController().signal;
   // Each look at the clock is a second later, so that waiting ends without any.
-  let now = 0;
+  let now = NOON;
   const tick = () => (now += 1_000);
   return new Session({
     globals,
