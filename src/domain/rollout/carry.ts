@@ -77,6 +77,12 @@ export function isDown(instance: InstanceFacts, now: number): boolean {
   return downMs(instance, now) * 2 > SHARE_MS;
 }
 
+/** It has not answered over its real path for so long that no visitor is to try it. */
+export const isSilent = (
+  { unreachableSince }: Pick<InstanceFacts, "unreachableSince">,
+  now: number,
+): boolean => unreachableSince !== null && unreachableSince + LOST_MS <= now;
+
 /** When one that does not answer would be down; null: it answers, or is down already. */
 export function downAt(instance: InstanceFacts, now: number): number | null {
   const since = downSince(instance);

@@ -15,7 +15,9 @@ const WATCH_LIVE_MS = 10_000;
 export function guard(draft: Draft, release: ReleaseFacts): "sound" | "lost" | "given away" {
   const heirs = heirsOf({ releases: draft.releases() }, release);
   const warm = heirs.filter(({ id }) => draft.instancesOf(id).some(isUp));
-  if (warm.length > 0) watch(draft, release, WATCH_LIVE_MS);
+  // One that was silent once counts as silent until it is asked again, whatever is warm by then.
+  const hasSilent = draft.instancesOf(release.id).some((one) => isUp(one) && one.unreachableSince !== null);
+  if (warm.length > 0 || hasSilent) watch(draft, release, WATCH_LIVE_MS);
   for (const heir of warm) watch(draft, heir, WATCH_LIVE_MS);
   const loss = lossOf(draft, release);
   if (loss && takeBack(draft, release, loss)) return "given away";

@@ -413,6 +413,29 @@ describe("a release that is live", () => {
     expect(world.release("v2").failure).toBeNull();
   });
 
+  it("is asked until it answers again, though nothing is warm any more: no canary takes all for what was once", () => {
+    const world = new World(slots);
+    world.spec = aSpec({ replicas: 1, keepMs: 2 * MINUTE });
+    world.deploy();
+    later(world, 5 * MINUTE);
+    world.deploy();
+    later(world, MINUTE);
+    const { probe } = world.agents;
+    world.agents = { ...world.agents, probe: () => "answered 530" };
+    later(world, 90 * SECOND);
+    world.agents = { ...world.agents, probe };
+    later(world, MINUTE);
+    expect(alerts(world)).toEqual([
+      expect.stringMatching(/v2 can't carry/),
+      "1 of 1 instances of v2 answers again",
+    ]);
+    const strategy = aCanary({ steps: [weightStep(1_000, HOUR), weightStep(10_000)] });
+    world.spec = aSpec({ replicas: 1, strategy });
+    world.deploy();
+    later(world, MINUTE);
+    expect(world.weights()).toEqual({ v3: 1_000, v2: 9_000 });
+  });
+
   it("is lost with its hosts when they are silent or removed", () => {
     for (const way of ["silent", "removed"]) {
       const world = new World({ anna: 4 });

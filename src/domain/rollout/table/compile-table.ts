@@ -12,7 +12,7 @@ import {
 import type { EnvironmentSpec } from "../../spec.ts";
 import { PARTIAL_LEASE_MS } from "../advance.ts";
 import { judgedIn } from "../analysis/judged.ts";
-import { canCarry, isHeard, isUp } from "../carry.ts";
+import { canCarry, isHeard, isSilent, isUp } from "../carry.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../facts.ts";
 import { isActive, type ReleaseFacts } from "../release.ts";
 import { begunWeight } from "../steps.ts";
@@ -147,16 +147,20 @@ function toTableRelease(
     id: release.id,
     version: release.version,
     weightBp: release.weightBp,
-    instances: own.map((instance) => toTableInstance(instance, now)),
+    instances: toTableInstances(own, now),
   };
 }
 
-/** What an agent said counts for as long as it is heard from. With nobody ready, the edge tries those that are there. */
-const toTableInstance = (instance: InstanceFacts, now: number): TableInstance => ({
-  id: instance.id,
-  origin: instance.origin,
-  ready: instance.reportState === "ready" && isHeard(instance, now),
-});
+/**
+ * What an agent said counts for as long as it is heard from; what the path says, where it leads to others of the release: if to
+ * none, it may be control's own. With nobody ready, the edge tries those that are there.
+ */
+function toTableInstances(own: readonly InstanceFacts[], now: number): TableInstance[] {
+  const called = own.filter((one) => one.reportState === "ready" && isHeard(one, now));
+  const reached = called.filter((one) => !isSilent(one, now));
+  const ready = reached.length > 0 ? reached : called;
+  return own.map((one) => ({ id: one.id, origin: one.origin, ready: ready.includes(one) }));
+}
 
 /** Once a release has traffic only its serving instances count: one that drains gets nothing new. */
 const serves = (release: ReleaseFacts, instance: InstanceFacts): boolean =>
