@@ -65,7 +65,9 @@ export async function beginRelease(
     const release = await session.client.releases.get(created.release.id);
     // Superseded ones have no weight: what has all of it serves, whatever is being cleaned up behind it.
     if (isServing(release.state) && release.weight === 100) return { release, how: "serving" };
-    if (!isDone(release)) return { release, how: created.isEarlier ? "joined" : "made" };
+    // What this run began is its own, however soon it failed.
+    if (!created.isEarlier) return { release, how: "made" };
+    if (!isDone(release)) return { release, how: "joined" };
     attempt = release.id;
   }
   throw new CliError("state_changed", `this was released ${ATTEMPTS} times, and taken back each time`, {

@@ -16,7 +16,7 @@ import {
   type Route,
 } from "../../support/cli/fake-api.ts";
 import { beginCall, COMPILE_CACHE, callCli, MAIN, NODE } from "../../support/cli/run-cli.ts";
-import { ENV, endsAs, goodDeploy } from "../scenarios.ts";
+import { ENV, goodDeploy } from "../scenarios.ts";
 
 const REQUIRES = `${MANIFEST}    requires: { branch: main, cleanTree: true, upToDate: true }\n`;
 const DIGEST = `sha256:${"a".repeat(64)}`;
@@ -467,16 +467,35 @@ describe("run again after it was cut short", { concurrent: true }, () => {
     const failed = aRelease({ id: "rel_1", version: "v1", state: "failed" });
     await using api = await fakeApi(
       goodShip({
-        [`POST ${ENV}/releases`]: (_asked, answer, nth) => answer.json(202, nth === 1 ? failed : aRelease()),
-        "GET /api/v1/releases/rel_1": endsAs(failed),
-        "GET /api/v1/releases/rel_1/": endsAs(failed),
+        [`POST ${ENV}/releases`]: (_asked, answer, nth) =>
+          nth === 1
+            ? answer.json(202, failed, { "idempotency-replayed": "true" })
+            : answer.json(202, aRelease()),
+        "GET /api/v1/releases/rel_1": (_asked, answer) => answer.json(200, failed),
       }),
     );
     const ran = await ship(work, { url: api.url });
+    expect(ran.code, ran.stderr).toBe(0);
     const keys = api.asked
       .filter(({ method }) => method === "POST")
       .map(({ headers }) => headers["idempotency-key"]);
-    expect(new Set(keys).size, ran.stderr).toBe(keys.length);
+    expect([keys.length, new Set(keys).size]).toEqual([2, 2]);
+  });
+
+  test("what fails before anybody could look is one release, and said why", async () => {
+    await using work = await checkout({ "sluice.yaml": MANIFEST });
+    const failed = aFailedRelease({ id: "rel_2" });
+    await using api = await fakeApi(
+      goodShip({
+        [`POST ${ENV}/releases`]: (_asked, answer) => answer.json(202, failed),
+        "GET /api/v1/releases/rel_2": (_asked, answer) => answer.json(200, failed),
+        [`GET ${ENV}`]: (_asked, answer) => answer.json(200, anEnvironment([["v1", 100]])),
+      }),
+    );
+    const ran = await ship(work, { url: api.url });
+    expect(ran.code, ran.stderr).toBe(3);
+    expect(ran.stderr).toContain(failed.failure?.message);
+    expect(api.asked.filter(({ method }) => method === "POST")).toHaveLength(1);
   });
 });
 
