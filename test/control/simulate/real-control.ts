@@ -76,24 +76,28 @@ export class RealControl implements ControlPort {
   /** Before anything is asked of it: it has the world's time, and the hosts that were added. */
   async settle(): Promise<void> {
     await this.#addHosts();
-    await runInDurableObject(this.coordinator, (coordinator, state) => {
-      coordinator.clock = () => this.now;
-      // What it asks beside its turn: no time passes before it has been answered and written.
-      state.waitUntil = (work) => void this.#beside.push(work);
-    });
+    await runInDurableObject(this.coordinator, (coordinator, state) => this.#settled(coordinator, state));
+  }
+
+  #settled(coordinator: Coordinator, state: DurableObjectState): void {
+    coordinator.clock = () => this.now;
+    // What it asks beside its turn: no time passes before it has been answered and written.
+    state.waitUntil = (work) => void this.#beside.push(work);
   }
 
   /** Ticks, with all that it asks beside its turn, until nothing is due. */
   async advance(): Promise<void> {
-    await this.settle();
-    await this.coordinator.poke();
-    await runInDurableObject(this.coordinator, async () => {
+    await this.#addHosts();
+    const alarmAt = await runInDurableObject(this.coordinator, async (coordinator, state) => {
+      this.#settled(coordinator, state);
+      await coordinator.poke();
       for (let rounds = 0; this.#beside.length > 0; rounds++) {
         if (rounds === MOST_ROUNDS) throw new Error("the coordinator does not come to rest");
         await Promise.all(this.#beside.splice(0));
       }
+      return state.storage.getAlarm();
     });
-    await this.#look();
+    await this.#look(alarmAt);
   }
 
   /** What the coordinator's probes and smoke checks are answered. */
@@ -107,7 +111,7 @@ export class RealControl implements ControlPort {
     return new Response("", { status: this.#world.appOf(row.releaseId).smoke === `bad ${when}` ? 500 : 200 });
   }
 
-  async #look(): Promise<void> {
+  async #look(alarmAt: number | null): Promise<void> {
     const [environment, releaseRows, instanceRows, open] = await this.#db.batch([
       this.#db.select().from(environments),
       this.#db.select().from(releases).orderBy(asc(releases.createdAt), releases.id),
@@ -136,10 +140,9 @@ export class RealControl implements ControlPort {
       this.#woken.add(id);
       this.#world.hostById(hostId)?.wake();
     }
-    const at = await runInDurableObject(this.coordinator, (_, state) => state.storage.getAlarm());
     const alarm = ++this.#alarm;
-    if (at !== null)
-      this.#world.clock.at(at, async () => {
+    if (alarmAt !== null)
+      this.#world.clock.at(alarmAt, async () => {
         if (alarm === this.#alarm) await this.advance();
       });
   }
