@@ -15,6 +15,8 @@ import { releaseOf, tableOf } from "../support/tables.ts";
 
 const UPLOAD = Buffer.alloc(512 * 1024, "u");
 const LOAD_MS = 1_500;
+/** Between a client's requests: beside the streams some are on their way at any moment, and the machine is not what is tried. */
+const PAUSE_MS = 10;
 /** Of each kind, however slow the machine is. */
 const ENOUGH = 4;
 const SWITCH_AFTER_MS = 300;
@@ -181,6 +183,7 @@ describe("requests under load", () => {
         while (Date.now() < until || outcome.sent < ENOUGH) {
           outcome.sent += 1;
           await exchange().catch((error: unknown) => outcome.failures.push(String(error)));
+          await sleep(PAUSE_MS);
         }
       };
       await Promise.all([client(), client()]);
