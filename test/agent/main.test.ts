@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -8,10 +8,10 @@ import { createDockerRuntime } from "../../agent/runtime/docker/docker.ts";
 import { createProcessRuntime } from "../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../agent/runtime/runtime.ts";
 import { AGENT_VERSION } from "../../agent/version.ts";
-import { bundleAgent } from "../../local/bundle-agent.ts";
 import { dockerTest, freePort } from "../support/engine/docker.ts";
 import { FakeControl } from "../support/fake-control.ts";
 import { TIMED } from "../support/patience.ts";
+import { bundledAgent, COMPILED } from "../support/services/bundled-agent.ts";
 import { nodeCommand } from "./apps.ts";
 import { nodeImage } from "./images.ts";
 import { answerOf } from "./runtime/runtime.contract.ts";
@@ -37,9 +37,15 @@ afterEach(async () => {
   expect(control.invalid).toEqual([]);
 });
 
-function agent(...args: string[]): ChildProcess & { said: string[] } {
-  const env = { ...process.env, SLUICE_ENROLL_TOKEN: "slu_one-time" };
-  const child = spawn(process.execPath, [BIN, ...args], { env, stdio: ["ignore", "ignore", "pipe"] });
+/** From its sources. */
+const agent = (...args: string[]) => started(BIN, args);
+
+/** From its bundle. */
+const bundle = async (...args: string[]) => started(await bundledAgent(), args, COMPILED);
+
+function started(file: string, args: string[], more = {}): ChildProcess & { said: string[] } {
+  const env = { ...process.env, SLUICE_ENROLL_TOKEN: "slu_one-time", ...more };
+  const child = spawn(process.execPath, [file, ...args], { env, stdio: ["ignore", "ignore", "pipe"] });
   const said: string[] = [];
   child.stderr?.setEncoding("utf8").on("data", (chunk: string) => said.push(chunk));
   children.push(child);
@@ -115,7 +121,7 @@ describe("agent enroll", () => {
 
   test("works from its bundle, one file without packages beside it, by the policy that it is given", async () => {
     const file = path.join(base, "agent.mjs");
-    await bundleAgent(file);
+    await copyFile(await bundledAgent(), file);
     const env = { SLUICE_ENROLL_TOKEN: "slu_one-time" };
     const policy = path.join(base, "policy.yaml");
     await writeFile(policy, "images: []\nhooks: false", { mode: 0o600 });
@@ -209,7 +215,7 @@ for (const [name, it] of [
       ...TIMED,
       timeout: 60_000,
     }, async () => {
-      const child = agent(...runArgs(name));
+      const child = await bundle(...runArgs(name));
       const spec = await newSpec("good");
       control.give({ id: "job-1", kind: "start", spec });
       await control.result("job-1");
@@ -222,14 +228,14 @@ for (const [name, it] of [
     });
 
     it("adopts the same instances after it was killed, and restarts none", async () => {
-      const first = agent(...runArgs(name));
+      const first = await bundle(...runArgs(name));
       const spec = await newSpec("moody");
       control.give({ id: "job-1", kind: "start", spec });
       await control.result("job-1");
       await control.until(() => control.reports.length === 1, "ready");
       const before = await runtimeIds();
       await kill(first, "SIGKILL");
-      const second = agent(...runArgs(name));
+      const second = await bundle(...runArgs(name));
       await control.until(() => second.said.join().includes("instance adopted"), "adopted");
       expect(control.enrollments).toHaveLength(1);
       expect(await runtimeIds()).toEqual(before);
@@ -251,7 +257,7 @@ for (const [name, it] of [
 
       /** Kills the agent once the hook runs, and answers how to hand its job out again and what it said so far. */
       async function killMidHook() {
-        const first = agent(...runArgs(name));
+        const first = await bundle(...runArgs(name));
         const image = name === "docker" ? await nodeImage() : "file:app";
         const job = {
           id: "job-1",
@@ -266,7 +272,7 @@ for (const [name, it] of [
 
       it("follows it to its end when it still runs, and begins no other", async () => {
         const { handOut, said } = await killMidHook();
-        agent(...runArgs(name));
+        await bundle(...runArgs(name));
         handOut();
         expect(await control.result("job-1")).toMatchObject({ ok: true, result: { logs: [said, "ended"] } });
         await expect.poll(() => runtime.runs.find(run)).toEqual({ ok: true, value: "none" });
@@ -275,7 +281,7 @@ for (const [name, it] of [
       it("tells how it ended when that was before the agent came back", async () => {
         const { handOut, said } = await killMidHook();
         await runtime.runs.waitExit(run, AbortSignal.timeout(60_000));
-        agent(...runArgs(name));
+        await bundle(...runArgs(name));
         handOut();
         expect(await control.result("job-1")).toMatchObject({ ok: true, result: { logs: [said, "ended"] } });
       });
@@ -284,7 +290,7 @@ for (const [name, it] of [
         const { handOut } = await killMidHook();
         await runtime.runs.stop(run, 0);
         await runtime.runs.remove(run);
-        agent(...runArgs(name));
+        await bundle(...runArgs(name));
         handOut();
         expect(await control.result("job-1")).toMatchObject({
           ok: false,
@@ -295,7 +301,7 @@ for (const [name, it] of [
     });
 
     it("finishes a start it was killed in the middle of, with the same instance, when the job is handed out again", async () => {
-      const first = agent(...runArgs(name));
+      const first = await bundle(...runArgs(name));
       const boots =
         "const at = Date.now() + 3000; require('node:http').createServer((q, s) => { s.statusCode = Date.now() < at ? 503 : 200; s.end(); }).listen(process.env.PORT)";
       const spec = await newSpec("good", { command: ["node", "-e", boots], health: healthOf() });
@@ -303,7 +309,7 @@ for (const [name, it] of [
       await answerOf(spec);
       await kill(first, "SIGKILL");
       const before = await runtimeIds();
-      agent(...runArgs(name));
+      await bundle(...runArgs(name));
       await control.until(() => control.polls.some(({ boot }) => boot !== control.polls[0]?.boot), "polled");
       expect(control.polls.at(-1)?.instances).toMatchObject([{ instance: spec.instance, state: "starting" }]);
       control.give({ id: "job-1", kind: "start", spec });

@@ -8,10 +8,10 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { containerCalls } from "../../../agent/runtime/docker/calls.ts";
-import { bundleAgent } from "../../../local/bundle-agent.ts";
 import { baseImage, build, removeImages } from "../../../local/images.ts";
 import { dockerTest, engine, freePort, theEngine } from "../../support/engine/docker.ts";
 import { FakeControl } from "../../support/fake-control.ts";
+import { bundledAgent } from "../../support/services/bundled-agent.ts";
 import { FakeSystemd } from "../../support/services/fake-systemd.ts";
 import { isInstalled } from "../../support/services/installed.ts";
 import { nodeDistribution, nodeTarball } from "../../support/services/node-mirror.ts";
@@ -35,9 +35,7 @@ beforeEach(async () => {
   systemd = await FakeSystemd.install(root);
   control = await new FakeControl().open();
   files = await nodeDistribution(VERSION, process.execPath);
-  const bundle = path.join(root, "bundle.mjs");
-  await bundleAgent(bundle);
-  files.set("/agent/agent.mjs", await readFile(bundle));
+  files.set("/agent/agent.mjs", await readFile(await bundledAgent()));
   // What the installer fetches is here; all else goes to the scripted control.
   server = http.createServer((request, response) => {
     const file = files.get(request.url ?? "");
@@ -303,7 +301,7 @@ dockerTest(
     const tag = `sluice-agent:test-${process.pid}`;
     const context = at("context");
     await mkdir(path.join(context, "dist"), { recursive: true });
-    await bundleAgent(path.join(context, "dist/agent.mjs"));
+    await copyFile(await bundledAgent(), path.join(context, "dist/agent.mjs"));
     await copyFile(path.join(path.dirname(SCRIPT), "Dockerfile"), path.join(context, "Dockerfile"));
     await build(theEngine(), { directory: context, tag, args: { BASE: await baseImage(theEngine()) } });
     const calls = containerCalls(theEngine(), async () => {});
