@@ -18,7 +18,7 @@ import { sendToGitHub } from "./github/send.ts";
 import { openKeys } from "./keys.ts";
 import { deliveryFor } from "./message.ts";
 import { sendTrace } from "./otlp/send-trace.ts";
-import { failed, type Sent, send } from "./send.ts";
+import { failed, type Sent, send } from "./send-webhook.ts";
 import { sendToSlack } from "./slack-app.ts";
 
 const AT_ONCE = 5;

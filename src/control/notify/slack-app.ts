@@ -4,7 +4,7 @@ import type { Db } from "../store/db.ts";
 import type { DeliveryRow } from "../store/notify/deliveries.ts";
 import { keepThread, readThread } from "../store/notify/threads.ts";
 import type { SlackKeys } from "./keys.ts";
-import { failed, type Sent } from "./send.ts";
+import { failed, type Sent } from "./send-webhook.ts";
 import type { SlackAppBody, SlackMessage } from "./slack-blocks.ts";
 
 const API = "https://slack.com/api";

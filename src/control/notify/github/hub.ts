@@ -7,7 +7,7 @@ import { BoundedMap } from "../../bounded-map.ts";
 import type { ControlEnv } from "../../env.ts";
 import { targetProblem } from "../address.ts";
 import type { GitHubKeys } from "../keys.ts";
-import { failed, type Sent } from "../send.ts";
+import { failed, type Sent } from "../send-webhook.ts";
 import { refusalSent } from "./refusal.ts";
 import { GITHUB_API } from "./repository.ts";
 

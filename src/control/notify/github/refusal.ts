@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { parseJson } from "../../../protocol/json.ts";
-import { failed, type Sent } from "../send.ts";
+import { failed, type Sent } from "../send-webhook.ts";
 import { oneLine } from "../text.ts";
 
 /** What GitHub answered that is no success. */

@@ -5,7 +5,7 @@ import type { ControlEnv } from "../../env.ts";
 import type { Db } from "../../store/db.ts";
 import { type DeliveryRow, isOvertaken } from "../../store/notify/deliveries.ts";
 import type { GitHubKeys } from "../keys.ts";
-import type { Sent } from "../send.ts";
+import type { Sent } from "../send-webhook.ts";
 import type { GitHubBody } from "./body.ts";
 import { ask, forgetToken, type Hub, openHub } from "./hub.ts";
 

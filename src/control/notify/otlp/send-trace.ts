@@ -5,7 +5,7 @@ import type { Db } from "../../store/db.ts";
 import type { DeliveryRow } from "../../store/notify/deliveries.ts";
 import { readStory } from "../../store/notify/story.ts";
 import type { TargetKeys } from "../keys.ts";
-import { type Answer, failed, post, type Sent } from "../send.ts";
+import { type Answer, failed, post, type Sent } from "../send-webhook.ts";
 import { exportBody } from "./wire.ts";
 
 /** What is kept of a trace that is to be told: it is made from the release's rows when it is sent. */
