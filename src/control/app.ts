@@ -9,7 +9,7 @@ import { idempotent } from "./http/idempotency.ts";
 import { type OpenApiDocument, openApiDocument } from "./http/openapi.ts";
 import { statusOf, toRefusal, toResponse } from "./http/problems.ts";
 import { rateLimit, Strangers } from "./http/rate-limit.ts";
-import { newRouter } from "./http/router.ts";
+import { newRouter } from "./http/route-parts.ts";
 import { httpsOnly } from "./http/secure.ts";
 import { wholeBody } from "./http/whole-body.ts";
 import { type AskOptions, Keys } from "./identity/keys.ts";

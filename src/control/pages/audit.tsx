@@ -1,6 +1,6 @@
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
-import { decodeCursor, toPage } from "../http/router.ts";
+import { decodeCursor, toPage } from "../http/route-parts.ts";
 import { listEvents } from "../store/events.ts";
 import { eventView } from "../views/rows.ts";
 import { page } from "./layout.tsx";

@@ -1,6 +1,6 @@
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
-import { toPage } from "../http/router.ts";
+import { toPage } from "../http/route-parts.ts";
 import { iso } from "../iso.ts";
 import { readReleaseCursor, releaseKey } from "../routes/releases.ts";
 import { requireEnvironment } from "../routes/status.ts";

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { environmentParams, newRouter } from "../http/router.ts";
+import { environmentParams, newRouter } from "../http/route-parts.ts";
 import { auditPage } from "./audit.tsx";
 import { comparePage } from "./compare.tsx";
 import { doraPage } from "./dora.tsx";

@@ -1,7 +1,7 @@
 import type { DeliveryView, WebhookView } from "../../protocol/webhooks.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
-import { decodeCursor, toPage } from "../http/router.ts";
+import { decodeCursor, toPage } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 import { requireWebhook } from "../routes/webhooks/target.ts";
 import { listDeliveries } from "../store/notify/deliveries.ts";

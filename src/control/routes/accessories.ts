@@ -6,7 +6,7 @@ import { commandAccessory } from "../apps/accessories.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { environmentParams, json, newRouter } from "../http/router.ts";
+import { environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { objectIn } from "../objects.ts";
 import { secretsLack } from "../secrets/secrets.ts";
 import { accessoryViews } from "../views/accessory.ts";

@@ -7,7 +7,7 @@ import {
 import { asHost, authenticate, authorizeAgent } from "../http/auth.ts";
 import { type AppContext, pokeAll } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { body, json, newRouter } from "../http/router.ts";
+import { body, json, newRouter } from "../http/route-parts.ts";
 import { logInfo } from "../log.ts";
 import { finishJob, LEASE_MS, progressJob, readJob } from "../store/jobs.ts";
 

@@ -14,7 +14,7 @@ import { issueSuccessor } from "../hosts/rotate.ts";
 import { asHost, authenticate, authorizeAgent, identify, tokenHash } from "../http/auth.ts";
 import { type AppContext, type AppEnv, inBackground, orRefuse, pokeAll } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { body, json, newRouter } from "../http/router.ts";
+import { body, json, newRouter } from "../http/route-parts.ts";
 import { objectIn } from "../objects.ts";
 import { openDb } from "../store/db.ts";
 import { heartbeat, noteSecondMachine } from "../store/hosts.ts";

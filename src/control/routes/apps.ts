@@ -17,7 +17,7 @@ import {
   newRouter,
   pageQuery,
   toPage,
-} from "../http/router.ts";
+} from "../http/route-parts.ts";
 import { everything, reaches } from "../identity/roles.ts";
 import { iso } from "../iso.ts";
 import { logFailure } from "../log.ts";

@@ -4,7 +4,7 @@ import { pageOf } from "../../protocol/api/scalars.ts";
 import { auditChainSchema } from "../../protocol/audit.ts";
 import { sealAudit } from "../audit/seal.ts";
 import { authorize } from "../http/auth.ts";
-import { decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
+import { decodeCursor, json, newRouter, pageQuery, toPage } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 import { readEntries } from "../store/audit.ts";
 import { listEvents } from "../store/events.ts";

@@ -4,7 +4,7 @@ import { insideAnswerSchema, insideQuestionSchema } from "../../protocol/api/doc
 import { askBatch, lookFrom } from "../doctor/ask-inside.ts";
 import { authorize } from "../http/auth.ts";
 import { ProblemError } from "../http/problems.ts";
-import { json, newRouter } from "../http/router.ts";
+import { json, newRouter } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 
 const question = createRoute({

@@ -7,7 +7,7 @@ import { examinePaths } from "../doctor/live.ts";
 import { examinePlaces } from "../doctor/places.ts";
 import { examineWebhooks } from "../doctor/webhooks.ts";
 import { authorize } from "../http/auth.ts";
-import { json, newRouter } from "../http/router.ts";
+import { json, newRouter } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 import { iso } from "../iso.ts";
 

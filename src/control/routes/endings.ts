@@ -4,7 +4,7 @@ import { endingSchema } from "../../protocol/api/endings.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { appParams, environmentParams, json, newRouter } from "../http/router.ts";
+import { appParams, environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { runBatch } from "../store/db.ts";
 import { listRunning, listWorkers } from "../store/processes/beside.ts";
 import { instances } from "../store/schema/instances.ts";

@@ -5,7 +5,7 @@ import { environmentSchema } from "../../protocol/api/environments.ts";
 import { createLockSchema, createMaintenanceSchema } from "../../protocol/api/modes.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
-import { body, environmentParams, json, newRouter } from "../http/router.ts";
+import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { etagOf, requireEnvironment, statusView } from "./status.ts";
 
 /** The edge holds a request no longer than this. */

@@ -1,7 +1,7 @@
 import { createRoute } from "@hono/zod-openapi";
 import { healthAnswerSchema } from "../../protocol/api/health.ts";
 import type { AppContext } from "../http/context.ts";
-import { json, newRouter } from "../http/router.ts";
+import { json, newRouter } from "../http/route-parts.ts";
 
 /** A database that needs longer than this is not one to be ready on. */
 const DEADLINE_MS = 2_000;

@@ -5,7 +5,7 @@ import { beginDrain, endDrain, strandedBy } from "../hosts/drain.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { json, newRouter } from "../http/router.ts";
+import { json, newRouter } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 import { readHost } from "../store/hosts.ts";
 import { hostView } from "../views/rows.ts";

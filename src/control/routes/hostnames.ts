@@ -11,7 +11,7 @@ import { tendHostnamesSoon } from "../cloudflare/tend-hostnames.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { appParams, body, json, newRouter } from "../http/router.ts";
+import { appParams, body, json, newRouter } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 import { iso } from "../iso.ts";
 import { readAppState } from "../store/apps.ts";

@@ -12,7 +12,7 @@ import { installLine } from "../hosts/install-line.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, inBackground, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
+import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 import { newSecret, sha256 } from "../ids.ts";
 import { iso } from "../iso.ts";

@@ -2,7 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { cliScript, installScript, readBundle, readCli } from "../hosts/bundle.ts";
 import { ProblemError } from "../http/problems.ts";
-import { newRouter } from "../http/router.ts";
+import { newRouter } from "../http/route-parts.ts";
 
 const text = (type: string, description: string) => ({
   description,

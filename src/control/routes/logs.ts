@@ -4,7 +4,7 @@ import { logsQuerySchema, parseSince } from "../../protocol/api/logs.ts";
 import { authenticate, authorize, authorizeAgent } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { body, environmentParams, json, newRouter } from "../http/router.ts";
+import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { newId } from "../ids.ts";
 import { objectIn } from "../objects.ts";
 import { isHostKnown } from "../store/hosts.ts";

@@ -3,7 +3,7 @@ import { registrySchema, setRegistrySchema } from "../../protocol/api/secrets.ts
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { appParams, body, json, newRouter } from "../http/router.ts";
+import { appParams, body, json, newRouter } from "../http/route-parts.ts";
 import { toRegistry } from "../secrets/logins.ts";
 import { readKeyring, seal } from "../secrets/seal.ts";
 import { registryView, requireKeyring } from "../secrets/secrets.ts";

@@ -19,7 +19,7 @@ import {
   pageQuery,
   releaseParams,
   toPage,
-} from "../http/router.ts";
+} from "../http/route-parts.ts";
 import type { Need } from "../identity/roles.ts";
 import { imageLack } from "../images/lack.ts";
 import { logInfo } from "../log.ts";

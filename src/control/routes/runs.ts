@@ -10,7 +10,15 @@ import { pageOf } from "../../protocol/api/scalars.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { body, decodeCursor, environmentParams, json, newRouter, pageQuery, toPage } from "../http/router.ts";
+import {
+  body,
+  decodeCursor,
+  environmentParams,
+  json,
+  newRouter,
+  pageQuery,
+  toPage,
+} from "../http/route-parts.ts";
 import { listRuns, type RunRow, readRun } from "../store/processes/runs.ts";
 import { runView } from "../views/run.ts";
 import { requireEnvironment } from "./status.ts";

@@ -10,7 +10,7 @@ import {
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { body, environmentParams, json, newRouter } from "../http/router.ts";
+import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 import { reseal } from "../secrets/reseal.ts";
 import { type Keyring, open, readKeyring, seal } from "../secrets/seal.ts";

@@ -8,7 +8,15 @@ import { replayQuerySchema, replaySchema, verdictSchema } from "../../protocol/a
 import type { CoordinatorPort } from "../environment/coordinator-port.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
-import { body, decodeCursor, json, newRouter, pageQuery, releaseParams, toPage } from "../http/router.ts";
+import {
+  body,
+  decodeCursor,
+  json,
+  newRouter,
+  pageQuery,
+  releaseParams,
+  toPage,
+} from "../http/route-parts.ts";
 import type { Refusal } from "../refusal.ts";
 import { listKeptWindows, listVerdicts } from "../store/verdicts.ts";
 import { failedRequestView, verdictView } from "../views/release.ts";

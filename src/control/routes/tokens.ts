@@ -4,7 +4,7 @@ import { createdTokenSchema, createTokenSchema, tokenSchema } from "../../protoc
 import { authorize } from "../http/auth.ts";
 import { inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/router.ts";
+import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 import { newId, newSecret, sha256 } from "../ids.ts";
 import { objectIn } from "../objects.ts";

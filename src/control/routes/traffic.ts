@@ -7,7 +7,7 @@ import { toBasisPoints } from "../environment/weights.ts";
 import { authorize } from "../http/auth.ts";
 import { coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { body, environmentParams, json, newRouter } from "../http/router.ts";
+import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { readRecent } from "../meter/parts.ts";
 import { metersOf } from "../objects.ts";
 import { findReleases } from "../store/status.ts";

@@ -1,6 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { ProblemError } from "../../http/problems.ts";
-import { newRouter } from "../../http/router.ts";
+import { newRouter } from "../../http/route-parts.ts";
 
 const text = (type: string, description: string) => ({
   description,

@@ -3,7 +3,7 @@ import { doraOf, windowStart } from "../../../domain/dora.ts";
 import { doraSchema } from "../../../protocol/api/figures/dora.ts";
 import { nameSchema } from "../../../protocol/api/scalars.ts";
 import { authorize } from "../../http/auth.ts";
-import { json, newRouter } from "../../http/router.ts";
+import { json, newRouter } from "../../http/route-parts.ts";
 import { iso } from "../../iso.ts";
 import { readDelivered } from "../../store/figures/dora.ts";
 

@@ -4,7 +4,7 @@ import { EXPOSITION_TYPE } from "../../figures/exposition.ts";
 import { type Metered, metricsText } from "../../figures/metrics.ts";
 import { authorize } from "../../http/auth.ts";
 import type { AppContext } from "../../http/context.ts";
-import { newRouter } from "../../http/router.ts";
+import { newRouter } from "../../http/route-parts.ts";
 import { logFailure } from "../../log.ts";
 import { readTotals } from "../../meter/parts.ts";
 import { metersOf } from "../../objects.ts";

@@ -10,7 +10,7 @@ import {
 import { authorize } from "../../http/auth.ts";
 import type { AppContext } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
-import { body, json, newRouter } from "../../http/router.ts";
+import { body, json, newRouter } from "../../http/route-parts.ts";
 import { isLocalControl, issuerProblem } from "../../identity/issuer.ts";
 import { everything } from "../../identity/roles.ts";
 import { newId } from "../../ids.ts";

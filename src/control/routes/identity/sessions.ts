@@ -3,7 +3,7 @@ import { identitySchema, type SignIn, signedInSchema, signInSchema } from "../..
 import { authorize, identify, tokenHash } from "../../http/auth.ts";
 import type { AppContext, Principal } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
-import { json, newRouter } from "../../http/router.ts";
+import { json, newRouter } from "../../http/route-parts.ts";
 import { accessAssertionOf, beginSession, foreignPage, leaveSession, sessionOf } from "../../http/session.ts";
 import { iso } from "../../iso.ts";
 import type { Refusal } from "../../refusal.ts";

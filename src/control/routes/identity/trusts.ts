@@ -14,7 +14,7 @@ import {
 import { authorize } from "../../http/auth.ts";
 import { type AppContext, orRefuse } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
-import { body, json, newRouter } from "../../http/router.ts";
+import { body, json, newRouter } from "../../http/route-parts.ts";
 import { exchange, explain, MOST_TOKEN_MS, TOKEN_MS } from "../../identity/exchange.ts";
 import { isLocalControl, issuerProblem } from "../../identity/issuer.ts";
 import type { Keys } from "../../identity/keys.ts";

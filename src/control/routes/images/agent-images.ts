@@ -3,7 +3,7 @@ import { digestSchema, MANIFEST_TYPE } from "../../../protocol/images.ts";
 import { authenticate, authorizeAgent } from "../../http/auth.ts";
 import type { AppContext } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
-import { newRouter } from "../../http/router.ts";
+import { newRouter } from "../../http/route-parts.ts";
 import { requireBucket } from "../../images/bucket.ts";
 import { rangeOf, readSlices, within } from "../../images/read.ts";
 import { readBlob } from "../../store/images/blobs.ts";

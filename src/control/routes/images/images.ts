@@ -11,7 +11,7 @@ import {
 } from "../../../protocol/images.ts";
 import { authorize } from "../../http/auth.ts";
 import { type AppContext, orRefuse } from "../../http/context.ts";
-import { body, environmentParams, json, newRouter } from "../../http/router.ts";
+import { body, environmentParams, json, newRouter } from "../../http/route-parts.ts";
 import { putBlob } from "../../images/blobs.ts";
 import { requireBucket } from "../../images/bucket.ts";
 import { putImage } from "../../images/manifest.ts";

@@ -22,7 +22,7 @@ import {
 } from "../../http/context.ts";
 import { parseKey } from "../../http/idempotency.ts";
 import { ProblemError } from "../../http/problems.ts";
-import { appParams, body, json, newRouter } from "../../http/router.ts";
+import { appParams, body, json, newRouter } from "../../http/route-parts.ts";
 import { iso } from "../../iso.ts";
 import { objectIn } from "../../objects.ts";
 import { takeDown } from "../../previews/close.ts";

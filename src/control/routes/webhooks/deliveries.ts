@@ -4,7 +4,7 @@ import { deliverySchema, replayedSchema, replaySchema } from "../../../protocol/
 import { authorize } from "../../http/auth.ts";
 import { inBackground } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
-import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../../http/router.ts";
+import { body, decodeCursor, json, newRouter, pageQuery, toPage } from "../../http/route-parts.ts";
 import { everything } from "../../identity/roles.ts";
 import { pokeNotifier } from "../../notify/poke.ts";
 import { listDeliveries, replay } from "../../store/notify/deliveries.ts";

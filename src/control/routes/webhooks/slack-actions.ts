@@ -3,7 +3,7 @@ import type { Result } from "../../../domain/result.ts";
 import { parseJson } from "../../../protocol/json.ts";
 import { type AppContext, coordinatorOf, inBackground, type Principal } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
-import { newRouter } from "../../http/router.ts";
+import { newRouter } from "../../http/route-parts.ts";
 import { personOf } from "../../identity/cloudflare-access.ts";
 import { reaches } from "../../identity/roles.ts";
 import { sha256 } from "../../ids.ts";

@@ -8,7 +8,7 @@ import {
 import { authorize } from "../../http/auth.ts";
 import { type AppContext, inBackground } from "../../http/context.ts";
 import { ProblemError } from "../../http/problems.ts";
-import { body, json, newRouter } from "../../http/router.ts";
+import { body, json, newRouter } from "../../http/route-parts.ts";
 import { everything } from "../../identity/roles.ts";
 import { newId } from "../../ids.ts";
 import { iso } from "../../iso.ts";
