@@ -1,7 +1,7 @@
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { requireEnvironment } from "../routes/status.ts";
+import { requireEnvironment } from "../http/require.ts";
 import { findReleases, type ReleaseRow, readRelease } from "../store/status.ts";
 import { type Difference, differences } from "../views/differences.ts";
 import { inManifestWords } from "../views/spec-words.ts";

@@ -1,7 +1,7 @@
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
+import { requireEnvironment } from "../http/require.ts";
 import { reaches } from "../identity/roles.ts";
-import { requireEnvironment } from "../routes/status.ts";
 import { findReleases } from "../store/status.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";

@@ -7,10 +7,10 @@ import { problemSchema } from "../../protocol/problem.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
+import { etagOf, requireEnvironment, statusView } from "../http/require.ts";
 import { type Need, reaches } from "../identity/roles.ts";
 import { ownRelease } from "../routes/approvals.ts";
 import { movePlanView, priceOfGoingOn } from "../routes/move-plan.ts";
-import { etagOf, requireEnvironment, statusView } from "../routes/status.ts";
 import { page } from "./layout.tsx";
 import { Name, percent, SplitBar, Up } from "./parts.tsx";
 

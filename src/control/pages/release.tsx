@@ -3,7 +3,7 @@ import { spell } from "../../domain/times.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
-import { releaseStatusView, requireRelease } from "../routes/status.ts";
+import { releaseStatusView, requireRelease } from "../http/require.ts";
 import { type EventRow, readFeed } from "../store/events.ts";
 import { listReleases } from "../store/status.ts";
 import { listVerdicts } from "../store/verdicts.ts";

@@ -1,9 +1,9 @@
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
+import { requireEnvironment } from "../http/require.ts";
 import { toPage } from "../http/route-parts.ts";
 import { iso } from "../iso.ts";
 import { readReleaseCursor, releaseKey } from "../routes/releases.ts";
-import { requireEnvironment } from "../routes/status.ts";
 import { listReleases } from "../store/status.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";

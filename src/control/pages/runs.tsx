@@ -2,7 +2,7 @@ import { spell } from "../../domain/times.ts";
 import type { RunView } from "../../protocol/api/runs.ts";
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
-import { requireEnvironment } from "../routes/status.ts";
+import { requireEnvironment } from "../http/require.ts";
 import { listRuns } from "../store/processes/runs.ts";
 import { runView } from "../views/run.ts";
 import { page } from "./layout.tsx";

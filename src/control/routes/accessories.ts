@@ -6,11 +6,11 @@ import { commandAccessory } from "../apps/accessories.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
+import { requireEnvironment } from "../http/require.ts";
 import { environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { objectIn } from "../objects.ts";
 import { secretsLack } from "../secrets/secrets.ts";
 import { accessoryViews } from "../views/accessory.ts";
-import { requireEnvironment } from "./status.ts";
 
 const accessoryParams = environmentParams.extend({ name: nameSchema });
 

@@ -4,10 +4,10 @@ import { approveSchema, rejectSchema } from "../../protocol/api/moves.ts";
 import { releaseSchema } from "../../protocol/api/releases.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse, type Principal } from "../http/context.ts";
+import { releaseStatusView, requireRelease } from "../http/require.ts";
 import { body, json, newRouter, releaseParams } from "../http/route-parts.ts";
 import { allIdentities } from "../store/identity/people.ts";
 import type { ReleaseRow } from "../store/status.ts";
-import { releaseStatusView, requireRelease } from "./status.ts";
 
 const approve = createRoute({
   method: "post",

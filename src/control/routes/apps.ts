@@ -8,6 +8,7 @@ import { tendHostnamesSoon } from "../cloudflare/tend-hostnames.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, inBackground } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
+import { etagOf, requireEnvironment, statusView } from "../http/require.ts";
 import {
   appParams,
   decodeCursor,
@@ -22,7 +23,6 @@ import { everything, reaches } from "../identity/roles.ts";
 import { iso } from "../iso.ts";
 import { logFailure } from "../log.ts";
 import { type EnvironmentStatus, listApps, readApp, readEnvironments } from "../store/status.ts";
-import { etagOf, requireEnvironment, statusView } from "./status.ts";
 
 const apply = createRoute({
   method: "put",

@@ -4,6 +4,7 @@ import { endingSchema } from "../../protocol/api/endings.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
+import { requireEnvironment } from "../http/require.ts";
 import { appParams, environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { runBatch } from "../store/db.ts";
 import { listRunning, listWorkers } from "../store/processes/beside.ts";
@@ -12,7 +13,6 @@ import { jobs } from "../store/schema/jobs.ts";
 import { type EnvironmentStatus, readApp, readEnvironments } from "../store/status.ts";
 import { endApp, findUntold } from "../store/upkeep/endings.ts";
 import { endingView } from "../views/ending.ts";
-import { requireEnvironment } from "./status.ts";
 
 const confirmation = (what: string) =>
   z.object({ confirm: z.string().max(100).optional().describe(`${what}, as proof that it is meant`) });

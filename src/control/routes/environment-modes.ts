@@ -5,8 +5,8 @@ import { environmentSchema } from "../../protocol/api/environments.ts";
 import { createLockSchema, createMaintenanceSchema } from "../../protocol/api/modes.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
+import { etagOf, requireEnvironment, statusView } from "../http/require.ts";
 import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
-import { etagOf, requireEnvironment, statusView } from "./status.ts";
 
 /** The edge holds a request no longer than this. */
 const HELD_MS = 30_000;

@@ -1,11 +1,11 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { authorize } from "../http/auth.ts";
 import { ProblemError } from "../http/problems.ts";
+import { requireRelease } from "../http/require.ts";
 import { newRouter, releaseParams } from "../http/route-parts.ts";
 import { isTokenGood } from "../store/tokens.ts";
 import { FEED_TIMES, type FeedTimes, openFeed } from "../streams/feed.ts";
 import type { Readers } from "../streams/readers.ts";
-import { requireRelease } from "./status.ts";
 
 const feed = createRoute({
   method: "get",

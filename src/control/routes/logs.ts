@@ -4,6 +4,7 @@ import { logsQuerySchema, parseSince } from "../../protocol/api/logs.ts";
 import { authenticate, authorize, authorizeAgent } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
+import { requireEnvironment } from "../http/require.ts";
 import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { newId } from "../ids.ts";
 import { objectIn } from "../objects.ts";
@@ -13,7 +14,6 @@ import { type EnvironmentStatus, findReleases } from "../store/status.ts";
 import { LOG_TIMES, type LogOrder, type LogTimes } from "../streams/log-order.ts";
 import { type Place, parsePlace } from "../streams/log-place.ts";
 import type { Readers } from "../streams/readers.ts";
-import { requireEnvironment } from "./status.ts";
 
 const USUAL_TAIL = 100;
 

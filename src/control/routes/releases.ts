@@ -9,6 +9,7 @@ import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { parseKey } from "../http/idempotency.ts";
 import { ProblemError } from "../http/problems.ts";
+import { releaseStatusView, requireEnvironment, requireRelease } from "../http/require.ts";
 import {
   body,
   decodeCursor,
@@ -32,7 +33,6 @@ import { planRelease } from "../views/plan.ts";
 import { releaseView } from "../views/release.ts";
 import { priceFor } from "./move-plan.ts";
 import { promotion } from "./releases/promotion.ts";
-import { releaseStatusView, requireEnvironment, requireRelease } from "./status.ts";
 
 const create = createRoute({
   method: "post",

@@ -10,6 +10,7 @@ import { pageOf } from "../../protocol/api/scalars.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
+import { requireEnvironment } from "../http/require.ts";
 import {
   body,
   decodeCursor,
@@ -21,7 +22,6 @@ import {
 } from "../http/route-parts.ts";
 import { listRuns, type RunRow, readRun } from "../store/processes/runs.ts";
 import { runView } from "../views/run.ts";
-import { requireEnvironment } from "./status.ts";
 
 const tags = ["processes"];
 const ENV = "/api/v1/apps/{app}/envs/{env}";

@@ -10,6 +10,7 @@ import {
 import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
+import { requireEnvironment } from "../http/require.ts";
 import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
 import { everything } from "../identity/roles.ts";
 import { reseal } from "../secrets/reseal.ts";
@@ -27,7 +28,6 @@ import {
   readSecret,
 } from "../store/secrets.ts";
 import type { EnvironmentStatus } from "../store/status.ts";
-import { requireEnvironment } from "./status.ts";
 
 /** So that an environment's secrets can be listed, and opened for a job, in one go. */
 const MAX_SECRETS = 200;

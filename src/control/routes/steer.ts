@@ -8,6 +8,7 @@ import { replayQuerySchema, replaySchema, verdictSchema } from "../../protocol/a
 import type { CoordinatorPort } from "../environment/coordinator-port.ts";
 import { authorize } from "../http/auth.ts";
 import { type AppContext, coordinatorOf, orRefuse } from "../http/context.ts";
+import { releaseStatusView, requireRelease } from "../http/require.ts";
 import {
   body,
   decodeCursor,
@@ -21,7 +22,6 @@ import type { Refusal } from "../refusal.ts";
 import { listKeptWindows, listVerdicts } from "../store/verdicts.ts";
 import { failedRequestView, verdictView } from "../views/release.ts";
 import { replayView } from "../views/replay.ts";
-import { releaseStatusView, requireRelease } from "./status.ts";
 
 const moved = { 200: json(releaseSchema, "The release as it is now") };
 const stale =

@@ -7,13 +7,6 @@ import { toBasisPoints } from "../environment/weights.ts";
 import { authorize } from "../http/auth.ts";
 import { coordinatorOf, orRefuse } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
-import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
-import { readRecent } from "../meter/parts.ts";
-import { metersOf } from "../objects.ts";
-import { findReleases } from "../store/status.ts";
-import { isReady } from "../views/rows.ts";
-import { visitsView } from "../views/visits.ts";
-import { movePlanView } from "./move-plan.ts";
 import {
   etagOf,
   releaseStatusView,
@@ -21,7 +14,14 @@ import {
   requireEnvironmentId,
   requireRelease,
   statusView,
-} from "./status.ts";
+} from "../http/require.ts";
+import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
+import { readRecent } from "../meter/parts.ts";
+import { metersOf } from "../objects.ts";
+import { findReleases } from "../store/status.ts";
+import { isReady } from "../views/rows.ts";
+import { visitsView } from "../views/visits.ts";
+import { movePlanView } from "./move-plan.ts";
 
 const rollback = createRoute({
   method: "post",

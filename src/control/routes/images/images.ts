@@ -11,13 +11,13 @@ import {
 } from "../../../protocol/images.ts";
 import { authorize } from "../../http/auth.ts";
 import { type AppContext, orRefuse } from "../../http/context.ts";
+import { requireEnvironment } from "../../http/require.ts";
 import { body, environmentParams, json, newRouter } from "../../http/route-parts.ts";
 import { putBlob } from "../../images/blobs.ts";
 import { requireBucket } from "../../images/bucket.ts";
 import { putImage } from "../../images/manifest.ts";
 import { putPart } from "../../images/parts.ts";
 import { findKnown } from "../../store/images/blobs.ts";
-import { requireEnvironment } from "../status.ts";
 
 const tags = ["images"];
 const params = environmentParams.extend({ digest: digestSchema });

@@ -6,10 +6,10 @@ import { createPreviewSchema, previewSchema } from "../../../protocol/api/previe
 import { signPreview } from "../../environment/preview.ts";
 import { authorize } from "../../http/auth.ts";
 import { ProblemError } from "../../http/problems.ts";
+import { requireRelease } from "../../http/require.ts";
 import { body, json, newRouter, releaseParams } from "../../http/route-parts.ts";
 import type { ReleaseStatus } from "../../store/status.ts";
 import { isReady } from "../../views/rows.ts";
-import { requireRelease } from "../status.ts";
 
 const preview = createRoute({
   method: "post",

@@ -22,6 +22,7 @@ import {
 } from "../../http/context.ts";
 import { parseKey } from "../../http/idempotency.ts";
 import { ProblemError } from "../../http/problems.ts";
+import { releaseStatusView, requireEnvironment, requireRelease } from "../../http/require.ts";
 import { appParams, body, json, newRouter } from "../../http/route-parts.ts";
 import { iso } from "../../iso.ts";
 import { objectIn } from "../../objects.ts";
@@ -33,7 +34,6 @@ import { listPreviews, type PreviewRow, readPreview, readTemplate } from "../../
 import { readEnvironment } from "../../store/status.ts";
 import { endingView } from "../../views/ending.ts";
 import { besideOf } from "../endings.ts";
-import { releaseStatusView, requireEnvironment, requireRelease } from "../status.ts";
 
 const tags = ["previews"];
 const pullParams = appParams.extend({ number: pullNumberSchema });

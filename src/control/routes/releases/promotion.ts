@@ -1,8 +1,8 @@
 import { promotedImage } from "../../../domain/commands/promotion.ts";
 import { authorize } from "../../http/auth.ts";
 import { type AppContext, orRefuse } from "../../http/context.ts";
+import { requireEnvironment } from "../../http/require.ts";
 import { isReady } from "../../views/rows.ts";
-import { requireEnvironment } from "../status.ts";
 
 /** What `from` of a new release means: image and commit of what serves in another environment of the same app. */
 export async function promotion(c: AppContext, app: string, from: { environment: string; release: string }) {

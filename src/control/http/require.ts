@@ -1,7 +1,5 @@
 import type { EnvironmentView } from "../../protocol/api/environments.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
-import { type AppContext, coordinatorOf } from "../http/context.ts";
-import { ProblemError } from "../http/problems.ts";
 import {
   type EnvironmentStatus,
   findEnvironment,
@@ -12,6 +10,8 @@ import {
 import { listVerdicts } from "../store/verdicts.ts";
 import { environmentView } from "../views/environment.ts";
 import { releaseView } from "../views/release.ts";
+import { type AppContext, coordinatorOf } from "./context.ts";
+import { ProblemError } from "./problems.ts";
 
 /** The environment, or the problem that says which of the two names is wrong. */
 export async function requireEnvironment(
