@@ -1,6 +1,6 @@
 import type { HostFactsReport } from "../../src/protocol/agent/host-facts.ts";
 import { backOff, type Clock, jittered } from "../clock.ts";
-import { Hysteresis } from "../instances/health.ts";
+import { Hysteresis } from "../instances/http-check.ts";
 import type { Log } from "../log.ts";
 import { causeOf, drawbackOf } from "./causes.ts";
 import { type Connector, type Connectors, hashOf } from "./connectors.ts";

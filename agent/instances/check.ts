@@ -2,7 +2,7 @@ import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
 import type { Probe } from "../../src/protocol/agent/probe.ts";
 import { cut } from "../outcome.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { type ProbeFailure, type ProbeResult, probe } from "./health.ts";
+import { type ProbeFailure, type ProbeResult, probe } from "./http-check.ts";
 
 /** What is looked at: one instance, by one of its checks. */
 export interface Look {

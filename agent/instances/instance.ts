@@ -5,10 +5,10 @@ import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";
 import type { Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type Runtime, type Started } from "../runtime/runtime.ts";
+import { awaitReady } from "./await-ready.ts";
 import { look, wordsOf } from "./check.ts";
-import { Hysteresis, type ProbeResult } from "./health.ts";
+import { Hysteresis, type ProbeResult } from "./http-check.ts";
 import type { Reports } from "./reports.ts";
-import { awaitReady } from "./startup.ts";
 
 const RESTART_BACK_OFF = { first: 1_000, max: 60_000 };
 /** An instance that ran this long starts its back-off anew. */

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { probe } from "../../agent/instances/health.ts";
+import { probe } from "../../agent/instances/http-check.ts";
 import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { expressApp, type Framework, hasDjango, startDjango, strictApp } from "../support/apps/strict-app.ts";
 import { ask } from "../support/http-client.ts";

@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
 import { systemClock } from "../../../agent/clock.ts";
-import { awaitReady } from "../../../agent/instances/startup.ts";
+import { awaitReady } from "../../../agent/instances/await-ready.ts";
 import type { Exit, Runtime } from "../../../agent/runtime/runtime.ts";
 import { healthOf, specOf } from "../specs.ts";
 

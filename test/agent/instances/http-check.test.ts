@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import net from "node:net";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
-import { Hysteresis, probe } from "../../../agent/instances/health.ts";
+import { Hysteresis, probe } from "../../../agent/instances/http-check.ts";
 
 const servers: net.Server[] = [];
 afterEach(async () => {

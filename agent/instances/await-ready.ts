@@ -4,7 +4,7 @@ import type { Clock } from "../clock.ts";
 import { cut, done, failed, type Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type ImageHealth, type Runtime } from "../runtime/runtime.ts";
 import { type Look, look, wordsOf } from "./check.ts";
-import type { ProbeFailure } from "./health.ts";
+import type { ProbeFailure } from "./http-check.ts";
 
 /** The image's own check is run as often as the startup probe, but a process start costs more than a GET. */
 const IMAGE_CHECK_MS = 1_000;
