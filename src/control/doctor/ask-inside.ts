@@ -1,7 +1,7 @@
 import type { ControlEnv } from "../env.ts";
 import { objectIn } from "../objects.ts";
 import { wordsOf } from "../store/db.ts";
-import { look, type Seen } from "./look.ts";
+import { look, type Seen } from "./shield-look.ts";
 
 /** What only control can find out, from inside Cloudflare. */
 export type Inside = "request" | "object" | "alarm";

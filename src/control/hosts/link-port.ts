@@ -1,6 +1,6 @@
 import type { Place } from "../../domain/doctor/places.ts";
 import type { Result } from "../../domain/result.ts";
-import type { Seen } from "../doctor/look.ts";
+import type { Seen } from "../doctor/shield-look.ts";
 import type { Refusal } from "../refusal.ts";
 
 /** What a host's link does for the rest of control. Its `fetch` is the agent's wake-up socket. */

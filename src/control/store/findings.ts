@@ -1,6 +1,6 @@
 import { and, asc, count, eq, gte, isNull, sql } from "drizzle-orm";
 import type { HostFindings, HostnameFindings } from "../../domain/doctor/doctor.ts";
-import type { Sight } from "../../domain/doctor/look.ts";
+import type { Sight } from "../../domain/doctor/front-page.ts";
 import type { SmokeOutcomes } from "../../domain/rollout/release.ts";
 import type { EnvironmentSpec } from "../../domain/spec.ts";
 import type { Db } from "./db.ts";

@@ -1,7 +1,7 @@
 import { dataSize } from "../data-size.ts";
 import { isOnline } from "../host-online.ts";
 import { nameOf } from "../routing/site.ts";
-import type { Sight } from "./look.ts";
+import type { Sight } from "./front-page.ts";
 
 /** What `sluice doctor` makes of an installation. Pure: it is told what was found, and says what that means and what to do. */
 

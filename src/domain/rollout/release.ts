@@ -1,6 +1,6 @@
 import type { Approval } from "../approval/approval.ts";
 import type { FailedRequest } from "../canary/index.ts";
-import type { Sight } from "../doctor/look.ts";
+import type { Sight } from "../doctor/front-page.ts";
 import type { EnvironmentSpec } from "../spec.ts";
 import type { ReleaseTrace } from "../tracing/context.ts";
 

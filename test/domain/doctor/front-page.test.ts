@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { judgeLook, type Page, type Walk } from "../../../src/domain/doctor/look.ts";
+import { judgeLook, type Page, type Walk } from "../../../src/domain/doctor/front-page.ts";
 
 const NAMES = {
   host: "shop.example.com",

@@ -7,7 +7,7 @@ import {
   type Sight,
   urlOf,
   type Walk,
-} from "../../domain/doctor/look.ts";
+} from "../../domain/doctor/front-page.ts";
 import { publicHost } from "../../domain/hostnames.ts";
 import type { InstanceFacts } from "../../domain/rollout/facts.ts";
 import type { ReleaseFacts, ReleaseFailure } from "../../domain/rollout/release.ts";
