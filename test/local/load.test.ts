@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import { Load } from "../local/load.ts";
-import { TIMED } from "./support/patience.ts";
+import { Load } from "../../local/load.ts";
+import { TIMED } from "../support/patience.ts";
 
 /** What the demo, the end-to-end tests and the benchmarks count with: a failure that it can't see proves nothing. */
 const RATE = 200;
