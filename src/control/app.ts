@@ -28,7 +28,7 @@ import { docsRoutes } from "./routes/docs/docs.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
 import { doctorQuestionRoutes } from "./routes/doctor-questions.ts";
 import { endingRoutes } from "./routes/endings.ts";
-import { guardRoutes } from "./routes/environment-modes.ts";
+import { environmentModeRoutes } from "./routes/environment-modes.ts";
 import { feedRoutes } from "./routes/feed.ts";
 import { doraRoutes } from "./routes/figures/dora.ts";
 import { metricsRoutes } from "./routes/figures/metrics.ts";
@@ -43,7 +43,7 @@ import { agentImageRoutes } from "./routes/images/agent-images.ts";
 import { imageRoutes } from "./routes/images/images.ts";
 import { installRoutes } from "./routes/install.ts";
 import { logRoutes } from "./routes/logs.ts";
-import { previewRoutes } from "./routes/previews/pass.ts";
+import { previewPassRoutes } from "./routes/previews/pass.ts";
 import { pullPreviewRoutes } from "./routes/previews/pulls.ts";
 import { registryRoutes } from "./routes/registries.ts";
 import { releaseRoutes } from "./routes/releases.ts";
@@ -150,7 +150,7 @@ function resources(options: AppOptions) {
     releaseRoutes(),
     steerRoutes(),
     approvalRoutes(),
-    previewRoutes(),
+    previewPassRoutes(),
     feedRoutes(readers, options.feed),
   ];
   const environments = [
@@ -159,7 +159,7 @@ function resources(options: AppOptions) {
     accessoryRoutes(),
     runRoutes(),
     trafficRoutes(),
-    guardRoutes(),
+    environmentModeRoutes(),
     secretRoutes(),
     registryRoutes(),
     imageRoutes(),

@@ -53,7 +53,7 @@ const open = createRoute({
 });
 
 /** What keeps releases, or visitors, out of an environment. */
-export const guardRoutes = () =>
+export const environmentModeRoutes = () =>
   newRouter()
     .openapi(lock, async (c) => {
       const { at, port, actor } = await enter(c, c.req.valid("param"));

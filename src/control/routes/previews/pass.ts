@@ -26,7 +26,7 @@ const preview = createRoute({
   responses: { 201: json(previewSchema, "The pass, as a header and as a cookie") },
 });
 
-export const previewRoutes = () =>
+export const previewPassRoutes = () =>
   newRouter().openapi(preview, async (c) => {
     const { id } = c.req.valid("param");
     const status = await requireRelease(c, id);
