@@ -1,5 +1,5 @@
 import { type JobResult, jobProgressAnswerSchema } from "../../src/protocol/agent/job-results.ts";
-import type { Job } from "../../src/protocol/agent/jobs.ts";
+import type { Job as AnyJob } from "../../src/protocol/agent/jobs.ts";
 import { type Clock, outagePause } from "../clock.ts";
 import type { Control } from "../control/control.ts";
 import type { Images } from "../host/images.ts";
@@ -22,9 +22,22 @@ import { run } from "./run.ts";
 import { start } from "./start.ts";
 import { stop } from "./stop.ts";
 
-/** More at once would only make each of them slower. What may take minutes must not keep a start from its turn. */
+/** What has an end and a result. A reader's `logs` has neither. */
+type Job = Exclude<AnyJob, { kind: "logs" }>;
+
+/** More at once would only make each of them slower. */
 const LANE_JOBS = 8;
-const LANES: readonly Job["kind"][][] = [["pull", "run", "accessory"], ["command"], ["start"]];
+/** What may take minutes must not keep a start from its turn. Null: it waits for nobody. */
+const LANES = {
+  // It makes room.
+  stop: null,
+  pull: "slow",
+  run: "slow",
+  accessory: "slow",
+  command: "command",
+  start: "start",
+} as const satisfies Record<Job["kind"], string | null>;
+const KINDS = Object.keys(LANES) as Job["kind"][];
 const LEASE_RENEWALS = 3;
 const MIN_RENEWAL_MS = 500;
 /** A hook's lines are read while it runs: each renewal carries the last. */
@@ -69,12 +82,12 @@ export class Dispatch {
     this.#deps = deps;
   }
 
-  /** Kinds that there is a place for. A stop waits for nobody: it makes room. */
+  /** Kinds that there is a place for. */
   get takes(): Job["kind"][] {
-    const kinds = [...this.#running.values()].map(({ kind }) => kind);
-    const hasPlace = (lane: readonly Job["kind"][]) =>
-      kinds.filter((kind) => lane.includes(kind)).length < LANE_JOBS;
-    return ["stop", ...LANES.filter(hasPlace).flat()];
+    const lanes = [...this.#running.values()].map(({ kind }) => LANES[kind]);
+    const hasPlace = (lane: string | null) =>
+      lane === null || lanes.filter((taken) => taken === lane).length < LANE_JOBS;
+    return KINDS.filter((kind) => hasPlace(LANES[kind]));
   }
 
   /** Jobs that were taken and are not over until control knows how they ended. */
@@ -205,19 +218,30 @@ export class Dispatch {
     };
     try {
       const refused = (await this.#checkPolicy(job)) ?? (await this.#checkSignature(job, context));
-      if (refused) return refused;
-      if (job.kind === "pull") return await this.#pull(job, context);
-      if (job.kind === "start") return await start(job, context);
-      if (isRun(job)) return await run(job, context);
-      if (job.kind === "stop") return await stop(job, context);
-      if (job.kind === "accessory") return await accessory(job, context);
-      return failed("internal", `this agent does no ${job.kind} jobs: upgrade it`);
+      return refused ?? (await this.#hand(job, context));
     } catch (thrown) {
       this.#deps.log.error("job broke", {
         ...idsOf(job),
         error: thrown instanceof Error ? thrown.stack : words(thrown),
       });
       return failed("internal", `the agent broke while doing ${job.kind}: ${words(thrown)}`);
+    }
+  }
+
+  /** Each kind's own: one without a hand does not compile. */
+  #hand(job: Job, context: JobContext): Promise<Outcome<JobResult>> {
+    switch (job.kind) {
+      case "pull":
+        return this.#pull(job, context);
+      case "start":
+        return start(job, context);
+      case "stop":
+        return stop(job, context);
+      case "run":
+      case "command":
+        return run(job, context);
+      case "accessory":
+        return accessory(job, context);
     }
   }
 
