@@ -55,3 +55,9 @@ export async function verdict(job: Job, policy = policyOf(), instances: string[]
   if (refused.ok || refused.error.code !== "policy_refused") throw new Error(JSON.stringify(refused));
   return refused.error.message;
 }
+
+/** A container of `images` as it stands there, with a folder of the host's mounted. */
+export const standing = (source: string, images: [string, ...string[]] = [image]) => {
+  const { volumes, container, resources } = specOf({ instance: "i", image, hostPort: 1, ...mount(source) });
+  return { what: "container x", images, container: { volumes, container, resources } };
+};
