@@ -1,6 +1,6 @@
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { expect, vi } from "vitest";
+import { expect } from "vitest";
 import { HOSTNAMES, tendHostnames } from "../../../src/control/cloudflare/tend-hostnames.ts";
 import { hostSchema } from "../../../src/protocol/api/hosts.ts";
 import type { Backstage } from "../../support/cloudflare/global-setup.ts";
@@ -15,9 +15,6 @@ type Look = Pick<
   World,
   "zones" | "records" | "tunnels" | "routes" | "accessApps" | "accessPolicies" | "serviceTokens"
 > & { readonly log: LoggedCall[] };
-
-/** The network is there, and control reaches it within Cloudflare's limits (test/control/setup.ts). */
-const network = fetch;
 
 /** What one test left in the isolate's memory is long over in the next. */
 let opened = 0;
@@ -35,7 +32,6 @@ export class Account {
 
   static async open(options: (Backstage & { do: "reset" })["options"] = {}): Promise<Account> {
     await world.emptyWorld();
-    vi.stubGlobal("fetch", network);
     const account = new Account();
     opened += 1;
     account.api.time += opened * 3_600_000;
