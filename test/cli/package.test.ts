@@ -8,7 +8,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
-import { bundleServedCli } from "../../local/bundle-cli.ts";
 import { API_TOKEN, startCloudflare } from "../support/cloudflare/server.ts";
 import { isInstalled } from "../support/services/installed.ts";
 
@@ -141,9 +140,8 @@ describe("cli.sh", () => {
   let url: string;
   let code: Buffer;
   beforeAll(async () => {
-    const file = join(folder, "served.mjs");
-    await bundleServedCli(file);
-    code = readFileSync(file);
+    // As each start of the tests bundles it for control.
+    code = readFileSync(join(ROOT, "dist/cli.txt"));
     server = http.createServer(({ url }, response) => {
       if (url === "/cli.mjs") return response.end(code);
       const challenge = { "cf-mitigated": "challenge" };
