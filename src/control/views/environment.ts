@@ -11,7 +11,7 @@ import type { EnvironmentStatus, InstanceRow, ReleaseRow } from "../store/status
 import { accessoryViews } from "./accessory.ts";
 import { processViews } from "./processes.ts";
 import { pausedNext, type ReleaseContext, releaseView } from "./release.ts";
-import { instanceView, isReady } from "./rows.ts";
+import { instanceView, isAnswering } from "./rows.ts";
 
 /** An environment's status as the API's resource. */
 export function environmentView(status: EnvironmentStatus, context: ReleaseContext): EnvironmentView {
@@ -35,7 +35,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
         release: release.id,
         version: release.version,
         weight: release.weightBp / 100,
-        ready: of(release).filter(isReady).length,
+        ready: of(release).filter((one) => isAnswering(one, context.now)).length,
         instances: of(release).length,
       })),
     active: view(active),
@@ -44,7 +44,7 @@ export function environmentView(status: EnvironmentStatus, context: ReleaseConte
       .map(({ id, version }) => ({ release: id, version })),
     live: view(releases.find(({ id }) => id === environment.stableReleaseId)),
     lastFailed: view(releases.slice(0, 1).find(({ state }) => UNDONE.has(state))),
-    instances: instances.map(instanceView),
+    instances: instances.map((one) => instanceView(one, context.now)),
     accessories: accessoryViews(environment.spec, status.accessories, context.now),
     processes: processViews(status),
     lock: lock && { ...lock, since: iso(lock.since), expiresAt: iso(lock.expiresAt) },

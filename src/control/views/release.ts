@@ -24,7 +24,7 @@ export interface ReleaseContext {
 /** A release as the API's resource. */
 export function releaseView(status: ReleaseStatus, context: ReleaseContext): ReleaseView {
   const { release, instances, environment } = status;
-  const views = instances.map(instanceView);
+  const views = instances.map((one) => instanceView(one, context.now));
   const slots = views.map(({ host, slot }) => ({ host, slot }));
   // Which release that was, a plan that is over doesn't tell: its words need no name.
   const before = environment.stableReleaseId === null ? null : { version: "the release before" };

@@ -1,4 +1,5 @@
 import { isOnline } from "../../domain/host-online.ts";
+import { isHeard, isSilent } from "../../domain/rollout/carry.ts";
 import { hostFactsSchema } from "../../protocol/agent/host-facts.ts";
 import type { EventView } from "../../protocol/api/events.ts";
 import { EVENT_TYPES } from "../../protocol/api/events.ts";
@@ -18,17 +19,26 @@ const UP = new Set(["ready", "serving", "draining", "warm"]);
 
 export const isReady = (row: InstanceRow): boolean => UP.has(row.state) && row.reportState === "ready";
 
-export const instanceView = (row: InstanceRow): InstanceView => ({
+/** Whether visitors are led there, by what is known of its host and its path as well. */
+export const isAnswering = (row: InstanceRow, now: number): boolean =>
+  isReady(row) && isHeard(row, now) && !isSilent(row, now);
+
+export const instanceView = (row: InstanceRow, now: number): InstanceView => ({
   id: row.id,
   release: row.releaseId,
   version: row.version,
   host: row.hostName,
   slot: row.slot,
   state: row.state,
-  ready: isReady(row),
-  cause: row.reportCause ?? row.verifyCause,
+  ready: isAnswering(row, now),
+  cause: causeOf(row, now),
   since: iso(row.stateSince),
 });
+
+function causeOf(row: InstanceRow, now: number): string | null {
+  if (isReady(row) && !isHeard(row, now)) return "its host is not heard from";
+  return row.reportCause ?? row.verifyCause;
+}
 
 /** `offline`: its agent has not been heard from for too long. */
 export function hostStateOf(
