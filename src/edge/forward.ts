@@ -1,6 +1,6 @@
 /** One attempt at one instance. Streams both ways; what an attempt did is judged here and nowhere else. */
 
-import { type Attempt, type AttemptVerdict, CHALLENGE, judge } from "../domain/routing/attempt.ts";
+import { type Attempt, type AttemptVerdict, CHALLENGE, verdictOf } from "../domain/routing/attempt.ts";
 import type { RouteInstance } from "../domain/routing/choose.ts";
 import { readBody, textOf } from "../streams/bounded-body.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
@@ -62,7 +62,14 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
     attempt = { kind: "answered", status: TUNNEL_DOWN, tunnelError: await readTunnelError(response) };
     response = null;
   }
-  return { instance, attempt, verdict: judge(attempt), response, durationMs: endedAt - startedAt, endedAt };
+  return {
+    instance,
+    attempt,
+    verdict: verdictOf(attempt),
+    response,
+    durationMs: endedAt - startedAt,
+    endedAt,
+  };
 }
 
 /** An attempt that ends without an answer before the app could give one; its time is the visit's. */
@@ -71,7 +78,7 @@ export function unanswered(instance: RouteInstance, { arrivedAt }: Visit, attemp
   return {
     instance,
     attempt,
-    verdict: judge(attempt),
+    verdict: verdictOf(attempt),
     response: null,
     durationMs: endedAt - arrivedAt,
     endedAt,

@@ -8,7 +8,7 @@ import {
   type Pace,
   type SyntheticVisit,
 } from "../../domain/rollout/load.ts";
-import { type Attempt, CHALLENGE, judge } from "../../domain/routing/attempt.ts";
+import { type Attempt, CHALLENGE, verdictOf } from "../../domain/routing/attempt.ts";
 import {
   latencyBucket,
   type MeterBatch,
@@ -146,7 +146,7 @@ export class Load {
     const startedAt = now();
     const attempt = await ask(question, by, stop);
     const stays = this.#instances.some(({ id, state }) => id === instance.id && state === "serving");
-    return stays || !judge(attempt).error
+    return stays || !verdictOf(attempt).error
       ? { visit, instance, attempt, durationMs: now() - startedAt }
       : null;
   }
@@ -180,7 +180,7 @@ async function ask(question: Parameters<typeof reach>[0], by: Path, stop: AbortS
 }
 
 function entryOf({ visit, instance, attempt, durationMs }: Visited, window: number): MeterEntry {
-  const { error, pathFault } = judge(attempt);
+  const { error, pathFault } = verdictOf(attempt);
   const statusClass = attempt.kind === "answered" ? Math.min(5, Math.floor(attempt.status / 100)) : 0;
   const errors = Number(error);
   const visitors = error && !pathFault ? [visit.number % VISITORS] : [];

@@ -48,10 +48,10 @@ export const CHALLENGE = "challenge";
 const UNREACHED_ERRORS = ["1033", "1016", CHALLENGE];
 
 /**
- * Judges an attempt. A 502 is cloudflared's as likely as the app's (they look alike), so it speaks against the app and
+ * What an attempt came to. A 502 is cloudflared's as likely as the app's (they look alike), so it speaks against the app and
  * is resent only when harmless; 52x and 530 can only be Cloudflare's.
  */
-export function judge(attempt: Attempt): AttemptVerdict {
+export function verdictOf(attempt: Attempt): AttemptVerdict {
   if (attempt.kind === "timeout") return TIMEOUT;
   if (attempt.kind === "disconnected" || attempt.kind === "recalled") return GATEWAY;
   if (attempt.kind === "outrun") return OUTRUN;

@@ -5,7 +5,7 @@
  */
 
 import { isAsset, isPage, pathOf } from "../../domain/routing/asset.ts";
-import { judge } from "../../domain/routing/attempt.ts";
+import { verdictOf } from "../../domain/routing/attempt.ts";
 import { chooseInstance, type Route } from "../../domain/routing/choose.ts";
 import { TIMED_OUT, within } from "../deadline.ts";
 import { forward, type Tried } from "../forward.ts";
@@ -165,6 +165,6 @@ async function fromKept(visit: Visit, instance: Passage["instance"], path: strin
   if (response === null) return null;
   const attempt = { kind: "answered", status: 200, tunnelError: null } as const;
   const endedAt = Date.now();
-  const verdict = { ...judge(attempt), isTrial: false };
+  const verdict = { ...verdictOf(attempt), isTrial: false };
   return { instance, attempt, verdict, response, durationMs: endedAt - startedAt, endedAt };
 }

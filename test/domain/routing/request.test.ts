@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isSafe, judge } from "../../../src/domain/routing/attempt.ts";
+import { isSafe, verdictOf } from "../../../src/domain/routing/attempt.ts";
 import {
   cookieValue,
   previewToken,
@@ -152,7 +152,7 @@ describe("preview tokens", () => {
 
 describe("judging an attempt", () => {
   const answered = (status: number, tunnelError: string | null = null) =>
-    judge({ kind: "answered", status, tunnelError });
+    verdictOf({ kind: "answered", status, tunnelError });
 
   it("resends any request that provably reached no app", () => {
     for (const code of ["1033", "1016"]) {
@@ -162,7 +162,11 @@ describe("judging an attempt", () => {
 
   it("resends only harmless ones when the app may have seen them", () => {
     for (const status of [502, 503, 504, 521, 522, 530]) expect(answered(status).resend).toBe("safe");
-    expect(judge({ kind: "disconnected" })).toMatchObject({ error: true, pathFault: false, resend: "safe" });
+    expect(verdictOf({ kind: "disconnected" })).toMatchObject({
+      error: true,
+      pathFault: false,
+      resend: "safe",
+    });
   });
 
   it("tells path faults from app faults", () => {
@@ -172,7 +176,7 @@ describe("judging an attempt", () => {
 
   it("never resends an app's own answer or what took too long", () => {
     for (const status of [200, 301, 404, 429, 500, 501]) expect(answered(status).resend).toBe("never");
-    expect(judge({ kind: "timeout" })).toMatchObject({ error: true, resend: "never" });
+    expect(verdictOf({ kind: "timeout" })).toMatchObject({ error: true, resend: "never" });
   });
 
   it("counts 5xx as errors and nothing below", () => {
