@@ -11,7 +11,7 @@ import {
   tick,
   update,
 } from "../../domain/canary/index.ts";
-import { wordsOf } from "../../domain/rollout/analysis/heed.ts";
+import { wordsOf } from "../../domain/rollout/analysis/consequences.ts";
 import {
   analysisOf,
   configOf,

@@ -1,5 +1,5 @@
 import { FULL_WEIGHT } from "../../routing/table.ts";
-import { heedWatch } from "../analysis/heed.ts";
+import { actOnWatch } from "../analysis/consequences.ts";
 import { isHeard } from "../carry.ts";
 import { failureOf } from "../causes.ts";
 import type { Draft } from "../draft.ts";
@@ -15,7 +15,7 @@ export const live: StateRule = {
   work: (draft, release) => {
     const fate = release.weightBp > 0 ? guard(draft, release) : "sound";
     // Whoever can carry would have what is lost by now: the verdict adds nothing to what is told of it.
-    if (fate === "given away" || (fate === "sound" && heedWatch(draft, release))) return;
+    if (fate === "given away" || (fate === "sound" && actOnWatch(draft, release))) return;
     replace(draft, release);
     if (fate === "sound") contract(draft, release);
   },

@@ -1,6 +1,6 @@
 import { areWorkersUp, workerFailure } from "../../processes/workers.ts";
 import { FULL_WEIGHT, STALENESS_BOUND_MS } from "../../routing/table.ts";
-import { heedWatch } from "../analysis/heed.ts";
+import { actOnWatch } from "../analysis/consequences.ts";
 import type { Draft } from "../draft.ts";
 import type { ReleaseFacts } from "../release.ts";
 import { shiftWeights } from "../shift.ts";
@@ -41,7 +41,7 @@ function settle(draft: Draft, release: ReleaseFacts): void {
   // What a person went back to is kept, whatever becomes of its workers.
   const failure = outcome ?? (release.kind === "deploy" ? workerFailure(draft, release) : undefined);
   if (failure && takeBack(draft, release, failure)) return;
-  if (heedWatch(draft, release)) return;
+  if (actOnWatch(draft, release)) return;
   // Each start has a deadline of its own.
   if (!failure && !areWorkersUp(draft, release)) return;
   const due = draft.facts.instances

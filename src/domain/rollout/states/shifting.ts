@@ -5,7 +5,7 @@ import { WINDOW_MS } from "../../routing/meter.ts";
 import { FULL_WEIGHT } from "../../routing/table.ts";
 import type { AnalysisSpec, Step } from "../../spec.ts";
 import { askForLines } from "../analysis/asked-request.ts";
-import { analysisFailed, judgementOf, tellOnce, wordsOf } from "../analysis/heed.ts";
+import { analysisFailed, judgementOf, tellOnce, wordsOf } from "../analysis/consequences.ts";
 import { analysisOf } from "../analysis/judged.ts";
 import { answering, canCarry, isLost } from "../carry.ts";
 import { late, openWork } from "../causes.ts";

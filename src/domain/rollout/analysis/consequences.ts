@@ -46,7 +46,7 @@ const rate = (side: { errors: number; requests: number }): string =>
  * After the switch: what is worse than what served before is taken back, where `watch` says so and that one can carry it; else
  * people are told. True: it gave its traffic away.
  */
-export function heedWatch(draft: Draft, release: ReleaseFacts): boolean {
+export function actOnWatch(draft: Draft, release: ReleaseFacts): boolean {
   const decision = judgementOf(draft, release, "before");
   if (decision?.verdict !== "rollback") return false;
   const isOn = release.spec.watch === "on";
