@@ -12,13 +12,13 @@ export interface Log {
   error(event: string, facts?: LogFacts): void;
 }
 
-/** Writes one line per event: JSON for machines, or short words for people. `tellable` has the last word on each. */
-export function createLog(format: "json" | "human", tellable: (line: string) => string): Log {
+/** Writes one line per event: JSON for machines, or short words for people. `redact` has the last word on each. */
+export function createLog(format: "json" | "human", redact: (line: string) => string): Log {
   const line = format === "json" ? jsonLine : humanLine;
   const at =
     (level: LogLevel) =>
     (event: string, facts: LogFacts = {}) =>
-      process.stderr.write(`${tellable(line(level, event, facts, new Date()))}\n`);
+      process.stderr.write(`${redact(line(level, event, facts, new Date()))}\n`);
   return { info: at("info"), warn: at("warn"), error: at("error") };
 }
 

@@ -54,7 +54,7 @@ export class Facts {
     this.#checkedAt = now;
     const facts = await collectFacts(this.#sources);
     // How the host fares is another each time: it goes with the poll that comes anyway.
-    this.#due = facts.usage === undefined && tellable(facts) === this.#told ? undefined : facts;
+    this.#due = facts.usage === undefined && lastingOf(facts) === this.#told ? undefined : facts;
     return this.#due;
   }
 
@@ -65,13 +65,13 @@ export class Facts {
 
   /** Control has them. */
   told(facts: HostFactsReport): void {
-    this.#told = tellable(facts);
+    this.#told = lastingOf(facts);
     if (this.#due === facts) this.#due = undefined;
   }
 }
 
 /** Facts without what changes all the time. */
-function tellable({ disk, usage: _, ...rest }: HostFactsReport): string {
+function lastingOf({ disk, usage: _, ...rest }: HostFactsReport): string {
   const freePercent = disk && disk.totalBytes > 0 ? (100 * disk.freeBytes) / disk.totalBytes : 100;
   const step = DISK_STEPS.filter((limit) => freePercent < limit).length;
   return JSON.stringify({ ...rest, disk: disk && { path: disk.path, total: disk.totalBytes, step } });

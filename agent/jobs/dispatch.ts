@@ -9,9 +9,9 @@ import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";
 import { failed, type Outcome, words } from "../outcome.ts";
 import type { Policy } from "../policy/policy.ts";
+import { redactOutcome } from "../redaction/redact-outcome.ts";
 import { scopeOfJob, valuesOf } from "../redaction/scope.ts";
 import type { Secrets } from "../redaction/secrets.ts";
-import { tellable } from "../redaction/tellable.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Signatures } from "../verify/signatures.ts";
 import { accessory } from "./accessory.ts";
@@ -173,7 +173,7 @@ export class Dispatch {
     void this.#keepLease(job, running, { leaseMs: job.leaseExpiresAt - controlNow, signal: over.signal });
     log.info(`job ${job.kind} begins`, idsOf(job));
     const deadlineAt = clock.now() + job.deadlineAt - controlNow;
-    const outcome = tellable(secrets, scopeOfJob(job), await this.#perform(job, running, deadlineAt));
+    const outcome = redactOutcome(secrets, scopeOfJob(job), await this.#perform(job, running, deadlineAt));
     over.abort();
     if (!this.#stop.signal.aborted) {
       this.counts[outcome.ok ? "done" : "failed"] += 1;

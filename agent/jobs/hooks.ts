@@ -5,9 +5,9 @@ import { diskFull } from "../host/disk.ts";
 import type { Journal, RunRecord } from "../journal.ts";
 import type { Log } from "../log.ts";
 import { failed, type Outcome, words } from "../outcome.ts";
+import { redactOutcome } from "../redaction/redact-outcome.ts";
 import { scopeOf } from "../redaction/scope.ts";
 import type { Secrets } from "../redaction/secrets.ts";
-import { tellable } from "../redaction/tellable.ts";
 import { type Exit, type RunSpec, type Runtime, runTitle } from "../runtime/runtime.ts";
 import { endOf, hungOf } from "./hook-outcome.ts";
 
@@ -242,7 +242,7 @@ export class Hooks {
 
   async #keep(record: RunRecord, outcome: Outcome<JobResult>): Promise<Outcome<JobResult>> {
     const { journal, secrets } = this.#deps;
-    const kept = tellable(secrets, scopeOf(record), outcome);
+    const kept = redactOutcome(secrets, scopeOf(record), outcome);
     await journal.update(() => {
       record.outcome = kept;
     });

@@ -60,7 +60,7 @@ export function accessoryConfig({ spec, image, host, job, before }: Made) {
       [`${LABEL}.app`]: spec.app,
       [`${LABEL}.environment`]: spec.environment,
       [`${LABEL}.job`]: job,
-      [`${LABEL}.spec`]: JSON.stringify(tellable(spec)),
+      [`${LABEL}.spec`]: JSON.stringify(withoutValues(spec)),
     },
     StopTimeout: Math.ceil(spec.stopGraceMs / 1000),
     ...insteadOfImage(spec),
@@ -86,7 +86,7 @@ function unnamedVolumes(before: Found | undefined, { volumes, container: { tmpfs
 }
 
 /** Without the variables, and of its files the hashes: labels are for everyone to read. */
-function tellable(spec: AccessorySpec): AccessorySpec {
+function withoutValues(spec: AccessorySpec): AccessorySpec {
   const { files, ...container } = spec.container;
   if (!files) return { ...spec, env: {} };
   const hashes = Object.entries(files).map(([path, text]) => [
@@ -109,7 +109,7 @@ export function differsFrom(found: Found, asked: AccessorySpec): string[] {
   // One that was never pushed runs by its id alone.
   const isSame = [image, runs].includes(asked.image) || asked.image.endsWith(`@${runs}`);
   const differs = isSame ? [] : [`image ${image}, not ${asked.image}`];
-  for (const [key, value] of Object.entries(tellable(asked)))
+  for (const [key, value] of Object.entries(withoutValues(asked)))
     if (key !== "image" && JSON.stringify(Reflect.get(was, key)) !== JSON.stringify(value)) differs.push(key);
   return differs;
 }

@@ -3,7 +3,11 @@ import { done, type Outcome } from "../outcome.ts";
 import type { Secrets } from "./secrets.ts";
 
 /** An outcome as it may be told and kept. Its codes and the names of things are ours; its texts may be the app's. */
-export function tellable(secrets: Secrets, scope: string, outcome: Outcome<JobResult>): Outcome<JobResult> {
+export function redactOutcome(
+  secrets: Secrets,
+  scope: string,
+  outcome: Outcome<JobResult>,
+): Outcome<JobResult> {
   if (!outcome.ok) {
     const { message, logs, probe, ...facts } = outcome.error;
     const texts = secrets.hideIn(scope, { message, logs, ...(probe && { probe }) });
