@@ -1,5 +1,5 @@
 import { type Ledger, listOf, type Reasons, recordOf, textOf, textsOf } from "./ledger.ts";
-import { commandOf, compact, type Draft, durationOf, sizeOf, variablesOf } from "./parts.ts";
+import { commandOf, compact, type Draft, durationOf, sizeOf, variablesOf } from "./values.ts";
 
 /** What a compose service says of its container, as the manifest has it: the same for the app, its processes and accessories. */
 

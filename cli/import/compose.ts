@@ -1,6 +1,6 @@
 import { containerDraft, healthOf, REASONS } from "./compose-container.ts";
 import { Ledger, listOf, noteReasons, recordOf, textOf, textsOf } from "./ledger.ts";
-import { compact, type Draft, nameOf, PLACEHOLDER_HOSTNAME, withoutTag } from "./parts.ts";
+import { compact, type Draft, nameOf, PLACEHOLDER_HOSTNAME, withoutTag } from "./values.ts";
 
 type Service = Readonly<Record<string, unknown>>;
 

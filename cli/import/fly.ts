@@ -11,7 +11,7 @@ import {
   takenDuration,
   variablesOf,
   withoutTag,
-} from "./parts.ts";
+} from "./values.ts";
 
 type Table = Readonly<Record<string, unknown>>;
 

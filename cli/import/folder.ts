@@ -1,4 +1,4 @@
-import { commandOf, type Draft, nameOf } from "./parts.ts";
+import { commandOf, type Draft, nameOf } from "./values.ts";
 
 /** What lies in an app's folder: its Dockerfile and Procfile. */
 

@@ -1,6 +1,6 @@
 import { filled } from "./erb.ts";
 import { type Ledger, recordOf, textOf, textsOf } from "./ledger.ts";
-import { compact, type Draft, sizeOf } from "./parts.ts";
+import { compact, type Draft, sizeOf } from "./values.ts";
 
 /** What `docker run` is told of a role or an accessory, as `resources` and `container` have it. */
 export function optionsOf(

@@ -12,7 +12,7 @@ import {
   sizeOf,
   takenDuration,
   withoutTag,
-} from "./parts.ts";
+} from "./values.ts";
 
 type Table = Readonly<Record<string, unknown>>;
 

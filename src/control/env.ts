@@ -1,7 +1,7 @@
 import type { AuditorPort } from "./audit/auditor-port.ts";
 import type { CoordinatorPort } from "./environment/coordinator-port.ts";
 import type { HostLinkPort } from "./hosts/link-port.ts";
-import type { MeterPart } from "./meter/parts.ts";
+import type { MeterPart } from "./meter/meter-parts.ts";
 import type { NotifierPort } from "./notify/notifier-port.ts";
 import type { LogRelayPort } from "./streams/log-order.ts";
 

@@ -9,7 +9,7 @@ import { withoutErb } from "../../import/erb.ts";
 import { readFly } from "../../import/fly.ts";
 import { readKamal } from "../../import/kamal.ts";
 import type { Entry } from "../../import/ledger.ts";
-import { PLACEHOLDER_HOSTNAME } from "../../import/parts.ts";
+import { PLACEHOLDER_HOSTNAME } from "../../import/values.ts";
 import { clean, plural, table } from "../../io/print.ts";
 import { CliError } from "../../io/problem.ts";
 import type { Outcome, Session } from "../../session.ts";

@@ -5,7 +5,7 @@ import { hostnameSchema } from "../../../src/protocol/api/hostnames.ts";
 import { imageSchema } from "../../../src/protocol/api/releases.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { readDockerfile, readProcfile } from "../../import/folder.ts";
-import { compact, nameOf, withoutTag } from "../../import/parts.ts";
+import { compact, nameOf, withoutTag } from "../../import/values.ts";
 import { askOr } from "../../io/confirm.ts";
 import { clean } from "../../io/print.ts";
 import { CliError } from "../../io/problem.ts";

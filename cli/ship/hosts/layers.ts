@@ -4,7 +4,7 @@ import { open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { ImageManifest, KnownImages } from "../../../src/protocol/images.ts";
-import { compress, cut } from "./parts.ts";
+import { compress, cut } from "./image-parts.ts";
 import { type Sending, sendBlob } from "./send.ts";
 
 export type Layer = ImageManifest["layers"][number];

@@ -1,6 +1,6 @@
 import type { Client } from "../../../src/client/index.ts";
 import { dataSize } from "../../../src/domain/data-size.ts";
-import { type Cut, type Part, readPart } from "./parts.ts";
+import { type Cut, type Part, readPart } from "./image-parts.ts";
 
 /** Where an image is sent to, and what it came to. */
 export interface Sending {

@@ -12,8 +12,8 @@ import { failureOf } from "../image.ts";
 import { pipeTool, runTool, type ToolOptions } from "../tool.ts";
 import { type Contents, contentsOf, readArchive } from "./archive.ts";
 import { withFolder } from "./folder.ts";
+import { cut, digestOf } from "./image-parts.ts";
 import { Layers } from "./layers.ts";
-import { cut, digestOf } from "./parts.ts";
 import { type Sending, type Sent, sendBlob } from "./send.ts";
 
 export interface ToHosts {

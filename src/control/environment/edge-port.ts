@@ -2,7 +2,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import type { EdgePortRpc, MeterBatch } from "../../domain/routing/meter.ts";
 import type { TableAnswer } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
-import { partOf } from "../meter/parts.ts";
+import { partOf } from "../meter/meter-parts.ts";
 import { objectIn } from "../objects.ts";
 import { openDb } from "../store/db.ts";
 import { hostnamesBelow, type Resolution, resolveHostname } from "../store/status.ts";

@@ -9,7 +9,7 @@ import { isActive } from "../../domain/rollout/release.ts";
 import type { RoutingTable } from "../../domain/routing/table.ts";
 import type { ControlEnv } from "../env.ts";
 import { logFailure, logInfo, logWarning } from "../log.ts";
-import { partOf, readCounts } from "../meter/parts.ts";
+import { partOf, readCounts } from "../meter/meter-parts.ts";
 import { Traffic } from "../meter/traffic.ts";
 import { pokeNotifier } from "../notify/poke.ts";
 import { metersOf, objectIn } from "../objects.ts";

@@ -2,7 +2,7 @@ import { err, ok, type Result } from "../../domain/result.ts";
 import { toHex } from "../bytes.ts";
 import type { Refusal } from "../refusal.ts";
 import { insertBlob, readBlob } from "../store/images/blobs.ts";
-import { findPending } from "../store/images/parts.ts";
+import { findPending } from "../store/images/upload-parts.ts";
 import { bucketFailed } from "./bucket.ts";
 import type { Keeping } from "./keeping.ts";
 import { readSlices, type Slice } from "./read.ts";

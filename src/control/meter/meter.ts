@@ -11,7 +11,7 @@ import { addUsed } from "../store/figures/days-of-use.ts";
 import { Use } from "../use.ts";
 import type { Counted } from "./counted.ts";
 import { Counts, type StoredTotals } from "./counts.ts";
-import type { MeterPart } from "./parts.ts";
+import type { MeterPart } from "./meter-parts.ts";
 import type { RecentCounts } from "./recent.ts";
 
 /** Batches of judged releases that come within this time are stored together: a row for all, not one for each. */

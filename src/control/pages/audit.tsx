@@ -4,7 +4,7 @@ import { decodeCursor, toPage } from "../http/route-parts.ts";
 import { listEvents } from "../store/events.ts";
 import { eventView } from "../views/rows.ts";
 import { page } from "./layout.tsx";
-import { Name, Table } from "./parts.tsx";
+import { Name, Table } from "./pieces.tsx";
 
 const PER_PAGE = 100;
 

@@ -2,7 +2,7 @@ import type { EnvironmentView } from "../../protocol/api/environments.ts";
 import { iso } from "../iso.ts";
 import type { LastRun } from "../store/processes/runs.ts";
 import type { Place } from "./moves.tsx";
-import { Ago, Name, State, Table, type Tone, toneOf, Until, words } from "./parts.tsx";
+import { Ago, Name, State, Table, type Tone, toneOf, Until, words } from "./pieces.tsx";
 
 interface BesideProps {
   readonly view: EnvironmentView;

@@ -3,7 +3,7 @@ import { howToIgnore } from "../../domain/canary/index.ts";
 import type { ReleaseView } from "../../protocol/api/releases.ts";
 import type { VerdictView } from "../../protocol/api/verdicts.ts";
 import { Chart, type Curve, wilson } from "./chart.tsx";
-import { Ago, count, Name, percent, State, Table, type Tone } from "./parts.tsx";
+import { Ago, count, Name, percent, State, Table, type Tone } from "./pieces.tsx";
 
 const sideSchema = z.object({
   requests: z.number(),

@@ -1,4 +1,4 @@
-import { percent } from "./parts.tsx";
+import { percent } from "./pieces.tsx";
 
 /** One side's value at a moment, with where the true one lies nineteen times in twenty; null: not known. */
 interface Point {

@@ -7,7 +7,7 @@ import { type Difference, differences } from "../views/differences.ts";
 import { inManifestWords } from "../views/spec-words.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";
-import { Table, Up } from "./parts.tsx";
+import { Table, Up } from "./pieces.tsx";
 
 /** Two releases side by side: what runs, with which settings. */
 export async function comparePage(c: AppContext, { app, env }: Place): Promise<Response> {

@@ -5,7 +5,7 @@ import { authorize } from "../http/auth.ts";
 import type { AppContext } from "../http/context.ts";
 import { readDelivered } from "../store/figures/dora.ts";
 import { page } from "./layout.tsx";
-import { count, percent, Table } from "./parts.tsx";
+import { count, percent, Table } from "./pieces.tsx";
 
 const WINDOWS = [7, 30, 90, 365] as const;
 const daysQuery = z.coerce.number().int().min(1).max(366).catch(30);

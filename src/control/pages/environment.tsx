@@ -33,7 +33,7 @@ import {
   toneOf,
   Until,
   words,
-} from "./parts.tsx";
+} from "./pieces.tsx";
 import { Releases } from "./releases.tsx";
 
 const EVENTS = 25;

@@ -6,7 +6,7 @@ import { everything } from "../identity/roles.ts";
 import { listHosts } from "../store/hosts.ts";
 import { hostView } from "../views/rows.ts";
 import { page } from "./layout.tsx";
-import { Ago, Name, SplitBar, State, Table, type Tone, toneOf } from "./parts.tsx";
+import { Ago, Name, SplitBar, State, Table, type Tone, toneOf } from "./pieces.tsx";
 
 const MOST = 500;
 /** With less left the next image may not fit. */

@@ -5,7 +5,7 @@ import { reaches } from "../identity/roles.ts";
 import { findReleases } from "../store/status.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";
-import { Up } from "./parts.tsx";
+import { Up } from "./pieces.tsx";
 
 const FILTERS = ["release", "host", "accessory", "run", "since"] as const;
 const TAIL = "200";

@@ -12,7 +12,7 @@ import { loginPage } from "./login.tsx";
 import { logsPage } from "./logs.tsx";
 import { type Forward, makeMove, movePage } from "./moves.tsx";
 import { overviewPage } from "./overview.tsx";
-import type { Tone } from "./parts.tsx";
+import type { Tone } from "./pieces.tsx";
 import { releasePage } from "./release.tsx";
 import { releasesPage } from "./releases.tsx";
 import { runsPage } from "./runs.tsx";

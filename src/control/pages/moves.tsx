@@ -12,7 +12,7 @@ import { type Need, reaches } from "../identity/roles.ts";
 import { ownRelease } from "../routes/approvals.ts";
 import { movePlanView, priceOfGoingOn } from "../routes/move-plan.ts";
 import { page } from "./layout.tsx";
-import { Name, percent, SplitBar, Up } from "./parts.tsx";
+import { Name, percent, SplitBar, Up } from "./pieces.tsx";
 
 /** What a person can do about an environment's traffic, who may, and what the button looks like. */
 export const MOVES = {

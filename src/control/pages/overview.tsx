@@ -25,7 +25,7 @@ import {
   type Tone,
   Until,
   words,
-} from "./parts.tsx";
+} from "./pieces.tsx";
 
 /** First page: what needs somebody, then every app in every environment. */
 export async function overviewPage(c: AppContext): Promise<Response> {

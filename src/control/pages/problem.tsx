@@ -2,7 +2,7 @@ import type { AppContext } from "../http/context.ts";
 import { statusOf } from "../http/problems.ts";
 import type { Refusal } from "../refusal.ts";
 import { type PageProps, page } from "./layout.tsx";
-import { Worded } from "./parts.tsx";
+import { Worded } from "./pieces.tsx";
 
 /** Whether a person's browser asks for a page, as against a script. */
 export const wantsPage = (c: AppContext): boolean =>

@@ -13,7 +13,7 @@ import { briefly, Compared } from "./canary.tsx";
 import { Changes, changesOf } from "./compare.tsx";
 import { Rollout } from "./environment.tsx";
 import { page } from "./layout.tsx";
-import { Ago, count, iconOf, markOf, Name, percent, State, Table, toneOf, words } from "./parts.tsx";
+import { Ago, count, iconOf, markOf, Name, percent, State, Table, toneOf, words } from "./pieces.tsx";
 
 /** One release: how it went, by which numbers, and what it changed. */
 export async function releasePage(c: AppContext, id: string): Promise<Response> {

@@ -7,7 +7,7 @@ import { readReleaseCursor, releaseKey } from "../routes/releases.ts";
 import { listReleases } from "../store/status.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";
-import { Ago, Name, State, Table, toneOf, Up, words } from "./parts.tsx";
+import { Ago, Name, State, Table, toneOf, Up, words } from "./pieces.tsx";
 
 const PER_PAGE = 50;
 

@@ -7,7 +7,7 @@ import { listRuns } from "../store/processes/runs.ts";
 import { runView } from "../views/run.ts";
 import { page } from "./layout.tsx";
 import type { Place } from "./moves.tsx";
-import { Ago, Name, State, Table, type Tone, Up, words } from "./parts.tsx";
+import { Ago, Name, State, Table, type Tone, Up, words } from "./pieces.tsx";
 
 const MOST = 50;
 

@@ -9,7 +9,7 @@ import { listTokens } from "../store/tokens.ts";
 import { tokenView } from "../views/rows.ts";
 import { webhookView } from "../views/webhook.ts";
 import { page } from "./layout.tsx";
-import { Ago, Name, State, scope, Table } from "./parts.tsx";
+import { Ago, Name, State, scope, Table } from "./pieces.tsx";
 import { Webhooks } from "./webhooks.tsx";
 
 const MOST = 200;

@@ -7,7 +7,7 @@ import { requireWebhook } from "../routes/webhooks/target.ts";
 import { listDeliveries } from "../store/notify/deliveries.ts";
 import { deliveryView, webhookView } from "../views/webhook.ts";
 import { page } from "./layout.tsx";
-import { Ago, Name, State, scope, Table, type Tone, Until } from "./parts.tsx";
+import { Ago, Name, State, scope, Table, type Tone, Until } from "./pieces.tsx";
 
 const PER_PAGE = 50;
 

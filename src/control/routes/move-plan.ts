@@ -9,7 +9,7 @@ import type { AppContext } from "../http/context.ts";
 import { ProblemError } from "../http/problems.ts";
 import { logFailure } from "../log.ts";
 import { usualTraffic } from "../meter/forecast.ts";
-import { partOf, readTotals } from "../meter/parts.ts";
+import { partOf, readTotals } from "../meter/meter-parts.ts";
 import { metersOf } from "../objects.ts";
 import { loadEnvironment } from "../store/environments.ts";
 import { priceView } from "../views/price.ts";

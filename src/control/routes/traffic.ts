@@ -16,7 +16,7 @@ import {
   statusView,
 } from "../http/require.ts";
 import { body, environmentParams, json, newRouter } from "../http/route-parts.ts";
-import { readRecent } from "../meter/parts.ts";
+import { readRecent } from "../meter/meter-parts.ts";
 import { metersOf } from "../objects.ts";
 import { findReleases } from "../store/status.ts";
 import { isReady } from "../views/rows.ts";

@@ -3,7 +3,7 @@ import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { EdgePort } from "../../../src/control/environment/edge-port.ts";
 import { HostnameCache } from "../../../src/control/environment/hostname-cache.ts";
-import { readCounts } from "../../../src/control/meter/parts.ts";
+import { readCounts } from "../../../src/control/meter/meter-parts.ts";
 import { openDb } from "../../../src/control/store/db.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { hostnamesBelow, resolveHostname } from "../../../src/control/store/status.ts";

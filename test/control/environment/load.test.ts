@@ -2,7 +2,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { readCounts, readRecent, readTotals } from "../../../src/control/meter/parts.ts";
+import { readCounts, readRecent, readTotals } from "../../../src/control/meter/meter-parts.ts";
 import { instances } from "../../../src/control/store/schema/instances.ts";
 import { listVerdicts } from "../../../src/control/store/verdicts.ts";
 import type { Judgement } from "../../../src/domain/canary/index.ts";

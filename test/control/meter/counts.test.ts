@@ -2,7 +2,7 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Counts } from "../../../src/control/meter/counts.ts";
-import { partOf, readCounts } from "../../../src/control/meter/parts.ts";
+import { partOf, readCounts } from "../../../src/control/meter/meter-parts.ts";
 import { Traffic } from "../../../src/control/meter/traffic.ts";
 import { openDb } from "../../../src/control/store/db.ts";
 import { readUsed } from "../../../src/control/store/figures/days-of-use.ts";

@@ -2,7 +2,7 @@ import { env } from "cloudflare:workers";
 import { beforeEach, expect, it } from "vitest";
 import { random } from "../../../bench/canary/random.ts";
 import { type Scenario, World } from "../../../bench/canary/simulation.ts";
-import { readCounts } from "../../../src/control/meter/parts.ts";
+import { readCounts } from "../../../src/control/meter/meter-parts.ts";
 import { Traffic } from "../../../src/control/meter/traffic.ts";
 import { type ArmWindow, decide, init, update } from "../../../src/domain/canary/index.ts";
 import { latencyBucket, type MeterEntry, windowOf } from "../../../src/domain/routing/meter.ts";

@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import type { Meter } from "../../../src/control/meter/meter.ts";
-import { partOf } from "../../../src/control/meter/parts.ts";
+import { partOf } from "../../../src/control/meter/meter-parts.ts";
 import type { MeterBatch, MeterEntry } from "../../../src/domain/routing/meter.ts";
 
 /** What one isolate counted of one instance; errors are of as many different visitors. */

@@ -6,7 +6,7 @@ import { authorize } from "../../http/auth.ts";
 import type { AppContext } from "../../http/context.ts";
 import { newRouter } from "../../http/route-parts.ts";
 import { logFailure } from "../../log.ts";
-import { readTotals } from "../../meter/parts.ts";
+import { readTotals } from "../../meter/meter-parts.ts";
 import { metersOf } from "../../objects.ts";
 import { type MetricsScope, readMetrics } from "../../store/figures/metrics.ts";
 

@@ -16,7 +16,7 @@ import { body, environmentParams, json, newRouter } from "../../http/route-parts
 import { putBlob } from "../../images/blobs.ts";
 import { requireBucket } from "../../images/bucket.ts";
 import { putImage } from "../../images/manifest.ts";
-import { putPart } from "../../images/parts.ts";
+import { putPart } from "../../images/upload-parts.ts";
 import { findKnown } from "../../store/images/blobs.ts";
 
 const tags = ["images"];

@@ -4,7 +4,7 @@ import { fromHex } from "../bytes.ts";
 import { randomHex } from "../ids.ts";
 import type { Refusal } from "../refusal.ts";
 import { wordsOf } from "../store/db.ts";
-import { beginPart, dropPart, endPart, readPending } from "../store/images/parts.ts";
+import { beginPart, dropPart, endPart, readPending } from "../store/images/upload-parts.ts";
 import { bucketFailed } from "./bucket.ts";
 import type { Keeping } from "./keeping.ts";
 
