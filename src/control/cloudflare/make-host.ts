@@ -8,8 +8,8 @@ import {
   tunnelName,
   tunnelTarget,
 } from "../../domain/tunnel.ts";
+import { intend, noteMade, readLedger } from "../store/cloudflare-resources.ts";
 import type { Db } from "../store/db.ts";
-import { intend, noteMade, readLedger } from "../store/ledger.ts";
 import type { TunnelHost } from "../store/tunnels.ts";
 import { createApp, createPolicy, findApp, findPolicy, serviceTokenId } from "./access.ts";
 import type { Cloudflare } from "./cloudflare.ts";

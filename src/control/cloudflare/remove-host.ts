@@ -1,4 +1,4 @@
-import { forget, type LedgerRow, readLedger } from "../store/ledger.ts";
+import { forget, type LedgerRow, readLedger } from "../store/cloudflare-resources.ts";
 import { deleteApp, deletePolicy, findApp, findPolicy } from "./access.ts";
 import type { Cloudflare } from "./cloudflare.ts";
 import { deleteRecord, deleteRecords, hostComment, listRecords } from "./dns.ts";

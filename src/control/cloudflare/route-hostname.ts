@@ -9,9 +9,9 @@ import {
   routesOver,
   sitesBelow,
 } from "../../domain/tunnel.ts";
+import { intend, type LedgerRow, noteMade, readLedger } from "../store/cloudflare-resources.ts";
 import type { Db } from "../store/db.ts";
 import type { DueHostname, Routed } from "../store/hostnames.ts";
-import { intend, type LedgerRow, noteMade, readLedger } from "../store/ledger.ts";
 import type { Cloudflare } from "./cloudflare.ts";
 import { createOriginless, listRecords } from "./dns.ts";
 import { createRoute, listRoutes, refuseFullZone } from "./routes.ts";

@@ -1,6 +1,7 @@
 import type { ControlEnv } from "../env.ts";
 import { logWarning } from "../log.ts";
 import { objectIn } from "../objects.ts";
+import { findOrphans, forget, type LedgerRow } from "../store/cloudflare-resources.ts";
 import { openDb } from "../store/db.ts";
 import {
   claimHostname,
@@ -10,7 +11,6 @@ import {
   type Routed,
   writeRouted,
 } from "../store/hostnames.ts";
-import { findOrphans, forget, type LedgerRow } from "../store/ledger.ts";
 import { settingsOf } from "./api.ts";
 import { openCloudflare } from "./cloudflare.ts";
 import { deleteRecord, listRecords } from "./dns.ts";
