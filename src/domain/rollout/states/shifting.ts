@@ -13,7 +13,7 @@ import type { Draft } from "../draft.ts";
 import { giveBack } from "../ending.ts";
 import type { Paused, ReleaseFacts, ReleaseFailure } from "../release.ts";
 import { comingOf } from "../roll.ts";
-import { rollOn } from "../rolling.ts";
+import { rollOn } from "../rolling-release.ts";
 import { servingStable, shiftWeights } from "../shift.ts";
 import { brokenStart } from "../starts.ts";
 import { stepLabel, stepsOf } from "../steps.ts";
