@@ -56,8 +56,8 @@ export default {
       const elsewhere = found && (await found);
       const delivery = elsewhere ?? (await meter.timed(passage, deliver(passage, tables)));
       meter.count(elsewhere ? { ...passage, isDealt: false } : passage, delivery);
-      const mended = elsewhere ? null : skew.mended(passage, delivery);
-      const served = mended ? await mended : delivery;
+      const patched = elsewhere ? null : skew.patched(passage, delivery);
+      const served = patched ? await patched : delivery;
       const response = hold(passage, served.last.instance, answer(passage, served), tables);
       if (route.table.mirror !== null && !passage.isPinned) mirror(passage, meter);
       return response;

@@ -55,7 +55,7 @@ export class Skew {
   }
 
   /** The delivery with what was found elsewhere in the place of a missing asset; null: nothing is missing. */
-  mended(passage: Passage, delivery: Delivery): Promise<Delivery> | null {
+  patched(passage: Passage, delivery: Delivery): Promise<Delivery> | null {
     const { visit, isPinned } = passage;
     const { attempt, response, instance } = delivery.last;
     const { assets } = visit.route.table;
