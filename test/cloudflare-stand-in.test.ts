@@ -1,6 +1,6 @@
 import Cloudflare from "cloudflare";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { LIMITS } from "./support/cloudflare/limits.ts";
+import { LIMITS } from "./support/cloudflare/account-limits.ts";
 import { API_TOKEN, type Cloudflare as StandIn, startCloudflare } from "./support/cloudflare/server.ts";
 
 /** The stand-in is only worth as much as it refuses: asked through the SDK, as control and `sluice setup` ask it. */

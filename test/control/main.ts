@@ -1,4 +1,4 @@
-/** Control's Worker as tests run it: within Cloudflare's limits (test/support/limits.ts), which the local runtime does not keep. */
+/** Control's Worker as tests run it: within Cloudflare's limits (test/support/runtime-limits.ts), which the local runtime does not keep. */
 import type { ControlEnv } from "../../src/control/env.ts";
 import control, * as parts from "../../src/control/worker.ts";
 import { asInvocation } from "./support/invocation.ts";

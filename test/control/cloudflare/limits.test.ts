@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { expect, it } from "vitest";
 import { openCloudflare } from "../../../src/control/cloudflare/cloudflare.ts";
-import { LIMITS } from "../../support/limits.ts";
+import { LIMITS } from "../../support/runtime-limits.ts";
 import { asInvocation } from "../support/invocation.ts";
 import { Account } from "./support.ts";
 

@@ -4,7 +4,7 @@ import { tableKey } from "../../../src/control/environment/publisher.ts";
 import { environments } from "../../../src/control/store/schema/environments.ts";
 import { sweep } from "../../../src/control/sweep.ts";
 import { aSpec } from "../../domain/rollout/spec.ts";
-import { LIMITS } from "../../support/limits.ts";
+import { LIMITS } from "../../support/runtime-limits.ts";
 import { Api } from "../support/api.ts";
 import { asInvocation, peak } from "../support/invocation.ts";
 import { Stage } from "../support/stage.ts";

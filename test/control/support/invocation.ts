@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import { LIMITS } from "../../support/limits.ts";
+import { LIMITS } from "../../support/runtime-limits.ts";
 
 /** The most connections that any invocation wanted at once, those in the queue too. Tests set it back. */
 export const peak = { connections: 0 };

@@ -1,4 +1,4 @@
-import { LIMITS } from "../../support/limits.ts";
+import { LIMITS } from "../../support/runtime-limits.ts";
 import { bytesOf } from "./bytes-of.ts";
 import { invocation } from "./invocation.ts";
 

@@ -1,5 +1,5 @@
 import type { ControlEnv } from "../../../src/control/env.ts";
-import { LIMITS } from "../../support/limits.ts";
+import { LIMITS } from "../../support/runtime-limits.ts";
 import { bytesOf } from "./bytes-of.ts";
 import { asInvocation, invocation } from "./invocation.ts";
 import { limitedBucket, limitedKv, limitedObjects } from "./limited-services.ts";

@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { LIMITS } from "./account-limits.ts";
 import { ofAccount } from "./accounts.ts";
 import { bodyOf, type Endpoint, notFound, Refusal } from "./api.ts";
-import { LIMITS } from "./limits.ts";
 import { type AccessApp, type AccessPolicy, drop, type ServiceToken, type World } from "./world.ts";
 
 /** Access: applications in front of hostnames, reusable policies, and the service tokens that machines pass with. */

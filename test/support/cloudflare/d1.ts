@@ -1,8 +1,8 @@
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { z } from "zod";
+import { LIMITS } from "./account-limits.ts";
 import { ofAccount } from "./accounts.ts";
 import { bodyOf, type Call, type Endpoint, Refusal } from "./api.ts";
-import { LIMITS } from "./limits.ts";
 import { migratedDatabase } from "./migrated.ts";
 import { type D1Database, drop, type World } from "./world.ts";
 

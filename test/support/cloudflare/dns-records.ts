@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { LIMITS } from "./account-limits.ts";
 import { zoneOf } from "./accounts.ts";
 import { bodyOf, type Endpoint, Refusal } from "./api.ts";
-import { LIMITS } from "./limits.ts";
 import { type DnsRecord, drop, type World, type Zone } from "./world.ts";
 
 /** DNS records: what may stand beside what, how many there may be, and a batch that is done whole or not at all. */

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { access } from "./access.ts";
+import { LIMITS } from "./account-limits.ts";
 import { accounts } from "./accounts.ts";
 import { analytics } from "./analytics.ts";
 import { type Endpoint, envelope, type Form, type Permission, page, Refusal, refused } from "./api.ts";
@@ -10,7 +11,6 @@ import { d1 } from "./d1.ts";
 import { dnsRecords } from "./dns-records.ts";
 import { type Fault, Faults, wordsOf } from "./faults.ts";
 import { kv } from "./kv.ts";
-import { LIMITS } from "./limits.ts";
 import { r2 } from "./r2.ts";
 import { tunnels } from "./tunnels.ts";
 import { workerDomains } from "./worker-domains.ts";

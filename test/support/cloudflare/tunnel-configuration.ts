@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { LIMITS } from "./account-limits.ts";
 import { bodyOf, type Call, type Endpoint, Refusal } from "./api.ts";
-import { LIMITS } from "./limits.ts";
 import type { Tunnel, World } from "./world.ts";
 
 /** The ingress rules of a remotely managed tunnel: one PUT replaces all of them, and nothing warns of what it overwrote. */

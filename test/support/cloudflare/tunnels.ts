@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { LIMITS } from "./account-limits.ts";
 import { ofAccount } from "./accounts.ts";
 import { bodyOf, type Call, type Endpoint, notFound, Refusal } from "./api.ts";
-import { LIMITS } from "./limits.ts";
 import { tunnelConfiguration } from "./tunnel-configuration.ts";
 import type { Tunnel, World } from "./world.ts";
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { LIMITS } from "./account-limits.ts";
 import { ofAccount } from "./accounts.ts";
 import { bodyOf, type Call, type Endpoint, type Form, Refusal } from "./api.ts";
-import { LIMITS } from "./limits.ts";
 import type { Binding, Worker, World } from "./world.ts";
 
 const READ = "Account › Workers Scripts › Read";
