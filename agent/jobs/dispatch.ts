@@ -74,6 +74,8 @@ export class Dispatch {
   /** Instances of start jobs that run. */
   readonly #starting = new Set<string>();
   readonly #delivering = new Map<string, Promise<void>>();
+  /** What hooks left behind is being cleared away: no result waits for it. */
+  readonly #clearing = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   /** Jobs that ended since this agent began. */
   readonly counts = { done: 0, failed: 0 };
@@ -135,6 +137,7 @@ export class Dispatch {
     for (const { abort } of this.#running.values()) abort.abort(AGENT_STOPS);
     await Promise.all([...this.#running.values()].map(({ finished }) => finished));
     await Promise.all(this.#delivering.values());
+    await Promise.all(this.#clearing);
   }
 
   #learn(job: Job, names: readonly string[] | undefined): void {
@@ -321,7 +324,11 @@ export class Dispatch {
 
   #deliver(id: string): void {
     if (this.#delivering.has(id)) return;
-    const delivery = this.#deliverUntilDone(id).finally(() => this.#delivering.delete(id));
+    const delivery = this.#deliverUntilDone(id).finally(() => {
+      this.#delivering.delete(id);
+      // Handed out again, and over, before this one was.
+      if (this.#deps.journal.state.finished[id] && !this.#stop.signal.aborted) this.#deliver(id);
+    });
     this.#delivering.set(id, delivery);
   }
 
@@ -331,11 +338,16 @@ export class Dispatch {
     for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
       const delivery = await deliverResult(id, this.#deps);
       if (delivery !== "again") {
-        if (run) await hooks.release(run, { acknowledged: delivery === "acknowledged" });
+        if (run) this.#clear(hooks.release(run, { acknowledged: delivery === "acknowledged" }));
         return;
       }
       await clock.sleep(outagePause(attempt), this.#stop.signal);
     }
+  }
+
+  #clear(release: Promise<void>): void {
+    const cleared = release.finally(() => this.#clearing.delete(cleared));
+    this.#clearing.add(cleared);
   }
 }
 

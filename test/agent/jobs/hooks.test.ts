@@ -176,6 +176,22 @@ describe("a hook never runs twice", () => {
     expect(await begun()).toBe(1);
   });
 
+  test("answers as before while its remains are still being cleared away", async () => {
+    const { promise: cleared, resolve: clear } = Promise.withResolvers<void>();
+    const { runs } = bench.runtime;
+    const { remove } = runs;
+    runs.remove = async (run) => {
+      await cleared;
+      return remove(run);
+    };
+    give("exit 5");
+    await bench.control.result("job-1");
+    give("exit 5");
+    await bench.control.until(() => bench.control.done.length === 2, "answered again");
+    clear();
+    await isCleared();
+  });
+
   test("answers the same again when the acknowledgement was lost", async () => {
     await release();
     bench.control.failNext("done", "lost-answer");
