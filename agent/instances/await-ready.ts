@@ -1,12 +1,12 @@
+import type { Check } from "../../src/protocol/agent/check.ts";
 import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
-import type { Probe } from "../../src/protocol/agent/probe.ts";
 import type { Clock } from "../clock.ts";
 import { cut, done, failed, type Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type ImageHealth, type Runtime } from "../runtime/runtime.ts";
 import { type Look, look, wordsOf } from "./check.ts";
-import type { ProbeFailure } from "./http-check.ts";
+import type { CheckFailure } from "./http-check.ts";
 
-/** The image's own check is run as often as the startup probe, but a process start costs more than a GET. */
+/** The image's own check is run as often as the startup check, but a process start costs more than a GET. */
 const IMAGE_CHECK_MS = 1_000;
 
 export interface Startup {
@@ -20,7 +20,7 @@ export interface Startup {
   onProgress?: (message: string) => void;
 }
 
-/** Waits until an instance is ready: startup probe, readiness probe, then the image's own health check. */
+/** Waits until an instance is ready: startup check, readiness check, then the image's own health check. */
 export async function awaitReady(startup: Startup): Promise<Outcome<{ readyAfterMs: number }>> {
   const { runtime, spec, signal } = startup;
   const up = await awaitOnce(startup);
@@ -76,15 +76,15 @@ async function passChecks(startup: Checks): Promise<Outcome<void>> {
   const { startup: first, readiness } = health;
   if (worker?.steadyMs !== undefined) return stayUp(startup, worker.steadyMs);
   const intervalMs = Math.min(first.intervalMs, readiness.intervalMs);
-  const started = await passProbe(startup, first);
+  const started = await passCheck(startup, first);
   if (!started.ok) return started;
-  const ready = await passProbe(startup, { ...readiness, intervalMs });
+  const ready = await passCheck(startup, { ...readiness, intervalMs });
   if (!ready.ok) return ready;
   // The image's own asks the web, which a worker is not.
   return worker ? ready : passImageHealth(startup);
 }
 
-async function passProbe(startup: Checks, check: Probe): Promise<Outcome<void>> {
+async function passCheck(startup: Checks, check: Check): Promise<Outcome<void>> {
   const { spec, clock, signal, onProgress } = startup;
   const one = { spec, check, runtime: startup.runtime };
   let successes = 0;
@@ -93,7 +93,7 @@ async function passProbe(startup: Checks, check: Probe): Promise<Outcome<void>> 
     successes = result.ok ? successes + 1 : 0;
     if (successes >= check.successes) return done(undefined);
     if (!result.ok) onProgress?.(`${wordsOf(one)} ${result.problem}`);
-    if (clock.monotonic() >= startup.deadline && !result.ok) return probeFailure(startup, one, result);
+    if (clock.monotonic() >= startup.deadline && !result.ok) return checkFailure(startup, one, result);
     await clock.sleep(check.intervalMs, signal);
   }
   return givenUp(spec);
@@ -107,7 +107,7 @@ async function stayUp({ spec, clock, signal, began }: Checks, steadyMs: number):
 
 const givenUp = (spec: InstanceSpec) => failed("internal", `waiting for ${spec.instance} was given up`);
 
-async function probeFailure(startup: Startup, one: Look, result: ProbeFailure): Promise<Outcome<never>> {
+async function checkFailure(startup: Startup, one: Look, result: CheckFailure): Promise<Outcome<never>> {
   const { spec, runtime } = startup;
   const within = `for ${spec.health.startup.deadlineMs / 1000} s`;
   // Of the app's own port the container is asked: on the host's side the engine's proxy accepts for it.
@@ -142,11 +142,11 @@ async function passImageHealth(startup: Checks): Promise<Outcome<void>> {
 const broken = ({ output }: ImageHealth) =>
   failed(
     "docker_unhealthy",
-    `the probes pass, but the image's own HEALTHCHECK can't be run in it: ${output.slice(0, 500)}. Install what it calls, or mend the HEALTHCHECK`,
+    `the checks pass, but the image's own HEALTHCHECK can't be run in it: ${output.slice(0, 500)}. Install what it calls, or mend the HEALTHCHECK`,
   );
 
 const unhealthy = (spec: InstanceSpec, { output }: ImageHealth) =>
   failed(
     "docker_unhealthy",
-    `the probes pass, but the image's own HEALTHCHECK fails for ${spec.health.startup.deadlineMs / 1000} s: ${cut(output, 500) || "it prints nothing"}`,
+    `the checks pass, but the image's own HEALTHCHECK fails for ${spec.health.startup.deadlineMs / 1000} s: ${cut(output, 500) || "it prints nothing"}`,
   );

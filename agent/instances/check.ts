@@ -1,13 +1,13 @@
+import type { Check } from "../../src/protocol/agent/check.ts";
 import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
-import type { Probe } from "../../src/protocol/agent/probe.ts";
 import { cut } from "../outcome.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { type ProbeFailure, type ProbeResult, probe } from "./http-check.ts";
+import { type CheckFailure, type CheckResult, httpCheck } from "./http-check.ts";
 
 /** What is looked at: one instance, by one of its checks. */
 export interface Look {
   readonly spec: InstanceSpec;
-  readonly check: Probe;
+  readonly check: Check;
   readonly runtime: Pick<Runtime, "name" | "listens" | "addressOf" | "execute">;
 }
 
@@ -23,28 +23,28 @@ const portOf = ({ spec, check, runtime }: Look): number | undefined =>
   check.port ?? (runtime.name === "docker" ? spec.containerPort : spec.hostPort);
 
 /** As messages have it: a port of the instance's own is told by that port, wherever it is reached. */
-const urlOf = (spec: InstanceSpec, { path = "/", port }: Probe): string =>
+const urlOf = (spec: InstanceSpec, { path = "/", port }: Check): string =>
   `http://127.0.0.1:${port ?? spec.hostPort}${path}`;
 
 /** Looks once. A failure is a result; nothing is thrown for it. */
-export async function look(one: Look, signal: AbortSignal): Promise<ProbeResult> {
+export async function look(one: Look, signal: AbortSignal): Promise<CheckResult> {
   if (one.check.tcp) return connect(one);
   if (one.check.command) return execute(one, one.check.command, signal);
   return get(one);
 }
 
-async function get({ spec, check, runtime }: Look): Promise<ProbeResult> {
+async function get({ spec, check, runtime }: Look): Promise<CheckResult> {
   const { path = "/", port, timeoutMs, host, headers, statuses } = check;
   const ask = { host, headers, statuses };
-  if (port === undefined) return probe(urlOf(spec, check), timeoutMs, ask);
+  if (port === undefined) return httpCheck(urlOf(spec, check), timeoutMs, ask);
   const address = await runtime.addressOf(spec.instance);
   const told = urlOf(spec, check);
   if (address === undefined) return unknownAddress(told);
-  const result = await probe(`http://${address}:${port}${path}`, timeoutMs, ask);
+  const result = await httpCheck(`http://${address}:${port}${path}`, timeoutMs, ask);
   return result.ok ? result : { ...result, facts: { ...result.facts, url: told } };
 }
 
-async function connect(one: Look): Promise<ProbeResult> {
+async function connect(one: Look): Promise<CheckResult> {
   const port = portOf(one);
   const facts = { url: `tcp://127.0.0.1:${port}` };
   const isOpen = await one.runtime.listens(one.spec, port, one.check.timeoutMs);
@@ -57,7 +57,7 @@ async function execute(
   { spec, check, runtime }: Look,
   command: readonly string[],
   signal: AbortSignal,
-): Promise<ProbeResult> {
+): Promise<CheckResult> {
   const within = AbortSignal.any([signal, AbortSignal.timeout(check.timeoutMs)]);
   const ran = await runtime.execute(spec.instance, command, within);
   if (ran.exitCode === 0) return { ok: true };
@@ -72,7 +72,7 @@ async function execute(
 const endOf = ({ exitCode }: { exitCode?: number | undefined }) =>
   exitCode === undefined ? "could not be run" : `exited with code ${exitCode}`;
 
-const unknownAddress = (url: string): ProbeFailure => ({
+const unknownAddress = (url: string): CheckFailure => ({
   ok: false,
   code: "health_unreachable",
   problem: "can't be asked: the container has no address of its own on this host",

@@ -1,12 +1,12 @@
 import http from "node:http";
+import type { Check } from "../../src/protocol/agent/check.ts";
 import type { JobError } from "../../src/protocol/agent/job-results.ts";
-import type { Probe } from "../../src/protocol/agent/probe.ts";
 import { cut } from "../outcome.ts";
 
 const BODY_EXCERPT = 500;
 
 /** What one check found. A failure names its cause exactly: it ends up before the eyes of whoever deployed. */
-export type ProbeResult =
+export type CheckResult =
   | { ok: true; status?: number }
   | {
       ok: false;
@@ -21,7 +21,7 @@ export type ProbeResult =
       problem: string;
       facts: NonNullable<JobError["probe"]>;
     };
-export type ProbeFailure = Extract<ProbeResult, { ok: false }>;
+export type CheckFailure = Extract<CheckResult, { ok: false }>;
 
 /** How a GET asks, and what it takes for good. */
 export interface Ask {
@@ -29,16 +29,16 @@ export interface Ask {
   readonly host?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Ranges, both ends included; absent: 200–299. */
-  readonly statuses?: Probe["statuses"];
+  readonly statuses?: Check["statuses"];
 }
 
 /**
  * Sends one GET and judges it: a good status within the time is healthy, anything else is not. A redirect is a failure, because the
- * page it leads to (a login, another host) says nothing about this instance. Each probe has a connection of its own: a
+ * page it leads to (a login, another host) says nothing about this instance. Each check has a connection of its own: a
  * kept one would still answer from a process that no longer accepts.
  */
-export function probe(url: string, timeoutMs: number, ask: Ask = {}): Promise<ProbeResult> {
-  const judge = (head: http.IncomingMessage, chunks: Buffer[]) => judgement(url, head, chunks, ask);
+export function httpCheck(url: string, timeoutMs: number, ask: Ask = {}): Promise<CheckResult> {
+  const failed = (head: http.IncomingMessage, chunks: Buffer[]) => answerFailure(url, head, chunks, ask);
   return new Promise((resolve) => {
     let head: http.IncomingMessage | undefined;
     const body: Buffer[] = [];
@@ -53,7 +53,7 @@ export function probe(url: string, timeoutMs: number, ask: Ask = {}): Promise<Pr
         connection: "close",
       },
     });
-    const settle = (result: ProbeResult) => {
+    const settle = (result: CheckResult) => {
       clearTimeout(timer);
       request.destroy();
       resolve(result);
@@ -62,21 +62,21 @@ export function probe(url: string, timeoutMs: number, ask: Ask = {}): Promise<Pr
       () =>
         settle(
           head
-            ? judge(head, body)
+            ? failed(head, body)
             : failure("health_timeout", `gave no answer within ${timeoutMs} ms`, { url }),
         ),
       timeoutMs,
     );
-    request.on("error", (error) => settle(head ? judge(head, body) : socketFailure(url, error)));
+    request.on("error", (error) => settle(head ? failed(head, body) : socketFailure(url, error)));
     request.on("response", (response) => {
       head = response;
       if (isGood(response, ask)) return settle({ ok: true, status: response.statusCode ?? 0 });
       response.on("data", (chunk: Buffer) => {
         body.push(chunk);
-        if (Buffer.concat(body).length >= BODY_EXCERPT) settle(judge(response, body));
+        if (Buffer.concat(body).length >= BODY_EXCERPT) settle(failed(response, body));
       });
-      response.on("error", () => settle(judge(response, body)));
-      response.on("end", () => settle(judge(response, body)));
+      response.on("error", () => settle(failed(response, body)));
+      response.on("end", () => settle(failed(response, body)));
     });
   });
 }
@@ -88,7 +88,7 @@ const isGood = ({ statusCode = 0 }: http.IncomingMessage, { statuses = SUCCESS }
 const wanted = ({ statuses }: Ask): string =>
   statuses?.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(", ") ?? "2xx";
 
-function judgement(url: string, head: http.IncomingMessage, chunks: Buffer[], ask: Ask): ProbeResult {
+function answerFailure(url: string, head: http.IncomingMessage, chunks: Buffer[], ask: Ask): CheckResult {
   const status = head.statusCode ?? 0;
   const body = Buffer.concat(chunks).toString("utf8").slice(0, BODY_EXCERPT).trim();
   const facts = { url, status, ...(body && { body }) };
@@ -103,7 +103,7 @@ function judgement(url: string, head: http.IncomingMessage, chunks: Buffer[], as
   return failure("health_status", `answered ${status} (wanted ${wanted(ask)})${excerpt}`, facts);
 }
 
-function socketFailure(url: string, error: Error): ProbeResult {
+function socketFailure(url: string, error: Error): CheckResult {
   const code = "code" in error ? String(error.code) : "";
   const facts = { url, error: code || error.message };
   if (code === "ECONNREFUSED") return failure("port_closed", "was refused: nothing listens there", facts);
@@ -113,10 +113,10 @@ function socketFailure(url: string, error: Error): ProbeResult {
 }
 
 const failure = (
-  code: ProbeFailure["code"],
+  code: CheckFailure["code"],
   problem: string,
-  facts: ProbeFailure["facts"],
-): ProbeFailure => ({ ok: false, code, problem, facts });
+  facts: CheckFailure["facts"],
+): CheckFailure => ({ ok: false, code, problem, facts });
 
 /**
  * Health with inertia: it falls after `failures` bad answers in a row and rises after `successes` good ones, so that

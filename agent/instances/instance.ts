@@ -1,5 +1,5 @@
+import type { Check } from "../../src/protocol/agent/check.ts";
 import type { InstanceSpec } from "../../src/protocol/agent/instance.ts";
-import type { Probe } from "../../src/protocol/agent/probe.ts";
 import { backOff, type Clock } from "../clock.ts";
 import type { Journal } from "../journal.ts";
 import type { Log } from "../log.ts";
@@ -7,7 +7,7 @@ import type { Outcome } from "../outcome.ts";
 import { describeExit, type Exit, type Runtime, type Started } from "../runtime/runtime.ts";
 import { awaitReady } from "./await-ready.ts";
 import { look, wordsOf } from "./check.ts";
-import { Hysteresis, type ProbeResult } from "./http-check.ts";
+import { type CheckResult, Hysteresis } from "./http-check.ts";
 import type { Reports } from "./reports.ts";
 
 const RESTART_BACK_OFF = { first: 1_000, max: 60_000 };
@@ -43,7 +43,7 @@ type End = { kind: "exited"; exit: Exit } | { kind: "lifeless"; cause: string } 
 type Restarted = "ready" | "failed" | "away";
 
 /**
- * The agent's eye on one instance: waits until it is ready, then probes it for as long as it lives, and restarts it (with
+ * The agent's eye on one instance: waits until it is ready, then checks it for as long as it lives, and restarts it (with
  * back-off, and telling control) when it exits or no longer answers. Only an instance that was ready once is restarted:
  * one that never was is the start job's to report.
  */
@@ -101,7 +101,7 @@ export class Instance {
     this.#kept ??= this.#keep(from);
   }
 
-  /** Lets go: no more probes and restarts. The instance itself is left as it is. */
+  /** Lets go: no more checks and restarts. The instance itself is left as it is. */
   async release(): Promise<void> {
     this.#over.abort();
     await Promise.all([this.#up, this.#kept]);
@@ -192,7 +192,7 @@ export class Instance {
     return this.#deps.reports.push(this.spec.instance, state, cause);
   }
 
-  /** Probes until the instance exits, no longer lives, or is released. Reports when readiness turns. */
+  /** Checks until the instance exits, no longer lives, or is released. Reports when readiness turns. */
   async #serve(healthy: boolean): Promise<End> {
     const over = new AbortController();
     const signal = AbortSignal.any([this.#over.signal, over.signal]);
@@ -235,7 +235,7 @@ export class Instance {
     return signal.aborted ? { kind: "released" } : { kind: "lifeless", cause };
   }
 
-  async #observe(check: Probe, signal: AbortSignal, seen: (result: ProbeResult) => Promise<void>) {
+  async #observe(check: Check, signal: AbortSignal, seen: (result: CheckResult) => Promise<void>) {
     const { clock } = this.#deps;
     const one = { spec: this.spec, check, runtime: this.#deps.runtime };
     while (!signal.aborted) {
@@ -264,7 +264,7 @@ export class Instance {
     if (mended) log.warn(`instance ${mended}`, { instance, release });
   }
 
-  #cause(check: Probe, result: ProbeResult): string | undefined {
+  #cause(check: Check, result: CheckResult): string | undefined {
     if (result.ok) return undefined;
     const what = wordsOf({ spec: this.spec, check, runtime: this.#deps.runtime });
     return `${what} ${result.problem}, ${check.failures} times in a row`;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { probe } from "../../agent/instances/http-check.ts";
+import { httpCheck } from "../../agent/instances/http-check.ts";
 import { type Origin, startOrigin } from "../support/apps/origin.ts";
 import { expressApp, type Framework, hasDjango, startDjango, strictApp } from "../support/apps/strict-app.ts";
 import { ask } from "../support/http-client.ts";
@@ -52,8 +52,10 @@ describe("an app's own checks", () => {
   it.each([...FRAMEWORKS, ...(hasDjango ? ["django"] : [])])(
     "of %s let the agent's probes in",
     async (name) => {
-      expect(await probe(`${urlOf(name)}/ready`, 3_000, { host: nameOf(name) })).toMatchObject({ ok: true });
-      expect((await probe(`${urlOf(name)}/ready`, 3_000, { host: "evil.test" })).ok).toBe(
+      expect(await httpCheck(`${urlOf(name)}/ready`, 3_000, { host: nameOf(name) })).toMatchObject({
+        ok: true,
+      });
+      expect((await httpCheck(`${urlOf(name)}/ready`, 3_000, { host: "evil.test" })).ok).toBe(
         name === "next" || name === "phoenix" || name === "spring",
       );
     },

@@ -129,7 +129,7 @@ export function walls(spec: Housing & Pick<InstanceSpec, "resources" | "logging"
       Config: { "max-size": String(logging.maxSizeBytes), "max-file": String(logging.maxFiles) },
     },
     ...(cpus && { NanoCpus: Math.round(cpus * 1e9) }),
-    // Swap counts as memory: an app over its limit is told so, not slowed until its probes time out.
+    // Swap counts as memory: an app over its limit is told so, not slowed until its checks time out.
     ...(memoryBytes && { Memory: memoryBytes, MemorySwap: memoryBytes }),
     ...(memoryReservationBytes && { MemoryReservation: memoryReservationBytes }),
   };

@@ -58,7 +58,7 @@ export async function mendContainer(where: Where, instance: string): Promise<str
     await where.calls.connect(name, network);
     return "was cut off its network from outside, and is connected again";
   } catch {
-    // It only helps: the next failed probe comes here again.
+    // It only helps: the next failed check comes here again.
     return undefined;
   }
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { healthSpecSchema } from "./check.ts";
 import { housing } from "./container.ts";
 import { verify } from "./image.ts";
-import { healthSpecSchema } from "./probe.ts";
 import { id, ms } from "./wire.ts";
 
 const workerSchema = z.strictObject({

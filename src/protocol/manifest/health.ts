@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { EnvironmentSpec, ProbeSpec } from "../../domain/spec.ts";
 import { imageCheckSchema } from "./container.ts";
-import { commandSchema, deadline, path, probeDuration } from "./scalars.ts";
+import { checkDuration, commandSchema, deadline, path } from "./scalars.ts";
 
 /** When an instance is ready, stays so, and lives (`health:`). */
 
@@ -44,8 +44,8 @@ const probe = {
   headers: headersSchema.optional(),
   status: statusSchema.optional(),
   port: z.number().int().min(1).max(65_535).optional(),
-  interval: probeDuration.optional(),
-  timeout: probeDuration.optional(),
+  interval: checkDuration.optional(),
+  timeout: checkDuration.optional(),
   failures: z.number().int().min(1).max(100).optional(),
   successes: z.number().int().min(1).max(100).optional(),
 };

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type ProcessSpec, WEB } from "../../domain/processes/process.ts";
 import { parseSchedule } from "../../domain/processes/schedule.ts";
 import { resourcesSchema, toResources } from "./container.ts";
-import { commandSchema, deadline, durationSchema, envSchema, nameRule, probeDuration } from "./scalars.ts";
+import { checkDuration, commandSchema, deadline, durationSchema, envSchema, nameRule } from "./scalars.ts";
 
 /** What runs beside the web, of the same image (`processes.<name>:`): with a `schedule` at set times, else all the time. */
 
@@ -32,8 +32,8 @@ const processSchema = z.strictObject({
   health: z
     .strictObject({
       command: commandSchema.optional(),
-      interval: probeDuration.optional(),
-      timeout: probeDuration.optional(),
+      interval: checkDuration.optional(),
+      timeout: checkDuration.optional(),
       failures: z.number().int().min(1).max(100).optional(),
       deadline: deadline.optional(),
     })

@@ -20,8 +20,8 @@ const durationFrom = (minMs: number, least: string) =>
     .refine((ms) => ms >= minMs, `must be at least ${least}`)
     .refine((ms) => ms <= YEAR_MS, "must be at most 365d");
 export const durationSchema = durationFrom(0, "0s");
-/** The agent polls no faster, and gives no answer less time (`protocol/agent/probe.ts`). */
-export const probeDuration = durationFrom(50, "50ms");
+/** The agent polls no faster, and gives no answer less time (`protocol/agent/check.ts`). */
+export const checkDuration = durationFrom(50, "50ms");
 export const deadline = durationFrom(1_000, "1s");
 
 /** `512m`, `1g` → bytes. */

@@ -10,8 +10,8 @@ import { look, wordsOf } from "../../../agent/instances/check.ts";
 import { createDockerRuntime } from "../../../agent/runtime/docker/docker.ts";
 import { createProcessRuntime } from "../../../agent/runtime/process/process.ts";
 import type { Runtime } from "../../../agent/runtime/runtime.ts";
+import type { Check } from "../../../src/protocol/agent/check.ts";
 import type { InstanceSpec } from "../../../src/protocol/agent/instance.ts";
-import type { Probe } from "../../../src/protocol/agent/probe.ts";
 import { dockerTest, engine, freePort } from "../../support/engine/docker.ts";
 import { nodeCommand } from "../apps.ts";
 import { nodeImage } from "../images.ts";
@@ -38,7 +38,7 @@ describe("a GET", () => {
   });
   afterAll(() => server.close());
 
-  const ask = (check: Partial<Probe>) => {
+  const ask = (check: Partial<Check>) => {
     const spec = specOf({ instance: "i", hostPort: port, image: "file:x" });
     return look(
       {
@@ -103,7 +103,7 @@ function checks(name: string, stage: () => Stage, own: (port: number) => number)
     const closed = own(await freePort());
     const { runtime } = stage();
     const app = await spec(admin);
-    const sees = (check: Partial<Probe>) =>
+    const sees = (check: Partial<Check>) =>
       look({ spec: app, check: { ...TIMES, ...check }, runtime }, never);
     try {
       expect(await runtime.start(app)).toMatchObject({ ok: true });

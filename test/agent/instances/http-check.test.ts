@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import net from "node:net";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
-import { Hysteresis, probe } from "../../../agent/instances/http-check.ts";
+import { Hysteresis, httpCheck } from "../../../agent/instances/http-check.ts";
 
 const servers: net.Server[] = [];
 afterEach(async () => {
@@ -21,15 +21,15 @@ async function listen(server: net.Server): Promise<string> {
 }
 const answering = (handler: http.RequestListener) => listen(http.createServer(handler));
 
-describe("a probe", () => {
+describe("a check by HTTP", () => {
   test.each([200, 204, 299])("takes %i for healthy", async (status) => {
     const url = await answering((_request, response) => void response.writeHead(status).end());
-    expect(await probe(url, 1_000)).toEqual({ ok: true, status });
+    expect(await httpCheck(url, 1_000)).toEqual({ ok: true, status });
   });
 
   test("does not wait for the body of a healthy answer", async () => {
     const url = await answering((_request, response) => void response.write("endless"));
-    expect(await probe(url, 1_000)).toMatchObject({ ok: true });
+    expect(await httpCheck(url, 1_000)).toMatchObject({ ok: true });
   });
 
   test("follows no redirect, and names where it leads", async () => {
@@ -38,7 +38,7 @@ describe("a probe", () => {
       asked += 1;
       response.writeHead(301, { location: "/login" }).end();
     });
-    expect(await probe(url, 1_000)).toMatchObject({
+    expect(await httpCheck(url, 1_000)).toMatchObject({
       ok: false,
       code: "health_redirect",
       problem: "answered 301 to /login (wanted 2xx)",
@@ -51,7 +51,7 @@ describe("a probe", () => {
       response.statusCode = 500;
       response.write("x".repeat(100_000));
     });
-    const result = await probe(url, 1_000);
+    const result = await httpCheck(url, 1_000);
     expect(result).toMatchObject({ ok: false, code: "health_status", facts: { url, status: 500 } });
     expect(!result.ok && result.facts.body?.length).toBe(500);
   });
@@ -61,7 +61,7 @@ describe("a probe", () => {
       response.statusCode = 503;
       response.write("no data");
     });
-    expect(await probe(url, 100)).toMatchObject({
+    expect(await httpCheck(url, 100)).toMatchObject({
       ok: false,
       code: "health_status",
       facts: { status: 503, body: "no data" },
@@ -70,7 +70,7 @@ describe("a probe", () => {
 
   test("gives up when there is no answer in time", async () => {
     const url = await answering(() => {});
-    expect(await probe(url, 100)).toMatchObject({
+    expect(await httpCheck(url, 100)).toMatchObject({
       ok: false,
       code: "health_timeout",
       problem: "gave no answer within 100 ms",
@@ -80,10 +80,10 @@ describe("a probe", () => {
   test("tells a port nobody listens on from a connection that is cut", async () => {
     const server = net.createServer((socket) => socket.resetAndDestroy());
     const url = await listen(server);
-    expect(await probe(url, 1_000)).toMatchObject({ ok: false, code: "health_unreachable" });
+    expect(await httpCheck(url, 1_000)).toMatchObject({ ok: false, code: "health_unreachable" });
     server.close();
     await once(server, "close");
-    expect(await probe(url, 1_000)).toMatchObject({
+    expect(await httpCheck(url, 1_000)).toMatchObject({
       ok: false,
       code: "port_closed",
       facts: { error: "ECONNREFUSED" },
@@ -92,7 +92,7 @@ describe("a probe", () => {
 
   test("says that what answers is not HTTP", async () => {
     const url = await listen(net.createServer((socket) => void socket.end("SSH-2.0-OpenSSH_9.2\r\n")));
-    const result = await probe(url, 1_000);
+    const result = await httpCheck(url, 1_000);
     expect(result).toMatchObject({ ok: false, code: "health_unreachable" });
     expect(!result.ok && result.problem).toContain("Parse Error");
   });
@@ -103,7 +103,7 @@ describe("a probe", () => {
       seen = request.headers;
       response.end();
     });
-    await probe(url, 1_000, { host: "shop.example.com" });
+    await httpCheck(url, 1_000, { host: "shop.example.com" });
     expect(seen).toMatchObject({
       host: "shop.example.com",
       "x-forwarded-host": "shop.example.com",
@@ -117,8 +117,8 @@ describe("a probe", () => {
       ports.add(request.socket.remotePort);
       response.end();
     });
-    await probe(url, 1_000);
-    await probe(url, 1_000);
+    await httpCheck(url, 1_000);
+    await httpCheck(url, 1_000);
     expect(ports.size).toBe(2);
   });
 });

@@ -152,7 +152,7 @@ function startFailures(name: "process" | "docker", it: typeof dockerTest): void 
     });
 
     if (name === "docker") {
-      it("fails when the probes pass but the image's own HEALTHCHECK doesn't", async () => {
+      it("fails when the checks pass but the image's own HEALTHCHECK doesn't", async () => {
         const lines = [
           `HEALTHCHECK --interval=60s CMD ["node", "-e", "console.log('disk full'); process.exit(1)"]`,
         ];

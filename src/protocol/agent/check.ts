@@ -8,7 +8,7 @@ const status = z.number().int().min(100).max(599);
  * A check of an instance, of one kind: a GET (`path`), whose success is any 2xx unless `statuses` says otherwise, a redirect
  * being a failure that is named; a connection (`tcp`); or a command inside it, by its exit code. Durations in milliseconds.
  */
-export const probeSchema = z.strictObject({
+export const checkSchema = z.strictObject({
   path: z.string().startsWith("/").optional(),
   tcp: z.literal(true).optional(),
   command: z.array(z.string()).min(1).optional(),
@@ -29,12 +29,12 @@ export const probeSchema = z.strictObject({
   /** Consecutive successes before the verdict rises. */
   successes: z.number().int().min(1),
 });
-export type Probe = z.infer<typeof probeSchema>;
+export type Check = z.infer<typeof checkSchema>;
 
 export const healthSpecSchema = z.strictObject({
   /** Polled until it first succeeds; `deadlineMs` is how long the instance may take to become ready at all. */
-  startup: probeSchema.extend({ deadlineMs: ms }),
-  readiness: probeSchema,
+  startup: checkSchema.extend({ deadlineMs: ms }),
+  readiness: checkSchema,
   /** Absent: never restarted for its answers, only when it exits. */
-  liveness: probeSchema.optional(),
+  liveness: checkSchema.optional(),
 });
