@@ -1,3 +1,4 @@
+import type { Sight } from "../../domain/doctor/front-page.ts";
 import type { SmokeOrder } from "../../domain/rollout/decision.ts";
 import type { Draft } from "../../domain/rollout/draft.ts";
 import type { EnvironmentFacts, InstanceFacts } from "../../domain/rollout/facts.ts";
@@ -13,6 +14,8 @@ import { runSmoke } from "./smoke.ts";
 
 /** Answers that came by then are written, though some of the round are still waited for. */
 const ROUND_MS = 1_000;
+/** A Worker on the Free plan may make 50 fetches in one invocation; probes and a look have theirs. */
+const MOST_CHECKS = 20;
 
 interface Parts {
   readonly path: Path;
@@ -21,6 +24,14 @@ interface Parts {
   readonly write: (change: (draft: Draft) => void) => Promise<void>;
   /** Keeps the object alive for it, and logs what fails. */
   readonly background: (work: Promise<void>) => void;
+  /** Has the next tick come at once, as an invocation of its own. */
+  readonly again: () => Promise<void>;
+}
+
+/** Smoke checks that one invocation did not bring to an end. */
+interface Begun {
+  readonly passed: Set<string>;
+  look?: readonly Sight[];
 }
 
 interface Answer {
@@ -36,6 +47,10 @@ interface Answer {
 export class Asking {
   readonly #parts: Parts;
   readonly #asked = new Set<string>();
+  /** By release and time; lost with the object they begin anew. */
+  readonly #begun = new Map<string, Begun>();
+  /** Smoke checks that this invocation may still make. */
+  #left = MOST_CHECKS;
   /** Probes, smoke checks and a rollback's questions are one object's: what the runtime queues waits with its own timer running. */
   readonly gate = new Gate();
 
@@ -88,33 +103,54 @@ export class Asking {
     );
   }
 
+  /** The object's alarm rings, or it is poked: another invocation. */
+  renew(): void {
+    this.#left = MOST_CHECKS;
+  }
+
   /** Runs a release's smoke checks, unless they run already. */
   smoke(facts: EnvironmentFacts, { release, when }: SmokeOrder): void {
-    const key = `${release.id}/${when}`;
+    const key = keyOf({ release, when });
     if (this.#asked.has(key)) return;
+    if (this.#left === 0) return this.#parts.background(this.#parts.again());
     this.#asked.add(key);
     this.#parts.background(this.#check(facts, { release, when }).finally(() => this.#asked.delete(key)));
   }
 
   async #check(facts: EnvironmentFacts, { release, when }: SmokeOrder): Promise<void> {
-    const { path, now, write } = this.#parts;
+    const { path, now, write, again } = this.#parts;
     const instances = facts.instances.filter(
       ({ releaseId, state, verifiedAt }) =>
         releaseId === release.id && state !== "stopping" && verifiedAt !== null,
     );
     const [first] = instances;
-    const [failure, look] = await Promise.all([
-      runSmoke(release, instances, { by: path, gate: this.gate, when }),
-      first && isLookedAt(release, when) ? this.gate.through(() => lookAt(release, first, path)) : [],
+    const key = keyOf({ release, when });
+    const begun: Begun = this.#begun.get(key) ?? { passed: new Set() };
+    this.#begun.set(key, begun);
+    const { passed } = begun;
+    const look = async () =>
+      first && isLookedAt(release, when) ? this.gate.through(() => lookAt(release, first, path)) : [];
+    const most = this.#left;
+    this.#left = Math.max(0, most - (release.spec.smoke.length * instances.length - passed.size));
+    const [{ failure, isOver }, sights] = await Promise.all([
+      runSmoke(release, instances, { by: path, gate: this.gate, when, passed, most }),
+      begun.look ?? look(),
     ]);
-    const found = failure ?? (first ? lookFailure(release, first, look) : null);
+    begun.look = sights;
+    if (!isOver) return again();
+    this.#begun.delete(key);
+    const found = failure ?? (first ? lookFailure(release, first, sights) : null);
     await write((draft) => {
       const smoke = draft.release(release.id)?.smoke;
-      draft.changeRelease(release.id, { smoke: { ...smoke, [when]: { at: now(), failure: found, look } } });
-      for (const sight of look) {
+      draft.changeRelease(release.id, {
+        smoke: { ...smoke, [when]: { at: now(), failure: found, look: sights } },
+      });
+      for (const sight of sights) {
         const message = `${release.version}, as a visitor would see it: ${sight.detail}. ${sight.fix}`;
         draft.event("release.progress", release.id, message, { look: sight });
       }
     });
   }
 }
+
+const keyOf = ({ release, when }: SmokeOrder): string => `${release.id}/${when}`;

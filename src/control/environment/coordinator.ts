@@ -191,6 +191,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   poke(): Promise<void> {
     this.#use.call(this.clock());
+    this.#loop.asking.renew();
     return this.#loop.poke();
   }
 
@@ -238,6 +239,7 @@ export class Coordinator extends DurableObject<ControlEnv> implements Coordinato
 
   override async alarm(): Promise<void> {
     this.#use.call(this.clock());
+    this.#loop.asking.renew();
     await this.#loop.turn.take(() => this.#loop.advanceNow());
   }
 

@@ -121,7 +121,8 @@ export class Loop {
     };
     const asked = { path: env(), now: () => this.#now(), background };
     const write = (change: (draft: Draft) => void) => this.#write(change);
-    this.asking = new Asking({ ...asked, write });
+    const again = () => this.turn.take(() => armBy(state.storage, this.#now()));
+    this.asking = new Asking({ ...asked, write, again });
     this.#requestLog = new RequestLog({ ...asked, env, write });
     this.#load = new Load({
       ...asked,

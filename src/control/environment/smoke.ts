@@ -20,18 +20,33 @@ interface How {
   readonly by?: Path;
   readonly gate?: Gate;
   readonly when?: "before" | "after";
+  /** What runs before this one found as wanted: it is not asked again, and what this one finds so is added. */
+  readonly passed?: Set<string>;
+  /** How many it may make. */
+  readonly most?: number;
 }
 
-/** Runs a release's smoke checks against each of its instances over their real path. The first failure, or null. */
+/** What is left of the checks is for another invocation. */
+interface Ran {
+  readonly failure: ReleaseFailure | null;
+  readonly isOver: boolean;
+}
+
+/** Runs some of a release's smoke checks against each of its instances over their real path. The first failure, or null. */
 export async function runSmoke(
   release: ReleaseFacts,
   instances: readonly InstanceFacts[],
-  { by = {}, gate = new Gate(), when = "before" }: How = {},
-): Promise<ReleaseFailure | null> {
-  const checks = instances.flatMap((instance) => release.spec.smoke.map((check) => ({ instance, check })));
+  { by = {}, gate = new Gate(), when = "before", passed = new Set(), most }: How = {},
+): Promise<Ran> {
+  const open = instances
+    .flatMap((instance) =>
+      release.spec.smoke.map((check, n) => ({ instance, check, key: `${instance.id}/${n}` })),
+    )
+    .filter(({ key }) => !passed.has(key));
+  const checks = open.slice(0, most);
   const headers = await contextWithin(release, smokeKey(when));
   let failed = false;
-  const each = await atMost(MOST_CHECKS, checks, async ({ instance, check }) => {
+  const each = await atMost(MOST_CHECKS, checks, async ({ instance, check, key }) => {
     // One failure is enough to know: what hasn't begun need not.
     const failure = failed
       ? null
@@ -39,9 +54,11 @@ export async function runSmoke(
           runCheck(instance, check, { by, host: publicHost(release.spec.hostnames), headers }),
         );
     failed ||= failure !== null;
+    if (!failed) passed.add(key);
     return failure;
   });
-  return each.find((failure) => failure !== null) ?? null;
+  const failure = each.find((one) => one !== null) ?? null;
+  return { failure, isOver: failure !== null || checks.length === open.length };
 }
 
 async function runCheck(

@@ -43,6 +43,7 @@ function asking(count: number) {
       written.push([...draft.decision.instances.keys()]);
     },
     background: (work) => void background.push(work),
+    again: async () => {},
   });
   return { made, facts, written, settled: () => Promise.all(background) };
 }

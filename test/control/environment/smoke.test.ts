@@ -48,6 +48,26 @@ describe("a smoke check over the real path", () => {
     });
   });
 
+  it("asks as many checks of as many instances as there are, some at each ring of its alarm", async () => {
+    const many = Array.from({ length: 20 }, (_, n) => ({ path: `/page-${n}`, status: 200 }));
+    const isOver = (version: string) =>
+      waitFor(async () => expect((await stage.release(version)).smoke?.after).toBeDefined());
+    stage = await Stage.open({ smoke: many, replicas: 4 });
+    await stage.deploy();
+    await isOver("v1");
+    requests.length = 0;
+    await stage.create();
+    await stage.until("v2", "settling");
+    await isOver("v2");
+    expect((await stage.release("v2")).smoke).toMatchObject({
+      before: { failure: null },
+      after: { failure: null },
+    });
+    const asked = requests.map(([url]) => url).filter((url) => url.includes("/page-"));
+    // Before and after, and none twice.
+    expect([asked.length, new Set(asked).size]).toEqual([160, 80]);
+  });
+
   it.each([
     ["another status", () => new Response("", { status: 500 }), "answered 500"],
     ["another body", () => new Response("Oops"), 'answered 200 with "Oops"'],
