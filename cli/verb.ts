@@ -38,10 +38,11 @@ export const parseCount =
     throw new InvalidArgumentError(`It must be a whole number from ${least} to ${max}.`);
   };
 
-export const timeoutOption = () =>
-  new Option("--timeout <duration>", "stop waiting after this long (the release goes on)")
+/** How long to wait for `what`, which goes on without anybody who waits. */
+export const timeoutOption = (fallback = "2h", what = "the release") =>
+  new Option("--timeout <duration>", `stop waiting after this long (${what} goes on)`)
     .argParser(parseDuration)
-    .default(7_200_000, "2h");
+    .default(parseDuration(fallback), fallback);
 
 /** Where people reach the environment: its first hostname. A wildcard is no place to go. */
 export function publicUrl(session: Session, environment: EnvironmentView | undefined): string | undefined {

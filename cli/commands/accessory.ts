@@ -6,7 +6,7 @@ import { hostText, noteOf, stateText } from "../io/accessory-text.ts";
 import { confirm } from "../io/confirm.ts";
 import { clean, table } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { type Act, examplesOfEach, parseDuration, type Register } from "../verb.ts";
+import { type Act, examplesOfEach, type Register, timeoutOption } from "../verb.ts";
 
 type Action = "start" | "stop" | "upgrade" | "remove";
 interface Options {
@@ -50,7 +50,7 @@ function verb(group: Command, act: Act, action: Action): void {
     .command(action)
     .argument("<name>", "as the manifest's `accessories:` has it")
     .description(MEANS[action])
-    .option("--timeout <duration>", "stop waiting after this long (it goes on)", parseDuration, 1_200_000);
+    .addOption(timeoutOption("20m", "it"));
   if (action !== "start") command.option("-y, --yes", "don't ask");
   command.action(act((session, name: string, options: Options) => run(session, { action, name, options })));
 }

@@ -6,7 +6,7 @@ import { confirmTyping } from "../io/confirm.ts";
 import { clean, quote } from "../io/print.ts";
 import { CliError } from "../io/problem.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examples, parseDuration, type Register } from "../verb.ts";
+import { examples, type Register, timeoutOption } from "../verb.ts";
 
 interface DestroyOptions {
   readonly all?: boolean;
@@ -30,7 +30,7 @@ export const destroy: Register = (program, act) => {
       "don't ask; the name as it would be typed, e.g. shop/staging, or shop with --all",
     )
     .option("--no-wait", "return when it has begun; it ends by itself")
-    .option("--timeout <duration>", "stop waiting after this long (it goes on)", parseDuration, 1_800_000)
+    .addOption(timeoutOption("30m", "it"))
     .addHelpText(
       "before",
       examples(

@@ -7,7 +7,7 @@ import { factRows } from "../io/host-facts.ts";
 import { workOf } from "../io/host-work.ts";
 import { ago, clean, facts, table, until } from "../io/print.ts";
 import type { Outcome, Session } from "../session.ts";
-import { examplesOfEach, parseCount, parseDuration, type Register } from "../verb.ts";
+import { examplesOfEach, parseCount, type Register, timeoutOption } from "../verb.ts";
 import { drain } from "./hosts-drain.ts";
 
 export const hosts: Register = (program, act) => {
@@ -56,7 +56,7 @@ export const hosts: Register = (program, act) => {
     .option("--undo", "let it carry again")
     .option("--force", "even if something could go on nowhere else: that stays until it can")
     .option("--no-wait", "return when it has begun; it goes on by itself")
-    .option("--timeout <duration>", "stop waiting after this long (it goes on)", parseDuration, 3_600_000)
+    .addOption(timeoutOption("1h", "it"))
     .action(act(drain));
   group
     .command("remove")
