@@ -1,9 +1,12 @@
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { bundleForControl } from "./local/bundle-agent.ts";
+import { memoryFolder } from "./test/support/memory-folder.ts";
 import { packagesOf } from "./test/support/packages.ts";
 import { SlowestFirst } from "./test/support/slowest-first.ts";
 
+// Whoever names a folder has it.
+process.env.TMPDIR ??= await memoryFolder();
 // Control's Worker imports the agent's bundle.
 await bundleForControl();
 const migrations = await readD1Migrations("migrations");
@@ -29,7 +32,7 @@ const patience = {
 export default defineConfig({
   test: {
     // For two cores: most tests wait for processes, containers and Workers that they started. More of them at once starve.
-    maxWorkers: 3,
+    maxWorkers: 4,
     // What Workers say of the ordinary course of things.
     onConsoleLog: (line) => !line.startsWith('{"level":"info"'),
     sequence: { sequencer: SlowestFirst },
@@ -117,7 +120,7 @@ export default defineConfig({
           hookTimeout: 300_000,
           setupFiles: ["test/e2e/setup.ts"],
           // After all others: its load tests measure. Beside each other, since they mostly wait for drains and bakes.
-          maxWorkers: 5,
+          maxWorkers: 6,
           sequence: { groupOrder: 1 },
         },
       },
