@@ -32,7 +32,7 @@ const patience = {
 export default defineConfig({
   test: {
     // For two cores: most tests wait for processes, containers and Workers that they started. More of them at once starve.
-    maxWorkers: 4,
+    maxWorkers: 5,
     // What Workers say of the ordinary course of things.
     onConsoleLog: (line) => !line.startsWith('{"level":"info"'),
     sequence: { sequencer: SlowestFirst },
@@ -97,7 +97,7 @@ export default defineConfig({
           // They share one stand-in of Cloudflare, whose address control is bound to.
           fileParallelism: false,
           deps,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -119,9 +119,6 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 300_000,
           setupFiles: ["test/e2e/setup.ts"],
-          // After all others: its load tests measure. Beside each other, since they mostly wait for drains and bakes.
-          maxWorkers: 6,
-          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
-import { access, constants, mkdtemp, readdir, rm, statfs, writeFile } from "node:fs/promises";
+import { access, chmod, constants, mkdtemp, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -22,6 +22,8 @@ export async function memoryFolder(): Promise<string> {
       await rm(path.join(SHARED_MEMORY, name), { recursive: true, force: true });
   }
   const folder = await mkdtemp(path.join(SHARED_MEMORY, `${PREFIX}${process.pid}-`));
+  // Services run as users of their own.
+  await chmod(folder, 0o755);
   // Programs that tests write there must run.
   const program = path.join(folder, "true");
   await writeFile(program, "#!/bin/sh\n", { mode: 0o755 });

@@ -1,5 +1,4 @@
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect } from "vitest";
 import { Policy } from "../../../agent/policy/policy.ts";
@@ -13,6 +12,7 @@ import { nodeImage } from "../images.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";
 import { answerOf } from "../runtime/runtime.contract.ts";
 import { specOf } from "../specs.ts";
+import { AS_ON_A_HOST } from "./policy-stage.ts";
 
 /** What was allowed once is asked about again each time the engine is to start it. */
 describe.skipIf(!engine)("a container that the rules of this host allowed", () => {
@@ -28,7 +28,7 @@ describe.skipIf(!engine)("a container that the rules of this host allowed", () =
       mode: 0o600,
     });
   beforeEach(async () => {
-    base = await mkdtemp(path.join(tmpdir(), "sluice-restarts-"));
+    base = await mkdtemp(path.join(AS_ON_A_HOST, "sluice-restarts-"));
     uploads = path.join(base, "srv", "uploads");
     file = path.join(base, "policy.yaml");
     await mkdir(uploads, { recursive: true });

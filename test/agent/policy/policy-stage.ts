@@ -1,5 +1,4 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach } from "vitest";
 import { Policy } from "../../../agent/policy/policy.ts";
@@ -12,13 +11,16 @@ export const digest = `sha256:${"a".repeat(64)}`;
 export const image = `ghcr.io/acme/shop@${digest}`;
 export const plain = { readOnly: false, tmpfs: [], ulimits: {} };
 
+/** Not the tests' own folder: in memory it lies under /dev, of which no host mounts anything. */
+export const AS_ON_A_HOST = "/tmp";
+
 export let base: string;
 export let file: string;
 
 /** For the file that calls it. */
 export function usePolicyFolders(): void {
   beforeEach(async () => {
-    base = await mkdtemp(path.join(tmpdir(), "sluice-policy-"));
+    base = await mkdtemp(path.join(AS_ON_A_HOST, "sluice-policy-"));
     file = path.join(base, "policy.yaml");
   });
   afterEach(() => rm(base, { recursive: true, force: true }));
