@@ -11,7 +11,10 @@ export interface FeedTimes {
   readonly quietMs: number;
   readonly quietAfterMs: number;
   readonly heartbeatMs: number;
-  /** Looks per connection: a Worker may query D1 only so often per request. The client comes back where it was. */
+  /**
+   * Looks per connection: a Worker on the Free plan may make 50 queries for one request, and those of the reader's token are among
+   * them. The client comes back where it was.
+   */
   readonly maxLooks: number;
 }
 export const FEED_TIMES: FeedTimes = {
@@ -19,7 +22,7 @@ export const FEED_TIMES: FeedTimes = {
   quietMs: 1_000,
   quietAfterMs: 10_000,
   heartbeatMs: 10_000,
-  maxLooks: 400,
+  maxLooks: 40,
 };
 
 export interface FeedStart {

@@ -4,6 +4,7 @@ import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { events } from "../../../src/control/store/schema/events.ts";
 import { releases } from "../../../src/control/store/schema/releases.ts";
+import { FEED_TIMES } from "../../../src/control/streams/feed.ts";
 import { eventSchema } from "../../../src/protocol/api/events.ts";
 import { waitFor } from "../../support/patience.ts";
 import { Api, problemOf } from "../support/api.ts";
@@ -106,6 +107,20 @@ describe("a release's feed", () => {
     const seen = await read(await short.get(path()), () => undefined);
     expect(seen.map(({ data }) => JSON.parse(data).message)).toEqual(["one"]);
     expect((await short.get(path())).status).toBe(200);
+  });
+
+  it("ends in order before it has used up what a request may ask of D1 on Free", async () => {
+    const log = vi.spyOn(console, "error");
+    const token = await api.post("/api/v1/tokens", { name: "ci", role: "viewer" });
+    const { counted, DB } = countQueries(env.DB);
+    const quick = new Api({ feed: { ...FEED_TIMES, busyMs: 1, quietMs: 1 } }, { DB });
+    await say("one");
+    const reader = { token: (await token.json<{ token: string }>()).token };
+    const seen = await read(await quick.get(path(), reader), () => undefined);
+    expect(seen).toHaveLength(1);
+    expect(log).not.toHaveBeenCalled();
+    // With the heartbeats of forty quiet seconds, each of which asks for its reader's token.
+    expect(counted.queries + 4).toBeLessThanOrEqual(50);
   });
 
   it("stops looking, without an error, when its reader leaves", async () => {

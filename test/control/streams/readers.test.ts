@@ -6,7 +6,7 @@ import { waitFor } from "../../support/patience.ts";
 import { Api, problemOf } from "../support/api.ts";
 import * as world from "../support/world.ts";
 
-const FEED = { busyMs: 5, quietMs: 5, quietAfterMs: 1_000, heartbeatMs: 0, maxLooks: 100_000 };
+const FEED = { busyMs: 50, quietMs: 50, quietAfterMs: 1_000, heartbeatMs: 0, maxLooks: 100_000 };
 const LOGS = "/api/v1/apps/shop/envs/production/logs?follow=1";
 
 let api: Api;
