@@ -25,8 +25,8 @@ export interface ErrorAnswer {
 }
 
 const PAGE_STYLE =
-  "body{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;color:#222;background:#fff}" +
-  "h1{font-size:1.4rem}small{color:#666}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}small{color:#999}}";
+  ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem}" +
+  "h1{font-size:1.4rem}small{opacity:.7}";
 
 export function errorAnswer(request: Request, requestId: string, error: ErrorAnswer): Response {
   const headers = new Headers({

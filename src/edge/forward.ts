@@ -49,41 +49,45 @@ export async function forward(visit: Visit, instance: RouteInstance, outgoing: O
   let attempt: Attempt;
   try {
     const answer = await inTime(ask(visit, instance, outgoing, upload), visit, outgoing, upload);
-    if (answer === TIMED_OUT || answer.status === PLATFORM_TIMED_OUT) attempt = { kind: "timeout" };
+    // Read once: each look at an answer is a crossing into the runtime.
+    const status = answer === TIMED_OUT ? PLATFORM_TIMED_OUT : answer.status;
+    if (answer === TIMED_OUT || status === PLATFORM_TIMED_OUT) attempt = { kind: "timeout" };
     else {
+      attempt = { kind: "answered", status, tunnelError: null };
       response = answer;
-      attempt = { kind: "answered", status: answer.status, tunnelError: null };
     }
   } catch (error) {
     attempt = withoutAnswer(error, outgoing, upload);
   }
   const endedAt = Date.now();
-  if (response !== null && (response.status === TUNNEL_DOWN || isChallenge(response, visit, instance))) {
-    attempt = { kind: "answered", status: TUNNEL_DOWN, tunnelError: await readTunnelError(response) };
+  if (
+    response !== null &&
+    attempt.kind === "answered" &&
+    isOthers(attempt.status, response, visit, instance)
+  ) {
+    const said = await readTunnelError(response);
+    const tunnelError = attempt.status === TUNNEL_DOWN ? said : CHALLENGE;
+    attempt = { kind: "answered", status: TUNNEL_DOWN, tunnelError };
     response = null;
   }
-  return {
-    instance,
-    attempt,
-    verdict: verdictOf(attempt),
-    response,
-    durationMs: endedAt - startedAt,
-    endedAt,
-  };
+  return triedOf(instance, attempt, response, startedAt, endedAt);
 }
 
-/** An attempt that ends without an answer before the app could give one; its time is the visit's. */
-export function unanswered(instance: RouteInstance, { arrivedAt }: Visit, attempt: Attempt): Tried {
-  const endedAt = Date.now();
-  return {
-    instance,
-    attempt,
-    verdict: verdictOf(attempt),
-    response: null,
-    durationMs: endedAt - arrivedAt,
-    endedAt,
-  };
-}
+/** What an attempt that began at `startedAt` (epoch ms) came to. */
+export const triedOf = (
+  instance: RouteInstance,
+  attempt: Attempt,
+  response: Response | null,
+  startedAt: number,
+  endedAt = Date.now(),
+): Tried => ({
+  instance,
+  attempt,
+  verdict: verdictOf(attempt),
+  response,
+  durationMs: endedAt - startedAt,
+  endedAt,
+});
 
 function ask(
   visit: Visit,
@@ -146,15 +150,15 @@ function withoutAnswer(error: unknown, { body }: Outgoing, upload: Upload | null
   return isUnclear ? { kind: "broken-off", isTooSlow: false } : { kind: "disconnected" };
 }
 
-/** Only at the front door of another zone can Cloudflare's security answer in the slot's place: the app never saw the request. */
-const isChallenge = ({ status, headers }: Response, { hostname, env }: Visit, { host }: RouteInstance) =>
-  status === 403 && headers.has("cf-mitigated") && meetsShield(hostname, host, env);
+/** Not the app's: without a tunnel, or of Cloudflare's security, which answers so only at the front door of another zone. */
+const isOthers = (status: number, response: Response, { hostname, env }: Visit, { host }: RouteInstance) =>
+  status === TUNNEL_DOWN ||
+  (status === 403 && response.headers.has("cf-mitigated") && meetsShield(hostname, host, env));
 
 /** The number in `error code: 1033`, from Cloudflare's text or page. */
 async function readTunnelError(response: Response): Promise<string | null> {
   try {
     const body = await readBody(response.body, TUNNEL_ERROR_MOST);
-    if (response.status !== TUNNEL_DOWN) return CHALLENGE;
     if (body.end !== "whole") return null;
     return /error(?:\s+code)?:?\s+(1[0-9]{3})\b/i.exec(textOf(body))?.[1] ?? null;
   } catch {

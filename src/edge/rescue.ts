@@ -5,7 +5,7 @@
 
 import { chooseInstance, chooseRescue, type RouteInstance } from "../domain/routing/choose.ts";
 import { TIMED_OUT, type TimedOut, within } from "./deadline.ts";
-import { forward, type Outgoing, type Tried, unanswered } from "./forward.ts";
+import { forward, type Outgoing, type Tried, triedOf } from "./forward.ts";
 import { originHeaders } from "./headers.ts";
 import { note } from "./health.ts";
 import type { Passage } from "./passage.ts";
@@ -149,7 +149,7 @@ function findRescue(
 
 /** The visitor left, or took too long, before there was anything to send. */
 function undelivered(instance: RouteInstance, visit: Visit, isTooSlow: boolean): Delivery {
-  const first = unanswered(instance, visit, { kind: "broken-off", isTooSlow });
+  const first = triedOf(instance, { kind: "broken-off", isTooSlow }, null, visit.arrivedAt);
   return { first, last: first, attempts: [first] };
 }
 

@@ -1,6 +1,6 @@
 import type { Route, RouteInstance } from "../domain/routing/choose.ts";
 import type { Env } from "./env.ts";
-import { type Tried, unanswered } from "./forward.ts";
+import { type Tried, triedOf } from "./forward.ts";
 import type { Visit } from "./visit.ts";
 
 const LOOK_EVERY_MS = 1_000;
@@ -65,7 +65,7 @@ export class Waiting {
       const { instance, visit, mayLeave, resolve } = waiter;
       if (!unready.has(instance.id) || !mayLeave(route)) continue;
       this.#waiters.delete(waiter);
-      resolve(unanswered(instance, visit, { kind: "recalled" }));
+      resolve(triedOf(instance, { kind: "recalled" }, null, visit.arrivedAt));
     }
   }
 

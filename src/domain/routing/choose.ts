@@ -260,7 +260,7 @@ function isUsable(instance: RouteInstance, errand: Errand, tried: readonly Route
 
 /** Stable, the releases that hold weight, the heir: without the one given. */
 const elsewhere = ({ stable, dealt, heir }: Route, own: RouteRelease | null): RouteRelease[] =>
-  [...new Set([stable, ...dealt, heir])].filter((release) => release !== own).filter((one) => one !== null);
+  [...new Set([stable, ...dealt, heir])].filter((one): one is RouteRelease => one !== null && one !== own);
 
 function isOriginAllowed(host: string, suffixes: readonly string[]): boolean {
   if (suffixes.length === 0) return true;

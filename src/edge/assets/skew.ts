@@ -5,10 +5,9 @@
  */
 
 import { isAsset, isPage, pathOf } from "../../domain/routing/asset.ts";
-import { verdictOf } from "../../domain/routing/attempt.ts";
 import { chooseInstance, type Route } from "../../domain/routing/choose.ts";
 import { TIMED_OUT, within } from "../deadline.ts";
-import { forward, type Tried } from "../forward.ts";
+import { forward, type Tried, triedOf } from "../forward.ts";
 import { originHeaders } from "../headers.ts";
 import { note } from "../health.ts";
 import type { Passage } from "../passage.ts";
@@ -164,7 +163,6 @@ async function fromKept(visit: Visit, instance: Passage["instance"], path: strin
   const response = await readKept({ ...visit, path });
   if (response === null) return null;
   const attempt = { kind: "answered", status: 200, tunnelError: null } as const;
-  const endedAt = Date.now();
-  const verdict = { ...verdictOf(attempt), isTrial: false };
-  return { instance, attempt, verdict, response, durationMs: endedAt - startedAt, endedAt };
+  const tried = triedOf(instance, attempt, response, startedAt);
+  return { ...tried, verdict: { ...tried.verdict, isTrial: false } };
 }

@@ -5,7 +5,7 @@
 import { chooseRescue, type RouteInstance } from "../../domain/routing/choose.ts";
 import { HISTOGRAM_BUCKETS, latencyBucket } from "../../domain/routing/meter.ts";
 import { TIMED_OUT, within } from "../deadline.ts";
-import { type Tried, unanswered } from "../forward.ts";
+import { type Tried, triedOf } from "../forward.ts";
 import { note } from "../health.ts";
 import type { Passage } from "../passage.ts";
 
@@ -92,7 +92,7 @@ export async function race(passage: Passage, attempts: Tried[], runners: Race): 
     return winner;
   }
   own.abort();
-  const beaten = failed ?? unanswered(instance, visit, { kind: "outrun" });
+  const beaten = failed ?? triedOf(instance, { kind: "outrun" }, null, visit.arrivedAt);
   note(beaten, visit);
   attempts.push(beaten);
   if (!winner.verdict.error) pace.add(winner.durationMs);
