@@ -3,6 +3,7 @@ import { rmSync } from "node:fs";
 import { access, chmod, constants, mkdtemp, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { isAlive } from "../../cli/ship/hosts/folder.ts";
 
 const SHARED_MEMORY = "/dev/shm";
 const PREFIX = "sluice-tests-";
@@ -19,7 +20,8 @@ export async function memoryFolder(): Promise<string> {
   for (const name of await readdir(SHARED_MEMORY)) {
     const [, pid] = /^sluice-tests-(\d+)-/.exec(name) ?? [];
     if (pid !== undefined && !isAlive(Number(pid)))
-      await rm(path.join(SHARED_MEMORY, name), { recursive: true, force: true });
+      // Somebody else's is theirs to remove.
+      await rm(path.join(SHARED_MEMORY, name), { recursive: true, force: true }).catch(() => {});
   }
   const folder = await mkdtemp(path.join(SHARED_MEMORY, `${PREFIX}${process.pid}-`));
   // Services run as users of their own.
@@ -42,15 +44,6 @@ async function isUsable(): Promise<boolean> {
     await access(SHARED_MEMORY, constants.W_OK);
     const { bavail, bsize } = await statfs(SHARED_MEMORY);
     return bavail * bsize >= ROOM_BYTES;
-  } catch {
-    return false;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
   } catch {
     return false;
   }

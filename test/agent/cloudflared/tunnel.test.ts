@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { isAlive } from "../../../cli/ship/hosts/folder.ts";
 import type { TunnelAnswer } from "../../../src/protocol/agent/tunnel.ts";
 import { type AgentBench, agentBench } from "../running-agent.ts";
 import { ask, type Behaviour, type Noted, noted, standInProgram, tokenOf } from "./cloudflared-stand-in.ts";
@@ -24,15 +25,6 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
   expect(invalid).toEqual([]);
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 let rev = 0;
 function ready(behaviour: Partial<Behaviour> & Pick<Behaviour, "name">, configVersion = 1): TunnelAnswer {
