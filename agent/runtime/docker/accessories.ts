@@ -212,7 +212,11 @@ class Work {
     progress(`${spec.image} ${trouble}: putting back what ran before`);
     await this.#putBack(spec);
     await calls.start(name);
-    return this.#kept(failure, spec);
+    const signal = AbortSignal.any([order.signal, AbortSignal.timeout(PUT_BACK_MS)]);
+    const still = await this.#watch({ ...order, signal }, UP_FOR_MS);
+    // What only takes its time is told by the host's facts.
+    if (still === undefined || signal.aborted) return this.#kept(failure, spec);
+    return this.#spoilt(failure, still, name);
   }
 
   /** Gives its name back to the container that was set aside. */
@@ -262,6 +266,15 @@ class Work {
     const logs = await tail(this.#parts.engine, name, 50);
     const last = logs.at(-1);
     return failed("exited", `${spec.image} ${trouble}${last ? `; its last line: ${last}` : ""}`, { logs });
+  }
+
+  /** Says of a failure that what was there before does not run any more. */
+  async #spoilt(failure: Outcome<never>, still: string, name: string): Promise<Outcome<never>> {
+    const found = await this.#parts.own.find(name);
+    if (failure.ok || !found) return failure;
+    const { message, ...error } = failure.error;
+    const before = `What ran before was put back, with ${imageOf(found)}, and it ${still}`;
+    return failed(error.code, `${message}. ${before}: look at its data before it is started again`, error);
   }
 
   /** Says of a failure whether what was there before runs all the same. */

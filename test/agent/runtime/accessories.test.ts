@@ -31,6 +31,10 @@ const GIVES_UP = [
    setTimeout(() => { console.error("the data is of another version"); process.exit(7); }, 500);`,
 ];
 
+/** Ends, soon after its start, on data that another version has touched. */
+const FUSSY = `setTimeout(() => { if (require("node:fs").existsSync("/data/starts")) process.exit(8); }, 500);
+  process.on("SIGTERM", () => process.exit(0)); setInterval(() => {}, 1000);`;
+
 const READS = [
   "node",
   "-e",
@@ -300,6 +304,24 @@ describe.concurrent("upgrade", () => {
     // How often the engine has tried the new one again by then is its own affair.
     await context.expect.poll(logs).toMatch(/starts: one(,tried)+,one/);
     expect(await inspect(aside)).toBeUndefined();
+  });
+
+  dockerTest("that spoilt the data for the old one as well says so, and claims no more", async (context) => {
+    const { specOf, second, name } = aStore(context);
+    // It runs on its own data alone.
+    const fussy = specOf({ command: ["node", "-e", FUSSY] });
+    await accessories().start(orderOf(fussy));
+    const outcome = await accessories().upgrade(orderOf({ ...second(), command: GIVES_UP }));
+    expect(outcome).toMatchObject({
+      ok: false,
+      error: {
+        message: expect.stringMatching(
+          /the data is of another version.*What ran before was put back, with sha256:[0-9a-f]+, and it (exited|ended)/,
+        ),
+      },
+    });
+    expect(outcome.ok || outcome.error.kept).toBeUndefined();
+    expect(await inspect(name)).toBeDefined();
   });
 
   dockerTest(
