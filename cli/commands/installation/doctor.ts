@@ -82,7 +82,9 @@ function report(session: Session, checks: readonly Check[], all: boolean): strin
     const shown = all ? own : own.filter(({ status }) => status === "fail" || status === "warn");
     const good = own.filter(({ status }) => status === "ok").length;
     const lines = shown.flatMap((check) => checkLines(session, check));
-    return [`${clean(subject)}  ${plural(good, "check")} fine`, ...lines].join("\n");
+    const isEmpty = good === 0 && lines.length === 0;
+    const told = isEmpty ? "nothing to check (--all says why)" : `${plural(good, "check")} fine`;
+    return [`${clean(subject)}  ${told}`, ...lines].join("\n");
   });
   return [...parts, summary(checks)].join("\n");
 }

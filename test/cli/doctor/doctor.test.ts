@@ -52,6 +52,11 @@ describe.concurrent("doctor", () => {
     expect(stdout).toContain("2 things wrong, 1 warning");
   });
 
+  test("says of a part of which nothing applies that it is so, and not that nothing is fine", async () => {
+    const { stdout } = await run([], examined([check("hello.localhost", "skip", "it is local")]));
+    expect(stdout).toContain("hello.localhost  nothing to check (--all says why)\n");
+  });
+
   test("shows with --all what is fine and what does not apply", async () => {
     const checks = [check("web-1", "ok", "6 of 8 slots free"), check("web-1", "skip", "without a tunnel")];
     const { stdout } = await run(["--all"], examined(checks));
